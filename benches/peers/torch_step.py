@@ -1,0 +1,221 @@
+"""One MPO training step in PyTorch, arranged as the authors' released trainer arranges it.
+
+A frozen reference model stays in memory beside the policy and runs at every step, and every pair goes through the
+vocabulary head whole. That cost is the point: `compare_step.py` measures our step against it. The numbers are checked
+against the golden losses whenever the rows file carries them, so that the timing is of the right computation.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+IGNORED = -100
+GOLDEN_STEPS = 3
+GOLDEN_TOLERANCE = 1e-4
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A chosen and a rejected sequence as one batch `[2, T]`, right-padded to the longer."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+
+    @classmethod
+    def from_row(cls, row: Row, side: str, pad_id: int) -> "PairBatch":
+        """Joins the prompt of `side` with both responses; prompt and padding carry no label."""
+        prompt = row[f"{side}_prompt_ids"]
+        responses = [row[f"{side}_chosen_ids"], row[f"{side}_rejected_ids"]]
+        length = len(prompt) + max(map(len, responses))
+
+        def padded(rows: Sequence[list[int]], filler: int) -> Tensor:
+            return torch.tensor([ids + [filler] * (length - len(ids)) for ids in rows])
+
+        return cls(
+            input_ids=padded([prompt + response for response in responses], pad_id),
+            attention_mask=padded([[1] * (len(prompt) + len(response)) for response in responses], 0),
+            labels=padded([[IGNORED] * len(prompt) + response for response in responses], IGNORED),
+        )
+
+
+@dataclass(frozen=True)
+class PairOutput:
+    """What the loss needs of one pair: its reward gap (a scalar) and its last hidden states `[2, T, H]`."""
+
+    reward_gap: Tensor
+    hidden: Tensor
+
+
+def mean_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean log-probability of the labelled tokens of each sequence `[2]`, by a log-softmax over the whole logits."""
+    labels, logits = labels[:, 1:], logits[:, :-1]
+    labelled = labels != IGNORED
+    log_probs = logits.log_softmax(-1).gather(2, labels.where(labelled, 0).unsqueeze(2)).squeeze(2)
+    return (log_probs * labelled).sum(-1) / labelled.sum(-1)
+
+
+def forward_pair(model: PreTrainedModel, batch: PairBatch) -> PairOutput:
+    """Runs a pair through body and head, also where only the states are used: the authors' trainer does the same."""
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    chosen, rejected = mean_log_probs(output.logits, batch.labels)
+    return PairOutput(reward_gap=chosen - rejected, hidden=output.hidden_states[-1])
+
+
+def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel, row: Row, args: argparse.Namespace) -> Tensor:
+    """(β·RG^t − RG^d)² plus the retain term of `args.mode`.
+
+    `released` pools over every position, padding included, and averages over the hidden size; `paper` takes the last
+    prompt token's state, for which the policy needs to see the prompt alone.
+    """
+    source = PairBatch.from_row(row, "source", args.pad_id)
+    target = PairBatch.from_row(row, "target", args.pad_id)
+    with torch.no_grad():
+        anchor = forward_pair(reference, source)
+    gap = (args.beta * forward_pair(policy, target).reward_gap - anchor.reward_gap).square()
+    if args.mode == "released":
+        retain = mse_loss(forward_pair(policy, source).hidden.mean(dim=1), anchor.hidden.mean(dim=1))
+    else:
+        prompt = torch.tensor([row["source_prompt_ids"]])
+        state = policy.base_model(input_ids=prompt, use_cache=False).last_hidden_state[0, -1]
+        retain = (state - anchor.hidden[0, prompt.shape[1] - 1]).square().sum()
+    return gap + retain
+
+
+def policy_tokens(row: Row, mode: str) -> int:
+    """Tokens of the row that the objective asks of the policy, padding not counted.
+
+    A property of the rows and the mode alone, so that both programs divide the same number by their time.
+    """
+
+    def pair(side: str) -> int:
+        prompt, chosen, rejected = (len(row[f"{side}_{part}_ids"]) for part in ("prompt", "chosen", "rejected"))
+        return 2 * prompt + chosen + rejected
+
+    return pair("target") + (pair("source") if mode == "released" else len(row["source_prompt_ids"]))
+
+
+def load(model_dir: Path) -> PreTrainedModel:
+    """Loads in f32 whatever the stored type, and from disk only."""
+    return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+
+
+def train(rows: Sequence[Row], args: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Takes one optimizer step a row; returns the losses and the seconds of every step."""
+    policy, reference = load(args.model), load(args.model).requires_grad_(False)
+    policy.train()
+    if args.gradient_checkpointing:
+        policy.activation_checkpointing_enable()
+    # Fused is what the Transformers trainer takes by default today: the fastest AdamW that PyTorch has on a CPU.
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=args.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True
+    )
+    losses, seconds = [], []
+    for row in rows:
+        started = time.perf_counter()
+        loss = mpo_loss(policy, reference, row, args)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        seconds.append(time.perf_counter() - started)
+    return losses, seconds
+
+
+def golden_losses(document: dict[str, Any], args: argparse.Namespace) -> list[float]:
+    """The golden losses that this run must reproduce: none if the file has none for its model and settings."""
+    settings = (args.model.resolve().name, args.beta, args.lr, args.pad_id)
+    if settings != tuple(document.get(key) for key in ("model", "beta", "lr", "pad_id")):
+        return []
+    steps = document.get(f"train_{args.mode}", {}).get("steps", [])
+    return [step["loss"] for step in steps[:GOLDEN_STEPS]]
+
+
+def agrees_with_golden(losses: Sequence[float], golden: Sequence[float]) -> bool:
+    """Says on standard error how far the first losses are from the golden ones, and whether that is near enough."""
+    steps = min(len(losses), len(golden))
+    difference = torch.tensor(losses[:steps], dtype=torch.float64) - torch.tensor(golden[:steps], dtype=torch.float64)
+    # Torch's maximum, unlike Python's, is NaN if any element is.
+    worst = difference.abs().max().item()
+    verdict = "ok" if worst <= GOLDEN_TOLERANCE else "WRONG"
+    print(f"golden losses, steps 1 to {steps}: off by {worst:.1e} at most: {verdict}", file=sys.stderr)
+    return worst <= GOLDEN_TOLERANCE
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident set this process has had; Linux counts it in KiB and macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def parse_args() -> argparse.Namespace:
+    """The first five flags are those that our own step benchmark takes too."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="Hugging Face model directory")
+    parser.add_argument("--rows", type=Path, required=True, help='JSON file {"pad_id": …, "rows": [{…}]}')
+    parser.add_argument("--steps", type=int, default=10, help="rows to train on; the first is not timed")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mode", choices=("released", "paper"), default="released")
+    parser.add_argument("--beta", type=float, default=1.0)
+    parser.add_argument("--lr", type=float, default=1e-5)
+    parser.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="recompute activations in the backward pass: less memory, more time",
+    )
+    args = parser.parse_args()
+    if args.steps < 2:
+        parser.error(f"--steps: expected 2 or more, the first being warm-up, got {args.steps}")
+    return args
+
+
+def main() -> int:
+    """Prints one JSON line on standard output."""
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    disable_progress_bar()
+    document = json.loads(args.rows.read_text(encoding="utf-8"))
+    if "pad_id" not in document:
+        raise SystemExit(f'{args.rows}: expected "pad_id" beside "rows", got none: padding enters the loss')
+    args.pad_id = document["pad_id"]
+    rows = list(islice(cycle(document["rows"]), args.steps))
+
+    losses, seconds = train(rows, args)
+    timed = sum(seconds[1:])
+    report = {
+        "program": "pytorch",
+        "mode": args.mode,
+        "steps": args.steps,
+        "seconds_per_row": timed / (args.steps - 1),
+        "policy_tokens_per_second": sum(policy_tokens(row, args.mode) for row in rows[1:]) / timed,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "losses": losses,
+    }
+    print(json.dumps(report), flush=True)
+    golden = golden_losses(document, args)
+    return 0 if not golden or agrees_with_golden(losses, golden) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

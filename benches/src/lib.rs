@@ -1,0 +1,1 @@
+//! Throughput and memory of kernels and of the training step: see `benches/*.rs`.

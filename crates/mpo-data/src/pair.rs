@@ -1,0 +1,238 @@
+//! One preference: a prompt, the answer to prefer and the answer to avoid; and the same in two languages.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::language::Language;
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions above the conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// The name that chat templates know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who wrote it.
+    pub role: Role,
+    /// What it says.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of the person.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self {
+            role: Role::User,
+            content: content.into(),
+        }
+    }
+}
+
+/// Why texts do not make a preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PairProblem {
+    /// Nothing was asked.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The prompt does not leave the model to speak.
+    #[error("the prompt does not end with a message of the user")]
+    PromptNotUser,
+    /// No answer to prefer.
+    #[error("the chosen answer is empty")]
+    EmptyChosen,
+    /// No answer to avoid.
+    #[error("the rejected answer is empty")]
+    EmptyRejected,
+    /// Nothing to prefer between.
+    #[error("the chosen and the rejected answer are the same")]
+    SameAnswers,
+}
+
+impl PairProblem {
+    /// The first thing that keeps these texts from being a preference.
+    pub(crate) fn find(prompt: &[Message], chosen: &str, rejected: &str) -> Option<Self> {
+        let blank = |text: &str| text.trim().is_empty();
+        match prompt.last() {
+            None => Some(Self::EmptyPrompt),
+            Some(last) if blank(&last.content) => Some(Self::EmptyPrompt),
+            Some(last) if last.role != Role::User => Some(Self::PromptNotUser),
+            _ if blank(chosen) => Some(Self::EmptyChosen),
+            _ if blank(rejected) => Some(Self::EmptyRejected),
+            _ if chosen == rejected => Some(Self::SameAnswers),
+            _ => None,
+        }
+    }
+}
+
+/// A preference in one language. No part is empty, the prompt ends with the user, and the answers differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreferencePair {
+    language: Language,
+    prompt: Vec<Message>,
+    chosen: String,
+    rejected: String,
+}
+
+impl PreferencePair {
+    /// Makes the pair, if it is one.
+    pub fn new(
+        language: Language,
+        prompt: Vec<Message>,
+        chosen: String,
+        rejected: String,
+    ) -> Result<Self, PairProblem> {
+        match PairProblem::find(&prompt, &chosen, &rejected) {
+            Some(problem) => Err(problem),
+            None => Ok(Self {
+                language,
+                prompt,
+                chosen,
+                rejected,
+            }),
+        }
+    }
+
+    /// The language of the prompt.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
+    /// The conversation so far; its last message is the user's.
+    pub fn prompt(&self) -> &[Message] {
+        &self.prompt
+    }
+
+    /// The answer to prefer: the safe one.
+    pub fn chosen(&self) -> &str {
+        &self.chosen
+    }
+
+    /// The answer to avoid: the unsafe one.
+    pub fn rejected(&self) -> &str {
+        &self.rejected
+    }
+}
+
+/// Where a row is in its file, counted from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Position {
+    /// A line of a JSONL file.
+    Line(usize),
+    /// An element of a JSON array.
+    Row(usize),
+}
+
+/// The place a row came from. Displays as `file.json, row 17`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// The place in it.
+    #[serde(flatten)]
+    pub position: Position,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            Position::Line(line) => write!(f, "{}, line {line}", self.file.display()),
+            Position::Row(row) => write!(f, "{}, row {row}", self.file.display()),
+        }
+    }
+}
+
+/// The same preference in the dominant language and in a target language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BilingualPair {
+    /// The side whose reward gap is the measure.
+    pub dominant: PreferencePair,
+    /// The side that is aligned to it.
+    pub target: PreferencePair,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+/// A preference in one language with nothing to compare it to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MonolingualPair {
+    /// The preference.
+    pub pair: PreferencePair,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_never_incomplete() {
+        let ask = || vec![Message::user("How do I boil an egg?")];
+        let answered = vec![Message {
+            role: Role::Assistant,
+            content: "Seven minutes.".into(),
+        }];
+        for (prompt, chosen, rejected, expected) in [
+            (ask(), "Seven minutes.", "No.", None),
+            (vec![], "a", "b", Some(PairProblem::EmptyPrompt)),
+            (
+                vec![Message::user(" \n\u{3000}")],
+                "a",
+                "b",
+                Some(PairProblem::EmptyPrompt),
+            ),
+            (answered, "a", "b", Some(PairProblem::PromptNotUser)),
+            (ask(), "\t", "b", Some(PairProblem::EmptyChosen)),
+            (ask(), "a", "", Some(PairProblem::EmptyRejected)),
+            (ask(), "a", "a", Some(PairProblem::SameAnswers)),
+        ] {
+            let pair = PreferencePair::new(
+                "en".parse().unwrap(),
+                prompt,
+                chosen.into(),
+                rejected.into(),
+            );
+            assert_eq!(pair.err(), expected);
+        }
+    }
+
+    #[test]
+    fn origins_are_readable_by_people_and_programs() {
+        let row = Origin {
+            file: "a.json".into(),
+            position: Position::Row(17),
+        };
+        assert_eq!(row.to_string(), "a.json, row 17");
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"file":"a.json","row":17}"#
+        );
+        let line = Origin {
+            file: "a.jsonl".into(),
+            position: Position::Line(3),
+        };
+        assert_eq!(line.to_string(), "a.jsonl, line 3");
+    }
+}

@@ -1,0 +1,119 @@
+//! One pass over all four tensors, in place.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Flex, backend_extension};
+use burn_flex::FlexTensor;
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::AdamWStep;
+use crate::cpu::{contiguous, dot, floats, tensor};
+
+/// Elements one task takes.
+const BLOCK: usize = 65_536;
+
+#[backend_extension(Flex)]
+pub(crate) trait AdamWKernel: Backend {
+    /// The parameter and its moments after the step.
+    fn adamw(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        momentum: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Σ x², `[1]`.
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl AdamWKernel for Flex {
+    fn adamw(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        momentum: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (mut param, mut momentum, mut variance) =
+            (whole(param), whole(momentum), whole(variance));
+        let grad = contiguous(grad);
+        let (first, second) = step.bias_corrections();
+        let factors = Factors {
+            grad_scale: step.grad_scale as f32,
+            beta1: step.beta1 as f32,
+            beta2: step.beta2 as f32,
+            keep: (1.0 - step.lr * step.weight_decay) as f32,
+            rate: (step.lr / first) as f32,
+            inverse_root: (1.0 / second.sqrt()) as f32,
+            eps: step.eps as f32,
+        };
+        param
+            .storage_mut::<f32>()
+            .par_chunks_mut(BLOCK)
+            .zip(momentum.storage_mut::<f32>().par_chunks_mut(BLOCK))
+            .zip(variance.storage_mut::<f32>().par_chunks_mut(BLOCK))
+            .zip(floats(&grad).par_chunks(BLOCK))
+            .for_each(|(((param, momentum), variance), grad)| {
+                update(param, momentum, variance, grad, factors)
+            });
+        (param, momentum, variance)
+    }
+
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = contiguous(x);
+        let blocks: Vec<f64> = floats(&x).par_chunks(BLOCK).map(square_block).collect();
+        tensor(vec![blocks.iter().sum::<f64>() as f32], [1])
+    }
+}
+
+/// A tensor whose storage holds its elements and nothing else, for `storage_mut`.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let elements = tensor.layout().num_elements();
+    if tensor.is_contiguous()
+        && tensor.layout().start_offset() == 0
+        && tensor.storage::<f32>().len() == elements
+    {
+        tensor
+    } else {
+        contiguous(tensor)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Factors {
+    grad_scale: f32,
+    beta1: f32,
+    beta2: f32,
+    keep: f32,
+    rate: f32,
+    inverse_root: f32,
+    eps: f32,
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn update(
+    param: &mut [f32],
+    momentum: &mut [f32],
+    variance: &mut [f32],
+    grad: &[f32],
+    by: Factors,
+) {
+    for (((param, momentum), variance), grad) in
+        param.iter_mut().zip(momentum).zip(variance).zip(grad)
+    {
+        let grad = grad * by.grad_scale;
+        *momentum = by.beta1 * *momentum + (1.0 - by.beta1) * grad;
+        *variance = by.beta2 * *variance + (1.0 - by.beta2) * grad * grad;
+        *param =
+            *param * by.keep - by.rate * *momentum / (variance.sqrt() * by.inverse_root + by.eps);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn square_block(block: &[f32]) -> f64 {
+    block
+        .chunks(1_024)
+        .map(|part| f64::from(dot(part, part)))
+        .sum()
+}

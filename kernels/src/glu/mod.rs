@@ -1,0 +1,74 @@
+//! Gated linear units (Shazeer, 2020): SwiGLU for LLaMA and Qwen, GeGLU with the tanh approximation for Gemma.
+
+#[cfg(feature = "flex")]
+mod autodiff;
+#[cfg(feature = "flex")]
+mod native;
+mod reference;
+
+use burn::tensor::Tensor;
+
+/// The gate's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x · σ(x)
+    Silu,
+    /// x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
+    GeluTanh,
+}
+
+/// `activation(gate) · up`, all `[rows, width]`. Differentiable in both; the activation itself is not saved.
+pub fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if crate::device::is_native(&gate) {
+        use burn::backend::Dispatch;
+        return Tensor::from_dispatch(<Dispatch as native::GluKernel>::glu(
+            gate.into_dispatch(),
+            up.into_dispatch(),
+            activation,
+        ));
+    }
+    reference::gated_linear_unit(gate, up, activation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Activation, gated_linear_unit, reference};
+    use crate::testing::{check_gradients, check_native, random};
+
+    #[test]
+    fn by_hand() {
+        // silu(1) = 1/(1+e⁻¹) = 0.731059; gelu_tanh(1) = (1 + tanh(0.797885·1.044715))/2 = 0.841192
+        let device = burn::tensor::Device::flex();
+        let at = |x: f32| burn::tensor::Tensor::<2>::from_data([[x]], &device);
+        for (activation, want) in [
+            (Activation::Silu, 0.731_059),
+            (Activation::GeluTanh, 0.841_192),
+        ] {
+            let got: f32 = gated_linear_unit(at(1.0), at(2.0), activation).into_scalar();
+            assert!((got - 2.0 * want).abs() < 2e-6, "{activation:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn native_is_no_worse_than_the_composition() {
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            for (rows, width) in [(1, 1), (3, 47), (31, 123)] {
+                check_native(
+                    &[random(&[rows, width], 1), random(&[rows, width], 2)],
+                    |t| gated_linear_unit(t[0].d2(), t[1].d2(), activation),
+                    |t| reference::gated_linear_unit(t[0].d2(), t[1].d2(), activation),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reference_gradient_is_the_finite_difference() {
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            check_gradients(&[random(&[2, 5], 3), random(&[2, 5], 4)], |t| {
+                reference::gated_linear_unit(t[0].d2(), t[1].d2(), activation)
+            });
+        }
+    }
+}

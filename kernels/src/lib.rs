@@ -1,0 +1,36 @@
+//! The numerical heart of `mpo-train`: every operation whose plain composition would cost memory or time.
+//!
+//! One folder a kernel. In it, `mod.rs` holds the public function and its contract, `reference.rs` the plain composition
+//! of Burn operations (differentiable, any backend, any float type), `native.rs` the version for Burn's CPU backend
+//! `flex` and `autodiff.rs` how the gradient flows through the latter. On every other backend, and for every type but
+//! f32, the public function runs the reference.
+//!
+//! The vocabulary is met in [`log_probs`] and nowhere else, so logits `[tokens, vocabulary]` are never stored.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod adamw;
+pub mod attention;
+pub mod glu;
+pub mod linear;
+pub mod log_probs;
+pub mod rms_norm;
+pub mod rope;
+pub mod score;
+
+#[cfg(feature = "flex")]
+mod cpu;
+mod device;
+mod gradient;
+
+pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
+pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
+pub use glu::{Activation, gated_linear_unit};
+pub use linear::linear;
+pub use log_probs::linear_token_log_probs;
+pub use rms_norm::rms_norm;
+pub use rope::{RotaryTables, rotary_embedding};
+pub use score::{SequenceScore, sequence_scores};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,105 @@
+//! Rotary position embeddings (Su et al., 2021), half-split as in Hugging Face checkpoints.
+
+#[cfg(feature = "flex")]
+mod autodiff;
+#[cfg(feature = "flex")]
+mod native;
+mod reference;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// cos and sin of every token's angles, both `[tokens, head_dim / 2]`.
+#[derive(Debug, Clone)]
+pub struct RotaryTables {
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+}
+
+impl RotaryTables {
+    /// The tables for tokens at `positions`, with the architecture's inverse frequencies (`[head_dim / 2]`).
+    ///
+    /// Angles are products in f32, as Transformers makes them.
+    pub fn new(positions: &[u32], inverse_frequencies: &[f32], device: &Device) -> Self {
+        let angles = || {
+            positions
+                .iter()
+                .flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f))
+        };
+        let shape = [positions.len(), inverse_frequencies.len()];
+        let table = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), device);
+        Self {
+            cos: table(angles().map(f32::cos).collect()),
+            sin: table(angles().map(f32::sin).collect()),
+        }
+    }
+}
+
+/// Rotates every head of `x` `[tokens, heads · head_dim]` by its token's angles; `(a, b) → (a cos − b sin, b cos + a sin)`
+/// for the two halves of a head. Differentiable in `x`.
+pub fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if crate::device::is_native(&x) {
+        use burn::backend::Dispatch;
+        return Tensor::from_dispatch(<Dispatch as native::RopeKernel>::rope(
+            x.into_dispatch(),
+            tables.cos.clone().into_dispatch(),
+            tables.sin.clone().into_dispatch(),
+            native::Direction::Forward,
+        ));
+    }
+    reference::rotary_embedding(x, tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RotaryTables, reference, rotary_embedding};
+    use crate::testing::{check_gradients, check_native, random};
+
+    fn tables(tokens: u32, half: usize, device: &burn::tensor::Device) -> RotaryTables {
+        let positions: Vec<u32> = (0..tokens).map(|p| p * 3).collect();
+        let frequencies: Vec<f32> = (0..half).map(|i| 1.0 / (1.0 + i as f32)).collect();
+        RotaryTables::new(&positions, &frequencies, device)
+    }
+
+    #[test]
+    fn a_quarter_turn_by_hand() {
+        let device = burn::tensor::Device::flex();
+        let tables = RotaryTables::new(&[1], &[std::f32::consts::FRAC_PI_2], &device);
+        let x = burn::tensor::Tensor::<2>::from_data([[3.0, 4.0, 5.0, 6.0]], &device);
+        let got = rotary_embedding(x, &tables)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        for (got, want) in got.iter().zip([-4.0, 3.0, -6.0, 5.0]) {
+            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn native_is_no_worse_than_the_composition() {
+        for (tokens, heads, half) in [(1, 1, 1), (3, 2, 5), (31, 3, 16)] {
+            check_native(
+                &[random(&[tokens, heads * half * 2], 1)],
+                |t| {
+                    rotary_embedding(
+                        t[0].d2(),
+                        &tables(tokens as u32, half, &t[0].device()).cast(t[0].dtype()),
+                    )
+                },
+                |t| {
+                    reference::rotary_embedding(
+                        t[0].d2(),
+                        &tables(tokens as u32, half, &t[0].device()).cast(t[0].dtype()),
+                    )
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn reference_gradient_is_the_finite_difference() {
+        check_gradients(&[random(&[3, 8], 3)], |t| {
+            reference::rotary_embedding(t[0].d2(), &tables(3, 2, &t[0].device()).cast(t[0].dtype()))
+        });
+    }
+}

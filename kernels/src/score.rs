@@ -1,0 +1,75 @@
+//! Sequence scores: the two numbers every objective is made of.
+
+use burn::tensor::{Tensor, TensorData};
+
+/// Σ log p over the tokens of each sequence, and how many tokens it has: kept apart, so that a sum is never taken for
+/// a mean.
+#[derive(Debug, Clone)]
+pub struct SequenceScore {
+    /// Σ log p(token | prefix), nats, `[sequences]`.
+    pub sum: Tensor<1>,
+    /// Tokens, at least one each, `[sequences]`.
+    pub tokens: Tensor<1>,
+}
+
+impl SequenceScore {
+    /// Mean log p a token, `[sequences]` (the length-normalised score of MPO, eq. 4).
+    pub fn mean(&self) -> Tensor<1> {
+        self.sum.clone() / self.tokens.clone()
+    }
+}
+
+/// Sums consecutive runs of `lengths` tokens of `token_log_probs` `[Σ lengths]`. Differentiable.
+///
+/// # Panics
+/// If a length is zero or the lengths do not add up to the tokens.
+pub fn sequence_scores(token_log_probs: Tensor<1>, lengths: &[usize]) -> SequenceScore {
+    let [tokens] = token_log_probs.dims();
+    assert!(
+        lengths.iter().all(|&length| length > 0) && lengths.iter().sum::<usize>() == tokens,
+        "sequence_scores: lengths {lengths:?} must be positive and add up to {tokens} tokens"
+    );
+    let device = token_log_probs.device();
+    let options = (&device, token_log_probs.dtype());
+    let mut start = 0;
+    let sums = lengths
+        .iter()
+        .map(|&length| {
+            let sum = token_log_probs.clone().narrow(0, start, length).sum();
+            start += length;
+            sum
+        })
+        .collect();
+    let counts: Vec<f32> = lengths.iter().map(|&length| length as f32).collect();
+    SequenceScore {
+        sum: Tensor::cat(sums, 0),
+        tokens: Tensor::from_data(TensorData::new(counts, [lengths.len()]), options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ragged_sums_and_means() {
+        let device = burn::tensor::Device::flex();
+        let log_probs = Tensor::<1>::from_data([-1.0, -2.0, -3.0, -10.0], &device);
+        let score = sequence_scores(log_probs, &[3, 1]);
+        assert_eq!(
+            score.sum.to_data().try_to_vec::<f32>().unwrap(),
+            [-6.0, -10.0]
+        );
+        assert_eq!(
+            score.mean().into_data().try_to_vec::<f32>().unwrap(),
+            [-2.0, -10.0]
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "add up to 4 tokens")]
+    fn lengths_must_cover_the_tokens() {
+        let device = burn::tensor::Device::flex();
+        sequence_scores(Tensor::<1>::zeros([4], &device), &[3]);
+    }
+}

@@ -1,0 +1,118 @@
+//! What can be wrong with a checkpoint.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A checkpoint that cannot be read or written. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The operating system refused.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// There are no weights in the folder.
+    #[error("{}: expected model.safetensors or model.safetensors.index.json, got neither", .dir.display())]
+    NoWeights {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file breaks its format.
+    #[error("{}: {problem}", .file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Expected and got.
+        problem: String,
+    },
+    /// A tensor that the model needs is not there.
+    #[error("{}: expected a tensor named {name}, got none", .dir.display())]
+    Missing {
+        /// The checkpoint's folder.
+        dir: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the model's.
+    #[error("{}: {name}: expected shape {expected:?}, got {got:?}", .file.display())]
+    Shape {
+        /// The file that holds the tensor.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape the configuration implies.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor's numbers are of a type that is not for weights.
+    #[error("{}: {name}: expected F32, F16 or BF16, got {got}", .file.display())]
+    Dtype {
+        /// The file that holds the tensor.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The type in the file.
+        got: String,
+    },
+    /// A weight is finite, but not in the type it is to be saved in.
+    #[error("{name}: expected weights of at most 65504 for F16, got {got}")]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// The weight.
+        got: f32,
+    },
+    /// The target of a save is in use.
+    #[error("{}: expected {expected}, got a folder with files in it", .dir.display())]
+    Occupied {
+        /// The target.
+        dir: PathBuf,
+        /// What could be replaced.
+        expected: &'static str,
+    },
+}
+
+impl CheckpointError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |error| Self::Io { path, error }
+    }
+
+    pub(super) fn malformed(file: &Path, problem: impl Into<String>) -> Self {
+        Self::Malformed {
+            file: file.to_path_buf(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The next thing to do, where there is one.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Io { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => "check the path",
+                io::ErrorKind::PermissionDenied => "check who owns the folder",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space or choose another disk; nothing was left half written"
+                }
+                _ => return None,
+            },
+            Self::NoWeights { .. } => {
+                "pass a folder in Hugging Face layout; convert .bin or .pth weights to safetensors first"
+            }
+            Self::Malformed { .. } => "download or save the file again; it may have been cut short",
+            Self::Missing { .. } | Self::Shape { .. } => {
+                "check that config.json and the weights belong to the same model"
+            }
+            Self::Dtype { .. } => "choose a checkpoint that is not quantized",
+            Self::Overflow { .. } => "save as bf16 or f32",
+            Self::Occupied { .. } => "choose another folder, or allow overwriting a model",
+        })
+    }
+}

@@ -1,0 +1,507 @@
+//! Writing a checkpoint: one tensor in memory at a time, and all or nothing on disk.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use half::{bf16, f16};
+use serde_json::{Map, Value, json};
+
+use super::{
+    CheckpointError, GENERATION_FILE, INDEX_FILE, MODEL_FILE, TOKENIZER_FILES, WeightDtype, header,
+    sync_dir,
+};
+use crate::config::CONFIG_FILE;
+
+/// Numbers converted at a time.
+const BLOCK: usize = 1 << 16;
+
+/// A tensor whose numbers are fetched when their turn to be written comes.
+pub struct LazyTensor<'a> {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Its sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Fetches its numbers, row-major.
+    pub values: Box<dyn FnOnce() -> Vec<f32> + 'a>,
+}
+
+/// How a checkpoint is written.
+#[derive(Debug, Clone)]
+pub struct SaveOptions<'a> {
+    /// The type to store weights in.
+    pub dtype: WeightDtype,
+    /// Weights beyond this many bytes go into several files.
+    pub max_shard_bytes: usize,
+    /// The folder to copy the tokenizer and the generation settings from.
+    pub copy_from: Option<&'a Path>,
+    /// Whether a model already in the folder may be replaced. Nothing else ever is.
+    pub overwrite: bool,
+}
+
+impl Default for SaveOptions<'_> {
+    fn default() -> Self {
+        Self {
+            dtype: WeightDtype::BF16,
+            max_shard_bytes: 5_000_000_000,
+            copy_from: None,
+            overwrite: false,
+        }
+    }
+}
+
+/// Saves a model as the folder `dir`, under `config` with its data type set to the saved one. A head tied to the
+/// embedding is not a tensor of its own.
+///
+/// All is written and synced under another name beside `dir` and renamed at the end: on any error `dir` is as it was.
+pub fn save<'a>(
+    dir: &Path,
+    config: &Map<String, Value>,
+    tensors: impl IntoIterator<Item = LazyTensor<'a>>,
+    options: &SaveOptions<'_>,
+) -> Result<(), CheckpointError> {
+    check_target(dir, options.overwrite)?;
+    let parent = match dir.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(CheckpointError::io(parent))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".partial-")
+        .tempdir_in(parent)
+        .map_err(CheckpointError::io(parent))?;
+    // Temporary folders are private to their owner; one made inside has the permissions a model's folder should have.
+    let partial = scratch.path().join("model");
+    fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
+
+    let config = json_text(&Value::Object(with_dtype(config, options.dtype)));
+    write_synced(&partial.join(CONFIG_FILE), config.as_bytes())?;
+    write_weights(&partial, tensors, options)?;
+    if let Some(source) = options.copy_from {
+        copy_companions(source, &partial)?;
+    }
+    sync_dir(&partial).map_err(CheckpointError::io(&partial))?;
+
+    check_target(dir, options.overwrite)?;
+    if dir.exists() {
+        let old = scratch.path().join("old");
+        fs::rename(dir, &old).map_err(CheckpointError::io(dir))?;
+        if let Err(error) = fs::rename(&partial, dir) {
+            if fs::rename(&old, dir).is_err() {
+                // Better a folder under an odd name than none.
+                let _ = scratch.keep();
+            }
+            return Err(CheckpointError::io(dir)(error));
+        }
+    } else {
+        fs::rename(&partial, dir).map_err(CheckpointError::io(dir))?;
+    }
+    sync_dir(parent).map_err(CheckpointError::io(parent))
+}
+
+/// A new or empty folder will do; one with a model in it if it may be overwritten; any other is not ours to touch.
+fn check_target(dir: &Path, overwrite: bool) -> Result<(), CheckpointError> {
+    let occupied = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(CheckpointError::io(dir)(error)),
+    };
+    let expected = match overwrite {
+        _ if !occupied => return Ok(()),
+        true if dir.join(CONFIG_FILE).is_file() => return Ok(()),
+        true => "a folder with a model in it or an empty one",
+        false => "a new or empty folder",
+    };
+    Err(CheckpointError::Occupied {
+        dir: dir.to_path_buf(),
+        expected,
+    })
+}
+
+/// Transformers 5 calls the key `dtype`, Transformers 4 `torch_dtype`; the file keeps what it has.
+fn with_dtype(config: &Map<String, Value>, dtype: WeightDtype) -> Map<String, Value> {
+    let mut config = config.clone();
+    let mut named = false;
+    for key in ["dtype", "torch_dtype"] {
+        if let Some(value) = config.get_mut(key) {
+            *value = dtype.torch().into();
+            named = true;
+        }
+    }
+    if !named {
+        config.insert("torch_dtype".into(), dtype.torch().into());
+    }
+    config
+}
+
+fn write_weights<'a>(
+    dir: &Path,
+    tensors: impl IntoIterator<Item = LazyTensor<'a>>,
+    options: &SaveOptions<'_>,
+) -> Result<(), CheckpointError> {
+    let mut tensors: Vec<_> = tensors.into_iter().collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let twice = |pair: &&[LazyTensor<'_>]| matches!(pair, [a, b] if a.name == b.name);
+    if let Some([first, _]) = tensors.windows(2).find(twice) {
+        let problem = format!(
+            "expected tensors of different names, got {} twice",
+            first.name
+        );
+        return Err(CheckpointError::malformed(dir, problem));
+    }
+    let bytes_of =
+        |tensor: &LazyTensor<'_>| tensor.shape.iter().product::<usize>() * options.dtype.size();
+    let total: usize = tensors.iter().map(bytes_of).sum();
+
+    let mut shards: Vec<Vec<LazyTensor<'a>>> = vec![Vec::new()];
+    let mut filled = 0;
+    for tensor in tensors {
+        let bytes = bytes_of(&tensor);
+        if filled > 0 && filled + bytes > options.max_shard_bytes {
+            shards.push(Vec::new());
+            filled = 0;
+        }
+        filled += bytes;
+        if let Some(shard) = shards.last_mut() {
+            shard.push(tensor);
+        }
+    }
+
+    let count = shards.len();
+    let mut weight_map = Map::new();
+    for (i, shard) in shards.into_iter().enumerate() {
+        let file = match count {
+            1 => MODEL_FILE.to_owned(),
+            _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
+        };
+        for tensor in &shard {
+            weight_map.insert(tensor.name.clone(), file.clone().into());
+        }
+        write_shard(&dir.join(file), shard, options.dtype)?;
+    }
+    if count > 1 {
+        let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+        write_synced(&dir.join(INDEX_FILE), json_text(&index).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_shard(
+    path: &Path,
+    tensors: Vec<LazyTensor<'_>>,
+    dtype: WeightDtype,
+) -> Result<(), CheckpointError> {
+    let file = File::create(path).map_err(CheckpointError::io(path))?;
+    let mut file = BufWriter::new(file);
+    let layout = tensors.iter().map(|tensor| {
+        let bytes = tensor.shape.iter().product::<usize>() * dtype.size();
+        (tensor.name.as_str(), tensor.shape.as_slice(), bytes)
+    });
+    let header = header::encode(layout, dtype);
+    file.write_all(&header).map_err(CheckpointError::io(path))?;
+    for LazyTensor {
+        name,
+        shape,
+        values,
+    } in tensors
+    {
+        let values = values();
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(CheckpointError::Shape {
+                file: path.to_path_buf(),
+                name,
+                expected: shape,
+                got: vec![values.len()],
+            });
+        }
+        for block in values.chunks(BLOCK) {
+            let bytes = narrow(block, dtype).map_err(|got| CheckpointError::Overflow {
+                name: name.clone(),
+                got,
+            })?;
+            file.write_all(&bytes).map_err(CheckpointError::io(path))?;
+        }
+    }
+    let file = file
+        .into_inner()
+        .map_err(|error| CheckpointError::io(path)(error.into_error()))?;
+    file.sync_all().map_err(CheckpointError::io(path))
+}
+
+/// The bytes of `values`, rounded to nearest, or the first value that would become infinite.
+fn narrow(values: &[f32], dtype: WeightDtype) -> Result<Vec<u8>, f32> {
+    let mut bytes = vec![0; values.len() * dtype.size()];
+    match dtype {
+        WeightDtype::F32 => {
+            for (bytes, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *bytes = value.to_le_bytes();
+            }
+        }
+        WeightDtype::F16 => {
+            for (bytes, &value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+                let half = f16::from_f32(value);
+                if half.is_infinite() && value.is_finite() {
+                    return Err(value);
+                }
+                *bytes = half.to_le_bytes();
+            }
+        }
+        WeightDtype::BF16 => {
+            for (bytes, &value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+                *bytes = bf16::from_f32(value).to_le_bytes();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+fn copy_companions(source: &Path, target: &Path) -> Result<(), CheckpointError> {
+    for name in TOKENIZER_FILES.into_iter().chain([GENERATION_FILE]) {
+        let path = source.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => write_synced(&target.join(name), &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(CheckpointError::Io { path, error }),
+        }
+    }
+    Ok(())
+}
+
+fn json_text(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let write = || -> io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(CheckpointError::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    fn tensor(name: &str, values: Vec<f32>) -> LazyTensor<'static> {
+        LazyTensor {
+            name: name.to_owned(),
+            shape: vec![values.len()],
+            values: Box::new(move || values),
+        }
+    }
+
+    fn config() -> Map<String, Value> {
+        Map::from_iter([("model_type".to_owned(), json!("llama"))])
+    }
+
+    fn options(dtype: WeightDtype) -> SaveOptions<'static> {
+        SaveOptions {
+            dtype,
+            ..SaveOptions::default()
+        }
+    }
+
+    fn entries(dir: &Path) -> Vec<String> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
+    fn target(home: &TempDir) -> PathBuf {
+        home.path().join("model")
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_in_its_type() {
+        // 1 + 2^-9 fits F16 and rounds down to 1 in BF16; 1 + 2^-20 fits F32 alone.
+        let values = vec![1.0 + 1.0 / 512.0, 1.0 + 1.0 / 1_048_576.0, -0.0];
+        let cases = [
+            (WeightDtype::F32, values.clone()),
+            (WeightDtype::F16, vec![1.0 + 1.0 / 512.0, 1.0, -0.0]),
+            (WeightDtype::BF16, vec![1.0, 1.0, -0.0]),
+        ];
+        for (dtype, expected) in cases {
+            let home = tempfile::tempdir().unwrap();
+            let tensors = [tensor("b", values.clone()), tensor("a", vec![2.0])];
+            save(&target(&home), &config(), tensors, &options(dtype)).unwrap();
+            assert_eq!(entries(home.path()), ["model"]);
+            assert_eq!(entries(&target(&home)), [CONFIG_FILE, MODEL_FILE]);
+            let checkpoint = Checkpoint::open(&target(&home)).unwrap();
+            assert_eq!(checkpoint.tensor_f32("b", &[3]).unwrap(), expected);
+            assert_eq!(checkpoint.tensor_f32("a", &[1]).unwrap(), [2.0]);
+            assert_eq!(
+                checkpoint.dtype("a").unwrap().to_string(),
+                dtype.safetensors()
+            );
+        }
+    }
+
+    #[test]
+    fn the_safetensors_crate_reads_what_is_written() {
+        let home = tempfile::tempdir().unwrap();
+        let tensors = [tensor("a", vec![1.0, 2.0]), tensor("b", vec![3.0])];
+        save(
+            &target(&home),
+            &config(),
+            tensors,
+            &options(WeightDtype::F32),
+        )
+        .unwrap();
+        let bytes = fs::read(target(&home).join(MODEL_FILE)).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(file.tensor("b").unwrap().data(), 3f32.to_le_bytes());
+    }
+
+    #[test]
+    fn shards_hold_no_more_than_they_may() {
+        let home = tempfile::tempdir().unwrap();
+        // Eight, four, four and twelve bytes in files of ten: only the fours fit together, and the last overfills its own.
+        let tensors = [
+            tensor("a", vec![1.0; 2]),
+            tensor("b", vec![2.0]),
+            tensor("c", vec![3.0]),
+            tensor("d", vec![4.0; 3]),
+        ];
+        let options = SaveOptions {
+            max_shard_bytes: 10,
+            ..options(WeightDtype::F32)
+        };
+        save(&target(&home), &config(), tensors, &options).unwrap();
+        let index = fs::read(target(&home).join(INDEX_FILE)).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let expected = json!({
+            "metadata": {"total_size": 28},
+            "weight_map": {
+                "a": "model-00001-of-00003.safetensors",
+                "b": "model-00002-of-00003.safetensors",
+                "c": "model-00002-of-00003.safetensors",
+                "d": "model-00003-of-00003.safetensors",
+            },
+        });
+        assert_eq!(index, expected);
+        let checkpoint = Checkpoint::open(&target(&home)).unwrap();
+        assert_eq!(checkpoint.tensor_f32("c", &[1]).unwrap(), [3.0]);
+        assert_eq!(checkpoint.tensor_f32("d", &[3]).unwrap(), [4.0; 3]);
+    }
+
+    #[test]
+    fn the_configuration_is_kept_but_for_the_data_type() {
+        let cases = [
+            (json!({"a": 1}), json!({"a": 1, "torch_dtype": "float16"})),
+            (
+                json!({"dtype": "float32", "a": 1}),
+                json!({"dtype": "float16", "a": 1}),
+            ),
+            (
+                json!({"torch_dtype": "bfloat16"}),
+                json!({"torch_dtype": "float16"}),
+            ),
+            (
+                json!({"dtype": "x", "torch_dtype": "x"}),
+                json!({"dtype": "float16", "torch_dtype": "float16"}),
+            ),
+        ];
+        for (before, after) in cases {
+            let map = with_dtype(before.as_object().unwrap(), WeightDtype::F16);
+            assert_eq!(Value::Object(map).to_string(), after.to_string());
+        }
+    }
+
+    #[test]
+    fn the_tokenizer_goes_along() {
+        let home = tempfile::tempdir().unwrap();
+        let source = tempfile::tempdir().unwrap();
+        for name in ["tokenizer.json", GENERATION_FILE, "notes.txt"] {
+            fs::write(source.path().join(name), name).unwrap();
+        }
+        let options = SaveOptions {
+            copy_from: Some(source.path()),
+            ..SaveOptions::default()
+        };
+        save(
+            &target(&home),
+            &config(),
+            [tensor("a", vec![1.0])],
+            &options,
+        )
+        .unwrap();
+        let expected = [CONFIG_FILE, GENERATION_FILE, MODEL_FILE, "tokenizer.json"];
+        assert_eq!(entries(&target(&home)), expected);
+    }
+
+    #[test]
+    fn only_a_model_is_replaced_and_only_on_request() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = target(&home);
+        let write = |value, overwrite| {
+            let options = SaveOptions {
+                overwrite,
+                ..options(WeightDtype::F32)
+            };
+            save(&dir, &config(), [tensor("a", vec![value])], &options)
+        };
+        let read = || {
+            Checkpoint::open(&dir)
+                .unwrap()
+                .tensor_f32("a", &[1])
+                .unwrap()
+        };
+        fs::create_dir(&dir).unwrap();
+        write(1.0, false).unwrap();
+        assert!(matches!(
+            write(2.0, false),
+            Err(CheckpointError::Occupied { .. })
+        ));
+        assert_eq!(read(), [1.0]);
+        write(2.0, true).unwrap();
+        assert_eq!(read(), [2.0]);
+        assert_eq!(entries(home.path()), ["model"]);
+        fs::remove_file(dir.join(CONFIG_FILE)).unwrap();
+        assert!(matches!(
+            write(3.0, true),
+            Err(CheckpointError::Occupied { .. })
+        ));
+        assert_eq!(read(), [2.0]);
+    }
+
+    #[test]
+    fn a_failed_save_leaves_nothing_behind() {
+        let short = LazyTensor {
+            name: "a".into(),
+            shape: vec![2],
+            values: Box::new(|| vec![1.0]),
+        };
+        let cases = [
+            (vec![short], "a: expected shape [2], got [1]"),
+            (
+                vec![tensor("a", vec![1e5])],
+                "a: expected weights of at most 65504 for F16, got 100000",
+            ),
+            (
+                vec![tensor("a", vec![]), tensor("a", vec![])],
+                "got a twice",
+            ),
+        ];
+        for (tensors, message) in cases {
+            let home = tempfile::tempdir().unwrap();
+            let saved = save(
+                &target(&home),
+                &config(),
+                tensors,
+                &options(WeightDtype::F16),
+            );
+            let error = saved.unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+            assert_eq!(entries(home.path()), [""; 0]);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Typed access to the keys of a `config.json`, with errors that name file, key, expectation and finding.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::error::ConfigError;
+
+/// No size in any published configuration comes near; it keeps products of sizes far from overflow.
+const MAX_SIZE: usize = 1 << 24;
+
+/// The hint for a value that no release of Transformers would have written.
+pub(super) const COMPARE: &str = "compare the file with the config.json published with the model";
+
+/// The keys of one JSON object. A key holding `null` counts as absent, as it does in Transformers, except to
+/// [`Fields::has`].
+pub(super) struct Fields<'a> {
+    file: &'a Path,
+    prefix: String,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
+        Self {
+            file,
+            prefix: String::new(),
+            map,
+        }
+    }
+
+    /// Whether the key is written at all, if only as `null`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    pub(super) fn error(
+        &self,
+        key: &str,
+        expected: impl Into<String>,
+        hint: &'static str,
+    ) -> ConfigError {
+        ConfigError {
+            file: self.file.to_path_buf(),
+            key: format!("{}{key}", self.prefix),
+            expected: expected.into(),
+            got: self.map.get(key).map_or("nothing".into(), abridged),
+            hint,
+        }
+    }
+
+    /// A nested object.
+    pub(super) fn section(&self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
+        self.optional(key, "an object", |value| {
+            Some(Fields {
+                file: self.file,
+                prefix: format!("{}{key}.", self.prefix),
+                map: value.as_object()?,
+            })
+        })
+    }
+
+    /// A size that must be there.
+    pub(super) fn size(&self, key: &str) -> Result<usize, ConfigError> {
+        self.optional_size(key)?
+            .ok_or_else(|| self.error(key, "a positive integer", COMPARE))
+    }
+
+    /// A size: at least one, and not absurd.
+    pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        self.optional(key, &format!("an integer from 1 to {MAX_SIZE}"), |value| {
+            let size = usize::try_from(value.as_u64()?).ok()?;
+            (1..=MAX_SIZE).contains(&size).then_some(size)
+        })
+    }
+
+    /// A count, which may be zero.
+    pub(super) fn count(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        self.optional(key, "a whole number", |value| {
+            usize::try_from(value.as_u64()?).ok()
+        })
+    }
+
+    /// A number that is positive and finite in `f32`, where it will be used.
+    pub(super) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        self.optional(key, "a positive number", |value| {
+            let number = value.as_f64()?;
+            let used = number as f32;
+            (used > 0.0 && used.is_finite()).then_some(number)
+        })
+    }
+
+    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let flag = self.optional(key, "true or false", Value::as_bool)?;
+        Ok(flag.unwrap_or(default))
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+        self.optional(key, "a string", Value::as_str)
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, ConfigError> {
+        self.optional(key, "a list of strings", |value| {
+            value.as_array()?.iter().map(Value::as_str).collect()
+        })
+    }
+
+    pub(super) fn token_id(&self, key: &str) -> Result<Option<u32>, ConfigError> {
+        self.optional(key, "a token id", token_id)
+    }
+
+    /// Token ids written as one number or as a list of them.
+    pub(super) fn token_ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
+        let ids = self.optional(key, "a token id or a list of them", |value| match value {
+            Value::Array(ids) => ids.iter().map(token_id).collect(),
+            id => token_id(id).map(|id| vec![id]),
+        })?;
+        Ok(ids.unwrap_or_default())
+    }
+
+    fn optional<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value)
+                .map(Some)
+                .ok_or_else(|| self.error(key, expected, COMPARE)),
+        }
+    }
+}
+
+fn token_id(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
+}
+
+/// The value as it stands in the file, short enough for one line.
+pub(super) fn abridged(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,35 @@
+//! LLaMA: the plain pre-norm decoder that the others vary.
+
+use super::{
+    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields,
+    LayerConfig, RopeConfig,
+};
+
+pub(super) const DIALECT: Dialect = Dialect {
+    model_type: "llama",
+    class: "LlamaForCausalLM",
+    read,
+};
+
+fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
+    let trunk = DecoderConfig::trunk(
+        fields,
+        Defaults {
+            architecture: Architecture::Llama,
+            head_dim: None,
+            activation_key: "hidden_act",
+            activation: "silu",
+            tie_word_embeddings: false,
+        },
+    )?;
+    let layer = LayerConfig {
+        window: None,
+        rope: RopeConfig::read(fields, 10_000.0)?,
+    };
+    Ok(DecoderConfig {
+        attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
+        mlp_bias: fields.flag("mlp_bias", false)?,
+        layers: vec![layer; trunk.num_layers],
+        ..trunk
+    })
+}

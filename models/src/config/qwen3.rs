@@ -1,0 +1,30 @@
+//! Qwen3: Qwen2 with normalized queries and keys in place of the biases, and a head size of its own.
+
+use super::{
+    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, qwen2,
+};
+
+pub(super) const DIALECT: Dialect = Dialect {
+    model_type: "qwen3",
+    class: "Qwen3ForCausalLM",
+    read,
+};
+
+fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
+    let trunk = DecoderConfig::trunk(
+        fields,
+        Defaults {
+            architecture: Architecture::Qwen3,
+            head_dim: Some(128),
+            activation_key: "hidden_act",
+            activation: "silu",
+            tie_word_embeddings: false,
+        },
+    )?;
+    Ok(DecoderConfig {
+        attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
+        qk_norm: true,
+        layers: qwen2::layers(fields, trunk.num_layers)?,
+        ..trunk
+    })
+}

@@ -1,0 +1,91 @@
+//! The small parts: embedding, linear map, norm.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use mpo_kernels::{linear, rms_norm};
+
+use super::weights::{WeightSource, Weights};
+use crate::DecoderConfig;
+
+/// Token embeddings, `weight` `[vocab_size, hidden_size]`.
+#[derive(Module, Debug)]
+pub(super) struct Embedding {
+    pub(super) weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    pub(super) fn new<S: WeightSource>(
+        config: &DecoderConfig,
+        name: &str,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        let weight = weights.param(name, "weight", [config.vocab_size, config.hidden_size])?;
+        Ok(Self { weight })
+    }
+
+    /// `[tokens, hidden_size]`
+    pub(super) fn forward(&self, tokens: &[u32]) -> Tensor<2> {
+        let weight = self.weight.val();
+        let indices = super::indices(tokens, &weight.device());
+        weight.select(0, indices)
+    }
+}
+
+/// `x · weightᵀ + bias`, `weight` `[outputs, inputs]`.
+#[derive(Module, Debug)]
+pub(super) struct Linear {
+    pub(super) weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    pub(super) fn new<S: WeightSource>(
+        name: &str,
+        shape: [usize; 2],
+        bias: bool,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        let weight = weights.param(name, "weight", shape)?;
+        let bias = bias
+            .then(|| weights.param(name, "bias", [shape[0]]))
+            .transpose()?;
+        Ok(Self { weight, bias })
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let out = linear(x, self.weight.val());
+        match &self.bias {
+            Some(bias) => out + bias.val().unsqueeze(),
+            None => out,
+        }
+    }
+}
+
+/// Root-mean-square norm, `weight` `[width]`.
+#[derive(Module, Debug)]
+pub(super) struct RmsNorm {
+    weight: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+    #[module(skip)]
+    offset: f32,
+}
+
+impl RmsNorm {
+    pub(super) fn new<S: WeightSource>(
+        config: &DecoderConfig,
+        name: &str,
+        width: usize,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        Ok(Self {
+            weight: weights.param(name, "weight", [width])?,
+            eps: config.norm_eps,
+            offset: config.norm_offset,
+        })
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        rms_norm(x, self.weight.val(), self.eps, self.offset)
+    }
+}

@@ -1,0 +1,291 @@
+//! Where weights come from, and how the trained ones are reached by name.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
+
+use super::CausalLm;
+use crate::{Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, save};
+
+/// Gives tensors by their Hugging Face name.
+pub trait WeightSource {
+    /// Why it cannot.
+    type Error;
+
+    /// The tensor `name` of this shape, on `device`, f32.
+    ///
+    /// # Errors
+    /// If there is none, or it has another shape.
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, Self::Error>;
+}
+
+/// A source and the device its tensors go to.
+pub(super) struct Weights<'a, S> {
+    pub(super) source: &'a mut S,
+    pub(super) device: &'a Device,
+}
+
+impl<S: WeightSource> Weights<'_, S> {
+    /// The parameter `module.name`; it asks for a gradient on a device with autodiff.
+    pub(super) fn param<const D: usize>(
+        &mut self,
+        module: &str,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Param<Tensor<D>>, S::Error> {
+        let tensor = self
+            .source
+            .tensor(&format!("{module}.{name}"), shape, self.device)?;
+        Ok(Param::initialized(ParamId::new(), trainable(tensor)))
+    }
+}
+
+fn trainable<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match tensor.device().is_autodiff() {
+        true => tensor.require_grad(),
+        false => tensor,
+    }
+}
+
+/// A checkpoint, and the names read from it so far.
+struct Loading<'a> {
+    checkpoint: &'a Checkpoint,
+    read: HashSet<String>,
+}
+
+impl WeightSource for Loading<'_> {
+    type Error = CheckpointError;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, CheckpointError> {
+        let values = self.checkpoint.tensor_f32(name, &shape)?;
+        self.read.insert(name.to_owned());
+        Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+}
+
+/// Fresh weights: normal with Hugging Face's standard deviation of 0.02, norms at their neutral value, biases zero.
+#[derive(Debug)]
+pub struct Initializer {
+    norm_weight: f32,
+}
+
+impl Initializer {
+    /// For a model whose norms multiply by `norm_offset + weight`. Seed the device first for the same weights each time.
+    pub fn new(norm_offset: f32) -> Self {
+        Self {
+            norm_weight: 1.0 - norm_offset,
+        }
+    }
+}
+
+impl WeightSource for Initializer {
+    type Error = Infallible;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, Infallible> {
+        Ok(if name.contains("norm") {
+            Tensor::full(shape, self.norm_weight, device)
+        } else if name.ends_with("bias") {
+            Tensor::zeros(shape, device)
+        } else {
+            Tensor::random(shape, Distribution::Normal(0.0, 0.02), device)
+        })
+    }
+}
+
+impl CausalLm {
+    /// The model in a folder of Hugging Face layout, in f32, trainable if `device` has autodiff.
+    ///
+    /// # Errors
+    /// If the folder's configuration or weights do not make a model we know; unread tensors are an error too, since
+    /// leaving one out would change what the model computes.
+    pub fn load(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
+        let config = ModelConfig::from_dir(dir)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let mut loading = Loading {
+            checkpoint: &checkpoint,
+            read: HashSet::new(),
+        };
+        let model = Self::new(config.decoder.clone(), &mut loading, device)?;
+        if config.decoder.tie_word_embeddings {
+            // Some tied checkpoints hold the head all the same.
+            loading.read.insert("lm_head.weight".into());
+        }
+        let unused = checkpoint.unused(&loading.read);
+        // Old LLaMA checkpoints carry their rotary frequencies, which the configuration states too.
+        let unknown: Vec<String> = unused
+            .into_iter()
+            .filter(|name| !name.ends_with("rotary_emb.inv_freq"))
+            .map(str::to_owned)
+            .collect();
+        match unknown.is_empty() {
+            true => Ok((model, config)),
+            false => Err(ModelError::UnknownTensors {
+                dir: dir.to_owned(),
+                names: unknown,
+            }),
+        }
+    }
+
+    /// Writes the model as a folder that Transformers loads.
+    ///
+    /// # Errors
+    /// If the folder cannot be written; then nothing is left behind.
+    pub fn save(
+        &self,
+        dir: &Path,
+        config: &ModelConfig,
+        options: &SaveOptions<'_>,
+    ) -> Result<(), ModelError> {
+        let mut tensors = vec![];
+        self.each_parameter(|parameter| tensors.push(parameter.into_lazy()));
+        Ok(save(dir, &config.raw, tensors, options)?)
+    }
+
+    /// Calls `f` with every parameter, in a fixed order.
+    pub fn each_parameter(&self, f: impl FnMut(NamedParameter)) {
+        self.visit(&mut Visitor { path: vec![], f });
+    }
+
+    /// Takes every parameter's gradient out of `gradients`, flat, in the order of [`each_parameter`](Self::each_parameter);
+    /// `None` where the loss does not depend on the parameter.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> Vec<(String, Option<Tensor<1>>)> {
+        let mut taken = vec![];
+        self.visit(&mut GradientVisitor {
+            path: vec![],
+            gradients,
+            taken: &mut taken,
+        });
+        taken
+    }
+
+    /// Replaces every parameter by what `f` makes of its name and its flat value (without autodiff), in the same order.
+    /// The value is handed over, so that `f` can change it in place.
+    #[must_use]
+    pub fn map_parameters(self, f: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Self {
+        self.map(&mut Mapper { path: vec![], f })
+    }
+}
+
+/// A parameter as a checkpoint names it.
+#[derive(Debug)]
+pub struct NamedParameter {
+    /// Its Hugging Face name.
+    pub name: String,
+    /// The lengths of its axes.
+    pub shape: Vec<usize>,
+    /// Its elements in row-major order, without autodiff.
+    pub values: Tensor<1>,
+}
+
+impl NamedParameter {
+    fn into_lazy(self) -> LazyTensor<'static> {
+        let Self {
+            name,
+            shape,
+            values,
+        } = self;
+        LazyTensor {
+            name,
+            shape,
+            values: Box::new(move || {
+                let values = values.into_data().try_to_vec::<f32>();
+                values.expect("parameters are f32")
+            }),
+        }
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.without_autodiff().reshape([elements])
+}
+
+/// The parts of a module path and a closure to call at its leaves.
+struct Visitor<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        (self.f)(NamedParameter {
+            name: self.path.join("."),
+            shape: tensor.dims().to_vec(),
+            values: flat(tensor),
+        });
+    }
+}
+
+struct GradientVisitor<'a> {
+    path: Vec<String>,
+    gradients: &'a mut Gradients,
+    taken: &'a mut Vec<(String, Option<Tensor<1>>)>,
+}
+
+impl ModuleVisitor for GradientVisitor<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.val().grad_remove(self.gradients).map(flat);
+        self.taken.push((self.path.join("."), gradient));
+    }
+}
+
+struct Mapper<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let (shape, autodiff) = (tensor.dims(), tensor.is_autodiff());
+        let value = (self.f)(&self.path.join("."), flat(tensor)).reshape(shape);
+        let value = match autodiff {
+            true => value.autodiff().require_grad(),
+            false => value,
+        };
+        Param::from_mapped_value(id, value, mapper)
+    }
+}

@@ -1,0 +1,100 @@
+//! Finding a model: a folder on disk, or a repository of the Hugging Face Hub brought into its usual cache.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeModel};
+
+use crate::error::ModelError;
+
+/// What a model needs, out of a repository that may hold the same weights in several formats.
+const PATTERNS: [&str; 11] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+];
+
+/// The folder of a model: `model` itself if it is a folder, otherwise the repository `owner/name` of that name,
+/// fetched unless it is cached. `revision` is a branch, tag or commit of the repository.
+pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelError> {
+    if Path::new(model).is_dir() {
+        return Ok(PathBuf::from(model));
+    }
+    let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel {
+        model: model.to_owned(),
+    })?;
+    let fetch = || -> HFResult<PathBuf> {
+        let repository = HFClientSync::new()?.model(owner, name);
+        match snapshot(&repository, revision, false) {
+            // Without a network, what was fetched before will do.
+            Err(error @ HFError::Request { .. }) => {
+                snapshot(&repository, revision, true).map_err(|_| error)
+            }
+            result => result,
+        }
+    };
+    fetch().map_err(|error| ModelError::Download {
+        model: model.to_owned(),
+        error: Box::new(error),
+    })
+}
+
+fn snapshot(
+    repository: &HFRepositorySync<RepoTypeModel>,
+    revision: Option<&str>,
+    cached: bool,
+) -> HFResult<PathBuf> {
+    repository
+        .snapshot_download()
+        .maybe_revision(revision)
+        .allow_patterns(PATTERNS.map(String::from).to_vec())
+        .local_files_only(cached)
+        .send()
+}
+
+/// Splits `owner/name`, both of the characters the Hub allows, so that a mistyped path is not looked for there.
+fn repository_id(model: &str) -> Option<(&str, &str)> {
+    let valid = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    model
+        .split_once('/')
+        .filter(|(owner, name)| valid(owner) && valid(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_used_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        assert_eq!(resolve(path, None).unwrap(), dir.path());
+    }
+
+    #[test]
+    fn a_repository_has_an_owner_and_a_name() {
+        assert_eq!(
+            repository_id("Qwen/Qwen2.5-0.5B"),
+            Some(("Qwen", "Qwen2.5-0.5B"))
+        );
+        for wrong in [
+            "", "gpt2", "/a", "a/", "./a", "../a", "a/b/c", "a/.b", "a b/c", "a/b?c",
+        ] {
+            assert_eq!(repository_id(wrong), None, "{wrong}");
+            let error = resolve(wrong, None).unwrap_err();
+            assert!(matches!(error, ModelError::NotAModel { .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the whole: parity with Transformers, the command line, a run from end to end.
