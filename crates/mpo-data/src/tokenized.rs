@@ -11,7 +11,7 @@ use crate::tokenizer::TextTokenizer;
 use crate::truncation::Truncation;
 
 /// A prompt and its two responses, none of them empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenizedPair {
     prompt: Vec<u32>,
     chosen: Vec<u32>,

@@ -1,0 +1,20 @@
+//! The scores of a preference pair.
+
+use burn::tensor::Tensor;
+use mpo_kernels::SequenceScore;
+
+/// A safe and an unsafe answer to the same prompt, scored by one model.
+#[derive(Debug, Clone)]
+pub struct PairScore {
+    /// The safe answers, `[pairs]`.
+    pub chosen: SequenceScore,
+    /// The unsafe answers, `[pairs]`.
+    pub rejected: SequenceScore,
+}
+
+impl PairScore {
+    /// Mean log p(chosen) − mean log p(rejected), nats a token, `[pairs]` (MPO, eq. 4).
+    pub fn reward_gap(&self) -> Tensor<1> {
+        self.chosen.mean() - self.rejected.mean()
+    }
+}

@@ -1,0 +1,650 @@
+//! Settings of a run: the same keys in a YAML file and as flags, resolved against a preset.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use mpo_data::{Language, TemplateChoice};
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::optimizer::OptimizerOptions;
+use crate::tasks::{MpoOptions, Padding};
+
+/// Settings by name, each given or not: what a file or a command line says.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainOptions {
+    /// Model: a folder in Hugging Face layout, or owner/name on the hub
+    #[arg(long, value_name = "DIR|NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// Preference rows: the authors' JSON or bilingual JSONL
+    #[arg(long, value_name = "FILE", help_heading = "What")]
+    pub data: Option<PathBuf>,
+    /// Run folder
+    #[arg(long, short, value_name = "DIR", help_heading = "What")]
+    pub output: Option<PathBuf>,
+    /// Use at most this many rows of the data
+    #[arg(long, value_name = "N", help_heading = "What")]
+    pub rows: Option<usize>,
+    /// Dominant language (ISO 639-1) [default: most frequent on the source side]
+    #[arg(long, value_name = "LANG", help_heading = "What")]
+    pub dominant: Option<Language>,
+    /// Drop rows that cannot be read, and report them, instead of stopping
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "What")]
+    pub skip_bad_rows: Option<bool>,
+    /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
+    #[arg(long, value_name = "NAME|FILE", help_heading = "What")]
+    pub template: Option<TemplateChoice>,
+    /// Longest prompt and answer together, in tokens [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "What")]
+    pub max_tokens: Option<usize>,
+
+    /// The paper's settings for a model family (Table 8); other keys override it
+    #[arg(long, value_name = "NAME", help_heading = "Objective")]
+    pub preset: Option<Preset>,
+    /// Factor on the target reward gap [default: 1]
+    #[arg(long, value_name = "X", help_heading = "Objective")]
+    pub beta: Option<f64>,
+    /// Which dominant-language hidden states are held in place [default: last-token]
+    #[arg(long, value_name = "WHAT", help_heading = "Objective")]
+    pub retain: Option<Retain>,
+    /// How their distance is measured [default: mean]
+    #[arg(long, value_name = "HOW", help_heading = "Objective")]
+    pub retain_scale: Option<RetainScale>,
+    /// Weight of the retain term [default: 1]
+    #[arg(long, value_name = "X", help_heading = "Objective")]
+    pub retain_weight: Option<f64>,
+    /// With mean-pool: round padded lengths up to a multiple of this [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Objective")]
+    pub pad_multiple: Option<usize>,
+
+    /// Peak learning rate [default: 6e-7]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub lr: Option<f64>,
+    /// Learning rate over the run [default: cosine]
+    #[arg(long, value_name = "SHAPE", help_heading = "Optimization")]
+    pub schedule: Option<Schedule>,
+    /// Fraction of the steps that warm up [default: 0.1]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub warmup_ratio: Option<f64>,
+    /// Passes over the rows [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    pub epochs: Option<u64>,
+    /// Stop after this many steps, whatever the epochs
+    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    pub max_steps: Option<u64>,
+    /// Rows a step [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    pub batch_size: Option<usize>,
+    /// Tokens that pass through the model at once; batches are accumulated from such parts [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    pub micro_batch_tokens: Option<usize>,
+    /// Norm that the gradient is clipped to; 0 leaves it [default: 1]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub max_grad_norm: Option<f64>,
+    /// Decoupled weight decay [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub weight_decay: Option<f64>,
+    /// AdamW's first decay [default: 0.9]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub adam_beta1: Option<f64>,
+    /// AdamW's second decay [default: 0.999]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub adam_beta2: Option<f64>,
+    /// AdamW's epsilon [default: 1e-8]
+    #[arg(long, value_name = "X", help_heading = "Optimization")]
+    pub adam_eps: Option<f64>,
+    /// Seed of the order of rows [default: 42]
+    #[arg(long, value_name = "N", help_heading = "Optimization")]
+    pub seed: Option<u64>,
+    /// Shuffle rows each epoch [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Optimization")]
+    pub shuffle: Option<bool>,
+
+    /// Steps between checkpoints [default: 50]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub checkpoint_every: Option<u64>,
+    /// Rows measured before and after, spread over the data; 0 measures none [default: 48]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub eval_rows: Option<usize>,
+    /// Measure on the rows of this file instead of on training rows
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub eval_data: Option<PathBuf>,
+    /// Reference cache of an earlier run to reuse, if it was made from the same model and rows
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub reference_cache: Option<PathBuf>,
+    /// Type of the saved weights [default: f32]
+    #[arg(long, value_name = "TYPE", help_heading = "Run")]
+    pub save_dtype: Option<SaveDtype>,
+    /// Where to compute [default: auto]
+    #[arg(long, value_name = "DEVICE", help_heading = "Run")]
+    pub device: Option<DeviceChoice>,
+}
+
+/// The paper's hyper-parameters (Table 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+pub enum Preset {
+    /// LLaMA-3.1-8B-Instruct: lr 6e-7, β 1.0
+    #[serde(rename = "llama-3.1-8b")]
+    #[value(name = "llama-3.1-8b")]
+    Llama31,
+    /// Gemma-2-9B-it: lr 4e-7, β 1.5
+    #[serde(rename = "gemma-2-9b")]
+    #[value(name = "gemma-2-9b")]
+    Gemma2,
+    /// Qwen2.5-7B-Instruct: lr 6e-7, β 1.5
+    #[serde(rename = "qwen2.5-7b")]
+    #[value(name = "qwen2.5-7b")]
+    Qwen25,
+}
+
+impl Preset {
+    /// Learning rate and β; epochs 2 and batch 8 are every model's, and the defaults.
+    fn lr_and_beta(self) -> (f64, f64) {
+        match self {
+            Self::Llama31 => (6e-7, 1.0),
+            Self::Gemma2 => (4e-7, 1.5),
+            Self::Qwen25 => (6e-7, 1.5),
+        }
+    }
+}
+
+/// Which hidden states of the dominant language are held in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retain {
+    /// The prompt's last token (the paper, eq. 8); only the prompt passes through the policy
+    LastToken,
+    /// The unmasked mean over all positions of both padded sequences (the authors' code)
+    MeanPool,
+    /// None (the ablation without L2)
+    None,
+}
+
+/// How the distance of hidden states is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetainScale {
+    /// Mean of squares over the hidden size (the authors' code); does not depend on the model's width
+    Mean,
+    /// Squared norm (the paper's letter); stiff: steps overshoot at common learning rates
+    Squared,
+}
+
+/// The learning rate over a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Falls to zero along a half cosine
+    Cosine,
+    /// Stays
+    Constant,
+}
+
+/// The type of saved weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SaveDtype {
+    /// 32 bits, as trained
+    F32,
+    /// 16 bits, range up to 65,504
+    F16,
+    /// 16 bits, range of f32; rounds away changes smaller than 1/256 of a weight
+    Bf16,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// CUDA if built in and present, else a GPU through wgpu, else the CPU
+    Auto,
+    /// The CPU, with native kernels
+    Flex,
+    /// A GPU through WebGPU shaders
+    Wgpu,
+    /// A software GPU through WebGPU shaders, for testing
+    WgpuCpu,
+    /// A GPU through Vulkan
+    Vulkan,
+    /// A GPU through Metal
+    Metal,
+    /// An NVIDIA GPU
+    Cuda,
+    /// An AMD GPU
+    Rocm,
+    /// The CPU through CubeCL
+    Cpu,
+}
+
+/// Settings of a run, every one resolved and checked. Written as `config.yaml`, it reads back as [`TrainOptions`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of TrainOptions, which documents them"
+)]
+pub struct TrainConfig {
+    pub model: String,
+    pub data: PathBuf,
+    pub output: PathBuf,
+    pub rows: Option<usize>,
+    pub dominant: Option<Language>,
+    pub skip_bad_rows: bool,
+    pub template: TemplateChoice,
+    pub max_tokens: usize,
+    pub preset: Option<Preset>,
+    pub beta: f64,
+    pub retain: Retain,
+    pub retain_scale: RetainScale,
+    pub retain_weight: f64,
+    pub pad_multiple: usize,
+    pub lr: f64,
+    pub schedule: Schedule,
+    pub warmup_ratio: f64,
+    pub epochs: u64,
+    pub max_steps: Option<u64>,
+    pub batch_size: usize,
+    pub micro_batch_tokens: usize,
+    pub max_grad_norm: f64,
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_eps: f64,
+    pub seed: u64,
+    pub shuffle: bool,
+    pub checkpoint_every: u64,
+    pub eval_rows: usize,
+    pub eval_data: Option<PathBuf>,
+    pub reference_cache: Option<PathBuf>,
+    pub save_dtype: SaveDtype,
+    pub device: DeviceChoice,
+}
+
+impl TrainOptions {
+    /// Reads a YAML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has a key or value that is not one of ours.
+    pub fn from_file(path: &Path) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(|error| TrainError::io(path, error))?;
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(&text).map_err(|error| TrainError::Config {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// These settings, and `weaker` where they say nothing.
+    #[must_use]
+    pub fn or(self, weaker: Self) -> Self {
+        macro_rules! first {
+            ($($key:ident),* $(,)?) => { Self { $($key: self.$key.or(weaker.$key)),* } };
+        }
+        first!(
+            model,
+            data,
+            output,
+            rows,
+            dominant,
+            skip_bad_rows,
+            template,
+            max_tokens,
+            preset,
+            beta,
+            retain,
+            retain_scale,
+            retain_weight,
+            pad_multiple,
+            lr,
+            schedule,
+            warmup_ratio,
+            epochs,
+            max_steps,
+            batch_size,
+            micro_batch_tokens,
+            max_grad_norm,
+            weight_decay,
+            adam_beta1,
+            adam_beta2,
+            adam_eps,
+            seed,
+            shuffle,
+            checkpoint_every,
+            eval_rows,
+            eval_data,
+            reference_cache,
+            save_dtype,
+            device,
+        )
+    }
+
+    /// Every setting, defaults filled in and checked.
+    ///
+    /// # Errors
+    /// If one that has no default is missing, or a value makes no sense.
+    pub fn resolve(self) -> Result<TrainConfig, TrainError> {
+        let missing = |key, expected| TrainError::Setting {
+            key,
+            expected,
+            got: "nothing".into(),
+        };
+        let (lr, beta) = self.preset.map_or((6e-7, 1.0), Preset::lr_and_beta);
+        let config = TrainConfig {
+            model: self
+                .model
+                .ok_or(missing("model", "a folder or owner/name"))?,
+            data: self
+                .data
+                .ok_or(missing("data", "a file of preference rows"))?,
+            output: self
+                .output
+                .ok_or(missing("output", "a folder for the run"))?,
+            rows: self.rows,
+            dominant: self.dominant,
+            skip_bad_rows: self.skip_bad_rows.unwrap_or(false),
+            template: self.template.unwrap_or_default(),
+            max_tokens: self.max_tokens.unwrap_or(1024),
+            preset: self.preset,
+            beta: self.beta.unwrap_or(beta),
+            retain: self.retain.unwrap_or(Retain::LastToken),
+            retain_scale: self.retain_scale.unwrap_or(RetainScale::Mean),
+            retain_weight: self.retain_weight.unwrap_or(1.0),
+            pad_multiple: self.pad_multiple.unwrap_or(8),
+            lr: self.lr.unwrap_or(lr),
+            schedule: self.schedule.unwrap_or(Schedule::Cosine),
+            warmup_ratio: self.warmup_ratio.unwrap_or(0.1),
+            epochs: self.epochs.unwrap_or(2),
+            max_steps: self.max_steps,
+            batch_size: self.batch_size.unwrap_or(8),
+            micro_batch_tokens: self.micro_batch_tokens.unwrap_or(1024),
+            max_grad_norm: self.max_grad_norm.unwrap_or(1.0),
+            weight_decay: self.weight_decay.unwrap_or(0.0),
+            adam_beta1: self.adam_beta1.unwrap_or(0.9),
+            adam_beta2: self.adam_beta2.unwrap_or(0.999),
+            adam_eps: self.adam_eps.unwrap_or(1e-8),
+            seed: self.seed.unwrap_or(42),
+            shuffle: self.shuffle.unwrap_or(true),
+            checkpoint_every: self.checkpoint_every.unwrap_or(50),
+            eval_rows: self.eval_rows.unwrap_or(48),
+            eval_data: self.eval_data,
+            reference_cache: self.reference_cache,
+            save_dtype: self.save_dtype.unwrap_or(SaveDtype::F32),
+            device: self.device.unwrap_or(DeviceChoice::Auto),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl TrainConfig {
+    fn check(&self) -> Result<(), TrainError> {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let fraction = |x: f64| (0.0..1.0).contains(&x);
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let checks = [
+            (
+                "beta",
+                positive(self.beta),
+                "a positive number",
+                self.beta.to_string(),
+            ),
+            (
+                "retain_weight",
+                not_negative(self.retain_weight),
+                "a number of at least 0",
+                self.retain_weight.to_string(),
+            ),
+            (
+                "lr",
+                positive(self.lr) && self.lr <= 1.0,
+                "a number above 0 and up to 1",
+                self.lr.to_string(),
+            ),
+            (
+                "warmup_ratio",
+                fraction(self.warmup_ratio),
+                "a number from 0 to below 1",
+                self.warmup_ratio.to_string(),
+            ),
+            (
+                "max_grad_norm",
+                not_negative(self.max_grad_norm),
+                "a number of at least 0",
+                self.max_grad_norm.to_string(),
+            ),
+            (
+                "weight_decay",
+                not_negative(self.weight_decay),
+                "a number of at least 0",
+                self.weight_decay.to_string(),
+            ),
+            (
+                "adam_beta1",
+                fraction(self.adam_beta1),
+                "a number from 0 to below 1",
+                self.adam_beta1.to_string(),
+            ),
+            (
+                "adam_beta2",
+                fraction(self.adam_beta2),
+                "a number from 0 to below 1",
+                self.adam_beta2.to_string(),
+            ),
+            (
+                "adam_eps",
+                positive(self.adam_eps),
+                "a positive number",
+                self.adam_eps.to_string(),
+            ),
+            (
+                "epochs",
+                self.epochs > 0,
+                "at least 1",
+                self.epochs.to_string(),
+            ),
+            (
+                "max_steps",
+                self.max_steps != Some(0),
+                "at least 1",
+                "0".into(),
+            ),
+            ("rows", self.rows != Some(0), "at least 1", "0".into()),
+            (
+                "batch_size",
+                self.batch_size > 0,
+                "at least 1",
+                self.batch_size.to_string(),
+            ),
+            (
+                "micro_batch_tokens",
+                self.micro_batch_tokens > 0,
+                "at least 1",
+                self.micro_batch_tokens.to_string(),
+            ),
+            (
+                "pad_multiple",
+                self.pad_multiple > 0,
+                "at least 1",
+                self.pad_multiple.to_string(),
+            ),
+            (
+                "checkpoint_every",
+                self.checkpoint_every > 0,
+                "at least 1",
+                self.checkpoint_every.to_string(),
+            ),
+        ];
+        for (key, good, expected, got) in checks {
+            if !good {
+                return Err(TrainError::Setting { key, expected, got });
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that the run folder keeps.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn to_yaml(&self) -> Result<String, TrainError> {
+        serde_saphyr::to_string(self).map_err(|error| TrainError::Config {
+            path: self.output.join("config.yaml"),
+            problem: error.to_string(),
+        })
+    }
+
+    /// What enters MPO's loss, for a model that pads with this token.
+    pub fn mpo_options(&self, pad_token: u32) -> MpoOptions {
+        MpoOptions {
+            beta: self.beta,
+            retain: self.retain,
+            retain_scale: self.retain_scale,
+            retain_weight: self.retain_weight,
+            padding: Padding {
+                token: pad_token,
+                multiple: self.pad_multiple,
+            },
+        }
+    }
+
+    pub(crate) fn optimizer_options(&self) -> OptimizerOptions {
+        OptimizerOptions {
+            beta1: self.adam_beta1,
+            beta2: self.adam_beta2,
+            eps: self.adam_eps,
+            weight_decay: self.weight_decay,
+            max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
+        }
+    }
+
+    /// Steps of a run over `rows` rows.
+    pub(crate) fn total_steps(&self, rows: usize) -> u64 {
+        let steps = rows.div_ceil(self.batch_size) as u64 * self.epochs;
+        self.max_steps.map_or(steps, |max| steps.min(max))
+    }
+
+    /// The learning rate of `step` (0 at the first) of `total`.
+    pub(crate) fn learning_rate(&self, step: u64, total: u64) -> f64 {
+        let warmup = (total as f64 * self.warmup_ratio).ceil() as u64;
+        self.lr * self.schedule.factor(step, total, warmup)
+    }
+
+    /// The settings that decide the weights a run ends with: a run is resumed under the same ones only.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!(
+            "{:?}",
+            (
+                (
+                    self.lr,
+                    self.schedule,
+                    self.warmup_ratio,
+                    self.epochs,
+                    self.max_steps
+                ),
+                (
+                    self.batch_size,
+                    self.micro_batch_tokens,
+                    self.seed,
+                    self.shuffle
+                ),
+                self.optimizer_options(),
+            )
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minimal() -> TrainOptions {
+        TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            ..TrainOptions::default()
+        }
+    }
+
+    #[test]
+    fn a_resolved_configuration_reads_back_as_itself() {
+        let config = TrainOptions {
+            preset: Some(Preset::Gemma2),
+            ..minimal()
+        }
+        .resolve()
+        .unwrap();
+        let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
+        assert_eq!(read.resolve().unwrap(), config);
+    }
+
+    #[test]
+    fn flags_beat_files_beat_presets_beat_defaults() {
+        let flags = TrainOptions {
+            lr: Some(1e-5),
+            ..TrainOptions::default()
+        };
+        let file = TrainOptions {
+            lr: Some(1e-4),
+            preset: Some(Preset::Qwen25),
+            seed: Some(7),
+            ..minimal()
+        };
+        let config = flags.or(file).resolve().unwrap();
+        assert_eq!(
+            (config.lr, config.beta, config.seed, config.epochs),
+            (1e-5, 1.5, 7, 2)
+        );
+    }
+
+    #[test]
+    fn senseless_values_are_named() {
+        let bad = [
+            (
+                "beta",
+                TrainOptions {
+                    beta: Some(f64::NAN),
+                    ..minimal()
+                },
+            ),
+            (
+                "lr",
+                TrainOptions {
+                    lr: Some(0.0),
+                    ..minimal()
+                },
+            ),
+            (
+                "batch_size",
+                TrainOptions {
+                    batch_size: Some(0),
+                    ..minimal()
+                },
+            ),
+            (
+                "data",
+                TrainOptions {
+                    data: None,
+                    ..minimal()
+                },
+            ),
+        ];
+        for (name, options) in bad {
+            assert!(
+                matches!(options.resolve(), Err(TrainError::Setting { key, .. }) if key == name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, "learning_rate: 1").unwrap();
+        let error = TrainOptions::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("learning_rate"), "{error}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Why a run cannot start or go on.
+
+use std::path::{Path, PathBuf};
+
+use mpo_data::DataError;
+use mpo_models::ModelError;
+
+/// What stops a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting that makes no sense.
+    #[error("{key}: expected {expected}, got {got}")]
+    Setting {
+        /// Its name in the configuration file.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        got: String,
+    },
+    /// A configuration file that does not parse.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Position and reason.
+        problem: String,
+    },
+    /// There is nothing to train on.
+    #[error("expected at least one row to train on, got none")]
+    NoRows,
+    /// The run folder holds another run.
+    #[error("{}: expected an empty run folder, got one with a run in it", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process is in the run folder.
+    #[error("{}: expected to be the only run in this folder, got another one at work", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is nothing to resume.
+    #[error("{}: expected a run to resume, got a folder without {missing}", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+        /// What it lacks.
+        missing: &'static str,
+    },
+    /// The run was started on other data, weights or settings.
+    #[error("{}: expected to resume the run that was started there, got different {what}", path.display())]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A file of ours that is not what we wrote.
+    #[error("{}: expected a file written by this program, got {problem}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Reading or writing failed.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// A number that must be finite is not.
+    #[error("expected {what} to be finite, got {value} at {row}")]
+    NotFinite {
+        /// The quantity.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+        /// The row, or the rows, that caused it.
+        row: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped on request")]
+    Interrupted,
+    /// The data does not fit.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model does not fit.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl TrainError {
+    pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            error,
+        }
+    }
+
+    /// The next thing to do, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Setting { key, .. } => {
+                return Some(format!(
+                    "set {key} in the configuration file or as --{}",
+                    key.replace('_', "-")
+                ));
+            }
+            Self::Config { .. } => {
+                "`mpo-train train --help` lists every key; `mpo-train train --print-config` writes a complete file"
+            }
+            Self::NoRows => {
+                "`mpo-train score --json` on the same data shows what was dropped and why"
+            }
+            Self::RunExists { .. } => "continue it with --resume, or name another --output",
+            Self::Locked { .. } => "wait for it, or name another --output",
+            Self::NothingToResume { .. } => "start it without --resume",
+            Self::Changed { .. } => {
+                "resume with the data, model and settings it was started with, or name another --output"
+            }
+            Self::Broken { .. } => "delete the file; it will be made again",
+            Self::Io { error, .. } => match error.kind() {
+                std::io::ErrorKind::StorageFull => "free some space and continue with --resume",
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    "name an --output that can be written to"
+                }
+                std::io::ErrorKind::NotFound => "check the path",
+                _ => return None,
+            },
+            Self::NotFinite { .. } => {
+                "lower lr or beta, or drop the row; the last checkpoint is intact"
+            }
+            Self::Interrupted => "continue with --resume",
+            Self::Data(error) => return error.hint(),
+            Self::Model(error) => return error.hint(),
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,152 @@
+//! A run is a folder, and one process at a time is in it.
+//!
+//! `config.yaml` as resolved, `events.jsonl`, `reference.safetensors`, `checkpoints/step-N/`, `model/`. Everything is
+//! written under a temporary name, synced and renamed.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::TrainError;
+
+const LOCK: &str = ".lock";
+const CONFIG: &str = "config.yaml";
+
+/// A run folder that this process holds.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held until the folder is let go; the system releases it however the process ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Takes a new folder, or one without a run in it.
+    ///
+    /// # Errors
+    /// If there is a run in it, another process is at work there, or it cannot be written.
+    pub fn create(path: &Path) -> Result<Self, TrainError> {
+        let folder = Self::lock(path)?;
+        match folder.config_file().exists() {
+            true => Err(TrainError::RunExists {
+                path: path.to_owned(),
+            }),
+            false => Ok(folder),
+        }
+    }
+
+    /// Takes the folder of a run that was started earlier.
+    ///
+    /// # Errors
+    /// If there is none, another process is at work there, or it cannot be written.
+    pub fn resume(path: &Path) -> Result<Self, TrainError> {
+        let missing = |missing| TrainError::NothingToResume {
+            path: path.to_owned(),
+            missing,
+        };
+        if !path.join(CONFIG).exists() {
+            return Err(missing(CONFIG));
+        }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, TrainError> {
+        fs::create_dir_all(path).map_err(|error| TrainError::io(path, error))?;
+        let file = path.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&file)
+            .map_err(|error| TrainError::io(&file, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(TrainError::io(&file, error)),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration as resolved.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// What happened, one event a line.
+    pub fn events_file(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// The trained model, a folder in Hugging Face layout.
+    pub fn model_dir(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// The reference cache.
+    pub fn reference_file(&self) -> PathBuf {
+        crate::reference::file(&self.path)
+    }
+
+    pub(crate) fn checkpoints_dir(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+///
+/// # Errors
+/// If it cannot be written; then what was there before is untouched.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
+    let io = |error| TrainError::io(path, error);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+    file.write_all(contents).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    sync_dir(dir)
+}
+
+/// Makes renames in a folder last.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), TrainError> {
+    #[cfg(unix)]
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| TrainError::io(dir, error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_run_a_folder_and_one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        assert!(matches!(
+            RunFolder::resume(&path),
+            Err(TrainError::NothingToResume { .. })
+        ));
+        let held = RunFolder::create(&path).unwrap();
+        assert!(matches!(
+            RunFolder::create(&path),
+            Err(TrainError::Locked { .. })
+        ));
+        write_atomically(&held.config_file(), b"x").unwrap();
+        drop(held);
+        assert!(matches!(
+            RunFolder::create(&path),
+            Err(TrainError::RunExists { .. })
+        ));
+        assert!(RunFolder::resume(&path).is_ok());
+    }
+}

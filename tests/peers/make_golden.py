@@ -1,0 +1,194 @@
+"""Makes the golden numbers of a small Gemma 3 in the layout of the other folders under tests/fixtures/goldens.
+
+Usage: make_golden.py OUT_DIR [--like GOLDEN_DIR]
+Weights are drawn from a fixed seed; the input ids are those of GOLDEN_DIR, so that every model reads the same tokens.
+Everything is f32 on the CPU with eager attention. Written are config.json (Transformers 5's form), config_v4.json (the
+form of Transformers 4), model.safetensors, goldens.safetensors and goldens.json.
+
+`nll_mean` is the mean over all predicted tokens of both sequences together, not a mean of the sequences' means; a token
+counts if it is real, so a sequence of n real tokens predicts n - 1. `grad_l2` are the gradient norms of that mean.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+from transformers.utils.logging import disable_progress_bar
+
+SEED = 3
+ROPE_THETA, ROPE_LOCAL_THETA, ROPE_FACTOR = 1_000_000.0, 10_000.0, 8.0
+SLIDING_WINDOW_PATTERN = 3
+
+# The first thing each of these departs from is a default that a loader could take for granted.
+SHAPE = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 24,
+    "query_pre_attn_scalar": 20,
+    "sliding_window": 8,
+    "max_position_embeddings": 512,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "tie_word_embeddings": True,
+}
+
+
+def configuration(**changes: object) -> Gemma3TextConfig:
+    """Layers local, local, global, local; the global one with linearly scaled positions of a larger base."""
+    rope = {
+        "full_attention": {"rope_type": "linear", "factor": ROPE_FACTOR, "rope_theta": ROPE_THETA},
+        "sliding_attention": {"rope_type": "default", "rope_theta": ROPE_LOCAL_THETA},
+    }
+    layers = range(SHAPE["num_hidden_layers"])
+    layer_types = [
+        "sliding_attention" if (i + 1) % SLIDING_WINDOW_PATTERN else "full_attention" for i in layers
+    ]
+    fields = SHAPE | {"rope_parameters": rope, "layer_types": layer_types} | changes
+    return Gemma3TextConfig(**fields, architectures=["Gemma3ForCausalLM"], dtype="float32")
+
+
+def older_form(config: Gemma3TextConfig) -> dict:
+    """What Transformers 4 wrote: no layer types, one scaling for the global layers, a base for the local ones."""
+    fields = config.to_dict()
+    newer = ("rope_parameters", "layer_types", "dtype", "sliding_window_pattern", "_sliding_window_pattern")
+    for key in newer:
+        fields.pop(key, None)
+    return fields | {
+        "architectures": ["Gemma3ForCausalLM"],
+        "transformers_version": "4.51.0",
+        "torch_dtype": "float32",
+        "rope_theta": ROPE_THETA,
+        "rope_local_base_freq": ROPE_LOCAL_THETA,
+        "rope_scaling": {"rope_type": "linear", "factor": ROPE_FACTOR},
+        "sliding_window_pattern": SLIDING_WINDOW_PATTERN,
+    }
+
+
+def build(config: Gemma3TextConfig, state: dict[str, Tensor] | None = None) -> Gemma3ForCausalLM:
+    """The model, with `state` for weights or else random ones, large enough that no part of it is negligible."""
+    config._attn_implementation = "eager"
+    model = Gemma3ForCausalLM(config).float().eval()
+    if state is not None:
+        model.load_state_dict(state)
+        return model
+    generator = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            # Norms multiply by 1 + weight: weights around zero would hide a 1 left out, small ones the weight itself.
+            std = 0.3 if "norm" in name else 0.15
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+    return model
+
+
+def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
+    """log p of every token but the first after those before it, [sequences, length - 1]."""
+    return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
+def norm(values: Iterable[float]) -> float:
+    return math.sqrt(math.fsum(value * value for value in values))
+
+
+def measure(model: Gemma3ForCausalLM, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and numbers of one forward and backward."""
+    model.zero_grad()
+    hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    predicted = mask[:, 1:].to(logits.dtype)
+    sums = (token_log_probs(logits, ids) * predicted).sum(-1)
+    nll = -sums.sum() / predicted.sum()
+    nll.backward()
+    grad_l2 = {name: weight.grad.double().norm().item() for name, weight in model.named_parameters()}
+    tensors = {"logits": logits.detach(), "last_hidden": hidden.detach()}
+    numbers = {
+        "nll_mean": nll.item(),
+        "logp_sums": sums.tolist(),
+        "grad_l2": grad_l2,
+        "grad_l2_total": norm(grad_l2.values()),
+    }
+    return tensors, numbers
+
+
+def logits_of(model: Gemma3ForCausalLM, ids: Tensor, mask: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+
+
+def main() -> None:
+    """Writes the folder, and refuses to if a feature it is there for does not show in the logits."""
+    goldens = Path(__file__).parent.parent / "fixtures" / "goldens"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--like", type=Path, default=goldens / "gemma2")
+    args = parser.parse_args()
+    disable_progress_bar()
+    # The order of a sum is part of its f32 result.
+    torch.set_num_threads(1)
+
+    names = ("input_ids", "attention_mask", "input_ids_padded", "attention_mask_padded")
+    inputs = {name: tensor for name, tensor in load_file(args.like / "goldens.safetensors").items() if name in names}
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    model = build(configuration())
+    state = model.state_dict()
+    tensors, numbers = measure(model, ids, mask)
+    padded_tensors, padded_numbers = measure(model, inputs["input_ids_padded"], inputs["attention_mask_padded"])
+    logits = tensors["logits"]
+
+    def difference(other: Gemma3ForCausalLM) -> float:
+        return (logits_of(other, ids, mask) - logits).abs().max().item()
+
+    older = older_form(model.config)
+    plain = {"rope_type": "default"}
+    local, full = plain | {"rope_theta": ROPE_LOCAL_THETA}, plain | {"rope_theta": ROPE_THETA}
+    scaled = configuration().rope_parameters["full_attention"]
+    variants = {
+        "no_window": {"sliding_window": 512},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "scale_by_head_dim": {"query_pre_attn_scalar": SHAPE["head_dim"]},
+        "no_rope_scaling": {"rope_parameters": {"full_attention": full, "sliding_attention": local}},
+        "global_rope_everywhere": {"rope_parameters": {"full_attention": scaled, "sliding_attention": scaled}},
+    }
+    sensitivity = {name: difference(build(configuration(**changes), state)) for name, changes in variants.items()}
+    older_difference = difference(build(Gemma3TextConfig(**older), state))
+    if older_difference != 0.0 or min(sensitivity.values()) < 1e-2:
+        raise SystemExit(f"unfit for a golden: older form off by {older_difference}, features show by {sensitivity}")
+
+    double = build(configuration(), state).double()
+    report = {
+        "arch": "gemma3",
+        "transformers": transformers.__version__,
+        "attn": "eager",
+        "notes": [],
+        **numbers,
+        **{f"{name}_padded": value for name, value in padded_numbers.items()},
+        "max_abs_logit": logits.abs().max().item(),
+        "f32_vs_f64_max_abs_logit_diff": difference(double),
+        "config_v4_same_logits_max_diff": older_difference,
+        "sensitivity_max_abs_logit_change": sensitivity,
+        "layer_types": model.config.layer_types,
+    }
+    model.save_pretrained(args.out_dir)
+    (args.out_dir / "generation_config.json").unlink(missing_ok=True)
+    (args.out_dir / "config_v4.json").write_text(json.dumps(older, indent=1) + "\n")
+    (args.out_dir / "goldens.json").write_text(json.dumps(report, indent=1) + "\n")
+    padded = {f"{name}_padded": tensor for name, tensor in padded_tensors.items()}
+    save_file(
+        {name: tensor.contiguous() for name, tensor in (inputs | tensors | padded).items()},
+        args.out_dir / "goldens.safetensors",
+    )
+
+
+if __name__ == "__main__":
+    main()
