@@ -1,1 +1,196 @@
-fn main() {}
+//! The training step of MPO on exact token ids: losses, time a row, tokens a second, peak memory, as one line of JSON.
+//!
+//! `cargo bench -p mpo-benches --bench step -- --model DIR --rows FILE --mode released --steps 10 --threads 2`
+//!
+//! `FILE` holds `{"pad_id": …, "rows": [{source_prompt_ids, …, target_rejected_ids}]}`. The reference is computed before
+//! the clock starts, as a run does; the first step is a warm-up. `benches/peers/compare_step.py` runs PyTorch beside it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use clap::{Parser, ValueEnum};
+use mpo_kernels::allocator::{Allocator, keep_freed_memory};
+use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
+use mpo_models::{Checkpoint, CausalLm};
+use mpo_trainer::{
+    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent, Task, TrainOptions,
+    Trainer,
+};
+use serde::Deserialize;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Model folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// Rows as token ids.
+    #[arg(long)]
+    rows: PathBuf,
+    /// What is held in place, and how.
+    #[arg(long, default_value = "released")]
+    mode: Mode,
+    /// Optimizer steps of one row each; rows repeat if there are fewer.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Threads of the CPU.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Peak learning rate, constant.
+    #[arg(long, default_value_t = 1e-5)]
+    lr: f64,
+    /// Print every step's numbers to stderr.
+    #[arg(long)]
+    verbose: bool,
+    /// Cargo passes this to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// The mean over both padded sequences, as in the authors' code.
+    Released,
+    /// The squared norm at the prompt's last token, to the paper's letter.
+    Paper,
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    #[serde(default)]
+    pad_id: u32,
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    source_prompt_ids: Vec<u32>,
+    source_chosen_ids: Vec<u32>,
+    source_rejected_ids: Vec<u32>,
+    target_prompt_ids: Vec<u32>,
+    target_chosen_ids: Vec<u32>,
+    target_rejected_ids: Vec<u32>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    keep_freed_memory();
+    let arguments = Arguments::parse();
+    // Burn's CPU backend and our kernels share rayon's global pool.
+    // SAFETY: no other thread has been started yet.
+    unsafe { std::env::set_var("RAYON_NUM_THREADS", arguments.threads.to_string()) };
+    let file: Rows = serde_json::from_slice(&std::fs::read(&arguments.rows)?)?;
+    let rows: Vec<TokenizedRow> =
+        file.rows.into_iter().enumerate().map(|(i, row)| tokenized(i + 1, row)).collect::<Result<_, _>>()?;
+    let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps).cloned().collect();
+    let (retain, retain_scale) = match arguments.mode {
+        Mode::Released => (Retain::MeanPool, RetainScale::Mean),
+        Mode::Paper => (Retain::LastToken, RetainScale::Squared),
+    };
+    let folder = tempfile::tempdir()?;
+    let config = TrainOptions {
+        model: Some(arguments.model.display().to_string()),
+        data: Some(arguments.rows.clone()),
+        output: Some(folder.path().to_owned()),
+        retain: Some(retain),
+        retain_scale: Some(retain_scale),
+        pad_multiple: Some(1),
+        lr: Some(arguments.lr),
+        schedule: Some(Schedule::Constant),
+        warmup_ratio: Some(0.0),
+        batch_size: Some(1),
+        epochs: Some(1),
+        shuffle: Some(false),
+        // Writing gigabytes is not part of a step.
+        checkpoint_every: Some(u64::MAX),
+        ..TrainOptions::default()
+    }
+    .resolve()?;
+    let device = Device::flex().autodiff();
+    let (model, model_config) = CausalLm::load(&arguments.model, &device)?;
+    let options = config.mpo_options(file.pad_id);
+    let reference = Reference::compute(&model, &rows, retain, options.padding, 1024, |_, _| true)?;
+    let task = MpoTask::new(rows, reference, options);
+    let run = RunFolder::create(folder.path())?;
+    let trainer = Trainer {
+        task: &task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash: &Checkpoint::open(&arguments.model)?.content_hash()?,
+    };
+    let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: RefCell::new(Instant::now()) };
+    trainer.run(model, &mut watch)?;
+    let timed = &watch.steps[1.min(watch.steps.len() - 1)..];
+    let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
+    let row_count = timed.len() as f64;
+    let first = watch.steps.len() - timed.len();
+    let tokens: usize = (first..task.rows()).map(|row| policy_tokens(&task.bilingual_rows()[row], arguments.mode)).sum();
+    let losses: Vec<f64> = watch.steps.iter().map(|(_, step)| step.metrics["loss"]).collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "program": "mpo-train",
+            "mode": match arguments.mode { Mode::Released => "released", Mode::Paper => "paper" },
+            "steps": watch.steps.len(),
+            "seconds_per_row": seconds / row_count,
+            "policy_tokens_per_second": tokens as f64 / seconds,
+            "peak_rss_bytes": peak_rss(),
+            "losses": losses,
+        })
+    );
+    Ok(())
+}
+
+fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error::Error>> {
+    let origin = Origin { file: "rows".into(), position: Position::Row(index) };
+    let pair = |prompt, chosen, rejected| TokenizedPair::new(&origin, prompt, chosen, rejected);
+    Ok(TokenizedRow {
+        dominant: pair(row.source_prompt_ids, row.source_chosen_ids, row.source_rejected_ids)?,
+        target: pair(row.target_prompt_ids, row.target_chosen_ids, row.target_rejected_ids)?,
+        language: "zh".parse()?,
+        origin,
+    })
+}
+
+/// Tokens of the policy's sequences without padding, as the PyTorch script counts them: a shared prompt counts twice.
+fn policy_tokens(row: &TokenizedRow, mode: Mode) -> usize {
+    let pair = |pair: &TokenizedPair| 2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
+    pair(&row.target)
+        + match mode {
+            Mode::Released => pair(&row.dominant),
+            Mode::Paper => row.dominant.prompt().len(),
+        }
+}
+
+struct Watch {
+    steps: Vec<(f64, StepEvent)>,
+    verbose: bool,
+    clock: RefCell<Instant>,
+}
+
+impl Progress for Watch {
+    fn event(&mut self, event: &Event) {
+        let seconds = self.clock.replace(Instant::now()).elapsed().as_secs_f64();
+        if let Event::Step(step) = event {
+            if self.verbose {
+                eprintln!("{seconds:.2} s {:?}", step.metrics);
+            }
+            self.steps.push((seconds, step.clone()));
+        }
+    }
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// The most memory this process has had, bytes (Linux).
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

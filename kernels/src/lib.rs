@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod adamw;
+pub mod allocator;
 pub mod attention;
 pub mod glu;
 pub mod linear;

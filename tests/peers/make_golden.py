@@ -26,7 +26,7 @@ SEED = 3
 ROPE_THETA, ROPE_LOCAL_THETA, ROPE_FACTOR = 1_000_000.0, 10_000.0, 8.0
 SLIDING_WINDOW_PATTERN = 3
 
-# The first thing each of these departs from is a default that a loader could take for granted.
+# Chosen so that no size can stand in for another: heads · head_dim is not the hidden size, nor the scale a head's.
 SHAPE = {
     "vocab_size": 320,
     "hidden_size": 64,
@@ -51,18 +51,14 @@ def configuration(**changes: object) -> Gemma3TextConfig:
         "full_attention": {"rope_type": "linear", "factor": ROPE_FACTOR, "rope_theta": ROPE_THETA},
         "sliding_attention": {"rope_type": "default", "rope_theta": ROPE_LOCAL_THETA},
     }
-    layers = range(SHAPE["num_hidden_layers"])
-    layer_types = [
-        "sliding_attention" if (i + 1) % SLIDING_WINDOW_PATTERN else "full_attention" for i in layers
-    ]
-    fields = SHAPE | {"rope_parameters": rope, "layer_types": layer_types} | changes
+    fields = SHAPE | {"rope_parameters": rope, "sliding_window_pattern": SLIDING_WINDOW_PATTERN} | changes
     return Gemma3TextConfig(**fields, architectures=["Gemma3ForCausalLM"], dtype="float32")
 
 
 def older_form(config: Gemma3TextConfig) -> dict:
     """What Transformers 4 wrote: no layer types, one scaling for the global layers, a base for the local ones."""
-    fields = config.to_dict()
-    newer = ("rope_parameters", "layer_types", "dtype", "sliding_window_pattern", "_sliding_window_pattern")
+    fields = json.loads(config.to_json_string())
+    newer = ("rope_parameters", "layer_types", "dtype", "_sliding_window_pattern")
     for key in newer:
         fields.pop(key, None)
     return fields | {
@@ -188,6 +184,9 @@ def main() -> None:
         {name: tensor.contiguous() for name, tensor in (inputs | tensors | padded).items()},
         args.out_dir / "goldens.safetensors",
     )
+    for file in args.out_dir.iterdir():
+        # safetensors creates files that only their owner may read.
+        file.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,67 @@
-fn main() {}
+//! The command `mpo-train`: alignment of open language models across languages by reward gaps.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod chat;
+mod cli;
+mod data;
+mod device;
+mod devices;
+mod failure;
+mod generate;
+mod measure;
+mod miniature;
+mod model_folder;
+mod output;
+mod progress;
+mod results;
+mod score;
+mod session;
+mod table;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use cli::{Cli, Command};
+use failure::Failure;
+use session::Session;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let quiet = cli.quiet;
+    let Some(command) = cli.command else {
+        let session = Session::new(cli.miniature.device, quiet)?;
+        session.catch_interrupts()?;
+        return miniature::run(&cli.miniature, &session);
+    };
+    if cli.miniature.any_given() {
+        let message = "--output, --json and --device belong after the subcommand";
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
+    match command {
+        Command::Train(arguments) => train::run(*arguments, quiet),
+        Command::Score(arguments) => score::run(&arguments, quiet),
+        Command::Generate(arguments) => generate::run(&arguments, quiet),
+        Command::Chat(arguments) => chat::run(&arguments, quiet),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::MiniatureModel(arguments) => {
+            let session = Session::new(arguments.device, quiet)?;
+            session.catch_interrupts()?;
+            miniature::build(&arguments.output, &session)
+        }
+    }
+}

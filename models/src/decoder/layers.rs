@@ -1,16 +1,21 @@
 //! The small parts: embedding, linear map, norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor, TensorData};
 use mpo_kernels::{linear, rms_norm};
 
 use super::weights::{WeightSource, Weights};
 use crate::DecoderConfig;
 
 /// Token embeddings, `weight` `[vocab_size, hidden_size]`.
+///
+/// As in Transformers (PyTorch's `padding_idx`), the padding token's row gets no gradient from the input, although it may
+/// stand there as a real token (LLaMA-style models often pad with an end-of-turn token); from a tied head it does.
 #[derive(Module, Debug)]
 pub(super) struct Embedding {
     pub(super) weight: Param<Tensor<2>>,
+    #[module(skip)]
+    padding: Option<u32>,
 }
 
 impl Embedding {
@@ -20,14 +25,25 @@ impl Embedding {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let weight = weights.param(name, "weight", [config.vocab_size, config.hidden_size])?;
-        Ok(Self { weight })
+        Ok(Self {
+            weight,
+            padding: config.pad_token_id,
+        })
     }
 
     /// `[tokens, hidden_size]`
     pub(super) fn forward(&self, tokens: &[u32]) -> Tensor<2> {
         let weight = self.weight.val();
-        let indices = super::indices(tokens, &weight.device());
-        weight.select(0, indices)
+        let device = weight.device();
+        let rows = weight.select(0, super::indices(tokens, &device));
+        let padding: Vec<bool> = tokens.iter().map(|&token| Some(token) == self.padding).collect();
+        if !padding.contains(&true) {
+            return rows;
+        }
+        let mask = TensorData::new(padding, [tokens.len(), 1]);
+        let mask = Tensor::<2, Bool>::from_data(mask, &device).expand(rows.dims());
+        let constant = rows.clone().detach();
+        rows.mask_where(mask, constant)
     }
 }
 

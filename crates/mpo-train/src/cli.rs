@@ -1,0 +1,240 @@
+//! The command line: what can be typed, and what help says about it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mpo_data::{Language, TemplateChoice};
+use mpo_trainer::{DeviceChoice, TrainOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  mpo-train                                  the paper in miniature, in under two minutes
+  mpo-train --output runs/first --json       the same, elsewhere, its results as JSON
+  mpo-train score --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json
+  mpo-train train --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json --output runs/qwen";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  mpo-train train --model Qwen/Qwen2.5-7B-Instruct --preset qwen2.5-7b --data rows.json --output runs/qwen
+  mpo-train train --config run.yaml --lr 1e-6
+  mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
+  mpo-train train --resume --output runs/qwen";
+
+const SCORE_EXAMPLES: &str = "\
+Examples:
+  mpo-train score --model runs/qwen/model --data rows.json
+  mpo-train score --model Qwen/Qwen2.5-0.5B-Instruct --data pairs.jsonl --rows 70 --json";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  mpo-train generate --model runs/qwen/model 'How do I bake bread?' 'Je, mkate huokwaje?'
+  mpo-train generate --model runs/qwen/model --max-new-tokens 32 < prompts.txt";
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  mpo-train chat --model runs/qwen/model
+  mpo-train chat --model Qwen/Qwen2.5-0.5B-Instruct --max-new-tokens 64";
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  mpo-train devices
+  mpo-train devices --json";
+
+const MINIATURE_MODEL_EXAMPLES: &str = "\
+Examples:
+  mpo-train miniature-model --output miniature";
+
+/// Align LLaMA, Gemma and Qwen models across languages with MPO, reward gap optimization.
+///
+/// Without a subcommand it runs the paper in miniature: a tiny model and harmless rows that the program carries.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Only errors and results: no progress, no notes
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) miniature: MiniatureOptions,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The miniature's options: those of the command without a subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct MiniatureOptions {
+    /// Run folder [default: runs/miniature]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+}
+
+impl MiniatureOptions {
+    /// Whether anything was asked of the miniature.
+    pub(crate) fn any_given(&self) -> bool {
+        self.output.is_some() || self.json || self.device != DeviceChoice::Auto
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model with MPO, and measure its reward gaps before and after
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(Box<TrainArguments>),
+    /// Measure a model's reward gap in each language of a preference file
+    #[command(after_help = SCORE_EXAMPLES)]
+    Score(ScoreArguments),
+    /// Answer prompts, greedily
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(GenerateArguments),
+    /// Talk with a model
+    #[command(after_help = CHAT_EXAMPLES)]
+    Chat(ChatArguments),
+    /// List the backends built in and the devices they find
+    #[command(after_help = DEVICES_EXAMPLES)]
+    Devices(DevicesArguments),
+    /// Make the miniature's model again, by supervised fine-tuning
+    #[command(hide = true, alias = "build-miniature", after_help = MINIATURE_MODEL_EXAMPLES)]
+    MiniatureModel(MiniatureModelArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// Configuration file (YAML); flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Continue the run in the output folder, with its settings
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the complete configuration as YAML and do nothing else
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) options: TrainOptions,
+}
+
+/// A model, and where and how it reads text.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// Model: a folder in Hugging Face layout, or owner/name on the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    pub(crate) model: String,
+    /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub(crate) template: TemplateChoice,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Preference rows: the authors' JSON, bilingual JSONL, or TRL's prompt, chosen and rejected
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// Use at most this many rows, evenly over languages
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) rows: Option<usize>,
+    /// Dominant language (ISO 639-1) [default: most frequent on the source side]
+    #[arg(long, value_name = "LANG")]
+    pub(crate) dominant: Option<Language>,
+    /// Longest prompt and answer together, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(crate) max_tokens: usize,
+    /// Drop rows that cannot be read, and report them, instead of stopping
+    #[arg(long)]
+    pub(crate) skip_bad_rows: bool,
+    /// Print the gaps and the report on the data as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value = "128", value_parser = positive)]
+    pub(crate) max_new_tokens: usize,
+    /// Give the model the bare prompt and a line break, without its chat template
+    #[arg(long, conflicts_with = "template")]
+    pub(crate) raw: bool,
+    /// Prompts; none: one from each line of standard input
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
+    pub(crate) max_new_tokens: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MiniatureModelArguments {
+    /// Folder for the model
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1, got 0".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("expected a number, got {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().unwrap().to_string();
+            let example = format!("mpo-train {}", command.get_name());
+            assert!(help.contains(&example), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_miniature_is_what_runs_without_a_subcommand() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"], arguments].concat());
+        let plain = parse(&[]).unwrap();
+        assert!(plain.command.is_none() && !plain.miniature.any_given());
+        assert!(parse(&["--json"]).unwrap().miniature.any_given());
+        assert!(parse(&["--quiet", "devices"]).unwrap().quiet);
+        assert!(parse(&["devices", "--quiet"]).unwrap().quiet);
+        assert!(parse(&["score", "--model", "m", "--data", "d", "--rows", "0"]).is_err());
+    }
+}

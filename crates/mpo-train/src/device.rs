@@ -1,0 +1,188 @@
+//! From a choice of device to the device: which backends are built in, what they find, what `auto` takes.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+use burn::tensor::{Device, DeviceType};
+use clap::ValueEnum;
+use mpo_trainer::DeviceChoice;
+
+use crate::failure::Failure;
+
+/// What `auto` tries, best first; if there may be a GPU at all.
+const GPUS: [DeviceChoice; 4] = [
+    DeviceChoice::Cuda,
+    DeviceChoice::Vulkan,
+    DeviceChoice::Metal,
+    DeviceChoice::Wgpu,
+];
+
+/// The name of a choice on the command line.
+pub(crate) fn name(choice: DeviceChoice) -> String {
+    let value = choice.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Whether this build can compute there.
+pub(crate) fn is_built_in(choice: DeviceChoice) -> bool {
+    device_type(choice).is_some()
+}
+
+/// The device of a choice, and the choice that `auto` came to.
+pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Failure> {
+    if choice == DeviceChoice::Auto {
+        return auto().ok_or_else(|| {
+            Failure::new(
+                "expected a device to compute on, got none",
+                "build with --features flex to compute on the CPU",
+            )
+        });
+    }
+    let name = name(choice);
+    if !is_built_in(choice) {
+        let feature = match choice {
+            DeviceChoice::WgpuCpu => "wgpu",
+            _ => &name,
+        };
+        return Err(Failure::new(
+            format!("device {name}: expected a backend of this build, got one it was built without"),
+            format!(
+                "build with --features {feature}; `mpo-train devices` lists what this build has"
+            ),
+        ));
+    }
+    let first = find(choice).into_iter().next();
+    first.map(|device| (choice, device)).ok_or_else(|| {
+        Failure::new(
+            format!("device {name}: expected at least one, got none"),
+            "check the driver, or compute elsewhere; `mpo-train devices` lists what there is",
+        )
+    })
+}
+
+/// What `auto` takes: CUDA, else a GPU through a graphics API, else the CPU.
+pub(crate) fn auto() -> Option<(DeviceChoice, Device)> {
+    let gpus = GPUS.into_iter().filter(|_| may_have_gpu());
+    gpus.chain([DeviceChoice::Flex])
+        .find_map(|choice| Some((choice, find(choice).into_iter().next()?)))
+}
+
+/// The devices that a choice can mean, best first; none if there is none or its driver fails.
+pub(crate) fn find(choice: DeviceChoice) -> Vec<Device> {
+    let Some(device_type) = device_type(choice) else {
+        return vec![];
+    };
+    let found = quietly(|| Device::enumerate(device_type).into_vec());
+    let mut found = found.unwrap_or_default();
+    let software = choice == DeviceChoice::WgpuCpu;
+    found.retain(|device| (rank(device) == SOFTWARE) == software);
+    found.sort_by_key(rank);
+    found
+}
+
+/// What a device calls itself, if it says so.
+pub(crate) fn identity(device: &Device) -> Option<String> {
+    #[cfg(feature = "cube")]
+    return quietly(|| device.identity())
+        .flatten()
+        .map(|identity| identity.name);
+    #[cfg(not(feature = "cube"))]
+    return {
+        _ = device;
+        None
+    };
+}
+
+fn device_type(choice: DeviceChoice) -> Option<DeviceType> {
+    match choice {
+        #[cfg(feature = "flex")]
+        DeviceChoice::Flex => Some(DeviceType::Flex),
+        #[cfg(feature = "wgpu")]
+        DeviceChoice::Wgpu | DeviceChoice::WgpuCpu => Some(DeviceType::Wgpu),
+        #[cfg(feature = "vulkan")]
+        DeviceChoice::Vulkan => Some(DeviceType::Vulkan),
+        #[cfg(feature = "metal")]
+        DeviceChoice::Metal => Some(DeviceType::Metal),
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Cuda => Some(DeviceType::Cuda),
+        #[cfg(feature = "rocm")]
+        DeviceChoice::Rocm => Some(DeviceType::Rocm),
+        #[cfg(feature = "cpu")]
+        DeviceChoice::Cpu => Some(DeviceType::Cpu),
+        _ => None,
+    }
+}
+
+/// The rank of a GPU that is none.
+const SOFTWARE: u8 = 3;
+
+/// How a device compares with others of its backend: less is better.
+#[cfg(feature = "wgpu")]
+fn rank(device: &Device) -> u8 {
+    use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
+    let DispatchDevice::Cube(CubeDevice::Wgpu(device)) = device.as_dispatch() else {
+        return 0;
+    };
+    match device.kind {
+        WgpuDeviceKind::DiscreteGpu(_) => 0,
+        WgpuDeviceKind::IntegratedGpu(_) => 1,
+        WgpuDeviceKind::Cpu => SOFTWARE,
+        _ => 2,
+    }
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn rank(_device: &Device) -> u8 {
+    0
+}
+
+/// Whether the system shows a GPU. Where it shows none, loading graphics drivers to hear the same would cost time, and
+/// some of them complain on stderr.
+fn may_have_gpu() -> bool {
+    let nodes = ["/dev/dri", "/dev/nvidiactl", "/dev/dxg"];
+    !cfg!(target_os = "linux") || nodes.iter().any(|node| Path::new(node).exists())
+}
+
+/// The result of asking a driver, which may panic: then nothing, and nothing is printed.
+fn quietly<T>(ask: impl FnOnce() -> T) -> Option<T> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let answer = panic::catch_unwind(AssertUnwindSafe(ask));
+    panic::set_hook(hook);
+    answer.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_is_not_built_in_says_how_to_build_it() {
+        for &choice in DeviceChoice::value_variants() {
+            if choice == DeviceChoice::Auto || is_built_in(choice) {
+                continue;
+            }
+            let failure = select(choice).unwrap_err();
+            assert!(failure.to_string().contains(&name(choice)), "{failure}");
+            let hint = failure.hint().unwrap();
+            let feature = name(choice).replace("-cpu", "");
+            assert!(hint.contains(&format!("--features {feature}")), "{hint}");
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn there_is_always_the_cpu() {
+        assert_eq!(
+            select(DeviceChoice::Flex).unwrap(),
+            (DeviceChoice::Flex, Device::flex())
+        );
+        assert!(auto().is_some());
+    }
+
+    #[test]
+    fn a_driver_that_panics_has_no_answer() {
+        assert_eq!(quietly(|| 1), Some(1));
+        assert_eq!(quietly(|| -> u8 { panic!("no driver") }), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Why a command failed, as the user reads it and as the shell sees it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use mpo_data::DataError;
+use mpo_models::ModelError;
+use mpo_trainer::TrainError;
+
+/// The exit code of a process that Ctrl-C ended: 128 and the signal's number.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("standard output: {0}")]
+    Output(io::Error),
+    /// On request, with nothing that could be continued.
+    #[error("stopped on request")]
+    Stopped,
+    #[error("{message}")]
+    Message {
+        message: String,
+        hint: Option<String>,
+    },
+}
+
+impl Failure {
+    /// For `map_err`: reading or writing `path` failed.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io {
+            path: path.to_owned(),
+            error,
+        }
+    }
+
+    /// Something of this crate's own, and what to do about it.
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Message {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// The next thing to do, where there is one.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::Train(error) => error.hint(),
+            Self::Io { error, .. } => {
+                (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
+            }
+            Self::Message { hint, .. } => hint.clone(),
+            Self::Output(_) | Self::Stopped => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            // Whoever reads the output, such as `head`, has had enough: no failure of ours.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Stopped | Self::Train(TrainError::Interrupted) => INTERRUPTED,
+            _ => 1,
+        }
+    }
+
+    /// Tells the user, and gives what the process ends with.
+    pub(crate) fn report(&self) -> ExitCode {
+        let code = self.exit_code();
+        if code != 0 {
+            let hint = self.hint().map(|hint| format!("hint: {hint}\n"));
+            // A closed stderr leaves nobody to tell.
+            _ = write!(
+                io::stderr(),
+                "error: {self}\n{}",
+                hint.as_deref().unwrap_or_default()
+            );
+        }
+        code.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let output = |kind: io::ErrorKind| Failure::Output(kind.into());
+        for (failure, code) in [
+            (output(io::ErrorKind::BrokenPipe), 0),
+            (output(io::ErrorKind::StorageFull), 1),
+            (Failure::new("a", "b"), 1),
+            (Failure::Stopped, 130),
+            (TrainError::Interrupted.into(), 130),
+            (TrainError::NoRows.into(), 1),
+        ] {
+            assert_eq!(failure.exit_code(), code, "{failure}");
+        }
+    }
+
+    #[test]
+    fn hints_come_from_where_the_error_does() {
+        let missing = Failure::io(Path::new("x"))(io::ErrorKind::NotFound.into());
+        assert_eq!(missing.hint().unwrap(), "check the path");
+        let interrupted = Failure::from(TrainError::Interrupted);
+        assert_eq!(interrupted.hint(), TrainError::Interrupted.hint());
+    }
+}

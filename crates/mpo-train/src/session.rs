@@ -1,0 +1,117 @@
+//! What a command has around it: a device, a terminal, and a user who may press Ctrl-C.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use mpo_trainer::DeviceChoice;
+
+use crate::device;
+use crate::failure::{Failure, INTERRUPTED};
+
+/// The surroundings of one command.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Where to compute; without autodiff.
+    pub(crate) device: Device,
+    /// Whether errors are all that may go to stderr.
+    quiet: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// Takes the device, and says which if the choice was left to the program.
+    pub(crate) fn new(choice: DeviceChoice, quiet: bool) -> Result<Self, Failure> {
+        let (taken, device) = device::select(choice)?;
+        let session = Self {
+            device,
+            quiet,
+            stop: Arc::default(),
+        };
+        if taken != choice {
+            session.note(format_args!("computing on {}", device::name(taken)));
+        }
+        Ok(session)
+    }
+
+    /// From here on the first Ctrl-C (or SIGTERM) asks to stop, and the second ends the process at once.
+    pub(crate) fn catch_interrupts(&self) -> Result<(), Failure> {
+        let stop = Arc::clone(&self.stop);
+        let handler = move || {
+            if stop.swap(true, Ordering::Relaxed) {
+                process::exit(i32::from(INTERRUPTED));
+            }
+            _ = writeln!(
+                io::stderr(),
+                "\nstopping after the present step; once more to end at once"
+            );
+        };
+        ctrlc::set_handler(handler).map_err(|error| Failure::Message {
+            message: format!("cannot listen for Ctrl-C: {error}"),
+            hint: None,
+        })
+    }
+
+    /// Whether the user has asked to stop.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Tells the user something that is no result.
+    pub(crate) fn note(&self, text: impl Display) {
+        if !self.quiet {
+            // A closed stderr leaves nobody to tell.
+            _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// A bar over `length` of something, which only a terminal shows.
+    pub(crate) fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
+        self.styled(
+            ProgressBar::new(length as u64),
+            what,
+            "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left",
+        )
+    }
+
+    /// A bar without an estimate of the time left, for work that makes its own.
+    pub(crate) fn bar_with_message(&self, what: &'static str) -> ProgressBar {
+        self.styled(
+            ProgressBar::new(0),
+            what,
+            "{prefix} {wide_bar} {pos}/{len} {msg}",
+        )
+    }
+
+    /// A sign of life for work that does not say how far it is.
+    pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
+        let spinner = self.styled(
+            ProgressBar::no_length(),
+            what,
+            "{spinner} {prefix} {elapsed}",
+        );
+        if !spinner.is_hidden() {
+            spinner.enable_steady_tick(Duration::from_millis(100));
+        }
+        spinner
+    }
+
+    /// Whether notes are read but bars cannot be shown: stderr goes to a file or another program.
+    pub(crate) fn notes_only(&self, bar: &ProgressBar) -> bool {
+        !self.quiet && bar.is_hidden()
+    }
+
+    fn styled(&self, bar: ProgressBar, what: &'static str, template: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).expect("the templates are constants");
+        let bar = match self.quiet {
+            true => ProgressBar::hidden(),
+            false => bar,
+        };
+        bar.with_style(style).with_prefix(what)
+    }
+}
