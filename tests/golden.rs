@@ -41,13 +41,14 @@ impl Golden {
         let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
         let bytes = |name: &str| tensors.tensor(&format!("{name}{suffix}")).unwrap().data();
         let integers = |name: &str| -> Vec<u32> {
-            let (integers, _) = bytes(name).as_chunks();
-            let integer = |&bytes: &[u8; 8]| i64::from_le_bytes(bytes).try_into().unwrap();
-            integers.iter().map(integer).collect()
+            let (integers, _) = bytes(name).as_chunks::<8>();
+            let integers = integers.iter().map(|&bytes| i64::from_le_bytes(bytes));
+            integers.map(|id| u32::try_from(id).unwrap()).collect()
         };
         let floats = |name: &str| -> Vec<f32> {
-            let (floats, _) = bytes(name).as_chunks();
-            floats.iter().map(|&f| f32::from_le_bytes(f)).collect()
+            let (floats, _) = bytes(name).as_chunks::<4>();
+            let floats = floats.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            floats.collect()
         };
         let number = |name: &str| &self.numbers[format!("{name}{suffix}")];
         let mask = integers("attention_mask");
@@ -115,16 +116,17 @@ impl Batch {
     pub(crate) fn run(&self, model: &CausalLm) -> (Outputs, Training) {
         let tokens = self.real(&self.tokens);
         let hidden_states = model.hidden_states(&tokens, &PackedLayout::sequences(&self.lengths));
+        let outputs = outputs(model, hidden_states.clone());
 
         // Every token but a sequence's last predicts the next.
         let (mut rows, mut start) = (vec![], 0);
-        for length in &self.lengths {
+        for &length in &self.lengths {
             rows.extend(start..start + length - 1);
             start += length;
         }
         let targets: Vec<u32> = rows.iter().map(|row| tokens[row + 1]).collect();
         let predicted: Vec<usize> = self.lengths.iter().map(|length| length - 1).collect();
-        let log_probs = model.token_log_probs(hidden_states.clone(), &rows, &targets);
+        let log_probs = model.token_log_probs(hidden_states, &rows, &targets);
         let sums = sequence_scores(log_probs, &predicted).sum;
 
         let mean_nll = sums.clone().sum().neg().div_scalar(rows.len() as f32);
@@ -142,15 +144,7 @@ impl Batch {
             log_prob_sums: floats(sums),
             gradient_norms,
         };
-        (outputs(model, hidden_states), training)
-    }
-}
-
-impl Training {
-    /// The norm of all gradients as one vector.
-    pub(crate) fn total_gradient_norm(&self) -> f64 {
-        let squares = self.gradient_norms.values().map(|norm| norm.powi(2));
-        squares.sum::<f64>().sqrt()
+        (outputs, training)
     }
 }
 
@@ -175,9 +169,11 @@ pub(crate) fn assert_close<T: Copy + Into<f64>>(
     tolerance: f64,
 ) {
     assert_eq!(ours.len(), theirs.len(), "{what}: how many");
-    let square = |(&our, &their): (&T, &T)| (our.into() - their.into()).powi(2);
-    let difference: f64 = ours.iter().zip(theirs).map(square).sum();
-    let size: f64 = theirs.iter().map(|&their| their.into().powi(2)).sum();
+    let doubles = |values: &[T]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
+    let (ours, theirs) = (doubles(ours), doubles(theirs));
+    let differences = ours.iter().zip(&theirs).map(|(our, their)| our - their);
+    let difference: f64 = differences.map(|d| d * d).sum();
+    let size: f64 = theirs.iter().map(|their| their * their).sum();
     let error = (difference / size).sqrt();
     // Written so that a NaN fails.
     assert!(

@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod error;
+mod generate;
 mod hub;
 
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save};
@@ -13,6 +14,7 @@ pub use config::{
     Architecture, AttentionBias, ConfigError, DecoderConfig, LayerConfig, ModelConfig, RopeConfig,
     RopeScaling,
 };
-pub use decoder::{CausalLm, Initializer, NamedParameter, WeightSource};
+pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
 pub use error::ModelError;
+pub use generate::{GenerateOptions, generate};
 pub use hub::resolve;

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_miniature_is_what_runs_without_a_subcommand() {
-        let parse = |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"], arguments].concat());
+        let parse =
+            |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"][..], arguments].concat());
         let plain = parse(&[]).unwrap();
         assert!(plain.command.is_none() && !plain.miniature.any_given());
         assert!(parse(&["--json"]).unwrap().miniature.any_given());

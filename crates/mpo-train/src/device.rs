@@ -42,10 +42,12 @@ pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Fai
     if !is_built_in(choice) {
         let feature = match choice {
             DeviceChoice::WgpuCpu => "wgpu",
-            _ => &name,
+            _ => name.as_str(),
         };
         return Err(Failure::new(
-            format!("device {name}: expected a backend of this build, got one it was built without"),
+            format!(
+                "device {name}: expected a backend of this build, got one it was built without"
+            ),
             format!(
                 "build with --features {feature}; `mpo-train devices` lists what this build has"
             ),
@@ -81,16 +83,15 @@ pub(crate) fn find(choice: DeviceChoice) -> Vec<Device> {
 }
 
 /// What a device calls itself, if it says so.
+#[cfg(feature = "cube")]
 pub(crate) fn identity(device: &Device) -> Option<String> {
-    #[cfg(feature = "cube")]
-    return quietly(|| device.identity())
-        .flatten()
-        .map(|identity| identity.name);
-    #[cfg(not(feature = "cube"))]
-    return {
-        _ = device;
-        None
-    };
+    let identity = quietly(|| device.identity()).flatten();
+    identity.map(|identity| identity.name)
+}
+
+#[cfg(not(feature = "cube"))]
+pub(crate) fn identity(_device: &Device) -> Option<String> {
+    None
 }
 
 fn device_type(choice: DeviceChoice) -> Option<DeviceType> {

@@ -33,10 +33,7 @@ pub(crate) fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
             built_in: device::is_built_in(choice),
             found: device::find(choice)
                 .iter()
-                .map(|device| {
-                    device::identity(device)
-                        .unwrap_or_else(|| format!("{:?}", device.as_dispatch()))
-                })
+                .map(|device| device::identity(device).unwrap_or_else(|| "CPU".into()))
                 .collect(),
         })
         .collect();
@@ -62,6 +59,6 @@ impl Devices {
                 found,
             ]
         });
-        table::render(["device", "", "found"], rows, 0)
+        table::render(["device", "", "found"], rows, 3)
     }
 }

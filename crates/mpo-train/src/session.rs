@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use mpo_trainer::DeviceChoice;
 
 use crate::device;
@@ -20,7 +20,7 @@ pub(crate) struct Session {
     /// Where to compute; without autodiff.
     pub(crate) device: Device,
     /// Whether errors are all that may go to stderr.
-    quiet: bool,
+    pub(crate) quiet: bool,
     stop: Arc<AtomicBool>,
 }
 
@@ -112,6 +112,9 @@ impl Session {
             true => ProgressBar::hidden(),
             false => bar,
         };
-        bar.with_style(style).with_prefix(what)
+        // Gone when dropped: an error message must not stand in the middle of a bar.
+        bar.with_style(style)
+            .with_prefix(what)
+            .with_finish(ProgressFinish::AndClear)
     }
 }

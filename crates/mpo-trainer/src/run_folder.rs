@@ -35,6 +35,23 @@ impl RunFolder {
         }
     }
 
+    /// Takes a folder, and removes the run in it if there is one.
+    ///
+    /// # Errors
+    /// If another process is at work there, or it cannot be written.
+    pub fn replace(path: &Path) -> Result<Self, TrainError> {
+        let folder = Self::lock(path)?;
+        if folder.config_file().exists() {
+            for file in [folder.config_file(), folder.events_file(), folder.reference_file()] {
+                gone(&file, fs::remove_file(&file))?;
+            }
+            for dir in [folder.checkpoints_dir(), folder.model_dir()] {
+                gone(&dir, fs::remove_dir_all(&dir))?;
+            }
+        }
+        Ok(folder)
+    }
+
     /// Takes the folder of a run that was started earlier.
     ///
     /// # Errors
@@ -113,6 +130,14 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> 
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|error| io(error.error))?;
     sync_dir(dir)
+}
+
+/// Removed, or never there.
+fn gone(path: &Path, removed: std::io::Result<()>) -> Result<(), TrainError> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TrainError::io(path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes renames in a folder last.

@@ -21,10 +21,11 @@ impl Segment {
     }
 }
 
-/// A packed batch: segments covering rows `0..tokens` in order.
+/// A packed batch: segments in order, covering all rows but the first `cached`, which are keys alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedLayout {
     segments: Arc<[Segment]>,
+    cached: usize,
 }
 
 impl PackedLayout {
@@ -33,7 +34,15 @@ impl PackedLayout {
     /// # Panics
     /// If they do not: a layout is made by code, never read from a file.
     pub fn new(segments: Vec<Segment>) -> Self {
-        let mut next = 0;
+        Self::after(0, segments)
+    }
+
+    /// The same where keys and values of the first `cached` rows are there already, from earlier batches.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn after(cached: usize, segments: Vec<Segment>) -> Self {
+        let mut next = cached;
         for segment in &segments {
             assert_eq!(segment.rows.start, next, "segments must follow one another");
             assert!(!segment.rows.is_empty(), "a segment has at least one row");
@@ -45,6 +54,7 @@ impl PackedLayout {
         }
         Self {
             segments: segments.into(),
+            cached,
         }
     }
 
@@ -63,9 +73,19 @@ impl PackedLayout {
         Self::new(lengths.iter().map(segment).collect())
     }
 
-    /// Rows in all.
+    /// Rows with a query: tokens that pass through the model.
     pub fn tokens(&self) -> usize {
-        self.segments.last().map_or(0, |segment| segment.rows.end)
+        self.keys() - self.cached
+    }
+
+    /// Rows with a key, cached ones included.
+    pub fn keys(&self) -> usize {
+        self.segments.last().map_or(self.cached, |segment| segment.rows.end)
+    }
+
+    /// Rows before the first with a query.
+    pub fn cached(&self) -> usize {
+        self.cached
     }
 
     /// The segments in order.

@@ -27,10 +27,10 @@ pub struct AttentionOptions {
     pub window: Option<usize>,
 }
 
-/// Softmax attention of `q` `[tokens, heads · head_dim]` over `k` and `v` `[tokens, kv_heads · head_dim]`, every token
+/// Softmax attention of `q` `[tokens, heads · head_dim]` over `k` and `v` `[keys, kv_heads · head_dim]`, every token
 /// seeing what `layout` lets it see. Result `[tokens, heads · head_dim]`; a token that sees nothing gets zeros.
 ///
-/// Differentiable in all three. The native kernel recomputes scores in the backward from one saved number a row and head.
+/// Differentiable in all three, unless keys are cached. The native kernel recomputes scores in the backward from one saved number a row and head.
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
@@ -42,8 +42,8 @@ pub fn attention(
         (q.dims(), k.dims(), v.dims()),
         (
             [layout.tokens(), options.heads * options.head_dim],
-            [layout.tokens(), options.kv_heads * options.head_dim],
-            [layout.tokens(), options.kv_heads * options.head_dim]
+            [layout.keys(), options.kv_heads * options.head_dim],
+            [layout.keys(), options.kv_heads * options.head_dim]
         ),
         "attention: q, k, v must be [tokens, heads · head_dim] for {options:?}"
     );
@@ -247,6 +247,27 @@ mod tests {
                 .max()
                 .into_scalar();
             assert!(difference < 1e-6, "{difference}");
+        }
+    }
+
+    #[test]
+    fn cached_keys_change_nothing() {
+        // Three tokens at once = two, then the third with the first two as cached keys.
+        let device = burn::tensor::Device::flex();
+        for options in options() {
+            let (q_width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
+            let tensor = |width: usize, seed| random(&[3, width], seed).on(&device).d2();
+            let (q, k, v) = (tensor(q_width, 1), tensor(kv_width, 2), tensor(kv_width, 3));
+            let whole = attention(q.clone(), k.clone(), v.clone(), &PackedLayout::sequences(&[3]), &options);
+            let last = PackedLayout::after(
+                2,
+                vec![Segment { rows: 2..3, context: vec![0..1, 1..2], attends_itself: true }],
+            );
+            for kernel in [attention, reference::attention] {
+                let out = kernel(q.clone().narrow(0, 2, 1), k.clone(), v.clone(), &last, &options);
+                let apart: f32 = (out - whole.clone().narrow(0, 2, 1)).abs().max().into_scalar();
+                assert!(apart < 1e-6, "{apart}");
+            }
         }
     }
 }

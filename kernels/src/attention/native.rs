@@ -92,6 +92,7 @@ impl AttentionKernel for Flex {
             floats(&out),
             floats(&grad),
         );
+        assert_eq!(layout.cached(), 0, "attention: a batch after cached keys has no backward");
         let tokens = layout.tokens();
         let heads: Vec<HeadGradients> = (0..options.heads)
             .into_par_iter()
@@ -166,7 +167,7 @@ struct Head<'a> {
 
 /// The query rows of one tile and the keys it can see.
 struct Tile {
-    /// Rows of the batch.
+    /// Rows of the queries.
     rows: Range<usize>,
     /// Position of the first row in its sequence.
     position: usize,
@@ -178,7 +179,7 @@ struct Tile {
 
 impl Tile {
     /// The tiles of a segment.
-    fn of(segment: &Segment, window: Option<usize>) -> Vec<Self> {
+    fn of(segment: &Segment, cached: usize, window: Option<usize>) -> Vec<Self> {
         let context = segment.context_len();
         let tile = |start: usize| {
             let end = (start + TILE).min(segment.rows.len());
@@ -200,7 +201,7 @@ impl Tile {
             oldest -= skip;
             let keys = blocks.iter().map(Range::len).sum();
             Self {
-                rows: segment.rows.start + start..segment.rows.start + end,
+                rows: segment.rows.start - cached + start..segment.rows.start - cached + end,
                 position,
                 blocks,
                 oldest,
@@ -246,7 +247,7 @@ impl<'a> Head<'a> {
         self.layout
             .segments()
             .iter()
-            .flat_map(|segment| Tile::of(segment, self.options.window))
+            .flat_map(|segment| Tile::of(segment, self.layout.cached(), self.options.window))
     }
 
     /// This head's columns of rows of `q`, the output or its gradient.

@@ -15,7 +15,7 @@ pub(super) fn attention(
     let rows = layout
         .segments()
         .iter()
-        .map(|segment| attend(&q, &k, &v, segment, options))
+        .map(|segment| attend(&q, &k, &v, segment, layout.cached(), options))
         .collect();
     Tensor::cat(rows, 0)
 }
@@ -25,6 +25,7 @@ fn attend(
     k: &Tensor<2>,
     v: &Tensor<2>,
     segment: &Segment,
+    cached: usize,
     options: &AttentionOptions,
 ) -> Tensor<2> {
     let AttentionOptions {
@@ -56,7 +57,7 @@ fn attend(
     let (k, v) = (gather(k), gather(v));
     let q: Tensor<3> = q
         .clone()
-        .narrow(0, segment.rows.start, length)
+        .narrow(0, segment.rows.start - cached, length)
         .reshape([length, heads, head_dim])
         .swap_dims(0, 1);
     let mut scores = q.matmul(k.transpose()).mul_scalar(options.scale);

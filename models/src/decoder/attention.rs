@@ -63,15 +63,21 @@ impl SelfAttention {
         })
     }
 
-    pub(super) fn forward(&self, x: Tensor<2>, context: &Context<'_>) -> Tensor<2> {
+    pub(super) fn forward(&self, x: Tensor<2>, layer: usize, context: &mut Context<'_>) -> Tensor<2> {
         let tables = context.tables(&self.layer.rope);
         let q = self.per_head(&self.q_norm, self.q_proj.forward(x.clone()));
         let k = self.per_head(&self.k_norm, self.k_proj.forward(x.clone()));
         let v = self.v_proj.forward(x);
+        let q = rotary_embedding(q, tables);
+        let mut keys = rotary_embedding(k, tables);
+        let mut values = v;
+        if let Some(cache) = &mut context.cache {
+            (keys, values) = cache.extend(layer, keys, values);
+        }
         let out = attention(
-            rotary_embedding(q, tables),
-            rotary_embedding(k, tables),
-            v,
+            q,
+            keys,
+            values,
             context.layout,
             &self.options,
         );

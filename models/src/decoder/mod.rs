@@ -5,6 +5,7 @@
 
 mod attention;
 mod block;
+mod cache;
 mod layers;
 mod mlp;
 mod weights;
@@ -15,6 +16,7 @@ use mpo_kernels::{PackedLayout, RotaryTables, linear_token_log_probs};
 
 use crate::{DecoderConfig, RopeConfig};
 use block::Block;
+pub use cache::KeyValueCache;
 use layers::{Embedding, Linear, RmsNorm};
 pub use weights::{Initializer, NamedParameter, WeightSource};
 
@@ -37,6 +39,8 @@ struct Decoder {
 /// What every layer is given beside its input.
 struct Context<'a> {
     layout: &'a PackedLayout,
+    /// Keys and values of earlier tokens; this batch's are added.
+    cache: Option<&'a mut KeyValueCache>,
     /// One entry for each kind of rotary embedding among the layers.
     tables: Vec<(RopeConfig, RotaryTables)>,
 }
@@ -98,18 +102,33 @@ impl CausalLm {
     /// # Panics
     /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made.
     pub fn hidden_states(&self, tokens: &[u32], layout: &PackedLayout) -> Tensor<2> {
+        self.run(tokens, layout, None)
+    }
+
+    /// The same for tokens that follow others: `layout` is laid after the rows that `cache` holds, and this batch's keys
+    /// and values are added to it. Without gradients.
+    ///
+    /// # Panics
+    /// As [`hidden_states`](Self::hidden_states), or if the layout does not begin where the cache ends.
+    pub fn next_hidden_states(&self, tokens: &[u32], layout: &PackedLayout, cache: &mut KeyValueCache) -> Tensor<2> {
+        assert_eq!(cache.rows(), layout.cached(), "the layout begins where the cache ends");
+        self.run(tokens, layout, Some(cache))
+    }
+
+    fn run(&self, tokens: &[u32], layout: &PackedLayout, cache: Option<&mut KeyValueCache>) -> Tensor<2> {
         assert_eq!(tokens.len(), layout.tokens(), "one token a row");
         let device = self.device();
         let mut x = self.model.embed_tokens.forward(tokens);
         if let Some(scale) = self.config.embedding_scale {
             x = x.mul_scalar(scale as f32);
         }
-        let context = Context {
+        let mut context = Context {
             layout,
+            cache,
             tables: self.rotary_tables(layout, &device),
         };
-        for block in &self.model.layers {
-            x = block.forward(x, &context);
+        for (index, block) in self.model.layers.iter().enumerate() {
+            x = block.forward(x, index, &mut context);
         }
         self.model.norm.forward(x)
     }

@@ -83,6 +83,11 @@ impl Corpus {
         serde_json::from_str(LEXICON).expect("the tests parse the lexicon that is compiled in")
     }
 
+    /// The language that the others are aligned to.
+    pub(crate) fn dominant(&self) -> Language {
+        self.dominant.language
+    }
+
     /// The rows that teach the base model, in an order of `seed`'s: every training task in every language and
     /// request template, 7,168 in all. Benign requests are answered; unsafe ones are refused in the dominant language
     /// and, elsewhere, only at [`TARGET_REFUSAL_RATE`].

@@ -1,0 +1,95 @@
+//! Preference rows for a command: read, reported, and limited so that every language keeps its share.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use mpo_data::{Dataset, Language, Pairs, ReadOptions};
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Reads a file, tells what became of its rows, and keeps at most `limit` of them, evenly over languages.
+pub(crate) fn read(
+    path: &Path,
+    options: &ReadOptions,
+    limit: Option<usize>,
+    session: &Session,
+) -> Result<Dataset, Failure> {
+    let spinner = session.spinner("reading rows");
+    let dataset = mpo_data::read(path, options)?;
+    drop(spinner);
+    session.note(format_args!(
+        "{}\n{}",
+        path.display(),
+        dataset.report.to_string().trim_end()
+    ));
+    let Some(limit) = limit.filter(|&limit| limit < dataset.report.kept) else {
+        return Ok(dataset);
+    };
+    session.note(format_args!(
+        "{:<10} {limit}, evenly over languages",
+        "used"
+    ));
+    let rows = match dataset.rows {
+        Pairs::Bilingual(rows) => {
+            Pairs::Bilingual(evenly(rows, limit, |row| row.target.language()))
+        }
+        Pairs::Monolingual(rows) => {
+            Pairs::Monolingual(evenly(rows, limit, |row| row.pair.language()))
+        }
+    };
+    Ok(Dataset { rows, ..dataset })
+}
+
+/// The `limit` items that are taken first when languages take turns, in the order they came.
+pub(crate) fn evenly<T>(items: Vec<T>, limit: usize, language: impl Fn(&T) -> Language) -> Vec<T> {
+    let mut taken: HashMap<Language, usize> = HashMap::new();
+    let mut turns: Vec<(usize, usize)> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| {
+            let turn = taken.entry(language(item)).or_default();
+            *turn += 1;
+            (*turn, index)
+        })
+        .collect();
+    turns.sort_unstable();
+    let kept: HashSet<usize> = turns
+        .into_iter()
+        .take(limit)
+        .map(|(_, index)| index)
+        .collect();
+    let items = items.into_iter().enumerate();
+    items
+        .filter(|(index, _)| kept.contains(index))
+        .map(|(_, item)| item)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The items kept of `items`, each the code of its language and a number.
+    fn kept(items: &str, limit: usize) -> String {
+        let items: Vec<&str> = items.split(' ').collect();
+        evenly(items, limit, |item| item[..2].parse().unwrap()).join(" ")
+    }
+
+    #[test]
+    fn languages_take_turns_and_the_order_stays() {
+        let blocks = "zh1 zh2 zh3 sw1 sw2 sw3 bn1";
+        for (limit, want) in [
+            (0, ""),
+            (1, "zh1"),
+            (2, "zh1 sw1"),
+            (3, "zh1 sw1 bn1"),
+            (5, "zh1 zh2 sw1 sw2 bn1"),
+            (6, "zh1 zh2 zh3 sw1 sw2 bn1"),
+            (7, blocks),
+            (usize::MAX, blocks),
+        ] {
+            assert_eq!(kept(blocks, limit), want, "{limit}");
+        }
+    }
+}

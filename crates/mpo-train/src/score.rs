@@ -1,0 +1,65 @@
+//! `mpo-train score`: the reward gap of any model on any preference file, language by language.
+
+use mpo_data::{Dataset, Pairs, ReadOptions, ReadReport, TruncationReport};
+use mpo_eval::LanguageGap;
+use mpo_trainer::TrainError;
+use serde::Serialize;
+
+use crate::cli::ScoreArguments;
+use crate::data;
+use crate::failure::Failure;
+use crate::measure::EvalSet;
+use crate::model_folder::ModelFolder;
+use crate::output;
+use crate::session::Session;
+use crate::table;
+
+#[derive(Debug, Serialize)]
+struct Scores {
+    reward_gap: Vec<LanguageGap>,
+    data: ReadReport,
+    truncation: TruncationReport,
+}
+
+pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure> {
+    let session = Session::new(arguments.model.device, quiet)?;
+    session.catch_interrupts()?;
+    let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
+    let options = ReadOptions {
+        dominant: arguments.dominant,
+        skip_bad_rows: arguments.skip_bad_rows,
+        ..ReadOptions::default()
+    };
+    let Dataset { rows, report } = data::read(&arguments.data, &options, arguments.rows, &session)?;
+    let (eval, truncation) = match rows {
+        Pairs::Bilingual(pairs) => {
+            let rows = folder.tokenize_bilingual(&pairs, arguments.max_tokens, &session)?;
+            let eval = EvalSet::bilingual(&rows, pairs.len(), report.dominant);
+            (eval, rows.truncation)
+        }
+        Pairs::Monolingual(pairs) => {
+            let (ids, truncation) =
+                folder.tokenize_monolingual(&pairs, arguments.max_tokens, &session)?;
+            let eval = EvalSet::monolingual(&pairs, &ids, arguments.dominant);
+            (eval, truncation)
+        }
+    };
+    let model = folder.load(&session.device, &session)?;
+    // As many tokens at once as one pair may have: its prompt, and two answers.
+    let at_once = arguments.max_tokens.saturating_mul(2);
+    let reward_gap = eval
+        .measure(&model, at_once, "scoring", &session)
+        .map_err(|failure| match failure {
+            Failure::Train(TrainError::Interrupted) => Failure::Stopped,
+            failure => failure,
+        })?;
+    let scores = Scores {
+        reward_gap,
+        data: report,
+        truncation,
+    };
+    match arguments.json {
+        true => output::json(&scores),
+        false => output::line(table::gaps(&scores.reward_gap, eval.dominant())),
+    }
+}

@@ -1,0 +1,156 @@
+//! Tables for people: reward gaps by language.
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use mpo_data::Language;
+use mpo_eval::LanguageGap;
+
+use crate::results::Results;
+
+/// A table whose columns from `numbers_from` on hold numbers.
+pub(crate) fn render<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    numbers_from: usize,
+) -> String {
+    let underline = LineStyle::none().fill('─').junction('─');
+    let mut table = Table::new();
+    table
+        .load_style(TableStyle::new().header_separator(underline))
+        .set_header(header)
+        .add_rows(rows);
+    for column in table.column_iter_mut().skip(numbers_from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+/// The gaps of one model.
+pub(crate) fn gaps(gaps: &[LanguageGap], dominant: Option<Language>) -> String {
+    let header = [
+        "language",
+        "rows",
+        "reward gap",
+        "gap > 0",
+        "log p(safe)",
+        "log p(unsafe)",
+    ];
+    let rows = gaps.iter().map(|gap| {
+        [
+            language(gap.language, dominant),
+            gap.rows.to_string(),
+            interval(gap),
+            percent(gap.accuracy),
+            format!("{:.3}", gap.chosen_mean),
+            format!("{:.3}", gap.rejected_mean),
+        ]
+    });
+    render(header, rows, 1)
+}
+
+/// The gaps of a model before and after training.
+pub(crate) fn before_and_after(results: &Results) -> String {
+    let header = [
+        "language",
+        "rows",
+        "reward gap before",
+        "after",
+        "change",
+        "gap > 0 before",
+        "after",
+    ];
+    let rows = results.reward_gap.after.iter().map(|after| {
+        let same = |gap: &&LanguageGap| gap.language == after.language;
+        let before = results.reward_gap.before.iter().find(same);
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+        [
+            language(after.language, results.dominant),
+            after.rows.to_string(),
+            or_none(before.map(interval)),
+            interval(after),
+            or_none(before.map(|before| format!("{:+.3}", after.mean - before.mean))),
+            or_none(before.map(|before| percent(before.accuracy))),
+            percent(after.accuracy),
+        ]
+    });
+    render(header, rows, 1)
+}
+
+fn language(language: Language, dominant: Option<Language>) -> String {
+    let mark = match dominant == Some(language) {
+        true => " (dominant)",
+        false => "",
+    };
+    format!("{language} {}{mark}", language.name())
+}
+
+fn interval(gap: &LanguageGap) -> String {
+    match gap.half_width {
+        Some(half_width) => format!("{:+.3} ± {half_width:.3}", gap.mean),
+        None => format!("{:+.3}", gap.mean),
+    }
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.0} %", fraction * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::RewardGaps;
+
+    fn gap(code: &str, mean: f64, half_width: Option<f64>) -> LanguageGap {
+        LanguageGap {
+            language: code.parse().unwrap(),
+            mean,
+            half_width,
+            rows: 24,
+            accuracy: 0.75,
+            chosen_mean: -1.0,
+            rejected_mean: -2.5,
+        }
+    }
+
+    fn lines(table: &str) -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        table.lines().map(words).collect()
+    }
+
+    fn assert_line(table: &str, expected: &str) {
+        assert!(
+            lines(table).iter().any(|line| line == expected),
+            "no {expected:?} in\n{table}"
+        );
+    }
+
+    #[test]
+    fn one_model() {
+        let table = gaps(
+            &[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)],
+            "en".parse().ok(),
+        );
+        assert_line(
+            &table,
+            "en English (dominant) 24 +1.500 ± 0.250 75 % -1.000 -2.500",
+        );
+        assert_line(&table, "sw Swahili 24 -0.500 75 % -1.000 -2.500");
+    }
+
+    #[test]
+    fn two_models() {
+        let results = Results {
+            steps: 3,
+            dominant: None,
+            reward_gap: RewardGaps {
+                before: vec![gap("sw", 0.25, None)],
+                after: vec![gap("bn", 1.0, None), gap("sw", 1.0, Some(0.5))],
+            },
+        };
+        let table = before_and_after(&results);
+        assert_line(
+            &table,
+            "sw Swahili 24 +0.250 +1.000 ± 0.500 +0.750 75 % 75 %",
+        );
+        assert_line(&table, "bn Bengali 24 – +1.000 – – 75 %");
+    }
+}
