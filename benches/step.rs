@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
-use mpo_models::{Checkpoint, CausalLm};
+use mpo_kernels::allocator::{Allocator, keep_freed_memory};
+use mpo_models::{CausalLm, Checkpoint};
 use mpo_trainer::{
-    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent, Task, TrainOptions,
-    Trainer,
+    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent, Task,
+    TrainOptions, Trainer,
 };
 use serde::Deserialize;
 
@@ -83,8 +83,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // SAFETY: no other thread has been started yet.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", arguments.threads.to_string()) };
     let file: Rows = serde_json::from_slice(&std::fs::read(&arguments.rows)?)?;
-    let rows: Vec<TokenizedRow> =
-        file.rows.into_iter().enumerate().map(|(i, row)| tokenized(i + 1, row)).collect::<Result<_, _>>()?;
+    let rows: Vec<TokenizedRow> = file
+        .rows
+        .into_iter()
+        .enumerate()
+        .map(|(i, row)| tokenized(i + 1, row))
+        .collect::<Result<_, _>>()?;
     let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps).cloned().collect();
     let (retain, retain_scale) = match arguments.mode {
         Mode::Released => (Retain::MeanPool, RetainScale::Mean),
@@ -122,14 +126,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         model_config: &model_config,
         model_hash: &Checkpoint::open(&arguments.model)?.content_hash()?,
     };
-    let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: RefCell::new(Instant::now()) };
+    let mut watch = Watch {
+        steps: vec![],
+        verbose: arguments.verbose,
+        clock: RefCell::new(Instant::now()),
+    };
     trainer.run(model, &mut watch)?;
     let timed = &watch.steps[1.min(watch.steps.len() - 1)..];
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
     let row_count = timed.len() as f64;
     let first = watch.steps.len() - timed.len();
-    let tokens: usize = (first..task.rows()).map(|row| policy_tokens(&task.bilingual_rows()[row], arguments.mode)).sum();
-    let losses: Vec<f64> = watch.steps.iter().map(|(_, step)| step.metrics["loss"]).collect();
+    let tokens: usize = (first..task.rows())
+        .map(|row| policy_tokens(&task.bilingual_rows()[row], arguments.mode))
+        .sum();
+    let losses: Vec<f64> = watch
+        .steps
+        .iter()
+        .map(|(_, step)| step.metrics["loss"])
+        .collect();
     println!(
         "{}",
         serde_json::json!({
@@ -146,11 +160,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error::Error>> {
-    let origin = Origin { file: "rows".into(), position: Position::Row(index) };
+    let origin = Origin {
+        file: "rows".into(),
+        position: Position::Row(index),
+    };
     let pair = |prompt, chosen, rejected| TokenizedPair::new(&origin, prompt, chosen, rejected);
     Ok(TokenizedRow {
-        dominant: pair(row.source_prompt_ids, row.source_chosen_ids, row.source_rejected_ids)?,
-        target: pair(row.target_prompt_ids, row.target_chosen_ids, row.target_rejected_ids)?,
+        dominant: pair(
+            row.source_prompt_ids,
+            row.source_chosen_ids,
+            row.source_rejected_ids,
+        )?,
+        target: pair(
+            row.target_prompt_ids,
+            row.target_chosen_ids,
+            row.target_rejected_ids,
+        )?,
         language: "zh".parse()?,
         origin,
     })
@@ -158,7 +183,9 @@ fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error:
 
 /// Tokens of the policy's sequences without padding, as the PyTorch script counts them: a shared prompt counts twice.
 fn policy_tokens(row: &TokenizedRow, mode: Mode) -> usize {
-    let pair = |pair: &TokenizedPair| 2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
+    let pair = |pair: &TokenizedPair| {
+        2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len()
+    };
     pair(&row.target)
         + match mode {
             Mode::Released => pair(&row.dominant),
@@ -191,6 +218,13 @@ impl Progress for Watch {
 /// The most memory this process has had, bytes (Linux).
 fn peak_rss() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }

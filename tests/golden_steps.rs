@@ -12,8 +12,8 @@ use burn::tensor::Device;
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_models::{CausalLm, Checkpoint};
 use mpo_trainer::{
-    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent, TrainOptions,
-    Trainer, score_rows,
+    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent,
+    TrainOptions, Trainer, score_rows,
 };
 use serde_json::Value;
 
@@ -24,21 +24,34 @@ struct Goldens {
 }
 
 fn goldens() -> Option<Goldens> {
-    let (Ok(goldens), Ok(models)) = (std::env::var("MPO_GOLDENS"), std::env::var("MPO_MODELS")) else {
+    let (Ok(goldens), Ok(models)) = (std::env::var("MPO_GOLDENS"), std::env::var("MPO_MODELS"))
+    else {
         eprintln!("nothing checked: MPO_GOLDENS and MPO_MODELS are not set");
         return None;
     };
     let file = PathBuf::from(goldens).join("smollm2-135m-mpo-steps.json");
     let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap().iter().map(row).collect();
-    Some(Goldens { model: PathBuf::from(models).join("smollm2-135m"), json, rows })
+    Some(Goldens {
+        model: PathBuf::from(models).join("smollm2-135m"),
+        json,
+        rows,
+    })
 }
 
 fn row(row: &Value) -> TokenizedRow {
     let ids = |key: &str| -> Vec<u32> {
-        row[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+        row[key]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_u64().unwrap() as u32)
+            .collect()
     };
-    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
+    let origin = Origin {
+        file: "rows".into(),
+        position: Position::Row(1),
+    };
     let pair = |side: &str| {
         let ids = |part: &str| ids(&format!("{side}_{part}_ids"));
         TokenizedPair::new(&origin, ids("prompt"), ids("chosen"), ids("rejected")).unwrap()
@@ -53,7 +66,10 @@ fn row(row: &Value) -> TokenizedRow {
 
 fn check(what: &str, got: f64, want: f64, tolerance: f64) {
     let relative = (got - want).abs() / want.abs().max(1e-12);
-    assert!(relative <= tolerance, "{what}: got {got}, want {want}, apart by {relative:.1e}");
+    assert!(
+        relative <= tolerance,
+        "{what}: got {got}, want {want}, apart by {relative:.1e}"
+    );
 }
 
 #[derive(Default)]
@@ -72,7 +88,14 @@ impl Progress for Steps {
 }
 
 /// Trains `steps` steps of one row and checks loss, gap and gradient norm of each; returns the model.
-fn train(goldens: &Goldens, retain: Retain, retain_scale: RetainScale, of: &str, steps: usize, tolerance: f64) -> CausalLm {
+fn train(
+    goldens: &Goldens,
+    retain: Retain,
+    retain_scale: RetainScale,
+    of: &str,
+    steps: usize,
+    tolerance: f64,
+) -> CausalLm {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainOptions {
         model: Some("smollm2-135m".into()),
@@ -95,18 +118,42 @@ fn train(goldens: &Goldens, retain: Retain, retain_scale: RetainScale, of: &str,
     let rows = goldens.rows[..steps].to_vec();
     let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
     let options = config.mpo_options(goldens.json["pad_id"].as_u64().unwrap() as u32);
-    let reference = Reference::compute(&model, &rows, retain, options.padding, 1024, |_, _| true).unwrap();
+    let reference =
+        Reference::compute(&model, &rows, retain, options.padding, 1024, |_, _| true).unwrap();
     let task = MpoTask::new(rows, reference, options);
     let run = RunFolder::create(folder.path()).unwrap();
-    let model_hash = &Checkpoint::open(&goldens.model).unwrap().content_hash().unwrap();
-    let trainer = Trainer { task: &task, config: &config, run: &run, model_config: &model_config, model_hash };
+    let model_hash = &Checkpoint::open(&goldens.model)
+        .unwrap()
+        .content_hash()
+        .unwrap();
+    let trainer = Trainer {
+        task: &task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash,
+    };
     let mut seen = Steps::default();
     let outcome = trainer.run(model, &mut seen).unwrap();
     assert_eq!(seen.0.len(), steps);
-    for (step, want) in seen.0.iter().zip(goldens.json[of]["steps"].as_array().unwrap()) {
-        for (ours, theirs) in [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")] {
+    for (step, want) in seen
+        .0
+        .iter()
+        .zip(goldens.json[of]["steps"].as_array().unwrap())
+    {
+        for (ours, theirs) in [
+            ("loss", "loss"),
+            ("rg/target", "rg_t"),
+            ("rg/dominant", "rg_d"),
+            ("grad_norm", "grad_norm"),
+        ] {
             let what = format!("{of}, step {}, {ours}", step.step);
-            check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
+            check(
+                &what,
+                step.metrics[ours],
+                want[theirs].as_f64().unwrap(),
+                tolerance,
+            );
         }
     }
     outcome.model
@@ -119,14 +166,33 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
         let pairs: Vec<_> = goldens
             .rows
             .iter()
-            .map(|row| (language, if side == "source" { row.dominant.clone() } else { row.target.clone() }))
+            .map(|row| {
+                (
+                    language,
+                    if side == "source" {
+                        row.dominant.clone()
+                    } else {
+                        row.target.clone()
+                    },
+                )
+            })
             .collect();
         let scored = score_rows(model, &pairs, 1024, |_| true).unwrap();
         for (row, (scored, want)) in scored.iter().zip(want.as_array().unwrap()).enumerate() {
-            for (answer, (sum, tokens)) in [("chosen", scored.chosen), ("rejected", scored.rejected)] {
+            for (answer, (sum, tokens)) in
+                [("chosen", scored.chosen), ("rejected", scored.rejected)]
+            {
                 let of = format!("{side}_{answer}");
-                assert_eq!(tokens as u64, want[format!("{of}_tokens")].as_u64().unwrap());
-                check(&format!("row {row}, {of}"), sum, want[format!("{of}_logp_sum")].as_f64().unwrap(), 1e-4);
+                assert_eq!(
+                    tokens as u64,
+                    want[format!("{of}_tokens")].as_u64().unwrap()
+                );
+                check(
+                    &format!("row {row}, {of}"),
+                    sum,
+                    want[format!("{of}_logp_sum")].as_f64().unwrap(),
+                    1e-4,
+                );
             }
         }
     }
@@ -142,12 +208,30 @@ fn initial_log_probs() {
 #[test]
 fn released_code() {
     let Some(goldens) = goldens() else { return };
-    let model = train(&goldens, Retain::MeanPool, RetainScale::Mean, "train_released", 10, 1e-4);
-    check_log_probs(&model, &goldens, &goldens.json["train_released"]["final_log_probs"]);
+    let model = train(
+        &goldens,
+        Retain::MeanPool,
+        RetainScale::Mean,
+        "train_released",
+        10,
+        1e-4,
+    );
+    check_log_probs(
+        &model,
+        &goldens,
+        &goldens.json["train_released"]["final_log_probs"],
+    );
 }
 
 #[test]
 fn paper() {
     let Some(goldens) = goldens() else { return };
-    train(&goldens, Retain::LastToken, RetainScale::Squared, "train_paper", 3, 1e-3);
+    train(
+        &goldens,
+        Retain::LastToken,
+        RetainScale::Squared,
+        "train_paper",
+        3,
+        1e-3,
+    );
 }

@@ -45,23 +45,36 @@ pub fn generate(
     }
     let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
     let mut cache = KeyValueCache::default();
-    let hidden = model.next_hidden_states(&prompts.concat(), &PackedLayout::sequences(&lengths), &mut cache);
+    let hidden = model.next_hidden_states(
+        &prompts.concat(),
+        &PackedLayout::sequences(&lengths),
+        &mut cache,
+    );
     let mut end = 0;
     let mut active: Vec<Active> = lengths
         .iter()
         .enumerate()
         .map(|(index, length)| {
             end += length;
-            Active { index, context: vec![end - length..end], next: 0 }
+            Active {
+                index,
+                context: vec![end - length..end],
+                next: 0,
+            }
         })
         .collect();
-    let last_rows: Vec<usize> = active.iter().map(|sequence| sequence.context[0].end - 1).collect();
+    let last_rows: Vec<usize> = active
+        .iter()
+        .map(|sequence| sequence.context[0].end - 1)
+        .collect();
     let mut chosen = most_probable(&model, &hidden, &last_rows);
     for produced in 1.. {
         let mut go_on = true;
         let mut chosen_now = chosen.into_iter();
         active.retain_mut(|sequence| {
-            let Some(token) = chosen_now.next() else { return false };
+            let Some(token) = chosen_now.next() else {
+                return false;
+            };
             if options.stop_ids.contains(&token) {
                 return false;
             }
@@ -101,9 +114,14 @@ fn most_probable(model: &CausalLm, hidden: &Tensor<2>, rows: &[usize]) -> Vec<u3
     rows.chunks(at_once)
         .flat_map(|rows| {
             let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-            let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &device);
+            let indices =
+                Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &device);
             let logits = model.logits(hidden.clone().select(0, indices));
-            let ids = logits.argmax(1).into_data().convert::<i64>().try_to_vec::<i64>();
+            let ids = logits
+                .argmax(1)
+                .into_data()
+                .convert::<i64>()
+                .try_to_vec::<i64>();
             ids.expect("the data has just been converted to i64")
         })
         .map(|id| id as u32)

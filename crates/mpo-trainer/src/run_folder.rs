@@ -42,7 +42,11 @@ impl RunFolder {
     pub fn replace(path: &Path) -> Result<Self, TrainError> {
         let folder = Self::lock(path)?;
         if folder.config_file().exists() {
-            for file in [folder.config_file(), folder.events_file(), folder.reference_file()] {
+            for file in [
+                folder.config_file(),
+                folder.events_file(),
+                folder.reference_file(),
+            ] {
                 gone(&file, fs::remove_file(&file))?;
             }
             for dir in [folder.checkpoints_dir(), folder.model_dir()] {
@@ -135,7 +139,9 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> 
 /// Removed, or never there.
 fn gone(path: &Path, removed: std::io::Result<()>) -> Result<(), TrainError> {
     match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TrainError::io(path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::io(path, error))
+        }
         _ => Ok(()),
     }
 }

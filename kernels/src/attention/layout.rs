@@ -80,7 +80,9 @@ impl PackedLayout {
 
     /// Rows with a key, cached ones included.
     pub fn keys(&self) -> usize {
-        self.segments.last().map_or(self.cached, |segment| segment.rows.end)
+        self.segments
+            .last()
+            .map_or(self.cached, |segment| segment.rows.end)
     }
 
     /// Rows before the first with a query.

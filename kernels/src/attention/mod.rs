@@ -255,17 +255,39 @@ mod tests {
         // Three tokens at once = two, then the third with the first two as cached keys.
         let device = burn::tensor::Device::flex();
         for options in options() {
-            let (q_width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
+            let (q_width, kv_width) = (
+                options.heads * options.head_dim,
+                options.kv_heads * options.head_dim,
+            );
             let tensor = |width: usize, seed| random(&[3, width], seed).on(&device).d2();
             let (q, k, v) = (tensor(q_width, 1), tensor(kv_width, 2), tensor(kv_width, 3));
-            let whole = attention(q.clone(), k.clone(), v.clone(), &PackedLayout::sequences(&[3]), &options);
+            let whole = attention(
+                q.clone(),
+                k.clone(),
+                v.clone(),
+                &PackedLayout::sequences(&[3]),
+                &options,
+            );
             let last = PackedLayout::after(
                 2,
-                vec![Segment { rows: 2..3, context: vec![0..1, 1..2], attends_itself: true }],
+                vec![Segment {
+                    rows: 2..3,
+                    context: vec![0..1, 1..2],
+                    attends_itself: true,
+                }],
             );
             for kernel in [attention, reference::attention] {
-                let out = kernel(q.clone().narrow(0, 2, 1), k.clone(), v.clone(), &last, &options);
-                let apart: f32 = (out - whole.clone().narrow(0, 2, 1)).abs().max().into_scalar();
+                let out = kernel(
+                    q.clone().narrow(0, 2, 1),
+                    k.clone(),
+                    v.clone(),
+                    &last,
+                    &options,
+                );
+                let apart: f32 = (out - whole.clone().narrow(0, 2, 1))
+                    .abs()
+                    .max()
+                    .into_scalar();
                 assert!(apart < 1e-6, "{apart}");
             }
         }

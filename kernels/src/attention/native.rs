@@ -92,7 +92,11 @@ impl AttentionKernel for Flex {
             floats(&out),
             floats(&grad),
         );
-        assert_eq!(layout.cached(), 0, "attention: a batch after cached keys has no backward");
+        assert_eq!(
+            layout.cached(),
+            0,
+            "attention: a batch after cached keys has no backward"
+        );
         let tokens = layout.tokens();
         let heads: Vec<HeadGradients> = (0..options.heads)
             .into_par_iter()

@@ -63,7 +63,12 @@ impl SelfAttention {
         })
     }
 
-    pub(super) fn forward(&self, x: Tensor<2>, layer: usize, context: &mut Context<'_>) -> Tensor<2> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor<2>,
+        layer: usize,
+        context: &mut Context<'_>,
+    ) -> Tensor<2> {
         let tables = context.tables(&self.layer.rope);
         let q = self.per_head(&self.q_norm, self.q_proj.forward(x.clone()));
         let k = self.per_head(&self.k_norm, self.k_proj.forward(x.clone()));
@@ -74,13 +79,7 @@ impl SelfAttention {
         if let Some(cache) = &mut context.cache {
             (keys, values) = cache.extend(layer, keys, values);
         }
-        let out = attention(
-            q,
-            keys,
-            values,
-            context.layout,
-            &self.options,
-        );
+        let out = attention(q, keys, values, context.layout, &self.options);
         self.o_proj.forward(out)
     }
 

@@ -49,10 +49,15 @@ impl Block {
         })
     }
 
-    pub(super) fn forward(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(x.clone()), index, context);
+    pub(super) fn forward(
+        &self,
+        x: Tensor<2>,
+        index: usize,
+        context: &mut Context<'_>,
+    ) -> Tensor<2> {
+        let attended =
+            self.self_attn
+                .forward(self.input_layernorm.forward(x.clone()), index, context);
         match (
             &self.pre_feedforward_layernorm,
             &self.post_feedforward_layernorm,

@@ -15,7 +15,12 @@ impl KeyValueCache {
     }
 
     /// Adds rows to a layer's keys and values and returns all of them.
-    pub(super) fn extend(&mut self, layer: usize, keys: Tensor<2>, values: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    pub(super) fn extend(
+        &mut self,
+        layer: usize,
+        keys: Tensor<2>,
+        values: Tensor<2>,
+    ) -> (Tensor<2>, Tensor<2>) {
         match self.layers.get_mut(layer) {
             None => self.layers.push((keys, values)),
             Some(held) => {

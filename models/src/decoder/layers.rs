@@ -36,7 +36,10 @@ impl Embedding {
         let weight = self.weight.val();
         let device = weight.device();
         let rows = weight.select(0, super::indices(tokens, &device));
-        let padding: Vec<bool> = tokens.iter().map(|&token| Some(token) == self.padding).collect();
+        let padding: Vec<bool> = tokens
+            .iter()
+            .map(|&token| Some(token) == self.padding)
+            .collect();
         if !padding.contains(&true) {
             return rows;
         }

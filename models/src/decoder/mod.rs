@@ -110,12 +110,26 @@ impl CausalLm {
     ///
     /// # Panics
     /// As [`hidden_states`](Self::hidden_states), or if the layout does not begin where the cache ends.
-    pub fn next_hidden_states(&self, tokens: &[u32], layout: &PackedLayout, cache: &mut KeyValueCache) -> Tensor<2> {
-        assert_eq!(cache.rows(), layout.cached(), "the layout begins where the cache ends");
+    pub fn next_hidden_states(
+        &self,
+        tokens: &[u32],
+        layout: &PackedLayout,
+        cache: &mut KeyValueCache,
+    ) -> Tensor<2> {
+        assert_eq!(
+            cache.rows(),
+            layout.cached(),
+            "the layout begins where the cache ends"
+        );
         self.run(tokens, layout, Some(cache))
     }
 
-    fn run(&self, tokens: &[u32], layout: &PackedLayout, cache: Option<&mut KeyValueCache>) -> Tensor<2> {
+    fn run(
+        &self,
+        tokens: &[u32],
+        layout: &PackedLayout,
+        cache: Option<&mut KeyValueCache>,
+    ) -> Tensor<2> {
         assert_eq!(tokens.len(), layout.tokens(), "one token a row");
         let device = self.device();
         let mut x = self.model.embed_tokens.forward(tokens);

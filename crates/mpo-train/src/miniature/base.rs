@@ -8,7 +8,9 @@ use std::path::Path;
 
 use mpo_data::Message;
 use mpo_models::{CausalLm, Initializer, SaveOptions, WeightDtype};
-use mpo_trainer::{Demonstration, RunFolder, SftTask, TrainError, TrainOptions, Trainer, write_atomically};
+use mpo_trainer::{
+    Demonstration, RunFolder, SftTask, TrainError, TrainOptions, Trainer, write_atomically,
+};
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -22,13 +24,27 @@ use crate::progress::TrainProgress;
 use crate::session::Session;
 
 const FILES: [(&str, &[u8]); 4] = [
-    ("config.json", include_bytes!("../../miniature/model/config.json")),
-    ("model.safetensors", include_bytes!("../../miniature/model/model.safetensors")),
-    ("tokenizer.json", include_bytes!("../../miniature/model/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../../miniature/model/tokenizer_config.json")),
+    (
+        "config.json",
+        include_bytes!("../../miniature/model/config.json"),
+    ),
+    (
+        "model.safetensors",
+        include_bytes!("../../miniature/model/model.safetensors"),
+    ),
+    (
+        "tokenizer.json",
+        include_bytes!("../../miniature/model/tokenizer.json"),
+    ),
+    (
+        "tokenizer_config.json",
+        include_bytes!("../../miniature/model/tokenizer_config.json"),
+    ),
 ];
 
 const SEED: u64 = 42;
+/// Times the demonstrations are gone through.
+const ROUNDS: u64 = 8;
 const VOCABULARY: usize = 2_048;
 /// In the order of their ids.
 const SPECIAL: [&str; 4] = ["<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"];
@@ -53,13 +69,15 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     fs::create_dir_all(&start).map_err(Failure::io(&start))?;
     train_tokenizer(&corpus, &start)?;
     let config = architecture();
-    let text = serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
+    let text =
+        serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
     write_atomically(&start.join("config.json"), &text)?;
 
     let folder = ModelFolder::open(&path_text(&start)?, &Default::default(), session)?;
-    let demonstrations = corpus
-        .demonstrations(SEED)
-        .into_iter()
+    // Answers are drawn anew each time round: a model shown the same draw twice would learn by heart which prompts to
+    // refuse, instead of how often.
+    let demonstrations = (SEED..SEED + ROUNDS)
+        .flat_map(|seed| corpus.demonstrations(seed))
         .map(|row| {
             Ok(Demonstration {
                 language: row.language,
@@ -76,7 +94,8 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         lr: Some(3e-3),
         weight_decay: Some(0.1),
         batch_size: Some(64),
-        epochs: Some(8),
+        epochs: Some(1),
+        shuffle: Some(false),
         micro_batch_tokens: Some(8192),
         seed: Some(SEED),
         checkpoint_every: Some(200),
@@ -87,7 +106,11 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let device = session.device.clone().autodiff();
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
-    let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm_offset), &device);
+    let Ok(model) = CausalLm::new(
+        decoder.clone(),
+        &mut Initializer::new(decoder.norm_offset),
+        &device,
+    );
     let trainer = Trainer {
         task: &SftTask::new(demonstrations),
         config: &config,
@@ -102,8 +125,13 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         overwrite: true,
         ..SaveOptions::default()
     };
-    outcome.model.save(&run.model_dir(), &folder.config, &options)?;
-    session.note(format_args!("the model is in {}", run.model_dir().display()));
+    outcome
+        .model
+        .save(&run.model_dir(), &folder.config, &options)?;
+    session.note(format_args!(
+        "the model is in {}",
+        run.model_dir().display()
+    ));
     Ok(())
 }
 
@@ -157,7 +185,9 @@ fn train_tokenizer(corpus: &Corpus, dir: &Path) -> Result<(), Failure> {
         .with_decoder(Some(byte_level))
         .build()
         .map_err(failed)?;
-    tokenizer.train(&mut trainer, corpus.text()).map_err(failed)?;
+    tokenizer
+        .train(&mut trainer, corpus.text())
+        .map_err(failed)?;
     let tokenizer = tokenizer.to_string(false).map_err(failed)?;
     write_atomically(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
     let config = json!({
@@ -167,6 +197,10 @@ fn train_tokenizer(corpus: &Corpus, dir: &Path) -> Result<(), Failure> {
         "chat_template": TEMPLATE,
         "model_max_length": MAX_TOKENS,
     });
-    let config = serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(dir)(error.into()))?;
-    Ok(write_atomically(&dir.join("tokenizer_config.json"), &config)?)
+    let config =
+        serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(dir)(error.into()))?;
+    Ok(write_atomically(
+        &dir.join("tokenizer_config.json"),
+        &config,
+    )?)
 }

@@ -29,7 +29,7 @@ const OBJECTS: usize = 16;
 
 /// How often a demonstration in a target language refuses an unsafe request. Above zero, so that the base model
 /// can refuse in every language and MPO has only to raise the odds of it.
-const TARGET_REFUSAL_RATE: f64 = 0.15;
+const TARGET_REFUSAL_RATE: f64 = 0.3;
 
 /// Orders the preference rows; a constant, so that the first `n` of them are the same in every run.
 const PREFERENCE_SEED: u64 = 0;
@@ -118,14 +118,12 @@ impl Corpus {
         rows
     }
 
-    /// The rows that MPO trains on: the same `per_language` unsafe training prompts (of 512) in each target language,
-    /// beside the dominant language; the refusal is chosen, the compliance rejected. A smaller count gives a prefix of
+    /// The rows that MPO trains on: the same `per_language` training prompts (of 1,024) in each target language, beside
+    /// the dominant language. Of an unsafe prompt's answers the refusal is chosen and the compliance rejected; of a
+    /// benign one's the compliance is chosen, or the model would learn to refuse whatever it is asked. A smaller count gives a prefix of
     /// a larger one.
     pub(crate) fn preferences(&self, per_language: usize) -> Vec<BilingualPair> {
-        let mut prompts: Vec<_> = Task::training()
-            .filter(|task| task.kind == Kind::Unsafe)
-            .flat_map(Task::variants)
-            .collect();
+        let mut prompts: Vec<_> = Task::training().flat_map(Task::variants).collect();
         prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(PREFERENCE_SEED));
         prompts
             .into_iter()
@@ -263,7 +261,11 @@ impl Lexicon {
     }
 
     fn preference(&self, task: Task, variant: usize) -> PreferencePair {
-        let (prompt, chosen, rejected) = self.exchange(task, variant);
+        let (prompt, refusal, compliance) = self.exchange(task, variant);
+        let (chosen, rejected) = match task.kind {
+            Kind::Unsafe => (refusal, compliance),
+            Kind::Benign => (compliance, refusal),
+        };
         PreferencePair::new(self.language, vec![Message::user(prompt)], chosen, rejected)
             .expect("the tests compose every pair that the lexicon can")
     }
@@ -435,7 +437,7 @@ mod tests {
         assert_eq!(refused.remove(&language("en")), Some(512));
         assert_eq!(refused.len(), 6);
         assert!(
-            refused.values().all(|count| (45..=109).contains(count)),
+            refused.values().all(|count| (112..=195).contains(count)),
             "{refused:?}"
         );
     }
@@ -448,11 +450,11 @@ mod tests {
     }
 
     #[test]
-    fn preferences_choose_the_refusal_of_the_same_request_in_both_languages() {
+    fn preferences_choose_the_right_answer_to_the_same_request_in_both_languages() {
         let corpus = Corpus::embedded();
         let rows = corpus.preferences(20);
         assert_eq!(rows.len(), 6 * 20);
-        assert_eq!(corpus.preferences(usize::MAX).len(), 6 * 512);
+        assert_eq!(corpus.preferences(usize::MAX).len(), 6 * 1024);
         for (index, row) in rows.iter().enumerate() {
             assert_eq!(row.origin.position, Position::Row(index + 1));
             assert_eq!(row.dominant.language(), language("en"));
@@ -462,14 +464,17 @@ mod tests {
                 .flat_map(Task::variants)
                 .find(|&(task, variant)| target.exchange(task, variant).0 == prompts(&row.target))
                 .expect("a training task");
-            assert_eq!(task.kind, Kind::Unsafe);
             assert_eq!(
                 prompts(&row.dominant),
                 corpus.dominant.exchange(task, variant).0
             );
             for pair in [&row.dominant, &row.target] {
-                assert!(corpus.is_refusal(pair.language(), pair.chosen()));
-                assert!(!corpus.is_refusal(pair.language(), pair.rejected()));
+                let refuses = task.kind == Kind::Unsafe;
+                assert_eq!(corpus.is_refusal(pair.language(), pair.chosen()), refuses);
+                assert_eq!(
+                    corpus.is_refusal(pair.language(), pair.rejected()),
+                    !refuses
+                );
             }
         }
     }

@@ -47,7 +47,9 @@ impl Measured {
                 continue;
             }
             let mean = |kind: Kind, value: &dyn Fn(usize) -> f64| {
-                let of = |(i, row): (usize, &HeldOut)| (row.language == language && row.kind == kind).then(|| value(i));
+                let of = |(i, row): (usize, &HeldOut)| {
+                    (row.language == language && row.kind == kind).then(|| value(i))
+                };
                 let values: Vec<f64> = rows.iter().enumerate().filter_map(of).collect();
                 values.iter().sum::<f64>() / values.len() as f64
             };
@@ -110,7 +112,10 @@ fn refusals(
             .iter()
             .map(|row| folder.encode_prompt(&[Message::user(row.prompt.clone())]))
             .collect::<Result<Vec<_>, _>>()?;
-        for (row, answer) in rows.iter().zip(generate(model, &prompts, &options, |_, _| true)) {
+        for (row, answer) in rows
+            .iter()
+            .zip(generate(model, &prompts, &options, |_, _| true))
+        {
             let answer = folder.tokenizer.decode(&answer)?;
             refused.push(corpus.is_refusal(row.language, &answer));
         }

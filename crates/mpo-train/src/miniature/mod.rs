@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
 use mpo_models::SaveOptions;
-use mpo_trainer::{MpoTask, Reference, ReferenceCache, RunFolder, TrainOptions, Trainer, write_atomically};
+use mpo_trainer::{
+    MpoTask, Reference, ReferenceCache, RunFolder, TrainOptions, Trainer, write_atomically,
+};
 use serde::Serialize;
 
 pub(crate) use base::build;
@@ -25,7 +27,7 @@ use crate::session::Session;
 use crate::table;
 
 /// Rows of each target language that MPO trains on.
-const ROWS_PER_LANGUAGE: usize = 64;
+const ROWS_PER_LANGUAGE: usize = 256;
 /// Longest sequence, in tokens: more than any text of the corpus takes.
 const MAX_TOKENS: usize = 256;
 
@@ -56,7 +58,10 @@ struct Change {
 
 /// Runs it and shows the table.
 pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
-    let output = options.output.clone().unwrap_or_else(|| PathBuf::from("runs/miniature"));
+    let output = options
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs/miniature"));
     let corpus = Corpus::embedded();
     let run = RunFolder::replace(&output)?;
     let base = output.join("base");
@@ -70,10 +75,10 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
         data: Some("miniature".into()),
         output: Some(output.clone()),
         max_tokens: Some(MAX_TOKENS),
-        // A model a thousand times smaller than the paper's learns at a thousand times its rate.
-        lr: Some(5e-4),
+        // A model a thousand times smaller than the paper's learns at a few hundred times its rate.
+        lr: Some(2e-4),
         batch_size: Some(16),
-        epochs: Some(3),
+        epochs: Some(4),
         micro_batch_tokens: Some(4096),
         ..TrainOptions::default()
     }
@@ -111,12 +116,19 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
         overwrite: true,
         ..SaveOptions::default()
     };
-    outcome.model.save(&run.model_dir(), &folder.config, &saving)?;
+    outcome
+        .model
+        .save(&run.model_dir(), &folder.config, &saving)?;
     let after = Measured::new(&outcome.model, &folder, &corpus, "measuring after", session)?;
 
     let results = Results {
         dominant: corpus.dominant(),
-        languages: before.0.iter().zip(&after.0).map(LanguageResults::new).collect(),
+        languages: before
+            .0
+            .iter()
+            .zip(&after.0)
+            .map(LanguageResults::new)
+            .collect(),
     };
     store(&output.join("results.json"), &results)?;
     match options.json {
@@ -127,7 +139,10 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
 
 impl LanguageResults {
     fn new((before, after): (&measure::Language, &measure::Language)) -> Self {
-        let change = |of: fn(&measure::Language) -> f64| Change { before: of(before), after: of(after) };
+        let change = |of: fn(&measure::Language) -> f64| Change {
+            before: of(before),
+            after: of(after),
+        };
         Self {
             language: before.language,
             reward_gap: change(|measured| measured.reward_gap),
@@ -139,10 +154,22 @@ impl LanguageResults {
 
 impl Results {
     fn table(&self) -> String {
-        let header = ["language", "reward gap", "after MPO", "refused", "after MPO", "benign answered", "after MPO"];
+        let header = [
+            "language",
+            "reward gap",
+            "after MPO",
+            "refused",
+            "after MPO",
+            "benign answered",
+            "after MPO",
+        ];
         let percent = |rate: f64| format!("{:.0} %", 100.0 * rate);
         let rows = self.languages.iter().map(|of| {
-            let dominant = if of.language == self.dominant { " (dominant)" } else { "" };
+            let dominant = if of.language == self.dominant {
+                " (dominant)"
+            } else {
+                ""
+            };
             [
                 format!("{}{dominant}", of.language.name()),
                 format!("{:.2}", of.reward_gap.before),
