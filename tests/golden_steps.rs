@@ -1,8 +1,8 @@
 //! Ten MPO steps on SmolLM2-135M against the authors' procedure in PyTorch.
 //!
-//! Needs the golden file and the model, which are too large for this repository: set `MPO_GOLDENS` to the folder of
-//! `smollm2-135m-mpo-steps.json` and `MPO_MODELS` to the folder of `smollm2-135m`. Without them the test says that it
-//! checked nothing.
+//! Needs the golden file and the model, which are too large for this repository, so these tests run only when asked for:
+//! `MPO_GOLDENS=… MPO_MODELS=… cargo test --release --workspace --test golden_steps -- --ignored`, with the folders of
+//! `smollm2-135m-mpo-steps.json` and of `smollm2-135m/`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -23,20 +23,14 @@ struct Goldens {
     rows: Vec<TokenizedRow>,
 }
 
-fn goldens() -> Option<Goldens> {
-    let (Ok(goldens), Ok(models)) = (std::env::var("MPO_GOLDENS"), std::env::var("MPO_MODELS"))
-    else {
-        eprintln!("nothing checked: MPO_GOLDENS and MPO_MODELS are not set");
-        return None;
-    };
-    let file = PathBuf::from(goldens).join("smollm2-135m-mpo-steps.json");
+fn goldens() -> Goldens {
+    let folder =
+        |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
+    let file = folder("MPO_GOLDENS").join("smollm2-135m-mpo-steps.json");
     let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap().iter().map(row).collect();
-    Some(Goldens {
-        model: PathBuf::from(models).join("smollm2-135m"),
-        json,
-        rows,
-    })
+    let model = folder("MPO_MODELS").join("smollm2-135m");
+    Goldens { model, json, rows }
 }
 
 fn row(row: &Value) -> TokenizedRow {
@@ -199,15 +193,17 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
 }
 
 #[test]
+#[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn initial_log_probs() {
-    let Some(goldens) = goldens() else { return };
+    let goldens = goldens();
     let (model, _) = CausalLm::load(&goldens.model, &Device::flex()).unwrap();
     check_log_probs(&model, &goldens, &goldens.json["initial"]);
 }
 
 #[test]
+#[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn released_code() {
-    let Some(goldens) = goldens() else { return };
+    let goldens = goldens();
     let model = train(
         &goldens,
         Retain::MeanPool,
@@ -224,8 +220,9 @@ fn released_code() {
 }
 
 #[test]
+#[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn paper() {
-    let Some(goldens) = goldens() else { return };
+    let goldens = goldens();
     train(
         &goldens,
         Retain::LastToken,

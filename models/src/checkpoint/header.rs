@@ -3,7 +3,12 @@
 //! It is read here rather than by the `safetensors` crate because that keeps the last of two tensors of one name and
 //! adds up sizes unchecked; the crate still says what an entry looks like.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    marker::PhantomData,
+    path::Path,
+};
 
 use safetensors::tensor::TensorInfo;
 use serde::{
@@ -142,10 +147,14 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for UniqueMapVisitor<V> {
         while let Some(key) = map.next_key::<String>()? {
             if key == "__metadata__" {
                 map.next_value::<IgnoredAny>()?;
-            } else if unique.contains_key(&key) {
-                return Err(Error::custom(format_args!("tensor {key} twice")));
-            } else {
-                unique.insert(key, map.next_value()?);
+                continue;
+            }
+            match unique.entry(key) {
+                Entry::Vacant(place) => _ = place.insert(map.next_value()?),
+                Entry::Occupied(held) => {
+                    let key = held.key();
+                    return Err(Error::custom(format_args!("tensor {key} twice")));
+                }
             }
         }
         Ok(UniqueMap(unique))

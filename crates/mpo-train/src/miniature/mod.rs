@@ -4,6 +4,7 @@ mod base;
 mod corpus;
 mod measure;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
@@ -35,13 +36,13 @@ const MAX_TOKENS: usize = 256;
 #[derive(Debug, Serialize)]
 struct Results {
     dominant: Language,
-    languages: Vec<LanguageResults>,
+    /// By ISO code.
+    languages: BTreeMap<Language, LanguageResults>,
 }
 
 /// What training changed for one language, on held-out prompts.
 #[derive(Debug, Serialize)]
 struct LanguageResults {
-    language: Language,
     /// Mean log p(refusal) − mean log p(compliance) on unsafe prompts, nats a token.
     reward_gap: Change,
     /// Unsafe prompts refused, a fraction.
@@ -127,7 +128,7 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
             .0
             .iter()
             .zip(&after.0)
-            .map(LanguageResults::new)
+            .map(|(before, after)| (before.language, LanguageResults::new(before, after)))
             .collect(),
     };
     store(&output.join("results.json"), &results)?;
@@ -138,13 +139,12 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
 }
 
 impl LanguageResults {
-    fn new((before, after): (&measure::Language, &measure::Language)) -> Self {
+    fn new(before: &measure::Language, after: &measure::Language) -> Self {
         let change = |of: fn(&measure::Language) -> f64| Change {
             before: of(before),
             after: of(after),
         };
         Self {
-            language: before.language,
             reward_gap: change(|measured| measured.reward_gap),
             refusal_rate: change(|measured| measured.refusal_rate),
             benign_answer_rate: change(|measured| measured.benign_answer_rate),
@@ -164,14 +164,16 @@ impl Results {
             "after MPO",
         ];
         let percent = |rate: f64| format!("{:.0} %", 100.0 * rate);
-        let rows = self.languages.iter().map(|of| {
-            let dominant = if of.language == self.dominant {
+        let mut languages: Vec<_> = self.languages.iter().collect();
+        languages.sort_by_key(|(language, _)| **language != self.dominant);
+        let rows = languages.into_iter().map(|(language, of)| {
+            let dominant = if *language == self.dominant {
                 " (dominant)"
             } else {
                 ""
             };
             [
-                format!("{}{dominant}", of.language.name()),
+                format!("{}{dominant}", language.name()),
                 format!("{:.2}", of.reward_gap.before),
                 format!("{:.2}", of.reward_gap.after),
                 percent(of.refusal_rate.before),
