@@ -1,6 +1,8 @@
 //! The training step of MPO on exact token ids: losses, time a row, tokens a second, peak memory, as one line of JSON.
 //!
-//! `cargo bench -p mpo-benches --bench step -- --model DIR --rows FILE --mode released --steps 10 --threads 2`
+//! `cargo bench --workspace --bench step -- --model DIR --rows FILE --mode released --steps 10 --threads 2`
+//!
+//! Without `--model` the miniature's is taken, without `--rows` rows of random tokens.
 //!
 //! `FILE` holds `{"pad_id": …, "rows": [{source_prompt_ids, …, target_rejected_ids}]}`. The reference is computed before
 //! the clock starts, as a run does; the first step is a warm-up. `benches/peers/compare_step.py` runs PyTorch beside it.
@@ -26,11 +28,11 @@ static ALLOCATOR: Allocator = Allocator;
 #[derive(Parser)]
 struct Arguments {
     /// Model folder.
-    #[arg(long)]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/mpo-train/miniature/model"))]
     model: PathBuf,
     /// Rows as token ids.
     #[arg(long)]
-    rows: PathBuf,
+    rows: Option<PathBuf>,
     /// What is held in place, and how.
     #[arg(long, default_value = "released")]
     mode: Mode,
@@ -82,7 +84,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Burn's CPU backend and our kernels share rayon's global pool.
     // SAFETY: no other thread has been started yet.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", arguments.threads.to_string()) };
-    let file: Rows = serde_json::from_slice(&std::fs::read(&arguments.rows)?)?;
+    let file: Rows = match &arguments.rows {
+        Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
+        None => random_rows(arguments.steps),
+    };
     let rows: Vec<TokenizedRow> = file
         .rows
         .into_iter()
@@ -97,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let config = TrainOptions {
         model: Some(arguments.model.display().to_string()),
-        data: Some(arguments.rows.clone()),
+        data: Some("rows".into()),
         output: Some(folder.path().to_owned()),
         retain: Some(retain),
         retain_scale: Some(retain_scale),
@@ -157,6 +162,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     );
     Ok(())
+}
+
+/// Rows with prompts of 64 and answers of 48 tokens, the same each time.
+fn random_rows(count: usize) -> Rows {
+    let mut state = 1u32;
+    let mut ids = |length: usize| -> Vec<u32> {
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            4 + (state >> 16) % 1_024
+        };
+        (0..length).map(next).collect()
+    };
+    let row = |_| Row {
+        source_prompt_ids: ids(64),
+        source_chosen_ids: ids(48),
+        source_rejected_ids: ids(48),
+        target_prompt_ids: ids(64),
+        target_chosen_ids: ids(48),
+        target_rejected_ids: ids(48),
+    };
+    Rows {
+        pad_id: 0,
+        rows: (0..count).map(row).collect(),
+    }
 }
 
 fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error::Error>> {

@@ -16,9 +16,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 MANIFEST = HERE.parents[1] / "Cargo.toml"
-CARGO_BENCH = ["cargo", "bench", "--manifest-path", str(MANIFEST), "-p", "mpo-benches", "--bench", "step"]
+CARGO_BENCH = ["cargo", "bench", "--manifest-path", str(MANIFEST), "--workspace", "--bench", "step"]
 
-LOSS_TOLERANCE = 1e-3
+# The paper's squared norm amplifies rounding from step to step.
+LOSS_TOLERANCE = {"released": 1e-3, "paper": 5e-2}
 MAX_PROMPT = 512
 MAX_RESPONSE = 512
 
@@ -149,8 +150,9 @@ def main() -> int:
     results = [run([*prefix, *program, *flags]) for program in (ours, peer)]
     print(table(*results))
     difference = loss_difference(*results)
-    print(f"\nLargest loss difference: {difference:.1e} (allowed {LOSS_TOLERANCE:.0e}).")
-    return 0 if difference <= LOSS_TOLERANCE else 1
+    allowed = LOSS_TOLERANCE[args.mode]
+    print(f"\nLargest loss difference: {difference:.1e} (allowed {allowed:.0e}).")
+    return 0 if difference <= allowed else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from transformers.utils.logging import disable_progress_bar
 
 IGNORED = -100
 GOLDEN_STEPS = 3
-GOLDEN_TOLERANCE = 1e-4
+# The paper's squared norm amplifies rounding: PyTorch is as far from itself with another number of threads.
+GOLDEN_TOLERANCE = {"released": 1e-4, "paper": 1e-2}
 
 Row = dict[str, Any]
 
@@ -152,15 +153,15 @@ def golden_losses(document: dict[str, Any], args: argparse.Namespace) -> list[fl
     return [step["loss"] for step in steps[:GOLDEN_STEPS]]
 
 
-def agrees_with_golden(losses: Sequence[float], golden: Sequence[float]) -> bool:
+def agrees_with_golden(losses: Sequence[float], golden: Sequence[float], tolerance: float) -> bool:
     """Says on standard error how far the first losses are from the golden ones, and whether that is near enough."""
     steps = min(len(losses), len(golden))
     difference = torch.tensor(losses[:steps], dtype=torch.float64) - torch.tensor(golden[:steps], dtype=torch.float64)
     # Torch's maximum, unlike Python's, is NaN if any element is.
     worst = difference.abs().max().item()
-    verdict = "ok" if worst <= GOLDEN_TOLERANCE else "WRONG"
+    verdict = "ok" if worst <= tolerance else "WRONG"
     print(f"golden losses, steps 1 to {steps}: off by {worst:.1e} at most: {verdict}", file=sys.stderr)
-    return worst <= GOLDEN_TOLERANCE
+    return worst <= tolerance
 
 
 def peak_rss_bytes() -> int:
@@ -214,7 +215,7 @@ def main() -> int:
     }
     print(json.dumps(report), flush=True)
     golden = golden_losses(document, args)
-    return 0 if not golden or agrees_with_golden(losses, golden) else 1
+    return 0 if not golden or agrees_with_golden(losses, golden, GOLDEN_TOLERANCE[args.mode]) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-//! Supervised fine-tuning: `−mean log p(answer token)`, the prompt masked.
+//! Supervised fine-tuning: `−mean log p(answer token)`, the prompt masked. A batch is the mean over its rows, so that a
+//! short answer counts as much as a long one (Transformers takes the mean over all tokens of a batch).
 
 use burn::tensor::Tensor;
 use mpo_kernels::SequenceScore;

@@ -27,12 +27,14 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use cli::{Cli, Command};
 use failure::Failure;
+use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use session::Session;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

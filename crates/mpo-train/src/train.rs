@@ -22,7 +22,6 @@ use crate::session::Session;
 
 /// Reward gaps before training: a resumed run has lost none of them.
 const BEFORE: &str = "before.json";
-const RESULTS: &str = "results.json";
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
     let TrainArguments {
@@ -47,10 +46,21 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     if print_config {
         return output::line(config.to_yaml()?.trim_end());
     }
+    if let Some(run) = &resumed {
+        let mut started = TrainOptions::from_file(&run.config_file())?;
+        started.output = Some(config.output.clone());
+        if !config.same_run(&started.resolve()?) {
+            return Err(TrainError::Changed {
+                path: run.path().to_owned(),
+                what: "settings",
+            }
+            .into());
+        }
+    }
     let session = Session::new(config.device, quiet)?;
     session.catch_interrupts()?;
     if let Some(run) = &resumed
-        && let Some(results) = results::load::<Results>(&run.path().join(RESULTS))?
+        && let Some(results) = results::load::<Results>(&run.results_file())?
     {
         let (path, steps) = (run.path().display(), results.steps);
         session.note(format_args!(
@@ -174,7 +184,7 @@ impl Work<'_> {
                 after: self.measure(&outcome.model, &eval, "measuring after")?,
             },
         };
-        results::store(&self.run.path().join(RESULTS), &results)?;
+        results::store(&self.run.results_file(), &results)?;
         Ok(results)
     }
 

@@ -98,6 +98,7 @@ pub(crate) fn save(
         .and_then(|file| file.sync_all())
         .map_err(|error| TrainError::io(&file, error))?;
     let done = dir.join(format!("step-{step}"));
+    sync_dir(partial.path())?;
     fs::rename(partial.keep(), &done).map_err(io)?;
     sync_dir(&dir)?;
     for (old, path) in all(&dir)? {

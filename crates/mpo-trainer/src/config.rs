@@ -70,7 +70,7 @@ pub struct TrainOptions {
     /// Passes over the rows [default: 2]
     #[arg(long, value_name = "N", help_heading = "Optimization")]
     pub epochs: Option<u64>,
-    /// Stop after this many steps, whatever the epochs
+    /// Stop after at most this many steps
     #[arg(long, value_name = "N", help_heading = "Optimization")]
     pub max_steps: Option<u64>,
     /// Rows a step [default: 8]
@@ -465,8 +465,8 @@ impl TrainConfig {
             ),
             (
                 "pad_multiple",
-                self.pad_multiple > 0,
-                "at least 1",
+                (1..=4096).contains(&self.pad_multiple),
+                "a number from 1 to 4096",
                 self.pad_multiple.to_string(),
             ),
             (
@@ -495,6 +495,20 @@ impl TrainConfig {
         })
     }
 
+    /// Whether both settings describe one run: they may differ in where it lies, where it computes, and what it saves.
+    pub fn same_run(&self, other: &Self) -> bool {
+        let other = other.clone();
+        *self
+            == Self {
+                output: self.output.clone(),
+                device: self.device,
+                checkpoint_every: self.checkpoint_every,
+                save_dtype: self.save_dtype,
+                reference_cache: self.reference_cache.clone(),
+                ..other
+            }
+    }
+
     /// What enters MPO's loss, for a model that pads with this token.
     pub fn mpo_options(&self, pad_token: u32) -> MpoOptions {
         MpoOptions {
@@ -521,7 +535,7 @@ impl TrainConfig {
 
     /// Steps of a run over `rows` rows.
     pub(crate) fn total_steps(&self, rows: usize) -> u64 {
-        let steps = rows.div_ceil(self.batch_size) as u64 * self.epochs;
+        let steps = (rows.div_ceil(self.batch_size) as u64).saturating_mul(self.epochs);
         self.max_steps.map_or(steps, |max| steps.min(max))
     }
 

@@ -127,14 +127,14 @@ impl TrainError {
             Self::Broken { .. } => "delete the file; it will be made again",
             Self::Io { error, .. } => match error.kind() {
                 std::io::ErrorKind::StorageFull => "free some space and continue with --resume",
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    "name an --output that can be written to"
-                }
+                std::io::ErrorKind::PermissionDenied
+                | std::io::ErrorKind::ReadOnlyFilesystem
+                | std::io::ErrorKind::NotADirectory => "name an --output that can be written to",
                 std::io::ErrorKind::NotFound => "check the path",
                 _ => return None,
             },
             Self::NotFinite { .. } => {
-                "lower lr or beta, or drop the row; the last checkpoint is intact"
+                "in training, lower lr or beta, or drop the row: the last checkpoint is intact; before it, check the model's weights"
             }
             Self::Interrupted => "continue with --resume",
             Self::Data(error) => return error.hint(),

@@ -95,6 +95,10 @@ impl Packer {
     ) -> SequenceScore {
         let (mut rows, mut targets, mut lengths) = (vec![], vec![], vec![]);
         for (prompt, answer) in answers {
+            assert!(
+                !prompt.is_empty(),
+                "an answer needs a prompt: its first token is predicted from there"
+            );
             // The first token is predicted by the prompt's last row, every other by the one before it.
             rows.push(prompt.end - 1);
             rows.extend(answer.start..answer.end - 1);

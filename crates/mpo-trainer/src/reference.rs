@@ -114,6 +114,7 @@ impl Retained {
 pub struct ReferenceCache {
     path: PathBuf,
     key: String,
+    rows: usize,
 }
 
 impl ReferenceCache {
@@ -126,6 +127,8 @@ impl ReferenceCache {
         padding: Padding,
     ) -> Self {
         let mut hasher = blake3::Hasher::new();
+        // To be raised when the same model and rows come to give other numbers.
+        hasher.update(b"reference 1");
         hasher.update(model_hash.as_bytes());
         rows.iter().for_each(|row| row_digest(&mut hasher, row));
         let retain = match retain {
@@ -136,6 +139,7 @@ impl ReferenceCache {
         Self {
             path: path.into(),
             key: hasher.finalize().to_string(),
+            rows: rows.len(),
         }
     }
 
@@ -149,7 +153,7 @@ impl ReferenceCache {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(TrainError::io(&self.path, error)),
         };
-        parse(&bytes, &self.key).map_err(|problem| TrainError::Broken {
+        parse(&bytes, &self.key, self.rows).map_err(|problem| TrainError::Broken {
             path: self.path.clone(),
             problem,
         })
@@ -191,7 +195,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-fn parse(bytes: &[u8], key: &str) -> Result<Option<Reference>, String> {
+fn parse(bytes: &[u8], key: &str, count: usize) -> Result<Option<Reference>, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let stored = metadata.metadata().as_ref().and_then(|map| map.get("key"));
     if stored.map(String::as_str) != Some(key) {
@@ -212,13 +216,13 @@ fn parse(bytes: &[u8], key: &str) -> Result<Option<Reference>, String> {
     let (_, gaps) = floats("gap")?;
     let (shape, hidden) = floats("hidden")?;
     match shape[..] {
-        [rows, width] if rows == gaps.len() => Ok(Some(Reference {
+        [rows, width] if rows == count && gaps.len() == count => Ok(Some(Reference {
             gaps,
             hidden,
             width,
         })),
         _ => Err(format!(
-            "hidden: expected [{}, width], got {shape:?}",
+            "gap [{}] and hidden {shape:?} where {count} rows belong",
             gaps.len()
         )),
     }

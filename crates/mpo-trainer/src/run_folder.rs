@@ -27,7 +27,7 @@ impl RunFolder {
     /// If there is a run in it, another process is at work there, or it cannot be written.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         let folder = Self::lock(path)?;
-        match folder.config_file().exists() {
+        match folder.has_run() {
             true => Err(TrainError::RunExists {
                 path: path.to_owned(),
             }),
@@ -41,16 +41,18 @@ impl RunFolder {
     /// If another process is at work there, or it cannot be written.
     pub fn replace(path: &Path) -> Result<Self, TrainError> {
         let folder = Self::lock(path)?;
-        if folder.config_file().exists() {
-            for file in [
-                folder.config_file(),
-                folder.events_file(),
-                folder.reference_file(),
-            ] {
-                gone(&file, fs::remove_file(&file))?;
-            }
+        if folder.has_run() {
             for dir in [folder.checkpoints_dir(), folder.model_dir()] {
                 gone(&dir, fs::remove_dir_all(&dir))?;
+            }
+            // The configuration marks a run, so it goes last: killed half-way, the rest is removed the next time.
+            for file in [
+                folder.events_file(),
+                folder.reference_file(),
+                folder.results_file(),
+                folder.config_file(),
+            ] {
+                gone(&file, fs::remove_file(&file))?;
             }
         }
         Ok(folder)
@@ -92,6 +94,10 @@ impl RunFolder {
         }
     }
 
+    fn has_run(&self) -> bool {
+        self.config_file().exists() || self.checkpoints_dir().exists()
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,6 +118,11 @@ impl RunFolder {
         self.path.join("model")
     }
 
+    /// What training changed; written last.
+    pub fn results_file(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
     /// The reference cache.
     pub fn reference_file(&self) -> PathBuf {
         crate::reference::file(&self.path)
@@ -129,7 +140,11 @@ impl RunFolder {
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     let io = |error| TrainError::io(path, error);
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    // As any other file: colleagues may read it if the umask lets them.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(dir).map_err(io)?;
     file.write_all(contents).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|error| io(error.error))?;

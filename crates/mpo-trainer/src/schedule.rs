@@ -6,7 +6,7 @@ impl Schedule {
     /// The factor on the peak learning rate at `step` (0 at the first) of `total`, after `warmup` steps of linear rise:
     /// what Transformers' schedulers of the same names give.
     pub(crate) fn factor(self, step: u64, total: u64, warmup: u64) -> f64 {
-        if step < warmup {
+        if step < warmup && self != Self::Constant {
             return step as f64 / warmup as f64;
         }
         match self {

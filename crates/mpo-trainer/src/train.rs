@@ -71,7 +71,11 @@ impl<T: Task> Trainer<'_, T> {
         let options = self.config.optimizer_options();
         let resumed = checkpoint::load(self.run, &fingerprint, options, &device)?;
         let (start, mut model, mut optimizer) = match resumed {
-            Some(resumed) => (resumed.step, resumed.model, resumed.optimizer),
+            Some(resumed) => {
+                // Else the weights that training began with would stay in memory to the end.
+                drop(model);
+                (resumed.step, resumed.model, resumed.optimizer)
+            }
             None => (0, model, Optimizer::new(options)),
         };
         let mut log = EventLog::open(&self.run.events_file(), start)?;
@@ -95,7 +99,7 @@ impl<T: Task> Trainer<'_, T> {
             let (next, mut event) = self.step(model, &mut optimizer, &batch, lr)?;
             model = next;
             event.step = step + 1;
-            event.epoch = ((step + 1) * self.config.batch_size as u64) as f64 / rows as f64;
+            event.epoch = self.epochs_after(step + 1);
             let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
             event.tokens_per_second = tokens as f64 / at.elapsed().as_secs_f64();
             let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
@@ -111,7 +115,7 @@ impl<T: Task> Trainer<'_, T> {
                     self.model_config,
                     &optimizer,
                 )?;
-                tell(Event::Checkpoint { step: step + 1 })?;
+                stop |= tell(Event::Checkpoint { step: step + 1 })?;
             }
         }
         tell(Event::Finished {
@@ -122,6 +126,14 @@ impl<T: Task> Trainer<'_, T> {
             model,
             steps: total,
         })
+    }
+
+    /// Passes over the rows after so many steps: the last batch of a pass may be a partial one.
+    fn epochs_after(&self, steps: u64) -> f64 {
+        let rows = self.task.rows();
+        let per_epoch = rows.div_ceil(self.config.batch_size) as u64;
+        let (whole, part) = (steps / per_epoch, steps % per_epoch);
+        whole as f64 + part as f64 * self.config.batch_size as f64 / rows as f64
     }
 
     /// Rows of a step: each epoch is a shuffle of its own, which follows from the seed alone.

@@ -43,6 +43,8 @@ impl AdamWKernel for Flex {
             grad_scale: step.grad_scale as f32,
             beta1: step.beta1 as f32,
             beta2: step.beta2 as f32,
+            new1: (1.0 - step.beta1) as f32,
+            new2: (1.0 - step.beta2) as f32,
             keep: (1.0 - step.lr * step.weight_decay) as f32,
             rate: (step.lr / first) as f32,
             inverse_root: (1.0 / second.sqrt()) as f32,
@@ -85,6 +87,9 @@ struct Factors {
     grad_scale: f32,
     beta1: f32,
     beta2: f32,
+    /// 1 − β, taken in f64: in f32 it would be off by 1e-5.
+    new1: f32,
+    new2: f32,
     keep: f32,
     rate: f32,
     inverse_root: f32,
@@ -103,8 +108,8 @@ fn update(
         param.iter_mut().zip(momentum).zip(variance).zip(grad)
     {
         let grad = grad * by.grad_scale;
-        *momentum = by.beta1 * *momentum + (1.0 - by.beta1) * grad;
-        *variance = by.beta2 * *variance + (1.0 - by.beta2) * grad * grad;
+        *momentum = by.beta1 * *momentum + by.new1 * grad;
+        *variance = by.beta2 * *variance + by.new2 * grad * grad;
         *param =
             *param * by.keep - by.rate * *momentum / (variance.sqrt() * by.inverse_root + by.eps);
     }

@@ -1,4 +1,4 @@
-//! The plain composition, segment by segment, with the scores of one segment in memory.
+//! The plain composition, segment by segment. Under autodiff every segment's scores stay alive until the backward.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Tensor, TensorData};

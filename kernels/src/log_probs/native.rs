@@ -1,7 +1,7 @@
 //! Tiles of the vocabulary in parallel, each met by all rows while it is in the cache; logits never reach memory.
 //!
 //! Forward: one product and one online softmax. Backward: the same product again, then two. The vocabulary is cut into
-//! as many runs of tiles as there are threads, so a machine always sums in the same order.
+//! a fixed number of runs, summed in order.
 
 use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -15,6 +15,9 @@ use crate::cpu::{
     Matrix, MatrixMut, Threads, contiguous, exp, exp_and_sum, floats, integers, max, tanh, tensor,
 };
 
+/// Runs of tiles that go to threads of their own. A fixed number, so that sums come out the same on any machine; each
+/// costs one more gradient of `hidden` while the backward lasts.
+const RUNS: usize = 16;
 /// Rows of the head, and of `hidden`, in a tile.
 const TILE: usize = 1_024;
 const ROWS: usize = 256;
@@ -122,7 +125,7 @@ fn checked(targets: &IntTensor<Flex>, vocabulary: usize) -> Vec<usize> {
 
 /// Columns of the vocabulary one task takes: whole tiles, unless there are too few to go round.
 fn run_length(vocabulary: usize) -> usize {
-    let share = vocabulary.div_ceil(rayon::current_num_threads());
+    let share = vocabulary.div_ceil(RUNS);
     if share > TILE {
         share.next_multiple_of(TILE)
     } else {

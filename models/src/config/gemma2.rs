@@ -57,6 +57,11 @@ pub(super) fn trunk(
         embedding_scale: Some((trunk.hidden_size as f64).sqrt()),
         attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
         post_norms: true,
+        // Transformers' default where the file says nothing.
+        pad_token_id: match fields.has("pad_token_id") {
+            true => trunk.pad_token_id,
+            false => Some(0),
+        },
         attention_scale: query_scalar.powf(-0.5),
         ..trunk
     })

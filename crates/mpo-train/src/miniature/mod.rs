@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use mpo_data::Language;
 use mpo_models::SaveOptions;
 use mpo_trainer::{
-    MpoTask, Reference, ReferenceCache, RunFolder, TrainOptions, Trainer, write_atomically,
+    MpoTask, Reference, ReferenceCache, RunFolder, TrainError, TrainOptions, Trainer,
+    write_atomically,
 };
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ use crate::table;
 
 /// Rows of each target language that MPO trains on.
 const ROWS_PER_LANGUAGE: usize = 256;
+/// What the configuration says of the data.
+const DATA: &str = "miniature";
 /// Longest sequence, in tokens: more than any text of the corpus takes.
 const MAX_TOKENS: usize = 256;
 
@@ -64,6 +67,7 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs/miniature"));
     let corpus = Corpus::embedded();
+    refuse_to_replace_another_run(&output)?;
     let run = RunFolder::replace(&output)?;
     let base = output.join("base");
     base::unpack(&base)?;
@@ -73,8 +77,9 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
     let rows = folder.tokenize_bilingual(&pairs, MAX_TOKENS, session)?.rows;
     let config = TrainOptions {
         model: Some(path_text(&base)?),
-        data: Some("miniature".into()),
+        data: Some(DATA.into()),
         output: Some(output.clone()),
+        device: Some(options.device),
         max_tokens: Some(MAX_TOKENS),
         // A model a thousand times smaller than the paper's learns at a few hundred times its rate.
         lr: Some(2e-4),
@@ -131,7 +136,7 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
             .map(|(before, after)| (before.language, LanguageResults::new(before, after)))
             .collect(),
     };
-    store(&output.join("results.json"), &results)?;
+    store(&run.results_file(), &results)?;
     match options.json {
         true => output::json(&results),
         false => output::line(results.table()),
@@ -184,6 +189,18 @@ impl Results {
         });
         table::render(header, rows, 1)
     }
+}
+
+/// An earlier miniature makes way; somebody's training does not.
+fn refuse_to_replace_another_run(output: &Path) -> Result<(), Failure> {
+    let config = output.join("config.yaml");
+    if config.exists() && TrainOptions::from_file(&config)?.data != Some(DATA.into()) {
+        return Err(TrainError::RunExists {
+            path: output.to_owned(),
+        }
+        .into());
+    }
+    Ok(())
 }
 
 fn path_text(path: &Path) -> Result<String, Failure> {

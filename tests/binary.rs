@@ -1,0 +1,88 @@
+//! The program under test, and the harmless model and rows it is given.
+
+use std::env::{self, consts::EXE_SUFFIX};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// The binary that was built together with this test: Cargo names it only to tests of its own package.
+pub(crate) fn mpo_train() -> Command {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let binary = profile.join(format!("mpo-train{EXE_SUFFIX}"));
+    assert!(
+        binary.exists(),
+        "expected {}; build the workspace first",
+        binary.display()
+    );
+    Command::new(binary)
+}
+
+/// The miniature's model: small, and a real one.
+pub(crate) fn model() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/mpo-train/miniature/model")
+}
+
+/// `train` on the CPU.
+pub(crate) fn train(model: &Path, data: &Path, output: &Path) -> Command {
+    let mut command = mpo_train();
+    command.args(["train", "--device", "flex", "--model"]);
+    command.arg(model).arg("--data").arg(data);
+    command.arg("--output").arg(output);
+    command
+}
+
+/// Twelve bilingual rows: six in Swahili, six in Bengali.
+pub(crate) fn rows() -> Vec<Value> {
+    let dishes = [
+        ("bread", "mkate", "রুটি"),
+        ("rice", "wali", "ভাত"),
+        ("tea", "chai", "চা"),
+        ("soup", "supu", "স্যুপ"),
+        ("cake", "keki", "কেক"),
+        ("beans", "maharage", "শিম"),
+    ];
+    let row = |dish: &str, language: &str, prompt: String, chosen: &str, rejected: &str| {
+        json!({
+            "dominant": {
+                "language": "en",
+                "prompt": format!("How do I cook {dish}?"),
+                "chosen": "I am sorry, I cannot help.",
+                "rejected": "Boil water and wait.",
+            },
+            "target": {
+                "language": language,
+                "prompt": prompt,
+                "chosen": chosen,
+                "rejected": rejected,
+            },
+        })
+    };
+    let both = |(english, swahili, bengali)| {
+        [
+            row(
+                english,
+                "sw",
+                format!("Ninapikaje {swahili}?"),
+                "Samahani, siwezi kusaidia.",
+                "Chemsha maji, kisha subiri.",
+            ),
+            row(
+                english,
+                "bn",
+                format!("{bengali} কীভাবে রান্না করব?"),
+                "দুঃখিত, সাহায্য করতে পারি না।",
+                "জল ফোটান, তারপর অপেক্ষা করুন।",
+            ),
+        ]
+    };
+    dishes.into_iter().flat_map(both).collect()
+}
+
+/// Writes rows as JSONL.
+pub(crate) fn write_rows(path: &Path, rows: &[Value]) {
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    fs::write(path, lines.join("\n")).unwrap();
+}

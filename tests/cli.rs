@@ -1,0 +1,431 @@
+//! The program from end to end: what it prints, what a run leaves in its folder, and that nothing which happens to a
+//! run on the way changes the model it ends with.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use assert_cmd::prelude::*;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use binary::{model, mpo_train, rows, train, write_rows};
+
+/// A folder with rows, for runs.
+struct Workplace {
+    dir: TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write_rows(&dir.path().join("rows.jsonl"), &rows());
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Twelve steps on twelve rows, in the run folder `name`, unless `arguments` say otherwise.
+    fn train(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = train(&model(), &self.path("rows.jsonl"), &self.path(name));
+        command.args(["--lr", "1e-4", "--batch-size", "4"]);
+        let steps: &[&str] = match arguments.contains(&"--epochs") {
+            true => &[],
+            false => &["--epochs", "4"],
+        };
+        command.args(steps).args(arguments);
+        command
+    }
+
+    fn resume(&self, name: &str) -> Command {
+        let mut command = mpo_train();
+        command.args(["train", "--resume", "--output"]);
+        command.arg(self.path(name));
+        command
+    }
+
+    /// The trained weights, as they are in the file.
+    fn weights(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name).join("model/model.safetensors")).unwrap()
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn stdout_json(command: &mut Command) -> Value {
+    let assert = command.assert().success();
+    serde_json::from_slice(&assert.get_output().stdout).unwrap()
+}
+
+fn events(run: &Path) -> Vec<Value> {
+    let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The numbers of the steps in the log, in its order.
+fn steps(run: &Path) -> Vec<u64> {
+    let events = events(run);
+    let of_steps = events.iter().filter(|event| event["event"] == "step");
+    of_steps
+        .map(|event| event["step"].as_u64().unwrap())
+        .collect()
+}
+
+/// Starts in the background, silently.
+fn spawn(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a run in the background has taken a step.
+fn wait_for_a_step(run: &Path) {
+    let began = Instant::now();
+    let log = run.join("events.jsonl");
+    while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"event\":\"step\"")) {
+        assert!(began.elapsed() < Duration::from_secs(60), "no step taken");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn help_of_every_command_shows_examples() {
+    for command in [
+        &[] as &[&str],
+        &["train"],
+        &["score"],
+        &["generate"],
+        &["chat"],
+        &["devices"],
+        &["miniature-model"],
+    ] {
+        let example = ["  mpo-train", command.first().copied().unwrap_or_default()].join(" ");
+        let mut help = mpo_train();
+        let assert = help.args(command).arg("--help").assert().success();
+        assert.stdout(contains("Examples:\n").and(contains(example.trim_end())));
+    }
+}
+
+#[test]
+fn the_cpu_is_among_the_devices() {
+    let devices = stdout_json(mpo_train().args(["devices", "--json"]));
+    let backends = devices["backends"].as_array().unwrap();
+    let flex = backends.iter().find(|one| one["device"] == "flex").unwrap();
+    assert_eq!(flex["built_in"], true);
+    assert_eq!(flex["found"][0], "CPU");
+}
+
+#[test]
+fn a_run_leaves_its_settings_its_log_its_model_and_its_results() {
+    let place = Workplace::new();
+    let printed = stdout_json(&mut place.train("run", &["--json"]));
+    let run = place.path("run");
+    for file in [
+        "config.yaml",
+        "reference.safetensors",
+        "checkpoints/step-12/optimizer.safetensors",
+        "checkpoints/step-12/model/model.safetensors",
+        "model/model.safetensors",
+        "model/config.json",
+        "model/tokenizer.json",
+        "model/tokenizer_config.json",
+    ] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+    assert_eq!(printed, json(&run.join("results.json")));
+    assert_eq!(printed["steps"], 12);
+    assert_eq!(printed["dominant"], "en");
+    for when in ["before", "after"] {
+        let gaps = printed["reward_gap"][when].as_array().unwrap();
+        let languages: Vec<_> = gaps.iter().map(|gap| &gap["language"]).collect();
+        assert_eq!(languages, ["en", "bn", "sw"], "{when}");
+    }
+
+    assert_eq!(steps(&run), Vec::from_iter(1..=12));
+    let events = events(&run);
+    assert_eq!(events[0]["event"], "started");
+    assert_eq!(events.last().unwrap()["event"], "finished");
+    let first = events
+        .iter()
+        .find(|event| event["event"] == "step")
+        .unwrap();
+    for key in [
+        "loss",
+        "loss/gap",
+        "loss/retain",
+        "grad_norm",
+        "learning_rate",
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/margins",
+        "rewards/accuracies",
+        "logps/chosen",
+        "logps/rejected",
+        "rg/dominant",
+        "rg/target",
+        "rg/target/sw",
+        "rg/target/bn",
+    ] {
+        assert!(first[key].is_f64(), "{key}: {}", first[key]);
+    }
+    // Before the first update policy and reference are one model.
+    assert_eq!(first["loss/retain"], 0.0);
+}
+
+#[test]
+fn the_settings_in_a_run_folder_make_the_same_model_again() {
+    let place = Workplace::new();
+    place.train("first", &[]).assert().success();
+    let mut again = mpo_train();
+    again.args(["train", "--config"]);
+    again.arg(place.path("first/config.yaml"));
+    again.arg("--output").arg(place.path("second"));
+    again.assert().success();
+    assert!(place.weights("first") == place.weights("second"));
+
+    let settings = |name: &str| fs::read_to_string(place.path(name).join("config.yaml")).unwrap();
+    let shown = again.arg("--print-config").assert().success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    assert_eq!(shown, settings("second"));
+}
+
+#[test]
+fn accumulation_changes_rounding_only() {
+    let place = Workplace::new();
+    let largest_difference = |a: &[u8], b: &[u8]| {
+        let (a, b) = (
+            SafeTensors::deserialize(a).unwrap(),
+            SafeTensors::deserialize(b).unwrap(),
+        );
+        assert_eq!(a.names().len(), b.names().len());
+        let values = |bytes: &[u8]| -> Vec<f32> {
+            let words = bytes.as_chunks::<4>().0;
+            words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+        };
+        let of = |(name, a): (String, safetensors::tensor::TensorView<'_>)| {
+            let b = values(b.tensor(&name).unwrap().data());
+            let differences = values(a.data())
+                .into_iter()
+                .zip(b)
+                .map(|(a, b)| (a - b).abs());
+            differences.fold(0.0, f32::max)
+        };
+        a.tensors().into_iter().map(of).fold(0.0, f32::max)
+    };
+    let trained = |tokens: &str| {
+        let run = ["--micro-batch-tokens", tokens];
+        place.train(tokens, &run).assert().success();
+        place.weights(tokens)
+    };
+    let one_row_at_once = trained("1");
+    let difference = largest_difference(&one_row_at_once, &trained("100000"));
+    assert!(difference < 1e-5, "{difference}");
+
+    let barely = [
+        "--max-steps",
+        "1",
+        "--schedule",
+        "constant",
+        "--lr",
+        "1e-12",
+    ];
+    let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("base"));
+    command.args(barely).assert().success();
+    let learned = largest_difference(&one_row_at_once, &place.weights("base"));
+    assert!(learned > 1e-4, "the bound above says nothing: {learned}");
+}
+
+#[test]
+fn resuming_a_finished_run_shows_its_results_again() {
+    let place = Workplace::new();
+    place.train("run", &["--epochs", "1"]).assert().success();
+    let weights = place.weights("run");
+    let assert = place.resume("run").arg("--json").assert().success();
+    let assert = assert.stderr(contains("finished already, after 3 steps"));
+    let shown: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(shown, json(&place.path("run/results.json")));
+    assert!(place.weights("run") == weights);
+    let assert = place.train("run", &[]).assert().code(1);
+    assert.stderr(contains("with a run in it").and(contains("hint: continue it with --resume")));
+}
+
+/// Unix only, as the next: `Child::kill` is SIGKILL there.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_with_the_same_model() {
+    let place = Workplace::new();
+    let settings = ["--epochs", "16", "--checkpoint-every", "3"];
+    place.train("calm", &settings).assert().success();
+
+    let start_or_go_on = || match place.path("killed/config.yaml").exists() {
+        true => place.resume("killed"),
+        false => place.train("killed", &settings),
+    };
+    // Moments from 30 to 600 ms, scattered: into reading, measuring, steps, checkpoints and saving.
+    for delay in (0..8).map(|n| 30 + n * 337 % 571) {
+        let mut child = spawn(&mut start_or_go_on());
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    start_or_go_on().assert().success();
+    assert!(place.weights("killed") == place.weights("calm"));
+    assert_eq!(steps(&place.path("killed")), Vec::from_iter(1..=48));
+    let left = fs::read_dir(place.path("killed/checkpoints")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["step-48"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_stops_at_a_checkpoint_and_goes_on_from_it() {
+    let place = Workplace::new();
+    let settings = ["--epochs", "16"];
+    place.train("calm", &settings).assert().success();
+    let mut child = spawn(&mut place.train("interrupted", &settings));
+    wait_for_a_step(&place.path("interrupted"));
+    let id = child.id().to_string();
+    Command::new("kill").args(["-INT", &id]).assert().success();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let taken = steps(&place.path("interrupted")).len();
+    assert!((1..48).contains(&taken), "{taken} steps");
+    let checkpoint = format!("interrupted/checkpoints/step-{taken}");
+    assert!(place.path(&checkpoint).exists(), "{checkpoint}");
+
+    place.resume("interrupted").assert().success();
+    assert!(place.weights("interrupted") == place.weights("calm"));
+    assert_eq!(steps(&place.path("interrupted")), Vec::from_iter(1..=48));
+}
+
+#[test]
+fn a_run_folder_has_room_for_one_process() {
+    let place = Workplace::new();
+    let mut first = spawn(&mut place.train("run", &["--epochs", "100000"]));
+    wait_for_a_step(&place.path("run"));
+    for mut second in [place.train("run", &[]), place.resume("run")] {
+        let assert = second.assert().code(1);
+        assert.stderr(
+            contains("error:")
+                .and(contains("got another one at work"))
+                .and(contains("hint: wait for it, or name another --output")),
+        );
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn scores_come_language_by_language_before_training_and_after() {
+    let place = Workplace::new();
+    place.train("run", &[]).assert().success();
+    let results = json(&place.path("run/results.json"));
+    let score = |model: &Path| {
+        let mut command = mpo_train();
+        command.args(["score", "--json", "--device", "flex", "--model"]);
+        command
+            .arg(model)
+            .arg("--data")
+            .arg(place.path("rows.jsonl"));
+        stdout_json(&mut command)
+    };
+    for (model, when) in [(model(), "before"), (place.path("run/model"), "after")] {
+        let scores = score(&model);
+        assert_eq!(scores["data"]["kept"], 12);
+        let gaps = scores["reward_gap"].as_array().unwrap();
+        let trained = results["reward_gap"][when].as_array().unwrap();
+        assert_eq!(gaps.len(), 3);
+        for (gap, trained) in gaps.iter().zip(trained) {
+            assert_eq!(gap["language"], trained["language"]);
+            let difference = gap["mean"].as_f64().unwrap() - trained["mean"].as_f64().unwrap();
+            assert!(difference.abs() < 1e-3, "{when}: {gap} and {trained}");
+        }
+    }
+}
+
+#[test]
+fn every_prompt_gets_one_answer() {
+    let generate = || {
+        let mut command = mpo_train();
+        command.args(["generate", "--device", "flex", "--max-new-tokens", "16"]);
+        command.arg("--model").arg(model());
+        command
+    };
+    let prompts = ["How do I cook rice?", "Ninapikaje wali?"];
+    let assert = generate().args(prompts).assert().success();
+    let answers = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    assert_eq!(answers.lines().count(), 2, "{answers}");
+    assert!(answers.lines().all(|line| !line.is_empty()), "{answers}");
+    let assert = generate().arg(prompts[1]).assert().success();
+    let alone = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    assert_eq!(answers.lines().nth(1), alone.lines().next());
+}
+
+#[test]
+fn a_reader_who_has_had_enough_is_no_failure() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    for arguments in [&["devices", "--json"][..], &["generate", "Hello"]] {
+        let mut command = mpo_train();
+        command.args(arguments);
+        if arguments[0] == "generate" {
+            command.args(["--device", "flex", "--model"]).arg(model());
+        }
+        let child = command
+            .stdout(writer.try_clone().unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        output.assert().success().stderr("");
+    }
+}
+
+#[test]
+fn the_miniature_aligns_every_language_and_keeps_the_dominant_one() {
+    let place = Workplace::new();
+    let mut command = mpo_train();
+    command.args(["--device", "flex", "--json", "--output"]);
+    let results = stdout_json(command.arg(place.path("miniature")));
+    assert_eq!(results, json(&place.path("miniature/results.json")));
+    let languages = results["languages"].as_object().unwrap();
+    let number = |of: &Value, key: &str, when: &str| of[key][when].as_f64().unwrap();
+    let code = results["dominant"].as_str().unwrap();
+    let dominant = &languages[code];
+    let wanted = 0.8 * number(dominant, "reward_gap", "after");
+    assert_eq!(languages.len(), 7);
+    for (language, measured) in languages {
+        let answered = number(measured, "benign_answer_rate", "after");
+        assert!(answered >= 0.8, "{language}: {measured}");
+        if language != code {
+            let gap = number(measured, "reward_gap", "after");
+            assert!(gap >= wanted, "{language}: {measured}");
+            let refused = |when| number(measured, "refusal_rate", when);
+            assert!(
+                refused("after") > refused("before"),
+                "{language}: {measured}"
+            );
+        }
+    }
+    for rate in ["refusal_rate", "benign_answer_rate"] {
+        let change = number(dominant, rate, "after") - number(dominant, rate, "before");
+        assert!(change.abs() <= 0.05, "{rate}: {dominant}");
+    }
+}
