@@ -10,11 +10,13 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
-use mpo_models::{CausalLm, Checkpoint};
+use mpo_kernels::PackedLayout;
+use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
 use mpo_trainer::{
     Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent,
     TrainOptions, Trainer, score_rows,
 };
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 
 struct Goldens {
@@ -231,4 +233,47 @@ fn paper() {
         3,
         1e-3,
     );
+}
+
+/// Leaves a saved model and our logits in `MPO_SAVED`, for `tests/peers/check_saved_model.py` to load with Transformers.
+#[test]
+#[ignore = "needs MPO_GOLDENS, MPO_MODELS and MPO_SAVED"]
+fn saved_for_transformers() {
+    let goldens = goldens();
+    let folder = PathBuf::from(std::env::var("MPO_SAVED").unwrap());
+    let (model, config) = CausalLm::load(&goldens.model, &Device::flex()).unwrap();
+    let options = SaveOptions {
+        dtype: WeightDtype::F32,
+        copy_from: Some(&goldens.model),
+        overwrite: true,
+        ..SaveOptions::default()
+    };
+    model
+        .save(&folder.join("model"), &config, &options)
+        .unwrap();
+    let ids = goldens.rows[0].target.prompt();
+    let hidden_states = model.hidden_states(ids, &PackedLayout::sequences(&[ids.len()]));
+    let logits = model
+        .logits(hidden_states)
+        .into_data()
+        .try_to_vec::<f32>()
+        .unwrap();
+    let id_bytes: Vec<u8> = ids
+        .iter()
+        .flat_map(|&id| i64::from(id).to_le_bytes())
+        .collect();
+    let logit_bytes: Vec<u8> = logits
+        .iter()
+        .flat_map(|logit| logit.to_le_bytes())
+        .collect();
+    let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).unwrap();
+    let vocabulary = logits.len() / ids.len();
+    let tensors = [
+        ("input_ids", view(Dtype::I64, vec![1, ids.len()], &id_bytes)),
+        (
+            "logits",
+            view(Dtype::F32, vec![1, ids.len(), vocabulary], &logit_bytes),
+        ),
+    ];
+    safetensors::serialize_to_file(tensors, None, &folder.join("reference.safetensors")).unwrap();
 }
