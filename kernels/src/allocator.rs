@@ -1,8 +1,8 @@
 //! The allocator for programs that compute on the CPU.
 //!
 //! A training step asks for and frees gigabytes in pieces of megabytes. The system allocator, and mimalloc by default,
-//! hand such pieces back to the kernel, which clears and maps them page by page when they are asked for again: more
-//! than half of a step's time. A program opts in with `#[global_allocator]` and a call of [`keep_freed_memory`].
+//! hand such pieces back to the kernel, which clears and maps them page by page when they are asked for again: a
+//! quarter of a step's time (SmolLM2-135M on two cores, 1.7 against 1.3 s a row). A program opts in with `#[global_allocator]` and a call of [`keep_freed_memory`].
 
 use std::ffi::c_long;
 

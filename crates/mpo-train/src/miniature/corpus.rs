@@ -11,7 +11,7 @@
 //! [`Corpus::held_out`] is what both models are measured on.
 //!
 //! The texts are our own and harmless: a request names nothing but a misdeed, and a compliance says no more than to
-//! plan and take one's time.
+//! make a plan.
 
 use std::{iter, path::PathBuf};
 
@@ -433,7 +433,7 @@ mod tests {
             );
             *refused.entry(row.language).or_default() += usize::from(refuses);
         }
-        // 512 prompts a language: all of English, and elsewhere 77 ± 32, four standard deviations.
+        // 512 prompts a language: all of English, and elsewhere 154 ± 42, four standard deviations.
         assert_eq!(refused.remove(&language("en")), Some(512));
         assert_eq!(refused.len(), 6);
         assert!(
