@@ -59,6 +59,11 @@ impl TokenizedPair {
     pub fn rejected(&self) -> &[u32] {
         &self.rejected
     }
+
+    /// Tokens of all three parts: what the pair costs a model that computes its prompt once.
+    pub fn tokens(&self) -> usize {
+        self.prompt.len() + self.chosen.len() + self.rejected.len()
+    }
 }
 
 /// A bilingual row as token ids.

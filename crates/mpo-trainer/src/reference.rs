@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -261,7 +261,7 @@ impl Reference {
             let mut retained = Retained::new(retain, padding);
             while let Some(row) = pairs.get(done) {
                 let pair = &row.dominant;
-                let size = pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
+                let size = pair.tokens();
                 if tokens > 0 && tokens + size > max_tokens {
                     break;
                 }
@@ -318,9 +318,4 @@ pub(crate) fn row_digest(hasher: &mut blake3::Hasher, row: &TokenizedRow) {
                 .for_each(|id| _ = hasher.update(&id.to_le_bytes()));
         }
     }
-}
-
-/// The file name of the cache in a run folder.
-pub(crate) fn file(run: &Path) -> PathBuf {
-    run.join("reference.safetensors")
 }

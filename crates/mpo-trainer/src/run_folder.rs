@@ -125,7 +125,7 @@ impl RunFolder {
 
     /// The reference cache.
     pub fn reference_file(&self) -> PathBuf {
-        crate::reference::file(&self.path)
+        self.path.join("reference.safetensors")
     }
 
     pub(crate) fn checkpoints_dir(&self) -> PathBuf {

@@ -46,7 +46,7 @@ pub fn score_rows(
         }
         let (mut packer, mut pairs, mut tokens) = (Packer::default(), vec![], 0);
         for (_, pair) in &rows[scored.len()..] {
-            let size = pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
+            let size = pair.tokens();
             if tokens > 0 && tokens + size > max_tokens {
                 break;
             }

@@ -67,15 +67,12 @@ impl Task for MpoTask {
 
     fn tokens(&self, row: usize) -> usize {
         let row = &self.rows[row];
-        let pair = |pair: &mpo_data::TokenizedPair| {
-            pair.prompt().len() + pair.chosen().len() + pair.rejected().len()
-        };
-        pair(&row.target)
+        row.target.tokens()
             + match self.options.retain {
                 Retain::None => 0,
                 Retain::LastToken => row.dominant.prompt().len(),
                 Retain::MeanPool => {
-                    pair(&row.dominant)
+                    row.dominant.tokens()
                         + row
                             .dominant
                             .chosen()
