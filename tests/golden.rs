@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
-use mpo_kernels::{PackedLayout, sequence_scores};
+use mpo_kernels::{PackedLayout, sequence_log_probs};
 use mpo_models::{CausalLm, ModelConfig};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -127,7 +127,7 @@ impl Batch {
         let targets: Vec<u32> = rows.iter().map(|row| tokens[row + 1]).collect();
         let predicted: Vec<usize> = self.lengths.iter().map(|length| length - 1).collect();
         let log_probs = model.token_log_probs(hidden_states, &rows, &targets);
-        let sums = sequence_scores(log_probs, &predicted).sum;
+        let sums = sequence_log_probs(log_probs, &predicted).sum;
 
         let mean_nll = sums.clone().sum().neg().div_scalar(rows.len() as f32);
         let mut gradients = mean_nll.backward();

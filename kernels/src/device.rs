@@ -1,10 +1,26 @@
 //! Which kernels a tensor can take.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{DType, Tensor};
+
+static REFERENCE: AtomicBool = AtomicBool::new(false);
+
+/// Runs the plain compositions of Burn operations in place of our kernels from now on, or our kernels again.
+///
+/// For the whole process: to measure what the kernels are worth, and to tell a kernel's fault from a model's.
+pub fn use_reference(reference: bool) {
+    REFERENCE.store(reference, Ordering::Relaxed);
+}
+
+/// Whether [`use_reference`] asked for the compositions.
+pub(crate) fn wants_reference() -> bool {
+    REFERENCE.load(Ordering::Relaxed)
+}
 
 /// Whether `tensor` lives on Burn's CPU backend in f32, where our native kernels run.
 pub(crate) fn is_native<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && on_flex(tensor)
+    tensor.dtype() == DType::F32 && on_flex(tensor) && !wants_reference()
 }
 
 #[cfg(feature = "flex")]

@@ -25,3 +25,14 @@ pub(crate) fn constant<B: Backend, C: CheckpointStrategy>(
 ) -> FloatTensor<Autodiff<B, C>> {
     <Autodiff<B, C> as AutodiffBackend>::from_inner(value)
 }
+
+/// Refuses a tensor that asks for gradients where none would reach it.
+pub(crate) fn assert_constant<B: Backend, C: CheckpointStrategy>(
+    what: &str,
+    tensor: &FloatTensor<Autodiff<B, C>>,
+) {
+    assert!(
+        !tensor.is_tracked(),
+        "{what} must not ask for gradients: none would reach them"
+    );
+}

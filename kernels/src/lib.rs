@@ -14,24 +14,31 @@ pub mod allocator;
 pub mod attention;
 pub mod glu;
 pub mod linear;
-pub mod log_probs;
+pub mod linear_kl;
+pub mod linear_log_probs;
 pub mod rms_norm;
 pub mod rope;
-pub mod score;
+pub mod sequence_log_probs;
+pub mod token_log_probs;
 
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod device;
 mod gradient;
 
 pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
+pub use device::use_reference;
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::linear;
-pub use log_probs::linear_token_log_probs;
+pub use linear_kl::{HeadInputs, linear_kl};
+pub use linear_log_probs::{LinearLogProbsOptions, linear_token_log_probs};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
-pub use score::{SequenceScore, sequence_scores};
+pub use sequence_log_probs::{SequenceScore, sequence_log_probs};
+pub use token_log_probs::{IGNORED, token_log_probs};
 
 #[cfg(test)]
 mod testing;

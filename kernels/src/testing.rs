@@ -1,9 +1,10 @@
-//! How kernels are checked: against the composition in f64, and the composition against finite differences.
+//! How kernels are checked: against the composition in f64, on every device at hand and in every type it computes in,
+//! and the composition against finite differences.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// A tensor to be made on any device in any precision, always with the same numbers.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Random {
     shape: Vec<usize>,
     seed: u64,
@@ -48,6 +49,12 @@ impl Random {
     pub(crate) fn on(&self, device: &Device) -> Input {
         Input::new(self.values(), &self.shape, device, DType::F32)
     }
+
+    /// Beside `like`, in its type, rounded so coarsely that every type has the same numbers.
+    pub(crate) fn beside(&self, like: &Input) -> Input {
+        let coarse = round(self.values(), DType::BF16);
+        Input::new(coarse, &self.shape, &like.device(), like.dtype())
+    }
 }
 
 /// A tensor of any rank, and itself in the rank asked for.
@@ -83,17 +90,70 @@ impl Input {
     }
 }
 
-/// The output and, for a fixed random weighting of it, the gradients of all inputs, in f64.
+/// Where a kernel is run, and in which type.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) device: Device,
+    pub(crate) dtype: DType,
+}
+
+/// f32 on `flex`: where the native CPU kernels run.
+pub(crate) fn native() -> Vec<Case> {
+    let device = Device::flex();
+    let dtype = DType::F32;
+    vec![Case { device, dtype }]
+}
+
+/// Every type of 32 bits or fewer on `flex` and on software Vulkan, as far as the device has it.
+pub(crate) fn everywhere() -> Vec<Case> {
+    let devices = [
+        Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Device::wgpu(burn::tensor::DeviceKind::Cpu),
+    ];
+    let cases = devices.into_iter().flat_map(|device| {
+        [DType::F32, DType::F16, DType::BF16].map(|dtype| Case {
+            device: device.clone(),
+            dtype,
+        })
+    });
+    cases
+        .filter(|case| case.device.supports_dtype(case.dtype))
+        .collect()
+}
+
+impl Case {
+    fn exact() -> Self {
+        Self {
+            device: Device::flex(),
+            dtype: DType::F64,
+        }
+    }
+
+}
+
+/// The numbers as `dtype` has them.
+fn round(values: Vec<f64>, dtype: DType) -> Vec<f64> {
+    let elements = values.len();
+    TensorData::new(values, [elements])
+        .convert_dtype(dtype)
+        .convert::<f64>()
+        .try_to_vec::<f64>()
+        .unwrap()
+}
+
+/// What `f` makes of the inputs: the output and, for a fixed random weighting of it, the gradients of all inputs.
 fn run<const D: usize>(
-    inputs: &[Random],
-    dtype: DType,
+    case: &Case,
+    inputs: &[(Vec<f64>, &[usize])],
     f: impl Fn(&[Input]) -> Tensor<D>,
+    weights: impl Fn(usize) -> Vec<f64>,
 ) -> Vec<Vec<f64>> {
-    let device = Device::flex().autodiff();
+    let device = case.device.clone().autodiff();
     let inputs: Vec<Input> = inputs
         .iter()
-        .map(|input| {
-            let input = Input::new(input.values(), &input.shape, &device, dtype);
+        .map(|(values, shape)| {
+            let input = Input::new(values.clone(), shape, &device, case.dtype);
             Input {
                 flat: input.flat.require_grad(),
                 ..input
@@ -101,17 +161,12 @@ fn run<const D: usize>(
         })
         .collect();
     let out = f(&inputs);
-    let weights = Input::new(
-        random(&out.dims(), 99).values(),
-        &out.dims(),
-        &device,
-        dtype,
-    )
-    .flat;
-    let elements = weights.dims()[0];
-    let mut gradients = (out.clone().reshape([elements]) * weights).sum().backward();
+    let elements = out.shape().num_elements();
+    let out = out.reshape([elements]);
+    let weights = Input::new(weights(elements), &[elements], &device, out.dtype()).flat;
+    let mut gradients = (out.clone() * weights).sum().backward();
     let numbers = |t: Tensor<1>| t.into_data().convert::<f64>().try_to_vec::<f64>().unwrap();
-    let mut results = vec![numbers(out.reshape([elements]).inner())];
+    let mut results = vec![numbers(out.inner())];
     for input in &inputs {
         results.push(numbers(
             input
@@ -132,24 +187,43 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
         .sqrt()
 }
 
-/// The kernel in f32 is no further from the f64 composition than twice the f32 composition, output and gradients.
-pub(crate) fn check_native<const D: usize>(
+/// The kernel is no further from the composition in f64 than the composition in the kernel's own type is, output and
+/// gradients, but for half of that and three roundings of the result or of its weighting, whichever is larger (a gradient
+/// is a difference of numbers of the weighting's size): the two round in different places.
+pub(crate) fn check_kernel<const D: usize>(
+    cases: &[Case],
     inputs: &[Random],
     kernel: impl Fn(&[Input]) -> Tensor<D>,
     composition: impl Fn(&[Input]) -> Tensor<D>,
 ) {
-    let exact = run(inputs, DType::F64, &composition);
-    let plain = run(inputs, DType::F32, &composition);
-    let ours = run(inputs, DType::F32, &kernel);
-    for (i, ((exact, plain), ours)) in exact.iter().zip(&plain).zip(&ours).enumerate() {
-        let size = exact.iter().map(|x| x * x).sum::<f64>().sqrt();
-        // A floor for results that are zero but for rounding, or that the composition happens to get exactly.
-        let allowed = 2.0 * distance(plain, exact) + 1e-6 * size + 1e-6;
-        let error = distance(ours, exact);
-        assert!(
-            error <= allowed,
-            "result {i}: error {error:e}, allowed {allowed:e}, size {size:e}"
-        );
+    for case in cases {
+        let inputs: Vec<(Vec<f64>, &[usize])> = inputs
+            .iter()
+            .map(|input| (round(input.values(), case.dtype), input.shape()))
+            .collect();
+        let weights = |elements: usize| round(random(&[elements], 99).values(), case.dtype);
+        let exact = run(&Case::exact(), &inputs, &composition, weights);
+        let plain = run(case, &inputs, &composition, weights);
+        let ours = run(case, &inputs, &kernel, weights);
+        let exact_elements = exact[0].len();
+        for (i, ((exact, plain), ours)) in exact.iter().zip(&plain).zip(&ours).enumerate() {
+            let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let size = norm(exact).max(norm(&weights(exact_elements)));
+            let rounding = match case.dtype {
+                DType::F16 => 2f64.powi(-11),
+                DType::BF16 => 2f64.powi(-8),
+                _ => 2f64.powi(-24),
+            };
+            let plain = distance(plain, exact);
+            let allowed = 1.5 * plain + 3.0 * rounding * size + f64::from(f32::MIN_POSITIVE);
+            let error = distance(ours, exact);
+            assert!(
+                error <= allowed,
+                "{:?} {:?}, result {i}: error {error:e}, the composition's {plain:e}, size {size:e}",
+                case.device,
+                case.dtype
+            );
+        }
     }
 }
 
@@ -159,20 +233,21 @@ pub(crate) fn check_gradients<const D: usize>(
     f: impl Fn(&[Input]) -> Tensor<D>,
 ) {
     const STEP: f64 = 1e-5;
-    let device = Device::flex();
-    let gradients = run(inputs, DType::F64, &f);
+    let exact = Case::exact();
+    let mut values: Vec<Vec<f64>> = inputs.iter().map(Random::values).collect();
+    let shapes: Vec<&[usize]> = inputs.iter().map(Random::shape).collect();
+    let weights = |elements: usize| random(&[elements], 99).values();
+    let pairs: Vec<_> = values.iter().cloned().zip(shapes.iter().copied()).collect();
+    let gradients = run(&exact, &pairs, &f, weights);
     let value = |values: &[Vec<f64>]| -> f64 {
-        let tensors: Vec<Input> = inputs
+        let tensors: Vec<Input> = shapes
             .iter()
             .zip(values)
-            .map(|(input, values)| Input::new(values.clone(), &input.shape, &device, DType::F64))
+            .map(|(shape, values)| Input::new(values.clone(), shape, &exact.device, exact.dtype))
             .collect();
-        let out = f(&tensors);
-        let weights = random(&out.dims(), 99).values();
-        let out = out.into_data().try_to_vec::<f64>().unwrap();
-        out.iter().zip(weights).map(|(x, w)| x * w).sum()
+        let out = f(&tensors).into_data().try_to_vec::<f64>().unwrap();
+        out.iter().zip(weights(out.len())).map(|(x, w)| x * w).sum()
     };
-    let mut values: Vec<Vec<f64>> = inputs.iter().map(Random::values).collect();
     for which in 0..inputs.len() {
         for at in 0..values[which].len() {
             let centre = values[which][at];

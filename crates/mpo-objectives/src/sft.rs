@@ -20,7 +20,7 @@ mod tests {
         // Two tokens of −1 and −2: 1.5
         let device = Device::flex();
         let log_probs = Tensor::<1>::from_data([-1.0, -2.0], &device);
-        let loss = sft_loss(&mpo_kernels::sequence_scores(log_probs, &[2]));
+        let loss = sft_loss(&mpo_kernels::sequence_log_probs(log_probs, &[2]));
         assert_eq!(loss.into_data().try_to_vec::<f32>().unwrap(), [1.5]);
     }
 }

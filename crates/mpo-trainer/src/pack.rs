@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
 use mpo_data::TokenizedPair;
-use mpo_kernels::{PackedLayout, Segment, SequenceScore, sequence_scores};
+use mpo_kernels::{PackedLayout, Segment, SequenceScore, sequence_log_probs};
 use mpo_models::CausalLm;
 use mpo_objectives::PairScore;
 
@@ -106,7 +106,7 @@ impl Packer {
             lengths.push(answer.len());
         }
         let log_probs = model.token_log_probs(hidden_states.clone(), &rows, &targets);
-        sequence_scores(log_probs, &lengths)
+        sequence_log_probs(log_probs, &lengths)
     }
 
     /// Scores of pairs.

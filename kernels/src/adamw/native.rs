@@ -2,12 +2,11 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
-use burn_flex::FlexTensor;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::AdamWStep;
-use crate::cpu::{contiguous, dot, floats, tensor};
+use crate::cpu::{contiguous, dot, floats, own_memory, tensor};
 
 /// Elements one task takes.
 const BLOCK: usize = 65_536;
@@ -36,7 +35,7 @@ impl AdamWKernel for Flex {
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (mut param, mut momentum, mut variance) =
-            (whole(param), whole(momentum), whole(variance));
+            (own_memory(param), own_memory(momentum), own_memory(variance));
         let grad = contiguous(grad);
         let (first, second) = step.bias_corrections();
         let factors = Factors {
@@ -66,19 +65,6 @@ impl AdamWKernel for Flex {
         let x = contiguous(x);
         let blocks: Vec<f64> = floats(&x).par_chunks(BLOCK).map(square_block).collect();
         tensor(vec![blocks.iter().sum::<f64>() as f32], [1])
-    }
-}
-
-/// A tensor whose storage holds its elements and nothing else, for `storage_mut`.
-fn whole(tensor: FlexTensor) -> FlexTensor {
-    let elements = tensor.layout().num_elements();
-    if tensor.is_contiguous()
-        && tensor.layout().start_offset() == 0
-        && tensor.storage::<f32>().len() == elements
-    {
-        tensor
-    } else {
-        contiguous(tensor)
     }
 }
 

@@ -65,7 +65,7 @@ pub fn attention(
 #[cfg(test)]
 mod tests {
     use super::{AttentionOptions, PackedLayout, Segment, attention, reference};
-    use crate::testing::{check_gradients, check_native, random};
+    use crate::testing::{check_gradients, check_kernel, native, random};
 
     fn layouts() -> Vec<PackedLayout> {
         vec![
@@ -163,7 +163,8 @@ mod tests {
                     options.heads * options.head_dim,
                     options.kv_heads * options.head_dim,
                 );
-                check_native(
+                check_kernel(
+                &native(),
                     &[random(&[n, q], 1), random(&[n, kv], 2), random(&[n, kv], 3)],
                     |t| attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),
                     |t| reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),

@@ -27,12 +27,13 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::{linear, reference};
-    use crate::testing::{check_gradients, check_native, random};
+    use crate::testing::{check_gradients, check_kernel, native, random};
 
     #[test]
     fn native_is_no_worse_than_the_composition() {
         for (rows, inputs, outputs) in [(1, 1, 1), (3, 47, 31), (31, 123, 7), (130, 64, 200)] {
-            check_native(
+            check_kernel(
+                &native(),
                 &[random(&[rows, inputs], 1), random(&[outputs, inputs], 2)],
                 |t| linear(t[0].d2(), t[1].d2()),
                 |t| reference::linear(t[0].d2(), t[1].d2()),

@@ -12,7 +12,7 @@ mod weights;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use mpo_kernels::{PackedLayout, RotaryTables, linear_token_log_probs};
+use mpo_kernels::{LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs};
 
 use crate::{DecoderConfig, RopeConfig};
 use block::Block;
@@ -177,7 +177,10 @@ impl CausalLm {
             hidden_states.select(0, indices(&rows, &device)),
             self.head(),
             indices(targets, &device),
-            self.config.final_softcap,
+            LinearLogProbsOptions {
+                softcap: self.config.final_softcap,
+                gradient_filter: None,
+            },
         )
     }
 

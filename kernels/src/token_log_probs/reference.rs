@@ -3,18 +3,22 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
-pub(super) fn log_probs(
-    hidden: Tensor<2>,
-    head: Tensor<2>,
+use super::IGNORED;
+
+pub(crate) fn token_log_probs(
+    logits: Tensor<2>,
     targets: Tensor<1, Int>,
     softcap: Option<f64>,
 ) -> Tensor<1> {
     let n = targets.dims()[0];
-    let mut logits = hidden.matmul(head.transpose());
-    if let Some(cap) = softcap {
-        logits = logits.div_scalar(cap).tanh().mul_scalar(cap);
-    }
+    let logits = match softcap {
+        Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+        None => logits,
+    };
+    let ignored = targets.clone().equal_elem(IGNORED);
+    let targets = targets.mask_fill(ignored.clone(), 0);
     log_softmax(logits, 1)
         .gather(1, targets.reshape([n, 1]))
         .reshape([n])
+        .mask_fill(ignored, 0.0)
 }

@@ -8,7 +8,8 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::kernel::LogProbKernel;
+use super::LinearLogProbsOptions;
+use super::kernel::LinearLogProbsKernel;
 use crate::gradient::{constant, register};
 
 #[derive(Debug)]
@@ -20,11 +21,11 @@ struct Saved<F, I> {
     hidden: F,
     head: F,
     targets: I,
-    log_sum_exp: F,
-    softcap: Option<f64>,
+    softmax: F,
+    options: LinearLogProbsOptions,
 }
 
-impl<B: LogProbKernel> Backward<B, 2> for LinearTokenLogProbs {
+impl<B: LinearLogProbsKernel> Backward<B, 2> for LinearTokenLogProbs {
     type State = Saved<FloatTensor<B>, IntTensor<B>>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -33,11 +34,11 @@ impl<B: LogProbKernel> Backward<B, 2> for LinearTokenLogProbs {
             hidden,
             head,
             targets,
-            log_sum_exp,
-            softcap,
+            softmax,
+            options,
         } = ops.state;
         let (hidden, head) =
-            B::linear_token_log_probs_backward(hidden, head, targets, log_sum_exp, grad, softcap);
+            B::linear_token_log_probs_backward(hidden, head, targets, softmax, grad, options);
         register::<B, 2>(
             grads,
             ops.parents.map(|node| node.map(|node| node.id)),
@@ -46,29 +47,29 @@ impl<B: LogProbKernel> Backward<B, 2> for LinearTokenLogProbs {
     }
 }
 
-impl<B: LogProbKernel, C: CheckpointStrategy> LogProbKernel for Autodiff<B, C> {
+impl<B: LinearLogProbsKernel, C: CheckpointStrategy> LinearLogProbsKernel for Autodiff<B, C> {
     fn linear_token_log_probs(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softcap: Option<f64>,
+        options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let prepared = LinearTokenLogProbs
             .prepare::<C>([hidden.node(), head.node()])
             .compute_bound()
             .stateful();
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
-        let (log_probs, log_sum_exp) =
-            B::linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), softcap);
-        let aside = constant::<B, C>(log_sum_exp.clone());
+        let (log_probs, softmax) =
+            B::linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), options);
+        let aside = constant::<B, C>(softmax.clone());
         let log_probs = match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(
                 Saved {
                     hidden,
                     head,
                     targets,
-                    log_sum_exp,
-                    softcap,
+                    softmax,
+                    options,
                 },
                 log_probs,
             ),
@@ -83,7 +84,7 @@ impl<B: LogProbKernel, C: CheckpointStrategy> LogProbKernel for Autodiff<B, C> {
         _: IntTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
-        _: Option<f64>,
+        _: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         panic!("second-order gradients of linear_token_log_probs are not supported")
     }

@@ -1,6 +1,16 @@
 //! Sequence scores: the two numbers every objective is made of.
 
-use burn::tensor::{Tensor, TensorData};
+mod autodiff;
+mod composition;
+#[cfg(feature = "cube")]
+mod cube;
+mod kernel;
+#[cfg(feature = "flex")]
+mod native;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Tensor, TensorData};
+use kernel::SegmentKernel;
 
 /// Σ log p over the tokens of each sequence, and how many tokens it has: kept apart, so that a sum is never taken for
 /// a mean.
@@ -19,30 +29,32 @@ impl SequenceScore {
     }
 }
 
-/// Sums consecutive runs of `lengths` tokens of `token_log_probs` `[Σ lengths]`. Differentiable.
+/// Sums consecutive runs of `lengths` tokens of `token_log_probs` `[Σ lengths]`, f32 or f64. Differentiable.
 ///
 /// # Panics
-/// If a length is zero or the lengths do not add up to the tokens.
-pub fn sequence_scores(token_log_probs: Tensor<1>, lengths: &[usize]) -> SequenceScore {
+/// If a length is zero, the lengths do not add up to the tokens, or on another type.
+pub fn sequence_log_probs(token_log_probs: Tensor<1>, lengths: &[usize]) -> SequenceScore {
     let [tokens] = token_log_probs.dims();
     assert!(
         lengths.iter().all(|&length| length > 0) && lengths.iter().sum::<usize>() == tokens,
-        "sequence_scores: lengths {lengths:?} must be positive and add up to {tokens} tokens"
+        "sequence_log_probs: lengths {lengths:?} must be positive and add up to {tokens} tokens"
     );
-    let device = token_log_probs.device();
-    let options = (&device, token_log_probs.dtype());
-    let mut start = 0;
-    let sums = lengths
-        .iter()
-        .map(|&length| {
-            let sum = token_log_probs.clone().narrow(0, start, length).sum();
-            start += length;
-            sum
-        })
-        .collect();
+    let dtype = token_log_probs.dtype();
+    assert!(
+        matches!(dtype, DType::F32 | DType::F64),
+        "sequence_log_probs: expected f32 or f64, got {dtype:?}"
+    );
+    let options = (&token_log_probs.device(), dtype);
     let counts: Vec<f32> = lengths.iter().map(|&length| length as f32).collect();
+    let sum = match lengths {
+        [] => token_log_probs,
+        _ => Tensor::from_dispatch(<Dispatch as SegmentKernel>::segment_sums(
+            token_log_probs.into_dispatch(),
+            lengths.to_vec(),
+        )),
+    };
     SequenceScore {
-        sum: Tensor::cat(sums, 0),
+        sum,
         tokens: Tensor::from_data(TensorData::new(counts, [lengths.len()]), options),
     }
 }
@@ -55,7 +67,7 @@ mod tests {
     fn ragged_sums_and_means() {
         let device = burn::tensor::Device::flex();
         let log_probs = Tensor::<1>::from_data([-1.0, -2.0, -3.0, -10.0], &device);
-        let score = sequence_scores(log_probs, &[3, 1]);
+        let score = sequence_log_probs(log_probs, &[3, 1]);
         assert_eq!(
             score.sum.to_data().try_to_vec::<f32>().unwrap(),
             [-6.0, -10.0]
@@ -70,6 +82,6 @@ mod tests {
     #[should_panic(expected = "add up to 4 tokens")]
     fn lengths_must_cover_the_tokens() {
         let device = burn::tensor::Device::flex();
-        sequence_scores(Tensor::<1>::zeros([4], &device), &[3]);
+        sequence_log_probs(Tensor::<1>::zeros([4], &device), &[3]);
     }
 }

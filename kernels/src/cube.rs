@@ -1,0 +1,88 @@
+//! What the CubeCL kernels share: one cube a row, its units striding over the row's vectors.
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+use cubecl::tensor_vector_size_parallel;
+
+/// Units of a cube, where the device allows as many: enough to keep a row's loads in flight, few enough that the
+/// reduction at its end is short.
+const UNITS: u32 = 256;
+/// The most cubes every device takes in one dimension.
+const MAX_CUBES: usize = 65_535;
+
+/// Units of a cube, a power of two.
+pub(crate) fn units(tensor: &CubeTensor) -> u32 {
+    let most = tensor.client.properties().hardware.max_units_per_cube;
+    1 << UNITS.min(most.max(1)).ilog2()
+}
+
+/// Cubes for `rows`: kernels take every `CUBE_COUNT`th row from their own position on.
+pub(crate) fn cubes(rows: usize) -> CubeCount {
+    CubeCount::Static(rows.min(MAX_CUBES) as u32, 1, 1)
+}
+
+/// The widest loads that the rows of a contiguous matrix allow.
+pub(crate) fn vector_size(matrix: &CubeTensor) -> usize {
+    tensor_vector_size_parallel(
+        matrix
+            .client
+            .io_optimized_vector_sizes(matrix.dtype.size()),
+        matrix.meta.shape(),
+        matrix.meta.strides(),
+        matrix.meta.num_dims() - 1,
+    )
+}
+
+/// Wide enough to address every element of any of `tensors`.
+pub(crate) fn address_type(tensors: &[&CubeTensor]) -> AddressType {
+    tensors
+        .iter()
+        .map(|tensor| tensor.required_address_type())
+        .max()
+        .unwrap_or_default()
+}
+
+/// A contiguous tensor beside `like`, its contents not yet written.
+pub(crate) fn empty<const D: usize>(
+    like: &CubeTensor,
+    shape: [usize; D],
+    dtype: DType,
+) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::from(shape),
+        dtype,
+    )
+}
+
+/// `[rows, columns]`.
+pub(crate) fn dims(matrix: &CubeTensor) -> [usize; 2] {
+    matrix.meta.shape().dims()
+}
+
+/// The sum of `value` over the units of a cube, for all of them.
+///
+/// Through shared memory, which every runtime has; a row is thousands of times longer than the reduction.
+#[cube]
+pub(crate) fn cube_sum(value: f32, #[comptime] units: u32) -> f32 {
+    let mut values = Shared::<[f32]>::new_slice(comptime!(units as usize));
+    let unit = UNIT_POS_X as usize;
+    values[unit] = value;
+    sync_cube();
+    #[unroll]
+    for step in 0..comptime!(units.ilog2()) {
+        let half = comptime!((units >> (step + 1)) as usize);
+        if unit < half {
+            let other = values[unit + half];
+            values[unit] += other;
+        }
+        sync_cube();
+    }
+    let sum = values[0];
+    // Nobody may overwrite the sum before all have read it.
+    sync_cube();
+    sum
+}

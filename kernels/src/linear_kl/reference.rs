@@ -1,0 +1,26 @@
+//! The naive composition, which stores both models' logits several times over: what the kernels are checked against.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
+
+use super::HeadInputs;
+
+pub(super) fn linear_kl(
+    policy: HeadInputs,
+    reference: HeadInputs,
+    softcap: Option<f64>,
+) -> Tensor<1> {
+    let log_probs = |inputs: HeadInputs| {
+        let logits = inputs.hidden.matmul(inputs.head.transpose());
+        let logits = match softcap {
+            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+            None => logits,
+        };
+        log_softmax(logits, 1)
+    };
+    let (policy, reference) = (log_probs(policy), log_probs(reference));
+    let [tokens, _] = policy.dims();
+    (policy.clone().exp() * (policy - reference))
+        .sum_dim(1)
+        .reshape([tokens])
+}

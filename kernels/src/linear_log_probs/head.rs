@@ -1,0 +1,233 @@
+//! The head met tile by tile on the CPU: logits of a block of rows and columns at a time, and what their gradients add
+//! to those of `hidden` and of the head.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::cpu::{Element, Matrix, MatrixMut, Threads};
+
+/// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
+/// any machine. Each costs one more gradient of `hidden` while the backward lasts.
+const RUNS: usize = 16;
+/// Columns (rows of the head) and rows of `hidden` in a block of logits: 1 MiB, to stay in the second-level cache.
+const COLUMNS: usize = 1_024;
+const ROWS: usize = 256;
+
+/// `[vocabulary, width]`, row-major.
+pub(crate) struct Head<'a, E> {
+    weights: &'a [E],
+    pub(crate) width: usize,
+}
+
+/// Which logits.
+pub(crate) struct Block {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+impl<'a, E: Element> Head<'a, E> {
+    pub(crate) fn new(head: &'a FlexTensor) -> Self {
+        let [_, width]: [usize; 2] = head.layout().shape().dims();
+        Self {
+            weights: E::slice(head),
+            width,
+        }
+    }
+
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.weights.len() / self.width
+    }
+
+    /// The columns of each run.
+    pub(crate) fn runs(&self) -> Vec<Range<usize>> {
+        pieces(0..self.vocabulary(), self.run_length()).collect()
+    }
+
+    /// Whole tiles, unless there are too few to go round.
+    fn run_length(&self) -> usize {
+        let share = self.vocabulary().div_ceil(RUNS);
+        if share > COLUMNS {
+            share.next_multiple_of(COLUMNS)
+        } else {
+            share
+        }
+    }
+
+    /// These columns, ready to be multiplied.
+    pub(crate) fn tile(&self, columns: Range<usize>) -> Tile<'a> {
+        Tile {
+            weights: E::wide(&self.weights[columns.start * self.width..columns.end * self.width]),
+            width: self.width,
+        }
+    }
+
+    /// The gradients of `hidden` `[rows, width]` and of the head. `gradient` turns the logits of a block into their
+    /// gradients and says which of its columns, counted from the block's first, to take them from; the others must add
+    /// nothing.
+    pub(crate) fn gradients(
+        &self,
+        hidden: &[f32],
+        gradient: impl Fn(&Block, &mut [f32]) -> Vec<Range<usize>> + Sync,
+    ) -> (Vec<f32>, Vec<E>) {
+        let mut head_grad = vec![E::default(); self.weights.len()];
+        let parts: Vec<Vec<f32>> = head_grad
+            .par_chunks_mut(self.run_length() * self.width)
+            .zip(self.runs())
+            .map(|(head_grad, run)| self.run_gradients(hidden, run, head_grad, &gradient))
+            .collect();
+        let mut parts = parts.into_iter();
+        let mut hidden_grad = parts.next().unwrap_or_default();
+        for part in parts {
+            hidden_grad
+                .par_chunks_mut(COLUMNS)
+                .zip(part.par_chunks(COLUMNS))
+                .for_each(|(sum, part)| sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
+        }
+        (hidden_grad, head_grad)
+    }
+
+    /// Writes the gradient of these columns, returns their share of that of `hidden`.
+    fn run_gradients(
+        &self,
+        hidden: &[f32],
+        run: Range<usize>,
+        head_grad: &mut [E],
+        gradient: &impl Fn(&Block, &mut [f32]) -> Vec<Range<usize>>,
+    ) -> Vec<f32> {
+        let width = self.width;
+        let rows = hidden.len() / width;
+        let mut hidden_grad = vec![0.0; hidden.len()];
+        let mut buffer = vec![0.0; buffer_size(rows, run.len())];
+        for (columns, head_grad) in
+            pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width))
+        {
+            let tile = self.tile(columns.clone());
+            E::fill(head_grad, |head_grad| {
+                for rows in pieces(0..rows, ROWS) {
+                    let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
+                    let block = Block {
+                        rows,
+                        columns: columns.clone(),
+                    };
+                    let logits = &mut buffer[..n * columns.len()];
+                    tile.logits(&hidden[elements.clone()], logits);
+                    for active in gradient(&block, logits) {
+                        let logits = Matrix::strided(
+                            &logits[active.start..],
+                            n,
+                            active.len(),
+                            columns.len(),
+                        );
+                        MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
+                            1.0,
+                            logits,
+                            tile.rows(active.clone()),
+                            Threads::One,
+                        );
+                        let head_grad = &mut head_grad[active.start * width..active.end * width];
+                        MatrixMut::new(head_grad, active.len(), width).add(
+                            1.0,
+                            logits.transposed(),
+                            Matrix::new(&hidden[elements.clone()], n, width),
+                            Threads::One,
+                        );
+                    }
+                }
+            });
+        }
+        hidden_grad
+    }
+}
+
+/// A few rows of the head in f32.
+pub(crate) struct Tile<'a> {
+    weights: Cow<'a, [f32]>,
+    width: usize,
+}
+
+impl Tile<'_> {
+    /// `hidden · tileᵀ`.
+    pub(crate) fn logits(&self, hidden: &[f32], out: &mut [f32]) {
+        let (rows, columns) = (hidden.len() / self.width, self.weights.len() / self.width);
+        MatrixMut::new(out, rows, columns).assign(
+            1.0,
+            Matrix::new(hidden, rows, self.width),
+            self.rows(0..columns).transposed(),
+            Threads::One,
+        );
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Matrix<'_> {
+        let weights = &self.weights[rows.start * self.width..rows.end * self.width];
+        Matrix::new(weights, rows.len(), self.width)
+    }
+}
+
+/// Every block of these columns: tile by tile, and in each all rows.
+pub(crate) fn blocks(rows: usize, run: Range<usize>) -> impl Iterator<Item = Block> {
+    pieces(run, COLUMNS).flat_map(move |columns| {
+        pieces(0..rows, ROWS).map(move |rows| Block {
+            rows,
+            columns: columns.clone(),
+        })
+    })
+}
+
+/// Logits of the largest block.
+pub(crate) fn buffer_size(rows: usize, columns: usize) -> usize {
+    ROWS.min(rows) * COLUMNS.min(columns)
+}
+
+fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    range
+        .clone()
+        .step_by(length)
+        .map(move |start| start..(start + length).min(range.end))
+}
+
+/// The rows whose targets count.
+pub(crate) struct Counted {
+    /// Their places among all rows.
+    pub(crate) rows: Vec<usize>,
+    /// Their targets.
+    pub(crate) targets: Vec<usize>,
+    all: usize,
+}
+
+impl Counted {
+    pub(crate) fn new(targets: &[Option<usize>]) -> Self {
+        let counted = targets.iter().enumerate();
+        let (rows, counted) = counted
+            .filter_map(|(row, target)| Some((row, (*target)?)))
+            .unzip();
+        Self {
+            rows,
+            targets: counted,
+            all: targets.len(),
+        }
+    }
+
+    /// These rows of a matrix `width` wide, one after the other.
+    pub(crate) fn rows_of<'a, E: Element>(&self, matrix: &'a [E], width: usize) -> Cow<'a, [f32]> {
+        if self.rows.len() == self.all {
+            return E::wide(matrix);
+        }
+        let mut out = vec![0.0; self.rows.len() * width];
+        for (out, &row) in out.chunks_exact_mut(width).zip(&self.rows) {
+            E::widen(&matrix[row * width..(row + 1) * width], out);
+        }
+        out.into()
+    }
+
+    /// Rows back in their places; zeros elsewhere.
+    pub(crate) fn in_place<E: Element>(&self, rows: &[f32], width: usize) -> Vec<E> {
+        let mut out = vec![E::default(); self.all * width];
+        for (values, &row) in rows.chunks_exact(width).zip(&self.rows) {
+            E::narrow(values, &mut out[row * width..(row + 1) * width]);
+        }
+        out
+    }
+}

@@ -1,0 +1,65 @@
+//! The operation as a backend extension.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+#[cfg(feature = "cube")]
+use burn::{backend::fusion::custom::TensorSpec, tensor::Shape};
+
+use super::{LinearLogProbsOptions, composition};
+
+#[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
+pub(crate) trait LinearLogProbsKernel: Backend {
+    /// The log-probs `[tokens]` and every row's softmax statistics `[tokens, 3]`, as
+    /// [`token_log_probs`](crate::token_log_probs::kernel::TokenLogProbsKernel::token_log_probs) has them.
+    #[fusion(meta = outputs)]
+    fn linear_token_log_probs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        options: LinearLogProbsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composition::forward::<Self>(hidden, head, targets, options.softcap)
+    }
+
+    /// The gradients of `hidden` and `head`.
+    #[fusion(meta = gradients)]
+    fn linear_token_log_probs_backward(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        softmax: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        options: LinearLogProbsOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composition::backward::<Self>(hidden, head, targets, softmax, grad, options.softcap)
+    }
+}
+
+#[cfg(feature = "cube")]
+fn outputs(
+    hidden: &TensorSpec,
+    _head: &TensorSpec,
+    targets: &TensorSpec,
+    _options: &LinearLogProbsOptions,
+) -> (TensorSpec, TensorSpec) {
+    let (tokens, dtype) = (
+        targets.shape[0],
+        crate::token_log_probs::output_dtype(hidden.dtype),
+    );
+    (
+        TensorSpec::new(Shape::new([tokens]), dtype),
+        TensorSpec::new(Shape::new([tokens, 3]), dtype),
+    )
+}
+
+#[cfg(feature = "cube")]
+fn gradients(
+    hidden: &TensorSpec,
+    head: &TensorSpec,
+    _targets: &TensorSpec,
+    _softmax: &TensorSpec,
+    _grad: &TensorSpec,
+    _options: &LinearLogProbsOptions,
+) -> (TensorSpec, TensorSpec) {
+    (hidden.clone(), head.clone())
+}

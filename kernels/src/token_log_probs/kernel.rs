@@ -1,0 +1,47 @@
+//! The operation as a backend extension.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+#[cfg(feature = "cube")]
+use burn::{backend::fusion::custom::TensorSpec, tensor::Shape};
+
+use super::composition;
+
+#[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
+pub(crate) trait TokenLogProbsKernel: Backend {
+    /// The log-probs `[tokens]` and what the backward needs of every row's softmax, `[tokens, 3]`: the largest logit,
+    /// Σ e^(logit − largest), and the target's logit. Both of [`output_dtype`](super::output_dtype).
+    #[fusion(meta = outputs)]
+    fn token_log_probs(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        softcap: Option<f64>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composition::forward::<Self>(logits, targets, softcap)
+    }
+
+    /// The gradient of the logits; written over the logits if nothing else holds them.
+    #[fusion(dtype = logits, shape = logits)]
+    fn token_log_probs_backward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        softmax: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        softcap: Option<f64>,
+    ) -> FloatTensor<Self> {
+        composition::backward::<Self>(logits, targets, softmax, grad, softcap)
+    }
+}
+
+#[cfg(feature = "cube")]
+fn outputs(
+    logits: &TensorSpec,
+    targets: &TensorSpec,
+    _softcap: &Option<f64>,
+) -> (TensorSpec, TensorSpec) {
+    let (tokens, dtype) = (targets.shape[0], super::output_dtype(logits.dtype));
+    (
+        TensorSpec::new(Shape::new([tokens]), dtype),
+        TensorSpec::new(Shape::new([tokens, 3]), dtype),
+    )
+}

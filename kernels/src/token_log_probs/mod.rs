@@ -1,0 +1,72 @@
+//! log p(target | prefix) from logits: soft-cap, log-softmax and gather in one pass over memory.
+
+mod autodiff;
+pub(crate) mod composition;
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
+mod kernel;
+#[cfg(feature = "flex")]
+pub(crate) mod native;
+pub(crate) mod reference;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Int, Tensor};
+use kernel::TokenLogProbsKernel;
+
+/// The target of a token that does not count, as PyTorch has it: log-prob 0, gradient 0, and no work.
+pub const IGNORED: i32 = -100;
+
+/// `log_softmax(softcap(logits))[i, targets[i]]`.
+///
+/// `logits` `[tokens, vocabulary]` of f32, f64, f16 or bf16; `targets` `[tokens]` with values in `0..vocabulary`, or
+/// [`IGNORED`]; result `[tokens]`, f32 for the 16-bit types, which are widened as they are read. With `softcap` c
+/// (Gemma 2), logits z become c · tanh(z / c) first. Differentiable in `logits`; the gradient is written over the logits
+/// if nothing else holds them. A NaN among a row's logits makes that row's result NaN, and no other's.
+///
+/// # Panics
+/// On other shapes or types, or on a target outside the vocabulary. On a GPU such a target cannot be seen without
+/// waiting for it: its log-prob is NaN.
+pub fn token_log_probs(
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    softcap: Option<f64>,
+) -> Tensor<1> {
+    let ([tokens, vocabulary], [count]) = (logits.dims(), targets.dims());
+    assert!(
+        tokens == count && (vocabulary > 0 || tokens == 0),
+        "token_log_probs: logits {:?} and targets {:?} must be [N, V] and [N]",
+        logits.dims(),
+        targets.dims()
+    );
+    assert_supported("token_log_probs", logits.dtype());
+    if tokens == 0 {
+        return logits.sum_dim(1).reshape([0]);
+    }
+    if crate::device::wants_reference() {
+        return reference::token_log_probs(logits, targets, softcap);
+    }
+    let (log_probs, _) = <Dispatch as TokenLogProbsKernel>::token_log_probs(
+        logits.into_dispatch(),
+        targets.into_dispatch(),
+        softcap,
+    );
+    Tensor::from_dispatch(log_probs)
+}
+
+/// The type of log-probs made of inputs of `dtype`.
+pub(crate) fn output_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
+pub(crate) fn assert_supported(operation: &str, dtype: DType) {
+    assert!(
+        matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16),
+        "{operation}: expected f32, f64, f16 or bf16, got {dtype:?}"
+    );
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
