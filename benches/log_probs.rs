@@ -15,7 +15,7 @@ use std::str::FromStr;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use harness::{Ceilings, Counting, Guard};
 use mpo_kernels::allocator::keep_freed_memory;
 use mpo_kernels::{LinearLogProbsOptions, linear_token_log_probs, token_log_probs};
@@ -44,6 +44,9 @@ struct Arguments {
     /// Threads of the CPU; all of them by default.
     #[arg(long)]
     threads: Option<usize>,
+    /// Give freed memory back to the system at once, as most programs do; `mpo-train` keeps it for a second.
+    #[arg(long)]
+    return_memory: bool,
     /// Also write the numbers as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -82,7 +85,10 @@ impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sizes: Vec<usize> = text.split('x').filter_map(|size| size.parse().ok()).collect();
+        let sizes: Vec<usize> = text
+            .split('x')
+            .filter_map(|size| size.parse().ok())
+            .collect();
         match sizes[..] {
             [hidden_size, vocabulary, tokens] if sizes.iter().all(|&size| size > 0) => Ok(Self {
                 hidden_size,
@@ -124,8 +130,12 @@ impl Implementation {
     /// The float inputs.
     fn inputs(self, shape: Shape, dtype: DType, device: &Device) -> Vec<Tensor<2>> {
         let normal = |rows, columns, deviation| {
-            Tensor::<2>::random([rows, columns], Distribution::Normal(0.0, deviation), device)
-                .cast(dtype)
+            Tensor::<2>::random(
+                [rows, columns],
+                Distribution::Normal(0.0, deviation),
+                device,
+            )
+            .cast(dtype)
         };
         if self.takes_logits() {
             return vec![normal(shape.tokens, shape.vocabulary, 1.0)];
@@ -173,6 +183,8 @@ struct Measured {
     implementation: Implementation,
     pass: Pass,
     seconds: f64,
+    /// Bytes or operations a second, counted as the ideal would need them.
+    rate: f64,
     /// Share of the copy bandwidth or of the matrix products' peak.
     share_of_ceiling: f64,
     /// Beyond inputs and their gradients.
@@ -191,8 +203,10 @@ struct Run<'a> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    keep_freed_memory();
     let arguments = Arguments::parse();
+    if !arguments.return_memory {
+        keep_freed_memory();
+    }
     let threads = arguments.threads.unwrap_or_else(harness::all_threads);
     harness::limit_threads(threads);
     let dtype = arguments.dtype.dtype();
@@ -219,7 +233,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ceilings.copy_bytes_per_second / 1e9,
         ceilings.matmul_flops_per_second / 1e9
     );
-    println!("{}", table(&results));
+    println!("{}", table(&results).trim_fmt());
     if let Some(path) = &arguments.json {
         let run = Run {
             program: "mpo-train",
@@ -280,29 +294,36 @@ fn measure(
             (first, harness::seconds(device, || backward(log_probs)).0)
         })
         .unzip();
-    let both = forwards.iter().zip(&backwards).map(|(f, b)| f + b).collect();
+    let both = forwards
+        .iter()
+        .zip(&backwards)
+        .map(|(f, b)| f + b)
+        .collect();
     let elements = (shape.tokens * shape.vocabulary) as f64;
     let product = 2.0 * elements * shape.hidden_size as f64;
-    let ideal = |pass: Pass| {
-        let (bytes, products) = match pass {
-            Pass::Forward => (1.0, 1.0),
-            Pass::Backward => (2.0, 2.0),
-            Pass::Both => (3.0, 3.0),
-        };
-        if implementation.takes_logits() {
-            bytes * elements * dtype.size() as f64 / ceilings.copy_bytes_per_second
-        } else {
-            products * product / ceilings.matmul_flops_per_second
-        }
+    // Each pass moves all logits or makes a product of their size once forward and twice backward.
+    let (work, ceiling) = match implementation.takes_logits() {
+        true => (
+            elements * dtype.size() as f64,
+            ceilings.copy_bytes_per_second,
+        ),
+        false => (product, ceilings.matmul_flops_per_second),
     };
     let measured = |pass, times| {
         let seconds = harness::median(times);
+        let passes = match pass {
+            Pass::Forward => 1.0,
+            Pass::Backward => 2.0,
+            Pass::Both => 3.0,
+        };
+        let rate = passes * work / seconds;
         Measured {
             shape,
             implementation,
             pass,
             seconds,
-            share_of_ceiling: ideal(pass) / seconds,
+            rate,
+            share_of_ceiling: rate / ceiling,
             peak_extra_bytes: (pass == Pass::Both)
                 .then(|| peak.saturating_sub(gradient_bytes as u64)),
         }
@@ -316,41 +337,47 @@ fn measure(
 
 fn table(results: &[Measured]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header([
-        "H x V x N",
-        "",
-        "forward ms",
-        "backward ms",
-        "both ms",
-        "of ceiling: forward",
-        "backward",
-        "both",
-        "extra MiB",
-    ]);
-    for passes in results.chunks_exact(3) {
-        let Measured {
-            shape,
-            implementation,
-            ..
-        } = passes[0];
-        let size = format!("{} x {} x {}", shape.hidden_size, shape.vocabulary, shape.tokens);
-        let times = passes.iter().map(|m| format!("{:.1}", m.seconds * 1e3));
-        let shares = passes.iter().map(|m| format!("{:.0} %", m.share_of_ceiling * 100.0));
-        let memory = passes[2].peak_extra_bytes.unwrap_or_default() as f64 / f64::from(1 << 20);
-        table.add_row(
-            [size, implementation.name().into()]
-                .into_iter()
-                .chain(times)
-                .chain(shares)
-                .chain([format!("{memory:.0}")]),
-        );
+    let underline = LineStyle::none().fill('─').junction('─');
+    table
+        .load_style(TableStyle::new().header_separator(underline))
+        .set_header([
+            "H x V x N",
+            "implementation",
+            "pass",
+            "ms",
+            "rate",
+            "of ceiling",
+            "extra MiB",
+        ]);
+    for measured in results {
+        let Shape {
+            hidden_size,
+            vocabulary,
+            tokens,
+        } = measured.shape;
+        let unit = match measured.implementation.takes_logits() {
+            true => "GB/s",
+            false => "GFLOP/s",
+        };
+        let memory = measured.peak_extra_bytes.map(mebibytes);
+        table.add_row([
+            format!("{hidden_size} x {vocabulary} x {tokens}"),
+            measured.implementation.name().into(),
+            format!("{:?}", measured.pass).to_lowercase(),
+            format!("{:.1}", measured.seconds * 1e3),
+            format!("{:.1} {unit}", measured.rate / 1e9),
+            format!("{:.0} %", measured.share_of_ceiling * 100.0),
+            memory.map_or_else(String::new, |memory| format!("{memory:.0}")),
+        ]);
     }
-    for column in 2..9 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Every number under a name of its own, for the comparison with a saved run.
@@ -361,11 +388,15 @@ fn named(results: &[Measured]) -> BTreeMap<String, f64> {
             vocabulary,
             tokens,
         } = m.shape;
-        format!("{hidden_size}x{vocabulary}x{tokens}, {}, {:?} {what}", m.implementation.name(), m.pass)
+        format!(
+            "{hidden_size}x{vocabulary}x{tokens}, {}, {:?} {what}",
+            m.implementation.name(),
+            m.pass
+        )
     };
     let times = results.iter().map(|m| (name(m, "seconds"), m.seconds));
     let memory = results
         .iter()
-        .filter_map(|m| Some((name(m, "MiB"), m.peak_extra_bytes? as f64 / f64::from(1 << 20))));
+        .filter_map(|m| Some((name(m, "MiB"), mebibytes(m.peak_extra_bytes?))));
     times.chain(memory).collect()
 }

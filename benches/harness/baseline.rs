@@ -35,13 +35,19 @@ pub fn compare(guard: &Guard, run: &BTreeMap<String, f64>) -> Result<Vec<String>
             .filter_map(|(name, now)| Some((name, *now, *before.get(name)?)))
             .collect();
         if common.is_empty() {
-            return Err(failed(path, "expected the numbers of this bench, got none of them".into()));
+            return Err(failed(
+                path,
+                "expected the numbers of this bench, got none of them".into(),
+            ));
         }
         grown = common
             .into_iter()
             .filter(|(_, now, before)| *now > before * (1.0 + guard.tolerance))
             .map(|(name, now, before)| {
-                format!("{name}: {before:.4} before, {now:.4} now ({:+.0} %)", (now / before - 1.0) * 100.0)
+                format!(
+                    "{name}: {before:.4} before, {now:.4} now ({:+.0} %)",
+                    (now / before - 1.0) * 100.0
+                )
             })
             .collect();
     }

@@ -1,6 +1,6 @@
 //! What this machine can do at best: the copy bandwidth of its memory and the rate of its matrix products.
 
-use burn::tensor::{Device, DType, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -23,9 +23,8 @@ pub fn measure_ceilings(device: &Device, dtype: DType) -> Ceilings {
         copy_bytes_per_second: best(REPETITIONS, copier(device, dtype)),
         matmul_flops_per_second: best(REPETITIONS, || {
             const SIZE: usize = 2_048;
-            let square = || {
-                Tensor::<2>::random([SIZE, SIZE], Distribution::Default, device).cast(dtype)
-            };
+            let square =
+                || Tensor::<2>::random([SIZE, SIZE], Distribution::Default, device).cast(dtype);
             let (lhs, rhs) = (square(), square());
             device.sync().expect("the device answers");
             let (seconds, _) = seconds(device, || lhs.matmul(rhs));

@@ -12,7 +12,7 @@ use burn::tensor::{Device, DeviceKind};
 
 pub use baseline::{Guard, compare};
 pub use ceiling::{Ceilings, measure_ceilings};
-pub use memory::{Counting, peak_rss, peak_while};
+pub use memory::{Counting, peak_while};
 
 /// A device by name; those of backends that this build lacks are errors.
 pub fn device(name: &str) -> Result<Device, String> {

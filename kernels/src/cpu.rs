@@ -302,7 +302,10 @@ pub(crate) fn tanh(x: f32) -> f32 {
 pub(crate) fn tanh_and_slope(x: f32) -> (f32, f32) {
     let e = exp(-2.0 * x.abs());
     let inverse = 1.0 / (1.0 + e);
-    (((1.0 - e) * inverse).copysign(x), 4.0 * e * inverse * inverse)
+    (
+        ((1.0 - e) * inverse).copysign(x),
+        4.0 * e * inverse * inverse,
+    )
 }
 
 /// Σ aᵢ·bᵢ in sixteen running sums: the compiler may not reorder a single one, and sixteen also lose less to rounding.

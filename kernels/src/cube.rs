@@ -26,9 +26,7 @@ pub(crate) fn cubes(rows: usize) -> CubeCount {
 /// The widest loads that the rows of a contiguous matrix allow.
 pub(crate) fn vector_size(matrix: &CubeTensor) -> usize {
     tensor_vector_size_parallel(
-        matrix
-            .client
-            .io_optimized_vector_sizes(matrix.dtype.size()),
+        matrix.client.io_optimized_vector_sizes(matrix.dtype.size()),
         matrix.meta.shape(),
         matrix.meta.strides(),
         matrix.meta.num_dims() - 1,

@@ -18,6 +18,15 @@ pub(crate) fn wants_reference() -> bool {
     REFERENCE.load(Ordering::Relaxed)
 }
 
+/// Whether `tensor` is where the kernels with a CubeCL version run: any type up to 32 bits on a CubeCL device, or where
+/// [`is_native`] says.
+pub(crate) fn has_kernel<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let on_cube = on_cube(tensor)
+        && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
+        && !wants_reference();
+    on_cube || is_native(tensor)
+}
+
 /// Whether `tensor` lives on Burn's CPU backend in f32, where our native kernels run.
 pub(crate) fn is_native<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && on_flex(tensor) && !wants_reference()
@@ -31,5 +40,16 @@ fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 #[cfg(not(feature = "flex"))]
 fn on_flex<const D: usize>(_tensor: &Tensor<D>) -> bool {
+    false
+}
+
+#[cfg(feature = "cube")]
+fn on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device().inner();
+    matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+}
+
+#[cfg(not(feature = "cube"))]
+fn on_cube<const D: usize>(_tensor: &Tensor<D>) -> bool {
     false
 }

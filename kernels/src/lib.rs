@@ -42,3 +42,5 @@ pub use token_log_probs::{IGNORED, token_log_probs};
 
 #[cfg(test)]
 mod testing;
+#[cfg(all(test, feature = "flex", feature = "wgpu"))]
+mod unfused;

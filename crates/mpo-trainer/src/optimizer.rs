@@ -68,13 +68,18 @@ impl Optimizer {
 
     /// √Σ‖g‖² over all parameters.
     pub(crate) fn global_norm(gradients: &NamedGradients) -> f64 {
-        let square = |gradient: &Tensor<1>| squared_l2_norm(gradient.clone());
-        gradients
+        let squares: Vec<Tensor<1>> = gradients
             .iter()
-            .flat_map(|(_, g)| g)
-            .map(square)
-            .sum::<f64>()
-            .sqrt()
+            .flat_map(|(_, gradient)| gradient)
+            .map(|gradient| squared_l2_norm(gradient.clone()).cast(DType::F32))
+            .collect();
+        if squares.is_empty() {
+            return 0.0;
+        }
+        // One wait for the device, not one a parameter.
+        let squares = Tensor::cat(squares, 0).into_data();
+        let squares = squares.iter::<f64>().sum::<f64>();
+        squares.sqrt()
     }
 
     /// One step with learning rate `lr`, given the gradients and their global norm.

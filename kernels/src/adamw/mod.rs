@@ -3,10 +3,14 @@
 //! Burn's own optimizer makes a dozen passes over every parameter and clips each tensor by itself; a step of MPO wants
 //! one pass, in place, and the norm over all of them.
 
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 /// One update's numbers.
@@ -41,7 +45,7 @@ pub struct Updated<const D: usize> {
 
 /// `variance = β₂ v + (1 − β₂) g²`, `momentum = β₁ m + (1 − β₁) g`, `param −= lr (m̂ / (√v̂ + eps) + weight_decay · param)`.
 ///
-/// All without autodiff, of one shape, f32. On the CPU in place, if nothing else holds the tensors.
+/// All without autodiff, of one shape and type. In place, where nothing else holds the tensors.
 pub fn adamw_step<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -49,10 +53,8 @@ pub fn adamw_step<const D: usize>(
     variance: Tensor<D>,
     step: AdamWStep,
 ) -> Updated<D> {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&param) {
-        use burn::backend::Dispatch;
-        let (param, momentum, variance) = <Dispatch as native::AdamWKernel>::adamw(
+    if crate::device::has_kernel(&param) {
+        let (param, momentum, variance) = <Dispatch as kernel::AdamWKernel>::adamw(
             param.into_dispatch(),
             grad.into_dispatch(),
             momentum.into_dispatch(),
@@ -68,21 +70,62 @@ pub fn adamw_step<const D: usize>(
     reference::adamw_step(param, grad, momentum, variance, step)
 }
 
-/// Σ x², for the global norm.
-pub fn squared_l2_norm<const D: usize>(tensor: Tensor<D>) -> f64 {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&tensor) {
-        use burn::backend::Dispatch;
-        let sum = <Dispatch as native::AdamWKernel>::sum_of_squares(tensor.into_dispatch());
-        return Tensor::<1>::from_dispatch(sum).into_scalar::<f32>().into();
+/// Σ x², for the global norm; `[1]`, left on the device so that the sums over all parameters can be read at once.
+pub fn squared_l2_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    if crate::device::has_kernel(&tensor) {
+        return Tensor::from_dispatch(<Dispatch as kernel::AdamWKernel>::sum_of_squares(
+            tensor.into_dispatch(),
+        ));
     }
-    tensor.square().sum().into_scalar::<f32>().into()
+    tensor.square().sum()
+}
+
+/// What the update multiplies with, in the precision of the kernels.
+#[cfg(any(feature = "flex", feature = "cube"))]
+#[derive(Clone, Copy)]
+struct Factors {
+    grad_scale: f32,
+    beta1: f32,
+    beta2: f32,
+    /// 1 − β, taken in f64: in f32 it would be off by 1e-5.
+    new1: f32,
+    new2: f32,
+    keep: f32,
+    rate: f32,
+    inverse_root: f32,
+    eps: f32,
+}
+
+impl AdamWStep {
+    #[cfg(any(feature = "flex", feature = "cube"))]
+    fn factors(&self) -> Factors {
+        let (first, second) = self.bias_corrections();
+        Factors {
+            grad_scale: self.grad_scale as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            new1: (1.0 - self.beta1) as f32,
+            new2: (1.0 - self.beta2) as f32,
+            keep: (1.0 - self.lr * self.weight_decay) as f32,
+            rate: (self.lr / first) as f32,
+            inverse_root: (1.0 / second.sqrt()) as f32,
+            eps: self.eps as f32,
+        }
+    }
+
+    /// 1 − β₁ᵗ and 1 − β₂ᵗ.
+    fn bias_corrections(&self) -> (f64, f64) {
+        let power = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        (power(self.beta1), power(self.beta2))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::random;
+    use burn::tensor::{DType, Device};
+
+    use crate::testing::{everywhere, random};
 
     const STEP: AdamWStep = AdamWStep {
         lr: 0.1,
@@ -97,7 +140,7 @@ mod tests {
     #[test]
     fn first_step_by_hand() {
         // g = 2·0.5 = 1; m = 0.1, v = 0.001; corrected both 1; param = 3·(1 − 0.1·0.5) − 0.1·1 = 2.75
-        let device = burn::tensor::Device::flex();
+        let device = Device::flex();
         let one = |x: f32| Tensor::<1>::from_data([x], &device);
         let updated = adamw_step(one(3.0), one(0.5), one(0.0), one(0.0), STEP);
         let close = |t: Tensor<1>, want: f32| assert!((t.into_scalar::<f32>() - want).abs() < 1e-6);
@@ -107,9 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn native_is_the_composition() {
-        let device = burn::tensor::Device::flex();
-        let tensor = |seed| random(&[37, 1_001], seed).on(&device).d2();
+    fn kernels_are_the_composition() {
+        for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
+            kernel_is_the_composition(&case.device);
+        }
+    }
+
+    fn kernel_is_the_composition(device: &Device) {
+        let tensor = |seed| random(&[37, 1_001], seed).on(device).d2();
         let (param, grad, momentum, variance) = (tensor(1), tensor(2), tensor(3), tensor(4).abs());
         let step = AdamWStep { step: 7, ..STEP };
         let native = adamw_step(
@@ -126,6 +174,7 @@ mod tests {
         assert!(apart(native.momentum, plain.momentum) < 1e-6);
         assert!(apart(native.variance, plain.variance) < 1e-6);
         let sum: f32 = grad.clone().square().sum().into_scalar();
-        assert!((squared_l2_norm(grad) / f64::from(sum) - 1.0).abs() < 1e-5);
+        let squares: f32 = squared_l2_norm(grad).into_scalar();
+        assert!((squares / sum - 1.0).abs() < 1e-5);
     }
 }

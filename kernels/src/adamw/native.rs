@@ -1,30 +1,16 @@
 //! One pass over all four tensors, in place.
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::AdamWStep;
+use super::kernel::AdamWKernel;
+use super::{AdamWStep, Factors};
 use crate::cpu::{contiguous, dot, floats, own_memory, tensor};
 
 /// Elements one task takes.
 const BLOCK: usize = 65_536;
-
-#[backend_extension(Flex)]
-pub(crate) trait AdamWKernel: Backend {
-    /// The parameter and its moments after the step.
-    fn adamw(
-        param: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        momentum: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// Σ x², `[1]`.
-    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self>;
-}
 
 impl AdamWKernel for Flex {
     fn adamw(
@@ -34,21 +20,13 @@ impl AdamWKernel for Flex {
         variance: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (mut param, mut momentum, mut variance) =
-            (own_memory(param), own_memory(momentum), own_memory(variance));
+        let (mut param, mut momentum, mut variance) = (
+            own_memory(param),
+            own_memory(momentum),
+            own_memory(variance),
+        );
         let grad = contiguous(grad);
-        let (first, second) = step.bias_corrections();
-        let factors = Factors {
-            grad_scale: step.grad_scale as f32,
-            beta1: step.beta1 as f32,
-            beta2: step.beta2 as f32,
-            new1: (1.0 - step.beta1) as f32,
-            new2: (1.0 - step.beta2) as f32,
-            keep: (1.0 - step.lr * step.weight_decay) as f32,
-            rate: (step.lr / first) as f32,
-            inverse_root: (1.0 / second.sqrt()) as f32,
-            eps: step.eps as f32,
-        };
+        let factors = step.factors();
         param
             .storage_mut::<f32>()
             .par_chunks_mut(BLOCK)
@@ -66,20 +44,6 @@ impl AdamWKernel for Flex {
         let blocks: Vec<f64> = floats(&x).par_chunks(BLOCK).map(square_block).collect();
         tensor(vec![blocks.iter().sum::<f64>() as f32], [1])
     }
-}
-
-#[derive(Clone, Copy)]
-struct Factors {
-    grad_scale: f32,
-    beta1: f32,
-    beta2: f32,
-    /// 1 − β, taken in f64: in f32 it would be off by 1e-5.
-    new1: f32,
-    new2: f32,
-    keep: f32,
-    rate: f32,
-    inverse_root: f32,
-    eps: f32,
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]

@@ -28,11 +28,3 @@ pub(super) fn adamw_step<const D: usize>(
         variance,
     }
 }
-
-impl AdamWStep {
-    /// 1 − β₁ᵗ and 1 − β₂ᵗ.
-    pub(super) fn bias_corrections(&self) -> (f64, f64) {
-        let power = |beta: f64| 1.0 - beta.powf(self.step as f64);
-        (power(self.beta1), power(self.beta2))
-    }
-}

@@ -164,7 +164,7 @@ mod tests {
                     options.kv_heads * options.head_dim,
                 );
                 check_kernel(
-                &native(),
+                    &native(),
                     &[random(&[n, q], 1), random(&[n, kv], 2), random(&[n, kv], 3)],
                     |t| attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),
                     |t| reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),

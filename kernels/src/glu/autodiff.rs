@@ -1,4 +1,4 @@
-//! The gradient of the native kernel.
+//! The gradient, on every backend that has the kernel.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::{
@@ -9,7 +9,7 @@ use burn::backend::autodiff::{
 use burn::backend::tensor::FloatTensor;
 
 use super::Activation;
-use super::native::GluKernel;
+use super::kernel::GluKernel;
 use crate::gradient::register;
 
 #[derive(Debug)]

@@ -1,15 +1,24 @@
 //! Gated linear units (Shazeer, 2020): SwiGLU for LLaMA and Qwen, GeGLU with the tanh approximation for Gemma.
 
-#[cfg(feature = "flex")]
 mod autodiff;
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
+/// √(2/π)
+#[cfg(any(feature = "flex", feature = "cube"))]
+const GELU_SCALE: f32 = 0.797_884_6;
+#[cfg(any(feature = "flex", feature = "cube"))]
+const GELU_CUBIC: f32 = 0.044_715;
+
 /// The gate's activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// x · σ(x)
     Silu,
@@ -19,10 +28,8 @@ pub enum Activation {
 
 /// `activation(gate) · up`, all `[rows, width]`. Differentiable in both; the activation itself is not saved.
 pub fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&gate) {
-        use burn::backend::Dispatch;
-        return Tensor::from_dispatch(<Dispatch as native::GluKernel>::glu(
+    if crate::device::has_kernel(&gate) {
+        return Tensor::from_dispatch(<Dispatch as kernel::GluKernel>::glu(
             gate.into_dispatch(),
             up.into_dispatch(),
             activation,
@@ -34,7 +41,7 @@ pub fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation)
 #[cfg(test)]
 mod tests {
     use super::{Activation, gated_linear_unit, reference};
-    use crate::testing::{check_gradients, check_kernel, native, random};
+    use crate::testing::{check_gradients, check_kernel, everywhere, random};
 
     #[test]
     fn by_hand() {
@@ -51,11 +58,11 @@ mod tests {
     }
 
     #[test]
-    fn native_is_no_worse_than_the_composition() {
+    fn no_worse_than_the_composition() {
         for activation in [Activation::Silu, Activation::GeluTanh] {
             for (rows, width) in [(1, 1), (3, 47), (31, 123)] {
                 check_kernel(
-                &native(),
+                    &everywhere(),
                     &[random(&[rows, width], 1), random(&[rows, width], 2)],
                     |t| gated_linear_unit(t[0].d2(), t[1].d2(), activation),
                     |t| reference::gated_linear_unit(t[0].d2(), t[1].d2(), activation),

@@ -1,36 +1,16 @@
 //! One pass forward, one backward.
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::Activation;
+use super::kernel::GluKernel;
+use super::{Activation, GELU_CUBIC, GELU_SCALE};
 use crate::cpu::{contiguous, exp, floats, tanh, tensor};
 
 /// Elements one task takes.
 const BLOCK: usize = 16_384;
-/// √(2/π)
-const GELU_SCALE: f32 = 0.797_884_6;
-const GELU_CUBIC: f32 = 0.044_715;
-
-#[backend_extension(Autodiff, Flex)]
-pub(crate) trait GluKernel: Backend {
-    /// `activation(gate) · up`.
-    fn glu(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        activation: Activation,
-    ) -> FloatTensor<Self>;
-
-    /// The gradients of `gate` and `up`.
-    fn glu_backward(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        activation: Activation,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
 
 impl GluKernel for Flex {
     fn glu(

@@ -56,7 +56,10 @@ impl<B: LinearKlKernel, C: CheckpointStrategy> LinearKlKernel for Autodiff<B, C>
         reference_head: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        assert_constant::<B, C>("linear_kl: the reference's hidden states", &reference_hidden);
+        assert_constant::<B, C>(
+            "linear_kl: the reference's hidden states",
+            &reference_hidden,
+        );
         assert_constant::<B, C>("linear_kl: the reference's head", &reference_head);
         let prepared = LinearKl
             .prepare::<C>([hidden.node(), head.node()])

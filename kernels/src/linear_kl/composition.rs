@@ -22,13 +22,9 @@ pub(super) fn forward<B: Backend>(
         let r = capped::<B>(r, softcap);
         let (max, e, sum) = softmax::<B>(z.clone());
         let (r_max, _, r_sum) = softmax::<B>(r.clone());
-        let difference = B::float_sub(
-            B::float_sub(z, max.clone()),
-            B::float_sub(r, r_max.clone()),
-        );
+        let difference = B::float_sub(B::float_sub(z, max.clone()), B::float_sub(r, r_max.clone()));
         let above = B::float_sum_dim(B::float_mul(e, difference), 1);
-        let log_normalisers =
-            B::float_sub(B::float_log(sum.clone()), B::float_log(r_sum.clone()));
+        let log_normalisers = B::float_sub(B::float_log(sum.clone()), B::float_log(r_sum.clone()));
         let kl = B::float_sub(B::float_div(above.clone(), sum.clone()), log_normalisers);
         let n = kl.shape()[0];
         (
@@ -56,9 +52,8 @@ pub(super) fn backward<B: Backend>(
         let r = logits::<B>(rows_of(&reference_hidden), reference_head.clone());
         let r = capped::<B>(r, softcap);
         let n = z.shape()[0];
-        let statistic = |i: usize| {
-            B::float_slice(statistics.clone(), &[(0..n).into(), (i..i + 1).into()])
-        };
+        let statistic =
+            |i: usize| B::float_slice(statistics.clone(), &[(0..n).into(), (i..i + 1).into()]);
         let sum = statistic(1);
         // d KL / d z = p (d − Σ p d) with d = z − r, or that shifted by any number
         let shifted = B::float_sub(z.clone(), statistic(0));
@@ -81,9 +76,7 @@ pub(super) fn backward<B: Backend>(
 }
 
 /// Row maximum, e^(logit − maximum), and its row sum.
-fn softmax<B: Backend>(
-    logits: FloatTensor<B>,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+fn softmax<B: Backend>(logits: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let max = B::float_max_dim(logits.clone(), 1);
     let e = B::float_exp(B::float_sub(logits, max.clone()));
     (max, e.clone(), B::float_sum_dim(e, 1))

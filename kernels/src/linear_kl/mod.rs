@@ -5,7 +5,7 @@ mod autodiff;
 mod composition;
 #[cfg(feature = "cube")]
 mod cube;
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;

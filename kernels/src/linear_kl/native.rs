@@ -130,10 +130,7 @@ fn logits<E: Element>(
     }
 }
 
-fn forward<E: Element>(
-    tensors: [FlexTensor; 4],
-    softcap: Option<f64>,
-) -> (FlexTensor, FlexTensor) {
+fn forward<E: Element>(tensors: [FlexTensor; 4], softcap: Option<f64>) -> (FlexTensor, FlexTensor) {
     let models = Models::<E>::new(&tensors, softcap);
     let runs: Vec<Vec<RowKl>> = models
         .policy
@@ -281,10 +278,18 @@ fn sum_above(z: &[f32], r: &[f32], max: f32, r_max: f32) -> f32 {
         return 0.0;
     }
     // A reference that is −∞ everywhere here: the divergence is ∞.
-    let r_max = if r_max == f32::NEG_INFINITY { 0.0 } else { r_max };
+    let r_max = if r_max == f32::NEG_INFINITY {
+        0.0
+    } else {
+        r_max
+    };
     let term = |z: f32, r: f32| {
         let e = exp(z - max);
-        if e == 0.0 { 0.0 } else { e * ((z - max) - (r - r_max)) }
+        if e == 0.0 {
+            0.0
+        } else {
+            e * ((z - max) - (r - r_max))
+        }
     };
     let (z_chunks, r_chunks) = (z.chunks_exact(16), r.chunks_exact(16));
     let tail = z_chunks.remainder().iter().zip(r_chunks.remainder());
@@ -314,7 +319,11 @@ impl RowGradient {
     fn of(&self, z: f32, r: f32) -> f32 {
         let p = exp((z - self.max) - self.log_sum);
         let centred = ((z - self.max) - (r - self.r_max)) - self.mean;
-        if p == 0.0 { 0.0 } else { self.grad * p * centred }
+        if p == 0.0 {
+            0.0
+        } else {
+            self.grad * p * centred
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::cpu::{Element, Matrix, MatrixMut, Threads};
 /// any machine. Each costs one more gradient of `hidden` while the backward lasts.
 const RUNS: usize = 16;
 /// Columns (rows of the head) and rows of `hidden` in a block of logits: 1 MiB, to stay in the second-level cache.
-const COLUMNS: usize = 1_024;
-const ROWS: usize = 256;
+const COLUMNS: usize = 256;
+const ROWS: usize = 512;
 
 /// `[vocabulary, width]`, row-major.
 pub(crate) struct Head<'a, E> {
@@ -101,8 +101,7 @@ impl<'a, E: Element> Head<'a, E> {
         let rows = hidden.len() / width;
         let mut hidden_grad = vec![0.0; hidden.len()];
         let mut buffer = vec![0.0; buffer_size(rows, run.len())];
-        for (columns, head_grad) in
-            pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width))
+        for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width))
         {
             let tile = self.tile(columns.clone());
             E::fill(head_grad, |head_grad| {

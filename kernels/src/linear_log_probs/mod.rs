@@ -9,7 +9,7 @@ pub(crate) mod composition;
 pub(crate) mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod head;
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
@@ -76,7 +76,6 @@ pub fn linear_token_log_probs(
     );
     Tensor::from_dispatch(log_probs)
 }
-
 
 #[cfg(test)]
 mod tests;

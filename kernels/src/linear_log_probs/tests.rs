@@ -27,12 +27,7 @@ fn check(cases: &[Case], hidden: Random, head: Random) {
             &[hidden.clone(), head.clone()],
             |t| linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), options),
             |t| {
-                reference::linear_token_log_probs(
-                    t[0].d2(),
-                    t[1].d2(),
-                    targets(t),
-                    options.softcap,
-                )
+                reference::linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), options.softcap)
             },
         );
     }
@@ -84,12 +79,11 @@ fn large_logits() {
 #[test]
 fn several_tiles() {
     let cases = everywhere();
-    let f32_only: Vec<Case> = cases.into_iter().filter(|case| case.dtype == DType::F32).collect();
-    check(
-        &f32_only,
-        random(&[300, 4], 1),
-        random(&[30_011, 4], 2),
-    );
+    let f32_only: Vec<Case> = cases
+        .into_iter()
+        .filter(|case| case.dtype == DType::F32)
+        .collect();
+    check(&f32_only, random(&[300, 4], 1), random(&[30_011, 4], 2));
 }
 
 #[test]
@@ -110,7 +104,13 @@ fn nan_stays_in_its_row() {
 fn all_ignored_and_none_at_all() {
     for case in everywhere() {
         let device = case.device.clone().autodiff();
-        let input = |shape, seed| random(shape, seed).on(&device).d2().cast(case.dtype).require_grad();
+        let input = |shape, seed| {
+            random(shape, seed)
+                .on(&device)
+                .d2()
+                .cast(case.dtype)
+                .require_grad()
+        };
         let (hidden, head) = (input(&[3, 4], 1), input(&[50, 4], 2));
         let all = Tensor::full([3], IGNORED, &device);
         let out = linear_token_log_probs(hidden.clone(), head.clone(), all, PLAIN);
@@ -145,7 +145,11 @@ fn gradient_is_the_finite_difference() {
 fn filtered_gradients() {
     let device = Device::flex().autodiff();
     let gradients = |gradient_filter| {
-        let hidden = random(&[40, 16], 1).scaled(3.0).on(&device).d2().require_grad();
+        let hidden = random(&[40, 16], 1)
+            .scaled(3.0)
+            .on(&device)
+            .d2()
+            .require_grad();
         let head = random(&[3_000, 16], 2).on(&device).d2().require_grad();
         let options = LinearLogProbsOptions {
             gradient_filter,

@@ -1,4 +1,4 @@
-//! The gradient of the native kernel.
+//! The gradient, on every backend that has the kernel.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::{
@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 
-use super::native::RmsNormKernel;
+use super::kernel::RmsNormKernel;
 use crate::gradient::{constant, register};
 
 #[derive(Debug)]

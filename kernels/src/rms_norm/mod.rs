@@ -1,11 +1,14 @@
 //! Root-mean-square normalisation of rows (Zhang & Sennrich, 2019), with Gemma's `1 + w` as an option.
 
-#[cfg(feature = "flex")]
 mod autodiff;
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 /// `x / sqrt(mean(x²) + eps) · (offset + weight)`, row by row.
@@ -13,10 +16,8 @@ use burn::tensor::Tensor;
 /// `x` is `[rows, width]`, `weight` `[width]`; `offset` is 1 for Gemma, whose weights are stored around zero, and 0
 /// elsewhere. Differentiable in `x` and `weight`.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, offset: f32) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&x) {
-        use burn::backend::Dispatch;
-        let (out, _) = <Dispatch as native::RmsNormKernel>::rms_norm(
+    if crate::device::has_kernel(&x) {
+        let (out, _) = <Dispatch as kernel::RmsNormKernel>::rms_norm(
             x.into_dispatch(),
             weight.into_dispatch(),
             eps,
@@ -30,7 +31,7 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, offset: f32) -> Tenso
 #[cfg(test)]
 mod tests {
     use super::{reference, rms_norm};
-    use crate::testing::{check_gradients, check_kernel, native, random};
+    use crate::testing::{check_gradients, check_kernel, everywhere, random};
 
     #[test]
     fn by_hand() {
@@ -49,11 +50,11 @@ mod tests {
     }
 
     #[test]
-    fn native_is_no_worse_than_the_composition() {
+    fn no_worse_than_the_composition() {
         for (rows, width) in [(1, 1), (3, 47), (31, 123), (130, 64)] {
             for offset in [0.0, 1.0] {
                 check_kernel(
-                &native(),
+                    &everywhere(),
                     &[random(&[rows, width], 1), random(&[width], 2)],
                     |t| rms_norm(t[0].d2(), t[1].d1(), 1e-6, offset),
                     |t| reference::rms_norm(t[0].d2(), t[1].d1(), 1e-6, offset),

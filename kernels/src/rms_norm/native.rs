@@ -1,31 +1,12 @@
 //! One pass over each row; the backward needs the row, its weight and one saved number.
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::kernel::RmsNormKernel;
 use crate::cpu::{ROWS_PER_TASK, contiguous, dot, floats, tensor};
-
-#[backend_extension(Autodiff, Flex)]
-pub(crate) trait RmsNormKernel: Backend {
-    /// The normalised rows `[rows, width]` and each row's 1/rms `[rows]`.
-    fn rms_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        eps: f64,
-        offset: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The gradients of `x` and `weight`.
-    fn rms_norm_backward(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        inverse_rms: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        offset: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
 
 impl RmsNormKernel for Flex {
     fn rms_norm(

@@ -1,11 +1,14 @@
 //! Rotary position embeddings (Su et al., 2021), half-split as in Hugging Face checkpoints.
 
-#[cfg(feature = "flex")]
 mod autodiff;
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
 
+use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// cos and sin of every token's angles, both `[tokens, head_dim / 2]`.
@@ -37,14 +40,12 @@ impl RotaryTables {
 /// Rotates every head of `x` `[tokens, heads · head_dim]` by its token's angles; `(a, b) → (a cos − b sin, b cos + a sin)`
 /// for the two halves of a head. Differentiable in `x`.
 pub fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&x) {
-        use burn::backend::Dispatch;
-        return Tensor::from_dispatch(<Dispatch as native::RopeKernel>::rope(
+    if crate::device::has_kernel(&x) {
+        return Tensor::from_dispatch(<Dispatch as kernel::RopeKernel>::rope(
             x.into_dispatch(),
             tables.cos.clone().into_dispatch(),
             tables.sin.clone().into_dispatch(),
-            native::Direction::Forward,
+            kernel::Direction::Forward,
         ));
     }
     reference::rotary_embedding(x, tables)
@@ -53,7 +54,7 @@ pub fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::{RotaryTables, reference, rotary_embedding};
-    use crate::testing::{check_gradients, check_kernel, native, random};
+    use crate::testing::{check_gradients, check_kernel, everywhere, random};
 
     fn tables(tokens: u32, half: usize, device: &burn::tensor::Device) -> RotaryTables {
         let positions: Vec<u32> = (0..tokens).map(|p| p * 3).collect();
@@ -76,10 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn native_is_no_worse_than_the_composition() {
+    fn no_worse_than_the_composition() {
         for (tokens, heads, half) in [(1, 1, 1), (3, 2, 5), (31, 3, 16)] {
             check_kernel(
-                &native(),
+                &everywhere(),
                 &[random(&[tokens, heads * half * 2], 1)],
                 |t| {
                     rotary_embedding(

@@ -1,29 +1,12 @@
 //! One pass; the backward is the turn the other way.
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::kernel::{Direction, RopeKernel};
 use crate::cpu::{ROWS_PER_TASK, contiguous, floats, tensor};
-
-/// Which way to turn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Direction {
-    Forward,
-    Backward,
-}
-
-#[backend_extension(Autodiff, Flex)]
-pub(crate) trait RopeKernel: Backend {
-    /// Every head of `x` turned by its token's angles.
-    fn rope(
-        x: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-        direction: Direction,
-    ) -> FloatTensor<Self>;
-}
 
 impl RopeKernel for Flex {
     fn rope(
@@ -35,10 +18,7 @@ impl RopeKernel for Flex {
         let (x, cos, sin) = (contiguous(x), contiguous(cos), contiguous(sin));
         let [tokens, width]: [usize; 2] = x.layout().shape().dims();
         let half = cos.layout().shape()[1];
-        let sign = match direction {
-            Direction::Forward => 1.0,
-            Direction::Backward => -1.0,
-        };
+        let sign = direction.sign();
         let mut out = vec![0.0; tokens * width];
         out.par_chunks_mut(ROWS_PER_TASK * width)
             .zip(floats(&x).par_chunks(ROWS_PER_TASK * width))

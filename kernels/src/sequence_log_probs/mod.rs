@@ -4,7 +4,7 @@ mod autodiff;
 mod composition;
 #[cfg(feature = "cube")]
 mod cube;
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 
@@ -61,11 +61,14 @@ pub fn sequence_log_probs(token_log_probs: Tensor<1>, lengths: &[usize]) -> Sequ
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{DType, Device};
+
     use super::*;
+    use crate::testing::{Case, check_gradients, check_kernel, everywhere, random};
 
     #[test]
     fn ragged_sums_and_means() {
-        let device = burn::tensor::Device::flex();
+        let device = Device::flex();
         let log_probs = Tensor::<1>::from_data([-1.0, -2.0, -3.0, -10.0], &device);
         let score = sequence_log_probs(log_probs, &[3, 1]);
         assert_eq!(
@@ -78,10 +81,47 @@ mod tests {
         );
     }
 
+    fn plain(x: Tensor<1>, lengths: &[usize]) -> Tensor<1> {
+        let mut end = 0;
+        let sums = lengths.iter().map(|&length| {
+            end += length;
+            x.clone().narrow(0, end - length, length).sum()
+        });
+        Tensor::cat(sums.collect(), 0)
+    }
+
+    #[test]
+    fn no_worse_than_the_composition() {
+        let cases: Vec<Case> = everywhere()
+            .into_iter()
+            .filter(|case| case.dtype == DType::F32)
+            .collect();
+        for lengths in [vec![1], vec![3, 1, 700, 255, 256, 257], vec![1; 400]] {
+            check_kernel(
+                &cases,
+                &[random(&[lengths.iter().sum()], 1)],
+                |t| sequence_log_probs(t[0].d1(), &lengths).sum,
+                |t| plain(t[0].d1(), &lengths),
+            );
+        }
+    }
+
+    #[test]
+    fn gradient_is_the_finite_difference() {
+        check_gradients(&[random(&[6], 1)], |t| {
+            sequence_log_probs(t[0].d1(), &[1, 3, 2]).mean()
+        });
+    }
+
+    #[test]
+    fn no_sequences() {
+        let score = sequence_log_probs(Tensor::zeros([0], &Device::flex()), &[]);
+        assert_eq!((score.sum.dims(), score.tokens.dims()), ([0], [0]));
+    }
+
     #[test]
     #[should_panic(expected = "add up to 4 tokens")]
     fn lengths_must_cover_the_tokens() {
-        let device = burn::tensor::Device::flex();
-        sequence_log_probs(Tensor::<1>::zeros([4], &device), &[3]);
+        sequence_log_probs(Tensor::<1>::zeros([4], &Device::flex()), &[3]);
     }
 }

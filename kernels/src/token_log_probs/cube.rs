@@ -242,8 +242,8 @@ fn add_columns<F: Float, I: Int, N: Size>(
             if comptime!(!is_first) {
                 let before = statistics[row * 3];
                 let larger = if before > max { before } else { max };
-                sum = sum * (max - larger).exp()
-                    + statistics[row * 3 + 1] * (before - larger).exp();
+                sum =
+                    sum * (max - larger).exp() + statistics[row * 3 + 1] * (before - larger).exp();
                 max = larger;
                 target_logit += statistics[row * 3 + 2];
             }
@@ -371,8 +371,8 @@ fn merge_units(max: f32, sum: f32, #[comptime] units: u32) -> (f32, f32) {
         if unit < half {
             let (mine, other) = (maxima[unit], maxima[unit + half]);
             let larger = if other > mine { other } else { mine };
-            sums[unit] = sums[unit] * (mine - larger).exp()
-                + sums[unit + half] * (other - larger).exp();
+            sums[unit] =
+                sums[unit] * (mine - larger).exp() + sums[unit + half] * (other - larger).exp();
             maxima[unit] = larger;
         }
         sync_cube();

@@ -4,7 +4,7 @@ mod autodiff;
 pub(crate) mod composition;
 #[cfg(feature = "cube")]
 pub(crate) mod cube;
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 pub(crate) mod native;
 pub(crate) mod reference;

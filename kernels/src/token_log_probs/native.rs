@@ -82,10 +82,7 @@ fn forward<E: Element>(
 }
 
 /// The log-probs and the statistics as tensors.
-pub(crate) fn outputs(
-    rows: &[RowSoftmax],
-    targets: &[Option<usize>],
-) -> (FlexTensor, FlexTensor) {
+pub(crate) fn outputs(rows: &[RowSoftmax], targets: &[Option<usize>]) -> (FlexTensor, FlexTensor) {
     let log_probs = rows.iter().zip(targets).map(|(row, target)| match target {
         Some(_) => row.log_prob(),
         None => 0.0,
@@ -116,7 +113,10 @@ fn backward<E: Element>(
         for first in (0..vocabulary).step_by(TILE) {
             let tile = first..(first + TILE).min(vocabulary);
             let scratch = &mut scratch[..tile.len()];
-            E::widen(logits.map_or(&out[tile.clone()], |logits| &logits[tile.clone()]), scratch);
+            E::widen(
+                logits.map_or(&out[tile.clone()], |logits| &logits[tile.clone()]),
+                scratch,
+            );
             gradient.write(scratch, target.checked_sub(first));
             E::narrow(scratch, &mut out[tile]);
         }
@@ -238,7 +238,9 @@ impl RowGradient {
             Some(cap) => capped_softmax_times(logits, self.max, self.log_sum, -self.grad, cap),
         }
         if let Some((target, logit)) = at_target {
-            let slope = self.softcap.map_or(1.0, |cap| tanh_and_slope(logit / cap).1);
+            let slope = self
+                .softcap
+                .map_or(1.0, |cap| tanh_and_slope(logit / cap).1);
             logits[target] += self.grad * slope;
         }
     }

@@ -5,12 +5,20 @@ use super::{IGNORED, reference, token_log_probs};
 use crate::testing::{Input, Random, check_gradients, check_kernel, everywhere, random};
 
 /// Targets that differ from row to row, the last column among them; every third ignored if asked.
-pub(crate) fn targets(n: usize, vocabulary: usize, ignore: bool, device: &Device) -> Tensor<1, Int> {
+pub(crate) fn targets(
+    n: usize,
+    vocabulary: usize,
+    ignore: bool,
+    device: &Device,
+) -> Tensor<1, Int> {
     let id = |i: usize| match ignore && i % 3 == 1 {
         true => IGNORED,
         false => ((i * 7 + vocabulary - 1) % vocabulary) as i32,
     };
-    Tensor::from_data(TensorData::new((0..n).map(id).collect::<Vec<_>>(), [n]), device)
+    Tensor::from_data(
+        TensorData::new((0..n).map(id).collect::<Vec<_>>(), [n]),
+        device,
+    )
 }
 
 pub(crate) fn floats(tensor: Tensor<1>) -> Vec<f32> {
@@ -23,7 +31,7 @@ fn check(logits: Random) {
         let targets = |t: &[Input]| targets(n, vocabulary, ignore, &t[0].device());
         check_kernel(
             &everywhere(),
-            &[logits.clone()],
+            std::slice::from_ref(&logits),
             |t| token_log_probs(t[0].d2(), targets(t), softcap),
             |t| reference::token_log_probs(t[0].d2(), targets(t), softcap),
         );
@@ -87,7 +95,11 @@ fn nan_and_infinity_stay_in_their_rows() {
         let is_nan: Vec<bool> = floats(out.clone()).iter().map(|x| x.is_nan()).collect();
         assert_eq!(is_nan, [false, true, false, false, false], "{case:?}");
         let gradient = logits.grad(&out.sum().backward()).unwrap();
-        let gradient = gradient.into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
+        let gradient = gradient
+            .into_data()
+            .convert::<f32>()
+            .try_to_vec::<f32>()
+            .unwrap();
         let is_nan: Vec<bool> = gradient
             .chunks(300)
             .map(|row| row.iter().any(|x| x.is_nan()))
@@ -101,13 +113,25 @@ fn nan_and_infinity_stay_in_their_rows() {
 fn all_ignored_and_none_at_all() {
     for case in everywhere() {
         let device = case.device.clone().autodiff();
-        let logits = random(&[3, 50], 1).on(&device).d2().cast(case.dtype).require_grad();
+        let logits = random(&[3, 50], 1)
+            .on(&device)
+            .d2()
+            .cast(case.dtype)
+            .require_grad();
         let out = token_log_probs(logits.clone(), Tensor::full([3], IGNORED, &device), None);
         assert_eq!(floats(out.clone()), [0.0; 3]);
-        let gradient: f32 = logits.grad(&out.sum().backward()).unwrap().abs().sum().into_scalar();
+        let gradient: f32 = logits
+            .grad(&out.sum().backward())
+            .unwrap()
+            .abs()
+            .sum()
+            .into_scalar();
         assert_eq!(gradient, 0.0);
         let empty = Tensor::<2>::zeros([0, 50], (&device, case.dtype));
-        assert_eq!(token_log_probs(empty, Tensor::zeros([0], &device), None).dims(), [0]);
+        assert_eq!(
+            token_log_probs(empty, Tensor::zeros([0], &device), None).dims(),
+            [0]
+        );
     }
 }
 
@@ -115,7 +139,11 @@ fn all_ignored_and_none_at_all() {
 #[should_panic(expected = "targets in the vocabulary 0..4 or -100, got 4")]
 fn a_target_outside_the_vocabulary_on_the_cpu() {
     let device = Device::flex();
-    token_log_probs(Tensor::zeros([1, 4], &device), Tensor::full([1], 4, &device), None);
+    token_log_probs(
+        Tensor::zeros([1, 4], &device),
+        Tensor::full([1], 4, &device),
+        None,
+    );
 }
 
 #[cfg(feature = "wgpu")]
@@ -123,15 +151,26 @@ fn a_target_outside_the_vocabulary_on_the_cpu() {
 fn a_target_outside_the_vocabulary_on_a_gpu() {
     let device = Device::wgpu(burn::tensor::DeviceKind::Cpu);
     let targets = Tensor::<1, Int>::from_data([4, -1, 3], &device);
-    let got = floats(token_log_probs(Tensor::zeros([3, 4], &device), targets, None));
-    assert!(got[0].is_nan() && got[1].is_nan() && got[2].is_finite(), "{got:?}");
+    let got = floats(token_log_probs(
+        Tensor::zeros([3, 4], &device),
+        targets,
+        None,
+    ));
+    assert!(
+        got[0].is_nan() && got[1].is_nan() && got[2].is_finite(),
+        "{got:?}"
+    );
 }
 
 #[test]
 #[should_panic(expected = "logits [2, 4] and targets [3] must be [N, V] and [N]")]
 fn other_shapes() {
     let device = Device::flex();
-    token_log_probs(Tensor::zeros([2, 4], &device), Tensor::zeros([3], &device), None);
+    token_log_probs(
+        Tensor::zeros([2, 4], &device),
+        Tensor::zeros([3], &device),
+        None,
+    );
 }
 
 proptest! {

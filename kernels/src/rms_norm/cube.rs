@@ -1,0 +1,191 @@
+//! One cube a row, two passes over it: its sum of squares, then its output; f32 throughout.
+
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use cubecl::prelude::*;
+
+use super::kernel::RmsNormKernel;
+use crate::cube::{address_type, cube_sum, cubes, dims, empty, units, vector_size};
+
+/// Cubes of the backward, each of which keeps a share of the weight's gradient.
+const SHARES: usize = 512;
+
+impl RmsNormKernel for CubeBackend {
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        offset: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (x, weight) = (into_contiguous(x), into_contiguous(weight));
+        let [rows, width] = dims(&x);
+        let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
+        let out = empty(&x, [rows, width], x.dtype);
+        let inverse_rms = empty(&x, [rows], DType::F32);
+        let dtypes = [
+            dtype_to_storage_type(x.dtype),
+            dtype_to_storage_type(weight.dtype),
+        ];
+        // SAFETY: a cube's rows are below `rows`, a unit's vectors below `width / vector`; every tensor is contiguous
+        // with as many.
+        unsafe {
+            forward::launch_unchecked(
+                &client,
+                cubes(rows),
+                CubeDim::new_1d(units),
+                address_type(&[&x]),
+                vector,
+                x.into_tensor_arg(),
+                weight.into_tensor_arg(),
+                out.clone().into_tensor_arg(),
+                inverse_rms.clone().into_tensor_arg(),
+                rows,
+                width / vector,
+                eps as f32,
+                offset,
+                units,
+                dtypes,
+            );
+        }
+        (out, inverse_rms)
+    }
+
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        inverse_rms: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        offset: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, weight, inverse_rms, grad] = [x, weight, inverse_rms, grad].map(into_contiguous);
+        let [rows, width] = dims(&x);
+        let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
+        let (dtype, weight_dtype) = (x.dtype, weight.dtype);
+        let out = empty(&x, [rows, width], dtype);
+        let shares = rows.min(SHARES);
+        let weight_grad = empty(&x, [shares, width], DType::F32);
+        let dtypes = [
+            dtype_to_storage_type(dtype),
+            dtype_to_storage_type(weight_dtype),
+        ];
+        // SAFETY: as above; there are as many shares as cubes.
+        unsafe {
+            backward::launch_unchecked(
+                &client,
+                cubes(shares),
+                CubeDim::new_1d(units),
+                address_type(&[&x]),
+                vector,
+                x.into_tensor_arg(),
+                weight.into_tensor_arg(),
+                inverse_rms.into_tensor_arg(),
+                grad.into_tensor_arg(),
+                out.clone().into_tensor_arg(),
+                weight_grad.clone().into_tensor_arg(),
+                rows,
+                width / vector,
+                offset,
+                units,
+                dtypes,
+            );
+        }
+        let weight_grad = Self::float_sum_dim(weight_grad, 0);
+        let weight_grad = Self::float_reshape(weight_grad, Shape::new([width]));
+        (out, Self::float_cast(weight_grad, weight_dtype.into()))
+    }
+}
+
+#[cube(launch_unchecked, address_type = "dynamic")]
+#[allow(clippy::too_many_arguments)]
+fn forward<F: Float, W: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    weight: &Tensor<Vector<W, N>>,
+    out: &mut Tensor<Vector<F, N>>,
+    inverse_rms: &mut Tensor<f32>,
+    rows: usize,
+    vectors: usize,
+    eps: f32,
+    offset: f32,
+    #[comptime] units: u32,
+    #[define(F, W)] _dtypes: [ElemType; 2],
+) {
+    let mut row = CUBE_POS_X as usize;
+    while row < rows {
+        let base = row * vectors;
+        let mut squares = f32::new(0.0);
+        let mut at = UNIT_POS_X as usize;
+        while at < vectors {
+            let x = Vector::<f32, N>::cast_from(x[base + at]);
+            squares += (x * x).vector_sum();
+            at += comptime!(units as usize);
+        }
+        let width = f32::cast_from((vectors * out.vector_size()) as u32);
+        let scale = f32::new(1.0) / (cube_sum(squares, units) / width + eps).sqrt();
+        if UNIT_POS_X == 0 {
+            inverse_rms[row] = scale;
+        }
+        let mut at = UNIT_POS_X as usize;
+        while at < vectors {
+            let x = Vector::<f32, N>::cast_from(x[base + at]);
+            let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
+            out[base + at] = Vector::cast_from(x * Vector::new(scale) * weight);
+            at += comptime!(units as usize);
+        }
+        row += CUBE_COUNT_X as usize;
+    }
+}
+
+#[cube(launch_unchecked, address_type = "dynamic")]
+#[allow(clippy::too_many_arguments)]
+fn backward<F: Float, W: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    weight: &Tensor<Vector<W, N>>,
+    inverse_rms: &Tensor<f32>,
+    grad: &Tensor<Vector<F, N>>,
+    out: &mut Tensor<Vector<F, N>>,
+    weight_grad: &mut Tensor<Vector<f32, N>>,
+    rows: usize,
+    vectors: usize,
+    offset: f32,
+    #[comptime] units: u32,
+    #[define(F, W)] _dtypes: [ElemType; 2],
+) {
+    let share = CUBE_POS_X as usize;
+    let mut row = share;
+    while row < rows {
+        let base = row * vectors;
+        let scale = inverse_rms[row];
+        let mut along = f32::new(0.0);
+        let mut at = UNIT_POS_X as usize;
+        while at < vectors {
+            let x = Vector::<f32, N>::cast_from(x[base + at]);
+            let grad = Vector::<f32, N>::cast_from(grad[base + at]);
+            let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
+            along += (grad * weight * x).vector_sum();
+            at += comptime!(units as usize);
+        }
+        // y = x·r, dr/dx = −r³ x / width: the gradient loses its component along x.
+        let width = f32::cast_from((vectors * out.vector_size()) as u32);
+        let along = cube_sum(along, units) * scale * scale / width;
+        let mut at = UNIT_POS_X as usize;
+        while at < vectors {
+            let x = Vector::<f32, N>::cast_from(x[base + at]);
+            let grad = Vector::<f32, N>::cast_from(grad[base + at]);
+            let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
+            let gradient = Vector::new(scale) * (grad * weight - Vector::new(along) * x);
+            out[base + at] = Vector::cast_from(gradient);
+            // Every unit meets the same columns again in its cube's next row: no one else writes them.
+            let mut sum = grad * x * Vector::new(scale);
+            if row != share {
+                sum += weight_grad[share * vectors + at];
+            }
+            weight_grad[share * vectors + at] = sum;
+            at += comptime!(units as usize);
+        }
+        row += CUBE_COUNT_X as usize;
+    }
+}

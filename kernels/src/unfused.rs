@@ -1,0 +1,167 @@
+//! The CubeCL kernels without Burn's fusion: called on the backend itself, beside the native ones.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DispatchDevice, Flex};
+use burn::tensor::{Device, DeviceKind, TensorData};
+use burn_cubecl::CubeBackend;
+
+use crate::adamw::{AdamWStep, kernel::AdamWKernel};
+use crate::glu::{Activation, kernel::GluKernel};
+use crate::linear_kl::kernel::LinearKlKernel;
+use crate::linear_log_probs::{LinearLogProbsOptions, kernel::LinearLogProbsKernel};
+use crate::rms_norm::kernel::RmsNormKernel;
+use crate::rope::kernel::{Direction, RopeKernel};
+use crate::sequence_log_probs::kernel::SegmentKernel;
+use crate::testing::random;
+use crate::token_log_probs::kernel::TokenLogProbsKernel;
+
+const SOFTCAP: Option<f64> = Some(3.0);
+
+fn floats<B: Backend>(shape: &[usize], seed: u64, device: &B::Device) -> FloatTensor<B> {
+    let values: Vec<f32> = random(shape, seed)
+        .values()
+        .iter()
+        .map(|&x| x as f32)
+        .collect();
+    B::float_from_data(TensorData::new(values, shape.to_vec()), device)
+}
+
+fn values<B: Backend>(tensor: FloatTensor<B>) -> Vec<f32> {
+    let data = burn::tensor::read_sync(B::float_into_data(tensor)).unwrap();
+    data.try_to_vec::<f32>().unwrap()
+}
+
+/// Every output of every kernel, both directions.
+fn run<B>(device: &B::Device) -> Vec<(&'static str, Vec<f32>)>
+where
+    B: TokenLogProbsKernel
+        + LinearLogProbsKernel
+        + LinearKlKernel
+        + SegmentKernel
+        + RmsNormKernel
+        + RopeKernel
+        + GluKernel
+        + AdamWKernel,
+{
+    let float = |shape: &[usize], seed| floats::<B>(shape, seed, device);
+    let targets = || B::int_from_data(TensorData::new(vec![3i32, -100, 36, 0, 7], [5]), device);
+    let (hidden, head, grad) = (float(&[5, 8], 1), float(&[37, 8], 2), float(&[5], 3));
+    let mut out = vec![];
+    let mut keep = |name, tensor: FloatTensor<B>| out.push((name, values::<B>(tensor)));
+
+    let logits = float(&[5, 37], 4);
+    let (log_probs, softmax) = B::token_log_probs(logits.clone(), targets(), SOFTCAP);
+    keep("token_log_probs", log_probs);
+    // Once beside the logits, once over them.
+    let kept = logits.clone();
+    let apart =
+        B::token_log_probs_backward(logits, targets(), softmax.clone(), grad.clone(), SOFTCAP);
+    keep("token_log_probs_backward", apart);
+    let over = B::token_log_probs_backward(kept, targets(), softmax, grad.clone(), SOFTCAP);
+    keep("token_log_probs_backward in place", over);
+
+    let options = LinearLogProbsOptions {
+        softcap: SOFTCAP,
+        gradient_filter: None,
+    };
+    let (log_probs, softmax) =
+        B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
+    keep("linear_token_log_probs", log_probs);
+    let (hidden_grad, head_grad) = B::linear_token_log_probs_backward(
+        hidden.clone(),
+        head.clone(),
+        targets(),
+        softmax,
+        grad.clone(),
+        options,
+    );
+    keep("linear_token_log_probs: hidden", hidden_grad);
+    keep("linear_token_log_probs: head", head_grad);
+
+    let reference = || (float(&[5, 6], 5), float(&[37, 6], 6));
+    let (r_hidden, r_head) = reference();
+    let (kl, statistics) = B::linear_kl(hidden.clone(), head.clone(), r_hidden, r_head, SOFTCAP);
+    keep("linear_kl", kl);
+    let (r_hidden, r_head) = reference();
+    let (hidden_grad, head_grad) =
+        B::linear_kl_backward(hidden, head, r_hidden, r_head, statistics, grad, SOFTCAP);
+    keep("linear_kl: hidden", hidden_grad);
+    keep("linear_kl: head", head_grad);
+
+    keep(
+        "segment_sums",
+        B::segment_sums(float(&[600], 7), vec![1, 299, 300]),
+    );
+    keep(
+        "segment_repeat",
+        B::segment_repeat(float(&[3], 8), vec![1, 299, 300]),
+    );
+
+    let (y, inverse_rms) = B::rms_norm(float(&[5, 24], 9), float(&[24], 10), 1e-6, 1.0);
+    keep("rms_norm", y);
+    let (x_grad, weight_grad) = B::rms_norm_backward(
+        float(&[5, 24], 9),
+        float(&[24], 10),
+        inverse_rms,
+        float(&[5, 24], 11),
+        1.0,
+    );
+    keep("rms_norm: x", x_grad);
+    keep("rms_norm: weight", weight_grad);
+
+    for direction in [Direction::Forward, Direction::Backward] {
+        let (cos, sin) = (float(&[5, 4], 12), float(&[5, 4], 13));
+        keep("rope", B::rope(float(&[5, 24], 14), cos, sin, direction));
+    }
+    for activation in [Activation::Silu, Activation::GeluTanh] {
+        let (gate, up) = (float(&[5, 24], 15), float(&[5, 24], 16));
+        keep("glu", B::glu(gate.clone(), up.clone(), activation));
+        let (gate_grad, up_grad) = B::glu_backward(gate, up, float(&[5, 24], 17), activation);
+        keep("glu: gate", gate_grad);
+        keep("glu: up", up_grad);
+    }
+
+    let step = AdamWStep {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-3,
+        weight_decay: 0.1,
+        step: 2,
+        grad_scale: 0.5,
+    };
+    let variance = B::float_abs(float(&[50], 21));
+    let (param, momentum, variance) = B::adamw(
+        float(&[50], 18),
+        float(&[50], 19),
+        float(&[50], 20),
+        variance,
+        step,
+    );
+    keep("adamw: param", param);
+    keep("adamw: momentum", momentum);
+    keep("adamw: variance", variance);
+    keep("sum_of_squares", B::sum_of_squares(float(&[50], 22)));
+    out
+}
+
+#[test]
+fn every_kernel_beside_the_native_one() {
+    let device = Device::wgpu(DeviceKind::Cpu);
+    let DispatchDevice::Cube(device) = device.as_dispatch() else {
+        panic!("software Vulkan is a CubeCL device");
+    };
+    let ours = run::<CubeBackend>(device);
+    let native = run::<Flex>(&Default::default());
+    assert_eq!(ours.len(), native.len());
+    for ((name, ours), (_, native)) in ours.iter().zip(&native) {
+        assert_eq!(ours.len(), native.len(), "{name}");
+        for (i, (ours, native)) in ours.iter().zip(native).enumerate() {
+            let apart = (ours - native).abs();
+            assert!(
+                apart <= 1e-5 * (1.0 + native.abs()),
+                "{name} [{i}]: {ours} {native}"
+            );
+        }
+    }
+}
