@@ -7,6 +7,8 @@
 //! `FILE` holds `{"pad_id": …, "rows": [{source_prompt_ids, …, target_rejected_ids}]}`. The reference is computed before
 //! the clock starts, as a run does; the first step is a warm-up. `benches/peers/compare_step.py` runs PyTorch beside it.
 
+mod harness;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,6 +47,9 @@ struct Arguments {
     /// Peak learning rate, constant.
     #[arg(long, default_value_t = 1e-5)]
     lr: f64,
+    /// Whose operations: ours, or the plain compositions of Burn's that they stand for.
+    #[arg(long, default_value = "ours")]
+    kernels: Kernels,
     /// Print every step's numbers to stderr.
     #[arg(long)]
     verbose: bool,
@@ -59,6 +64,12 @@ enum Mode {
     Released,
     /// The squared norm at the prompt's last token, to the paper's letter.
     Paper,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kernels {
+    Ours,
+    Plain,
 }
 
 #[derive(Deserialize)]
@@ -81,9 +92,8 @@ struct Row {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     keep_freed_memory();
     let arguments = Arguments::parse();
-    // Burn's CPU backend and our kernels share rayon's global pool.
-    // SAFETY: no other thread has been started yet.
-    unsafe { std::env::set_var("RAYON_NUM_THREADS", arguments.threads.to_string()) };
+    harness::limit_threads(arguments.threads);
+    mpo_kernels::use_reference(arguments.kernels == Kernels::Plain);
     let file: Rows = match &arguments.rows {
         Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
         None => random_rows(arguments.steps),
@@ -153,11 +163,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{}",
         serde_json::json!({
             "program": "mpo-train",
+            "kernels": match arguments.kernels { Kernels::Ours => "ours", Kernels::Plain => "plain" },
             "mode": match arguments.mode { Mode::Released => "released", Mode::Paper => "paper" },
             "steps": watch.steps.len(),
             "seconds_per_row": seconds / row_count,
             "policy_tokens_per_second": tokens as f64 / seconds,
-            "peak_rss_bytes": peak_rss(),
+            "peak_rss_bytes": harness::peak_rss(),
             "losses": losses,
         })
     );
@@ -242,18 +253,4 @@ impl Progress for Watch {
     fn stop(&self) -> bool {
         false
     }
-}
-
-/// The most memory this process has had, bytes (Linux).
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
 }

@@ -1,6 +1,6 @@
 //! What the benches share: time, memory, the machine's own limits, and a saved run to compare with.
 
-#![allow(dead_code, unreachable_pub)] // each bench takes what it needs
+#![allow(dead_code, unused_imports, unreachable_pub)] // each bench takes what it needs
 
 mod baseline;
 mod ceiling;
@@ -12,7 +12,7 @@ use burn::tensor::{Device, DeviceKind};
 
 pub use baseline::{Guard, compare};
 pub use ceiling::{Ceilings, measure_ceilings};
-pub use memory::{Counting, peak_while};
+pub use memory::{Counting, peak_rss, peak_while};
 
 /// A device by name; those of backends that this build lacks are errors.
 pub fn device(name: &str) -> Result<Device, String> {

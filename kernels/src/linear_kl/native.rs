@@ -2,7 +2,6 @@
 //!
 //! Forward: two products. Backward: the same two again, then the policy's two.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::backend::Flex;
@@ -16,7 +15,7 @@ use rayon::prelude::*;
 use super::composition;
 use super::kernel::LinearKlKernel;
 use crate::cpu::{Element, contiguous, exp, floats, tanh_and_slope, tensor};
-use crate::linear_log_probs::head::{Block, Head, blocks, buffer_size};
+use crate::linear_log_probs::head::{Block, Head, Rows, blocks, buffer_size};
 use crate::token_log_probs::native::{RowSoftmax, soft_cap};
 
 impl LinearKlKernel for Flex {
@@ -84,26 +83,28 @@ impl LinearKlKernel for Flex {
 /// Both models' heads with their hidden states in f32.
 struct Models<'a, E> {
     policy: Head<'a, E>,
-    hidden: Cow<'a, [f32]>,
+    hidden: Rows<'a>,
     reference: Head<'a, E>,
-    reference_hidden: Cow<'a, [f32]>,
+    reference_hidden: Rows<'a>,
     softcap: Option<f32>,
 }
 
 impl<'a, E: Element> Models<'a, E> {
     fn new(tensors: &'a [FlexTensor; 4], softcap: Option<f64>) -> Self {
         let [hidden, head, reference_hidden, reference_head] = tensors;
+        let (policy, reference) = (Head::new(head), Head::new(reference_head));
+        let rows = |hidden, head: &Head<'_, E>| Rows::new(E::wide(E::slice(hidden)), head.width);
         Self {
-            policy: Head::new(head),
-            hidden: E::wide(E::slice(hidden)),
-            reference: Head::new(reference_head),
-            reference_hidden: E::wide(E::slice(reference_hidden)),
+            hidden: rows(hidden, &policy),
+            reference_hidden: rows(reference_hidden, &reference),
+            policy,
+            reference,
             softcap: softcap.map(|cap| cap as f32),
         }
     }
 
     fn rows(&self) -> usize {
-        self.hidden.len() / self.policy.width
+        self.hidden.count()
     }
 
     fn policy_logits(&self, block: &Block, out: &mut [f32]) {
@@ -118,13 +119,13 @@ impl<'a, E: Element> Models<'a, E> {
 
 fn logits<E: Element>(
     head: &Head<'_, E>,
-    hidden: &[f32],
+    hidden: &Rows<'_>,
     softcap: Option<f32>,
     block: &Block,
     out: &mut [f32],
 ) {
-    let rows = block.rows.start * head.width..block.rows.end * head.width;
-    head.tile(block.columns.clone()).logits(&hidden[rows], out);
+    head.tile(block.columns.clone())
+        .logits(hidden, block.rows.clone(), out);
     if let Some(cap) = softcap {
         soft_cap(out, cap);
     }

@@ -69,7 +69,7 @@ impl<'a, E: Element> Head<'a, E> {
     /// nothing.
     pub(crate) fn gradients(
         &self,
-        hidden: &[f32],
+        hidden: &Rows<'_>,
         gradient: impl Fn(&Block, &mut [f32]) -> Vec<Range<usize>> + Sync,
     ) -> (Vec<f32>, Vec<E>) {
         let mut head_grad = vec![E::default(); self.weights.len()];
@@ -92,14 +92,14 @@ impl<'a, E: Element> Head<'a, E> {
     /// Writes the gradient of these columns, returns their share of that of `hidden`.
     fn run_gradients(
         &self,
-        hidden: &[f32],
+        hidden: &Rows<'_>,
         run: Range<usize>,
         head_grad: &mut [E],
         gradient: &impl Fn(&Block, &mut [f32]) -> Vec<Range<usize>>,
     ) -> Vec<f32> {
         let width = self.width;
-        let rows = hidden.len() / width;
-        let mut hidden_grad = vec![0.0; hidden.len()];
+        let rows = hidden.count();
+        let mut hidden_grad = vec![0.0; rows * width];
         let mut buffer = vec![0.0; buffer_size(rows, run.len())];
         for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width))
         {
@@ -112,7 +112,7 @@ impl<'a, E: Element> Head<'a, E> {
                         columns: columns.clone(),
                     };
                     let logits = &mut buffer[..n * columns.len()];
-                    tile.logits(&hidden[elements.clone()], logits);
+                    tile.logits(hidden, block.rows.clone(), logits);
                     for active in gradient(&block, logits) {
                         let logits = Matrix::strided(
                             &logits[active.start..],
@@ -130,7 +130,7 @@ impl<'a, E: Element> Head<'a, E> {
                         MatrixMut::new(head_grad, active.len(), width).add(
                             1.0,
                             logits.transposed(),
-                            Matrix::new(&hidden[elements.clone()], n, width),
+                            Matrix::new(&hidden.rows[elements.clone()], n, width),
                             Threads::One,
                         );
                     }
@@ -141,6 +141,44 @@ impl<'a, E: Element> Head<'a, E> {
     }
 }
 
+/// `hidden` `[rows, width]` in f32, and its transpose.
+pub(crate) struct Rows<'a> {
+    rows: Cow<'a, [f32]>,
+    transposed: Vec<f32>,
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(rows: Cow<'a, [f32]>, width: usize) -> Self {
+        let count = rows.len() / width;
+        let mut transposed = vec![0.0; rows.len()];
+        transpose(&rows, count, width, &mut transposed);
+        Self {
+            rows,
+            transposed,
+            count,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// `[rows, columns]` → `[columns, rows]`, in squares that stay in the cache.
+fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
+    const SIDE: usize = 32;
+    for row in (0..rows).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            for i in row..(row + SIDE).min(rows) {
+                for j in column..(column + SIDE).min(columns) {
+                    to[j * rows + i] = from[i * columns + j];
+                }
+            }
+        }
+    }
+}
+
 /// A few rows of the head in f32.
 pub(crate) struct Tile<'a> {
     weights: Cow<'a, [f32]>,
@@ -148,15 +186,26 @@ pub(crate) struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// `hidden · tileᵀ`.
-    pub(crate) fn logits(&self, hidden: &[f32], out: &mut [f32]) {
-        let (rows, columns) = (hidden.len() / self.width, self.weights.len() / self.width);
-        MatrixMut::new(out, rows, columns).assign(
+    /// `hidden · tileᵀ` for some rows of `hidden`.
+    ///
+    /// The product is made the other way round, from a transposed copy of `hidden`: the side that a matrix product reads
+    /// in vectors is then contiguous, and need not be gathered row by row out of a tile met only once.
+    pub(crate) fn logits(&self, hidden: &Rows<'_>, rows: Range<usize>, out: &mut [f32]) {
+        let (n, columns) = (rows.len(), self.weights.len() / self.width);
+        let mut transposed = vec![0.0; out.len()];
+        let side = Matrix::strided(
+            &hidden.transposed[rows.start..],
+            self.width,
+            n,
+            hidden.count,
+        );
+        MatrixMut::new(&mut transposed, columns, n).assign(
             1.0,
-            Matrix::new(hidden, rows, self.width),
-            self.rows(0..columns).transposed(),
+            self.rows(0..columns),
+            side,
             Threads::One,
         );
+        transpose(&transposed, columns, n, out);
     }
 
     fn rows(&self, rows: Range<usize>) -> Matrix<'_> {

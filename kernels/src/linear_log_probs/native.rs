@@ -11,7 +11,7 @@ use burn_flex::FlexTensor;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::head::{Counted, Head, blocks, buffer_size};
+use super::head::{Counted, Head, Rows, blocks, buffer_size};
 use super::kernel::LinearLogProbsKernel;
 use super::{LinearLogProbsOptions, composition};
 use crate::cpu::{Element, contiguous, floats, tensor};
@@ -74,7 +74,7 @@ fn forward<E: Element>(
     let softcap = options.softcap.map(|cap| cap as f32);
     let targets = checked(&targets, head.vocabulary());
     let counted = Counted::new(&targets);
-    let hidden = counted.rows_of(E::slice(&hidden), head.width);
+    let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
     let runs: Vec<Vec<RowSoftmax>> = head
         .runs()
         .into_par_iter()
@@ -91,7 +91,7 @@ fn forward<E: Element>(
 /// Every row's softmax over these columns.
 fn forward_run<E: Element>(
     head: &Head<'_, E>,
-    hidden: &[f32],
+    hidden: &Rows<'_>,
     targets: &[usize],
     softcap: Option<f32>,
     run: Range<usize>,
@@ -100,8 +100,8 @@ fn forward_run<E: Element>(
     let mut buffer = vec![0.0; buffer_size(targets.len(), run.len())];
     for block in blocks(targets.len(), run) {
         let logits = &mut buffer[..block.rows.len() * block.columns.len()];
-        let hidden = &hidden[block.rows.start * head.width..block.rows.end * head.width];
-        head.tile(block.columns.clone()).logits(hidden, logits);
+        head.tile(block.columns.clone())
+            .logits(hidden, block.rows.clone(), logits);
         if let Some(cap) = softcap {
             soft_cap(logits, cap);
         }
@@ -127,7 +127,7 @@ fn backward<E: Element>(
     let (softmax, grad) = (contiguous(softmax), contiguous(grad));
     let targets = checked(&targets, head.vocabulary());
     let counted = Counted::new(&targets);
-    let hidden = counted.rows_of(E::slice(&hidden), head.width);
+    let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
     let rows: Vec<RowGradient> = counted
         .rows
         .iter()
