@@ -37,7 +37,8 @@ fn best(repetitions: usize, mut measure: impl FnMut() -> f64) -> f64 {
     (0..repetitions).map(|_| measure()).fold(0.0, f64::max)
 }
 
-/// A copy of 256 MiB: on the CPU by all threads, into memory that has been touched; on a device by its own kernel.
+/// A copy larger than any cache: on the CPU by all threads, into memory that has been touched; on a device by its own
+/// kernel.
 fn copier(device: &Device, dtype: DType) -> Box<dyn FnMut() -> f64> {
     const BYTES: usize = 256 << 20;
     if device.memory_pool_usage().is_none() {
@@ -54,7 +55,7 @@ fn copier(device: &Device, dtype: DType) -> Box<dyn FnMut() -> f64> {
         });
     }
     // A software Vulkan buffer is at most 128 MiB.
-    let elements = BYTES / 4 / dtype.size();
+    let elements = (120 << 20) / dtype.size();
     let from = Tensor::<1>::ones([elements], device).cast(dtype);
     let device = device.clone();
     Box::new(move || {

@@ -122,8 +122,11 @@ pub(crate) fn integers(tensor: &FlexTensor) -> Vec<i64> {
         DType::I32 => tensor
             .as_slice::<i32>()
             .map(|s| s.iter().map(|&i| i64::from(i)).collect()),
+        DType::U32 => tensor
+            .as_slice::<u32>()
+            .map(|s| s.iter().map(|&i| i64::from(i)).collect()),
         DType::I64 => tensor.as_slice::<i64>().map(<[i64]>::to_vec),
-        other => panic!("targets must be i32 or i64, got {other:?}"),
+        other => panic!("targets must be i32, u32 or i64, got {other:?}"),
     }
     .expect("a contiguous tensor is one slice")
 }

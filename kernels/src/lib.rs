@@ -1,11 +1,13 @@
 //! The numerical heart of `mpo-train`: every operation whose plain composition would cost memory or time.
 //!
-//! One folder a kernel. In it, `mod.rs` holds the public function and its contract, `reference.rs` the plain composition
-//! of Burn operations (differentiable, any backend, any float type), `native.rs` the version for Burn's CPU backend
-//! `flex` and `autodiff.rs` how the gradient flows through the latter. On every other backend, and for every type but
-//! f32, the public function runs the reference.
+//! One folder a kernel. In it, `mod.rs` holds the public function and its contract, `kernel.rs` the trait that backends
+//! implement, `native.rs` the version for Burn's CPU backend `flex`, `cube.rs` the CubeCL version for every GPU,
+//! `autodiff.rs` how the gradient flows, and `reference.rs` the plain composition of Burn operations (differentiable, any
+//! backend, any type), which tests compare with. What has no kernel for a tensor's type runs the reference; the
+//! operations on the vocabulary have a tiled `composition.rs` for it.
 //!
-//! The vocabulary is met in [`log_probs`] and nowhere else, so logits `[tokens, vocabulary]` are never stored.
+//! Training and scoring meet the vocabulary in [`linear_log_probs`] and [`linear_kl`], so logits `[tokens, vocabulary]`
+//! are never stored.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

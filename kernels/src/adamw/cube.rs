@@ -63,11 +63,12 @@ impl AdamWKernel for CubeBackend {
 
 /// A contiguous tensor that nothing else holds: a copy, if need be.
 fn owned(tensor: CubeTensor) -> CubeTensor {
-    let tensor = into_contiguous(tensor);
-    match tensor.can_mut() {
+    let tensor = match tensor.can_mut() {
         true => tensor,
         false => tensor.copy(),
-    }
+    };
+    // After the copy, which may pad rows.
+    into_contiguous(tensor)
 }
 
 #[cube(launch_unchecked, address_type = "dynamic")]

@@ -3,7 +3,8 @@
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, backend_extension};
+use burn::backend::{Backend, TensorMetadata, backend_extension};
+use burn::tensor::{DType, FloatDType};
 
 use super::AdamWStep;
 
@@ -19,9 +20,13 @@ pub(crate) trait AdamWKernel: Backend {
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Σ x², `[1]`.
+    /// Σ x², `[1]`, f32 for the 16-bit types: squares of theirs vanish or overflow.
     #[fusion(default)]
     fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = match x.dtype() {
+            DType::F16 | DType::BF16 => Self::float_cast(x, FloatDType::F32),
+            _ => x,
+        };
         Self::float_sum(Self::float_mul(x.clone(), x))
     }
 }

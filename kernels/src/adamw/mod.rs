@@ -45,7 +45,10 @@ pub struct Updated<const D: usize> {
 
 /// `variance = β₂ v + (1 − β₂) g²`, `momentum = β₁ m + (1 − β₁) g`, `param −= lr (m̂ / (√v̂ + eps) + weight_decay · param)`.
 ///
-/// All without autodiff, of one shape and type. In place, where nothing else holds the tensors.
+/// All without autodiff. In place, where nothing else holds the tensors.
+///
+/// # Panics
+/// If they are not of one shape and type.
 pub fn adamw_step<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -53,6 +56,15 @@ pub fn adamw_step<const D: usize>(
     variance: Tensor<D>,
     step: AdamWStep,
 ) -> Updated<D> {
+    let shapes = [grad.dims(), momentum.dims(), variance.dims()];
+    let dtypes = [grad.dtype(), momentum.dtype(), variance.dtype()];
+    assert!(
+        shapes.iter().all(|shape| *shape == param.dims())
+            && dtypes.iter().all(|dtype| *dtype == param.dtype()),
+        "adamw_step: expected four tensors of one shape and type, got {:?} {:?} and {shapes:?} {dtypes:?}",
+        param.dims(),
+        param.dtype()
+    );
     if crate::device::has_kernel(&param) {
         let (param, momentum, variance) = <Dispatch as kernel::AdamWKernel>::adamw(
             param.into_dispatch(),

@@ -27,7 +27,18 @@ pub enum Activation {
 }
 
 /// `activation(gate) · up`, all `[rows, width]`. Differentiable in both; the activation itself is not saved.
+///
+/// # Panics
+/// If the two differ in shape or type.
 pub fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    assert!(
+        gate.dims() == up.dims() && gate.dtype() == up.dtype(),
+        "gated_linear_unit: expected two tensors of one shape and type, got {:?} {:?} and {:?} {:?}",
+        gate.dims(),
+        gate.dtype(),
+        up.dims(),
+        up.dtype()
+    );
     if crate::device::has_kernel(&gate) {
         return Tensor::from_dispatch(<Dispatch as kernel::GluKernel>::glu(
             gate.into_dispatch(),

@@ -105,20 +105,30 @@ fn gradient(
 ) -> CubeTensor {
     let [rows, columns] = dims(&z);
     let (client, vector, units) = (z.client.clone(), vector_size(&z), units(&z));
-    let out = empty(&z, [rows, columns], dtype);
+    // Over the policy's logits, which nothing else holds: two tiles are alive, not three.
+    let in_place = z.dtype == dtype;
+    let out = match in_place {
+        true => z.clone(),
+        false => empty(&z, [rows, columns], dtype),
+    };
+    let address = address_type(&[&z, &r, &out]);
+    let out_arg = match in_place {
+        true => out.as_tensor_alias(0),
+        false => out.clone().into_tensor_arg(),
+    };
     // SAFETY: as above; the output has the shape of the tiles.
     unsafe {
         columns_gradient::launch_unchecked(
             &client,
             cubes(rows),
             CubeDim::new_1d(units),
-            address_type(&[&z, &r, &out]),
+            address,
             vector,
             z.into_tensor_arg(),
             r.into_tensor_arg(),
             statistics.clone().into_tensor_arg(),
             grad.clone().into_tensor_arg(),
-            out.clone().into_tensor_arg(),
+            out_arg,
             rows,
             columns / vector,
             softcap.unwrap_or(1.0) as f32,
@@ -170,7 +180,8 @@ fn add_columns<N: Size>(
             }
             if largest > max || r_largest > r_max {
                 let scale = (max - largest).exp();
-                above = (above + sum * ((max - largest) - (r_max - r_largest))) * scale;
+                let shifted = above + sum * ((max - largest) - (r_max - r_largest));
+                above = unless_zero(shifted, scale);
                 sum *= scale;
                 r_sum *= (r_max - r_largest).exp();
                 max = largest;
@@ -244,9 +255,20 @@ fn merge(a: RowKl, b: RowKl) -> RowKl {
     RowKl {
         max,
         sum: a.sum * a_scale + b.sum * b_scale,
-        above: a_above * a_scale + b_above * b_scale,
+        above: unless_zero(a_above, a_scale) + unless_zero(b_above, b_scale),
         r_max,
         r_sum: a.r_sum * (a.r_max - r_max).exp() + b.r_sum * (b.r_max - r_max).exp(),
+    }
+}
+
+/// `value · scale`, and nothing where the scale is zero: what has no probability does not count, were it infinitely far
+/// from the reference.
+#[cube]
+fn unless_zero(value: f32, scale: f32) -> f32 {
+    if scale == 0.0 {
+        f32::new(0.0)
+    } else {
+        value * scale
     }
 }
 

@@ -14,7 +14,7 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use kernel::LinearKlKernel;
 
-use crate::token_log_probs::assert_supported;
+use crate::token_log_probs::{assert_softcap, assert_supported, output_dtype};
 
 /// A model's last hidden states `[tokens, hidden_size]` and its head `[vocabulary, hidden_size]`, of one type.
 #[derive(Debug, Clone)]
@@ -43,13 +43,14 @@ pub fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>
             && r_width == r_head_width
             && tokens == rows
             && vocabulary == columns
-            && (vocabulary > 0 || tokens == 0),
+            && (vocabulary > 0 && width > 0 && r_width > 0 || tokens == 0),
         "linear_kl: policy {:?} and reference {:?} must be ([N, H], [V, H]) and ([N, R], [V, R])",
         dims(&policy),
         dims(&reference)
     );
     let dtype = policy.hidden.dtype();
     assert_supported("linear_kl", dtype);
+    assert_softcap("linear_kl", softcap);
     let dtypes = [
         policy.head.dtype(),
         reference.hidden.dtype(),
@@ -60,10 +61,14 @@ pub fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>
         "linear_kl: expected four tensors of one type, got {dtype:?} and {dtypes:?}"
     );
     if tokens == 0 {
-        return policy.hidden.sum_dim(1).reshape([0]);
+        return policy
+            .hidden
+            .sum_dim(1)
+            .reshape([0])
+            .cast(output_dtype(dtype));
     }
     if crate::device::wants_reference() {
-        return reference::linear_kl(policy, reference, softcap);
+        return reference::linear_kl(policy, reference, softcap).cast(output_dtype(dtype));
     }
     let (kl, _) = <Dispatch as LinearKlKernel>::linear_kl(
         policy.hidden.into_dispatch(),

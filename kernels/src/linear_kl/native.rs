@@ -248,6 +248,10 @@ impl RowKl {
             return 0.0;
         }
         let scale = exp(self.policy.max - max);
+        // Nothing of probability zero counts, were it infinitely far from the reference.
+        if scale == 0.0 {
+            return 0.0;
+        }
         if self.reference.max == f32::NEG_INFINITY {
             return scale * self.above;
         }

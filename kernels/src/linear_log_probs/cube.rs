@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
@@ -72,7 +72,7 @@ pub(crate) struct Head(CubeTensor);
 
 impl Head {
     pub(crate) fn new(head: CubeTensor) -> Self {
-        Self(into_contiguous(head))
+        Self(head)
     }
 
     pub(crate) fn vocabulary(&self) -> usize {
@@ -80,16 +80,22 @@ impl Head {
     }
 
     /// The columns of each tile: as many as fit a quarter of the device's largest buffer, in multiples of 256 so that
-    /// slices are aligned and rows can be read in vectors.
+    /// slices are aligned and rows can be read in vectors; what is left of an odd vocabulary is a tile of its own. At
+    /// least 256, so that 131,072 rows are the most that a buffer of 128 MiB, software Vulkan's, has room for.
     pub(crate) fn tiles(&self, hidden: &CubeTensor) -> impl Iterator<Item = Range<usize>> + use<> {
         let largest = self.0.client.properties().memory.max_page_size;
         let bytes = TILE_BYTES.min(largest / 4) as usize;
         let [rows, _] = dims(hidden);
         let columns = (bytes / (rows * size_of::<f32>()) / 256).max(1) * 256;
         let vocabulary = self.vocabulary();
-        (0..vocabulary)
+        let even = match vocabulary.is_multiple_of(16) {
+            true => vocabulary,
+            false => vocabulary - vocabulary % 256,
+        };
+        (0..even)
             .step_by(columns)
-            .map(move |start| start..(start + columns).min(vocabulary))
+            .map(move |start| start..(start + columns).min(even))
+            .chain((even < vocabulary).then_some(even..vocabulary))
     }
 
     /// `hidden · headᵀ` for these columns, f32 and contiguous.
@@ -115,7 +121,7 @@ impl Head {
             });
             let part = CubeBackend::float_matmul(transposed(gradient), hidden.clone());
             head_grad = Some(match head_grad {
-                None if columns.end == vocabulary => part,
+                None if columns.len() == vocabulary => part,
                 grad => {
                     let grad = grad.unwrap_or_else(|| empty(&self.0, dims(&self.0), dtype));
                     CubeBackend::float_slice_assign(grad, &[columns.into()], part)
@@ -124,7 +130,7 @@ impl Head {
         }
         let hidden_grad = hidden_grad.expect("there is at least one column");
         (
-            CubeBackend::float_cast(hidden_grad, float_dtype(dtype)),
+            CubeBackend::float_cast(hidden_grad, dtype.into()),
             head_grad.expect("there is at least one column"),
         )
     }
@@ -132,10 +138,6 @@ impl Head {
     fn rows(&self, rows: &Range<usize>) -> CubeTensor {
         CubeBackend::float_slice(self.0.clone(), &[rows.clone().into()])
     }
-}
-
-fn float_dtype(dtype: DType) -> FloatDType {
-    dtype.into()
 }
 
 fn transposed(matrix: CubeTensor) -> CubeTensor {

@@ -18,7 +18,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 use kernel::LinearLogProbsKernel;
 
-use crate::token_log_probs::assert_supported;
+use crate::token_log_probs::{assert_softcap, assert_supported, output_dtype};
 
 /// What may vary.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -34,7 +34,8 @@ pub struct LinearLogProbsOptions {
 /// `log_softmax(softcap(hidden · headᵀ))[i, targets[i]]`.
 ///
 /// `hidden` `[tokens, hidden_size]` and `head` `[vocabulary, hidden_size]` of one type (f32, f64, f16 or bf16), `targets`
-/// `[tokens]` with values in `0..vocabulary`, or [`IGNORED`](crate::IGNORED); result `[tokens]`, f32 for the 16-bit types.
+/// `[tokens]` with values in `0..vocabulary`, or [`IGNORED`](crate::IGNORED) (which costs nothing on the CPU; on a GPU it
+/// still takes part in the products); result `[tokens]`, f32 for the 16-bit types.
 /// Differentiable in `hidden` and `head`; both gradients need the logits again and make them again.
 ///
 /// # Panics
@@ -49,13 +50,21 @@ pub fn linear_token_log_probs(
     let ([tokens, width], [vocabulary, head_width], [count]) =
         (hidden.dims(), head.dims(), targets.dims());
     assert!(
-        width == head_width && tokens == count && (vocabulary > 0 || tokens == 0),
+        width == head_width && tokens == count && (vocabulary > 0 && width > 0 || tokens == 0),
         "linear_token_log_probs: hidden {:?}, head {:?} and targets {:?} must be [N, H], [V, H] and [N]",
         hidden.dims(),
         head.dims(),
         targets.dims()
     );
     assert_supported("linear_token_log_probs", hidden.dtype());
+    assert_softcap("linear_token_log_probs", options.softcap);
+    assert!(
+        options
+            .gradient_filter
+            .is_none_or(|p| (0.0..=1.0).contains(&p)),
+        "linear_token_log_probs: expected a probability as the gradient filter, got {:?}",
+        options.gradient_filter
+    );
     assert!(
         hidden.dtype() == head.dtype(),
         "linear_token_log_probs: expected hidden and head of one type, got {:?} and {:?}",
@@ -63,10 +72,13 @@ pub fn linear_token_log_probs(
         head.dtype()
     );
     if tokens == 0 {
-        return hidden.sum_dim(1).reshape([0]);
+        let dtype = output_dtype(hidden.dtype());
+        return hidden.sum_dim(1).reshape([0]).cast(dtype);
     }
     if crate::device::wants_reference() {
-        return reference::linear_token_log_probs(hidden, head, targets, options.softcap);
+        let dtype = output_dtype(hidden.dtype());
+        return reference::linear_token_log_probs(hidden, head, targets, options.softcap)
+            .cast(dtype);
     }
     let (log_probs, _) = <Dispatch as LinearLogProbsKernel>::linear_token_log_probs(
         hidden.into_dispatch(),

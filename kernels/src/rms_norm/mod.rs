@@ -15,7 +15,18 @@ use burn::tensor::Tensor;
 ///
 /// `x` is `[rows, width]`, `weight` `[width]`; `offset` is 1 for Gemma, whose weights are stored around zero, and 0
 /// elsewhere. Differentiable in `x` and `weight`.
+///
+/// # Panics
+/// If the weight is of another width or type.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, offset: f32) -> Tensor<2> {
+    assert!(
+        x.dims()[1] == weight.dims()[0] && x.dtype() == weight.dtype(),
+        "rms_norm: expected x [rows, width] and weight [width] of one type, got {:?} {:?} and {:?} {:?}",
+        x.dims(),
+        x.dtype(),
+        weight.dims(),
+        weight.dtype()
+    );
     if crate::device::has_kernel(&x) {
         let (out, _) = <Dispatch as kernel::RmsNormKernel>::rms_norm(
             x.into_dispatch(),
@@ -51,7 +62,7 @@ mod tests {
 
     #[test]
     fn no_worse_than_the_composition() {
-        for (rows, width) in [(1, 1), (3, 47), (31, 123), (130, 64)] {
+        for (rows, width) in [(1, 1), (3, 47), (31, 123), (130, 64), (1_100, 8)] {
             for offset in [0.0, 1.0] {
                 check_kernel(
                     &everywhere(),

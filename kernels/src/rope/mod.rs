@@ -39,7 +39,17 @@ impl RotaryTables {
 
 /// Rotates every head of `x` `[tokens, heads · head_dim]` by its token's angles; `(a, b) → (a cos − b sin, b cos + a sin)`
 /// for the two halves of a head. Differentiable in `x`.
+///
+/// # Panics
+/// If the tables are for other tokens, or the heads not all of their width.
 pub fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
+    let ([tokens, width], [rows, half]) = (x.dims(), tables.cos.dims());
+    assert!(
+        tokens == rows && half > 0 && width.is_multiple_of(2 * half),
+        "rotary_embedding: x {:?} must be [tokens, heads · {}] for tables of {rows} tokens",
+        x.dims(),
+        2 * half
+    );
     if crate::device::has_kernel(&x) {
         return Tensor::from_dispatch(<Dispatch as kernel::RopeKernel>::rope(
             x.into_dispatch(),

@@ -22,10 +22,9 @@ impl TokenLogProbsKernel for CubeBackend {
         if logits.dtype == DType::F64 {
             return composition::forward::<Self>(logits, targets, softcap);
         }
-        let logits = into_contiguous(logits);
         let [_, vocabulary] = dims(&logits);
         let mut softmax = RunningSoftmax::new(into_contiguous(targets), vocabulary, softcap);
-        softmax.add(logits, 0);
+        softmax.add(with_whole_rows(logits), 0);
         softmax.finish()
     }
 
@@ -41,7 +40,16 @@ impl TokenLogProbsKernel for CubeBackend {
         }
         let dtype = logits.dtype;
         let rows = RowGradients::new(targets, softmax, grad, softcap);
-        rows.of(into_contiguous(logits), 0, dtype)
+        rows.of(with_whole_rows(logits), 0, dtype)
+    }
+}
+
+/// The matrix as it is if its rows lie in one piece each, however far apart; else a copy. Matrix products pad rows on
+/// some devices, and a copy of all logits is what this kernel is there to avoid.
+fn with_whole_rows(matrix: CubeTensor) -> CubeTensor {
+    match matrix.meta.strides()[1] {
+        1 => matrix,
+        _ => into_contiguous(matrix),
     }
 }
 
@@ -68,16 +76,16 @@ impl RunningSoftmax {
         }
     }
 
-    /// Adds the columns from `first` on; `logits` contiguous, tiles in order.
+    /// Adds the columns from `first` on; `logits` with whole rows, tiles in order.
     pub(crate) fn add(&mut self, logits: CubeTensor, first: usize) {
-        let [rows, columns] = dims(&logits);
+        let ([rows, columns], row_stride) = (dims(&logits), logits.meta.strides()[0]);
         let (client, vector, units) = (logits.client.clone(), vector_size(&logits), units(&logits));
         let dtypes = [
             dtype_to_storage_type(logits.dtype),
             dtype_to_storage_type(self.targets.dtype),
         ];
-        // SAFETY: a cube's rows are below `rows`, a unit's vectors below `columns / vector`, and every tensor is
-        // contiguous with as many.
+        // SAFETY: a cube's rows are below `rows`, a unit's vectors below `columns / vector`; the logits have as many,
+        // `row_stride` apart, and the other tensors are contiguous.
         unsafe {
             add_columns::launch_unchecked(
                 &client,
@@ -91,6 +99,7 @@ impl RunningSoftmax {
                 self.log_probs.clone().into_tensor_arg(),
                 rows,
                 columns / vector,
+                row_stride / vector,
                 first as i32,
                 self.vocabulary as i32,
                 self.softcap.unwrap_or(1.0) as f32,
@@ -133,10 +142,10 @@ impl RowGradients {
         }
     }
 
-    /// The gradients of the columns from `first` on, as `dtype`: over the logits, which are contiguous, if they are of
+    /// The gradients of the columns from `first` on, as `dtype`: over the logits, which have whole rows, if they are of
     /// that type and nothing else holds them.
     pub(crate) fn of(&self, logits: CubeTensor, first: usize, dtype: DType) -> CubeTensor {
-        let [rows, columns] = dims(&logits);
+        let ([rows, columns], row_stride) = (dims(&logits), logits.meta.strides()[0]);
         let (client, vector, units) = (logits.client.clone(), vector_size(&logits), units(&logits));
         let in_place = logits.dtype == dtype && logits.can_mut();
         let out = match in_place {
@@ -169,6 +178,8 @@ impl RowGradients {
                 out_arg,
                 rows,
                 columns / vector,
+                row_stride / vector,
+                out.meta.strides()[0] / vector,
                 first as i32,
                 self.softcap.unwrap_or(1.0) as f32,
                 self.softcap.is_some(),
@@ -180,8 +191,8 @@ impl RowGradients {
     }
 }
 
-/// Below any logit. Not −∞, which WGSL has no literal for.
-pub(crate) const LOWEST: f32 = -1.0e30;
+/// No logit is below it but −∞, which WGSL has no literal for.
+pub(crate) const LOWEST: f32 = f32::MIN;
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
@@ -192,6 +203,7 @@ fn add_columns<F: Float, I: Int, N: Size>(
     log_probs: &mut Tensor<f32>,
     rows: usize,
     vectors: usize,
+    row_stride: usize,
     first: i32,
     vocabulary: i32,
     softcap: f32,
@@ -210,7 +222,7 @@ fn add_columns<F: Float, I: Int, N: Size>(
         if !counts {
             end = 0;
         }
-        let base = row * vectors;
+        let base = row * row_stride;
         let mut max = f32::new(LOWEST);
         let mut sum = f32::new(0.0);
         let mut target_logit = f32::new(0.0);
@@ -279,6 +291,8 @@ fn columns_gradient<F: Float, G: Float, I: Int, N: Size>(
     out: &mut Tensor<Vector<G, N>>,
     rows: usize,
     vectors: usize,
+    row_stride: usize,
+    out_stride: usize,
     first: i32,
     softcap: f32,
     #[comptime] capped: bool,
@@ -289,7 +303,8 @@ fn columns_gradient<F: Float, G: Float, I: Int, N: Size>(
     while row < rows {
         let target = i32::cast_from(targets[row]);
         let counts = target != comptime!(IGNORED);
-        let base = row * vectors;
+        let base = row * row_stride;
+        let out_base = row * out_stride;
         let max = statistics[row * 3];
         let log_sum = statistics[row * 3 + 1].ln();
         let scale = grad[row];
@@ -311,7 +326,7 @@ fn columns_gradient<F: Float, G: Float, I: Int, N: Size>(
                     gradient *= slope;
                 }
             }
-            out[base + at] = Vector::cast_from(gradient);
+            out[out_base + at] = Vector::cast_from(gradient);
             at += comptime!(units as usize);
         }
         row += CUBE_COUNT_X as usize;

@@ -13,7 +13,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor};
 use kernel::TokenLogProbsKernel;
 
-/// The target of a token that does not count, as PyTorch has it: log-prob 0, gradient 0, and no work.
+/// The target of a token that does not count, as PyTorch has it: log-prob 0, gradient 0.
 pub const IGNORED: i32 = -100;
 
 /// `log_softmax(softcap(logits))[i, targets[i]]`.
@@ -39,11 +39,14 @@ pub fn token_log_probs(
         targets.dims()
     );
     assert_supported("token_log_probs", logits.dtype());
+    assert_softcap("token_log_probs", softcap);
     if tokens == 0 {
-        return logits.sum_dim(1).reshape([0]);
+        let dtype = output_dtype(logits.dtype());
+        return logits.sum_dim(1).reshape([0]).cast(dtype);
     }
     if crate::device::wants_reference() {
-        return reference::token_log_probs(logits, targets, softcap);
+        let dtype = output_dtype(logits.dtype());
+        return reference::token_log_probs(logits, targets, softcap).cast(dtype);
     }
     let (log_probs, _) = <Dispatch as TokenLogProbsKernel>::token_log_probs(
         logits.into_dispatch(),
@@ -59,6 +62,13 @@ pub(crate) fn output_dtype(dtype: DType) -> DType {
         DType::F64 => DType::F64,
         _ => DType::F32,
     }
+}
+
+pub(crate) fn assert_softcap(operation: &str, softcap: Option<f64>) {
+    assert!(
+        softcap.is_none_or(|cap| cap.is_finite() && cap > 0.0),
+        "{operation}: expected a soft-cap above zero, got {softcap:?}"
+    );
 }
 
 pub(crate) fn assert_supported(operation: &str, dtype: DType) {

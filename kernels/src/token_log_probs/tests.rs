@@ -71,6 +71,38 @@ fn peaked_rows_ties_and_large_logits() {
     }
 }
 
+/// More rows than cubes, rows apart in memory, and columns apart.
+#[test]
+fn many_rows_and_strides() {
+    for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
+        let wide = random(&[70_000, 3], 1).on(&case.device).d2();
+        let all = |logits: Tensor<2>| {
+            let [n, vocabulary] = logits.dims();
+            let targets = targets(n, vocabulary, true, &case.device);
+            let ours = token_log_probs(logits.clone(), targets.clone(), None);
+            let apart = ours - reference::token_log_probs(logits, targets, None);
+            assert!(apart.abs().max().into_scalar::<f32>() < 1e-6, "{case:?}");
+        };
+        all(wide.clone());
+        all(wide.clone().narrow(1, 0, 2));
+        all(wide.narrow(0, 0, 50).transpose());
+    }
+}
+
+/// Masks are often the least finite number in place of −∞.
+#[test]
+fn a_row_of_the_least_number() {
+    for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
+        let logits = Tensor::<2>::full([1, 300], f32::MIN, &case.device);
+        let got = floats(token_log_probs(
+            logits,
+            targets(1, 300, false, &case.device),
+            None,
+        ));
+        assert!((got[0] + 300f32.ln()).abs() < 1e-5, "{case:?}: {got:?}");
+    }
+}
+
 #[test]
 fn gradient_is_the_finite_difference() {
     for softcap in [None, Some(1.5)] {
