@@ -50,11 +50,13 @@ struct Arguments {
     bench: bool,
 }
 
+type Run = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
+
 /// An operation and the shapes of what it takes gradients of.
 struct Operation {
     name: &'static str,
     inputs: Vec<[usize; 2]>,
-    run: Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>,
+    run: Run,
 }
 
 fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
@@ -72,7 +74,7 @@ fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
         softcap: None,
         window: None,
     };
-    let operation = |name, inputs: &[[usize; 2]], run| Operation {
+    let operation = |name, inputs: &[[usize; 2]], run: Run| Operation {
         name,
         inputs: inputs.to_vec(),
         run,
