@@ -7,6 +7,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
@@ -112,7 +113,11 @@ fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
     ]
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    harness::run(bench)
+}
+
+fn bench() -> Result<(), Box<dyn std::error::Error>> {
     keep_freed_memory();
     let arguments = Arguments::parse();
     let threads = arguments.threads.unwrap_or_else(harness::all_threads);

@@ -10,6 +10,7 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use burn::tensor::activation::log_softmax;
@@ -202,7 +203,11 @@ struct Run<'a> {
     results: &'a [Measured],
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    harness::run(bench)
+}
+
+fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     if !arguments.return_memory {
         keep_freed_memory();

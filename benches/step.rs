@@ -11,6 +11,7 @@ mod harness;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -89,7 +90,11 @@ struct Row {
     target_rejected_ids: Vec<u32>,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    harness::run(bench)
+}
+
+fn bench() -> Result<(), Box<dyn std::error::Error>> {
     keep_freed_memory();
     let arguments = Arguments::parse();
     harness::limit_threads(arguments.threads);

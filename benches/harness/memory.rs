@@ -45,8 +45,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The most memory that `work` had beyond what was alive before it, bytes: on a GPU what its pool reserved, else the
-/// heap (of a bench whose allocator is [`Counting`]).
+/// The most memory that `work` had beyond what was alive before it, bytes: on a GPU what its pool reserved,
+/// in whole pages and so too much for small shapes; else the heap (of a bench whose allocator is [`Counting`]).
 pub fn peak_while(device: &Device, work: impl FnOnce()) -> u64 {
     device.memory_cleanup();
     device.sync().expect("the device answers");

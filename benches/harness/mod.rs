@@ -6,6 +6,7 @@ mod baseline;
 mod ceiling;
 mod memory;
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use burn::tensor::{Device, DeviceKind};
@@ -34,6 +35,17 @@ pub fn device(name: &str) -> Result<Device, String> {
 pub fn limit_threads(threads: usize) {
     // SAFETY: no other thread has been started yet.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+}
+
+/// Runs a bench; its error is a line for people.
+pub fn run(bench: impl FnOnce() -> Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match bench() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// How many threads the machine can run.

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 
 use super::HeadInputs;
+use crate::token_log_probs::reference::capped;
 
 pub(super) fn linear_kl(
     policy: HeadInputs,
@@ -12,11 +13,7 @@ pub(super) fn linear_kl(
 ) -> Tensor<1> {
     let log_probs = |inputs: HeadInputs| {
         let logits = inputs.hidden.matmul(inputs.head.transpose());
-        let logits = match softcap {
-            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
-            None => logits,
-        };
-        log_softmax(logits, 1)
+        log_softmax(capped(logits, softcap), 1)
     };
     let (policy, reference) = (log_probs(policy), log_probs(reference));
     let [tokens, _] = policy.dims();

@@ -21,7 +21,7 @@ struct Saved<F, I> {
     hidden: F,
     head: F,
     targets: I,
-    softmax: F,
+    statistics: F,
     options: LinearLogProbsOptions,
 }
 
@@ -34,11 +34,11 @@ impl<B: LinearLogProbsKernel> Backward<B, 2> for LinearTokenLogProbs {
             hidden,
             head,
             targets,
-            softmax,
+            statistics,
             options,
         } = ops.state;
         let (hidden, head) =
-            B::linear_token_log_probs_backward(hidden, head, targets, softmax, grad, options);
+            B::linear_token_log_probs_backward(hidden, head, targets, statistics, grad, options);
         register::<B, 2>(
             grads,
             ops.parents.map(|node| node.map(|node| node.id)),
@@ -59,16 +59,16 @@ impl<B: LinearLogProbsKernel, C: CheckpointStrategy> LinearLogProbsKernel for Au
             .compute_bound()
             .stateful();
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
-        let (log_probs, softmax) =
+        let (log_probs, statistics) =
             B::linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), options);
-        let aside = constant::<B, C>(softmax.clone());
+        let aside = constant::<B, C>(statistics.clone());
         let log_probs = match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(
                 Saved {
                     hidden,
                     head,
                     targets,
-                    softmax,
+                    statistics,
                     options,
                 },
                 log_probs,

@@ -17,14 +17,14 @@ pub(super) fn forward<B: Backend>(
     targets: IntTensor<B>,
     softcap: Option<f64>,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let (log_probs, softmax) = chunks::<B>(&hidden, &head)
+    let (log_probs, statistics) = chunks::<B>(&hidden, &head)
         .map(|rows| {
             let hidden = B::float_slice(hidden.clone(), &[rows]);
             let logits = logits::<B>(hidden, head.clone());
             from_logits::forward::<B>(logits, B::int_slice(targets.clone(), &[rows]), softcap)
         })
         .unzip();
-    (B::float_cat(log_probs, 0), B::float_cat(softmax, 0))
+    (B::float_cat(log_probs, 0), B::float_cat(statistics, 0))
 }
 
 /// See [`LinearLogProbsKernel::linear_token_log_probs_backward`](super::kernel::LinearLogProbsKernel::linear_token_log_probs_backward).
@@ -32,7 +32,7 @@ pub(super) fn backward<B: Backend>(
     hidden: FloatTensor<B>,
     head: FloatTensor<B>,
     targets: IntTensor<B>,
-    softmax: FloatTensor<B>,
+    statistics: FloatTensor<B>,
     grad: FloatTensor<B>,
     softcap: Option<f64>,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
@@ -40,7 +40,7 @@ pub(super) fn backward<B: Backend>(
         from_logits::backward::<B>(
             logits,
             B::int_slice(targets.clone(), &[rows]),
-            B::float_slice(softmax.clone(), &[rows]),
+            B::float_slice(statistics.clone(), &[rows]),
             B::float_slice(grad.clone(), &[rows]),
             softcap,
         )

@@ -27,11 +27,11 @@ pub(crate) trait LinearLogProbsKernel: Backend {
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composition::backward::<Self>(hidden, head, targets, softmax, grad, options.softcap)
+        composition::backward::<Self>(hidden, head, targets, statistics, grad, options.softcap)
     }
 }
 

@@ -40,7 +40,7 @@ impl LinearLogProbsKernel for Flex {
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
@@ -53,13 +53,13 @@ impl LinearLogProbsKernel for Flex {
                     hidden,
                     head,
                     targets,
-                    softmax,
+                    statistics,
                     grad,
                     options.softcap,
                 );
             }
         };
-        run(hidden, head, targets, softmax, grad, options)
+        run(hidden, head, targets, statistics, grad, options)
     }
 }
 
@@ -80,12 +80,14 @@ fn forward<E: Element>(
         .into_par_iter()
         .map(|run| forward_run(&head, &hidden, &counted.targets, softcap, run))
         .collect();
-    let mut softmax = vec![RowSoftmax::IGNORED; targets.len()];
+    let mut statistics = vec![RowSoftmax::IGNORED; targets.len()];
     for (i, &row) in counted.rows.iter().enumerate() {
-        softmax[row] = runs[0][i];
-        runs[1..].iter().for_each(|run| softmax[row].merge(&run[i]));
+        statistics[row] = runs[0][i];
+        runs[1..]
+            .iter()
+            .for_each(|run| statistics[row].merge(&run[i]));
     }
-    outputs(&softmax, &targets)
+    outputs(&statistics, &targets)
 }
 
 /// Every row's softmax over these columns.
@@ -117,21 +119,21 @@ fn backward<E: Element>(
     hidden: FlexTensor,
     head: FlexTensor,
     targets: FlexTensor,
-    softmax: FlexTensor,
+    statistics: FlexTensor,
     grad: FlexTensor,
     options: LinearLogProbsOptions,
 ) -> (FlexTensor, FlexTensor) {
     let (hidden, head) = (contiguous(hidden), contiguous(head));
     let head = Head::<E>::new(&head);
     let softcap = options.softcap.map(|cap| cap as f32);
-    let (softmax, grad) = (contiguous(softmax), contiguous(grad));
+    let (statistics, grad) = (contiguous(statistics), contiguous(grad));
     let targets = checked(&targets, head.vocabulary());
     let counted = Counted::new(&targets);
     let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
     let rows: Vec<RowGradient> = counted
         .rows
         .iter()
-        .map(|&row| RowGradient::new(floats(&softmax), floats(&grad), row, softcap))
+        .map(|&row| RowGradient::new(floats(&statistics), floats(&grad), row, softcap))
         .collect();
     let (hidden_grad, head_grad) = head.gradients(&hidden, |block, logits| {
         let columns = block.columns.len();

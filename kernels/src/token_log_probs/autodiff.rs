@@ -19,7 +19,7 @@ struct TokenLogProbs;
 struct Saved<F, I> {
     logits: F,
     targets: I,
-    softmax: F,
+    statistics: F,
     softcap: Option<f64>,
 }
 
@@ -30,11 +30,11 @@ impl<B: TokenLogProbsKernel> Backward<B, 1> for TokenLogProbs {
         let Saved {
             logits,
             targets,
-            softmax,
+            statistics,
             softcap,
         } = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            B::token_log_probs_backward(logits, targets, softmax, grad, softcap)
+            B::token_log_probs_backward(logits, targets, statistics, grad, softcap)
         });
     }
 }
@@ -50,14 +50,14 @@ impl<B: TokenLogProbsKernel, C: CheckpointStrategy> TokenLogProbsKernel for Auto
             .compute_bound()
             .stateful();
         let logits = logits.into_primitive();
-        let (log_probs, softmax) = B::token_log_probs(logits.clone(), targets.clone(), softcap);
-        let aside = constant::<B, C>(softmax.clone());
+        let (log_probs, statistics) = B::token_log_probs(logits.clone(), targets.clone(), softcap);
+        let aside = constant::<B, C>(statistics.clone());
         let log_probs = match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(
                 Saved {
                     logits,
                     targets,
-                    softmax,
+                    statistics,
                     softcap,
                 },
                 log_probs,

@@ -33,15 +33,19 @@ pub(crate) fn forward<B: Backend>(
 pub(crate) fn backward<B: Backend>(
     logits: FloatTensor<B>,
     targets: IntTensor<B>,
-    softmax: FloatTensor<B>,
+    statistics: FloatTensor<B>,
     grad: FloatTensor<B>,
     softcap: Option<f64>,
 ) -> FloatTensor<B> {
     let shape = logits.shape();
     let logits = capped::<B>(logits, softcap);
     let ignored = B::bool_expand(ignored::<B>(&targets), shape.clone());
-    let statistic =
-        |i: usize| B::float_slice(softmax.clone(), &[(0..shape[0]).into(), (i..i + 1).into()]);
+    let statistic = |i: usize| {
+        B::float_slice(
+            statistics.clone(),
+            &[(0..shape[0]).into(), (i..i + 1).into()],
+        )
+    };
     let shifted = B::float_sub(
         B::float_sub(logits.clone(), statistic(0)),
         B::float_log(statistic(1)),

@@ -25,11 +25,11 @@ pub(crate) trait TokenLogProbsKernel: Backend {
     fn token_log_probs_backward(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> FloatTensor<Self> {
-        composition::backward::<Self>(logits, targets, softmax, grad, softcap)
+        composition::backward::<Self>(logits, targets, statistics, grad, softcap)
     }
 }
 

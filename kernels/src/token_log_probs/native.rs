@@ -35,7 +35,7 @@ impl TokenLogProbsKernel for Flex {
     fn token_log_probs_backward(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> FloatTensor<Self> {
@@ -43,12 +43,12 @@ impl TokenLogProbsKernel for Flex {
             DType::F32 => backward::<f32>,
             DType::F16 => backward::<f16>,
             DType::BF16 => backward::<bf16>,
-            _ => return composition::backward::<Self>(logits, targets, softmax, grad, softcap),
+            _ => return composition::backward::<Self>(logits, targets, statistics, grad, softcap),
         };
         run(
             logits,
             targets,
-            softmax,
+            statistics,
             grad,
             softcap.map(|cap| cap as f32),
         )
@@ -97,18 +97,18 @@ pub(crate) fn outputs(rows: &[RowSoftmax], targets: &[Option<usize>]) -> (FlexTe
 fn backward<E: Element>(
     logits: FlexTensor,
     targets: FlexTensor,
-    softmax: FlexTensor,
+    statistics: FlexTensor,
     grad: FlexTensor,
     softcap: Option<f32>,
 ) -> FlexTensor {
     let [_, vocabulary]: [usize; 2] = logits.layout().shape().dims();
     let targets = checked(&targets, vocabulary);
-    let (softmax, grad) = (contiguous(softmax), contiguous(grad));
+    let (statistics, grad) = (contiguous(statistics), contiguous(grad));
     let row_gradients = |out: &mut [E], logits: Option<&[E]>, row: usize| {
         let Some(target) = targets[row] else {
             return out.fill(E::default());
         };
-        let gradient = RowGradient::new(floats(&softmax), floats(&grad), row, softcap);
+        let gradient = RowGradient::new(floats(&statistics), floats(&grad), row, softcap);
         let mut scratch = vec![0.0; TILE.min(vocabulary)];
         for first in (0..vocabulary).step_by(TILE) {
             let tile = first..(first + TILE).min(vocabulary);
@@ -215,10 +215,10 @@ pub(crate) struct RowGradient {
 
 impl RowGradient {
     /// Of a row, by the statistics `[rows, 3]` and the gradients `[rows]`.
-    pub(crate) fn new(softmax: &[f32], grad: &[f32], row: usize, softcap: Option<f32>) -> Self {
+    pub(crate) fn new(statistics: &[f32], grad: &[f32], row: usize, softcap: Option<f32>) -> Self {
         Self {
-            max: softmax[3 * row],
-            log_sum: softmax[3 * row + 1].ln(),
+            max: statistics[3 * row],
+            log_sum: statistics[3 * row + 1].ln(),
             grad: grad[row],
             softcap,
         }

@@ -11,14 +11,19 @@ pub(crate) fn token_log_probs(
     softcap: Option<f64>,
 ) -> Tensor<1> {
     let n = targets.dims()[0];
-    let logits = match softcap {
-        Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
-        None => logits,
-    };
+    let logits = capped(logits, softcap);
     let ignored = targets.clone().equal_elem(IGNORED);
     let targets = targets.mask_fill(ignored.clone(), 0);
     log_softmax(logits, 1)
         .gather(1, targets.reshape([n, 1]))
         .reshape([n])
         .mask_fill(ignored, 0.0)
+}
+
+/// `softcap · tanh(logits / softcap)`.
+pub(crate) fn capped(logits: Tensor<2>, softcap: Option<f64>) -> Tensor<2> {
+    match softcap {
+        Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+        None => logits,
+    }
 }
