@@ -56,6 +56,19 @@ pub(crate) fn empty<const D: usize>(
     )
 }
 
+/// Where an elementwise kernel writes, as `dtype`: over its first input, if that is of the type and nothing else holds
+/// it, else beside it; and the argument to launch it with.
+pub(crate) fn over_first(input: &CubeTensor, dtype: DType) -> (CubeTensor, TensorArg) {
+    if input.dtype == dtype && input.can_mut() {
+        let out = input.clone();
+        let argument = out.as_tensor_alias(0);
+        return (out, argument);
+    }
+    let out = empty(input, dims(input), dtype);
+    let argument = out.clone().into_tensor_arg();
+    (out, argument)
+}
+
 /// `[rows, columns]`.
 pub(crate) fn dims(matrix: &CubeTensor) -> [usize; 2] {
     matrix.meta.shape().dims()

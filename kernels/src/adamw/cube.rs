@@ -26,11 +26,7 @@ impl AdamWKernel for CubeBackend {
         let vectors = param.meta.shape().num_elements() / vector;
         let cube_dim = CubeDim::new(&client, vectors);
         let by = step.factors();
-        let dtypes = [
-            dtype_to_storage_type(param.dtype),
-            dtype_to_storage_type(grad.dtype),
-            dtype_to_storage_type(momentum.dtype),
-        ];
+        let dtype = dtype_to_storage_type(param.dtype);
         // SAFETY: units beyond `vectors` stop, and all four tensors are contiguous with as many; nothing else holds the
         // three that are written.
         unsafe {
@@ -54,7 +50,7 @@ impl AdamWKernel for CubeBackend {
                 by.rate,
                 by.inverse_root,
                 by.eps,
-                dtypes,
+                dtype,
             );
         }
         (param, momentum, variance)
@@ -73,11 +69,11 @@ fn owned(tensor: CubeTensor) -> CubeTensor {
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
-fn update<P: Float, G: Float, M: Float, N: Size>(
-    param: &mut Tensor<Vector<P, N>>,
-    momentum: &mut Tensor<Vector<M, N>>,
-    variance: &mut Tensor<Vector<M, N>>,
-    grad: &Tensor<Vector<G, N>>,
+fn update<F: Float, N: Size>(
+    param: &mut Tensor<Vector<F, N>>,
+    momentum: &mut Tensor<Vector<F, N>>,
+    variance: &mut Tensor<Vector<F, N>>,
+    grad: &Tensor<Vector<F, N>>,
     vectors: usize,
     grad_scale: f32,
     beta1: f32,
@@ -88,7 +84,7 @@ fn update<P: Float, G: Float, M: Float, N: Size>(
     rate: f32,
     inverse_root: f32,
     eps: f32,
-    #[define(P, G, M)] _dtypes: [ElemType; 3],
+    #[define(F)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= vectors {
         terminate!();

@@ -5,7 +5,7 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 
 use crate::linear_log_probs::composition::{chunks, gradients, logits};
-use crate::token_log_probs::composition::capped;
+use crate::token_log_probs::composition::{capped, through_cap};
 
 /// See [`LinearKlKernel::linear_kl`](super::kernel::LinearKlKernel::linear_kl).
 pub(super) fn forward<B: Backend>(
@@ -63,15 +63,7 @@ pub(super) fn backward<B: Backend>(
         let centred = B::float_sub(difference, mean);
         let grad = B::float_reshape(rows_of(&grad), Shape::new([n, 1]));
         let gradient = B::float_mul(B::float_mul(p, centred), grad);
-        match softcap {
-            None => gradient,
-            Some(cap) => {
-                let ratio = B::float_div_scalar(z, cap.into());
-                let square = B::float_mul(ratio.clone(), ratio);
-                let slope = B::float_add_scalar(B::float_neg(square), 1.0.into());
-                B::float_mul(gradient, slope)
-            }
-        }
+        through_cap::<B>(gradient, z, softcap)
     })
 }
 

@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 
 use super::composition;
 use super::kernel::LinearKlKernel;
-use crate::cube::{address_type, cubes, dims, empty, units, vector_size};
+use crate::cube::{address_type, cubes, dims, empty, over_first, units, vector_size};
 use crate::linear_log_probs::cube::Head;
 use crate::token_log_probs::cube::{LOWEST, cap, cap_and_slope};
 
@@ -105,18 +105,10 @@ fn gradient(
 ) -> CubeTensor {
     let [rows, columns] = dims(&z);
     let (client, vector, units) = (z.client.clone(), vector_size(&z), units(&z));
-    // Over the policy's logits, which nothing else holds: two tiles are alive, not three.
-    let in_place = z.dtype == dtype;
-    let out = match in_place {
-        true => z.clone(),
-        false => empty(&z, [rows, columns], dtype),
-    };
+    let (out, out_arg) = over_first(&z, dtype);
     let address = address_type(&[&z, &r, &out]);
-    let out_arg = match in_place {
-        true => out.as_tensor_alias(0),
-        false => out.clone().into_tensor_arg(),
-    };
-    // SAFETY: as above; the output has the shape of the tiles.
+    // SAFETY: as above; the output has the shape of the tiles, and where it is one every element is read before it is
+    // written, by the unit that writes it.
     unsafe {
         columns_gradient::launch_unchecked(
             &client,

@@ -1,11 +1,14 @@
 //! The operation as a backend extension.
 
+#[cfg(feature = "cube")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
-#[cfg(feature = "cube")]
-use burn::{backend::fusion::custom::TensorSpec, tensor::Shape};
 
 use super::composition;
+
+#[cfg(feature = "cube")]
+use crate::token_log_probs::kernel::rows_and_statistics;
 
 #[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub(crate) trait LinearKlKernel: Backend {
@@ -53,14 +56,7 @@ fn outputs(
     _reference_head: &TensorSpec,
     _softcap: &Option<f64>,
 ) -> (TensorSpec, TensorSpec) {
-    let (tokens, dtype) = (
-        hidden.shape[0],
-        crate::token_log_probs::output_dtype(hidden.dtype),
-    );
-    (
-        TensorSpec::new(Shape::new([tokens]), dtype),
-        TensorSpec::new(Shape::new([tokens, 5]), dtype),
-    )
+    rows_and_statistics(hidden.shape[0], 5, hidden.dtype)
 }
 
 #[cfg(feature = "cube")]

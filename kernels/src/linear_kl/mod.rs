@@ -1,5 +1,5 @@
 //! KL(policy ‖ reference) of every token's next-token distribution, exact and over the whole vocabulary, straight from
-//! hidden states: what the paper's ablation holds in place of the hidden states (MPO, §4.4, "KL").
+//! hidden states: what the paper's KL ablation of MPO holds in place of the hidden states.
 
 mod autodiff;
 mod composition;

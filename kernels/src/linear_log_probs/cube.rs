@@ -45,7 +45,7 @@ impl LinearLogProbsKernel for CubeBackend {
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
@@ -54,13 +54,13 @@ impl LinearLogProbsKernel for CubeBackend {
                 hidden,
                 head,
                 targets,
-                softmax,
+                statistics,
                 grad,
                 options.softcap,
             );
         }
         let dtype = hidden.dtype;
-        let rows = RowGradients::new(targets, softmax, grad, options.softcap);
+        let rows = RowGradients::new(targets, statistics, grad, options.softcap);
         Head::new(head).gradients(hidden, |logits, columns| {
             rows.of(logits, columns.start, dtype)
         })

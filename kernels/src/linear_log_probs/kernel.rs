@@ -1,11 +1,14 @@
 //! The operation as a backend extension.
 
+#[cfg(feature = "cube")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
-#[cfg(feature = "cube")]
-use burn::{backend::fusion::custom::TensorSpec, tensor::Shape};
 
 use super::{LinearLogProbsOptions, composition};
+
+#[cfg(feature = "cube")]
+use crate::token_log_probs::kernel::rows_and_statistics;
 
 #[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub(crate) trait LinearLogProbsKernel: Backend {
@@ -42,14 +45,7 @@ fn outputs(
     targets: &TensorSpec,
     _options: &LinearLogProbsOptions,
 ) -> (TensorSpec, TensorSpec) {
-    let (tokens, dtype) = (
-        targets.shape[0],
-        crate::token_log_probs::output_dtype(hidden.dtype),
-    );
-    (
-        TensorSpec::new(Shape::new([tokens]), dtype),
-        TensorSpec::new(Shape::new([tokens, 3]), dtype),
-    )
+    rows_and_statistics(targets.shape[0], 3, hidden.dtype)
 }
 
 #[cfg(feature = "cube")]

@@ -26,10 +26,7 @@ impl RmsNormKernel for CubeBackend {
         let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
         let out = empty(&x, [rows, width], x.dtype);
         let inverse_rms = empty(&x, [rows], DType::F32);
-        let dtypes = [
-            dtype_to_storage_type(x.dtype),
-            dtype_to_storage_type(weight.dtype),
-        ];
+        let dtype = dtype_to_storage_type(x.dtype);
         // SAFETY: a cube's rows are below `rows`, a unit's vectors below `width / vector`; every tensor is contiguous
         // with as many.
         unsafe {
@@ -48,7 +45,7 @@ impl RmsNormKernel for CubeBackend {
                 eps as f32,
                 offset,
                 units,
-                dtypes,
+                dtype,
             );
         }
         (out, inverse_rms)
@@ -64,14 +61,10 @@ impl RmsNormKernel for CubeBackend {
         let [x, weight, inverse_rms, grad] = [x, weight, inverse_rms, grad].map(into_contiguous);
         let [rows, width] = dims(&x);
         let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
-        let (dtype, weight_dtype) = (x.dtype, weight.dtype);
+        let dtype = x.dtype;
         let out = empty(&x, [rows, width], dtype);
         let shares = rows.min(SHARES);
         let weight_grad = empty(&x, [shares, width], DType::F32);
-        let dtypes = [
-            dtype_to_storage_type(dtype),
-            dtype_to_storage_type(weight_dtype),
-        ];
         // SAFETY: as above; there are as many shares as cubes.
         unsafe {
             backward::launch_unchecked(
@@ -90,20 +83,20 @@ impl RmsNormKernel for CubeBackend {
                 width / vector,
                 offset,
                 units,
-                dtypes,
+                dtype_to_storage_type(dtype),
             );
         }
         let weight_grad = Self::float_sum_dim(weight_grad, 0);
         let weight_grad = Self::float_reshape(weight_grad, Shape::new([width]));
-        (out, Self::float_cast(weight_grad, weight_dtype.into()))
+        (out, Self::float_cast(weight_grad, dtype.into()))
     }
 }
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
-fn forward<F: Float, W: Float, N: Size>(
+fn forward<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
-    weight: &Tensor<Vector<W, N>>,
+    weight: &Tensor<Vector<F, N>>,
     out: &mut Tensor<Vector<F, N>>,
     inverse_rms: &mut Tensor<f32>,
     rows: usize,
@@ -111,7 +104,7 @@ fn forward<F: Float, W: Float, N: Size>(
     eps: f32,
     offset: f32,
     #[comptime] units: u32,
-    #[define(F, W)] _dtypes: [ElemType; 2],
+    #[define(F)] _dtype: ElemType,
 ) {
     let mut row = CUBE_POS_X as usize;
     while row < rows {
@@ -141,9 +134,9 @@ fn forward<F: Float, W: Float, N: Size>(
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
-fn backward<F: Float, W: Float, N: Size>(
+fn backward<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
-    weight: &Tensor<Vector<W, N>>,
+    weight: &Tensor<Vector<F, N>>,
     inverse_rms: &Tensor<f32>,
     grad: &Tensor<Vector<F, N>>,
     out: &mut Tensor<Vector<F, N>>,
@@ -152,7 +145,7 @@ fn backward<F: Float, W: Float, N: Size>(
     vectors: usize,
     offset: f32,
     #[comptime] units: u32,
-    #[define(F, W)] _dtypes: [ElemType; 2],
+    #[define(F)] _dtype: ElemType,
 ) {
     let share = CUBE_POS_X as usize;
     let mut row = share;

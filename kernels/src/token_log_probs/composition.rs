@@ -53,15 +53,24 @@ pub(crate) fn backward<B: Backend>(
     // d log p / d logit = onehot − softmax
     let grad = B::float_reshape(grad, Shape::new([shape[0], 1]));
     let minus = B::float_neg(B::float_mul(B::float_exp(shifted), grad.clone()));
-    let mut out = B::float_scatter(1, minus, column::<B>(targets), grad, IndexingUpdateOp::Add);
-    if let Some(cap) = softcap {
-        // d (c tanh(z/c)) / dz = 1 − (capped / c)²
-        let ratio = B::float_div_scalar(logits, cap.into());
-        let slope =
-            B::float_add_scalar(B::float_neg(B::float_mul(ratio.clone(), ratio)), 1.0.into());
-        out = B::float_mul(out, slope);
-    }
-    B::float_mask_fill(out, ignored, 0.0.into())
+    let out = B::float_scatter(1, minus, column::<B>(targets), grad, IndexingUpdateOp::Add);
+    B::float_mask_fill(through_cap::<B>(out, logits, softcap), ignored, 0.0.into())
+}
+
+/// The gradient of logits before the cap, from that of the `capped` ones.
+pub(crate) fn through_cap<B: Backend>(
+    gradient: FloatTensor<B>,
+    capped: FloatTensor<B>,
+    softcap: Option<f64>,
+) -> FloatTensor<B> {
+    let Some(cap) = softcap else {
+        return gradient;
+    };
+    // d (c tanh(z/c)) / dz = 1 − (capped / c)²
+    let ratio = B::float_div_scalar(capped, cap.into());
+    let square = B::float_mul(ratio.clone(), ratio);
+    let slope = B::float_add_scalar(B::float_neg(square), 1.0.into());
+    B::float_mul(gradient, slope)
 }
 
 /// `cap · tanh(logits / cap)`.
@@ -76,7 +85,7 @@ pub(crate) fn capped<B: Backend>(logits: FloatTensor<B>, softcap: Option<f64>) -
 }
 
 /// Which targets are ignored, `[tokens, 1]`.
-pub(crate) fn ignored<B: Backend>(targets: &IntTensor<B>) -> BoolTensor<B> {
+fn ignored<B: Backend>(targets: &IntTensor<B>) -> BoolTensor<B> {
     let (n, dtype) = (
         targets.shape()[0],
         get_or_init_device_settings::<B>(&targets.device()).bool_dtype,

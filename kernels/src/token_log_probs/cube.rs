@@ -11,7 +11,7 @@ use cubecl::prelude::*;
 
 use super::kernel::TokenLogProbsKernel;
 use super::{IGNORED, composition};
-use crate::cube::{address_type, cubes, dims, empty, units, vector_size};
+use crate::cube::{address_type, cube_sum, cubes, dims, empty, over_first, units, vector_size};
 
 impl TokenLogProbsKernel for CubeBackend {
     fn token_log_probs(
@@ -31,15 +31,15 @@ impl TokenLogProbsKernel for CubeBackend {
     fn token_log_probs_backward(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        softmax: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> FloatTensor<Self> {
         if logits.dtype == DType::F64 {
-            return composition::backward::<Self>(logits, targets, softmax, grad, softcap);
+            return composition::backward::<Self>(logits, targets, statistics, grad, softcap);
         }
         let dtype = logits.dtype;
-        let rows = RowGradients::new(targets, softmax, grad, softcap);
+        let rows = RowGradients::new(targets, statistics, grad, softcap);
         rows.of(with_whole_rows(logits), 0, dtype)
     }
 }
@@ -147,21 +147,13 @@ impl RowGradients {
     pub(crate) fn of(&self, logits: CubeTensor, first: usize, dtype: DType) -> CubeTensor {
         let ([rows, columns], row_stride) = (dims(&logits), logits.meta.strides()[0]);
         let (client, vector, units) = (logits.client.clone(), vector_size(&logits), units(&logits));
-        let in_place = logits.dtype == dtype && logits.can_mut();
-        let out = match in_place {
-            true => logits.clone(),
-            false => empty(&logits, [rows, columns], dtype),
-        };
+        let (out, out_arg) = over_first(&logits, dtype);
         let dtypes = [
             dtype_to_storage_type(logits.dtype),
             dtype_to_storage_type(dtype),
             dtype_to_storage_type(self.targets.dtype),
         ];
         let address = address_type(&[&logits, &out]);
-        let out_arg = match in_place {
-            true => out.as_tensor_alias(0),
-            false => out.clone().into_tensor_arg(),
-        };
         // SAFETY: as in `RunningSoftmax::add`; where the output is the input, every element is read before it is
         // written, by the unit that writes it.
         unsafe {
@@ -249,7 +241,7 @@ fn add_columns<F: Float, I: Int, N: Size>(
             at += comptime!(units as usize);
         }
         let (mut max, mut sum) = merge_units(max, sum, units);
-        let mut target_logit = crate::cube::cube_sum(target_logit, units);
+        let mut target_logit = cube_sum(target_logit, units);
         if unit == 0 {
             if comptime!(!is_first) {
                 let before = statistics[row * 3];

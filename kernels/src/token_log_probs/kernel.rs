@@ -3,7 +3,10 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "cube")]
-use burn::{backend::fusion::custom::TensorSpec, tensor::Shape};
+use burn::{
+    backend::fusion::custom::TensorSpec,
+    tensor::{DType, Shape},
+};
 
 use super::composition;
 
@@ -39,9 +42,20 @@ fn outputs(
     targets: &TensorSpec,
     _softcap: &Option<f64>,
 ) -> (TensorSpec, TensorSpec) {
-    let (tokens, dtype) = (targets.shape[0], super::output_dtype(logits.dtype));
+    rows_and_statistics(targets.shape[0], 3, logits.dtype)
+}
+
+/// The outputs of an operation on inputs of `dtype` that makes one number a row, `[tokens]`, and keeps some statistics
+/// of it, `[tokens, statistics]`.
+#[cfg(feature = "cube")]
+pub(crate) fn rows_and_statistics(
+    tokens: usize,
+    statistics: usize,
+    dtype: DType,
+) -> (TensorSpec, TensorSpec) {
+    let dtype = super::output_dtype(dtype);
     (
         TensorSpec::new(Shape::new([tokens]), dtype),
-        TensorSpec::new(Shape::new([tokens, 3]), dtype),
+        TensorSpec::new(Shape::new([tokens, statistics]), dtype),
     )
 }
