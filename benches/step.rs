@@ -20,10 +20,11 @@ use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use mpo_models::{CausalLm, Checkpoint};
 use mpo_trainer::{
-    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent, Task,
-    TrainOptions, Trainer,
+    Event, HyperParameters, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions,
+    Trainer, TrainingRows, build_task,
 };
 use serde::Deserialize;
+use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -111,17 +112,21 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         .collect::<Result<_, _>>()?;
     let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps).cloned().collect();
     let (retain, retain_scale) = match arguments.mode {
-        Mode::Released => (Retain::MeanPool, RetainScale::Mean),
-        Mode::Paper => (Retain::LastToken, RetainScale::Squared),
+        Mode::Released => ("mean-pool", "mean"),
+        Mode::Paper => ("last-token", "squared"),
     };
+    let settings = [
+        ("retain", json!(retain)),
+        ("retain_scale", json!(retain_scale)),
+        ("pad_multiple", json!(1)),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value));
     let folder = tempfile::tempdir()?;
     let config = TrainOptions {
         model: Some(arguments.model.display().to_string()),
         data: Some("rows".into()),
         output: Some(folder.path().to_owned()),
-        retain: Some(retain),
-        retain_scale: Some(retain_scale),
-        pad_multiple: Some(1),
+        hyper_parameters: HyperParameters(settings.into_iter().collect()),
         lr: Some(arguments.lr),
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),
@@ -135,16 +140,20 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     .resolve()?;
     let device = Device::flex().autodiff();
     let (model, model_config) = CausalLm::load(&arguments.model, &device)?;
-    let options = config.mpo_options(file.pad_id);
-    let reference = Reference::compute(&model, &rows, retain, options.padding, 1024, |_, _| true)?;
-    let task = MpoTask::new(rows, reference, options);
+    let model_hash = &Checkpoint::open(&arguments.model)?.content_hash()?;
+    let mut progress = |_, _| true;
+    let cache = folder.path().join("reference");
+    let mut reference = Reference::new(&model, model_hash, cache, 1024, &mut progress);
+    let objective = config.objective()?;
+    let training = TrainingRows::Bilingual(rows.clone());
+    let task = build_task(&*objective, training, &config, file.pad_id, &mut reference)?;
     let run = RunFolder::create(folder.path())?;
     let trainer = Trainer {
-        task: &task,
+        task: &*task,
         config: &config,
         run: &run,
         model_config: &model_config,
-        model_hash: &Checkpoint::open(&arguments.model)?.content_hash()?,
+        model_hash,
     };
     let mut watch = Watch {
         steps: vec![],
@@ -156,8 +165,9 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
     let row_count = timed.len() as f64;
     let first = watch.steps.len() - timed.len();
-    let tokens: usize = (first..task.rows())
-        .map(|row| policy_tokens(&task.bilingual_rows()[row], arguments.mode))
+    let tokens: usize = rows[first..]
+        .iter()
+        .map(|row| policy_tokens(row, arguments.mode))
         .sum();
     let losses: Vec<f64> = watch
         .steps
@@ -221,6 +231,7 @@ fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error:
             row.target_chosen_ids,
             row.target_rejected_ids,
         )?,
+        dominant_language: "en".parse()?,
         language: "zh".parse()?,
         origin,
     })

@@ -140,7 +140,8 @@ fn a_run_leaves_its_settings_its_log_its_model_and_its_results() {
     let run = place.path("run");
     for file in [
         "config.yaml",
-        "reference.safetensors",
+        "reference/scores.safetensors",
+        "reference/last-token.safetensors",
         "checkpoints/step-12/optimizer.safetensors",
         "checkpoints/step-12/model/model.safetensors",
         "model/model.safetensors",

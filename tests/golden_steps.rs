@@ -9,15 +9,15 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
+use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
 use mpo_trainer::{
-    Event, MpoTask, Progress, Reference, Retain, RetainScale, RunFolder, Schedule, StepEvent,
-    TrainOptions, Trainer, score_rows,
+    Event, HyperParameters, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions,
+    Trainer, TrainingRows, build_task, score_rows,
 };
 use safetensors::{Dtype, tensor::TensorView};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 struct Goldens {
     model: PathBuf,
@@ -55,6 +55,7 @@ fn row(row: &Value) -> TokenizedRow {
     TokenizedRow {
         dominant: pair("source"),
         target: pair("target"),
+        dominant_language: "en".parse().unwrap(),
         language: "zh".parse().unwrap(),
         origin: origin.clone(),
     }
@@ -86,20 +87,19 @@ impl Progress for Steps {
 /// Trains `steps` steps of one row and checks loss, gap and gradient norm of each; returns the model.
 fn train(
     goldens: &Goldens,
-    retain: Retain,
-    retain_scale: RetainScale,
+    retain: &str,
+    retain_scale: &str,
     of: &str,
     steps: usize,
     tolerance: f64,
 ) -> CausalLm {
     let folder = tempfile::tempdir().unwrap();
+    let settings = json!({"retain": retain, "retain_scale": retain_scale, "pad_multiple": 1});
     let config = TrainOptions {
+        hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
         model: Some("smollm2-135m".into()),
         data: Some("rows".into()),
         output: Some(folder.path().to_owned()),
-        retain: Some(retain),
-        retain_scale: Some(retain_scale),
-        pad_multiple: Some(1),
         lr: Some(1e-5),
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),
@@ -113,17 +113,20 @@ fn train(
     .unwrap();
     let rows = goldens.rows[..steps].to_vec();
     let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
-    let options = config.mpo_options(goldens.json["pad_id"].as_u64().unwrap() as u32);
-    let reference =
-        Reference::compute(&model, &rows, retain, options.padding, 1024, |_, _| true).unwrap();
-    let task = MpoTask::new(rows, reference, options);
-    let run = RunFolder::create(folder.path()).unwrap();
+    let pad_token = goldens.json["pad_id"].as_u64().unwrap() as u32;
     let model_hash = &Checkpoint::open(&goldens.model)
         .unwrap()
         .content_hash()
         .unwrap();
+    let mut progress = |_, _| true;
+    let cache = folder.path().join("reference");
+    let mut reference = Reference::new(&model, model_hash, cache, 1024, &mut progress);
+    let objective = config.objective().unwrap();
+    let rows = TrainingRows::Bilingual(rows);
+    let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
+    let run = RunFolder::create(folder.path()).unwrap();
     let trainer = Trainer {
-        task: &task,
+        task: &*task,
         config: &config,
         run: &run,
         model_config: &model_config,
@@ -162,15 +165,13 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
         let pairs: Vec<_> = goldens
             .rows
             .iter()
-            .map(|row| {
-                (
-                    language,
-                    if side == "source" {
-                        row.dominant.clone()
-                    } else {
-                        row.target.clone()
-                    },
-                )
+            .map(|row| LanguagePair {
+                language,
+                pair: match side {
+                    "source" => row.dominant.clone(),
+                    _ => row.target.clone(),
+                },
+                origin: row.origin.clone(),
             })
             .collect();
         let scored = score_rows(model, &pairs, 1024, |_| true).unwrap();
@@ -206,14 +207,7 @@ fn initial_log_probs() {
 #[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn released_code() {
     let goldens = goldens();
-    let model = train(
-        &goldens,
-        Retain::MeanPool,
-        RetainScale::Mean,
-        "train_released",
-        10,
-        1e-4,
-    );
+    let model = train(&goldens, "mean-pool", "mean", "train_released", 10, 1e-4);
     check_log_probs(
         &model,
         &goldens,
@@ -225,14 +219,7 @@ fn released_code() {
 #[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn paper() {
     let goldens = goldens();
-    train(
-        &goldens,
-        Retain::LastToken,
-        RetainScale::Squared,
-        "train_paper",
-        3,
-        1e-3,
-    );
+    train(&goldens, "last-token", "squared", "train_paper", 3, 1e-3);
 }
 
 /// Leaves a saved model and our logits in `MPO_SAVED`, for `tests/peers/check_saved_model.py` to load with Transformers.

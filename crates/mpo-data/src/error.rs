@@ -55,9 +55,6 @@ pub enum DataError {
         /// The keys it has.
         keys: Vec<String>,
     },
-    /// The file has one language a row where two were needed.
-    #[error("expected rows with a dominant and a target side, got single preference pairs in {}", .0.display())]
-    NoDominantSide(PathBuf),
     /// A code that is not in ISO 639-1.
     #[error("expected an ISO 639-1 language code, got `{0}`")]
     UnknownLanguage(String),
@@ -131,10 +128,7 @@ impl DataError {
             }
             Self::UnknownFormat { .. } => {
                 "known formats: {dominant, target}; {prompt, chosen, rejected}; \
-                 {source_conversations, source_chosen, source_rejected, target_conversations, …}"
-            }
-            Self::NoDominantSide(_) => {
-                "use an objective that needs one language only, or write rows of the form {dominant, target}"
+                 {prompt, completion, label}; {source_conversations, source_chosen, source_rejected, target_conversations, …}"
             }
             Self::UnknownLanguage(_) => {
                 "use a two-letter lower-case code, such as `en`, `zh` or `sw`"

@@ -10,6 +10,7 @@ mod error;
 mod formats;
 mod language;
 mod pair;
+mod pivot;
 mod read;
 mod report;
 mod rows;
@@ -22,11 +23,16 @@ pub use error::DataError;
 pub use language::Language;
 pub use pair::{
     BilingualPair, Message, MonolingualPair, Origin, PairProblem, Position, PreferencePair, Role,
+    UnpairedAnswer,
 };
+pub use pivot::pivot;
 pub use read::{Dataset, Pairs, ReadOptions, read};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
 pub use rows::MAX_LINE_BYTES;
 pub use template::{BuiltinTemplate, ChatTemplate, SpecialTokens, TemplateChoice};
-pub use tokenized::{TokenizedPair, TokenizedRow, TruncationReport, tokenize_pair, tokenize_rows};
+pub use tokenized::{
+    LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow, TruncationReport, tokenize_answers,
+    tokenize_pairs, tokenize_rows,
+};
 pub use tokenizer::TextTokenizer;
 pub use truncation::{Lengths, Truncation};

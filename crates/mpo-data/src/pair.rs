@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::language::Language;
 
 /// Who wrote a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions above the conversation.
@@ -31,7 +31,7 @@ impl Role {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
     /// Who wrote it.
     pub role: Role,
@@ -64,6 +64,9 @@ pub enum PairProblem {
     /// No answer to avoid.
     #[error("the rejected answer is empty")]
     EmptyRejected,
+    /// No answer.
+    #[error("the completion is empty")]
+    EmptyAnswer,
     /// Nothing to prefer between.
     #[error("the chosen and the rejected answer are the same")]
     SameAnswers,
@@ -72,21 +75,36 @@ pub enum PairProblem {
 impl PairProblem {
     /// The first thing that keeps these texts from being a preference.
     pub(crate) fn find(prompt: &[Message], chosen: &str, rejected: &str) -> Option<Self> {
-        let blank = |text: &str| text.trim().is_empty();
+        match Self::of_prompt(prompt) {
+            Some(problem) => Some(problem),
+            None if blank(chosen) => Some(Self::EmptyChosen),
+            None if blank(rejected) => Some(Self::EmptyRejected),
+            None if chosen == rejected => Some(Self::SameAnswers),
+            None => None,
+        }
+    }
+
+    /// The first thing that keeps these texts from being an exchange.
+    pub(crate) fn of_exchange(prompt: &[Message], answer: &str) -> Option<Self> {
+        Self::of_prompt(prompt).or(blank(answer).then_some(Self::EmptyAnswer))
+    }
+
+    fn of_prompt(prompt: &[Message]) -> Option<Self> {
         match prompt.last() {
             None => Some(Self::EmptyPrompt),
             Some(last) if blank(&last.content) => Some(Self::EmptyPrompt),
             Some(last) if last.role != Role::User => Some(Self::PromptNotUser),
-            _ if blank(chosen) => Some(Self::EmptyChosen),
-            _ if blank(rejected) => Some(Self::EmptyRejected),
-            _ if chosen == rejected => Some(Self::SameAnswers),
             _ => None,
         }
     }
 }
 
+fn blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 /// A preference in one language. No part is empty, the prompt ends with the user, and the answers differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct PreferencePair {
     language: Language,
     prompt: Vec<Message>,
@@ -179,6 +197,21 @@ pub struct BilingualPair {
 pub struct MonolingualPair {
     /// The preference.
     pub pair: PreferencePair,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+/// A single answer, good or bad. Neither it nor its prompt is empty, and the prompt ends with the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnpairedAnswer {
+    /// The language of the prompt.
+    pub language: Language,
+    /// The conversation so far.
+    pub prompt: Vec<Message>,
+    /// The answer.
+    pub answer: String,
+    /// Whether it is one to learn, or one to avoid.
+    pub desirable: bool,
     /// The row it came from.
     pub origin: Origin,
 }

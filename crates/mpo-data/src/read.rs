@@ -8,9 +8,12 @@ use std::path::Path;
 
 use crate::detect::{Detection, Detector};
 use crate::error::DataError;
-use crate::formats::{Draft, DraftSide, Format};
+use crate::formats::{AnswerDraft, Draft, DraftSide, Format, PairDraft};
 use crate::language::Language;
-use crate::pair::{BilingualPair, MonolingualPair, Origin, PairProblem, PreferencePair, Role};
+use crate::pair::{
+    BilingualPair, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Role,
+    UnpairedAnswer,
+};
 use crate::report::{ReadReport, Side, Warning, WarningKind};
 use crate::rows::{RawRow, RowReader};
 
@@ -51,6 +54,24 @@ pub enum Pairs {
     Bilingual(Vec<BilingualPair>),
     /// Every row has one side.
     Monolingual(Vec<MonolingualPair>),
+    /// Every row has one answer.
+    Unpaired(Vec<UnpairedAnswer>),
+}
+
+impl Pairs {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bilingual(rows) => rows.len(),
+            Self::Monolingual(rows) => rows.len(),
+            Self::Unpaired(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What was read from a file.
@@ -60,19 +81,6 @@ pub struct Dataset {
     pub rows: Pairs,
     /// What became of all rows.
     pub report: ReadReport,
-}
-
-impl Dataset {
-    /// The bilingual rows, for an objective that needs a dominant side; `path` names the file should there be none.
-    pub fn into_bilingual(
-        self,
-        path: &Path,
-    ) -> Result<(Vec<BilingualPair>, ReadReport), DataError> {
-        match self.rows {
-            Pairs::Bilingual(rows) => Ok((rows, self.report)),
-            Pairs::Monolingual(_) => Err(DataError::NoDominantSide(path.into())),
-        }
-    }
 }
 
 /// Reads a JSONL file or a JSON array of rows in any known format.
@@ -121,8 +129,7 @@ fn read_from(
     if report.read == 0 {
         return Err(DataError::Empty(path.into()));
     }
-    Ok(Judge::new(options, &detector, &drafts, report)
-        .dataset(drafts, format.is_none_or(Format::is_bilingual)))
+    Ok(Judge::new(options, &detector, &drafts, report).dataset(drafts, format))
 }
 
 /// Parses a row in the file's format, which the first row that is an object decides.
@@ -151,15 +158,16 @@ impl<'a> Judge<'a> {
         report: ReadReport,
     ) -> Self {
         let sides = || {
-            drafts
-                .iter()
-                .filter_map(|(_, draft)| draft.dominant.as_ref())
+            drafts.iter().filter_map(|(_, draft)| match draft {
+                Draft::Pair(pair) => pair.dominant.as_ref(),
+                Draft::Answer(_) => None,
+            })
         };
         let dominant = options.dominant.or_else(|| {
             let mut votes: BTreeMap<Language, usize> = BTreeMap::new();
             for language in sides().filter_map(|side| {
                 side.language
-                    .or_else(|| Some(detect(detector, side)?.language))
+                    .or_else(|| Some(detect(detector, &side.prompt)?.language))
             }) {
                 *votes.entry(language).or_default() += 1;
             }
@@ -180,19 +188,18 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn dataset(mut self, drafts: Vec<(Origin, Draft)>, bilingual: bool) -> Dataset {
-        let mut pairs = Vec::new();
-        let mut singles = Vec::new();
+    fn dataset(mut self, drafts: Vec<(Origin, Draft)>, format: Option<Format>) -> Dataset {
+        let (mut pairs, mut singles, mut answers) = (vec![], vec![], vec![]);
         for (origin, draft) in drafts {
-            match self.judge(draft) {
-                Ok((dominant, target, oddities)) => {
-                    self.report.kept += 1;
-                    *self.report.languages.entry(target.language()).or_default() += 1;
-                    let warn = |kind| Warning {
-                        origin: origin.clone(),
-                        kind,
-                    };
-                    self.report.warnings.extend(oddities.into_iter().map(warn));
+            let judged = match draft {
+                Draft::Answer(draft) => self.judge_answer(draft, &origin).map(|answer| {
+                    let language = answer.language;
+                    answers.push(answer);
+                    (language, vec![])
+                }),
+                Draft::Pair(draft) => self.judge(draft).map(|(dominant, target, oddities)| {
+                    let language = target.language();
+                    let origin = origin.clone();
                     match dominant {
                         Some(dominant) => pairs.push(BilingualPair {
                             dominant,
@@ -204,14 +211,26 @@ impl<'a> Judge<'a> {
                             origin,
                         }),
                     }
+                    (language, oddities)
+                }),
+            };
+            match judged {
+                Ok((language, oddities)) => {
+                    self.report.kept += 1;
+                    *self.report.languages.entry(language).or_default() += 1;
+                    let warn = |kind| Warning {
+                        origin: origin.clone(),
+                        kind,
+                    };
+                    self.report.warnings.extend(oddities.into_iter().map(warn));
                 }
                 Err(reason) => self.report.drop_row(origin, reason),
             }
         }
-        let rows = if bilingual {
-            Pairs::Bilingual(pairs)
-        } else {
-            Pairs::Monolingual(singles)
+        let rows = match format {
+            Some(Format::Trl) => Pairs::Monolingual(singles),
+            Some(Format::Unpaired) => Pairs::Unpaired(answers),
+            Some(Format::Authors | Format::Bilingual) | None => Pairs::Bilingual(pairs),
         };
         Dataset {
             rows,
@@ -219,10 +238,23 @@ impl<'a> Judge<'a> {
         }
     }
 
+    fn judge_answer(&self, draft: AnswerDraft, origin: &Origin) -> Result<UnpairedAnswer, String> {
+        if let Some(problem) = PairProblem::of_exchange(&draft.prompt, &draft.answer) {
+            return Err(problem.to_string());
+        }
+        Ok(UnpairedAnswer {
+            language: self.language(draft.language, &draft.prompt)?,
+            prompt: draft.prompt,
+            answer: draft.answer,
+            desirable: draft.desirable,
+            origin: origin.clone(),
+        })
+    }
+
     /// The pairs of a row and what is odd about them, or the reason to drop it.
     fn judge(
         &self,
-        draft: Draft,
+        draft: PairDraft,
     ) -> Result<(Option<PreferencePair>, PreferencePair, Vec<WarningKind>), String> {
         let mut oddities = Vec::new();
         if draft.cleaned {
@@ -237,7 +269,7 @@ impl<'a> Judge<'a> {
             None => None,
         };
         complete(Side::Target, &draft.target)?;
-        let language = self.target_language(&draft.target)?;
+        let language = self.language(draft.target.language, &draft.target.prompt)?;
         if dominant
             .as_ref()
             .is_some_and(|dominant| dominant.language() == language)
@@ -266,7 +298,7 @@ impl<'a> Judge<'a> {
             .dominant
             .ok_or("dominant: the language of the prompt cannot be told")?;
         // The format has one dominant language; a sentence that looks like another is no reason to lose a row.
-        if let Some(seen) = detect(self.detector, side)
+        if let Some(seen) = detect(self.detector, &side.prompt)
             && self.contradicts(seen, expected)
         {
             oddities.push(WarningKind::PromptLanguage {
@@ -277,11 +309,12 @@ impl<'a> Judge<'a> {
         Ok(expected)
     }
 
-    fn target_language(&self, side: &DraftSide) -> Result<Language, String> {
-        if let Some(language) = side.language {
+    /// The language that a row names, else that of its prompt.
+    fn language(&self, named: Option<Language>, prompt: &[Message]) -> Result<Language, String> {
+        if let Some(language) = named {
             return Ok(language);
         }
-        match detect(self.detector, side) {
+        match detect(self.detector, prompt) {
             Some(seen) if seen.confidence >= self.options.min_confidence => Ok(seen.language),
             Some(Detection {
                 language,
@@ -332,9 +365,8 @@ fn named(side: Side, problem: PairProblem) -> String {
 }
 
 /// The language of the last thing the user says: answers may be in another, which is what the data is about.
-fn detect(detector: &Detector, side: &DraftSide) -> Option<Detection> {
-    let last = side
-        .prompt
+fn detect(detector: &Detector, prompt: &[Message]) -> Option<Detection> {
+    let last = prompt
         .iter()
         .rev()
         .find(|message| message.role == Role::User)?;
@@ -375,6 +407,13 @@ mod tests {
         serde_json::json!({ "dominant": side("en", ENGLISH), "target": side("jv", "Piye carane gawe roti?") }).to_string()
     }
 
+    fn bilingual(dataset: &Dataset) -> &[BilingualPair] {
+        match &dataset.rows {
+            Pairs::Bilingual(rows) => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn reasons(dataset: &Dataset) -> Vec<String> {
         dataset
             .report
@@ -391,10 +430,8 @@ mod tests {
             authors_row(ENGLISH, SWAHILI),
             authors_row("Why don&#39;t you bake your own bread at home?", SWAHILI)
         );
-        let (rows, report) = load(&file, &ReadOptions::default())
-            .unwrap()
-            .into_bilingual(Path::new("f"))
-            .unwrap();
+        let dataset = load(&file, &ReadOptions::default()).unwrap();
+        let (rows, report) = (bilingual(&dataset), &dataset.report);
         assert_eq!(
             (report.read, report.kept, report.dominant.unwrap().code()),
             (2, 2, "en")
@@ -464,10 +501,8 @@ mod tests {
 
     #[test]
     fn named_languages_are_believed_and_checked_against_the_expected() {
-        let (rows, _) = load(&bilingual_row(), &ReadOptions::default())
-            .unwrap()
-            .into_bilingual(Path::new("f"))
-            .unwrap();
+        let dataset = load(&bilingual_row(), &ReadOptions::default()).unwrap();
+        let rows = bilingual(&dataset);
         assert_eq!(
             (
                 rows[0].dominant.language().code(),
@@ -507,10 +542,35 @@ mod tests {
             ("en", "sw")
         );
         assert_eq!(rows[1].pair.chosen(), "a");
-        assert!(matches!(
-            dataset.into_bilingual(Path::new("f")),
-            Err(DataError::NoDominantSide(_))
-        ));
+    }
+
+    #[test]
+    fn unpaired_rows_have_one_answer_and_a_label() {
+        let row = |prompt: &str, completion: &str, label: bool| serde_json::json!({ "prompt": prompt, "completion": completion, "label": label });
+        let file = [
+            row(SWAHILI, REFUSAL, true),
+            row(ENGLISH, ANSWER, false),
+            row(ENGLISH, " ", true),
+            row("", ANSWER, true),
+        ];
+        let file = file.map(|row| row.to_string()).join("\n");
+        let dataset = load(&file, &ReadOptions::default()).unwrap();
+        let Pairs::Unpaired(rows) = &dataset.rows else {
+            panic!("{:?}", dataset.rows)
+        };
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.language.code(), row.desirable))
+            .collect();
+        assert_eq!(seen, [("sw", true), ("en", false)]);
+        assert_eq!(rows[1].answer, ANSWER);
+        assert_eq!(
+            reasons(&dataset),
+            [
+                "f, line 3: the completion is empty",
+                "f, line 4: the prompt is empty"
+            ]
+        );
     }
 
     #[test]

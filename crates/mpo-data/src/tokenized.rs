@@ -1,14 +1,15 @@
 //! Pairs as token ids.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::error::DataError;
 use crate::language::Language;
-use crate::pair::{BilingualPair, Origin, PreferencePair};
+use crate::pair::{BilingualPair, MonolingualPair, Origin, PreferencePair, UnpairedAnswer};
 use crate::tokenizer::TextTokenizer;
-use crate::truncation::Truncation;
+use crate::truncation::{Lengths, Truncation};
 
 /// A prompt and its two responses, none of them empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,8 +74,57 @@ pub struct TokenizedRow {
     pub dominant: TokenizedPair,
     /// The side that is aligned to it.
     pub target: TokenizedPair,
+    /// The language of the dominant side.
+    pub dominant_language: Language,
     /// The language of the target side.
     pub language: Language,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+/// A pair as token ids, and its language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanguagePair {
+    /// The language of the prompt.
+    pub language: Language,
+    /// The token ids.
+    pub pair: TokenizedPair,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+impl LanguagePair {
+    /// Every pair of bilingual rows once: the target sides in their order, then the dominant sides, each once however
+    /// many languages it was translated to.
+    pub fn of_rows(rows: &[TokenizedRow]) -> Vec<Self> {
+        let side = |language: Language, pair: &TokenizedPair, origin: &Origin| Self {
+            language,
+            pair: pair.clone(),
+            origin: origin.clone(),
+        };
+        let mut seen = HashSet::new();
+        let targets = rows
+            .iter()
+            .map(|row| side(row.language, &row.target, &row.origin));
+        let dominants = rows
+            .iter()
+            .filter(|row| seen.insert((row.dominant_language, &row.dominant)))
+            .map(|row| side(row.dominant_language, &row.dominant, &row.origin));
+        targets.chain(dominants).collect()
+    }
+}
+
+/// A single answer as token ids, none of it empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledAnswer {
+    /// The language of the prompt.
+    pub language: Language,
+    /// The prompt's tokens.
+    pub prompt: Vec<u32>,
+    /// The answer's tokens.
+    pub answer: Vec<u32>,
+    /// Whether the answer is one to learn, or one to avoid.
+    pub desirable: bool,
     /// The row it came from.
     pub origin: Origin,
 }
@@ -82,12 +132,23 @@ pub struct TokenizedRow {
 /// How much was cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct TruncationReport {
-    /// Pairs seen: two a bilingual row.
+    /// Pairs seen, two a bilingual row; or single answers.
     pub pairs: usize,
     /// Pairs of which anything was cut.
     pub truncated: usize,
     /// Tokens of the longest prompt and response together, before cutting.
     pub longest: usize,
+}
+
+impl TruncationReport {
+    /// Counts a prompt and its longer answer, and says what is kept of them.
+    fn count(&mut self, truncation: Truncation, prompt: usize, response: usize) -> Lengths {
+        let keep = truncation.lengths(prompt, response);
+        self.pairs += 1;
+        self.truncated += usize::from(keep.prompt < prompt || keep.response < response);
+        self.longest = self.longest.max(prompt + response);
+        keep
+    }
 }
 
 impl fmt::Display for TruncationReport {
@@ -99,13 +160,13 @@ impl fmt::Display for TruncationReport {
         } = self;
         write!(
             f,
-            "{truncated} of {pairs} pairs truncated; the longest had {longest} tokens"
+            "{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
         )
     }
 }
 
 /// The token ids of one pair, cut to the limit; `report` counts it.
-pub fn tokenize_pair(
+fn tokenize_pair(
     pair: &PreferencePair,
     origin: &Origin,
     tokenizer: &TextTokenizer,
@@ -116,14 +177,64 @@ pub fn tokenize_pair(
     let mut chosen = tokenizer.encode_response(pair.chosen())?;
     let mut rejected = tokenizer.encode_response(pair.rejected())?;
     let response = chosen.len().max(rejected.len());
-    let keep = truncation.lengths(prompt.len(), response);
-    report.pairs += 1;
-    report.truncated += usize::from(keep.prompt < prompt.len() || keep.response < response);
-    report.longest = report.longest.max(prompt.len() + response);
+    let keep = report.count(truncation, prompt.len(), response);
     prompt.truncate(keep.prompt);
     chosen.truncate(keep.response);
     rejected.truncate(keep.response);
     TokenizedPair::new(origin, prompt, chosen, rejected)
+}
+
+/// The token ids of every single answer, cut to the limit.
+pub fn tokenize_answers(
+    answers: &[UnpairedAnswer],
+    tokenizer: &TextTokenizer,
+    truncation: Truncation,
+) -> Result<(Vec<LabelledAnswer>, TruncationReport), DataError> {
+    let mut report = TruncationReport::default();
+    let tokenized = answers
+        .iter()
+        .map(|row| {
+            let mut prompt = tokenizer.encode_prompt(&row.prompt)?;
+            let mut answer = tokenizer.encode_response(&row.answer)?;
+            for (part, ids) in [("prompt", &prompt), ("completion", &answer)] {
+                if ids.is_empty() {
+                    let origin = row.origin.clone();
+                    return Err(DataError::NoTokens { origin, part });
+                }
+            }
+            let keep = report.count(truncation, prompt.len(), answer.len());
+            prompt.truncate(keep.prompt);
+            answer.truncate(keep.response);
+            Ok(LabelledAnswer {
+                language: row.language,
+                prompt,
+                answer,
+                desirable: row.desirable,
+                origin: row.origin.clone(),
+            })
+        })
+        .collect::<Result<_, DataError>>()?;
+    Ok((tokenized, report))
+}
+
+/// The token ids of every single pair, cut to the limit.
+pub fn tokenize_pairs(
+    pairs: &[MonolingualPair],
+    tokenizer: &TextTokenizer,
+    truncation: Truncation,
+) -> Result<(Vec<LanguagePair>, TruncationReport), DataError> {
+    let mut report = TruncationReport::default();
+    let tokenized = pairs
+        .iter()
+        .map(|MonolingualPair { pair, origin }| {
+            Ok(LanguagePair {
+                language: pair.language(),
+                pair: tokenize_pair(pair, origin, tokenizer, truncation, &mut report)?,
+                origin: origin.clone(),
+            })
+        })
+        .collect::<Result<_, DataError>>()?;
+    Ok((tokenized, report))
 }
 
 /// The token ids of every row, each side cut to the limit by itself.
@@ -145,6 +256,7 @@ pub fn tokenize_rows(
                 Ok(TokenizedRow {
                     dominant: side(dominant, origin)?,
                     target: side(target, origin)?,
+                    dominant_language: dominant.language(),
                     language: target.language(),
                     origin: origin.clone(),
                 })

@@ -1,13 +1,94 @@
 //! Objectives: pure functions of sequence scores and hidden states. They know neither models nor files.
 //!
-//! One objective, one file: its source, its formula, its conventions, a hand-worked test.
+//! One objective, one file: its source, its formula, its conventions, a hand-worked test. [`OBJECTIVES`] lists them.
+//! Sums and means are kept apart: `s` is a sum over an answer's tokens, `m` their mean.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod mpo;
+mod logistic;
+mod objective;
 mod pair;
-mod sft;
+#[cfg(test)]
+mod testing;
 
-pub use mpo::{RetainNorm, gap_loss, retain_loss};
+pub use objective::{
+    Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, PairLoss, Parameter,
+    ReferencedPairLoss, SettingError, Settings, Values, Variant,
+};
 pub use pair::PairScore;
-pub use sft::sft_loss;
+
+/// Declares the modules, exports the types and lists the definitions.
+macro_rules! objectives {
+    ($($module:ident::$objective:ident,)*) => {
+        $(mod $module; pub use $module::$objective;)*
+
+        /// Every objective there is.
+        pub static OBJECTIVES: &[Definition] = &[$($objective::DEFINITION),*];
+    };
+}
+
+objectives! {
+    mpo::Mpo,
+    sft::Sft,
+    dpo::Dpo,
+    ipo::Ipo,
+    rdpo::RobustDpo,
+    cpo::Cpo,
+    kto::Kto,
+    orpo::Orpo,
+    r_dpo::LengthRegularizedDpo,
+    simpo::SimPo,
+}
+
+pub use kto::UnpairedScore;
+pub use mpo::{GapSource, Retain, RetainScale};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_values_that_parameters_may_have() {
+        for definition in OBJECTIVES {
+            let settings = definition.resolve(&Settings::new()).unwrap();
+            let names: Vec<&str> = definition.parameters.iter().map(|one| one.name).collect();
+            let keys: Vec<&str> = settings.keys().map(String::as_str).collect();
+            assert_eq!(names, keys, "{}", definition.name);
+            definition.objective(&settings).unwrap();
+            // What the paper searches may be tried, except rDPO's ε = 0.5.
+            for parameter in definition.parameters {
+                for &value in parameter.search {
+                    let one = Settings::from_iter([(parameter.name.into(), value.into())]);
+                    definition.objective(&one).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_variants_can_be_built() {
+        let mut names: Vec<&str> = OBJECTIVES.iter().map(|one| one.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 10);
+    }
+
+    #[test]
+    fn a_setting_that_makes_no_sense_is_named() {
+        let definition = |name: &str| OBJECTIVES.iter().find(|one| one.name == name).unwrap();
+        for (name, key, value, expected) in [
+            ("rdpo", "epsilon", 0.5, "a number from 0 to below 0.5"),
+            ("dpo", "beta", 0.0, "a number above 0"),
+            ("dpo", "beta", f64::NAN, "a number above 0"),
+            ("dpo", "tau", 0.1, "a hyper-parameter of dpo (beta)"),
+            ("sft", "beta", 0.1, "none, as sft has no hyper-parameters"),
+        ] {
+            let settings = Settings::from_iter([(key.into(), value.into())]);
+            let error = definition(name).objective(&settings).unwrap_err();
+            assert_eq!(
+                (error.key.as_str(), error.expected.as_str()),
+                (key, expected)
+            );
+        }
+    }
+}

@@ -1,14 +1,101 @@
 //! MPO, reward gap optimization (Zhao et al., ACL 2025, eq. 5–9). Not TRL's Mixed Preference Optimization.
-//!
-//! `L = mean (β·RG_target − RG_dominant)² + weight · mean retain(h, h_ref)`, where `RG_target` is the policy's gap in the
-//! target language, `RG_dominant` the reference's in its dominant one (a constant), and `h` the policy's hidden state on
-//! the dominant language, held at the reference's.
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
-/// How the distance between hidden states is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetainNorm {
+use crate::PairScore;
+use crate::objective::{
+    Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant,
+};
+
+/// `mean (β·RG_target − RG_dominant)² + weight · mean retain`: the policy's gap in the target language is drawn towards
+/// the reference's in the dominant one, a constant, while the policy is held in place on the dominant language.
+///
+/// The paper's ablations are settings: see [`GapSource`], [`Retain`] and `length_normalized`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mpo {
+    /// Factor on the target gap.
+    pub beta: f64,
+    /// The gap that the target's is drawn towards.
+    pub dominant_gap: GapSource,
+    /// Whether gaps are of mean log-probs a token (eq. 4), or of sums.
+    pub length_normalized: bool,
+    /// What of the policy is held in place on the dominant language.
+    pub retain: Retain,
+    /// How the distance of hidden states is measured.
+    pub retain_scale: RetainScale,
+    /// Weight of the retain term.
+    pub retain_weight: f64,
+    /// With mean-pool: padded lengths are rounded up to a multiple of this.
+    pub pad_multiple: usize,
+}
+
+/// The gap that the target's is drawn towards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "GapForm", into = "GapForm")]
+pub enum GapSource {
+    /// The reference's in the dominant language (eq. 7).
+    Reference,
+    /// The policy's in the dominant language, its gradient flowing (MPO-Policy, eq. 28).
+    Policy,
+    /// The reference's in this language (its code), on the same prompts.
+    Language(String),
+    /// A constant.
+    Constant(f64),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum GapForm {
+    Number(f64),
+    Word(String),
+}
+
+impl From<GapForm> for GapSource {
+    fn from(form: GapForm) -> Self {
+        match form {
+            GapForm::Number(gap) => Self::Constant(gap),
+            GapForm::Word(word) => match word.as_str() {
+                "reference" => Self::Reference,
+                "policy" => Self::Policy,
+                _ => Self::Language(word),
+            },
+        }
+    }
+}
+
+impl From<GapSource> for GapForm {
+    fn from(source: GapSource) -> Self {
+        match source {
+            GapSource::Constant(gap) => Self::Number(gap),
+            GapSource::Reference => Self::Word("reference".into()),
+            GapSource::Policy => Self::Word("policy".into()),
+            GapSource::Language(code) => Self::Word(code),
+        }
+    }
+}
+
+/// What of the policy is held in place on the dominant language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retain {
+    /// The hidden state at the prompt's last token (the paper, eq. 8); only the prompt passes through the policy.
+    LastToken,
+    /// The mean hidden state of prompt and answer, for both answers.
+    MaskedMean,
+    /// The same over all positions of both padded sequences, padding included (the authors' code).
+    MeanPool,
+    /// The next-token distributions of both answers, by KL(policy ‖ reference) (the ablation with KL in L2's place).
+    Kl,
+    /// Nothing (the ablation without L2).
+    None,
+}
+
+/// How the distance of hidden states is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetainScale {
     /// ‖h − h_ref‖² / elements, as the authors' code has it. Does not depend on the width of the model.
     Mean,
     /// ‖h − h_ref‖², as the paper writes it. At common learning rates this is stiff: its gradient is `hidden_size` times
@@ -16,54 +103,212 @@ pub enum RetainNorm {
     Squared,
 }
 
-/// `(β·RG_target − RG_dominant)²`, `[pairs]`; the gradient is `2β(β·RG_target − RG_dominant)·∇RG_target` (eq. 27).
-pub fn gap_loss(target_gap: Tensor<1>, dominant_gap: Tensor<1>, beta: f64) -> Tensor<1> {
-    (target_gap.mul_scalar(beta) - dominant_gap).square()
+impl Default for Mpo {
+    fn default() -> Self {
+        Self {
+            beta: 1.0,
+            dominant_gap: GapSource::Reference,
+            length_normalized: true,
+            retain: Retain::LastToken,
+            retain_scale: RetainScale::Mean,
+            retain_weight: 1.0,
+            pad_multiple: 8,
+        }
+    }
 }
 
-/// The distance of `hidden` `[rows, elements]` from `reference` of the same shape, `[rows]`.
-pub fn retain_loss(hidden: Tensor<2>, reference: Tensor<2>, norm: RetainNorm) -> Tensor<1> {
-    let [rows, _] = hidden.dims();
-    let squares = (hidden - reference).square();
-    match norm {
-        RetainNorm::Mean => squares.mean_dim(1),
-        RetainNorm::Squared => squares.sum_dim(1),
+const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "beta",
+        help: "factor on the target reward gap",
+        values: Values::Positive,
+        search: &[],
+    },
+    Parameter {
+        name: "dominant_gap",
+        help: "what the target's gap is drawn towards: reference, policy, a language's code (its gap under the \
+               reference) or a number",
+        values: Values::NumberOr("reference, policy, a language's code"),
+        search: &[],
+    },
+    Parameter {
+        name: "length_normalized",
+        help: "gaps of mean log-probabilities a token, or of sums",
+        values: Values::Switch,
+        search: &[],
+    },
+    Parameter {
+        name: "retain",
+        help: "what is held in place on the dominant language: last-token, masked-mean, mean-pool, kl or none",
+        values: Values::Words(&["last-token", "masked-mean", "mean-pool", "kl", "none"]),
+        search: &[],
+    },
+    Parameter {
+        name: "retain_scale",
+        help: "how the distance of hidden states is measured: mean of squares, or squared norm",
+        values: Values::Words(&["mean", "squared"]),
+        search: &[],
+    },
+    Parameter {
+        name: "retain_weight",
+        help: "weight of the retain term",
+        values: Values::NotNegative,
+        search: &[],
+    },
+    Parameter {
+        name: "pad_multiple",
+        help: "with mean-pool: padded lengths are rounded up to a multiple of this",
+        values: Values::UpTo(4096),
+        search: &[],
+    },
+];
+
+const VARIANTS: &[Variant] = &[
+    Variant {
+        name: "no-retain",
+        help: "nothing held in place",
+        settings: &[("retain", "none")],
+    },
+    Variant {
+        name: "kl",
+        help: "a KL term in place of the hidden states",
+        settings: &[("retain", "kl")],
+    },
+    Variant {
+        name: "sums",
+        help: "gaps without length normalisation",
+        settings: &[("length_normalized", "false")],
+    },
+    Variant {
+        name: "constant",
+        help: "every gap drawn towards the same number",
+        settings: &[("dominant_gap", "1.0")],
+    },
+    Variant {
+        name: "other-gap",
+        help: "gaps drawn towards another language's",
+        settings: &[("dominant_gap", OTHER_LANGUAGE)],
+    },
+    Variant {
+        name: "policy",
+        help: "the dominant gap under the policy, its gradient flowing",
+        settings: &[("dominant_gap", "policy")],
+    },
+    Variant {
+        name: "other-dominant",
+        help: "another dominant language",
+        settings: &[("pivot", OTHER_LANGUAGE)],
+    },
+];
+
+impl Mpo {
+    pub(crate) const DEFINITION: Definition = Definition {
+        variants: VARIANTS,
+        ..Definition::of::<Self>(
+            "mpo",
+            "MPO, reward gap optimization (Zhao et al., ACL 2025)",
+            PARAMETERS,
+        )
+    };
+
+    /// The gap of pairs, `[pairs]`: of means, nats a token, or of sums, nats.
+    pub fn gap(&self, pairs: &PairScore) -> Tensor<1> {
+        match self.length_normalized {
+            true => pairs.reward_gap(),
+            false => pairs.chosen.sum.clone() - pairs.rejected.sum.clone(),
+        }
     }
-    .reshape([rows])
+
+    /// `(β·RG_target − RG_dominant)²`, `[pairs]`; the gradient is `2β(β·RG_target − RG_dominant)·∇RG_target` (eq. 27).
+    pub fn gap_losses(&self, target_gap: Tensor<1>, dominant_gap: Tensor<1>) -> Tensor<1> {
+        (target_gap.mul_scalar(self.beta) - dominant_gap).square()
+    }
+
+    /// The distance of `hidden_states` `[rows, elements]` from `reference` of the same shape, `[rows]` (eq. 8).
+    pub fn retain_losses(&self, hidden_states: Tensor<2>, reference: Tensor<2>) -> Tensor<1> {
+        let [rows, _] = hidden_states.dims();
+        let squares = (hidden_states - reference).square();
+        match self.retain_scale {
+            RetainScale::Mean => squares.mean_dim(1),
+            RetainScale::Squared => squares.sum_dim(1),
+        }
+        .reshape([rows])
+    }
+}
+
+impl Objective for Mpo {
+    fn loss(&self) -> Loss<'_> {
+        Loss::Bilingual(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
-
     use super::*;
+    use crate::testing::{check, check_gradients, check_pair_gradients, constant, numbers, pair};
 
-    fn close(got: Tensor<1>, want: &[f32]) {
-        let got = got.into_data().try_to_vec::<f32>().unwrap();
-        for (got, want) in got.iter().zip(want) {
-            assert!((got - want).abs() < 1e-6, "{got} {want}");
+    fn mpo(beta: f64) -> Mpo {
+        Mpo {
+            beta,
+            ..Mpo::default()
         }
     }
 
     #[test]
     fn gap_by_hand() {
         // β 1.5: (1.5·2 − 1)² = 4, slope 2·1.5·2 = 6; (1.5·(−1) − 0.5)² = 4, slope 2·1.5·(−2) = −6
-        let device = Device::flex().autodiff();
-        let target = Tensor::<1>::from_data([2.0, -1.0], &device).require_grad();
-        let dominant = Tensor::<1>::from_data([1.0, 0.5], &device);
-        let loss = gap_loss(target.clone(), dominant, 1.5);
+        let target = constant(&[2.0, -1.0]).require_grad();
+        let loss = mpo(1.5).gap_losses(target.clone(), constant(&[1.0, 0.5]));
         let gradients = loss.clone().sum().backward();
-        close(loss.inner(), &[4.0, 4.0]);
-        close(target.grad(&gradients).unwrap(), &[6.0, -6.0]);
+        check(&numbers(loss), &[4.0, 4.0]);
+        let slopes = target.grad(&gradients).unwrap().into_data();
+        check(&slopes.try_to_vec::<f64>().unwrap(), &[6.0, -6.0]);
+    }
+
+    #[test]
+    fn gaps_of_means_and_of_sums() {
+        // Means −2 and −3; sums −4 and −9
+        let scores = pair((-4.0, 2.0), (-9.0, 3.0));
+        check(&numbers(mpo(1.0).gap(&scores)), &[1.0]);
+        let sums = Mpo {
+            length_normalized: false,
+            ..Mpo::default()
+        };
+        check(&numbers(sums.gap(&scores)), &[5.0]);
+    }
+
+    #[test]
+    fn gradients_and_those_of_a_gap_under_the_policy() {
+        let dominant = || constant(&[1.0, 0.5, 2.0]);
+        check_pair_gradients(|policy| mpo(1.5).gap_losses(mpo(1.5).gap(policy), dominant()));
+        check_gradients(&[&[2.0, -1.0], &[1.0, 0.5]], |t| {
+            mpo(1.5).gap_losses(t[0].clone(), t[1].clone())
+        });
     }
 
     #[test]
     fn retain_by_hand() {
         // (1, 2) from (0, 0): 5 in all, 2.5 in the mean
-        let device = Device::flex();
-        let hidden = || Tensor::<2>::from_data([[1.0, 2.0]], &device);
-        let origin = || Tensor::<2>::zeros([1, 2], &device);
-        close(retain_loss(hidden(), origin(), RetainNorm::Squared), &[5.0]);
-        close(retain_loss(hidden(), origin(), RetainNorm::Mean), &[2.5]);
+        let hidden = || constant(&[1.0, 2.0]).reshape([1, 2]);
+        let origin = || constant(&[0.0, 0.0]).reshape([1, 2]);
+        let squared = Mpo {
+            retain_scale: RetainScale::Squared,
+            ..Mpo::default()
+        };
+        check(&numbers(squared.retain_losses(hidden(), origin())), &[5.0]);
+        check(&numbers(mpo(1.0).retain_losses(hidden(), origin())), &[2.5]);
+    }
+
+    #[test]
+    fn gap_sources_are_words_codes_or_numbers() {
+        for (text, source) in [
+            ("\"reference\"", GapSource::Reference),
+            ("\"policy\"", GapSource::Policy),
+            ("\"sw\"", GapSource::Language("sw".into())),
+            ("1.58", GapSource::Constant(1.58)),
+        ] {
+            assert_eq!(serde_json::from_str::<GapSource>(text).unwrap(), source);
+            assert_eq!(serde_json::to_string(&source).unwrap(), text);
+        }
     }
 }

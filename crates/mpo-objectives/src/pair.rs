@@ -17,4 +17,14 @@ impl PairScore {
     pub fn reward_gap(&self) -> Tensor<1> {
         self.chosen.mean() - self.rejected.mean()
     }
+
+    /// `Δ = log π(chosen)/π_ref(chosen) − log π(rejected)/π_ref(rejected)`, nats, `[pairs]`: what DPO and its kin raise.
+    pub fn margin_over(&self, reference: &Self) -> Tensor<1> {
+        log_ratio(&self.chosen, &reference.chosen) - log_ratio(&self.rejected, &reference.rejected)
+    }
+}
+
+/// `log π(y)/π_ref(y)`, nats, `[sequences]`.
+pub(crate) fn log_ratio(policy: &SequenceScore, reference: &SequenceScore) -> Tensor<1> {
+    policy.sum.clone() - reference.sum.clone()
 }

@@ -1,26 +1,44 @@
-//! Supervised fine-tuning: `−mean log p(answer token)`, the prompt masked. A batch is the mean over its rows, so that a
-//! short answer counts as much as a long one (Transformers takes the mean over all tokens of a batch).
+//! Supervised fine-tuning on the safe answers.
 
 use burn::tensor::Tensor;
 use mpo_kernels::SequenceScore;
+use serde::{Deserialize, Serialize};
 
-/// Mean negative log-likelihood a token of each answer, `[rows]`.
-pub fn sft_loss(answers: &SequenceScore) -> Tensor<1> {
-    answers.mean().neg()
+use crate::objective::{Definition, DemonstrationLoss, Loss, Objective};
+
+/// `−m_w`: the mean over an answer's tokens, the prompt masked. A batch is the mean over its rows, so that a short
+/// answer counts as much as a long one (Transformers takes the mean over all tokens of a batch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sft {}
+
+impl Sft {
+    pub(crate) const DEFINITION: Definition =
+        Definition::of::<Self>("sft", "SFT, supervised fine-tuning on safe answers", &[]);
+}
+
+impl Objective for Sft {
+    fn loss(&self) -> Loss<'_> {
+        Loss::Demonstrations(self)
+    }
+}
+
+impl DemonstrationLoss for Sft {
+    fn losses(&self, answers: &SequenceScore) -> Tensor<1> {
+        answers.mean().neg()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
-
     use super::*;
+    use crate::testing::{check, check_gradients, numbers, score, scored};
 
     #[test]
     fn by_hand() {
-        // Two tokens of −1 and −2: 1.5
-        let device = Device::flex();
-        let log_probs = Tensor::<1>::from_data([-1.0, -2.0], &device);
-        let loss = sft_loss(&mpo_kernels::sequence_log_probs(log_probs, &[2]));
-        assert_eq!(loss.into_data().try_to_vec::<f32>().unwrap(), [1.5]);
+        // −3 over two tokens: 1.5
+        check(&numbers(Sft {}.losses(&score(&[-3.0], &[2.0]))), &[1.5]);
+        check_gradients(&[&[-3.0, -40.0]], |t| {
+            Sft {}.losses(&scored(t[0].clone(), &[2.0, 7.0]))
+        });
     }
 }

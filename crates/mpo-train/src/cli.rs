@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what help says about it.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use mpo_data::{Language, TemplateChoice};
@@ -19,6 +20,14 @@ Examples:
   mpo-train train --config run.yaml --lr 1e-6
   mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
   mpo-train train --resume --output runs/qwen";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  mpo-train compare --all                     every method and ablation, on the miniature
+  mpo-train compare --methods mpo,dpo,mpo-no-retain --seeds 1,2,3
+  mpo-train compare --methods mpo,dpo --grid beta=0.05,0.1 --grid lr=1e-4,3e-4
+  mpo-train compare --methods mpo,simpo --search --model models/qwen --data rows.json --output runs/compare
+  mpo-train compare --all --resume            go on, or add methods, seeds and grid points";
 
 const SCORE_EXAMPLES: &str = "\
 Examples:
@@ -85,6 +94,9 @@ pub(crate) enum Command {
     /// Train a model with MPO, and measure its reward gaps before and after
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<TrainArguments>),
+    /// Train the same model with several methods, and measure each on rows that none was trained on
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(Box<CompareArguments>),
     /// Measure a model's reward gap in each language of a preference file
     #[command(after_help = SCORE_EXAMPLES)]
     Score(ScoreArguments),
@@ -118,6 +130,79 @@ pub(crate) struct TrainArguments {
     pub(crate) print_config: bool,
     #[command(flatten)]
     pub(crate) options: TrainOptions,
+}
+
+/// The comparison's own arguments; those of every run follow them.
+#[derive(Debug, Args)]
+#[command(mut_args(|arg| match arg.get_id().as_str() {
+    // Said by --methods and --seeds.
+    "method" | "seed" => arg.hide(true),
+    _ => arg,
+}))]
+pub(crate) struct CompareArguments {
+    /// Methods, and ablations such as mpo-no-retain [default: mpo, dpo]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) methods: Vec<String>,
+    /// Every method and every ablation
+    #[arg(long, conflicts_with = "methods")]
+    pub(crate) all: bool,
+    /// Try each of these values of a setting with every method that has it; may be given several times
+    #[arg(long, value_name = "KEY=X,…")]
+    pub(crate) grid: Vec<Dimension>,
+    /// Try the values that the paper searches for each method's hyper-parameters
+    #[arg(long)]
+    pub(crate) search: bool,
+    /// Seeds; each is a run of its own
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "42")]
+    pub(crate) seeds: Vec<u64>,
+    /// Benign prompts that should be answered: JSONL of {language, prompt}
+    #[arg(long, value_name = "FILE")]
+    pub(crate) benign: Option<PathBuf>,
+    /// Longest answer to a held-out prompt, in tokens: a refusal opens as one
+    #[arg(long, value_name = "N", default_value = "32", value_parser = positive)]
+    pub(crate) max_new_tokens: usize,
+    /// Keep every run's model, not only its numbers
+    #[arg(long)]
+    pub(crate) save_models: bool,
+    /// Configuration file (YAML) of every run; flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Continue the comparison in the output folder: runs that are finished are kept
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) options: TrainOptions,
+}
+
+/// A setting and the values to try.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Dimension {
+    pub(crate) key: String,
+    pub(crate) values: Vec<String>,
+}
+
+impl FromStr for Dimension {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, values) = text
+            .split_once('=')
+            .ok_or_else(|| format!("expected KEY=X,X, got {text}"))?;
+        let values: Vec<String> = values
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
+        if key.is_empty() || values.iter().any(String::is_empty) {
+            return Err(format!("expected KEY=X,X, got {text}"));
+        }
+        Ok(Self {
+            key: key.trim().replace('-', "_"),
+            values,
+        })
+    }
 }
 
 /// A model, and where and how it reads text.

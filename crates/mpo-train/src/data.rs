@@ -4,25 +4,47 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use mpo_data::{Dataset, Language, Pairs, ReadOptions};
+use mpo_trainer::{TrainConfig, TrainError};
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Reads a file, tells what became of its rows, and keeps at most `limit` of them, evenly over languages.
+/// How a run reads its files.
+pub(crate) fn options(config: &TrainConfig) -> ReadOptions {
+    ReadOptions {
+        dominant: config.dominant,
+        skip_bad_rows: config.skip_bad_rows,
+        ..ReadOptions::default()
+    }
+}
+
+/// Reads a file, tells what became of its rows, makes `pivot` the dominant language, and keeps at most `limit` rows,
+/// evenly over languages.
 pub(crate) fn read(
     path: &Path,
     options: &ReadOptions,
     limit: Option<usize>,
+    pivot: Option<Language>,
     session: &Session,
 ) -> Result<Dataset, Failure> {
     let spinner = session.spinner("reading rows");
-    let dataset = mpo_data::read(path, options)?;
+    let mut dataset = mpo_data::read(path, options)?;
     drop(spinner);
     session.note(format_args!(
         "{}\n{}",
         path.display(),
         dataset.report.to_string().trim_end()
     ));
+    if let Some(language) = pivot {
+        let before = dataset.report.kept;
+        dataset.rows = pivoted(dataset.rows, language)?;
+        dataset.report.dominant = Some(language);
+        dataset.report.kept = dataset.rows.len();
+        session.note(format_args!(
+            "{:<10} {language}, in {} of {before} rows",
+            "pivoted to", dataset.report.kept
+        ));
+    }
     let Some(limit) = limit.filter(|&limit| limit < dataset.report.kept) else {
         return Ok(dataset);
     };
@@ -37,8 +59,22 @@ pub(crate) fn read(
         Pairs::Monolingual(rows) => {
             Pairs::Monolingual(evenly(rows, limit, |row| row.pair.language()))
         }
+        Pairs::Unpaired(rows) => Pairs::Unpaired(evenly(rows, limit, |row| row.language)),
     };
     Ok(Dataset { rows, ..dataset })
+}
+
+/// The rows with `language` as the dominant one.
+pub(crate) fn pivoted(rows: Pairs, language: Language) -> Result<Pairs, Failure> {
+    let rows = match rows {
+        Pairs::Bilingual(rows) => mpo_data::pivot(rows, language),
+        Pairs::Monolingual(_) | Pairs::Unpaired(_) => vec![],
+    };
+    if rows.is_empty() {
+        let expected = "a language that prompts are translated to";
+        return Err(TrainError::setting("pivot", expected, language.code()).into());
+    }
+    Ok(Pairs::Bilingual(rows))
 }
 
 /// The `limit` items that are taken first when languages take turns, in the order they came.

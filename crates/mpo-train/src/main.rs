@@ -5,9 +5,11 @@
 mod answer;
 mod chat;
 mod cli;
+mod compare;
 mod data;
 mod device;
 mod devices;
+mod exam;
 mod failure;
 mod generate;
 mod measure;
@@ -16,6 +18,7 @@ mod model_folder;
 mod output;
 mod progress;
 mod results;
+mod run;
 mod score;
 mod session;
 mod table;
@@ -56,6 +59,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
     match command {
         Command::Train(arguments) => train::run(*arguments, quiet),
+        Command::Compare(arguments) => compare::run(*arguments, quiet),
         Command::Score(arguments) => score::run(&arguments, quiet),
         Command::Generate(arguments) => generate::run(&arguments, quiet),
         Command::Chat(arguments) => chat::run(&arguments, quiet),

@@ -1,76 +1,34 @@
 //! Measuring a model's reward gaps: on which pairs, and with a bar.
 
-use std::collections::HashSet;
-
-use mpo_data::{Language, MonolingualPair, Origin, TokenizedPair, TokenizedRow};
+use mpo_data::{Language, LanguagePair};
 use mpo_eval::{LanguageGap, by_language};
 use mpo_models::CausalLm;
-use mpo_trainer::{TrainError, score_rows};
+use mpo_trainer::{TrainError, TrainingRows, score_rows};
 
 use crate::data::evenly;
 use crate::failure::Failure;
-use crate::model_folder::BilingualRows;
 use crate::session::Session;
 
 /// Pairs to measure reward gaps on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct EvalSet {
-    pairs: Vec<(Language, TokenizedPair)>,
-    /// Where each pair came from.
-    origins: Vec<Origin>,
-    dominant: Option<Language>,
+    pub(crate) pairs: Vec<LanguagePair>,
+    /// The language that comes first.
+    pub(crate) dominant: Option<Language>,
 }
 
 impl EvalSet {
-    /// The target sides of at most `limit` rows, evenly over languages, and their dominant sides, each once however
-    /// many languages it was translated to.
-    pub(crate) fn bilingual(
-        rows: &BilingualRows,
-        limit: usize,
-        dominant: Option<Language>,
-    ) -> Self {
-        let all: Vec<(&TokenizedRow, &Language)> = rows.rows.iter().zip(&rows.dominants).collect();
-        let picked = evenly(all, limit, |(row, _)| row.language);
-        let mut set = Self {
-            dominant,
-            ..Self::default()
-        };
-        for (row, _) in &picked {
-            set.push(row.language, &row.target, &row.origin);
-        }
-        let mut seen = HashSet::new();
-        for (row, language) in picked {
-            if seen.insert((language, &row.dominant)) {
-                set.push(*language, &row.dominant, &row.origin);
+    /// At most `limit` rows, evenly over languages. Of bilingual ones the target sides, and their dominant sides, each
+    /// once however many languages it was translated to. Single answers have no gaps.
+    pub(crate) fn new(rows: &TrainingRows, limit: usize, dominant: Option<Language>) -> Self {
+        let pairs = match rows {
+            TrainingRows::Bilingual(rows) => {
+                LanguagePair::of_rows(&evenly(rows.clone(), limit, |row| row.language))
             }
-        }
-        set
-    }
-
-    /// Single pairs and their ids, one each.
-    pub(crate) fn monolingual(
-        pairs: &[MonolingualPair],
-        ids: &[TokenizedPair],
-        dominant: Option<Language>,
-    ) -> Self {
-        let mut set = Self {
-            dominant,
-            ..Self::default()
+            TrainingRows::Monolingual(pairs) => evenly(pairs.clone(), limit, |row| row.language),
+            TrainingRows::Unpaired(_) => vec![],
         };
-        for (pair, ids) in pairs.iter().zip(ids) {
-            set.push(pair.pair.language(), ids, &pair.origin);
-        }
-        set
-    }
-
-    /// The language that comes first.
-    pub(crate) fn dominant(&self) -> Option<Language> {
-        self.dominant
-    }
-
-    fn push(&mut self, language: Language, pair: &TokenizedPair, origin: &Origin) {
-        self.pairs.push((language, pair.clone()));
-        self.origins.push(origin.clone());
+        Self { pairs, dominant }
     }
 
     /// Measures `model`, as many pairs at a time as hold `max_tokens` tokens.
@@ -86,12 +44,12 @@ impl EvalSet {
             bar.set_position(done as u64);
             !session.stopped()
         })?;
-        for (row, origin) in scored.iter().zip(&self.origins) {
+        for (row, pair) in scored.iter().zip(&self.pairs) {
             if !row.reward_gap().is_finite() {
                 return Err(Failure::Train(TrainError::NotFinite {
                     what: "the reward gap",
                     value: row.reward_gap(),
-                    row: origin.to_string(),
+                    row: pair.origin.to_string(),
                 }));
             }
         }
@@ -101,7 +59,7 @@ impl EvalSet {
 
 #[cfg(test)]
 mod tests {
-    use mpo_data::{Position, TruncationReport};
+    use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
 
     use super::*;
 
@@ -115,6 +73,7 @@ mod tests {
         TokenizedRow {
             dominant: pair(prompt),
             target: pair(100 + prompt),
+            dominant_language: "en".parse().unwrap(),
             language: language.parse().unwrap(),
             origin: origin.clone(),
         }
@@ -123,15 +82,14 @@ mod tests {
     #[test]
     fn a_dominant_side_is_measured_once() {
         let rows = vec![row("sw", 7), row("sw", 8), row("bn", 7), row("bn", 8)];
-        let rows = BilingualRows {
-            dominants: vec!["en".parse().unwrap(); rows.len()],
-            rows,
-            truncation: TruncationReport::default(),
-        };
+        let rows = TrainingRows::Bilingual(rows);
         let languages = |limit| {
-            let set = EvalSet::bilingual(&rows, limit, None);
-            assert_eq!(set.pairs.len(), set.origins.len());
-            let codes: Vec<_> = set.pairs.iter().map(|(code, _)| code.to_string()).collect();
+            let set = EvalSet::new(&rows, limit, None);
+            let codes: Vec<_> = set
+                .pairs
+                .iter()
+                .map(|row| row.language.to_string())
+                .collect();
             codes.join(" ")
         };
         assert_eq!(languages(4), "sw sw bn bn en en");

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{
-    BilingualPair, Language, Message, MonolingualPair, TemplateChoice, TextTokenizer,
-    TokenizedPair, TokenizedRow, Truncation, TruncationReport, tokenize_pair, tokenize_rows,
+    Message, Pairs, TemplateChoice, TextTokenizer, Truncation, TruncationReport, tokenize_answers,
+    tokenize_pairs, tokenize_rows,
 };
 use mpo_models::{CausalLm, Checkpoint, GenerateOptions, ModelConfig, ModelError};
+use mpo_trainer::TrainingRows;
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -21,17 +22,6 @@ pub(crate) struct ModelFolder {
     pub(crate) config: ModelConfig,
     /// How it reads and writes text.
     pub(crate) tokenizer: TextTokenizer,
-}
-
-/// Rows as a model reads them, and the language of each row's dominant side.
-#[derive(Debug)]
-pub(crate) struct BilingualRows {
-    /// The rows.
-    pub(crate) rows: Vec<TokenizedRow>,
-    /// One language a row.
-    pub(crate) dominants: Vec<Language>,
-    /// How much was cut.
-    pub(crate) truncation: TruncationReport,
 }
 
 impl ModelFolder {
@@ -66,43 +56,32 @@ impl ModelFolder {
         Ok(hash.map_err(ModelError::from)?)
     }
 
-    /// Bilingual rows as token ids.
-    pub(crate) fn tokenize_bilingual(
+    /// Rows as token ids, and how much was cut.
+    pub(crate) fn tokenize(
         &self,
-        pairs: &[BilingualPair],
+        rows: &Pairs,
         max_tokens: usize,
         session: &Session,
-    ) -> Result<BilingualRows, Failure> {
+    ) -> Result<(TrainingRows, TruncationReport), Failure> {
         let truncation = Truncation::new(max_tokens)?;
-        let (rows, truncation) = tokenize_rows(pairs, &self.tokenizer, truncation)?;
-        for row in &rows {
-            self.check_pair(&row.dominant)?;
-            self.check_pair(&row.target)?;
+        let (rows, report) = match rows {
+            Pairs::Bilingual(rows) => {
+                let (rows, report) = tokenize_rows(rows, &self.tokenizer, truncation)?;
+                (TrainingRows::Bilingual(rows), report)
+            }
+            Pairs::Monolingual(rows) => {
+                let (rows, report) = tokenize_pairs(rows, &self.tokenizer, truncation)?;
+                (TrainingRows::Monolingual(rows), report)
+            }
+            Pairs::Unpaired(rows) => {
+                let (rows, report) = tokenize_answers(rows, &self.tokenizer, truncation)?;
+                (TrainingRows::Unpaired(rows), report)
+            }
+        };
+        rows.token_ids().try_for_each(|ids| self.check(ids))?;
+        if report.truncated > 0 {
+            session.note(report);
         }
-        note_truncation(&truncation, session);
-        Ok(BilingualRows {
-            rows,
-            dominants: pairs.iter().map(|pair| pair.dominant.language()).collect(),
-            truncation,
-        })
-    }
-
-    /// Single pairs as token ids.
-    pub(crate) fn tokenize_monolingual(
-        &self,
-        pairs: &[MonolingualPair],
-        max_tokens: usize,
-        session: &Session,
-    ) -> Result<(Vec<TokenizedPair>, TruncationReport), Failure> {
-        let limit = Truncation::new(max_tokens)?;
-        let mut report = TruncationReport::default();
-        let mut rows = Vec::with_capacity(pairs.len());
-        for MonolingualPair { pair, origin } in pairs {
-            let row = tokenize_pair(pair, origin, &self.tokenizer, limit, &mut report)?;
-            self.check_pair(&row)?;
-            rows.push(row);
-        }
-        note_truncation(&report, session);
         Ok((rows, report))
     }
 
@@ -142,12 +121,6 @@ impl ModelFolder {
         }
     }
 
-    fn check_pair(&self, pair: &TokenizedPair) -> Result<(), Failure> {
-        [pair.prompt(), pair.chosen(), pair.rejected()]
-            .into_iter()
-            .try_for_each(|ids| self.check(ids))
-    }
-
     /// A tokenizer may have tokens that the model has no row for.
     fn check(&self, ids: &[u32]) -> Result<(), Failure> {
         match ids.iter().find(|&&id| !self.knows(id)) {
@@ -165,11 +138,5 @@ impl ModelFolder {
 
     fn knows(&self, id: u32) -> bool {
         (id as usize) < self.config.decoder.vocab_size
-    }
-}
-
-fn note_truncation(report: &TruncationReport, session: &Session) {
-    if report.truncated > 0 {
-        session.note(report);
     }
 }

@@ -13,13 +13,16 @@ pub(crate) struct TrainProgress<'a> {
     session: &'a Session,
     bar: ProgressBar,
     total_steps: u64,
+    /// Whether a run tells of itself in lines too.
+    lines: bool,
 }
 
 impl<'a> TrainProgress<'a> {
-    /// Before the first event.
-    pub(crate) fn new(session: &'a Session) -> Self {
+    /// Before the first event; without `lines` the bar is all that is shown.
+    pub(crate) fn new(session: &'a Session, lines: bool) -> Self {
         Self {
             session,
+            lines,
             bar: session.bar_with_message("training"),
             total_steps: 0,
         }
@@ -39,14 +42,19 @@ impl Progress for TrainProgress<'_> {
                     0 => "training".to_owned(),
                     step => format!("continuing after step {step}"),
                 };
-                self.session
-                    .note(format_args!("{begin}: {rows} rows, {total_steps} steps"));
+                if self.lines {
+                    self.session
+                        .note(format_args!("{begin}: {rows} rows, {total_steps} steps"));
+                }
                 self.bar.set_length(*total_steps);
                 self.bar.set_position(*step);
             }
             Event::Step(event) => {
                 let message = message(event);
-                if self.session.notes_only(&self.bar) && is_due(event.step, self.total_steps) {
+                if self.lines
+                    && self.session.notes_only(&self.bar)
+                    && is_due(event.step, self.total_steps)
+                {
                     let (step, total) = (event.step, self.total_steps);
                     self.session
                         .note(format_args!("step {step}/{total}  {message}"));

@@ -1,6 +1,6 @@
 //! `mpo-train score`: the reward gap of any model on any preference file, language by language.
 
-use mpo_data::{Dataset, Pairs, ReadOptions, ReadReport, TruncationReport};
+use mpo_data::{ReadOptions, ReadReport, TruncationReport};
 use mpo_eval::LanguageGap;
 use mpo_trainer::TrainError;
 use serde::Serialize;
@@ -30,20 +30,10 @@ pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure
         skip_bad_rows: arguments.skip_bad_rows,
         ..ReadOptions::default()
     };
-    let Dataset { rows, report } = data::read(&arguments.data, &options, arguments.rows, &session)?;
-    let (eval, truncation) = match rows {
-        Pairs::Bilingual(pairs) => {
-            let rows = folder.tokenize_bilingual(&pairs, arguments.max_tokens, &session)?;
-            let eval = EvalSet::bilingual(&rows, pairs.len(), report.dominant);
-            (eval, rows.truncation)
-        }
-        Pairs::Monolingual(pairs) => {
-            let (ids, truncation) =
-                folder.tokenize_monolingual(&pairs, arguments.max_tokens, &session)?;
-            let eval = EvalSet::monolingual(&pairs, &ids, arguments.dominant);
-            (eval, truncation)
-        }
-    };
+    let data = data::read(&arguments.data, &options, arguments.rows, None, &session)?;
+    let (rows, truncation) = folder.tokenize(&data.rows, arguments.max_tokens, &session)?;
+    let dominant = data.report.dominant.or(arguments.dominant);
+    let eval = EvalSet::new(&rows, rows.len(), dominant);
     let model = folder.load(&session.device, &session)?;
     // As many tokens at once as one pair may have: its prompt, and two answers.
     let at_once = arguments.max_tokens.saturating_mul(2);
@@ -55,11 +45,11 @@ pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure
         })?;
     let scores = Scores {
         reward_gap,
-        data: report,
+        data: data.report,
         truncation,
     };
     match arguments.json {
         true => output::json(&scores),
-        false => output::line(table::gaps(&scores.reward_gap, eval.dominant())),
+        false => output::line(table::gaps(&scores.reward_gap, eval.dominant)),
     }
 }

@@ -7,17 +7,20 @@ use mpo_eval::LanguageGap;
 use crate::results::Results;
 
 /// A table whose columns from `numbers_from` on hold numbers.
-pub(crate) fn render<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
+pub(crate) fn render<'h>(
+    header: impl IntoIterator<Item = &'h str>,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
     numbers_from: usize,
 ) -> String {
     let underline = LineStyle::none().fill('─').junction('─');
     let mut table = Table::new();
     table
         .load_style(TableStyle::new().header_separator(underline))
-        .set_header(header)
-        .add_rows(rows);
+        .set_header(header.into_iter().collect::<Vec<_>>())
+        .add_rows(
+            rows.into_iter()
+                .map(|row| row.into_iter().collect::<Vec<_>>()),
+        );
     for column in table.column_iter_mut().skip(numbers_from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -90,7 +93,8 @@ fn interval(gap: &LanguageGap) -> String {
     }
 }
 
-fn percent(fraction: f64) -> String {
+/// A fraction as a percentage.
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.0} %", fraction * 100.0)
 }
 

@@ -2,22 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use mpo_data::{Dataset, Language, ReadOptions, TokenizedRow};
-use mpo_eval::LanguageGap;
-use mpo_models::{CausalLm, SaveOptions, WeightDtype};
+use mpo_data::Language;
+use mpo_models::CausalLm;
 use mpo_trainer::{
-    MpoOptions, MpoTask, Reference, ReferenceCache, RunFolder, SaveDtype, TrainConfig, TrainError,
-    TrainOptions, Trainer, write_atomically,
+    RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, write_atomically,
 };
 
 use crate::cli::TrainArguments;
 use crate::data;
 use crate::failure::Failure;
 use crate::measure::EvalSet;
-use crate::model_folder::{BilingualRows, ModelFolder};
+use crate::model_folder::ModelFolder;
 use crate::output;
-use crate::progress::TrainProgress;
 use crate::results::{self, Results, RewardGaps};
+use crate::run::Run;
 use crate::session::Session;
 
 /// Reward gaps before training: a resumed run has lost none of them.
@@ -85,28 +83,28 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     if !resume {
         write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
     }
-    let work = Work {
+    let work = Run {
         config: &config,
-        run: &run,
+        folder: &run,
+        model: &inputs.folder,
+        model_hash: &inputs.folder.content_hash(&session)?,
         session: &session,
+        one_of_many: false,
     };
-    let results = work.align(model, inputs)?;
+    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant)?;
     session.note(format_args!("model in {}", run.model_dir().display()));
     results.print(json)
 }
 
 fn output_folder(options: &TrainOptions) -> Result<PathBuf, TrainError> {
-    options.output.clone().ok_or(TrainError::Setting {
-        key: "output",
-        expected: "the folder of the run to resume",
-        got: "nothing".into(),
-    })
+    let missing = || TrainError::setting("output", "the folder of the run to resume", "nothing");
+    options.output.clone().ok_or_else(missing)
 }
 
 /// What a run reads and does not change.
 struct Inputs {
     folder: ModelFolder,
-    rows: BilingualRows,
+    rows: TrainingRows,
     eval: EvalSet,
     dominant: Option<Language>,
 }
@@ -114,27 +112,21 @@ struct Inputs {
 impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(&config.model, &config.template, session)?;
-        let options = ReadOptions {
-            dominant: config.dominant,
-            skip_bad_rows: config.skip_bad_rows,
-            ..ReadOptions::default()
+        let read = |path: &Path, limit| -> Result<_, Failure> {
+            let data = data::read(path, &data::options(config), limit, config.pivot, session)?;
+            let (rows, _) = folder.tokenize(&data.rows, config.max_tokens, session)?;
+            Ok((rows, data.report.dominant))
         };
-        let tokenize = |path: &Path, dataset: Dataset| -> Result<_, Failure> {
-            let (pairs, report) = dataset.into_bilingual(path)?;
-            let rows = folder.tokenize_bilingual(&pairs, config.max_tokens, session)?;
-            Ok((rows, report.dominant))
-        };
-        let dataset = data::read(&config.data, &options, config.rows, session)?;
-        let (rows, dominant) = tokenize(&config.data, dataset)?;
-        if rows.rows.is_empty() {
+        let (rows, dominant) = read(&config.data, config.rows)?;
+        if rows.is_empty() {
             return Err(TrainError::NoRows.into());
         }
+        rows.check(&*config.objective()?, config.method.definition().name)?;
         let eval = match &config.eval_data {
-            None => EvalSet::bilingual(&rows, config.eval_rows, dominant),
+            None => EvalSet::new(&rows, config.eval_rows, dominant),
             Some(path) => {
-                let dataset = data::read(path, &options, Some(config.eval_rows), session)?;
-                let (rows, _) = tokenize(path, dataset)?;
-                EvalSet::bilingual(&rows, config.eval_rows, dominant)
+                let (rows, _) = read(path, Some(config.eval_rows))?;
+                EvalSet::new(&rows, config.eval_rows, dominant)
             }
         };
         Ok(Self {
@@ -146,116 +138,37 @@ impl Inputs {
     }
 }
 
-/// A run that has its inputs and its folder.
-struct Work<'a> {
-    config: &'a TrainConfig,
-    run: &'a RunFolder,
-    session: &'a Session,
-}
-
-impl Work<'_> {
-    /// Measures, trains, saves and measures again.
-    fn align(&self, model: CausalLm, inputs: Inputs) -> Result<Results, Failure> {
-        let Inputs {
-            folder,
-            rows: BilingualRows { rows, .. },
-            eval,
-            dominant,
-        } = inputs;
-        let before = self.before(&model, &eval)?;
-        let hash = folder.content_hash(self.session)?;
-        let options = self.config.mpo_options(folder.pad_token());
-        let reference = self.reference(&model, &hash, &rows, &options)?;
-        let task = MpoTask::new(rows, reference, options);
-        let trainer = Trainer {
-            task: &task,
-            config: self.config,
-            run: self.run,
-            model_config: &folder.config,
-            model_hash: &hash,
-        };
-        let outcome = trainer.run(model, &mut TrainProgress::new(self.session))?;
-        self.save(&outcome.model, &folder)?;
-        let results = Results {
-            steps: outcome.steps,
-            dominant,
-            reward_gap: RewardGaps {
-                before,
-                after: self.measure(&outcome.model, &eval, "measuring after")?,
-            },
-        };
-        results::store(&self.run.results_file(), &results)?;
-        Ok(results)
-    }
-
-    fn measure(
-        &self,
-        model: &CausalLm,
-        eval: &EvalSet,
-        what: &'static str,
-    ) -> Result<Vec<LanguageGap>, Failure> {
-        eval.measure(model, self.config.micro_batch_tokens, what, self.session)
-    }
-
-    /// The gaps before training, measured once a run.
-    fn before(&self, model: &CausalLm, eval: &EvalSet) -> Result<Vec<LanguageGap>, Failure> {
-        let file = self.run.path().join(BEFORE);
-        if let Some(gaps) = results::load(&file)? {
-            return Ok(gaps);
+/// Measures, trains, saves and measures again.
+fn align(
+    run: &Run<'_>,
+    model: CausalLm,
+    rows: TrainingRows,
+    eval: &EvalSet,
+    dominant: Option<Language>,
+) -> Result<Results, Failure> {
+    let measure = |model: &CausalLm, what| {
+        eval.measure(model, run.config.micro_batch_tokens, what, run.session)
+    };
+    // The gaps before training are measured once a run.
+    let file = run.folder.path().join(BEFORE);
+    let before = match results::load(&file)? {
+        Some(gaps) => gaps,
+        None => {
+            let gaps = measure(&model, "measuring before")?;
+            results::store(&file, &gaps)?;
+            gaps
         }
-        let gaps = self.measure(model, eval, "measuring before")?;
-        results::store(&file, &gaps)?;
-        Ok(gaps)
-    }
-
-    /// The reference's numbers: the run's own, else those of the cache that was named, else computed.
-    fn reference(
-        &self,
-        model: &CausalLm,
-        hash: &str,
-        rows: &[TokenizedRow],
-        options: &MpoOptions,
-    ) -> Result<Reference, Failure> {
-        let (retain, padding) = (options.retain, options.padding);
-        let cache = |path: &Path| ReferenceCache::new(path, hash, rows, retain, padding);
-        let own = cache(&self.run.reference_file());
-        if let Some(reference) = own.load()? {
-            return Ok(reference);
-        }
-        if let Some(path) = &self.config.reference_cache {
-            if let Some(reference) = cache(path).load()? {
-                own.store(&reference)?;
-                return Ok(reference);
-            }
-            let path = path.display();
-            self.session.note(format_args!(
-                "{path}: expected a reference of this model and these rows, got none; computing it"
-            ));
-        }
-        let bar = self.session.bar("reference", rows.len());
-        let max_tokens = self.config.micro_batch_tokens;
-        let progress = |done: usize, all: usize| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-            !self.session.stopped()
-        };
-        let reference = Reference::compute(model, rows, retain, padding, max_tokens, progress)?;
-        own.store(&reference)?;
-        Ok(reference)
-    }
-
-    fn save(&self, model: &CausalLm, folder: &ModelFolder) -> Result<(), Failure> {
-        let _spinner = self.session.spinner("saving the model");
-        let options = SaveOptions {
-            dtype: match self.config.save_dtype {
-                SaveDtype::F32 => WeightDtype::F32,
-                SaveDtype::F16 => WeightDtype::F16,
-                SaveDtype::Bf16 => WeightDtype::BF16,
-            },
-            copy_from: Some(&folder.path),
-            overwrite: true,
-            ..SaveOptions::default()
-        };
-        Ok(model.save(&self.run.model_dir(), &folder.config, &options)?)
-    }
+    };
+    let outcome = run.train(model, rows)?;
+    run.save(&outcome.model)?;
+    let results = Results {
+        steps: outcome.steps,
+        dominant,
+        reward_gap: RewardGaps {
+            before,
+            after: measure(&outcome.model, "measuring after")?,
+        },
+    };
+    results::store(&run.folder.results_file(), &results)?;
+    Ok(results)
 }

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use mpo_data::{Language, TemplateChoice};
+use mpo_objectives::{Objective, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::method::{HyperParameters, Method};
 use crate::optimizer::OptimizerOptions;
-use crate::tasks::{MpoOptions, Padding};
 
 /// Settings by name, each given or not: what a file or a command line says.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, clap::Args)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct TrainOptions {
     /// Model: a folder in Hugging Face layout, or owner/name on the hub
     #[arg(long, value_name = "DIR|NAME", help_heading = "What")]
@@ -29,6 +30,9 @@ pub struct TrainOptions {
     /// Dominant language (ISO 639-1) [default: most frequent on the source side]
     #[arg(long, value_name = "LANG", help_heading = "What")]
     pub dominant: Option<Language>,
+    /// Make this the dominant language, by prompts that rows share
+    #[arg(long, value_name = "LANG", help_heading = "What")]
+    pub pivot: Option<Language>,
     /// Drop rows that cannot be read, and report them, instead of stopping
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "What")]
     pub skip_bad_rows: Option<bool>,
@@ -39,24 +43,16 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N", help_heading = "What")]
     pub max_tokens: Option<usize>,
 
-    /// The paper's settings for a model family (Table 8); other keys override it
+    /// What is minimized [default: mpo]
+    #[arg(long, value_name = "NAME", value_parser = Method::parser(), help_heading = "Objective")]
+    pub method: Option<Method>,
+    /// The paper's settings of MPO for a model family (Table 8); other keys override it
     #[arg(long, value_name = "NAME", help_heading = "Objective")]
     pub preset: Option<Preset>,
-    /// Factor on the target reward gap [default: 1]
-    #[arg(long, value_name = "X", help_heading = "Objective")]
-    pub beta: Option<f64>,
-    /// Which dominant-language hidden states are held in place [default: last-token]
-    #[arg(long, value_name = "WHAT", help_heading = "Objective")]
-    pub retain: Option<Retain>,
-    /// How their distance is measured [default: mean]
-    #[arg(long, value_name = "HOW", help_heading = "Objective")]
-    pub retain_scale: Option<RetainScale>,
-    /// Weight of the retain term [default: 1]
-    #[arg(long, value_name = "X", help_heading = "Objective")]
-    pub retain_weight: Option<f64>,
-    /// With mean-pool: round padded lengths up to a multiple of this [default: 8]
-    #[arg(long, value_name = "N", help_heading = "Objective")]
-    pub pad_multiple: Option<usize>,
+    /// Its hyper-parameters.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub hyper_parameters: HyperParameters,
 
     /// Peak learning rate [default: 6e-7]
     #[arg(long, value_name = "X", help_heading = "Optimization")]
@@ -110,8 +106,8 @@ pub struct TrainOptions {
     /// Measure on the rows of this file instead of on training rows
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub eval_data: Option<PathBuf>,
-    /// Reference cache of an earlier run to reuse, if it was made from the same model and rows
-    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    /// Folder for the reference's numbers, which runs can share [default: reference/ in the run folder]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub reference_cache: Option<PathBuf>,
     /// Type of the saved weights [default: f32]
     #[arg(long, value_name = "TYPE", help_heading = "Run")]
@@ -147,28 +143,6 @@ impl Preset {
             Self::Qwen25 => (6e-7, 1.5),
         }
     }
-}
-
-/// Which hidden states of the dominant language are held in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Retain {
-    /// The prompt's last token (the paper, eq. 8); only the prompt passes through the policy
-    LastToken,
-    /// The unmasked mean over all positions of both padded sequences (the authors' code)
-    MeanPool,
-    /// None (the ablation without L2)
-    None,
-}
-
-/// How the distance of hidden states is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum RetainScale {
-    /// Mean of squares over the hidden size (the authors' code); does not depend on the model's width
-    Mean,
-    /// Squared norm (the paper's letter); stiff: steps overshoot at common learning rates
-    Squared,
 }
 
 /// The learning rate over a run.
@@ -229,15 +203,14 @@ pub struct TrainConfig {
     pub output: PathBuf,
     pub rows: Option<usize>,
     pub dominant: Option<Language>,
+    pub pivot: Option<Language>,
     pub skip_bad_rows: bool,
     pub template: TemplateChoice,
     pub max_tokens: usize,
+    pub method: Method,
     pub preset: Option<Preset>,
-    pub beta: f64,
-    pub retain: Retain,
-    pub retain_scale: RetainScale,
-    pub retain_weight: f64,
-    pub pad_multiple: usize,
+    #[serde(flatten)]
+    pub hyper_parameters: Settings,
     pub lr: f64,
     pub schedule: Schedule,
     pub warmup_ratio: f64,
@@ -270,17 +243,56 @@ impl TrainOptions {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(&text).map_err(|error| TrainError::Config {
+        let error = |problem: String| TrainError::Config {
             path: path.to_owned(),
-            problem: error.to_string(),
-        })
+            problem,
+        };
+        let options: Self =
+            serde_saphyr::from_str(&text).map_err(|problem| error(problem.to_string()))?;
+        match options.hyper_parameters.unknown() {
+            Some(key) => Err(error(format!(
+                "expected a key of the configuration, got {key}"
+            ))),
+            None => Ok(options),
+        }
+    }
+
+    /// Settings by key, as a file would have them.
+    ///
+    /// # Errors
+    /// If a key or value is not one of ours.
+    pub fn from_settings(settings: Settings) -> Result<Self, TrainError> {
+        let text = serde_json::Value::Object(settings);
+        let options: Self = serde_json::from_value(text.clone()).map_err(|error| {
+            TrainError::setting("settings", error.to_string(), text.to_string())
+        })?;
+        match options.hyper_parameters.unknown() {
+            Some(key) => Err(TrainError::setting(
+                "settings",
+                "keys of the configuration",
+                key,
+            )),
+            None => Ok(options),
+        }
+    }
+
+    /// What was given, as a file.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn to_yaml(&self) -> Result<String, TrainError> {
+        to_yaml(self, Path::new("config.yaml"))
     }
 
     /// These settings, and `weaker` where they say nothing.
     #[must_use]
     pub fn or(self, weaker: Self) -> Self {
+        let mut hyper_parameters = weaker.hyper_parameters;
+        hyper_parameters.0.extend(self.hyper_parameters.0);
         macro_rules! first {
-            ($($key:ident),* $(,)?) => { Self { $($key: self.$key.or(weaker.$key)),* } };
+            ($($key:ident),* $(,)?) => {
+                Self { hyper_parameters, $($key: self.$key.or(weaker.$key)),* }
+            };
         }
         first!(
             model,
@@ -288,15 +300,12 @@ impl TrainOptions {
             output,
             rows,
             dominant,
+            pivot,
             skip_bad_rows,
             template,
             max_tokens,
+            method,
             preset,
-            beta,
-            retain,
-            retain_scale,
-            retain_weight,
-            pad_multiple,
             lr,
             schedule,
             warmup_ratio,
@@ -325,12 +334,17 @@ impl TrainOptions {
     /// # Errors
     /// If one that has no default is missing, or a value makes no sense.
     pub fn resolve(self) -> Result<TrainConfig, TrainError> {
-        let missing = |key, expected| TrainError::Setting {
-            key,
-            expected,
-            got: "nothing".into(),
-        };
-        let (lr, beta) = self.preset.map_or((6e-7, 1.0), Preset::lr_and_beta);
+        let missing = |key, expected| TrainError::setting(key, expected, "nothing");
+        let method = self.method.unwrap_or_default();
+        let mut given = self.hyper_parameters.0;
+        let mut lr = 6e-7;
+        if let Some(preset) = self.preset {
+            let beta;
+            (lr, beta) = preset.lr_and_beta();
+            if method == Method::default() && !given.contains_key("beta") {
+                given.insert("beta".into(), beta.into());
+            }
+        }
         let config = TrainConfig {
             model: self
                 .model
@@ -343,15 +357,13 @@ impl TrainOptions {
                 .ok_or(missing("output", "a folder for the run"))?,
             rows: self.rows,
             dominant: self.dominant,
+            pivot: self.pivot,
             skip_bad_rows: self.skip_bad_rows.unwrap_or(false),
             template: self.template.unwrap_or_default(),
             max_tokens: self.max_tokens.unwrap_or(1024),
+            method,
             preset: self.preset,
-            beta: self.beta.unwrap_or(beta),
-            retain: self.retain.unwrap_or(Retain::LastToken),
-            retain_scale: self.retain_scale.unwrap_or(RetainScale::Mean),
-            retain_weight: self.retain_weight.unwrap_or(1.0),
-            pad_multiple: self.pad_multiple.unwrap_or(8),
+            hyper_parameters: method.definition().resolve(&given)?,
             lr: self.lr.unwrap_or(lr),
             schedule: self.schedule.unwrap_or(Schedule::Cosine),
             warmup_ratio: self.warmup_ratio.unwrap_or(0.1),
@@ -378,24 +390,19 @@ impl TrainOptions {
     }
 }
 
+fn to_yaml(settings: &impl Serialize, path: &Path) -> Result<String, TrainError> {
+    serde_saphyr::to_string(settings).map_err(|error| TrainError::Config {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
 impl TrainConfig {
     fn check(&self) -> Result<(), TrainError> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let checks = [
-            (
-                "beta",
-                positive(self.beta),
-                "a positive number",
-                self.beta.to_string(),
-            ),
-            (
-                "retain_weight",
-                not_negative(self.retain_weight),
-                "a number of at least 0",
-                self.retain_weight.to_string(),
-            ),
             (
                 "lr",
                 positive(self.lr) && self.lr <= 1.0,
@@ -464,12 +471,6 @@ impl TrainConfig {
                 self.micro_batch_tokens.to_string(),
             ),
             (
-                "pad_multiple",
-                (1..=4096).contains(&self.pad_multiple),
-                "a number from 1 to 4096",
-                self.pad_multiple.to_string(),
-            ),
-            (
                 "checkpoint_every",
                 self.checkpoint_every > 0,
                 "at least 1",
@@ -478,8 +479,17 @@ impl TrainConfig {
         ];
         for (key, good, expected, got) in checks {
             if !good {
-                return Err(TrainError::Setting { key, expected, got });
+                return Err(TrainError::setting(key, expected, got));
             }
+        }
+        let min = self.method.definition().min_batch;
+        if self.batch_size < min {
+            let expected = format!("at least {min} for {}", self.method);
+            return Err(TrainError::setting(
+                "batch_size",
+                expected,
+                self.batch_size.to_string(),
+            ));
         }
         Ok(())
     }
@@ -489,10 +499,7 @@ impl TrainConfig {
     /// # Errors
     /// If a path is not valid Unicode.
     pub fn to_yaml(&self) -> Result<String, TrainError> {
-        serde_saphyr::to_string(self).map_err(|error| TrainError::Config {
-            path: self.output.join("config.yaml"),
-            problem: error.to_string(),
-        })
+        to_yaml(self, &self.output.join("config.yaml"))
     }
 
     /// Whether both settings describe one run: they may differ in where it lies, where it computes, and what it saves.
@@ -509,18 +516,13 @@ impl TrainConfig {
             }
     }
 
-    /// What enters MPO's loss, for a model that pads with this token.
-    pub fn mpo_options(&self, pad_token: u32) -> MpoOptions {
-        MpoOptions {
-            beta: self.beta,
-            retain: self.retain,
-            retain_scale: self.retain_scale,
-            retain_weight: self.retain_weight,
-            padding: Padding {
-                token: pad_token,
-                multiple: self.pad_multiple,
-            },
-        }
+    /// What is minimized.
+    ///
+    /// # Errors
+    /// If the hyper-parameters make none; those of a resolved configuration do.
+    pub fn objective(&self) -> Result<Box<dyn Objective>, TrainError> {
+        let definition = self.method.definition();
+        Ok(definition.objective(&self.hyper_parameters)?)
     }
 
     pub(crate) fn optimizer_options(&self) -> OptimizerOptions {
@@ -531,12 +533,6 @@ impl TrainConfig {
             weight_decay: self.weight_decay,
             max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
         }
-    }
-
-    /// Steps of a run over `rows` rows.
-    pub(crate) fn total_steps(&self, rows: usize) -> u64 {
-        let steps = (rows.div_ceil(self.batch_size) as u64).saturating_mul(self.epochs);
-        self.max_steps.map_or(steps, |max| steps.min(max))
     }
 
     /// The learning rate of `step` (0 at the first) of `total`.
@@ -550,6 +546,7 @@ impl TrainConfig {
         format!(
             "{:?}",
             (
+                (self.method, &self.hyper_parameters),
                 (
                     self.lr,
                     self.schedule,
@@ -582,16 +579,33 @@ mod tests {
         }
     }
 
+    fn hyper_parameters(key: &str, value: f64) -> HyperParameters {
+        HyperParameters(Settings::from_iter([(key.into(), value.into())]))
+    }
+
     #[test]
     fn a_resolved_configuration_reads_back_as_itself() {
-        let config = TrainOptions {
-            preset: Some(Preset::Gemma2),
-            ..minimal()
+        for method in Method::all() {
+            let config = TrainOptions {
+                preset: Some(Preset::Gemma2),
+                method: Some(method),
+                ..minimal()
+            };
+            let config = config.resolve().unwrap();
+            let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
+            assert_eq!(read.resolve().unwrap(), config);
         }
-        .resolve()
-        .unwrap();
-        let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
-        assert_eq!(read.resolve().unwrap(), config);
+    }
+
+    #[test]
+    fn a_preset_gives_beta_to_mpo_alone() {
+        let dpo = TrainOptions {
+            preset: Some(Preset::Gemma2),
+            method: "dpo".parse().ok(),
+            ..minimal()
+        };
+        let dpo = dpo.resolve().unwrap();
+        assert_eq!((dpo.lr, &dpo.hyper_parameters["beta"]), (4e-7, &0.1.into()));
     }
 
     #[test]
@@ -607,10 +621,8 @@ mod tests {
             ..minimal()
         };
         let config = flags.or(file).resolve().unwrap();
-        assert_eq!(
-            (config.lr, config.beta, config.seed, config.epochs),
-            (1e-5, 1.5, 7, 2)
-        );
+        assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2));
+        assert_eq!(config.hyper_parameters["beta"], 1.5);
     }
 
     #[test]
@@ -619,7 +631,22 @@ mod tests {
             (
                 "beta",
                 TrainOptions {
-                    beta: Some(f64::NAN),
+                    hyper_parameters: hyper_parameters("beta", -1.0),
+                    ..minimal()
+                },
+            ),
+            (
+                "tau",
+                TrainOptions {
+                    hyper_parameters: hyper_parameters("tau", 0.1),
+                    ..minimal()
+                },
+            ),
+            (
+                "batch_size",
+                TrainOptions {
+                    method: "kto".parse().ok(),
+                    batch_size: Some(1),
                     ..minimal()
                 },
             ),

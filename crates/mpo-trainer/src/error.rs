@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mpo_data::DataError;
 use mpo_models::ModelError;
+use mpo_objectives::SettingError;
 
 /// What stops a run.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +14,9 @@ pub enum TrainError {
     #[error("{key}: expected {expected}, got {got}")]
     Setting {
         /// Its name in the configuration file.
-        key: &'static str,
+        key: String,
         /// What it may be.
-        expected: &'static str,
+        expected: String,
         /// What it is.
         got: String,
     },
@@ -26,6 +27,16 @@ pub enum TrainError {
         path: PathBuf,
         /// Position and reason.
         problem: String,
+    },
+    /// The data has rows of a kind that the method cannot be trained on.
+    #[error("expected {expected}, which {method} is trained on, got {got}")]
+    WrongRows {
+        /// The method.
+        method: String,
+        /// The kind of rows it needs.
+        expected: &'static str,
+        /// The kind that the data has.
+        got: &'static str,
     },
     /// There is nothing to train on.
     #[error("expected at least one row to train on, got none")]
@@ -95,7 +106,26 @@ pub enum TrainError {
     Model(#[from] ModelError),
 }
 
+impl From<SettingError> for TrainError {
+    fn from(SettingError { key, expected, got }: SettingError) -> Self {
+        Self::Setting { key, expected, got }
+    }
+}
+
 impl TrainError {
+    /// A setting that makes no sense.
+    pub fn setting(
+        key: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        Self::Setting {
+            key: key.into(),
+            expected: expected.into(),
+            got: got.into(),
+        }
+    }
+
     pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -114,6 +144,9 @@ impl TrainError {
             }
             Self::Config { .. } => {
                 "`mpo-train train --help` lists every key; `mpo-train train --print-config` writes a complete file"
+            }
+            Self::WrongRows { .. } => {
+                "choose another --method, or write rows of the form {dominant, target}, which every method can use"
             }
             Self::NoRows => {
                 "`mpo-train score --json` on the same data shows what was dropped and why"

@@ -2,10 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod batches;
 mod checkpoint;
 mod config;
 mod error;
 mod events;
+mod method;
 mod optimizer;
 mod pack;
 mod reference;
@@ -15,15 +17,15 @@ mod score;
 mod tasks;
 mod train;
 
-pub use config::{
-    DeviceChoice, Preset, Retain, RetainScale, SaveDtype, Schedule, TrainConfig, TrainOptions,
-};
+pub use batches::Batches;
+pub use config::{DeviceChoice, Preset, SaveDtype, Schedule, TrainConfig, TrainOptions};
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
+pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};
 pub use pack::{Packer, PairRows};
-pub use reference::{Reference, ReferenceCache};
+pub use reference::{Answer, Padding, PairSums, Reference};
 pub use run_folder::{RunFolder, write_atomically};
 pub use score::{ScoredRow, score_rows};
-pub use tasks::{Demonstration, MicroBatch, MpoOptions, MpoTask, Padding, SftTask, Task};
+pub use tasks::{MicroBatch, Shared, Task, TrainingRows, build_task};
 pub use train::{Outcome, Progress, Trainer};

@@ -8,6 +8,26 @@ use mpo_kernels::{PackedLayout, Segment, SequenceScore, sequence_log_probs};
 use mpo_models::CausalLm;
 use mpo_objectives::PairScore;
 
+/// Cuts items into parts of at most `max_tokens` tokens, and of at least one item.
+pub(crate) fn chunks<T>(
+    items: &[T],
+    max_tokens: usize,
+    tokens: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |item: &&T| {
+            sum += tokens(item);
+            sum <= max_tokens
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (part, after) = rest.split_at_checked(count)?;
+        rest = after;
+        Some(part)
+    })
+}
+
 /// A batch under construction.
 #[derive(Debug, Default)]
 pub struct Packer {
@@ -24,6 +44,21 @@ pub struct PairRows {
     pub chosen: Range<usize>,
     /// The unsafe answer.
     pub rejected: Range<usize>,
+}
+
+impl PairRows {
+    /// The rows whose states predict the tokens of `answer`: the prompt's last, and every one of its own but the last.
+    pub(crate) fn predicting(&self, answer: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+        predicting(&self.prompt, answer)
+    }
+}
+
+fn predicting(prompt: &Range<usize>, answer: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    assert!(
+        !prompt.is_empty(),
+        "an answer needs a prompt: its first token is predicted from there"
+    );
+    std::iter::once(prompt.end - 1).chain(answer.start..answer.end - 1)
 }
 
 impl Packer {
@@ -47,6 +82,26 @@ impl Packer {
             chosen,
             rejected,
         }
+    }
+
+    /// Adds answers, each with its prompt; one that follows another to the same prompt shares it. Returns the rows of
+    /// prompt and answer.
+    pub(crate) fn answers<'t>(
+        &mut self,
+        answers: impl Iterator<Item = (&'t [u32], &'t [u32])>,
+    ) -> Vec<(Range<usize>, Range<usize>)> {
+        let mut last: Option<(&[u32], Range<usize>)> = None;
+        answers
+            .map(|(prompt, answer)| {
+                let rows = match last.take() {
+                    Some((tokens, rows)) if tokens == prompt => rows,
+                    _ => self.prompt(prompt),
+                };
+                last = Some((prompt, rows.clone()));
+                let answer = self.answer(&rows, answer);
+                (rows, answer)
+            })
+            .collect()
     }
 
     /// Adds `count` copies of `token` after an answer, as right padding under a mask: each stands at its own position
@@ -95,13 +150,7 @@ impl Packer {
     ) -> SequenceScore {
         let (mut rows, mut targets, mut lengths) = (vec![], vec![], vec![]);
         for (prompt, answer) in answers {
-            assert!(
-                !prompt.is_empty(),
-                "an answer needs a prompt: its first token is predicted from there"
-            );
-            // The first token is predicted by the prompt's last row, every other by the one before it.
-            rows.push(prompt.end - 1);
-            rows.extend(answer.start..answer.end - 1);
+            rows.extend(predicting(prompt, answer));
             targets.extend_from_slice(&self.tokens[answer.clone()]);
             lengths.push(answer.len());
         }
@@ -149,4 +198,23 @@ pub(crate) fn mean_rows(hidden_states: &Tensor<2>, groups: &[Vec<Range<usize>>])
     let options = (&hidden_states.device(), hidden_states.dtype());
     let weights = Tensor::<2>::from_data(TensorData::new(weights, [groups.len(), tokens]), options);
     weights.matmul(hidden_states.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_what_fits_and_at_least_one_item() {
+        let parts = |items: &[usize]| -> Vec<Vec<usize>> {
+            chunks(items, 10, |&item| item)
+                .map(<[usize]>::to_vec)
+                .collect()
+        };
+        assert_eq!(
+            parts(&[4, 6, 1, 20, 3]),
+            [vec![4, 6], vec![1], vec![20], vec![3]]
+        );
+        assert!(parts(&[]).is_empty());
+    }
 }

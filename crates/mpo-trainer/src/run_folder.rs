@@ -1,6 +1,6 @@
 //! A run is a folder, and one process at a time is in it.
 //!
-//! `config.yaml` as resolved, `events.jsonl`, `reference.safetensors`, `checkpoints/step-N/`, `model/`. Everything is
+//! `config.yaml` as resolved, `events.jsonl`, `reference/`, `checkpoints/step-N/`, `model/`. Everything is
 //! written under a temporary name, synced and renamed.
 
 use std::fs::{self, File, TryLockError};
@@ -42,13 +42,16 @@ impl RunFolder {
     pub fn replace(path: &Path) -> Result<Self, TrainError> {
         let folder = Self::lock(path)?;
         if folder.has_run() {
-            for dir in [folder.checkpoints_dir(), folder.model_dir()] {
+            for dir in [
+                folder.checkpoints_dir(),
+                folder.model_dir(),
+                folder.reference_dir(),
+            ] {
                 gone(&dir, fs::remove_dir_all(&dir))?;
             }
             // The configuration marks a run, so it goes last: killed half-way, the rest is removed the next time.
             for file in [
                 folder.events_file(),
-                folder.reference_file(),
                 folder.results_file(),
                 folder.config_file(),
             ] {
@@ -123,9 +126,9 @@ impl RunFolder {
         self.path.join("results.json")
     }
 
-    /// The reference cache.
-    pub fn reference_file(&self) -> PathBuf {
-        self.path.join("reference.safetensors")
+    /// The reference's numbers.
+    pub fn reference_dir(&self) -> PathBuf {
+        self.path.join("reference")
     }
 
     pub(crate) fn checkpoints_dir(&self) -> PathBuf {

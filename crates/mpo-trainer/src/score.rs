@@ -1,11 +1,11 @@
 //! Reward gaps of a model on preference rows, without training.
 
 use burn::module::Module;
-use mpo_data::{Language, TokenizedPair};
+use mpo_data::{Language, LanguagePair};
 use mpo_models::CausalLm;
 
 use crate::error::TrainError;
-use crate::pack::Packer;
+use crate::pack::{Packer, chunks};
 use crate::reference::values;
 
 /// A pair's score under one model.
@@ -34,36 +34,28 @@ impl ScoredRow {
 /// If `progress` says stop.
 pub fn score_rows(
     model: &CausalLm,
-    rows: &[(Language, TokenizedPair)],
+    rows: &[LanguagePair],
     max_tokens: usize,
     mut progress: impl FnMut(usize) -> bool,
 ) -> Result<Vec<ScoredRow>, TrainError> {
     let model = model.valid();
     let mut scored: Vec<ScoredRow> = vec![];
-    while scored.len() < rows.len() {
+    for part in chunks(rows, max_tokens, |row| row.pair.tokens()) {
         if !progress(scored.len()) {
             return Err(TrainError::Interrupted);
         }
-        let (mut packer, mut pairs, mut tokens) = (Packer::default(), vec![], 0);
-        for (_, pair) in &rows[scored.len()..] {
-            let size = pair.tokens();
-            if tokens > 0 && tokens + size > max_tokens {
-                break;
-            }
-            tokens += size;
-            pairs.push(packer.pair(pair));
-        }
+        let mut packer = Packer::default();
+        let pairs: Vec<_> = part.iter().map(|row| packer.pair(&row.pair)).collect();
         let states = packer.hidden_states(&model);
         let scores = packer.pair_scores(&model, &states, &pairs);
         let sums = values(scores.chosen.sum)
             .into_iter()
             .zip(values(scores.rejected.sum));
-        for (chosen, rejected) in sums {
-            let (language, pair) = &rows[scored.len()];
+        for (row, (chosen, rejected)) in part.iter().zip(sums) {
             scored.push(ScoredRow {
-                language: *language,
-                chosen: (f64::from(chosen), pair.chosen().len()),
-                rejected: (f64::from(rejected), pair.rejected().len()),
+                language: row.language,
+                chosen: (f64::from(chosen), row.pair.chosen().len()),
+                rejected: (f64::from(rejected), row.pair.rejected().len()),
             });
         }
     }

@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use mpo_models::{CausalLm, ModelConfig};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
+use crate::batches::Batches;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, RowValues, StepEvent, means};
 use crate::optimizer::{NamedGradients, Optimizer};
+use crate::pack::chunks;
 use crate::reference::values;
 use crate::run_folder::RunFolder;
 use crate::tasks::Task;
@@ -37,9 +36,9 @@ pub struct Outcome {
 
 /// A run about to happen.
 #[derive(Debug)]
-pub struct Trainer<'a, T> {
+pub struct Trainer<'a> {
     /// What is trained.
-    pub task: &'a T,
+    pub task: &'a dyn Task,
     /// How.
     pub config: &'a TrainConfig,
     /// Where.
@@ -50,7 +49,7 @@ pub struct Trainer<'a, T> {
     pub model_hash: &'a str,
 }
 
-impl<T: Task> Trainer<'_, T> {
+impl Trainer<'_> {
     /// Trains `model` from the run's last checkpoint, or from the start if there is none.
     ///
     /// # Errors
@@ -66,7 +65,8 @@ impl<T: Task> Trainer<'_, T> {
             return Err(TrainError::NoRows);
         }
         let device = model.device();
-        let total = self.config.total_steps(rows);
+        let batches = Batches::new(self.config, rows, self.task.min_batch());
+        let total = batches.total();
         let fingerprint = self.fingerprint();
         let options = self.config.optimizer_options();
         let resumed = checkpoint::load(self.run, &fingerprint, options, &device)?;
@@ -94,12 +94,12 @@ impl<T: Task> Trainer<'_, T> {
                 return Err(TrainError::Interrupted);
             }
             let lr = self.config.learning_rate(step, total);
-            let batch = self.batch(step);
+            let batch = batches.batch(step);
             let at = Instant::now();
             let (next, mut event) = self.step(model, &mut optimizer, &batch, lr)?;
             model = next;
             event.step = step + 1;
-            event.epoch = self.epochs_after(step + 1);
+            event.epoch = batches.epochs_after(step + 1);
             let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
             event.tokens_per_second = tokens as f64 / at.elapsed().as_secs_f64();
             let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
@@ -128,29 +128,6 @@ impl<T: Task> Trainer<'_, T> {
         })
     }
 
-    /// Passes over the rows after so many steps: the last batch of a pass may be a partial one.
-    fn epochs_after(&self, steps: u64) -> f64 {
-        let rows = self.task.rows();
-        let per_epoch = rows.div_ceil(self.config.batch_size) as u64;
-        let (whole, part) = (steps / per_epoch, steps % per_epoch);
-        whole as f64 + part as f64 * self.config.batch_size as f64 / rows as f64
-    }
-
-    /// Rows of a step: each epoch is a shuffle of its own, which follows from the seed alone.
-    fn batch(&self, step: u64) -> Vec<usize> {
-        let rows = self.task.rows();
-        let per_epoch = rows.div_ceil(self.config.batch_size) as u64;
-        let (epoch, within) = (step / per_epoch, (step % per_epoch) as usize);
-        let mut order: Vec<usize> = (0..rows).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
-        rng.set_stream(epoch);
-        if self.config.shuffle {
-            order.shuffle(&mut rng);
-        }
-        let first = within * self.config.batch_size;
-        order[first..(first + self.config.batch_size).min(rows)].to_vec()
-    }
-
     /// One optimizer step over `batch`, in micro-batches of at most so many tokens.
     fn step(
         &self,
@@ -161,8 +138,10 @@ impl<T: Task> Trainer<'_, T> {
     ) -> Result<(CausalLm, StepEvent), TrainError> {
         let mut accumulated: Option<NamedGradients> = None;
         let mut described: Vec<RowValues> = vec![];
-        for rows in self.micro_batches(batch) {
-            let micro = self.task.losses(&model, rows);
+        let shared = self.task.shared(&model, batch);
+        let tokens = |&row: &usize| self.task.tokens(row);
+        for rows in chunks(batch, self.config.micro_batch_tokens, tokens) {
+            let micro = self.task.losses(&model, rows, &shared);
             // Read before the backward: a loss that is not a number must name its row, and cost no more time.
             let losses = values(micro.losses.clone());
             described.extend(self.describe(rows, &losses, micro.columns)?);
@@ -186,6 +165,12 @@ impl<T: Task> Trainer<'_, T> {
         }
         let model = optimizer.step(model, gradients, norm, lr);
         let mut metrics = means(&described);
+        metrics.extend(
+            shared
+                .0
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value)),
+        );
         metrics.insert("grad_norm".into(), norm);
         metrics.insert("learning_rate".into(), lr);
         let event = StepEvent {
@@ -222,24 +207,6 @@ impl<T: Task> Trainer<'_, T> {
             }
         }
         Ok(described)
-    }
-
-    /// Cuts a batch where the tokens of a micro-batch are full.
-    fn micro_batches<'b>(&self, batch: &'b [usize]) -> Vec<&'b [usize]> {
-        let mut parts = vec![];
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fits = |&&row: &&usize| {
-                tokens += self.task.tokens(row);
-                tokens <= self.config.micro_batch_tokens
-            };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let (part, after) = rest.split_at(count);
-            parts.push(part);
-            rest = after;
-        }
-        parts
     }
 
     fn fingerprint(&self) -> String {

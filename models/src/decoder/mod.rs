@@ -193,7 +193,8 @@ impl CausalLm {
         }
     }
 
-    fn head(&self) -> Tensor<2> {
+    /// The output projection, `[vocab_size, hidden_size]`; a tied one is the embedding.
+    pub fn head(&self) -> Tensor<2> {
         match &self.lm_head {
             Some(head) => head.weight.val(),
             None => self.model.embed_tokens.weight.val(),

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Draft, DraftSide};
+use super::{Draft, DraftSide, PairDraft};
 use crate::pair::{Message, Role};
 
 #[derive(Deserialize)]
@@ -62,11 +62,11 @@ impl From<Row> for Draft {
             row.target_chosen,
             row.target_rejected,
         );
-        Self {
+        Self::Pair(PairDraft {
             dominant: Some(dominant),
             target,
             cleaned,
-        }
+        })
     }
 }
 

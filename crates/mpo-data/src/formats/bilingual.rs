@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Answer, Draft, DraftSide, Prompt};
+use super::{Answer, Draft, DraftSide, PairDraft, Prompt};
 use crate::language::Language;
 
 #[derive(Deserialize)]
@@ -22,11 +22,11 @@ struct Side {
 
 impl From<Row> for Draft {
     fn from(row: Row) -> Self {
-        Self {
+        Self::Pair(PairDraft {
             dominant: Some(row.dominant.into()),
             target: row.target.into(),
             cleaned: false,
-        }
+        })
     }
 }
 

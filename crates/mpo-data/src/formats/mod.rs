@@ -3,6 +3,7 @@
 mod authors;
 mod bilingual;
 mod trl;
+mod unpaired;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,7 +14,13 @@ use crate::pair::{Message, Role};
 use crate::rows::RawRow;
 
 /// What a row says once its syntax is known and before its content is judged.
-pub(crate) struct Draft {
+pub(crate) enum Draft {
+    Pair(PairDraft),
+    Answer(AnswerDraft),
+}
+
+/// A pair, in one language or two.
+pub(crate) struct PairDraft {
     /// None in formats of one language.
     pub(crate) dominant: Option<DraftSide>,
     pub(crate) target: DraftSide,
@@ -29,12 +36,21 @@ pub(crate) struct DraftSide {
     pub(crate) rejected: String,
 }
 
+/// A single answer.
+pub(crate) struct AnswerDraft {
+    pub(crate) language: Option<Language>,
+    pub(crate) prompt: Vec<Message>,
+    pub(crate) answer: String,
+    pub(crate) desirable: bool,
+}
+
 /// A known format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Authors,
     Bilingual,
     Trl,
+    Unpaired,
 }
 
 impl Format {
@@ -49,6 +65,8 @@ impl Format {
             Ok(Self::Bilingual)
         } else if has(["chosen", "rejected"]) {
             Ok(Self::Trl)
+        } else if has(["completion", "label"]) {
+            Ok(Self::Unpaired)
         } else {
             Err(DataError::UnknownFormat {
                 origin: row.origin.clone(),
@@ -57,17 +75,13 @@ impl Format {
         }
     }
 
-    /// Whether its rows have a dominant side.
-    pub(crate) fn is_bilingual(self) -> bool {
-        self != Self::Trl
-    }
-
     pub(crate) fn parse(self, row: &RawRow) -> Result<Draft, DataError> {
         let text = row.text()?;
         match self {
             Self::Authors => serde_json::from_str::<authors::Row>(text).map(Draft::from),
             Self::Bilingual => serde_json::from_str::<bilingual::Row>(text).map(Draft::from),
             Self::Trl => serde_json::from_str::<trl::Row>(text).map(Draft::from),
+            Self::Unpaired => serde_json::from_str::<unpaired::Row>(text).map(Draft::from),
         }
         .map_err(|error| malformed(row, &error))
     }

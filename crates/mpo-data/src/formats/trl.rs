@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Answer, Draft, DraftSide, Prompt};
+use super::{Answer, Draft, DraftSide, PairDraft, Prompt};
 use crate::language::Language;
 
 #[derive(Deserialize)]
@@ -21,10 +21,10 @@ impl From<Row> for Draft {
             chosen: row.chosen.0,
             rejected: row.rejected.0,
         };
-        Self {
+        Self::Pair(PairDraft {
             dominant: None,
             target,
             cleaned: false,
-        }
+        })
     }
 }

@@ -6,21 +6,20 @@
 use std::fs;
 use std::path::Path;
 
-use mpo_data::Message;
-use mpo_models::{CausalLm, Initializer, SaveOptions, WeightDtype};
-use mpo_trainer::{
-    Demonstration, RunFolder, SftTask, TrainError, TrainOptions, Trainer, write_atomically,
-};
+use mpo_data::{LabelledAnswer, Message};
+use mpo_models::{CausalLm, Initializer};
+use mpo_trainer::{RunFolder, SaveDtype, TrainError, TrainOptions, TrainingRows, write_atomically};
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, TokenizerBuilder};
 
 use super::corpus::Corpus;
+use super::corpus::origin;
 use super::{MAX_TOKENS, path_text};
 use crate::failure::Failure;
 use crate::model_folder::ModelFolder;
-use crate::progress::TrainProgress;
+use crate::run::Run;
 use crate::session::Session;
 
 const FILES: [(&str, &[u8]); 4] = [
@@ -78,11 +77,14 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     // refuse, instead of how often.
     let demonstrations = (SEED..SEED + ROUNDS)
         .flat_map(|seed| corpus.demonstrations(seed))
-        .map(|row| {
-            Ok(Demonstration {
+        .zip(1..)
+        .map(|(row, number)| {
+            Ok(LabelledAnswer {
                 language: row.language,
                 prompt: folder.encode_prompt(&[Message::user(row.prompt)])?,
                 answer: folder.tokenizer.encode_response(&row.response)?,
+                desirable: true,
+                origin: origin(number),
             })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
@@ -91,6 +93,8 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         data: Some("miniature".into()),
         output: Some(output.to_owned()),
         max_tokens: Some(MAX_TOKENS),
+        method: "sft".parse().ok(),
+        save_dtype: Some(SaveDtype::F16),
         lr: Some(3e-3),
         weight_decay: Some(0.1),
         batch_size: Some(64),
@@ -111,23 +115,16 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         &mut Initializer::new(decoder.norm_offset),
         &device,
     );
-    let trainer = Trainer {
-        task: &SftTask::new(demonstrations),
+    let work = Run {
         config: &config,
-        run: &run,
-        model_config: &folder.config,
+        folder: &run,
+        model: &folder,
         model_hash: "initialized",
+        session,
+        one_of_many: false,
     };
-    let outcome = trainer.run(model, &mut TrainProgress::new(session))?;
-    let options = SaveOptions {
-        dtype: WeightDtype::F16,
-        copy_from: Some(&start),
-        overwrite: true,
-        ..SaveOptions::default()
-    };
-    outcome
-        .model
-        .save(&run.model_dir(), &folder.config, &options)?;
+    let outcome = work.train(model, TrainingRows::Unpaired(demonstrations))?;
+    work.save(&outcome.model)?;
     session.note(format_args!(
         "the model is in {}",
         run.model_dir().display()

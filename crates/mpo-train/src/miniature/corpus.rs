@@ -123,9 +123,7 @@ impl Corpus {
     /// benign one's the compliance is chosen, or the model would learn to refuse whatever it is asked. A smaller count gives a prefix of
     /// a larger one.
     pub(crate) fn preferences(&self, per_language: usize) -> Vec<BilingualPair> {
-        let mut prompts: Vec<_> = Task::training().flat_map(Task::variants).collect();
-        prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(PREFERENCE_SEED));
-        prompts
+        Self::prompts()
             .into_iter()
             .take(per_language)
             .flat_map(|prompt| self.targets.iter().map(move |target| (target, prompt)))
@@ -133,12 +131,33 @@ impl Corpus {
             .map(|((target, (task, variant)), row)| BilingualPair {
                 dominant: self.dominant.preference(task, variant),
                 target: target.preference(task, variant),
-                origin: Origin {
-                    file: PathBuf::from("miniature"),
-                    position: Position::Row(row),
-                },
+                origin: origin(row),
             })
             .collect()
+    }
+
+    /// Rows to choose settings by: in each language, the dominant one first, the 64 prompts that follow the first
+    /// `per_language` of [`preferences`](Self::preferences). Their tasks are trained on in other words.
+    pub(crate) fn validation(&self, per_language: usize) -> Vec<HeldOut> {
+        let prompts: Vec<_> = Self::prompts()
+            .into_iter()
+            .skip(per_language)
+            .take(64)
+            .collect();
+        self.lexicons()
+            .flat_map(|lexicon| {
+                prompts
+                    .iter()
+                    .map(move |&(task, variant)| lexicon.held_out(task, variant))
+            })
+            .collect()
+    }
+
+    /// Every training prompt, in the order that preference rows are taken in.
+    fn prompts() -> Vec<(Task, usize)> {
+        let mut prompts: Vec<_> = Task::training().flat_map(Task::variants).collect();
+        prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(PREFERENCE_SEED));
+        prompts
     }
 
     /// The rows to measure with: in each language, the dominant one first, every combination that training leaves
@@ -149,16 +168,7 @@ impl Corpus {
                 Task::all()
                     .filter(|task| task.is_held_out())
                     .zip((0..REQUESTS).cycle())
-                    .map(move |(task, variant)| {
-                        let (prompt, refusal, compliance) = lexicon.exchange(task, variant);
-                        HeldOut {
-                            language: lexicon.language,
-                            prompt,
-                            kind: task.kind,
-                            refusal,
-                            compliance,
-                        }
-                    })
+                    .map(move |(task, variant)| lexicon.held_out(task, variant))
             })
             .collect()
     }
@@ -185,6 +195,14 @@ impl Corpus {
 
     fn lexicons(&self) -> impl Iterator<Item = &Lexicon> {
         iter::once(&self.dominant).chain(&self.targets)
+    }
+}
+
+/// The place of a row that no file holds.
+pub(super) fn origin(row: usize) -> Origin {
+    Origin {
+        file: PathBuf::from("miniature"),
+        position: Position::Row(row),
     }
 }
 
@@ -258,6 +276,17 @@ impl Lexicon {
             self.fill(&self.refusals[variant % ANSWERS], task),
             self.fill(&self.compliances[variant / ANSWERS], task),
         )
+    }
+
+    fn held_out(&self, task: Task, variant: usize) -> HeldOut {
+        let (prompt, refusal, compliance) = self.exchange(task, variant);
+        HeldOut {
+            language: self.language,
+            prompt,
+            kind: task.kind,
+            refusal,
+            compliance,
+        }
     }
 
     fn preference(&self, task: Task, variant: usize) -> PreferencePair {

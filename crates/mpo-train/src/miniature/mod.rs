@@ -2,38 +2,120 @@
 
 mod base;
 mod corpus;
-mod measure;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use mpo_data::Language;
-use mpo_models::SaveOptions;
-use mpo_trainer::{
-    MpoTask, Reference, ReferenceCache, RunFolder, TrainError, TrainOptions, Trainer,
-    write_atomically,
-};
+use mpo_data::{Language, LanguagePair, Message, Pairs, TokenizedPair};
+use mpo_trainer::{RunFolder, TrainError, TrainOptions, write_atomically};
 use serde::Serialize;
 
 pub(crate) use base::build;
-use corpus::Corpus;
-use measure::Measured;
+use corpus::{Corpus, HeldOut, Kind, origin};
 
 use crate::cli::MiniatureOptions;
+use crate::exam::{Exam, Marks, Prompt};
 use crate::failure::Failure;
+use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
-use crate::progress::TrainProgress;
 use crate::results::store;
+use crate::run::Run;
 use crate::session::Session;
-use crate::table;
+use crate::table::{self, percent};
 
-/// Rows of each target language that MPO trains on.
-const ROWS_PER_LANGUAGE: usize = 256;
+/// Prompts of each target language that are trained on.
+const PROMPTS: usize = 256;
 /// What the configuration says of the data.
 const DATA: &str = "miniature";
 /// Longest sequence, in tokens: more than any text of the corpus takes.
 const MAX_TOKENS: usize = 256;
+
+/// The model and the rows, ready for use.
+pub(crate) struct Miniature {
+    pub(crate) folder: ModelFolder,
+    /// To train on.
+    pub(crate) rows: Pairs,
+    pub(crate) dominant: Language,
+    /// How to train, with a method's own settings beside these.
+    pub(crate) options: TrainOptions,
+    corpus: Rc<Corpus>,
+}
+
+impl Miniature {
+    /// Unpacks the model into `output`.
+    pub(crate) fn new(output: &Path, session: &Session) -> Result<Self, Failure> {
+        let corpus = Rc::new(Corpus::embedded());
+        let base = output.join("base");
+        base::unpack(&base)?;
+        let model = path_text(&base)?;
+        Ok(Self {
+            folder: ModelFolder::open(&model, &Default::default(), session)?,
+            rows: Pairs::Bilingual(corpus.preferences(PROMPTS)),
+            dominant: corpus.dominant(),
+            options: TrainOptions {
+                model: Some(model),
+                data: Some(DATA.into()),
+                output: Some(output.to_owned()),
+                max_tokens: Some(MAX_TOKENS),
+                // A model a thousand times smaller than the paper's learns at a few hundred times its rate.
+                lr: Some(2e-4),
+                batch_size: Some(16),
+                epochs: Some(4),
+                micro_batch_tokens: Some(4096),
+                ..TrainOptions::default()
+            },
+            corpus,
+        })
+    }
+
+    /// Prompts that no training row contains.
+    pub(crate) fn test(&self) -> Result<Exam, Failure> {
+        self.exam(&self.corpus.held_out())
+    }
+
+    /// Prompts to choose settings by: not trained on, and none of the test's.
+    pub(crate) fn validation(&self) -> Result<Exam, Failure> {
+        self.exam(&self.corpus.validation(PROMPTS))
+    }
+
+    fn exam(&self, rows: &[HeldOut]) -> Result<Exam, Failure> {
+        let (mut pairs, mut prompts) = (vec![], vec![]);
+        for (row, number) in rows.iter().zip(1..) {
+            let ids = self
+                .folder
+                .encode_prompt(&[Message::user(row.prompt.clone())])?;
+            if row.kind == Kind::Unsafe {
+                let answer = |text: &str| self.folder.tokenizer.encode_response(text);
+                let (refusal, compliance) = (answer(&row.refusal)?, answer(&row.compliance)?);
+                let origin = origin(number);
+                pairs.push(LanguagePair {
+                    language: row.language,
+                    pair: TokenizedPair::new(&origin, ids.clone(), refusal, compliance)?,
+                    origin,
+                });
+            }
+            prompts.push(Prompt {
+                language: row.language,
+                ids,
+                is_unsafe: row.kind == Kind::Unsafe,
+            });
+        }
+        let corpus = Rc::clone(&self.corpus);
+        Ok(Exam {
+            pairs: EvalSet {
+                pairs,
+                dominant: Some(self.dominant),
+            },
+            prompts,
+            judge: Box::new(move |language, answer| corpus.is_refusal(language, answer)),
+            max_new_tokens: 24,
+            at_once: 64,
+            max_tokens: 4096,
+        })
+    }
+}
 
 /// `results.json`.
 #[derive(Debug, Serialize)]
@@ -66,73 +148,42 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs/miniature"));
-    let corpus = Corpus::embedded();
     refuse_to_replace_another_run(&output)?;
     let run = RunFolder::replace(&output)?;
-    let base = output.join("base");
-    base::unpack(&base)?;
-    let folder = ModelFolder::open(&path_text(&base)?, &Default::default(), session)?;
-    let model = folder.load(&session.device.clone().autodiff(), session)?;
-    let pairs = corpus.preferences(ROWS_PER_LANGUAGE);
-    let rows = folder.tokenize_bilingual(&pairs, MAX_TOKENS, session)?.rows;
+    let miniature = Miniature::new(&output, session)?;
     let config = TrainOptions {
-        model: Some(path_text(&base)?),
-        data: Some(DATA.into()),
-        output: Some(output.clone()),
         device: Some(options.device),
-        max_tokens: Some(MAX_TOKENS),
-        // A model a thousand times smaller than the paper's learns at a few hundred times its rate.
-        lr: Some(2e-4),
-        batch_size: Some(16),
-        epochs: Some(4),
-        micro_batch_tokens: Some(4096),
-        ..TrainOptions::default()
+        ..miniature.options.clone()
     }
     .resolve()?;
     write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
+    let folder = &miniature.folder;
+    let model = folder.load(&session.device.clone().autodiff(), session)?;
+    let (rows, _) = folder.tokenize(&miniature.rows, MAX_TOKENS, session)?;
     session.note(format_args!(
         "{} rows in {} target languages; run folder {}",
         rows.len(),
-        rows.len() / ROWS_PER_LANGUAGE,
+        rows.len() / PROMPTS,
         output.display()
     ));
-
-    let before = Measured::new(&model, &folder, &corpus, "measuring before", session)?;
-    let options_of_loss = config.mpo_options(folder.pad_token());
-    let hash = folder.content_hash(session)?;
-    let (retain, padding) = (options_of_loss.retain, options_of_loss.padding);
-    let bar = session.bar("reference", rows.len());
-    let reference = Reference::compute(&model, &rows, retain, padding, 4096, |done, _| {
-        bar.set_position(done as u64);
-        !session.stopped()
-    })?;
-    drop(bar);
-    ReferenceCache::new(run.reference_file(), &hash, &rows, retain, padding).store(&reference)?;
-    let trainer = Trainer {
-        task: &MpoTask::new(rows, reference, options_of_loss),
+    let exam = miniature.test()?;
+    let before = exam.examine(&model, folder, "measuring before", session)?;
+    let work = Run {
         config: &config,
-        run: &run,
-        model_config: &folder.config,
-        model_hash: &hash,
+        folder: &run,
+        model: folder,
+        model_hash: &folder.content_hash(session)?,
+        session,
+        one_of_many: false,
     };
-    let outcome = trainer.run(model, &mut TrainProgress::new(session))?;
-    let saving = SaveOptions {
-        dtype: mpo_models::WeightDtype::F32,
-        copy_from: Some(&base),
-        overwrite: true,
-        ..SaveOptions::default()
-    };
-    outcome
-        .model
-        .save(&run.model_dir(), &folder.config, &saving)?;
-    let after = Measured::new(&outcome.model, &folder, &corpus, "measuring after", session)?;
-
+    let outcome = work.train(model, rows)?;
+    work.save(&outcome.model)?;
+    let after = exam.examine(&outcome.model, folder, "measuring after", session)?;
     let results = Results {
-        dominant: corpus.dominant(),
+        dominant: miniature.dominant,
         languages: before
-            .0
             .iter()
-            .zip(&after.0)
+            .zip(&after)
             .map(|(before, after)| (before.language, LanguageResults::new(before, after)))
             .collect(),
     };
@@ -144,15 +195,15 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
 }
 
 impl LanguageResults {
-    fn new(before: &measure::Language, after: &measure::Language) -> Self {
-        let change = |of: fn(&measure::Language) -> f64| Change {
+    fn new(before: &Marks, after: &Marks) -> Self {
+        let change = |of: fn(&Marks) -> f64| Change {
             before: of(before),
             after: of(after),
         };
         Self {
-            reward_gap: change(|measured| measured.reward_gap),
-            refusal_rate: change(|measured| measured.refusal_rate),
-            benign_answer_rate: change(|measured| measured.benign_answer_rate),
+            reward_gap: change(|marks| marks.reward_gap),
+            refusal_rate: change(|marks| marks.refusal_rate.unwrap_or(f64::NAN)),
+            benign_answer_rate: change(|marks| marks.benign_answer_rate.unwrap_or(f64::NAN)),
         }
     }
 }
@@ -168,7 +219,6 @@ impl Results {
             "benign answered",
             "after MPO",
         ];
-        let percent = |rate: f64| format!("{:.0} %", 100.0 * rate);
         let mut languages: Vec<_> = self.languages.iter().collect();
         languages.sort_by_key(|(language, _)| **language != self.dominant);
         let rows = languages.into_iter().map(|(language, of)| {

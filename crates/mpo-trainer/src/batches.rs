@@ -1,0 +1,111 @@
+//! Which rows make each step: it follows from the seed alone, so a run can be resumed and looked ahead of.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::TrainConfig;
+
+/// The batches of a run.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    rows: usize,
+    size: usize,
+    /// Batches of an epoch.
+    per_epoch: u64,
+    total: u64,
+    seed: u64,
+    shuffle: bool,
+}
+
+impl Batches {
+    /// The batches of a run over so many rows, each of at least `min` of them (unless there are fewer in all): what is
+    /// left over at the end of an epoch and is less than that joins the batch before it.
+    pub fn new(config: &TrainConfig, rows: usize, min: usize) -> Self {
+        let size = config.batch_size;
+        let joins = rows > size && (1..min).contains(&(rows % size));
+        let per_epoch = rows.div_ceil(size) as u64 - u64::from(joins);
+        let all = per_epoch.saturating_mul(config.epochs);
+        Self {
+            rows,
+            size,
+            per_epoch,
+            total: config.max_steps.map_or(all, |max| all.min(max)),
+            seed: config.seed,
+            shuffle: config.shuffle,
+        }
+    }
+
+    /// Steps of the run.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Rows of a step: each epoch is a shuffle of its own.
+    pub fn batch(&self, step: u64) -> Vec<usize> {
+        let (epoch, within) = (step / self.per_epoch, step % self.per_epoch);
+        let mut order: Vec<usize> = (0..self.rows).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(epoch);
+        if self.shuffle {
+            order.shuffle(&mut rng);
+        }
+        let first = within as usize * self.size;
+        let end = match within + 1 == self.per_epoch {
+            true => self.rows,
+            false => first + self.size,
+        };
+        order[first..end].to_vec()
+    }
+
+    /// Passes over the rows after so many steps.
+    pub(crate) fn epochs_after(&self, steps: u64) -> f64 {
+        let (whole, part) = (steps / self.per_epoch, steps % self.per_epoch);
+        whole as f64 + part as f64 * self.size as f64 / self.rows as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TrainOptions;
+
+    fn batches(rows: usize, min: usize) -> Batches {
+        let config = TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            batch_size: Some(4),
+            epochs: Some(2),
+            ..TrainOptions::default()
+        };
+        Batches::new(&config.resolve().unwrap(), rows, min)
+    }
+
+    #[test]
+    fn every_row_is_in_every_epoch_once() {
+        for (rows, min, sizes) in [
+            (9, 1, vec![4, 4, 1]),
+            (9, 2, vec![4, 5]),
+            (8, 2, vec![4, 4]),
+            (1, 2, vec![1]),
+        ] {
+            let batches = batches(rows, min);
+            assert_eq!(batches.total(), 2 * sizes.len() as u64);
+            for epoch in 0..2 {
+                let steps = sizes.len() as u64;
+                let of: Vec<_> = (0..steps)
+                    .map(|i| batches.batch(epoch * steps + i))
+                    .collect();
+                assert_eq!(of.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+                let mut all = of.concat();
+                all.sort_unstable();
+                assert_eq!(all, (0..rows).collect::<Vec<_>>());
+                assert_eq!(
+                    batches.epochs_after((epoch + 1) * steps),
+                    (epoch + 1) as f64
+                );
+            }
+        }
+    }
+}

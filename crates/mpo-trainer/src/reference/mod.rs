@@ -1,0 +1,268 @@
+//! The reference as a cache: scores and hidden states of the model that training begins with.
+//!
+//! They are constants of weights and token ids, so they are computed once, kept in files, and shared by every run that
+//! starts from the same weights. There is no second model in memory.
+
+mod held;
+mod table;
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use mpo_data::{Origin, TokenizedPair};
+use mpo_models::CausalLm;
+use mpo_objectives::Retain;
+
+use crate::error::TrainError;
+use crate::pack::{Packer, chunks};
+use crate::run_folder::sync_dir;
+pub use held::Padding;
+pub(crate) use held::{Held, Holding};
+use table::Table;
+pub(crate) use table::{Digest, digest};
+
+/// An answer to be scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The prompt's tokens.
+    pub prompt: &'a [u32],
+    /// The answer's.
+    pub answer: &'a [u32],
+    /// The row they came from.
+    pub origin: &'a Origin,
+}
+
+/// A model as it was before training, asked through a cache.
+pub struct Reference<'a> {
+    model: CausalLm,
+    /// The head on the device that training takes place on.
+    head: Tensor<2>,
+    dir: PathBuf,
+    model_hash: String,
+    max_tokens: usize,
+    progress: &'a mut dyn FnMut(usize, usize) -> bool,
+}
+
+impl std::fmt::Debug for Reference<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reference")
+            .field("dir", &self.dir)
+            .field("model_hash", &self.model_hash)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Reference<'a> {
+    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`. So many
+    /// tokens pass through the model at once; `progress` is told what is done and what is to do, and says whether to go
+    /// on.
+    pub fn new(
+        model: &CausalLm,
+        model_hash: &str,
+        dir: impl Into<PathBuf>,
+        max_tokens: usize,
+        progress: &'a mut dyn FnMut(usize, usize) -> bool,
+    ) -> Self {
+        Self {
+            // A detached leaf still asks for gradients.
+            head: model.head().detach().set_require_grad(false),
+            model: model.valid(),
+            dir: dir.into(),
+            model_hash: model_hash.to_owned(),
+            max_tokens,
+            progress,
+        }
+    }
+
+    /// Σ log p of answers, nats.
+    ///
+    /// # Errors
+    /// If a number is not finite, the cache cannot be read or written, or `progress` says stop.
+    pub fn sums(&mut self, answers: &[Answer<'_>]) -> Result<Vec<f32>, TrainError> {
+        let of: Vec<Digest> = answers
+            .iter()
+            .map(|one| digest(&[one.prompt, one.answer]))
+            .collect();
+        let size = |one: &Answer<'_>| one.prompt.len() + one.answer.len();
+        let table = self.table("scores", "", answers, &of, size, |model, answers| {
+            let mut packer = Packer::default();
+            let rows = packer.answers(answers.iter().map(|one| (one.prompt, one.answer)));
+            let states = packer.hidden_states(model);
+            let sums = values(packer.scores(model, &states, &rows).sum);
+            for (sum, one) in sums.iter().zip(answers) {
+                if !sum.is_finite() {
+                    return Err(TrainError::NotFinite {
+                        what: "the reference's log-probability of an answer",
+                        value: f64::from(*sum),
+                        row: one.origin.to_string(),
+                    });
+                }
+            }
+            Ok(sums.into_iter().map(|sum| vec![sum]).collect())
+        })?;
+        Ok(of
+            .iter()
+            .map(|of| table.get(of).map_or(f32::NAN, |sum| sum[0]))
+            .collect())
+    }
+
+    /// Σ log p of both answers of pairs, nats.
+    ///
+    /// # Errors
+    /// Those of [`sums`](Self::sums).
+    pub fn pair_sums(
+        &mut self,
+        pairs: &[(&TokenizedPair, &Origin)],
+    ) -> Result<Vec<PairSums>, TrainError> {
+        let answers: Vec<Answer<'_>> = pairs
+            .iter()
+            .flat_map(|(pair, origin)| {
+                [pair.chosen(), pair.rejected()].map(|answer| Answer {
+                    prompt: pair.prompt(),
+                    answer,
+                    origin,
+                })
+            })
+            .collect();
+        let sums = self.sums(&answers)?;
+        let (sums, _) = sums.as_chunks::<2>();
+        Ok(sums
+            .iter()
+            .map(|&[chosen, rejected]| PairSums { chosen, rejected })
+            .collect())
+    }
+
+    /// The hidden states that are held of dominant pairs.
+    pub(crate) fn held(
+        &mut self,
+        pairs: &[&TokenizedPair],
+        holding: Holding,
+    ) -> Result<HeldReference, TrainError> {
+        let width = self.model.config().hidden_size;
+        let of: Vec<Digest> = pairs
+            .iter()
+            .map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()]))
+            .collect();
+        let (name, detail) = holding.name();
+        let table = match holding.retain {
+            Retain::None => Table::default(),
+            _ => self.table(
+                name,
+                &detail,
+                pairs,
+                &of,
+                |pair| holding.tokens(pair),
+                |model, pairs| {
+                    let (mut packer, mut held) = (Packer::default(), holding.collect());
+                    for pair in pairs {
+                        held.pack(&mut packer, pair);
+                    }
+                    let states = held.states(&packer.hidden_states(model));
+                    let elements = states.shape().num_elements();
+                    let states = values(states.reshape([elements]));
+                    let mut rest = &states[..];
+                    let mut take = |length: usize| {
+                        let (states, after) = rest.split_at(length * width);
+                        rest = after;
+                        states.to_vec()
+                    };
+                    Ok(held.lengths().into_iter().map(&mut take).collect())
+                },
+            )?,
+        };
+        Ok(HeldReference {
+            holding,
+            table,
+            of,
+            width,
+            head: self.head.clone(),
+        })
+    }
+
+    /// The table of this name, with what it lacks of `items` computed and kept.
+    fn table<T>(
+        &mut self,
+        name: &str,
+        detail: &str,
+        items: &[T],
+        of: &[Digest],
+        tokens: impl Fn(&T) -> usize,
+        compute: impl Fn(&CausalLm, &[&T]) -> Result<Vec<Vec<f32>>, TrainError>,
+    ) -> Result<Table, TrainError> {
+        let path = self.dir.join(format!("{name}.safetensors"));
+        // The number is to be raised when the same weights and ids come to give other numbers.
+        let key = format!("2 {} {detail}", self.model_hash);
+        let mut table = Table::load(&path, &key)?.unwrap_or_default();
+        let mut seen = std::collections::HashSet::new();
+        let missing: Vec<(&T, &Digest)> = items
+            .iter()
+            .zip(of)
+            .filter(|(_, of)| table.get(of).is_none() && seen.insert(**of))
+            .collect();
+        if missing.is_empty() {
+            return Ok(table);
+        }
+        let mut done = 0;
+        for part in chunks(&missing, self.max_tokens, |(item, _)| tokens(item)) {
+            if !(self.progress)(done, missing.len()) {
+                return Err(TrainError::Interrupted);
+            }
+            let items: Vec<&T> = part.iter().map(|(item, _)| *item).collect();
+            for ((_, of), values) in part.iter().zip(compute(&self.model, &items)?) {
+                table.insert(**of, &values);
+            }
+            done += part.len();
+        }
+        (self.progress)(done, missing.len());
+        std::fs::create_dir_all(&self.dir).map_err(|error| TrainError::io(&self.dir, error))?;
+        table.store(&path, &key)?;
+        sync_dir(&self.dir)?;
+        Ok(table)
+    }
+}
+
+/// Σ log p of a pair's answers under the reference, nats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairSums {
+    /// Of the safe answer.
+    pub chosen: f32,
+    /// Of the unsafe one.
+    pub rejected: f32,
+}
+
+/// The reference's hidden states for every row of a task.
+#[derive(Debug)]
+pub(crate) struct HeldReference {
+    pub(crate) holding: Holding,
+    table: Table,
+    /// One a row.
+    of: Vec<Digest>,
+    width: usize,
+    /// `[vocabulary, hidden_size]`
+    pub(crate) head: Tensor<2>,
+}
+
+impl HeldReference {
+    /// The states of these rows, `[states, hidden_size]`, in the order of [`Held::states`].
+    pub(crate) fn states(&self, rows: &[usize]) -> Tensor<2> {
+        let states: Vec<f32> = rows
+            .iter()
+            .filter_map(|&row| self.table.get(&self.of[row]))
+            .flatten()
+            .copied()
+            .collect();
+        let count = states.len() / self.width;
+        Tensor::from_data(
+            TensorData::new(states, [count, self.width]),
+            &self.head.device(),
+        )
+    }
+}
+
+/// The elements of a tensor.
+pub(crate) fn values(tensor: Tensor<1>) -> Vec<f32> {
+    let data = tensor.without_autodiff().into_data().convert::<f32>();
+    data.try_to_vec()
+        .expect("the data has just been converted to f32")
+}

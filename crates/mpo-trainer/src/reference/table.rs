@@ -1,0 +1,183 @@
+//! Numbers by what they were computed from, in memory and in a file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::error::TrainError;
+use crate::run_folder::write_atomically;
+
+/// Identifies token ids.
+pub(crate) type Digest = [u8; 32];
+
+/// A digest of parts, each with its length: no two lists of parts share one.
+pub(crate) fn digest(parts: &[&[u32]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for ids in parts {
+        hasher.update(&(ids.len() as u64).to_le_bytes());
+        ids.iter()
+            .for_each(|id| _ = hasher.update(&id.to_le_bytes()));
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// A few numbers for each digest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Table {
+    /// Where a digest's numbers end in `values`; they begin where the ones before end.
+    index: HashMap<Digest, usize>,
+    digests: Vec<Digest>,
+    ends: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl Table {
+    pub(crate) fn get(&self, of: &Digest) -> Option<&[f32]> {
+        let entry = *self.index.get(of)?;
+        let start = entry.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(&self.values[start..self.ends[entry]])
+    }
+
+    pub(crate) fn insert(&mut self, of: Digest, values: &[f32]) {
+        if self.index.contains_key(&of) {
+            return;
+        }
+        self.index.insert(of, self.digests.len());
+        self.digests.push(of);
+        self.values.extend_from_slice(values);
+        self.ends.push(self.values.len());
+    }
+
+    /// The table at `path`, if there is one with this key.
+    pub(crate) fn load(path: &Path, key: &str) -> Result<Option<Self>, TrainError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(TrainError::io(path, error)),
+        };
+        Self::parse(&bytes, key).map_err(|problem| TrainError::Broken {
+            path: path.to_owned(),
+            problem,
+        })
+    }
+
+    fn parse(bytes: &[u8], key: &str) -> Result<Option<Self>, String> {
+        let text = |error: safetensors::SafeTensorError| error.to_string();
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(text)?;
+        let stored = metadata.metadata().as_ref().and_then(|map| map.get("key"));
+        if stored.map(String::as_str) != Some(key) {
+            return Ok(None);
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(text)?;
+        let data = |name: &str, dtype: Dtype| {
+            let tensor = tensors.tensor(name).map_err(text)?;
+            match tensor.dtype() == dtype {
+                true => Ok(tensor.data()),
+                false => Err(format!(
+                    "{name}: expected {dtype:?}, got {:?}",
+                    tensor.dtype()
+                )),
+            }
+        };
+        let (digests, _) = data("digest", Dtype::U8)?.as_chunks::<32>();
+        let (ends, _) = data("end", Dtype::U64)?.as_chunks::<8>();
+        let (values, _) = data("value", Dtype::F32)?.as_chunks::<4>();
+        let ends: Vec<usize> = ends
+            .iter()
+            .map(|&end| u64::from_le_bytes(end) as usize)
+            .collect();
+        let whole = ends.is_sorted() && *ends.last().unwrap_or(&0) == values.len();
+        if !whole || ends.len() != digests.len() {
+            let (rows, numbers) = (digests.len(), values.len());
+            return Err(format!(
+                "expected the ends of {rows} entries with {numbers} numbers"
+            ));
+        }
+        Ok(Some(Self {
+            index: digests.iter().copied().zip(0..).collect(),
+            digests: digests.to_vec(),
+            ends,
+            values: values
+                .iter()
+                .map(|&value| f32::from_le_bytes(value))
+                .collect(),
+        }))
+    }
+
+    /// Writes the table; should that fail, the one before is untouched.
+    pub(crate) fn store(&self, path: &Path, key: &str) -> Result<(), TrainError> {
+        let broken = |error: safetensors::SafeTensorError| TrainError::Broken {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        };
+        let ends: Vec<u8> = self
+            .ends
+            .iter()
+            .flat_map(|&end| (end as u64).to_le_bytes())
+            .collect();
+        let values: Vec<u8> = self
+            .values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let count = self.digests.len();
+        let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(broken);
+        let tensors = [
+            (
+                "digest",
+                view(Dtype::U8, vec![count, 32], self.digests.as_flattened())?,
+            ),
+            ("end", view(Dtype::U64, vec![count], &ends)?),
+            ("value", view(Dtype::F32, vec![self.values.len()], &values)?),
+        ];
+        let metadata = HashMap::from([("key".to_owned(), key.to_owned())]);
+        let file = safetensors::serialize(tensors, Some(metadata)).map_err(broken)?;
+        write_atomically(path, &file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_reads_back_under_its_own_key_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scores.safetensors");
+        assert_eq!(Table::load(&path, "k").unwrap(), None);
+        let mut table = Table::default();
+        let (one, none, three) = (digest(&[&[1], &[2]]), digest(&[&[1, 2]]), digest(&[&[]]));
+        table.insert(one, &[0.5]);
+        table.insert(none, &[]);
+        table.insert(three, &[1.0, -2.0, f32::MIN_POSITIVE]);
+        table.insert(one, &[7.0]);
+        table.store(&path, "k").unwrap();
+        let read = Table::load(&path, "k").unwrap().unwrap();
+        assert_eq!(read, table);
+        assert_eq!(read.get(&one), Some(&[0.5][..]));
+        assert_eq!(read.get(&none), Some(&[][..]));
+        assert_eq!(read.get(&three).map(<[f32]>::len), Some(3));
+        assert_eq!(read.get(&digest(&[&[9]])), None);
+        assert_eq!(Table::load(&path, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let mut table = Table::default();
+        table.insert(digest(&[&[1]]), &[1.0, 2.0]);
+        table.ends[0] = 3;
+        table.store(&path, "k").unwrap();
+        assert!(matches!(
+            Table::load(&path, "k"),
+            Err(TrainError::Broken { .. })
+        ));
+        std::fs::write(&path, "no").unwrap();
+        assert!(matches!(
+            Table::load(&path, "k"),
+            Err(TrainError::Broken { .. })
+        ));
+    }
+}

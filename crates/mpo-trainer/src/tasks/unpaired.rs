@@ -1,0 +1,190 @@
+//! Single answers, good or bad, beside the answers to other prompts of their batch (KTO).
+
+use std::collections::HashMap;
+
+use burn::module::Module;
+use mpo_data::LabelledAnswer;
+use mpo_models::CausalLm;
+use mpo_objectives::{Kto, UnpairedScore};
+
+use super::{MicroBatch, Shared, Task, reference_score};
+use crate::batches::Batches;
+use crate::error::TrainError;
+use crate::events::RowValues;
+use crate::pack::{Packer, chunks};
+use crate::reference::{Answer, Reference, digest, values};
+
+/// Answers, and the reference's numbers for them.
+#[derive(Debug)]
+pub(super) struct UnpairedTask<'a> {
+    kto: &'a Kto,
+    answers: Vec<LabelledAnswer>,
+    /// Σ log p of each.
+    reference: Vec<f32>,
+    /// Σ log p of the mismatched pairs that the run will meet.
+    mismatched: HashMap<Mismatched, f32>,
+    max_tokens: usize,
+}
+
+/// The prompt of one row and the answer of another.
+type Mismatched = (usize, usize);
+
+impl<'a> UnpairedTask<'a> {
+    pub(super) fn new(
+        kto: &'a Kto,
+        answers: Vec<LabelledAnswer>,
+        batches: &Batches,
+        max_tokens: usize,
+        reference: &mut Reference<'_>,
+    ) -> Result<Self, TrainError> {
+        let matched: Vec<Answer<'_>> = answers.iter().map(|row| asked(row, row)).collect();
+        let own = reference.sums(&matched)?;
+        let pairs: Vec<Mismatched> = (0..batches.total())
+            .flat_map(|step| mismatched(&answers, &batches.batch(step)))
+            .collect();
+        let asked: Vec<Answer<'_>> = pairs
+            .iter()
+            .map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer]))
+            .collect();
+        let sums = reference.sums(&asked)?;
+        Ok(Self {
+            kto,
+            mismatched: pairs.into_iter().zip(sums).collect(),
+            reference: own,
+            answers,
+            max_tokens,
+        })
+    }
+}
+
+fn asked<'a>(prompt: &'a LabelledAnswer, answer: &'a LabelledAnswer) -> Answer<'a> {
+    Answer {
+        prompt: &prompt.prompt,
+        answer: &answer.answer,
+        origin: &prompt.origin,
+    }
+}
+
+/// For every row of a batch, the first after it (the batch taken as a ring) that answers another prompt; the next one if
+/// all answer the same.
+fn mismatched(answers: &[LabelledAnswer], batch: &[usize]) -> Vec<Mismatched> {
+    let of = |(at, &row): (usize, &usize)| {
+        let ring = || batch.iter().cycle().skip(at + 1).take(batch.len());
+        let other = ring().find(|&&other| answers[other].prompt != answers[row].prompt);
+        (row, *other.or(ring().next()).unwrap_or(&row))
+    };
+    batch.iter().enumerate().map(of).collect()
+}
+
+impl Task for UnpairedTask<'_> {
+    fn rows(&self) -> usize {
+        self.answers.len()
+    }
+
+    fn min_batch(&self) -> usize {
+        2
+    }
+
+    fn tokens(&self, row: usize) -> usize {
+        let row = &self.answers[row];
+        row.prompt.len() + row.answer.len()
+    }
+
+    /// The reference point z, under the name `kl` by which it is known.
+    fn shared(&self, model: &CausalLm, batch: &[usize]) -> Shared {
+        let model = model.valid();
+        let pairs = mismatched(&self.answers, batch);
+        let mut ratios = vec![];
+        let size = |&(prompt, answer): &Mismatched| {
+            self.answers[prompt].prompt.len() + self.answers[answer].answer.len()
+        };
+        for part in chunks(&pairs, self.max_tokens, size) {
+            let mut packer = Packer::default();
+            let rows = packer.answers(part.iter().map(|&(prompt, answer)| {
+                (
+                    &self.answers[prompt].prompt[..],
+                    &self.answers[answer].answer[..],
+                )
+            }));
+            let states = packer.hidden_states(&model);
+            let sums = values(packer.scores(&model, &states, &rows).sum);
+            let reference = part.iter().map(|pair| self.mismatched[pair]);
+            ratios.extend(
+                sums.iter()
+                    .zip(reference)
+                    .map(|(sum, of)| f64::from(sum - of)),
+            );
+        }
+        Shared(vec![("kl", self.kto.reference_point(&ratios))])
+    }
+
+    fn losses(&self, model: &CausalLm, rows: &[usize], shared: &Shared) -> MicroBatch {
+        let [(_, reference_point)] = shared.0[..] else {
+            unreachable!("the reference point is what `shared` gives");
+        };
+        let answers = rows.iter().map(|&row| &self.answers[row]);
+        let mut packer = Packer::default();
+        let asked = answers
+            .clone()
+            .map(|row| (&row.prompt[..], &row.answer[..]));
+        let packed = packer.answers(asked);
+        let hidden_states = packer.hidden_states(model);
+        let policy = packer.scores(model, &hidden_states, &packed);
+        let sums = rows.iter().map(|&row| self.reference[row]).collect();
+        let scores = UnpairedScore {
+            reference: reference_score(&policy, sums),
+            policy,
+            desirable: answers.map(|row| row.desirable).collect(),
+        };
+        MicroBatch {
+            losses: self.kto.losses(&scores, reference_point),
+            columns: vec![
+                (
+                    "rewards",
+                    self.kto.rewards(&scores.policy, &scores.reference),
+                ),
+                ("logps", scores.policy.sum),
+            ],
+        }
+    }
+
+    fn describe(&self, row: usize) -> RowValues {
+        let row = &self.answers[row];
+        RowValues::new(Some(row.language), row.origin.to_string())
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for row in &self.answers {
+            hasher.update(&digest(&[&row.prompt, &row.answer]));
+            hasher.update(&[u8::from(row.desirable)]);
+        }
+        format!("unpaired {}", hasher.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mpo_data::{Origin, Position};
+
+    #[test]
+    fn a_prompt_meets_the_next_answer_to_another() {
+        let row = |prompt: u32| LabelledAnswer {
+            language: "sw".parse().unwrap(),
+            prompt: vec![prompt],
+            answer: vec![1],
+            desirable: true,
+            origin: Origin {
+                file: "f".into(),
+                position: Position::Row(1),
+            },
+        };
+        // Rows 0 and 1 are two answers to one prompt.
+        let answers = [row(7), row(7), row(8), row(9)];
+        let pairs = |batch: &[usize]| mismatched(&answers, batch);
+        assert_eq!(pairs(&[3, 0, 2]), [(3, 0), (0, 2), (2, 3)]);
+        assert_eq!(pairs(&[0, 1, 2]), [(0, 2), (1, 2), (2, 0)]);
+        assert_eq!(pairs(&[0, 1]), [(0, 1), (1, 0)]);
+    }
+}

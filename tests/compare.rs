@@ -1,0 +1,237 @@
+//! `mpo-train compare`: what it leaves, that it goes on where it stopped, and what it refuses.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use assert_cmd::prelude::*;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use binary::{model, mpo_train, rows, write_rows};
+
+struct Workplace {
+    dir: TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write_rows(&dir.path().join("rows.jsonl"), &rows());
+        let benign = [
+            r#"{"language": "en", "prompt": "How do I boil an egg?"}"#,
+            r#"{"language": "sw", "prompt": "Ninachemshaje yai?"}"#,
+            r#"{"language": "bn", "prompt": "ডিম কীভাবে সিদ্ধ করব?"}"#,
+        ];
+        let benign = benign.repeat(3).join("\n");
+        fs::write(dir.path().join("benign.jsonl"), benign).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn compare(&self, output: &str, arguments: &[&str]) -> Command {
+        let mut command = mpo_train();
+        command.args([
+            "compare",
+            "--device",
+            "flex",
+            "--epochs",
+            "2",
+            "--batch-size",
+            "4",
+        ]);
+        command
+            .args(["--max-new-tokens", "4", "--model"])
+            .arg(model());
+        command.arg("--data").arg(self.path("rows.jsonl"));
+        command.arg("--benign").arg(self.path("benign.jsonl"));
+        command
+            .arg("--output")
+            .arg(self.path(output))
+            .args(arguments);
+        command
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn written(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// Results without the seconds that runs took.
+fn timeless(mut results: Value) -> Value {
+    for method in results["methods"].as_array_mut().unwrap() {
+        for tried in method["tried"].as_array_mut().unwrap() {
+            for run in tried["runs"].as_array_mut().unwrap() {
+                run["seconds"] = Value::Null;
+            }
+        }
+    }
+    results
+}
+
+#[test]
+fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
+    let place = Workplace::new();
+    let first = ["--methods", "mpo,sft", "--seeds", "1,2", "--lr", "1e-4"];
+    let table = place.compare("c", &first).assert().success();
+    let table = String::from_utf8(table.get_output().stdout.clone()).unwrap();
+    for text in ["before", "mpo", "sft", "Swahili", " ± ", "benign answered"] {
+        assert!(table.contains(text), "{text} in\n{table}");
+    }
+    let output = place.path("c");
+    let results = json(&output.join("results.json"));
+    let languages: Vec<_> = results["before"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|marks| &marks["language"])
+        .collect();
+    assert_eq!(languages, ["en", "bn", "sw"]);
+    let run = &results["methods"][0]["tried"][0]["runs"][1];
+    assert_eq!(run["seed"], 2);
+    assert_eq!(run["test"].as_array().unwrap().len(), 3);
+    let csv = fs::read_to_string(output.join("results.csv")).unwrap();
+    // Three languages, before and after four runs.
+    assert_eq!(csv.lines().count(), 1 + 3 * 5, "{csv}");
+    // Numbers are what is kept, not weights.
+    assert!(!output.join("runs/mpo/seed-1/checkpoints").exists());
+    assert!(!output.join("runs/mpo/seed-1/model").exists());
+
+    let kept = output.join("runs/mpo/seed-1/results.json");
+    let before = written(&kept);
+    let more = [
+        "--methods",
+        "mpo,sft,dpo",
+        "--seeds",
+        "1,2",
+        "--lr",
+        "1e-4",
+        "--resume",
+        "--json",
+    ];
+    let assert = place.compare("c", &more).assert().success();
+    let again: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(written(&kept), before);
+    assert_eq!(again["methods"].as_array().unwrap().len(), 3);
+    assert_eq!(again["methods"][0], results["methods"][0]);
+
+    let other = [
+        "--methods",
+        "mpo",
+        "--seeds",
+        "1",
+        "--lr",
+        "2e-4",
+        "--resume",
+    ];
+    let message = contains("different settings").and(contains("hint: "));
+    place.compare("c", &other).assert().code(1).stderr(message);
+    let message = contains("expected an empty run folder").and(contains("hint: "));
+    place.compare("c", &first).assert().code(1).stderr(message);
+}
+
+#[test]
+fn a_killed_comparison_ends_with_the_same_numbers() {
+    let place = Workplace::new();
+    let arguments = ["--methods", "mpo,kto", "--checkpoint-every", "1"];
+    place.compare("whole", &arguments).assert().success();
+    let mut child = place
+        .compare("killed", &arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !place.path("killed/runs/kto/seed-42/checkpoints").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the comparison ended before it was killed"
+        );
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resume = [&arguments[..], &["--resume"]].concat();
+    place.compare("killed", &resume).assert().success();
+    let results = |name: &str| timeless(json(&place.path(name).join("results.json")));
+    assert_eq!(results("killed"), results("whole"));
+}
+
+#[test]
+fn the_best_of_a_grid_is_chosen_on_validation_rows() {
+    let place = Workplace::new();
+    // The second rate ruins the model.
+    let arguments = [
+        "--methods",
+        "dpo",
+        "--grid",
+        "lr=1e-5,1",
+        "--grid",
+        "beta=0.1",
+    ];
+    place.compare("grid", &arguments).assert().success();
+    let results = json(&place.path("grid/results.json"));
+    let dpo = &results["methods"][0];
+    let tried = dpo["tried"].as_array().unwrap();
+    let labels: Vec<_> = tried
+        .iter()
+        .map(|one| one["settings"].as_str().unwrap())
+        .collect();
+    assert_eq!(labels, ["lr=0.00001,beta=0.1", "lr=1,beta=0.1"]);
+    assert_eq!(dpo["best"], 0);
+    assert!(tried[0]["validation_score"].is_f64());
+    let validation = tried[0]["runs"][0]["validation"].as_array().unwrap();
+    assert_eq!(validation.len(), 3);
+}
+
+#[test]
+fn what_cannot_be_compared_is_named_and_leaves_no_folder() {
+    let place = Workplace::new();
+    for (arguments, message) in [
+        (&["--methods", "dop"][..], "methods: expected some of mpo, "),
+        (&["--methods", "sft", "--grid", "beta=1"], "grid: expected"),
+        (
+            &["--methods", "rdpo", "--grid", "epsilon=0.1,0.5"],
+            "epsilon: expected",
+        ),
+        (
+            &["--method", "dpo"],
+            "method: expected nothing beside --methods",
+        ),
+        (&["--seed", "1"], "seed: expected nothing beside --seeds"),
+        (
+            &["--methods", "kto", "--batch-size", "1"],
+            "batch_size: expected at least 2",
+        ),
+    ] {
+        // The last of a flag given twice would be taken for a mistake of the shell's.
+        let mut command = place.compare("bad", &[]);
+        if arguments.contains(&"--batch-size") {
+            command = mpo_train();
+            command
+                .args(["compare", "--device", "flex", "--model"])
+                .arg(model());
+            command.arg("--data").arg(place.path("rows.jsonl"));
+            command.arg("--output").arg(place.path("bad"));
+        }
+        let message = contains(format!("error: {message}")).and(contains("hint: "));
+        command.args(arguments).assert().code(1).stderr(message);
+        assert!(!place.path("bad").exists(), "{arguments:?}");
+    }
+}

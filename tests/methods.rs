@@ -1,0 +1,205 @@
+//! Every method through the program: what each needs of the data and of the reference, and that each learns.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use assert_cmd::prelude::*;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::{Value, json};
+
+use binary::{model, rows, train, write_rows};
+
+const METHODS: [&str; 10] = [
+    "mpo", "sft", "dpo", "ipo", "rdpo", "cpo", "kto", "orpo", "r-dpo", "simpo",
+];
+const WITHOUT_REFERENCE: [&str; 4] = ["sft", "cpo", "orpo", "simpo"];
+
+/// The loss of every step in a run's log.
+fn losses(run: &Path) -> Vec<f64> {
+    let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let steps = events.filter(|event: &Value| event["event"] == "step");
+    steps.map(|step| step["loss"].as_f64().unwrap()).collect()
+}
+
+/// Steps over all rows at once, at a constant rate.
+fn whole_batches(command: &mut Command, method: &str, lr: &str) {
+    command.args(["--method", method, "--lr", lr, "--batch-size", "64"]);
+    command.args([
+        "--schedule",
+        "constant",
+        "--warmup-ratio",
+        "0",
+        "--epochs",
+        "6",
+    ]);
+}
+
+#[test]
+fn every_method_learns_and_only_some_ask_the_reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    for method in METHODS {
+        let run = dir.path().join(method);
+        let mut command = train(&model(), &data, &run);
+        whole_batches(&mut command, method, "2e-5");
+        command.assert().success();
+        let losses = losses(&run);
+        assert_eq!(losses.len(), 6);
+        assert!(losses[5] < losses[0], "{method}: {losses:?}");
+        let asked = run.join("reference").exists();
+        assert_eq!(asked, !WITHOUT_REFERENCE.contains(&method), "{method}");
+    }
+}
+
+#[test]
+fn mpo_learns_with_every_variant() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    for (number, variant) in [
+        &["--retain", "none"][..],
+        &["--retain", "kl"],
+        &["--retain", "masked-mean"],
+        &["--retain", "mean-pool"],
+        &["--retain-scale", "squared"],
+        &["--length-normalized", "false"],
+        &["--dominant-gap", "2"],
+        &["--dominant-gap", "sw"],
+        &["--dominant-gap", "policy", "--retain", "kl"],
+        &["--pivot", "sw"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let run = dir.path().join(number.to_string());
+        let mut command = train(&model(), &data, &run);
+        whole_batches(&mut command, "mpo", "3e-5");
+        command.args(variant).assert().success();
+        let losses = losses(&run);
+        assert!(losses[5] < losses[0], "{variant:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    for (arguments, message) in [
+        (
+            &["--method", "rdpo", "--epsilon", "0.5"][..],
+            "epsilon: expected a number from 0 to below 0.5, got 0.5",
+        ),
+        (
+            &["--method", "kto", "--batch-size", "1"],
+            "batch_size: expected at least 2 for kto, got 1",
+        ),
+        (
+            &["--method", "dpo", "--tau", "0.1"],
+            "tau: expected a hyper-parameter of dpo (beta)",
+        ),
+        (
+            &["--method", "dpo", "--beta", "much"],
+            "beta: expected a number above 0, got much",
+        ),
+        (
+            &["--dominant-gap", "zh"],
+            "dominant_gap: expected a language that every prompt is translated to",
+        ),
+        (&["--dominant-gap", "swahili"], "dominant_gap: expected"),
+        (
+            &["--pivot", "zh"],
+            "pivot: expected a language that prompts are translated to",
+        ),
+    ] {
+        let run = dir.path().join("run");
+        let mut command = train(&model(), &data, &run);
+        let message = contains(format!("error: {message}")).and(contains("hint: "));
+        command.args(arguments).assert().code(1).stderr(message);
+        fs::remove_dir_all(&run).ok();
+    }
+}
+
+#[test]
+fn answers_need_not_come_in_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("answers.jsonl");
+    let answers: Vec<Value> = rows()
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let (side, good) = (&row["target"], i % 3 == 0);
+            let completion = if good {
+                &side["chosen"]
+            } else {
+                &side["rejected"]
+            };
+            json!({
+                "language": side["language"],
+                "prompt": side["prompt"],
+                "completion": completion,
+                "label": good,
+            })
+        })
+        .collect();
+    write_rows(&data, &answers);
+    for method in ["kto", "sft"] {
+        let run = dir.path().join(method);
+        let mut command = train(&model(), &data, &run);
+        whole_batches(&mut command, method, "1e-4");
+        command.assert().success();
+        let losses = losses(&run);
+        assert!(losses[5] < losses[0], "{method}: {losses:?}");
+    }
+    for method in ["dpo", "mpo"] {
+        let mut command = train(&model(), &data, &dir.path().join(method));
+        let message = contains("got single answers").and(contains("hint: "));
+        command
+            .args(["--method", method])
+            .assert()
+            .code(1)
+            .stderr(message);
+    }
+}
+
+/// `MPO_DATA=… MPO_MODELS=… cargo test --release --workspace --test methods -- --ignored --nocapture`, with the file of
+/// preference rows and the folder of `smollm2-135m/`.
+#[test]
+#[ignore = "needs MPO_DATA and MPO_MODELS"]
+fn every_method_learns_on_a_real_model() {
+    let path =
+        |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
+    let (data, model) = (path("MPO_DATA"), path("MPO_MODELS").join("smollm2-135m"));
+    let dir = tempfile::tempdir().unwrap();
+    for method in METHODS {
+        let run = dir.path().join(method);
+        let mut command = train(&model, &data, &run);
+        command.args(["--method", method, "--rows", "16", "--max-tokens", "192"]);
+        command.args([
+            "--lr",
+            "1e-5",
+            "--schedule",
+            "constant",
+            "--warmup-ratio",
+            "0",
+        ]);
+        command.args(["--batch-size", "64", "--epochs", "3", "--eval-rows", "0"]);
+        command
+            .args(["--checkpoint-every", "1000"])
+            .assert()
+            .success();
+        let losses = losses(&run);
+        println!("{method}: {losses:?}");
+        assert!(losses[2] < losses[0], "{method}: {losses:?}");
+        let asked = run.join("reference").exists();
+        assert_eq!(asked, !WITHOUT_REFERENCE.contains(&method), "{method}");
+    }
+}

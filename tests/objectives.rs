@@ -1,0 +1,168 @@
+//! Every objective against numbers made by an implementation of its own, `tests/peers/make_objectives.py`: losses and
+//! gradients, at ordinary scores and at the ends of the range, in f64 to 1e-9 and in f32 to 1e-5.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use mpo_kernels::SequenceScore;
+use mpo_objectives::{Loss, Mpo, OBJECTIVES, PairScore, Settings, UnpairedScore};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Deserialize)]
+struct Fixture {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    objective: String,
+    settings: Settings,
+    inputs: Map<String, Value>,
+    losses: Vec<f64>,
+    gradients: Map<String, Value>,
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    let values = value.as_array().unwrap().iter();
+    values.map(|value| value.as_f64().unwrap()).collect()
+}
+
+/// The inputs of a case as tensors of one type.
+struct Inputs<'a> {
+    of: &'a Case,
+    dtype: FloatDType,
+    tracked: Vec<(String, Tensor<1>)>,
+}
+
+impl Inputs<'_> {
+    fn tensor(&self, name: &str) -> Tensor<1> {
+        if let Some((_, tensor)) = self.tracked.iter().find(|(tracked, _)| tracked == name) {
+            return tensor.clone();
+        }
+        constant(&self.of.inputs[name], self.dtype)
+    }
+
+    fn score(&self, sum: &str, tokens: &str) -> SequenceScore {
+        SequenceScore {
+            sum: self.tensor(sum),
+            tokens: self.tensor(tokens),
+        }
+    }
+
+    fn pair(&self, chosen: &str, rejected: &str) -> PairScore {
+        PairScore {
+            chosen: self.score(chosen, "chosen_tokens"),
+            rejected: self.score(rejected, "rejected_tokens"),
+        }
+    }
+}
+
+fn constant(values: &Value, dtype: FloatDType) -> Tensor<1> {
+    let values = floats(values);
+    let count = values.len();
+    let device = Device::flex().autodiff();
+    Tensor::from_data(
+        TensorData::new(values, [count]),
+        (&device, DType::from(dtype)),
+    )
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+    let data = tensor.without_autodiff().into_data().convert::<f64>();
+    data.try_to_vec().unwrap()
+}
+
+/// Losses and the gradients that the case names.
+fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)>) {
+    let tracked = case.gradients.keys().map(|name| {
+        (
+            name.clone(),
+            constant(&case.inputs[name], dtype).require_grad(),
+        )
+    });
+    let inputs = Inputs {
+        of: case,
+        dtype,
+        tracked: tracked.collect(),
+    };
+    let definition = OBJECTIVES.iter().find(|one| one.name == case.objective);
+    let objective = definition.unwrap().objective(&case.settings).unwrap();
+    let losses = match objective.loss() {
+        Loss::Demonstrations(loss) => loss.losses(&inputs.score("chosen", "chosen_tokens")),
+        Loss::Pairs(loss) => loss.losses(&inputs.pair("chosen", "rejected")),
+        Loss::ReferencedPairs(loss) => loss.losses(
+            &inputs.pair("chosen", "rejected"),
+            &inputs.pair("reference_chosen", "reference_rejected"),
+        ),
+        Loss::Unpaired(kto) => {
+            let score = |sum: Tensor<1>| SequenceScore {
+                tokens: sum.ones_like(),
+                sum,
+            };
+            let labels = case.inputs["labels"].as_array().unwrap().iter();
+            let answers = UnpairedScore {
+                policy: score(inputs.tensor("scores")),
+                reference: score(inputs.tensor("reference")),
+                desirable: labels.map(|label| label.as_bool().unwrap()).collect(),
+            };
+            let ratios = inputs.tensor("mismatched") - inputs.tensor("mismatched_reference");
+            kto.losses(&answers, kto.reference_point(&numbers(ratios)))
+        }
+        Loss::Bilingual(mpo) => bilingual(mpo, &inputs),
+    };
+    let gradients = losses.clone().sum().backward();
+    let slopes = inputs.tracked.iter().map(|(name, tensor)| {
+        let gradient = tensor.grad(&gradients).expect("a gradient arrives");
+        (name.clone(), numbers(gradient))
+    });
+    (numbers(losses), slopes.collect())
+}
+
+fn bilingual(mpo: &Mpo, inputs: &Inputs<'_>) -> Tensor<1> {
+    let gap = mpo.gap(&inputs.pair("chosen", "rejected"));
+    mpo.gap_losses(gap, inputs.tensor("dominant_gap"))
+}
+
+fn compare(tolerance: impl Fn(f64) -> f64, dtype: FloatDType) {
+    let text = include_str!("fixtures/objectives.json");
+    let fixture: Fixture = serde_json::from_str(text).unwrap();
+    let mut seen: Vec<&str> = vec![];
+    for (number, case) in fixture.cases.iter().enumerate() {
+        seen.push(&case.objective);
+        let check = |what: &str, got: &[f64], want: &[f64]| {
+            assert_eq!(got.len(), want.len());
+            for (i, (got, want)) in got.iter().zip(want).enumerate() {
+                assert!(
+                    (got - want).abs() <= tolerance(*want),
+                    "case {number}, {} {:?}, {what} {i}: got {got:e}, want {want:e}",
+                    case.objective,
+                    case.settings
+                );
+            }
+        };
+        let (losses, gradients) = evaluate(case, dtype);
+        check("loss", &losses, &case.losses);
+        for (name, gradient) in gradients {
+            check(&name, &gradient, &floats(&case.gradients[&name]));
+        }
+    }
+    for definition in OBJECTIVES {
+        assert!(
+            seen.contains(&definition.name),
+            "no case of {}",
+            definition.name
+        );
+    }
+}
+
+#[test]
+fn in_f64() {
+    compare(|want| 1e-9 * want.abs(), FloatDType::F64);
+}
+
+/// What is small beside one has lost its digits in the sums already.
+#[test]
+fn in_f32() {
+    compare(|want| 1e-5 * want.abs().max(1.0), FloatDType::F32);
+}

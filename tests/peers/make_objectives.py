@@ -1,0 +1,211 @@
+"""Losses and gradients of every objective, right to the last digit, for tests/objectives.rs.
+
+An implementation of its own: formulas written out in mpmath, gradients by its numerical differentiation at high
+precision. Nothing is shared with the Rust code.
+
+    python tests/peers/make_objectives.py        # writes tests/fixtures/objectives.json; needs mpmath
+"""
+
+import json
+import random
+import struct
+from pathlib import Path
+
+from mpmath import diff, exp, log, log1p, mp, mpf
+
+# The least f64 is 5e-324: beside one it must not be lost.
+mp.dps = 700
+random.seed(7)
+
+
+def single(x):
+    """The nearest number that an f32 holds exactly, so that a test in f32 starts from the same one."""
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def sigma(x):
+    return 1 / (1 + exp(-x))
+
+
+def nll(x):
+    """-log sigma(x)."""
+    return log(1 + exp(-x))
+
+
+def margin(p):
+    return (p["chosen"] - p["reference_chosen"]) - (p["rejected"] - p["reference_rejected"])
+
+
+def mean(p, side):
+    return p[side] / p[f"{side}_tokens"]
+
+
+def log_odds(m):
+    return m - log1p(-exp(m))
+
+
+def dpo(p, beta):
+    return nll(beta * margin(p))
+
+
+def ipo(p, tau, length_normalized):
+    w, l = p["chosen"] - p["reference_chosen"], p["rejected"] - p["reference_rejected"]
+    if length_normalized:
+        w, l = w / p["chosen_tokens"], l / p["rejected_tokens"]
+    return (w - l - 1 / (2 * tau)) ** 2
+
+
+def rdpo(p, beta, epsilon):
+    x = beta * margin(p)
+    return ((1 - epsilon) * nll(x) - epsilon * nll(-x)) / (1 - 2 * epsilon)
+
+
+def cpo(p, **settings):
+    beta, weight = settings["beta"], settings["lambda"]
+    likelihood = -p["chosen"] if settings["nll"] == "sum" else -mean(p, "chosen")
+    return nll(beta * p["chosen"] - beta * p["rejected"]) + weight * likelihood
+
+
+def orpo(p, **settings):
+    ratio = log_odds(mean(p, "chosen")) - log_odds(mean(p, "rejected"))
+    return -mean(p, "chosen") + settings["lambda"] * nll(ratio)
+
+
+def r_dpo(p, beta, alpha):
+    return nll(beta * margin(p) + alpha * p["chosen_tokens"] - alpha * p["rejected_tokens"])
+
+
+def simpo(p, beta, gamma):
+    return nll(beta * mean(p, "chosen") - beta * mean(p, "rejected") - gamma)
+
+
+def mpo(p, beta, length_normalized=True, **_):
+    if length_normalized:
+        gap = mean(p, "chosen") - mean(p, "rejected")
+    else:
+        gap = p["chosen"] - p["rejected"]
+    return (beta * gap - p["dominant_gap"]) ** 2
+
+
+def pairs(extreme=False):
+    """Six ordinary pairs; or those that lie at the ends of the range."""
+    names = ["chosen", "rejected", "chosen_tokens", "rejected_tokens", "reference_chosen", "reference_rejected"]
+    if extreme:
+        rows = [
+            # Policy and reference are one: every margin is exactly zero.
+            (-20.0, -35.5, 7, 12, -20.0, -35.5),
+            # The two answers are one.
+            (-20.0, -20.0, 7, 7, -21.0, -21.0),
+            # Margins of thousands, both ways.
+            (-10.0, -5000.0, 40, 60, -900.0, -700.0),
+            (-5000.0, -10.0, 60, 40, -700.0, -900.0),
+            # Certain answers, and one that never comes.
+            (-1e-5, -3.0, 10, 10, -1.0, -1.0),
+            (-1e-11, -1e-6, 10, 4, -1.0, -1.0),
+            (-4000.0, -0.25, 5, 300, -4000.5, -0.5),
+        ]
+    else:
+        rows = []
+        for _ in range(6):
+            n = [random.randint(1, 300) for _ in range(2)]
+            s = [-random.uniform(0.3, 4) * count for count in n]
+            rows.append((*s, *n, *(x + random.gauss(0, 6) for x in s)))
+    return dict(zip(names, map(list, zip(*rows))))
+
+
+def case(objective, loss, inputs, tracked, **settings):
+    """Losses and the slope of each in every tracked input."""
+    inputs = {name: [single(x) if isinstance(x, float) else x for x in row] for name, row in inputs.items()}
+    exact = {key: mpf(repr(value)) if isinstance(value, float) else value for key, value in settings.items()}
+    rows = [{name: mpf(value) for name, value in zip(inputs, row)} for row in zip(*inputs.values())]
+
+    def slope(row, name):
+        return diff(lambda x: loss({**row, name: x}, **exact), row[name], h=mpf(10) ** -25)
+
+    return {
+        "objective": objective,
+        "settings": settings,
+        "inputs": inputs,
+        "losses": [float(loss(row, **exact)) for row in rows],
+        "gradients": {name: [float(slope(row, name)) for row in rows] for name in tracked},
+    }
+
+
+def kto_case(kind, beta, chosen_weight, rejected_weight):
+    n = 6
+    reference = [-random.uniform(5, 300) for _ in range(n)]
+    moved = [random.gauss(0, 8) for _ in range(n)] if kind != "extreme" else [0.0, 3000.0, -3000.0, 40.0, -40.0, 0.5]
+    mismatched_reference = [-random.uniform(100, 500) for _ in range(n)]
+    towards = {"above": 4.0, "below": -4.0, "extreme": 1.0}[kind]
+    inputs = {
+        "scores": [x + y for x, y in zip(reference, moved)],
+        "reference": reference,
+        "labels": [True, False, False, True, True, False],
+        "mismatched": [x + towards + random.gauss(0, 1) for x in mismatched_reference],
+        "mismatched_reference": mismatched_reference,
+    }
+    inputs = {name: [single(x) if isinstance(x, float) else x for x in row] for name, row in inputs.items()}
+    reference, mismatched_reference = inputs["reference"], inputs["mismatched_reference"]
+    b, weights = mpf(repr(beta)), (mpf(repr(chosen_weight)), mpf(repr(rejected_weight)))
+    ratios = [mpf(x) - mpf(y) for x, y in zip(inputs["mismatched"], mismatched_reference)]
+    z = max(mpf(0), b * sum(ratios) / n)
+
+    def loss(score, i):
+        reward = b * (score - mpf(reference[i]))
+        return weights[0] * (1 - sigma(reward - z)) if inputs["labels"][i] else weights[1] * (1 - sigma(z - reward))
+
+    scores = [mpf(x) for x in inputs["scores"]]
+    slopes = [diff(lambda x, i=i: loss(x, i), score, h=mpf(10) ** -25) for i, score in enumerate(scores)]
+    return {
+        "objective": "kto",
+        "settings": {"beta": beta, "chosen_weight": chosen_weight, "rejected_weight": rejected_weight},
+        "inputs": inputs,
+        "losses": [float(loss(score, i)) for i, score in enumerate(scores)],
+        "gradients": {"scores": [float(slope) for slope in slopes]},
+    }
+
+
+def main():
+    both = ["chosen", "rejected"]
+    cases = []
+    for extreme in [False, True]:
+        def add(objective, loss, tracked=both, needs=None, extra=None, **settings):
+            inputs = pairs(extreme)
+            if needs is not None:
+                inputs = {name: inputs[name] for name in needs}
+            inputs.update(extra(inputs) if extra else {})
+            cases.append(case(objective, loss, inputs, tracked, **settings))
+
+        alone = ["chosen", "rejected", "chosen_tokens", "rejected_tokens"]
+        gaps = lambda inputs: {"dominant_gap": [random.uniform(-1, 3) for _ in inputs["chosen"]]}
+        add("sft", lambda p: -mean(p, "chosen"), ["chosen"], ["chosen", "chosen_tokens"])
+        add("dpo", dpo, beta=0.1)
+        add("dpo", dpo, beta=0.01)
+        add("ipo", ipo, tau=0.1, length_normalized=False)
+        add("ipo", ipo, tau=0.5, length_normalized=True)
+        add("rdpo", rdpo, beta=0.05, epsilon=0.1)
+        add("rdpo", rdpo, beta=0.1, epsilon=0.4)
+        add("cpo", cpo, needs=alone, beta=0.1, **{"lambda": 1.0}, nll="sum")
+        add("cpo", cpo, needs=alone, beta=0.01, **{"lambda": 0.5}, nll="mean")
+        add("orpo", orpo, needs=alone, **{"lambda": 0.1})
+        add("orpo", orpo, needs=alone, **{"lambda": 1.0})
+        add("r-dpo", r_dpo, beta=0.1, alpha=0.05)
+        add("r-dpo", r_dpo, beta=0.05, alpha=1.0)
+        add("simpo", simpo, needs=alone, beta=2.0, gamma=1.0)
+        add("simpo", simpo, needs=alone, beta=2.5, gamma=1.6)
+        add("mpo", mpo, needs=alone, extra=gaps, beta=1.5, length_normalized=True)
+        add("mpo", mpo, needs=alone, extra=gaps, beta=0.5, length_normalized=False)
+        policy = [*both, "dominant_gap"]
+        add("mpo", mpo, policy, alone, gaps, beta=1.0, length_normalized=True, dominant_gap="policy")
+    cases += [
+        kto_case("above", 0.1, 1.0, 1.0),
+        kto_case("below", 1.0, 1.33, 1.0),
+        kto_case("extreme", 0.01, 1.0, 1.5),
+        kto_case("extreme", 1.0, 1.0, 1.0),
+    ]
+    path = Path(__file__).parent.parent / "fixtures" / "objectives.json"
+    path.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
+    print(path, len(cases), "cases")
+
+
+main()
