@@ -1,5 +1,7 @@
 //! The program under test, and the harmless model and rows it is given.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};

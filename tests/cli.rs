@@ -111,6 +111,7 @@ fn help_of_every_command_shows_examples() {
     for command in [
         &[] as &[&str],
         &["train"],
+        &["compare"],
         &["score"],
         &["generate"],
         &["chat"],
