@@ -310,7 +310,10 @@ fn an_answer_longer_than_the_limit_is_cut() {
     let output = bench.train().args(["--max-tokens", "64"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("1 of 26 pairs truncated"), "{stderr}");
+    assert!(
+        stderr.contains("1 of 26 pairs or answers truncated"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -322,7 +325,7 @@ fn settings_that_make_no_sense() {
             1,
             "lr: expected a number above 0 and up to 1, got NaN",
         ),
-        (&["--beta=-1"], 1, "beta: expected a positive number"),
+        (&["--beta=-1"], 1, "beta: expected a number above 0, got -1"),
         (&["--batch-size", "0"], 1, "batch_size: expected at least 1"),
         (
             &["--max-tokens", "1"],

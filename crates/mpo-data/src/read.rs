@@ -615,9 +615,9 @@ mod tests {
                 "{file:?}"
             );
         }
-        let error = load(r#"{"label": 1, "text": "a"}"#, &ReadOptions::default()).unwrap_err();
+        let error = load(r#"{"score": 1, "text": "a"}"#, &ReadOptions::default()).unwrap_err();
         assert!(
-            matches!(&error, DataError::UnknownFormat { keys, .. } if keys == &["label", "text"]),
+            matches!(&error, DataError::UnknownFormat { keys, .. } if keys == &["score", "text"]),
             "{error}"
         );
         let folder = tempfile::tempdir().unwrap();
