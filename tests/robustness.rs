@@ -357,7 +357,7 @@ fn settings_that_make_no_sense() {
     for (text, expected) in [
         (
             "lr: 1e-4\nlearning: 3\n",
-            "line 2 column 1: unknown field `learning`",
+            "expected a key of the configuration, got learning",
         ),
         ("lr: fast\n", "line 1 column 5"),
         ("lr: [1\n", "line 1 column 5"),
