@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 static REFERENCE: AtomicBool = AtomicBool::new(false);
 
@@ -32,14 +32,19 @@ pub(crate) fn is_native<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && on_flex(tensor) && !wants_reference()
 }
 
-#[cfg(feature = "flex")]
 fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().inner();
+    is_flex(&tensor.device())
+}
+
+/// Whether a device is Burn's CPU backend, with or without autodiff.
+#[cfg(feature = "flex")]
+pub(crate) fn is_flex(device: &Device) -> bool {
+    let device = device.clone().inner();
     matches!(device.as_dispatch(), burn::backend::DispatchDevice::Flex(_))
 }
 
 #[cfg(not(feature = "flex"))]
-fn on_flex<const D: usize>(_tensor: &Tensor<D>) -> bool {
+pub(crate) fn is_flex(_device: &Device) -> bool {
     false
 }
 

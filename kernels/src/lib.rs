@@ -34,7 +34,7 @@ pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
 pub use device::use_reference;
 pub use glu::{Activation, gated_linear_unit};
-pub use linear::linear;
+pub use linear::{linear, linear_widens};
 pub use linear_kl::{HeadInputs, linear_kl};
 pub use linear_log_probs::{LinearLogProbsOptions, linear_token_log_probs};
 pub use rms_norm::rms_norm;

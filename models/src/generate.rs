@@ -1,129 +1,199 @@
-//! Greedy generation for many prompts of unequal length at once, without padding.
-
-use std::ops::Range;
+//! Answers to many prompts of unequal length, without padding: a few are worked on at once, and where one is finished
+//! the next prompt takes its place.
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use mpo_kernels::{PackedLayout, Segment};
+use rand_chacha::ChaCha8Rng;
 
 use crate::decoder::{CausalLm, KeyValueCache};
+use crate::sampling::Sampling;
 
-/// When to stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How to generate.
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerateOptions {
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Tokens that end an answer; they are not part of it.
     pub stop_ids: Vec<u32>,
+    /// How tokens are drawn; `None` takes the most probable one.
+    pub sampling: Option<Sampling>,
+    /// Prompts worked on at once.
+    pub batch_size: usize,
+}
+
+/// An answer's tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The tokens, without the one that ended it.
+    pub ids: Vec<u32>,
+    /// Whether the model ended it; otherwise it was cut.
+    pub complete: bool,
+}
+
+/// What is told while it happens; prompts are known by their number.
+#[derive(Debug, Clone, Copy)]
+pub enum Generated<'a> {
+    /// An answer has a token more.
+    Token {
+        /// Whose.
+        prompt: usize,
+        /// The token.
+        id: u32,
+    },
+    /// An answer is finished.
+    Answer {
+        /// Whose.
+        prompt: usize,
+        /// The answer.
+        answer: &'a Answer,
+    },
 }
 
 /// Logits alive at once, in elements.
 const MAX_LOGITS: usize = 1 << 23;
 
-/// A sequence that is not finished.
+/// Tokens of prompts that go through the model at once, unless one prompt alone has more.
+const MAX_PROMPT_TOKENS: usize = 2048;
+
+/// A prompt that is being answered.
 struct Active {
-    /// Which prompt it answers.
-    index: usize,
-    /// Its rows in the cache.
-    context: Vec<Range<usize>>,
-    /// The token to go in next.
-    next: u32,
+    /// Which one.
+    prompt: usize,
+    /// Its first row in the cache.
+    start: usize,
+    /// Its tokens in the cache.
+    cached: usize,
+    /// Its tokens that go in next: the prompt, then one token at a time.
+    pending: Vec<u32>,
+    randomness: Option<ChaCha8Rng>,
 }
 
-/// The most probable continuation of every prompt (each of at least one token), token by token. `on_token` is told each
-/// new token with its prompt's number, and says whether to go on.
+/// Answers every prompt (each of at least one token). `on_event` says whether to go on; where it does not, answers are as
+/// far as they have come.
 pub fn generate(
     model: &CausalLm,
     prompts: &[Vec<u32>],
     options: &GenerateOptions,
-    mut on_token: impl FnMut(usize, u32) -> bool,
-) -> Vec<Vec<u32>> {
+    mut on_event: impl FnMut(Generated<'_>) -> bool,
+) -> Vec<Answer> {
     let model = model.valid();
-    let mut answers = vec![vec![]; prompts.len()];
-    if prompts.is_empty() || options.max_new_tokens == 0 {
+    let mut answers = vec![Answer::default(); prompts.len()];
+    if options.max_new_tokens == 0 {
         return answers;
     }
-    let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
-    let mut cache = KeyValueCache::default();
-    let hidden = model.next_hidden_states(
-        &prompts.concat(),
-        &PackedLayout::sequences(&lengths),
-        &mut cache,
-    );
-    let mut end = 0;
-    let mut active: Vec<Active> = lengths
-        .iter()
-        .enumerate()
-        .map(|(index, length)| {
-            end += length;
-            Active {
-                index,
-                context: vec![end - length..end],
-                next: 0,
-            }
-        })
-        .collect();
-    let last_rows: Vec<usize> = active
-        .iter()
-        .map(|sequence| sequence.context[0].end - 1)
-        .collect();
-    let mut chosen = most_probable(&model, &hidden, &last_rows);
-    for produced in 1.. {
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let lanes = options.batch_size.clamp(1, prompts.len().max(1));
+    // The last token of an answer is never put in.
+    let lane = longest + options.max_new_tokens - 1;
+    let mut cache = KeyValueCache::new(lanes * lane);
+    let mut free: Vec<usize> = (0..lanes).rev().map(|number| number * lane).collect();
+    let mut waiting = prompts.iter().enumerate().peekable();
+    let mut active: Vec<Active> = vec![];
+    loop {
+        let mut prompt_tokens = 0;
+        while let Some(&start) = free.last()
+            && let Some((prompt, ids)) = waiting.next_if(|(_, ids)| {
+                prompt_tokens == 0 || prompt_tokens + ids.len() <= MAX_PROMPT_TOKENS
+            })
+        {
+            free.pop();
+            prompt_tokens += ids.len();
+            active.push(Active {
+                prompt,
+                start,
+                cached: 0,
+                pending: ids.clone(),
+                randomness: options.sampling.map(|sampling| sampling.randomness(prompt)),
+            });
+        }
+        if active.is_empty() {
+            return answers;
+        }
+        let next = next_tokens(&model, &mut active, &mut cache, options.sampling);
         let mut go_on = true;
-        let mut chosen_now = chosen.into_iter();
+        let mut next = next.into_iter();
         active.retain_mut(|sequence| {
-            let Some(token) = chosen_now.next() else {
+            let Some(id) = next.next() else {
                 return false;
             };
-            if options.stop_ids.contains(&token) {
-                return false;
+            let (prompt, answer) = (sequence.prompt, &mut answers[sequence.prompt]);
+            answer.complete = options.stop_ids.contains(&id);
+            if !answer.complete {
+                answer.ids.push(id);
+                sequence.pending = vec![id];
+                go_on &= on_event(Generated::Token { prompt, id });
+                if answer.ids.len() < options.max_new_tokens {
+                    return true;
+                }
             }
-            answers[sequence.index].push(token);
-            go_on &= on_token(sequence.index, token);
-            sequence.next = token;
-            true
+            free.push(sequence.start);
+            go_on &= on_event(Generated::Answer { prompt, answer });
+            false
         });
-        if active.is_empty() || produced == options.max_new_tokens || !go_on {
-            break;
+        if !go_on {
+            return answers;
         }
-        let first = cache.rows();
-        let segment = |(i, sequence): (usize, &Active)| Segment {
-            rows: first + i..first + i + 1,
-            context: sequence.context.clone(),
-            attends_itself: true,
-        };
-        let layout = PackedLayout::after(first, active.iter().enumerate().map(segment).collect());
-        let tokens: Vec<u32> = active.iter().map(|sequence| sequence.next).collect();
-        let hidden = model.next_hidden_states(&tokens, &layout, &mut cache);
-        for (i, sequence) in active.iter_mut().enumerate() {
-            match sequence.context.last_mut() {
-                // Alone in the batch, a sequence's rows follow one another.
-                Some(range) if range.end == first + i => range.end += 1,
-                _ => sequence.context.push(first + i..first + i + 1),
-            }
-        }
-        chosen = most_probable(&model, &hidden, &(0..active.len()).collect::<Vec<_>>());
     }
-    answers
 }
 
-/// The most probable next token after each of these rows.
-fn most_probable(model: &CausalLm, hidden: &Tensor<2>, rows: &[usize]) -> Vec<u32> {
+/// Puts what is pending through the model and chooses each sequence's next token.
+fn next_tokens(
+    model: &CausalLm,
+    active: &mut [Active],
+    cache: &mut KeyValueCache,
+    sampling: Option<Sampling>,
+) -> Vec<u32> {
+    let mut tokens = vec![];
+    let mut last_rows = vec![];
+    let mut segments = vec![];
+    for sequence in active.iter_mut() {
+        let first = sequence.start + sequence.cached;
+        segments.push(Segment {
+            rows: first..first + sequence.pending.len(),
+            context: match sequence.cached {
+                0 => vec![],
+                _ => vec![sequence.start..first],
+            },
+            attends_itself: true,
+        });
+        sequence.cached += sequence.pending.len();
+        tokens.append(&mut sequence.pending);
+        last_rows.push(tokens.len() - 1);
+    }
+    let layout = PackedLayout::in_cache(cache.rows(), segments);
+    let hidden = model.next_hidden_states(&tokens, &layout, cache);
     let at_once = (MAX_LOGITS / model.config().vocab_size).max(1);
-    let device = hidden.device();
-    rows.chunks(at_once)
-        .flat_map(|rows| {
-            let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-            let indices =
-                Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &device);
-            let logits = model.logits(hidden.clone().select(0, indices));
-            let ids = logits
-                .argmax(1)
-                .into_data()
-                .convert::<i64>()
-                .try_to_vec::<i64>();
-            ids.expect("the data has just been converted to i64")
-        })
-        .map(|id| id as u32)
+    let mut chosen = vec![];
+    for (rows, sequences) in last_rows.chunks(at_once).zip(active.chunks_mut(at_once)) {
+        let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+        let indices = TensorData::new(indices, [rows.len()]);
+        let indices = Tensor::<1, Int>::from_data(indices, &hidden.device());
+        let logits = model.logits(hidden.clone().select(0, indices));
+        chosen.extend(match sampling {
+            None => most_probable(logits),
+            Some(sampling) => drawn(logits, sampling, sequences),
+        });
+    }
+    chosen
+}
+
+/// The most probable token of each row.
+fn most_probable(logits: Tensor<2>) -> Vec<u32> {
+    let ids = logits.argmax(1).into_data().convert::<i64>();
+    let ids = ids.try_to_vec::<i64>();
+    let ids = ids.expect("the data has just been converted to i64");
+    ids.into_iter().map(|id| id as u32).collect()
+}
+
+/// A token of each row, by its sequence's own randomness.
+fn drawn(logits: Tensor<2>, sampling: Sampling, sequences: &mut [Active]) -> Vec<u32> {
+    let vocab_size = logits.dims()[1];
+    let logits = logits.into_data().convert::<f32>().try_to_vec::<f32>();
+    let logits = logits.expect("the data has just been converted to f32");
+    logits
+        .chunks_exact(vocab_size)
+        .zip(sequences)
+        .filter_map(|(logits, sequence)| Some(sampling.draw(logits, sequence.randomness.as_mut()?)))
         .collect()
 }

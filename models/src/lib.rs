@@ -8,6 +8,7 @@ mod decoder;
 mod error;
 mod generate;
 mod hub;
+mod sampling;
 
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save};
 pub use config::{
@@ -16,5 +17,6 @@ pub use config::{
 };
 pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
 pub use error::ModelError;
-pub use generate::{GenerateOptions, generate};
+pub use generate::{Answer, GenerateOptions, Generated, generate};
 pub use hub::resolve;
+pub use sampling::{Sampling, SamplingError};

@@ -1,34 +1,97 @@
-//! An answer as it is written: each token's text on the terminal as soon as it is whole.
+//! Answers: one as it is written, each token's text on the terminal as soon as it is whole; or many, with a bar.
 
+use indicatif::ProgressBar;
 use mpo_data::Message;
-use mpo_models::{CausalLm, generate};
+use mpo_models::{CausalLm, GenerateOptions, Generated, generate};
+use mpo_trainer::TrainError;
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::model_folder::ModelFolder;
 use crate::output;
+use crate::session::Session;
 
-/// Answers a conversation greedily, prints the answer while it grows, and returns it.
+/// What a model said.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// Whether the model ended it; otherwise it was cut at the limit.
+    pub(crate) complete: bool,
+}
+
+/// Answers a conversation, prints the answer while it grows, and returns it.
 pub(crate) fn print(
     folder: &ModelFolder,
     model: &CausalLm,
     messages: &[Message],
-    max_new_tokens: usize,
+    options: &GenerateOptions,
 ) -> Result<String, Failure> {
     let prompt = folder.encode_prompt(messages)?;
-    let options = folder.generate_options(max_new_tokens);
     let mut ids = vec![];
     let mut growing = Growing::default();
     let mut printed = Ok(());
-    generate(model, &[prompt], &options, |_, id| {
-        ids.push(id);
-        let text = folder.tokenizer.decode(&ids).map_err(Failure::from);
-        printed = text.and_then(|text| output::piece(growing.completed(&text)));
+    generate(model, &[prompt], options, |event| {
+        if let Generated::Token { id, .. } = event {
+            ids.push(id);
+            let text = folder.tokenizer.decode(&ids).map_err(Failure::from);
+            printed = text.and_then(|text| output::piece(growing.completed(&text)));
+        }
         printed.is_ok()
     });
     printed?;
     let text = folder.tokenizer.decode(&ids)?;
     output::line(growing.rest(&text))?;
     Ok(text)
+}
+
+/// Answers every prompt, and counts those that are finished on `bar`.
+pub(crate) fn all(
+    folder: &ModelFolder,
+    model: &CausalLm,
+    prompts: &[Vec<u32>],
+    options: &GenerateOptions,
+    bar: &ProgressBar,
+    session: &Session,
+) -> Result<Vec<Answer>, Failure> {
+    let mut answers = vec![None; prompts.len()];
+    each(
+        folder,
+        model,
+        prompts,
+        options,
+        session,
+        |prompt, answer| {
+            bar.inc(1);
+            answers[prompt] = Some(answer);
+            Ok(())
+        },
+    )?;
+    Ok(answers.into_iter().flatten().collect())
+}
+
+/// Answers every prompt, and hands each answer over with its prompt's number as soon as it is finished.
+pub(crate) fn each(
+    folder: &ModelFolder,
+    model: &CausalLm,
+    prompts: &[Vec<u32>],
+    options: &GenerateOptions,
+    session: &Session,
+    mut on_answer: impl FnMut(usize, Answer) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut handed_over = Ok(());
+    generate(model, prompts, options, |event| {
+        if let Generated::Answer { prompt, answer } = event {
+            let text = folder.tokenizer.decode(&answer.ids).map_err(Failure::from);
+            let complete = answer.complete;
+            handed_over = text.and_then(|text| on_answer(prompt, Answer { text, complete }));
+        }
+        handed_over.is_ok() && !session.stopped()
+    });
+    handed_over?;
+    match session.stopped() {
+        true => Err(TrainError::Interrupted.into()),
+        false => Ok(()),
+    }
 }
 
 /// How much of a growing text has been shown.

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use mpo_data::{Message, Role};
+use mpo_models::GenerateOptions;
 
 use crate::answer;
 use crate::cli::ChatArguments;
@@ -14,7 +15,11 @@ use crate::session::Session;
 pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
     let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
-    let model = folder.load(&session.device, &session)?;
+    let options = GenerateOptions {
+        sampling: arguments.sampling.sampling()?,
+        ..folder.generate_options(arguments.max_new_tokens)
+    };
+    let model = folder.load_frozen(&session)?;
     session.note("/quit ends the conversation");
     let mut messages = vec![];
     let mut lines = io::stdin().lock().lines();
@@ -30,7 +35,7 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
             "/quit" => return Ok(()),
             text => messages.push(Message::user(text)),
         }
-        let content = answer::print(&folder, &model, &messages, arguments.max_new_tokens)?;
+        let content = answer::print(&folder, &model, &messages, &options)?;
         messages.push(Message {
             role: Role::Assistant,
             content,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use mpo_data::{Language, TemplateChoice};
+use mpo_models::{Sampling, SamplingError};
 use mpo_trainer::{DeviceChoice, TrainOptions};
 
 const EXAMPLES: &str = "\
@@ -37,7 +38,8 @@ Examples:
 const GENERATE_EXAMPLES: &str = "\
 Examples:
   mpo-train generate --model runs/qwen/model 'How do I bake bread?' 'Je, mkate huokwaje?'
-  mpo-train generate --model runs/qwen/model --max-new-tokens 32 < prompts.txt";
+  mpo-train generate --model runs/qwen/model --max-new-tokens 32 --json < prompts.txt > answers.jsonl
+  mpo-train generate --model runs/qwen/model --temperature 0.7 --top-p 0.9 --seed 1 'Tell me a story.'";
 
 const CHAT_EXAMPLES: &str = "\
 Examples:
@@ -100,7 +102,7 @@ pub(crate) enum Command {
     /// Measure a model's reward gap in each language of a preference file
     #[command(after_help = SCORE_EXAMPLES)]
     Score(ScoreArguments),
-    /// Answer prompts, greedily
+    /// Answer prompts
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(GenerateArguments),
     /// Talk with a model
@@ -253,6 +255,14 @@ pub(crate) struct GenerateArguments {
     /// Give the model the bare prompt and a line break, without its chat template
     #[arg(long, conflicts_with = "template")]
     pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
+    /// Prompts answered at once; a single prompt's answer is shown while it grows
+    #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
+    pub(crate) batch_size: usize,
+    /// Print a line of JSON for each prompt: {prompt, text, complete}
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Prompts; none: one from each line of standard input
     #[arg(value_name = "PROMPT")]
     pub(crate) prompts: Vec<String>,
@@ -265,6 +275,37 @@ pub(crate) struct ChatArguments {
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
     pub(crate) max_new_tokens: usize,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Args)]
+pub(crate) struct SamplingArguments {
+    /// Draw tokens at this temperature; 0 takes the most probable one
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Draw from the most probable tokens that together have this probability
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) top_p: f64,
+    /// Draw from this many most probable tokens [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) top_k: Option<usize>,
+    /// Seed of what is drawn
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+}
+
+impl SamplingArguments {
+    /// None to take the most probable token.
+    pub(crate) fn sampling(&self) -> Result<Option<Sampling>, SamplingError> {
+        let sampling = |temperature| Sampling::new(temperature, self.top_k, self.top_p, self.seed);
+        match self.temperature {
+            // The other settings are checked all the same.
+            0.0 => sampling(1.0).map(|_| None),
+            temperature => sampling(temperature).map(Some),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

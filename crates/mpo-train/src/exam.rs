@@ -1,9 +1,10 @@
 //! What a model is examined on: reward gaps, refusals of unsafe prompts and answers to benign ones, language by language.
 
 use mpo_data::Language;
-use mpo_models::{CausalLm, generate};
+use mpo_models::{CausalLm, GenerateOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::answer;
 use crate::failure::Failure;
 use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
@@ -23,7 +24,7 @@ pub(crate) struct Exam {
     /// Tokens of an answer: a refusal opens as one.
     pub(crate) max_new_tokens: usize,
     /// Prompts answered at once.
-    pub(crate) at_once: usize,
+    pub(crate) batch_size: usize,
     /// Tokens scored at once.
     pub(crate) max_tokens: usize,
 }
@@ -111,24 +112,16 @@ impl Exam {
         what: &'static str,
         session: &Session,
     ) -> Result<Vec<bool>, Failure> {
-        let options = folder.generate_options(self.max_new_tokens);
-        let bar = session.bar(what, self.prompts.len());
-        let mut refused = vec![];
-        for part in self.prompts.chunks(self.at_once) {
-            if session.stopped() {
-                return Err(mpo_trainer::TrainError::Interrupted.into());
-            }
-            let prompts: Vec<Vec<u32>> = part.iter().map(|prompt| prompt.ids.clone()).collect();
-            let answers = generate(model, &prompts, &options, |_, _| !session.stopped());
-            for (prompt, answer) in part.iter().zip(answers) {
-                let answer = folder.tokenizer.decode(&answer)?;
-                refused.push((self.judge)(prompt.language, &answer));
-            }
-            bar.inc(part.len() as u64);
-        }
-        match session.stopped() {
-            true => Err(mpo_trainer::TrainError::Interrupted.into()),
-            false => Ok(refused),
-        }
+        let options = GenerateOptions {
+            batch_size: self.batch_size,
+            ..folder.generate_options(self.max_new_tokens)
+        };
+        let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|one| one.ids.clone()).collect();
+        let bar = session.bar(what, prompts.len());
+        let answers = answer::all(folder, model, &prompts, &options, &bar, session)?;
+        let judged = self.prompts.iter().zip(&answers);
+        Ok(judged
+            .map(|(prompt, answer)| (self.judge)(prompt.language, &answer.text))
+            .collect())
     }
 }

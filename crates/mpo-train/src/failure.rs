@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mpo_data::DataError;
-use mpo_models::ModelError;
+use mpo_models::{ModelError, SamplingError};
 use mpo_trainer::TrainError;
 
 /// The exit code of a process that Ctrl-C ended: 128 and the signal's number.
@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Data(#[from] DataError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
     #[error(transparent)]
     Train(#[from] TrainError),
     #[error("{}: {error}", path.display())]
@@ -57,6 +59,7 @@ impl Failure {
             Self::Data(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Train(error) => error.hint(),
+            Self::Sampling(_) => Some("--temperature 0 takes the most probable token".into()),
             Self::Io { error, .. } => {
                 (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
             }

@@ -1,15 +1,27 @@
-//! `mpo-train generate`: answers to prompts, greedily.
+//! `mpo-train generate`: answers to prompts, in the order of the prompts.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::path::Path;
 
 use mpo_data::{BuiltinTemplate, Message, TemplateChoice};
+use mpo_models::GenerateOptions;
+use serde::Serialize;
 
-use crate::answer;
+use crate::answer::{self, Answer};
 use crate::cli::GenerateArguments;
 use crate::failure::Failure;
 use crate::model_folder::ModelFolder;
+use crate::output;
 use crate::session::Session;
+
+/// A line of JSON.
+#[derive(Serialize)]
+struct Answered<'a> {
+    prompt: &'a str,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
 
 pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
@@ -17,23 +29,58 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         true => TemplateChoice::Builtin(BuiltinTemplate::Plain),
         false => arguments.model.template.clone(),
     };
+    let sampling = arguments.sampling.sampling()?;
     let folder = ModelFolder::open(&arguments.model.model, &template, &session)?;
-    let model = folder.load(&session.device, &session)?;
-    let answer = |prompt: &str| {
-        let messages = [Message::user(prompt)];
-        answer::print(&folder, &model, &messages, arguments.max_new_tokens).map(drop)
+    let options = GenerateOptions {
+        sampling,
+        batch_size: arguments.batch_size,
+        ..folder.generate_options(arguments.max_new_tokens)
     };
+    let prompts = prompts(arguments)?;
+    let model = folder.load_frozen(&session)?;
+    if let ([prompt], false) = (&prompts[..], arguments.json) {
+        return answer::print(&folder, &model, &[Message::user(prompt)], &options).map(drop);
+    }
+    let ids: Vec<Vec<u32>> = prompts
+        .iter()
+        .map(|prompt| folder.encode_prompt(&[Message::user(prompt)]))
+        .collect::<Result<_, _>>()?;
+    let bar = session.bar("generating", prompts.len());
+    // Shorter answers are finished first; they wait for those of earlier prompts.
+    let mut ready = BTreeMap::new();
+    let mut printed = 0;
+    answer::each(
+        &folder,
+        &model,
+        &ids,
+        &options,
+        &session,
+        |prompt, answer| {
+            bar.inc(1);
+            ready.insert(prompt, answer);
+            while let Some(answer) = ready.remove(&printed) {
+                bar.suspend(|| print(&prompts[printed], &answer, arguments.json))?;
+                printed += 1;
+            }
+            Ok(())
+        },
+    )
+}
+
+fn print(prompt: &str, answer: &Answer, json: bool) -> Result<(), Failure> {
+    match json {
+        true => output::json_line(&Answered { prompt, answer }),
+        false => output::line(&answer.text),
+    }
+}
+
+/// The prompts named, or the lines of standard input that are not blank.
+fn prompts(arguments: &GenerateArguments) -> Result<Vec<String>, Failure> {
     if !arguments.prompts.is_empty() {
-        return arguments
-            .prompts
-            .iter()
-            .try_for_each(|prompt| answer(prompt));
+        return Ok(arguments.prompts.clone());
     }
-    for line in io::stdin().lock().lines() {
-        let line = line.map_err(Failure::io(Path::new("standard input")))?;
-        if !line.trim().is_empty() {
-            answer(&line)?;
-        }
-    }
-    Ok(())
+    let lines: Result<Vec<String>, io::Error> = io::stdin().lock().lines().collect();
+    let mut lines = lines.map_err(Failure::io(Path::new("standard input")))?;
+    lines.retain(|line| !line.trim().is_empty());
+    Ok(lines)
 }

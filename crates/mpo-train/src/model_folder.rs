@@ -49,6 +49,13 @@ impl ModelFolder {
         Ok(model)
     }
 
+    /// Reads the weights of a model that is asked and not trained.
+    pub(crate) fn load_frozen(&self, session: &Session) -> Result<CausalLm, Failure> {
+        let _spinner = session.spinner("loading the model");
+        let (model, _) = CausalLm::load_frozen(&self.path, &session.device)?;
+        Ok(model)
+    }
+
     /// Identifies everything about the model that enters what it computes.
     pub(crate) fn content_hash(&self, session: &Session) -> Result<String, Failure> {
         let _spinner = session.spinner("hashing the model");
@@ -111,13 +118,15 @@ impl ModelFolder {
         .unwrap_or(eos)
     }
 
-    /// How to generate an answer of at most this length.
+    /// How to generate answers of at most this length, greedily, eight at once.
     pub(crate) fn generate_options(&self, max_new_tokens: usize) -> GenerateOptions {
         let mut stop_ids = self.tokenizer.stop_ids();
         stop_ids.extend(&self.config.decoder.eos_token_ids);
         GenerateOptions {
             max_new_tokens,
             stop_ids,
+            sampling: None,
+            batch_size: 8,
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 /// Consecutive rows of a packed batch that share one context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The rows themselves.
+    /// The rows of their keys and values.
     pub rows: Range<usize>,
-    /// Earlier rows every one of them sees, in order of position: nothing for a prompt, the prompt for an answer.
+    /// Key rows every one of them sees, in order of position: nothing for a prompt, the prompt for an answer.
     pub context: Vec<Range<usize>>,
     /// Whether the rows also see each other, causally. Padding does not.
     pub attends_itself: bool,
@@ -21,40 +21,52 @@ impl Segment {
     }
 }
 
-/// A packed batch: segments in order, covering all rows but the first `cached`, which are keys alone.
+/// A packed batch: its queries are the rows of its segments in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedLayout {
     segments: Arc<[Segment]>,
-    cached: usize,
+    tokens: usize,
+    keys: usize,
 }
 
 impl PackedLayout {
-    /// Checks that the segments tile the rows and look only backwards.
+    /// A batch whose keys are its own rows. Checks that the segments tile the rows and look only backwards.
     ///
     /// # Panics
     /// If they do not: a layout is made by code, never read from a file.
     pub fn new(segments: Vec<Segment>) -> Self {
-        Self::after(0, segments)
-    }
-
-    /// The same where keys and values of the first `cached` rows are there already, from earlier batches.
-    ///
-    /// # Panics
-    /// As [`new`](Self::new).
-    pub fn after(cached: usize, segments: Vec<Segment>) -> Self {
-        let mut next = cached;
+        let mut next = 0;
         for segment in &segments {
             assert_eq!(segment.rows.start, next, "segments must follow one another");
-            assert!(!segment.rows.is_empty(), "a segment has at least one row");
             assert!(
                 segment.context.iter().all(|range| range.end <= next),
                 "context lies before its segment"
             );
             next = segment.rows.end;
         }
+        Self::in_cache(next, segments)
+    }
+
+    /// A batch whose keys lie among the `keys` rows of a cache, beside those of tokens that went before.
+    ///
+    /// # Panics
+    /// If a segment has no rows, or some outside the cache.
+    pub fn in_cache(keys: usize, segments: Vec<Segment>) -> Self {
+        for segment in &segments {
+            assert!(!segment.rows.is_empty(), "a segment has at least one row");
+            assert!(
+                segment
+                    .context
+                    .iter()
+                    .chain([&segment.rows])
+                    .all(|range| range.end <= keys),
+                "keys lie inside the cache"
+            );
+        }
         Self {
+            tokens: segments.iter().map(|segment| segment.rows.len()).sum(),
             segments: segments.into(),
-            cached,
+            keys,
         }
     }
 
@@ -75,19 +87,12 @@ impl PackedLayout {
 
     /// Rows with a query: tokens that pass through the model.
     pub fn tokens(&self) -> usize {
-        self.keys() - self.cached
+        self.tokens
     }
 
-    /// Rows with a key, cached ones included.
+    /// Rows with a key: the tokens themselves, or all rows of a cache.
     pub fn keys(&self) -> usize {
-        self.segments
-            .last()
-            .map_or(self.cached, |segment| segment.rows.end)
-    }
-
-    /// Rows before the first with a query.
-    pub fn cached(&self) -> usize {
-        self.cached
+        self.keys
     }
 
     /// The segments in order.
@@ -95,7 +100,16 @@ impl PackedLayout {
         &self.segments
     }
 
-    /// Every row's position in its own sequence.
+    /// The segments in order, each with its first query row.
+    pub fn queries(&self) -> impl Iterator<Item = (usize, &Segment)> {
+        self.segments.iter().scan(0, |next, segment| {
+            let first = *next;
+            *next += segment.rows.len();
+            Some((first, segment))
+        })
+    }
+
+    /// Every query's position in its own sequence.
     pub fn positions(&self) -> Vec<u32> {
         let of = |segment: &Segment| {
             let first = segment.context_len() as u32;
@@ -133,6 +147,23 @@ mod tests {
             PackedLayout::sequences(&[2, 3]).positions(),
             [0, 1, 0, 1, 2]
         );
+    }
+
+    #[test]
+    fn queries_are_counted_apart_from_cached_keys() {
+        let segment = |rows: Range<usize>, context| Segment {
+            rows,
+            context,
+            attends_itself: true,
+        };
+        let layout = PackedLayout::in_cache(
+            20,
+            vec![segment(14..15, vec![10..14]), segment(0..3, vec![])],
+        );
+        assert_eq!((layout.tokens(), layout.keys()), (4, 20));
+        assert_eq!(layout.positions(), [4, 0, 1, 2]);
+        let first: Vec<usize> = layout.queries().map(|(first, _)| first).collect();
+        assert_eq!(first, [0, 1]);
     }
 
     #[test]

@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn cached_keys_change_nothing() {
-        // Three tokens at once = two, then the third with the first two as cached keys.
+        // Three tokens at once = two, then the third with the first two as cached keys, in a cache with room left.
         let device = burn::tensor::Device::flex();
         for options in options() {
             let (q_width, kv_width) = (
@@ -269,20 +269,28 @@ mod tests {
                 &PackedLayout::sequences(&[3]),
                 &options,
             );
-            let last = PackedLayout::after(
-                2,
-                vec![Segment {
-                    rows: 2..3,
-                    context: vec![0..1, 1..2],
+            let cached = |keys: burn::tensor::Tensor<2>| {
+                let room = random(&[4, kv_width], 4).on(&device).d2();
+                burn::tensor::Tensor::cat(vec![room.clone(), keys, room], 0)
+            };
+            let third = |context| {
+                let segment = Segment {
+                    rows: 6..7,
+                    context,
                     attends_itself: true,
-                }],
-            );
-            for kernel in [attention, reference::attention] {
-                let out = kernel(
+                };
+                PackedLayout::in_cache(11, vec![segment])
+            };
+            for (kernel, layout) in [
+                (attention as fn(_, _, _, &_, &_) -> _, third(vec![4..6])),
+                (attention, third(vec![4..5, 5..6])),
+                (reference::attention, third(vec![4..6])),
+            ] {
+                let out: burn::tensor::Tensor<2> = kernel(
                     q.clone().narrow(0, 2, 1),
-                    k.clone(),
-                    v.clone(),
-                    &last,
+                    cached(k.clone()),
+                    cached(v.clone()),
+                    &layout,
                     &options,
                 );
                 let apart: f32 = (out - whole.clone().narrow(0, 2, 1))

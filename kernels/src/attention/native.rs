@@ -92,12 +92,12 @@ impl AttentionKernel for Flex {
             floats(&out),
             floats(&grad),
         );
-        assert_eq!(
-            layout.cached(),
-            0,
-            "attention: a batch after cached keys has no backward"
-        );
         let tokens = layout.tokens();
+        assert_eq!(
+            layout.keys(),
+            tokens,
+            "attention: a batch with cached keys has no backward"
+        );
         let heads: Vec<HeadGradients> = (0..options.heads)
             .into_par_iter()
             .zip(floats(&log_sum_exp).par_chunks(tokens))
@@ -182,8 +182,8 @@ struct Tile {
 }
 
 impl Tile {
-    /// The tiles of a segment.
-    fn of(segment: &Segment, cached: usize, window: Option<usize>) -> Vec<Self> {
+    /// The tiles of a segment whose first query row is `first`.
+    fn of(segment: &Segment, first: usize, window: Option<usize>) -> Vec<Self> {
         let context = segment.context_len();
         let tile = |start: usize| {
             let end = (start + TILE).min(segment.rows.len());
@@ -205,7 +205,7 @@ impl Tile {
             oldest -= skip;
             let keys = blocks.iter().map(Range::len).sum();
             Self {
-                rows: segment.rows.start - cached + start..segment.rows.start - cached + end,
+                rows: first + start..first + end,
                 position,
                 blocks,
                 oldest,
@@ -249,9 +249,8 @@ impl<'a> Head<'a> {
 
     fn tiles(&self) -> impl Iterator<Item = Tile> {
         self.layout
-            .segments()
-            .iter()
-            .flat_map(|segment| Tile::of(segment, self.layout.cached(), self.options.window))
+            .queries()
+            .flat_map(|(first, segment)| Tile::of(segment, first, self.options.window))
     }
 
     /// This head's columns of rows of `q`, the output or its gradient.

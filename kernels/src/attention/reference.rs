@@ -13,9 +13,8 @@ pub(super) fn attention(
     options: &AttentionOptions,
 ) -> Tensor<2> {
     let rows = layout
-        .segments()
-        .iter()
-        .map(|segment| attend(&q, &k, &v, segment, layout.cached(), options))
+        .queries()
+        .map(|(first, segment)| attend(&q, &k, &v, segment, first, options))
         .collect();
     Tensor::cat(rows, 0)
 }
@@ -25,7 +24,7 @@ fn attend(
     k: &Tensor<2>,
     v: &Tensor<2>,
     segment: &Segment,
-    cached: usize,
+    first: usize,
     options: &AttentionOptions,
 ) -> Tensor<2> {
     let AttentionOptions {
@@ -57,7 +56,7 @@ fn attend(
     let (k, v) = (gather(k), gather(v));
     let q: Tensor<3> = q
         .clone()
-        .narrow(0, segment.rows.start - cached, length)
+        .narrow(0, first, length)
         .reshape([length, heads, head_dim])
         .swap_dims(0, 1);
     let mut scores = q.matmul(k.transpose()).mul_scalar(options.scale);

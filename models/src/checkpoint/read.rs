@@ -89,6 +89,43 @@ impl Checkpoint {
         name: &str,
         expected_shape: &[usize],
     ) -> Result<Vec<f32>, CheckpointError> {
+        let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
+        match dtype {
+            Dtype::F32 => Ok(bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&bytes| f32::from_le_bytes(bytes))
+                .collect()),
+            Dtype::F16 => Ok(widen(bytes, f16::from_le_bytes)),
+            Dtype::BF16 => Ok(widen(bytes, bf16::from_le_bytes)),
+            dtype => Err(CheckpointError::Dtype {
+                file: file.to_owned(),
+                name: name.to_owned(),
+                got: dtype.to_string(),
+            }),
+        }
+    }
+
+    /// One tensor, row-major, in `bf16`; none if it is stored in another type.
+    pub fn tensor_bf16(
+        &self,
+        name: &str,
+        expected_shape: &[usize],
+    ) -> Result<Option<Vec<bf16>>, CheckpointError> {
+        let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
+        Ok((dtype == Dtype::BF16).then(|| {
+            let words = bytes.as_chunks::<2>().0.iter();
+            words.map(|&bytes| bf16::from_le_bytes(bytes)).collect()
+        }))
+    }
+
+    /// A tensor of this shape as it is stored, with the file it is in.
+    fn bytes(
+        &self,
+        name: &str,
+        expected_shape: &[usize],
+    ) -> Result<(&Path, Dtype, &[u8]), CheckpointError> {
         let missing = || CheckpointError::Missing {
             dir: self.dir.clone(),
             name: name.to_owned(),
@@ -112,21 +149,7 @@ impl Checkpoint {
             .map
             .get(data_start + from..data_start + to)
             .ok_or_else(missing)?;
-        match info.dtype {
-            Dtype::F32 => Ok(bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&bytes| f32::from_le_bytes(bytes))
-                .collect()),
-            Dtype::F16 => Ok(widen(bytes, f16::from_le_bytes)),
-            Dtype::BF16 => Ok(widen(bytes, bf16::from_le_bytes)),
-            dtype => Err(CheckpointError::Dtype {
-                file: shard.path.clone(),
-                name: name.to_owned(),
-                got: dtype.to_string(),
-            }),
-        }
+        Ok((&shard.path, info.dtype, bytes))
     }
 
     /// A hash of all that decides what the model computes: configuration, tokenizer and weights. What is derived from

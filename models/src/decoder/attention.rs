@@ -77,7 +77,7 @@ impl SelfAttention {
         let mut keys = rotary_embedding(k, tables);
         let mut values = v;
         if let Some(cache) = &mut context.cache {
-            (keys, values) = cache.extend(layer, keys, values);
+            (keys, values) = cache.write(layer, context.layout, keys, values);
         }
         let out = attention(q, keys, values, context.layout, &self.options);
         self.o_proj.forward(out)

@@ -1,33 +1,55 @@
 //! Keys and values of tokens that went before, so that generating one more costs one token.
 
 use burn::tensor::Tensor;
+use mpo_kernels::PackedLayout;
 
-/// One pair of tensors a layer, `[rows, kv_heads · head_dim]`, rows in the order the model met them.
-#[derive(Debug, Default)]
+/// Keys and values of every layer, `[rows, kv_heads · head_dim]` each; a layout says which rows are whose.
+#[derive(Debug)]
 pub struct KeyValueCache {
-    layers: Vec<(Tensor<2>, Tensor<2>)>,
+    rows: usize,
+    layers: Vec<Option<(Tensor<2>, Tensor<2>)>>,
 }
 
 impl KeyValueCache {
-    /// Rows held.
-    pub fn rows(&self) -> usize {
-        self.layers.first().map_or(0, |(keys, _)| keys.dims()[0])
+    /// Room for this many tokens. Memory is taken when the first are written.
+    pub fn new(rows: usize) -> Self {
+        Self {
+            rows,
+            layers: vec![],
+        }
     }
 
-    /// Adds rows to a layer's keys and values and returns all of them.
-    pub(super) fn extend(
+    /// Tokens that there is room for.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Writes a batch's keys and values where its layout says, and returns all that the layer has.
+    pub(super) fn write(
         &mut self,
         layer: usize,
+        layout: &PackedLayout,
         keys: Tensor<2>,
         values: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
-        match self.layers.get_mut(layer) {
-            None => self.layers.push((keys, values)),
-            Some(held) => {
-                held.0 = Tensor::cat(vec![held.0.clone(), keys], 0);
-                held.1 = Tensor::cat(vec![held.1.clone(), values], 0);
-            }
+        if self.layers.len() <= layer {
+            self.layers.resize_with(layer + 1, || None);
         }
-        self.layers[layer].clone()
+        // Taken out, so that nobody else holds the tensors and rows are written in place.
+        let held = self.layers[layer].take();
+        let (mut all_keys, mut all_values) = held.unwrap_or_else(|| {
+            let room = |like: &Tensor<2>| {
+                Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()))
+            };
+            (room(&keys), room(&values))
+        });
+        for (first, segment) in layout.queries() {
+            let rows = segment.rows.clone();
+            let of = |new: &Tensor<2>| new.clone().narrow(0, first, rows.len());
+            all_keys = all_keys.slice_assign([rows.clone()], of(&keys));
+            all_values = all_values.slice_assign([rows.clone()], of(&values));
+        }
+        self.layers[layer] = Some((all_keys.clone(), all_values.clone()));
+        (all_keys, all_values)
     }
 }

@@ -35,7 +35,7 @@ impl Embedding {
     pub(super) fn forward(&self, tokens: &[u32]) -> Tensor<2> {
         let weight = self.weight.val();
         let device = weight.device();
-        let rows = weight.select(0, super::indices(tokens, &device));
+        let rows = super::widened(weight.select(0, super::indices(tokens, &device)));
         let padding: Vec<bool> = tokens
             .iter()
             .map(|&token| Some(token) == self.padding)

@@ -11,7 +11,7 @@ mod mlp;
 mod weights;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mpo_kernels::{LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs};
 
 use crate::{DecoderConfig, RopeConfig};
@@ -105,22 +105,18 @@ impl CausalLm {
         self.run(tokens, layout, None)
     }
 
-    /// The same for tokens that follow others: `layout` is laid after the rows that `cache` holds, and this batch's keys
-    /// and values are added to it. Without gradients.
+    /// The same for tokens that may follow others: `layout` says where in `cache` this batch's keys and values go, and
+    /// which rows there each token sees. Without gradients.
     ///
     /// # Panics
-    /// As [`hidden_states`](Self::hidden_states), or if the layout does not begin where the cache ends.
+    /// As [`hidden_states`](Self::hidden_states), or if the layout is for a cache of another size.
     pub fn next_hidden_states(
         &self,
         tokens: &[u32],
         layout: &PackedLayout,
         cache: &mut KeyValueCache,
     ) -> Tensor<2> {
-        assert_eq!(
-            cache.rows(),
-            layout.cached(),
-            "the layout begins where the cache ends"
-        );
+        assert_eq!(cache.rows(), layout.keys(), "the layout is for this cache");
         self.run(tokens, layout, Some(cache))
     }
 
@@ -175,7 +171,7 @@ impl CausalLm {
         let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         linear_token_log_probs(
             hidden_states.select(0, indices(&rows, &device)),
-            self.head(),
+            widened(self.head()),
             indices(targets, &device),
             LinearLogProbsOptions {
                 softcap: self.config.final_softcap,
@@ -199,6 +195,14 @@ impl CausalLm {
             Some(head) => head.weight.val(),
             None => self.model.embed_tokens.weight.val(),
         }
+    }
+}
+
+/// A matrix in f32, in which everything is computed; one that is stored in bf16 is widened.
+fn widened(matrix: Tensor<2>) -> Tensor<2> {
+    match matrix.dtype() {
+        DType::BF16 => matrix.cast(DType::F32),
+        _ => matrix,
     }
 }
 

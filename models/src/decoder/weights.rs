@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
 
 use super::CausalLm;
 use crate::{Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, save};
@@ -15,7 +15,7 @@ pub trait WeightSource {
     /// Why it cannot.
     type Error;
 
-    /// The tensor `name` of this shape, on `device`, f32.
+    /// The tensor `name` of this shape, on `device`, f32 unless the source is asked to keep what it has.
     ///
     /// # Errors
     /// If there is none, or it has another shape.
@@ -58,6 +58,8 @@ fn trainable<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 /// A checkpoint, and the names read from it so far.
 struct Loading<'a> {
     checkpoint: &'a Checkpoint,
+    /// Whether matrices stay as they are stored, where that is bf16.
+    compact: bool,
     read: HashSet<String>,
 }
 
@@ -70,8 +72,15 @@ impl WeightSource for Loading<'_> {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, CheckpointError> {
-        let values = self.checkpoint.tensor_f32(name, &shape)?;
         self.read.insert(name.to_owned());
+        if self.compact
+            && D == 2
+            && let Some(values) = self.checkpoint.tensor_bf16(name, &shape)?
+        {
+            let data = TensorData::new(values, shape);
+            return Ok(Tensor::from_data(data, (device, DType::BF16)));
+        }
+        let values = self.checkpoint.tensor_f32(name, &shape)?;
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 }
@@ -117,10 +126,24 @@ impl CausalLm {
     /// If the folder's configuration or weights do not make a model we know; unread tensors are an error too, since
     /// leaving one out would change what the model computes.
     pub fn load(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
+        Self::read(dir, device, false)
+    }
+
+    /// The same model to be asked and not trained: on the CPU, matrices that are stored in bf16 stay so, and are widened to
+    /// f32 where they are multiplied with. It computes the same in half the memory, and reading that is what a token costs.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_frozen(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
+        Self::read(dir, device, mpo_kernels::linear_widens(device))
+    }
+
+    fn read(dir: &Path, device: &Device, compact: bool) -> Result<(Self, ModelConfig), ModelError> {
         let config = ModelConfig::from_dir(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
         let mut loading = Loading {
             checkpoint: &checkpoint,
+            compact,
             read: HashSet::new(),
         };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;

@@ -93,7 +93,7 @@ impl Subject {
                 pairs,
                 judge: Box::new(|language, answer| mpo_eval::is_refusal(answer, language)),
                 max_new_tokens,
-                at_once: 16,
+                batch_size: 16,
                 max_tokens: config.micro_batch_tokens,
             })
         };

@@ -111,7 +111,7 @@ impl Miniature {
             prompts,
             judge: Box::new(move |language, answer| corpus.is_refusal(language, answer)),
             max_new_tokens: 24,
-            at_once: 64,
+            batch_size: 64,
             max_tokens: 4096,
         })
     }

@@ -1,0 +1,244 @@
+//! Generation: an answer does not depend on its batch, and greedy answers are those of Transformers.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::path::{Path, PathBuf};
+
+use binary::model;
+use burn::tensor::{DType, Device};
+use mpo_data::{Message, TemplateChoice, TextTokenizer};
+use mpo_kernels::PackedLayout;
+use mpo_models::{
+    Answer, CausalLm, GenerateOptions, Generated, Sampling, SaveOptions, WeightDtype, generate,
+};
+use serde::Deserialize;
+
+fn options(batch_size: usize) -> GenerateOptions {
+    GenerateOptions {
+        max_new_tokens: 12,
+        stop_ids: vec![],
+        sampling: None,
+        batch_size,
+    }
+}
+
+/// Prompts of one to 36 tokens.
+fn prompts() -> Vec<Vec<u32>> {
+    let folder = model();
+    let tokenizer = TextTokenizer::from_dir(&folder, &TemplateChoice::Auto).unwrap();
+    let texts = [
+        "How do I bake bread?",
+        "চা কীভাবে বানাব?",
+        "Ninapikaje wali na maharage kwa watu kumi?",
+        "茶",
+        "빵은 어떻게 굽나요?",
+    ];
+    let encoded = texts
+        .iter()
+        .map(|text| tokenizer.encode_prompt(&[Message::user(*text)]).unwrap());
+    encoded.chain([vec![5]]).collect()
+}
+
+fn miniature() -> CausalLm {
+    CausalLm::load(&model(), &Device::flex()).unwrap().0
+}
+
+fn run(model: &CausalLm, prompts: &[Vec<u32>], options: &GenerateOptions) -> Vec<Answer> {
+    generate(model, prompts, options, |_| true)
+}
+
+#[test]
+fn a_batch_changes_nothing() {
+    let (model, prompts) = (miniature(), prompts());
+    let alone: Vec<Answer> = prompts
+        .iter()
+        .flat_map(|prompt| run(&model, std::slice::from_ref(prompt), &options(1)))
+        .collect();
+    assert!(alone.iter().all(|answer| answer.ids.len() == 12));
+    for batch_size in [1, 2, 4, 64] {
+        assert_eq!(
+            run(&model, &prompts, &options(batch_size)),
+            alone,
+            "{batch_size}"
+        );
+    }
+    assert!(run(&model, &[], &options(2)).is_empty());
+}
+
+#[test]
+fn an_answer_ends_where_the_model_ends_it() {
+    let (model, prompts) = (miniature(), prompts());
+    let whole = run(&model, &prompts, &options(3));
+    let stop = whole[1].ids[4];
+    let options = GenerateOptions {
+        stop_ids: vec![stop],
+        ..options(3)
+    };
+    for (answer, whole) in run(&model, &prompts, &options).iter().zip(&whole) {
+        let end = whole.ids.iter().position(|&id| id == stop);
+        assert_eq!(answer.ids, whole.ids[..end.unwrap_or(12)]);
+        assert_eq!(answer.complete, end.is_some());
+    }
+}
+
+#[test]
+fn events_tell_every_token_and_every_answer_and_stop_it() {
+    let (model, prompts) = (miniature(), prompts());
+    let mut told = vec![vec![]; prompts.len()];
+    let mut finished = vec![];
+    let answers = generate(&model, &prompts, &options(2), |event| {
+        match event {
+            Generated::Token { prompt, id } => told[prompt].push(id),
+            Generated::Answer { prompt, answer } => {
+                assert_eq!(answer.ids, told[prompt]);
+                finished.push(prompt);
+            }
+        }
+        true
+    });
+    assert!(
+        answers
+            .iter()
+            .zip(&told)
+            .all(|(answer, told)| answer.ids == *told)
+    );
+    finished.sort_unstable();
+    assert_eq!(finished, [0, 1, 2, 3, 4, 5]);
+    let mut tokens = 0;
+    let stopped = generate(&model, &prompts, &options(1), |_| {
+        tokens += 1;
+        tokens < 5
+    });
+    assert_eq!(stopped[0].ids, answers[0].ids[..5]);
+    assert!(stopped[1].ids.is_empty());
+}
+
+#[test]
+fn what_is_drawn_follows_from_the_seed() {
+    let (model, prompts) = (miniature(), prompts());
+    let drawn = |seed, batch_size| {
+        let options = GenerateOptions {
+            sampling: Some(Sampling::new(1.5, Some(50), 0.95, seed).unwrap()),
+            ..options(batch_size)
+        };
+        run(&model, &prompts, &options)
+    };
+    let first = drawn(1, 2);
+    assert_eq!(drawn(1, 5), first);
+    assert_ne!(drawn(2, 2), first);
+    assert_ne!(run(&model, &prompts, &options(2)), first);
+    // So cold that only the most probable token is left.
+    let cold = GenerateOptions {
+        sampling: Some(Sampling::new(1e-6, None, 1.0, 3).unwrap()),
+        ..options(2)
+    };
+    assert_eq!(
+        run(&model, &prompts, &cold),
+        run(&model, &prompts, &options(2))
+    );
+}
+
+#[test]
+fn a_frozen_model_computes_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wide, config) = CausalLm::load(&model(), &Device::flex()).unwrap();
+    let options_of_saving = SaveOptions {
+        dtype: WeightDtype::BF16,
+        copy_from: Some(&model()),
+        ..SaveOptions::default()
+    };
+    wide.save(&dir.path().join("bf16"), &config, &options_of_saving)
+        .unwrap();
+    let (rounded, _) = CausalLm::load(&dir.path().join("bf16"), &Device::flex()).unwrap();
+    let (frozen, _) = CausalLm::load_frozen(&dir.path().join("bf16"), &Device::flex()).unwrap();
+    assert_eq!(frozen.head().dtype(), DType::BF16);
+    let prompts = prompts();
+    assert_eq!(
+        run(&frozen, &prompts, &options(3)),
+        run(&rounded, &prompts, &options(3))
+    );
+    let tokens = prompts.concat();
+    let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+    let scores = |model: &CausalLm| {
+        let hidden = model.hidden_states(&tokens, &PackedLayout::sequences(&lengths));
+        let rows: Vec<usize> = (0..tokens.len() - 1).collect();
+        model.token_log_probs(hidden, &rows, &tokens[1..])
+    };
+    let apart: f32 = (scores(&frozen) - scores(&rounded))
+        .abs()
+        .max()
+        .into_scalar();
+    assert!(apart < 1e-4, "{apart}");
+}
+
+/// What Transformers generates, by `tests/peers/make_generation.py`.
+#[derive(Deserialize)]
+struct Fixture {
+    stop_ids: Vec<u32>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    language: String,
+    text: String,
+    prompt_ids: Vec<u32>,
+    ids: Vec<u32>,
+    /// How far the second logit is below the first, at every token.
+    gaps: Vec<f64>,
+}
+
+/// `MPO_MODELS=… cargo test --release --workspace --test generation -- --ignored --nocapture`, with the folder of
+/// `smollm2-135m/`, `qwen2.5-0.5b/` and `gemma3-270m/`.
+#[test]
+#[ignore = "needs MPO_MODELS"]
+fn greedy_answers_are_those_of_transformers() {
+    let models = PathBuf::from(std::env::var("MPO_MODELS").expect("MPO_MODELS is not set"));
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for name in ["smollm2-135m", "qwen2.5-0.5b", "gemma3-270m"] {
+        let text = std::fs::read(fixtures.join(format!("generation-{name}.json"))).unwrap();
+        let fixture: Fixture = serde_json::from_slice(&text).unwrap();
+        let folder = models.join(name);
+        let (model, _) = CausalLm::load_frozen(&folder, &Device::flex()).unwrap();
+        let prompts: Vec<_> = fixture
+            .cases
+            .iter()
+            .map(|case| case.prompt_ids.clone())
+            .collect();
+        let of = |batch_size| {
+            let options = GenerateOptions {
+                max_new_tokens: 64,
+                stop_ids: fixture.stop_ids.clone(),
+                sampling: None,
+                batch_size,
+            };
+            run(&model, &prompts, &options)
+        };
+        let (alone, together) = (of(1), of(8));
+        let (mut same, mut ties) = (0, 0);
+        for (case, answers) in fixture.cases.iter().zip(alone.iter().zip(&together)) {
+            for answer in [answers.0, answers.1] {
+                let pairs = answer.ids.iter().zip(&case.ids);
+                let different = pairs.enumerate().find(|(_, (ours, theirs))| ours != theirs);
+                match different {
+                    Some((at, _)) => {
+                        let gap = case.gaps[at];
+                        println!(
+                            "{name} {} differs at {at}, gap {gap}: {}",
+                            case.language, case.text
+                        );
+                        assert!(gap < 1e-4, "{name}: {}", case.text);
+                        ties += 1;
+                    }
+                    None => {
+                        assert_eq!(answer.ids.len(), case.ids.len(), "{name}: {}", case.text);
+                        same += 1;
+                    }
+                }
+            }
+        }
+        println!("{name}: {same} answers the same, {ties} apart at a tie");
+    }
+}
