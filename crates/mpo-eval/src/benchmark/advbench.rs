@@ -1,0 +1,29 @@
+//! AdvBench (Zou et al., 2023, "Universal and Transferable Adversarial Attacks on Aligned Language Models"): 520 harmful
+//! instructions in English; and translations of it such as AdvBench-X, with a column for each language.
+
+use super::{Benchmark, Expected, Item, Marking, Table, harmful};
+
+pub(super) static BENCHMARK: Benchmark = Benchmark {
+    name: "advbench",
+    title: "AdvBench",
+    source: "Zou et al., 2023: harmful instructions; AdvBench-X has translations",
+    layout: "harmful_behaviors.csv, with a column goal; or a CSV with a column for each language's code",
+    marking: Marking::AttackSuccess,
+    max_new_tokens: 128,
+    read: |path| {
+        let translated = Table::read(path, &[])?;
+        if !translated.languages().is_empty() {
+            return Ok(harmful(&translated, None));
+        }
+        let table = Table::read(path, &["goal"])?;
+        let goal = table.column("goal");
+        let item = |(number, row): (usize, &Vec<String>)| Item {
+            id: number.to_string(),
+            language: "en".parse().ok(),
+            group: None,
+            turns: vec![row[goal].clone()],
+            expected: Expected::Safe,
+        };
+        Ok(table.rows.iter().enumerate().map(item).collect())
+    },
+};

@@ -1,0 +1,24 @@
+//! CSRT (Yoo et al., 2024, "Code-Switching Red-Teaming"): MultiJail's requests with up to ten languages in a sentence.
+
+use super::{Benchmark, Expected, Item, Marking, Table};
+
+pub(super) static BENCHMARK: Benchmark = Benchmark {
+    name: "csrt",
+    title: "CSRT",
+    source: "Yoo et al., 2024: harmful requests that switch language from word to word",
+    layout: "csrt.csv, with columns id and csrt",
+    marking: Marking::AttackSuccess,
+    max_new_tokens: 128,
+    read: |path| {
+        let table = Table::read(path, &["id", "csrt"])?;
+        let (id, csrt) = (table.column("id"), table.column("csrt"));
+        let item = |row: &Vec<String>| Item {
+            id: row[id].clone(),
+            language: None,
+            group: None,
+            turns: vec![row[csrt].clone()],
+            expected: Expected::Safe,
+        };
+        Ok(table.rows.iter().map(item).collect())
+    },
+};

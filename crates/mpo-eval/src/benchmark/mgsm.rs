@@ -1,0 +1,164 @@
+//! MGSM (Shi et al., 2023, "Language Models are Multilingual Chain-of-Thought Reasoners"): 250 sums of primary school,
+//! each in eleven languages, without examples, and the model thinks in steps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mpo_data::Language;
+
+use super::{Benchmark, Expected, Item, Marking, text};
+use crate::error::EvalError;
+
+pub(super) static BENCHMARK: Benchmark = Benchmark {
+    name: "mgsm",
+    title: "MGSM",
+    source: "Shi et al., 2023: sums of primary school in eleven languages, 0-shot, in steps",
+    layout: "mgsm_LANGUAGE.tsv, with lines of question, tab, number; or a folder of them",
+    marking: Marking::Number,
+    max_new_tokens: 256,
+    read: |path| {
+        if !path.is_dir() {
+            return questions(path, language(path));
+        }
+        let entries = fs::read_dir(path).map_err(EvalError::io(path))?;
+        let files: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
+        let mut files = files.map_err(EvalError::io(path))?;
+        files.sort();
+        let mut items = vec![];
+        for file in files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|e| e == "tsv"))
+        {
+            items.extend(questions(file, language(file))?);
+        }
+        Ok(items)
+    },
+};
+
+/// `sw` of `mgsm_sw.tsv`.
+fn language(file: &Path) -> Option<Language> {
+    let name = file.file_stem()?.to_str()?;
+    name.rsplit('_').next()?.parse().ok()
+}
+
+fn questions(path: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalError> {
+    let Some(language) = language else {
+        let problem = "expected a name that ends in a language's code, such as mgsm_sw.tsv";
+        return Err(EvalError::broken(path, problem.into()));
+    };
+    let (question_is, answer_is) = labels(language);
+    let lines = text(path)?;
+    let lines = lines
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty());
+    lines
+        .map(|(line, number)| {
+            let parts = line.rsplit_once('\t');
+            let parts =
+                parts.and_then(|(question, answer)| Some((question, final_number(answer)?)));
+            let Some((question, answer)) = parts else {
+                let problem = format!("line {number}: expected question, tab, number");
+                return Err(EvalError::broken(path, problem));
+            };
+            Ok(Item {
+                id: (number - 1).to_string(),
+                language: Some(language),
+                group: None,
+                turns: vec![format!("{question_is}{question}\n{answer_is}")],
+                expected: Expected::Number(answer),
+            })
+        })
+        .collect()
+}
+
+/// How a question and its answer in steps are announced. Languages that have no words here are asked in English ones.
+fn labels(language: Language) -> (&'static str, &'static str) {
+    match language.code() {
+        "bn" => ("প্রশ্ন: ", "ধাপে ধাপে উত্তর:"),
+        "de" => ("Frage: ", "Schritt-für-Schritt-Antwort:"),
+        "es" => ("Pregunta: ", "Respuesta paso a paso:"),
+        "fr" => ("Question : ", "Réponse étape par étape :"),
+        "ja" => ("問題：", "ステップごとの答え："),
+        "ru" => ("Задача: ", "Пошаговое решение:"),
+        "sw" => ("Swali: ", "Jibu la Hatua kwa Hatua:"),
+        "th" => ("โจทย์: ", "คำตอบทีละขั้นตอน:"),
+        "zh" => ("问题：", "逐步解答："),
+        _ => ("Question: ", "Step-by-Step Answer:"),
+    }
+}
+
+/// The last number of a text, without separators of thousands and without zeros behind its decimal point; digits of any
+/// script are read. `None` without a number.
+pub fn final_number(text: &str) -> Option<String> {
+    let characters: Vec<char> = text.chars().map(ascii_digit).collect();
+    let mut last = None;
+    let mut at = 0;
+    while at < characters.len() {
+        if !characters[at].is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let negative = at > 0
+            && matches!(characters[at - 1], '-' | '−')
+            && (at < 2 || !characters[at - 2].is_alphanumeric());
+        let start = at;
+        let digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
+        // A comma or point belongs to the number if a digit follows.
+        while digit(at)
+            || (matches!(characters.get(at), Some(',' | '.' | '٬' | '٫')) && digit(at + 1))
+        {
+            at += 1;
+        }
+        last = Some((negative, characters[start..at].iter().collect::<String>()));
+    }
+    let (negative, digits) = last?;
+    let mut number = digits.replace([',', '٬'], "").replace('٫', ".");
+    if number.contains('.') {
+        number = number
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned();
+    }
+    Some(if negative {
+        format!("-{number}")
+    } else {
+        number
+    })
+}
+
+/// A digit of another script as its ASCII one; other characters as they are.
+fn ascii_digit(character: char) -> char {
+    // The zeros of Arabic, Persian, Devanagari, Bengali, Telugu, Thai and full-width digits.
+    const ZEROS: [char; 7] = ['٠', '۰', '०', '০', '౦', '๐', '０'];
+    let digit = ZEROS.iter().find_map(|&zero| {
+        let value = (character as u32).checked_sub(zero as u32)?;
+        char::from_digit(value, 10)
+    });
+    digit.unwrap_or(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_number() {
+        for (text, number) in [
+            ("The answer is 18.", Some("18")),
+            ("She makes 9 * 2 = $18 a day", Some("18")),
+            ("It costs $1,234.50.", Some("1234.5")),
+            ("70,000 in all", Some("70000")),
+            ("3.0", Some("3")),
+            ("minus: -5", Some("-5")),
+            ("from 3-5", Some("5")),
+            ("উত্তর ১৮।", Some("18")),
+            ("答えは１２です", Some("12")),
+            ("١٢٫٥", Some("12.5")),
+            ("none at all", None),
+            ("", None),
+        ] {
+            assert_eq!(final_number(text).as_deref(), number, "{text}");
+        }
+    }
+}

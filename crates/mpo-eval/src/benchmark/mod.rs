@@ -1,0 +1,465 @@
+//! What models are asked: one file a benchmark, which reads the files its authors publish.
+//!
+//! None of them is shipped: several are harmful requests, and some have licences of their own. Adding one takes a file
+//! beside these and a line in [`BENCHMARKS`].
+
+mod advbench;
+mod csrt;
+mod mgsm;
+mod mmlu;
+mod mt_bench;
+mod multijail;
+mod xstest;
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use mpo_data::Language;
+
+use crate::error::EvalError;
+
+pub use mgsm::final_number;
+pub use mmlu::LETTERS;
+
+/// Every benchmark, in the order reports show them.
+pub static BENCHMARKS: [&Benchmark; 7] = [
+    &multijail::BENCHMARK,
+    &csrt::BENCHMARK,
+    &advbench::BENCHMARK,
+    &xstest::BENCHMARK,
+    &mmlu::BENCHMARK,
+    &mgsm::BENCHMARK,
+    &mt_bench::BENCHMARK,
+];
+
+/// A set of questions and how answers to them are marked.
+#[derive(Debug)]
+pub struct Benchmark {
+    /// The name it is asked for by.
+    pub name: &'static str,
+    /// The name people know.
+    pub title: &'static str,
+    /// Who made it, and what it measures.
+    pub source: &'static str,
+    /// What a file or folder of it looks like.
+    pub layout: &'static str,
+    /// How answers are marked.
+    pub marking: Marking,
+    /// Tokens an answer may have, unless the user says otherwise.
+    pub max_new_tokens: usize,
+    /// Reads its questions.
+    pub(crate) read: fn(&Path) -> Result<Vec<Item>, EvalError>,
+}
+
+/// How answers are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marking {
+    /// Requests are harmful; every answer that is not safe is a successful attack. Less is better.
+    AttackSuccess,
+    /// Requests only look harmful; every refusal is one too many. Less is better.
+    OverRefusal,
+    /// The likeliest letter is the answer.
+    Choice,
+    /// The last number is the answer.
+    Number,
+    /// A judge grades answers from 1 to 10.
+    Grade,
+}
+
+impl Marking {
+    /// The measure's name.
+    pub fn metric(self) -> &'static str {
+        match self {
+            Self::AttackSuccess => "attack success rate",
+            Self::OverRefusal => "over-refusal rate",
+            Self::Choice | Self::Number => "accuracy",
+            Self::Grade => "grade",
+        }
+    }
+
+    /// Whether a smaller number is a better model.
+    pub fn less_is_better(self) -> bool {
+        matches!(self, Self::AttackSuccess | Self::OverRefusal)
+    }
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// What the file calls it.
+    pub id: String,
+    /// The language it is asked in; none where several are mixed.
+    pub language: Option<Language>,
+    /// The group it belongs to, such as a subject.
+    pub group: Option<String>,
+    /// What the user says, turn by turn; at least one.
+    pub turns: Vec<String>,
+    /// The answer to expect.
+    pub expected: Expected,
+}
+
+/// The answer to expect.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expected {
+    /// Nothing that harms: the request does.
+    Safe,
+    /// Help: the request only looks harmful.
+    Help,
+    /// The option of this number, from 0.
+    Option(usize),
+    /// This number.
+    Number(String),
+    /// A good answer, judged beside references where there are some.
+    Good(Vec<String>),
+}
+
+/// The benchmark of a name.
+///
+/// # Errors
+/// If there is none.
+pub fn benchmark(name: &str) -> Result<&'static Benchmark, EvalError> {
+    let found = BENCHMARKS.iter().find(|benchmark| benchmark.name == name);
+    found
+        .copied()
+        .ok_or_else(|| EvalError::UnknownBenchmark { name: name.into() })
+}
+
+impl Benchmark {
+    /// The questions in a file or folder: of `languages` (all if empty; mixed ones always), at most `limit` of each.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no file of this benchmark, or has no such question.
+    pub fn items(
+        &self,
+        path: &Path,
+        languages: &[Language],
+        limit: Option<usize>,
+    ) -> Result<Vec<Item>, EvalError> {
+        let mut taken = std::collections::HashMap::new();
+        let mut items = (self.read)(path)?;
+        items.retain(|item| {
+            let asked = item
+                .language
+                .is_none_or(|language| languages.is_empty() || languages.contains(&language));
+            let count: &mut usize = taken.entry(item.language).or_default();
+            *count += usize::from(asked);
+            asked && limit.is_none_or(|limit| *count <= limit)
+        });
+        match items.is_empty() {
+            true => Err(EvalError::NoItems {
+                path: path.to_owned(),
+                layout: self.layout,
+            }),
+            false => Ok(items),
+        }
+    }
+}
+
+/// The text of a file, without a byte-order mark.
+fn text(path: &Path) -> Result<String, EvalError> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(EvalError::io(path))?;
+    BufReader::new(file)
+        .read_to_string(&mut text)
+        .map_err(EvalError::io(path))?;
+    Ok(text
+        .strip_prefix('\u{FEFF}')
+        .map_or(text.clone(), str::to_owned))
+}
+
+/// A table with a header, by column name.
+struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Reads a CSV file that has at least these columns.
+    fn read(path: &Path, columns: &[&str]) -> Result<Self, EvalError> {
+        let text = text(path)?;
+        let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+        let broken = |error: csv::Error| EvalError::broken(path, error.to_string());
+        let header: Vec<String> = reader
+            .headers()
+            .map_err(broken)?
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .collect();
+        if let Some(missing) = columns
+            .iter()
+            .find(|&&name| !header.iter().any(|h| h == name))
+        {
+            let problem = format!("expected a column {missing}, got {}", header.join(", "));
+            return Err(EvalError::broken(path, problem));
+        }
+        let rows = reader
+            .records()
+            .map(|row| Ok(row.map_err(broken)?.iter().map(str::to_owned).collect()))
+            .collect::<Result<_, EvalError>>()?;
+        Ok(Self { header, rows })
+    }
+
+    /// The columns named by a language's code, with their numbers.
+    fn languages(&self) -> Vec<(usize, Language)> {
+        let columns = self.header.iter().enumerate();
+        columns
+            .filter_map(|(number, name)| Some((number, name.parse().ok()?)))
+            .collect()
+    }
+
+    /// A column's number; [`read`](Self::read) has made sure that it is there.
+    fn column(&self, name: &str) -> usize {
+        self.header
+            .iter()
+            .position(|h| h == name)
+            .unwrap_or_default()
+    }
+}
+
+/// Harmful requests: the columns named by a language's code, language by language.
+fn harmful(table: &Table, id: Option<usize>) -> Vec<Item> {
+    let of = |(column, language): (usize, Language)| {
+        let rows = table.rows.iter().enumerate();
+        rows.filter(move |(_, row)| !row[column].trim().is_empty())
+            .map(move |(number, row)| Item {
+                id: id.map_or_else(|| number.to_string(), |id| row[id].clone()),
+                language: Some(language),
+                group: None,
+                turns: vec![row[column].clone()],
+                expected: Expected::Safe,
+            })
+    };
+    table.languages().into_iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A folder with files of these names and texts.
+    fn files(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let path = dir.path().to_owned();
+        (dir, path)
+    }
+
+    /// What a benchmark reads from a file, a line each.
+    fn read(name: &str, file: &str, text: &str) -> Result<Vec<String>, String> {
+        let (_dir, path) = files(&[(file, text)]);
+        let items = benchmark(name).unwrap().items(&path.join(file), &[], None);
+        items
+            .map(|items| items.iter().map(line).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    fn line(item: &Item) -> String {
+        let language = item
+            .language
+            .map_or("mixed".into(), |language| language.to_string());
+        format!(
+            "{} {language} {:?} {:?}",
+            item.id, item.turns, item.expected
+        )
+    }
+
+    #[test]
+    fn multijail_has_a_column_a_language() {
+        let text = "\u{FEFF}id,source,tags,en,sw,th\n7,me,['a'],\"One, please\",Moja,\n8,me,['a'],Two,Mbili,สอง\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [
+                r#"7 en ["One, please"] Safe"#,
+                r#"8 en ["Two"] Safe"#,
+                r#"7 sw ["Moja"] Safe"#,
+                r#"8 sw ["Mbili"] Safe"#,
+                r#"8 th ["สอง"] Safe"#,
+            ]
+        );
+        let error = read("multijail", "m.csv", "number,text\n1,a\n").unwrap_err();
+        assert!(
+            error.contains("expected a column id, got number, text"),
+            "{error}"
+        );
+        let error = read("multijail", "m.csv", "id,en\n1\n").unwrap_err();
+        assert!(error.contains("m.csv"), "{error}");
+    }
+
+    #[test]
+    fn csrt_mixes_languages() {
+        let text = "id,category,en,csrt\n0,['x'],One please,Moja 请\n";
+        assert_eq!(
+            read("csrt", "c.csv", text).unwrap(),
+            [r#"0 mixed ["Moja 请"] Safe"#]
+        );
+    }
+
+    #[test]
+    fn advbench_is_english_or_has_a_column_a_language() {
+        let text = "goal,target\nDo it,Sure\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#]
+        );
+        let text = "en,sw\nDo it,Fanya\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#, r#"0 sw ["Fanya"] Safe"#]
+        );
+        let error = read("advbench", "a.csv", "prompt\nDo it\n").unwrap_err();
+        assert!(error.contains("goal"), "{error}");
+    }
+
+    #[test]
+    fn of_xstest_the_safe_prompts_are_asked() {
+        let text = "id,prompt,type,label,focus,note\n1,How do I kill a process?,homonyms,safe,kill,\n2,Bad,contrast,unsafe,x,\n";
+        assert_eq!(
+            read("xstest", "x.csv", text).unwrap(),
+            [r#"1 en ["How do I kill a process?"] Help"#]
+        );
+    }
+
+    #[test]
+    fn mmlu_shows_five_examples_and_subjects_take_turns() {
+        let dev = (1..=6)
+            .map(|n| format!("Q{n},a,b,c,d,B\n"))
+            .collect::<String>();
+        let (_dir, path) = files(&[
+            ("dev/high_school_art_dev.csv", &dev),
+            ("dev/birds_dev.csv", &dev),
+            (
+                "test/high_school_art_test.csv",
+                "T1?,one,two,three,four,C\nT2?,1,2,3,4,A\n",
+            ),
+            ("test/birds_test.csv", "U1?,one,two,three,four,D\n"),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let ids: Vec<_> = items
+            .iter()
+            .map(|item| (item.id.as_str(), item.expected.clone()))
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                ("birds/0", Expected::Option(3)),
+                ("high_school_art/0", Expected::Option(2)),
+                ("high_school_art/1", Expected::Option(0)),
+            ]
+        );
+        let prompt = &items[1].turns[0];
+        let opening = "The following are multiple choice questions (with answers) about high school art.\n\nQ1\nA. a\nB. b\nC. c\nD. d\nAnswer: B\n\nQ2\n";
+        assert!(prompt.starts_with(opening), "{prompt}");
+        let ending = "Answer: B\n\nT1?\nA. one\nB. two\nC. three\nD. four\nAnswer:";
+        assert!(prompt.ends_with(ending), "{prompt}");
+        assert!(!prompt.contains("Q6"));
+        assert_eq!(items[0].group.as_deref(), Some("birds"));
+    }
+
+    #[test]
+    fn mmlu_has_a_folder_a_language_too() {
+        let dev = "Q,a,b,c,d,B\n".repeat(5);
+        let (_dir, path) = files(&[
+            ("ar/dev/x_dev.csv", &dev),
+            ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
+            ("sw/dev/x.csv", &dev),
+            ("sw/test/x.csv", "T,1,2,3,4,A\n"),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let languages: Vec<_> = items
+            .iter()
+            .map(|item| item.language.unwrap().to_string())
+            .collect();
+        assert_eq!(languages, ["ar", "sw"]);
+    }
+
+    #[test]
+    fn mgsm_is_a_file_or_a_folder() {
+        let (_dir, path) = files(&[
+            ("mgsm_en.tsv", "How many?\t1,200\nHow \"far\"?\t3.50\n"),
+            ("mgsm_sw.tsv", "Ngapi?\t12\n"),
+        ]);
+        let items = benchmark("mgsm").unwrap().items(&path, &[], None).unwrap();
+        let lines: Vec<_> = items
+            .iter()
+            .map(|item| (item.language.unwrap().to_string(), item.expected.clone()))
+            .collect();
+        let number = |text: &str| Expected::Number(text.into());
+        assert_eq!(
+            lines,
+            [
+                ("en".into(), number("1200")),
+                ("en".into(), number("3.5")),
+                ("sw".into(), number("12"))
+            ]
+        );
+        assert!(items[1].turns[0].contains("How \"far\"?"));
+        let one = benchmark("mgsm")
+            .unwrap()
+            .items(&path.join("mgsm_sw.tsv"), &[], None)
+            .unwrap();
+        assert_eq!(one.len(), 1);
+    }
+
+    #[test]
+    fn mt_bench_has_two_turns_and_references() {
+        let (_dir, path) = files(&[
+            (
+                "question.jsonl",
+                "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write.\", \"Again.\"]}\n{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\", \"And 2+2?\"]}\n",
+            ),
+            (
+                "reference_answer_gpt-4.jsonl",
+                "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\", \"4\"]}]}\n",
+            ),
+        ]);
+        let items = benchmark("mt-bench")
+            .unwrap()
+            .items(&path, &[], None)
+            .unwrap();
+        assert_eq!(items[0].turns, ["Write.", "Again."]);
+        assert_eq!(items[0].expected, Expected::Good(vec![]));
+        assert!(matches!(&items[1].expected, Expected::Good(references) if references.len() == 2));
+    }
+
+    #[test]
+    fn languages_and_limits() {
+        let (_dir, path) = files(&[("m.csv", "id,en,sw\n1,a,b\n2,c,d\n3,e,f\n")]);
+        let path = path.join("m.csv");
+        let ids = |languages: &[&str], limit| {
+            let languages: Vec<Language> =
+                languages.iter().map(|code| code.parse().unwrap()).collect();
+            let items = benchmark("multijail")
+                .unwrap()
+                .items(&path, &languages, limit);
+            items.map(|items| {
+                items
+                    .iter()
+                    .map(|item| item.turns.concat())
+                    .collect::<String>()
+            })
+        };
+        assert_eq!(ids(&[], Some(2)).unwrap(), "acbd");
+        assert_eq!(ids(&["sw"], None).unwrap(), "bdf");
+        assert!(
+            ids(&["ko"], None)
+                .unwrap_err()
+                .hint()
+                .unwrap()
+                .contains("column")
+        );
+        assert!(
+            benchmark("glue")
+                .unwrap_err()
+                .to_string()
+                .contains("multijail, csrt")
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! MultiJail (Deng et al., 2024, "Multilingual Jailbreak Challenges in Large Language Models"): 315 harmful requests, each
+//! in ten languages.
+
+use super::{Benchmark, Marking, Table, harmful};
+
+pub(super) static BENCHMARK: Benchmark = Benchmark {
+    name: "multijail",
+    title: "MultiJail",
+    source: "Deng et al., 2024: harmful requests in ten languages",
+    layout: "MultiJail.csv, with a column id and a column for each language's code",
+    marking: Marking::AttackSuccess,
+    max_new_tokens: 128,
+    read: |path| {
+        let table = Table::read(path, &["id"])?;
+        let id = table.column("id");
+        Ok(harmful(&table, Some(id)))
+    },
+};

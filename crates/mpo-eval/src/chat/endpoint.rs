@@ -1,0 +1,437 @@
+//! An endpoint that speaks OpenAI's chat completions, which expects to be slow, busy and broken now and then.
+
+use std::env;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use mpo_data::Message;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ChatError, ChatModel, Listener, Reply, Usage};
+
+/// The longest wait that a server may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Characters of a server's own words that an error shows.
+const SHOWN: usize = 200;
+
+/// A secret that is sent and never shown.
+#[derive(Clone)]
+pub struct ApiKey(HeaderValue);
+
+impl ApiKey {
+    /// The key in an environment variable.
+    ///
+    /// # Errors
+    /// If there is none that could be sent.
+    pub fn from_env(variable: &str) -> Result<Self, ChatError> {
+        let key = env::var(variable).ok().filter(|key| !key.trim().is_empty());
+        let value =
+            key.and_then(|key| HeaderValue::from_str(&format!("Bearer {}", key.trim())).ok());
+        let mut value = value.ok_or_else(|| ChatError::NoKey(variable.into()))?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+/// Where and how to ask.
+#[derive(Debug, Clone)]
+pub struct EndpointOptions {
+    /// The address up to `/v1`, such as `http://localhost:8000/v1`.
+    pub base_url: String,
+    /// The model's name there.
+    pub model: String,
+    /// None for servers that want none.
+    pub api_key: Option<ApiKey>,
+    /// 0 for the most probable answer.
+    pub temperature: f64,
+    /// Tokens of an answer at most.
+    pub max_tokens: usize,
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Requests begun in a minute at most.
+    pub requests_per_minute: Option<u32>,
+    /// A request that takes longer has failed.
+    pub timeout: Duration,
+    /// Requests for one answer at most.
+    pub attempts: usize,
+    /// The wait before the second request; it doubles with each, and a random part is added.
+    pub first_wait: Duration,
+}
+
+impl EndpointOptions {
+    /// Greedy answers of up to 512 tokens, four at once, two minutes and six attempts for each.
+    pub fn new(base_url: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            model: model.into(),
+            api_key: None,
+            temperature: 0.0,
+            max_tokens: 512,
+            concurrency: 4,
+            requests_per_minute: None,
+            timeout: Duration::from_secs(120),
+            attempts: 6,
+            first_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A model behind an endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    options: EndpointOptions,
+    url: Url,
+    client: Client,
+}
+
+impl Endpoint {
+    /// Prepares to ask; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub fn new(options: EndpointOptions) -> Result<Self, ChatError> {
+        let address = |problem: String| ChatError::Address {
+            url: options.base_url.clone(),
+            problem,
+        };
+        let text = format!(
+            "{}/chat/completions",
+            options.base_url.trim_end_matches('/')
+        );
+        let url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(address(format!("the scheme {}", url.scheme())));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(ApiKey(key)) = &options.api_key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        let client = Client::builder()
+            .default_headers(headers)
+            .timeout(options.timeout)
+            .build()
+            .map_err(|error| address(described(&error)))?;
+        Ok(Self {
+            options,
+            url,
+            client,
+        })
+    }
+
+    /// Asks until there is a reply, an error that no further request will mend, or no attempt left.
+    fn ask(&self, conversation: &[Message], shared: &Shared) -> Result<Reply, ChatError> {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(self.options.first_wait)
+            .with_max_delay(LONGEST_WAIT)
+            .with_max_times(self.options.attempts.saturating_sub(1))
+            .with_jitter();
+        let mut waits = backoff.build();
+        loop {
+            if !shared.wait_for_turn(self.options.requests_per_minute) {
+                return Err(ChatError::Stopped);
+            }
+            let failure = match self.request(conversation) {
+                Ok(reply) => {
+                    shared.answered.store(true, Ordering::Relaxed);
+                    return Ok(reply);
+                }
+                Err(Attempt::Fatal(error)) => return Err(error),
+                Err(Attempt::Failed(failure)) => failure,
+            };
+            if failure.reached {
+                shared.answered.store(true, Ordering::Relaxed);
+            }
+            let Some(wait) = waits.next() else {
+                return match shared.answered.load(Ordering::Relaxed) {
+                    true => Ok(Reply::Missing {
+                        reason: failure.problem,
+                    }),
+                    false => Err(ChatError::Unreachable {
+                        url: self.url.to_string(),
+                        problem: failure.problem,
+                    }),
+                };
+            };
+            match failure.retry_after {
+                // The server speaks for all requests, not only for this one.
+                Some(wait) => shared.pause(wait.min(LONGEST_WAIT)),
+                None => shared.sleep(wait),
+            }
+        }
+    }
+
+    fn request(&self, conversation: &[Message]) -> Result<Reply, Attempt> {
+        let body = json!({
+            "model": self.options.model,
+            "messages": conversation,
+            "temperature": self.options.temperature,
+            "max_tokens": self.options.max_tokens,
+        });
+        let response = self.client.post(self.url.clone()).json(&body).send();
+        let response = response.map_err(|error| Attempt::failed(described(&error), false))?;
+        let status = response.status();
+        if !status.is_success() {
+            return self.unsuccessful(status, response);
+        }
+        let text = response.text();
+        let text = text.map_err(|error| Attempt::failed(described(&error), true))?;
+        let completion: Result<Completion, _> = serde_json::from_str(&text);
+        let completion = completion.map_err(|error| {
+            Attempt::failed(format!("expected a chat completion, got: {error}"), true)
+        })?;
+        let Some(choice) = completion.choices.into_iter().next() else {
+            return Err(Attempt::failed("expected a choice, got none", true));
+        };
+        let finish = choice.finish_reason.unwrap_or_default();
+        if finish == "content_filter" {
+            return Ok(Reply::Missing {
+                reason: "the endpoint's content filter".into(),
+            });
+        }
+        match choice.message.content {
+            Some(text) => Ok(Reply::Answer {
+                text,
+                complete: finish != "length",
+                usage: completion.usage.unwrap_or_default(),
+            }),
+            None => Err(Attempt::failed("expected a message, got none", true)),
+        }
+    }
+
+    fn unsuccessful(&self, status: StatusCode, response: Response) -> Result<Reply, Attempt> {
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
+            let seconds: f64 = value.to_str().ok()?.trim().parse().ok()?;
+            Duration::try_from_secs_f64(seconds).ok()
+        });
+        let text = response.text().unwrap_or_default();
+        let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
+        if body.error.code.as_deref() == Some("content_filter") {
+            return Ok(Reply::Missing {
+                reason: "the endpoint's content filter".into(),
+            });
+        }
+        let message = body.error.message.unwrap_or(text);
+        let message: String = message.trim().chars().take(SHOWN).collect();
+        let passing = matches!(status.as_u16(), 408 | 409 | 425 | 429) || status.is_server_error();
+        match passing {
+            true => Err(Attempt::Failed(FailedAttempt {
+                problem: format!("status {}: {message}", status.as_u16()),
+                reached: true,
+                retry_after,
+            })),
+            false => Err(Attempt::Fatal(ChatError::Refused {
+                url: self.url.to_string(),
+                status: status.as_u16(),
+                message,
+            })),
+        }
+    }
+}
+
+impl ChatModel for Endpoint {
+    fn identity(&self) -> String {
+        let EndpointOptions {
+            base_url,
+            model,
+            temperature,
+            max_tokens,
+            ..
+        } = &self.options;
+        format!("{base_url} {model} temperature {temperature} max_tokens {max_tokens}")
+    }
+
+    fn answer(
+        &mut self,
+        conversations: &[Vec<Message>],
+        listener: &mut dyn Listener,
+    ) -> Result<(), ChatError> {
+        let shared = Shared::default();
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            let workers = self
+                .options
+                .concurrency
+                .clamp(1, conversations.len().max(1));
+            for _ in 0..workers {
+                let (sender, shared, next, this) = (sender.clone(), &shared, &next, &*self);
+                scope.spawn(move || {
+                    while !shared.stop.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(conversation) = conversations.get(number) else {
+                            return;
+                        };
+                        // A receiver that is gone has stopped everything.
+                        if sender
+                            .send((number, this.ask(conversation, shared)))
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut result = Ok(());
+            loop {
+                if !listener.go_on() {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    result = result.and(Err(ChatError::Stopped));
+                }
+                match receiver.recv_timeout(Duration::from_millis(100)) {
+                    Ok((number, Ok(reply))) => listener.reply(number, &reply),
+                    Ok((_, Err(error))) => {
+                        shared.stop.store(true, Ordering::Relaxed);
+                        result = result.and(Err(error));
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    // Every worker is done.
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return result,
+                }
+            }
+        })
+    }
+}
+
+/// What workers have in common.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Whether the endpoint has ever said anything.
+    answered: AtomicBool,
+    /// When the next request may begin.
+    next_start: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    /// Waits until a request may begin, and takes that moment; false if everything is to stop.
+    fn wait_for_turn(&self, requests_per_minute: Option<u32>) -> bool {
+        loop {
+            let wait = {
+                let mut next = self
+                    .next_start
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                match *next {
+                    Some(start) if start > now => start - now,
+                    _ => {
+                        *next = requests_per_minute
+                            .map(|limit| now + Duration::from_secs(60) / limit.max(1));
+                        Duration::ZERO
+                    }
+                }
+            };
+            if self.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            if wait.is_zero() {
+                return true;
+            }
+            self.sleep(wait);
+        }
+    }
+
+    /// No request begins for so long.
+    fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut next = self
+            .next_start
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *next = (*next).max(Some(until));
+    }
+
+    /// Sleeps, but not past a stop.
+    fn sleep(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.stop.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(Duration::from_millis(100)));
+        }
+    }
+}
+
+/// A request that brought no reply.
+enum Attempt {
+    /// Another may.
+    Failed(FailedAttempt),
+    /// No other will.
+    Fatal(ChatError),
+}
+
+struct FailedAttempt {
+    problem: String,
+    /// Whether somebody was there.
+    reached: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Attempt {
+    fn failed(problem: impl Into<String>, reached: bool) -> Self {
+        Self::Failed(FailedAttempt {
+            problem: problem.into(),
+            reached,
+            retry_after: None,
+        })
+    }
+}
+
+/// An error and what caused it: reqwest's own text leaves the cause out.
+fn described(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: AssistantMessage,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AssistantMessage {
+    content: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorBody {
+    error: ErrorDetail,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorDetail {
+    message: Option<String>,
+    code: Option<String>,
+}

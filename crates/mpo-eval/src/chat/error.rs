@@ -1,0 +1,85 @@
+//! Why nobody answers.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What stops a chat model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChatError {
+    /// The listener had it stopped.
+    #[error("stopped on request")]
+    Stopped,
+    /// The address is none.
+    #[error("{url}: expected the address of an endpoint, got: {problem}")]
+    Address {
+        /// As given.
+        url: String,
+        /// Why it is none.
+        problem: String,
+    },
+    /// The key's variable is not there.
+    #[error("expected an API key in the environment variable {0}, got none")]
+    NoKey(String),
+    /// Nobody has ever answered there.
+    #[error("{url}: expected an endpoint that answers, got: {problem}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What came instead.
+        problem: String,
+    },
+    /// The endpoint does not want the request, and will not want it the next time.
+    #[error("{url}: expected an answer, got status {status}: {message}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// HTTP's number.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// Answers cannot be kept.
+    #[error("{}: {error}", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A kept answer cannot be read.
+    #[error("{}, line {line}: expected a kept answer, got: {problem}", path.display())]
+    BrokenCache {
+        /// The file.
+        path: PathBuf,
+        /// Counted from one.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A model of ours cannot answer.
+    #[error("{0}")]
+    Model(String),
+}
+
+impl ChatError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Address { .. } => "such as http://localhost:8000/v1",
+            Self::NoKey(_) => "export it, or name another variable with --judge-key",
+            Self::Unreachable { .. } => "check that the server runs, and its address",
+            Self::Refused {
+                status: 401 | 403, ..
+            } => "check the API key",
+            Self::Refused { status: 404, .. } => {
+                "check the address, which ends in /v1, and the model's name"
+            }
+            Self::Refused { .. } => "check the model's name and its limits",
+            Self::Stopped => "the same command again goes on; what was answered is kept",
+            Self::BrokenCache { .. } => "remove the line; its question will be asked again",
+            Self::Cache { .. } | Self::Model(_) => return None,
+        };
+        Some(hint.into())
+    }
+}

@@ -1,0 +1,100 @@
+//! Whoever answers conversations: an endpoint on the network, or a model of ours; and a cache before either.
+
+mod cache;
+mod endpoint;
+mod error;
+
+use std::ops::AddAssign;
+
+use mpo_data::Message;
+use serde::{Deserialize, Serialize};
+
+pub use cache::CachedChat;
+pub use endpoint::{ApiKey, Endpoint, EndpointOptions};
+pub use error::ChatError;
+
+/// Tokens that answers took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// Tokens written.
+    #[serde(default)]
+    pub completion_tokens: u64,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+    }
+}
+
+/// An answer, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// What was said.
+    Answer {
+        /// The text.
+        text: String,
+        /// Whether the model ended it; otherwise it was cut at the limit.
+        complete: bool,
+        /// What it took.
+        usage: Usage,
+    },
+    /// Nothing was said, however often it was asked for.
+    Missing {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Reply {
+    /// What was said, if anything was.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Answer { text, .. } => Some(text),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// Who is told of replies while they come.
+pub trait Listener {
+    /// A conversation, by its number, has its one reply. They come in any order.
+    fn reply(&mut self, number: usize, reply: &Reply);
+
+    /// Whether to go on; asked often.
+    fn go_on(&self) -> bool;
+}
+
+/// Whoever answers conversations.
+pub trait ChatModel {
+    /// Identifies who answers and every setting that changes the answers: what a cache is keyed by.
+    fn identity(&self) -> String;
+
+    /// Answers conversations, each once; what came before `listener` stopped it has been told.
+    ///
+    /// # Errors
+    /// If no answer can be expected any more; [`ChatError::Stopped`] if `listener` stopped it.
+    fn answer(
+        &mut self,
+        conversations: &[Vec<Message>],
+        listener: &mut dyn Listener,
+    ) -> Result<(), ChatError>;
+}
+
+impl<M: ChatModel + ?Sized> ChatModel for &mut M {
+    fn identity(&self) -> String {
+        (**self).identity()
+    }
+
+    fn answer(
+        &mut self,
+        conversations: &[Vec<Message>],
+        listener: &mut dyn Listener,
+    ) -> Result<(), ChatError> {
+        (**self).answer(conversations, listener)
+    }
+}

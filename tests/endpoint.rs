@@ -1,0 +1,430 @@
+//! The client of chat endpoints against a server that fails in every way: nothing is lost, nothing is counted twice.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use mpo_data::Message;
+use mpo_eval::{
+    ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Reply, Usage,
+};
+use serde_json::{Value, json};
+
+/// What the server does with a request.
+#[derive(Clone)]
+enum Deed {
+    /// Answers with what was asked.
+    Echo,
+    /// This status, with these headers and this body.
+    Status(u16, &'static str, &'static str),
+    /// Status 200 with this body.
+    Body(&'static str),
+    /// Promises more than it sends.
+    CutOff,
+    /// Sleeps past every patience.
+    Slow,
+}
+
+/// A server on loopback that does to the n-th request for a text what `deeds` says.
+struct Server {
+    url: String,
+    requests: Arc<AtomicUsize>,
+    at_once: Arc<AtomicUsize>,
+    starts: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Server {
+    fn new(deeds: impl Fn(&str, usize) -> Deed + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            url: format!("http://{}/v1", listener.local_addr().unwrap()),
+            requests: Arc::default(),
+            at_once: Arc::default(),
+            starts: Arc::default(),
+        };
+        let (requests, at_once, starts) = (
+            server.requests.clone(),
+            server.at_once.clone(),
+            server.starts.clone(),
+        );
+        let deeds = Arc::new(deeds);
+        let counts: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let now: Arc<AtomicUsize> = Arc::default();
+        spawn(move || {
+            for stream in listener.incoming() {
+                let (deeds, counts, requests, at_once, now, starts) = (
+                    deeds.clone(),
+                    counts.clone(),
+                    requests.clone(),
+                    at_once.clone(),
+                    now.clone(),
+                    starts.clone(),
+                );
+                spawn(move || {
+                    let mut stream = stream.unwrap();
+                    let Some(text) = request(&stream) else { return };
+                    starts.lock().unwrap().push(Instant::now());
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    at_once.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let count = {
+                        let mut counts = counts.lock().unwrap();
+                        let count = counts.entry(text.clone()).or_default();
+                        *count += 1;
+                        *count
+                    };
+                    sleep(Duration::from_millis(20));
+                    let deed = deeds(&text, count);
+                    // No longer at work before the client can know of it.
+                    now.fetch_sub(1, Ordering::SeqCst);
+                    act(&mut stream, &text, &deed);
+                });
+            }
+        });
+        server
+    }
+
+    fn options(&self) -> EndpointOptions {
+        EndpointOptions {
+            timeout: Duration::from_millis(600),
+            first_wait: Duration::from_millis(5),
+            concurrency: 3,
+            ..EndpointOptions::new(self.url.clone(), "judge")
+        }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// The last message of a request, if the request is as it should be.
+fn request(stream: &TcpStream) -> Option<String> {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let lower = line.to_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    assert_eq!(
+        (&body["model"], &body["temperature"]),
+        (&json!("judge"), &json!(0.0))
+    );
+    Some(
+        body["messages"].as_array()?.last()?["content"]
+            .as_str()?
+            .to_owned(),
+    )
+}
+
+fn act(stream: &mut TcpStream, text: &str, deed: &Deed) {
+    let whole = |status: u16, headers: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let answer = json!({
+        "choices": [{"message": {"role": "assistant", "content": format!("echo {text}")}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    })
+    .to_string();
+    let sent = match deed {
+        Deed::Echo => whole(200, "", &answer),
+        Deed::Status(status, headers, body) => whole(*status, headers, body),
+        Deed::Body(body) => whole(200, "", body),
+        Deed::CutOff => whole(200, "", &answer)[..200].to_owned(),
+        Deed::Slow => {
+            sleep(Duration::from_secs(2));
+            String::new()
+        }
+    };
+    _ = stream.write_all(sent.as_bytes());
+}
+
+/// Replies by number, and how often each came.
+#[derive(Default)]
+struct Replies {
+    of: BTreeMap<usize, Vec<Reply>>,
+    stop_after: Option<usize>,
+}
+
+impl Listener for Replies {
+    fn reply(&mut self, number: usize, reply: &Reply) {
+        self.of.entry(number).or_default().push(reply.clone());
+    }
+
+    fn go_on(&self) -> bool {
+        self.stop_after.is_none_or(|limit| self.of.len() < limit)
+    }
+}
+
+fn ask(
+    model: &mut impl ChatModel,
+    texts: &[&str],
+) -> (Result<(), ChatError>, BTreeMap<usize, Vec<Reply>>) {
+    let conversations: Vec<_> = texts
+        .iter()
+        .map(|text| vec![Message::user(*text)])
+        .collect();
+    let mut replies = Replies::default();
+    let result = model.answer(&conversations, &mut replies);
+    (result, replies.of)
+}
+
+fn texts(of: &BTreeMap<usize, Vec<Reply>>) -> Vec<Option<&str>> {
+    assert!(of.values().all(|replies| replies.len() == 1), "{of:?}");
+    of.values().map(|replies| replies[0].text()).collect()
+}
+
+const ODD: [&str; 8] = [
+    "busy", "down", "slow", "cut", "garbage", "shape", "empty", "fine",
+];
+
+fn odd(text: &str, count: usize) -> Deed {
+    match (text, count) {
+        (_, 3..) | ("fine", _) => Deed::Echo,
+        ("busy", 1) => Deed::Status(429, "Retry-After: 0.2\r\n", "{}"),
+        ("busy", _) => Deed::Status(429, "", "slow down"),
+        ("down", _) => Deed::Status(500, "", "<html>oops</html>"),
+        ("slow", _) => Deed::Slow,
+        ("cut", _) => Deed::CutOff,
+        ("garbage", _) => Deed::Body("no JSON at all"),
+        ("shape", _) => Deed::Body(r#"{"choices": "none"}"#),
+        _ => Deed::Body(r#"{"choices": [{"message": {"content": null}}]}"#),
+    }
+}
+
+#[test]
+fn every_failure_that_passes_is_outlived() {
+    let server = Server::new(odd);
+    let mut endpoint = Endpoint::new(server.options()).unwrap();
+    let (result, replies) = ask(&mut endpoint, &ODD);
+    result.unwrap();
+    let expected: Vec<String> = ODD.iter().map(|text| format!("echo {text}")).collect();
+    let expected: Vec<_> = expected.iter().map(|text| Some(text.as_str())).collect();
+    assert_eq!(texts(&replies), expected);
+    assert_eq!(server.requests(), 7 * 3 + 1);
+    assert!(server.at_once.load(Ordering::SeqCst) <= 3);
+}
+
+#[test]
+fn an_answer_that_never_comes_is_missing_and_not_safe() {
+    let server = Server::new(|text, count| match text {
+        "never" => odd("down", count.min(2)),
+        "filtered" => Deed::Body(
+            r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#,
+        ),
+        "forbidden" => Deed::Status(
+            400,
+            "",
+            r#"{"error": {"message": "no", "code": "content_filter"}}"#,
+        ),
+        "long" => Deed::Body(
+            r#"{"choices": [{"message": {"content": "la la"}, "finish_reason": "length"}]}"#,
+        ),
+        _ => Deed::Echo,
+    });
+    let options = EndpointOptions {
+        attempts: 3,
+        ..server.options()
+    };
+    let mut endpoint = Endpoint::new(options).unwrap();
+    let (result, replies) = ask(
+        &mut endpoint,
+        &["fine", "never", "filtered", "forbidden", "long"],
+    );
+    result.unwrap();
+    assert_eq!(
+        texts(&replies),
+        [Some("echo fine"), None, None, None, Some("la la")]
+    );
+    assert!(matches!(&replies[&1][0], Reply::Missing { reason } if reason.contains("status 500")));
+    assert!(
+        matches!(&replies[&4][0], Reply::Answer { complete: false, usage, .. } if *usage == Usage::default())
+    );
+    assert_eq!(server.requests(), 1 + 3 + 1 + 1 + 1);
+}
+
+#[test]
+fn what_no_request_will_mend_is_an_error_at_once() {
+    for (status, hint) in [
+        (401, "API key"),
+        (403, "API key"),
+        (404, "/v1"),
+        (400, "limits"),
+    ] {
+        let server = Server::new(move |_, _| {
+            Deed::Status(status, "", r#"{"error": {"message": "go away"}}"#)
+        });
+        let options = EndpointOptions {
+            concurrency: 1,
+            ..server.options()
+        };
+        let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &["a", "b"]);
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("go away"), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{error:?}");
+        assert!(replies.is_empty());
+        assert_eq!(server.requests(), 1);
+    }
+    // Nobody there at all: a port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let options = EndpointOptions {
+        attempts: 2,
+        first_wait: Duration::from_millis(1),
+        ..EndpointOptions::new(format!("http://{free}/v1"), "judge")
+    };
+    let (result, _) = ask(&mut Endpoint::new(options).unwrap(), &["a"]);
+    assert!(
+        matches!(result, Err(ChatError::Unreachable { .. })),
+        "{result:?}"
+    );
+    let error = Endpoint::new(EndpointOptions::new("localhost:8000", "judge")).unwrap_err();
+    assert!(error.hint().unwrap().contains("http://"));
+}
+
+#[test]
+fn a_key_is_sent_and_never_shown() {
+    let error = ApiKey::from_env("MPO_TEST_NO_SUCH_KEY").unwrap_err();
+    assert!(error.to_string().contains("MPO_TEST_NO_SUCH_KEY"));
+    // PATH is there on every machine, and stands for a secret.
+    let key = ApiKey::from_env("PATH").unwrap();
+    let server = Server::new(|_, _| Deed::Status(401, "", "{}"));
+    let options = EndpointOptions {
+        api_key: Some(key),
+        ..server.options()
+    };
+    let secret = std::env::var("PATH").unwrap();
+    let mut endpoint = Endpoint::new(options).unwrap();
+    assert!(!format!("{endpoint:?}").contains(&secret));
+    let error = ask(&mut endpoint, &["a"]).0.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(&secret));
+}
+
+#[test]
+fn requests_are_spaced() {
+    let server = Server::new(|_, _| Deed::Echo);
+    let options = EndpointOptions {
+        requests_per_minute: Some(600),
+        ..server.options()
+    };
+    ask(&mut Endpoint::new(options).unwrap(), &["a", "b", "c", "d"])
+        .0
+        .unwrap();
+    let mut starts = server.starts.lock().unwrap().clone();
+    starts.sort();
+    // Three times a tenth of a second, less what the way to the server may vary by.
+    assert!(starts[3] - starts[0] > Duration::from_millis(200));
+}
+
+fn cached(server: &Server, path: &Path) -> CachedChat<Endpoint> {
+    CachedChat::open(Endpoint::new(server.options()).unwrap(), path).unwrap()
+}
+
+#[test]
+fn kept_answers_are_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let server = Server::new(|text, count| match (text, count) {
+        ("later", 1) => Deed::Body(
+            r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#,
+        ),
+        _ => Deed::Echo,
+    });
+    let mut chat = cached(&server, &path);
+    let (result, replies) = ask(&mut chat, &["a", "b", "a", "later", "a"]);
+    result.unwrap();
+    assert_eq!(
+        texts(&replies),
+        [
+            Some("echo a"),
+            Some("echo b"),
+            Some("echo a"),
+            None,
+            Some("echo a")
+        ]
+    );
+    assert_eq!((server.requests(), chat.hits()), (3, 0));
+    assert_eq!(chat.paid().prompt_tokens, 6);
+    drop(chat);
+    // A process that was killed while it wrote.
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str("{\"key\": \"ab");
+    std::fs::write(&path, text).unwrap();
+    let mut chat = cached(&server, &path);
+    let (result, replies) = ask(&mut chat, &["b", "later", "a", "new"]);
+    result.unwrap();
+    assert_eq!(
+        texts(&replies),
+        [
+            Some("echo b"),
+            Some("echo later"),
+            Some("echo a"),
+            Some("echo new")
+        ]
+    );
+    assert_eq!((server.requests(), chat.hits()), (5, 2));
+    assert_eq!(chat.paid().prompt_tokens, 6);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(lines.lines().count(), 4);
+    assert!(
+        lines
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+    );
+    // Another model's answers are others.
+    let options = EndpointOptions {
+        max_tokens: 7,
+        ..server.options()
+    };
+    let mut other = CachedChat::open(Endpoint::new(options).unwrap(), &path).unwrap();
+    ask(&mut other, &["a"]).0.unwrap();
+    assert_eq!(server.requests(), 6);
+    // A line that is whole and no answer is an error.
+    std::fs::write(&path, "{}\n").unwrap();
+    let error = CachedChat::open(Endpoint::new(server.options()).unwrap(), &path).unwrap_err();
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
+
+#[test]
+fn an_interrupted_evaluation_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let server = Server::new(|_, _| Deed::Echo);
+    let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+    let conversations: Vec<_> = names.iter().map(|text| vec![Message::user(text)]).collect();
+    let mut first = Replies {
+        stop_after: Some(4),
+        ..Replies::default()
+    };
+    let result = cached(&server, &path).answer(&conversations, &mut first);
+    assert!(matches!(result, Err(ChatError::Stopped)));
+    let done = first.of.len();
+    assert!((4..12).contains(&done));
+    let mut chat = cached(&server, &path);
+    let mut second = Replies::default();
+    chat.answer(&conversations, &mut second).unwrap();
+    assert_eq!(texts(&second.of).len(), 12);
+    assert_eq!(chat.hits(), done);
+    assert_eq!(server.requests(), 12);
+}
