@@ -183,6 +183,11 @@ impl TextTokenizer {
         Ok(ids)
     }
 
+    /// A text without any template, as the tokenizer begins a sequence.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        encode(&self.tokenizer, text, true)
+    }
+
     /// A response and what ends it, tokenised apart from its prompt as the released code does.
     pub fn encode_response(&self, response: &str) -> Result<Vec<u32>, DataError> {
         let mut ids = encode(&self.tokenizer, response, false)?;

@@ -50,6 +50,15 @@ pub enum EvalError {
         /// What there is.
         got: usize,
     },
+    /// A folder is no run's.
+    #[error("{}: expected a run or an evaluation, got neither config.yaml nor evaluation.json", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The report cannot be drawn.
+    #[error("report: {0}")]
+    Report(String),
     /// A judge cannot be asked.
     #[error(transparent)]
     Chat(#[from] ChatError),
@@ -84,6 +93,8 @@ impl EvalError {
             Self::Broken { .. } => Some("docs/evaluation.md says what each file looks like".into()),
             Self::UnknownBenchmark { .. } => Some("give it as NAME=PATH".into()),
             Self::NoItems { layout, .. } => Some(format!("expected {layout}")),
+            Self::NoRun { .. } => Some("name the --output of `train` or of `eval`".into()),
+            Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
             Self::Chat(error) => error.hint(),
         }

@@ -6,8 +6,7 @@ use mpo_data::Language;
 use mpo_trainer::ScoredRow;
 use serde::{Deserialize, Serialize};
 
-/// The quantile of the normal distribution that leaves 2.5 % above it.
-const Z: f64 = 1.96;
+use crate::estimate::{Estimate, Z};
 
 /// A language's reward gap, over its rows, nats a token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -70,6 +69,44 @@ pub fn by_language(rows: &[ScoredRow], dominant: Option<Language>) -> Vec<Langua
     gaps
 }
 
+/// The implicit reward gap of DPO in a language (MPO, eq. 2, with β = 1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ImplicitGap {
+    /// The language.
+    pub language: Language,
+    /// The mean over rows of (log π(safe) − log π_base(safe)) − (log π(unsafe) − log π_base(unsafe)), nats an answer.
+    pub gap: Estimate,
+    /// The fraction of rows whose gap is above zero.
+    pub accuracy: f64,
+}
+
+/// The implicit reward gap of every language: `rows` under the model, `base` the same rows under the model it was made
+/// from.
+pub fn implicit_by_language(
+    rows: &[ScoredRow],
+    base: &[ScoredRow],
+    dominant: Option<Language>,
+) -> Vec<ImplicitGap> {
+    let mut languages: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
+    for (row, base) in rows.iter().zip(base) {
+        let gap = (row.chosen.0 - base.chosen.0) - (row.rejected.0 - base.rejected.0);
+        languages.entry(row.language).or_default().push(gap);
+    }
+    let mut gaps: Vec<ImplicitGap> = languages
+        .into_iter()
+        .filter_map(|(language, gaps)| {
+            let above = gaps.iter().filter(|gap| **gap > 0.0).count();
+            Some(ImplicitGap {
+                language,
+                gap: Estimate::mean(&gaps)?,
+                accuracy: above as f64 / gaps.len() as f64,
+            })
+        })
+        .collect();
+    gaps.sort_by_key(|gap| Some(gap.language) != dominant);
+    gaps
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +138,17 @@ mod tests {
         close(gap.chosen_mean, -2.0);
         close(gap.rejected_mean, -3.0);
         assert_eq!(gap.rows, 3);
+    }
+
+    #[test]
+    fn implicit_gaps_by_hand() {
+        // Sums −2 and −16 under the model, −4 and −12 under the base: (−2 + 4) − (−16 + 12) = 6.
+        let (model, base) = ([row("sw", -1.0, -4.0)], [row("sw", -2.0, -3.0)]);
+        let [gap] = implicit_by_language(&model, &base, None)[..] else {
+            panic!("one language");
+        };
+        assert_eq!((gap.gap.value, gap.accuracy), (6.0, 1.0));
+        assert_eq!(implicit_by_language(&model, &model, None)[0].gap.value, 0.0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use mpo_data::{Language, TemplateChoice};
+use mpo_eval::{BENCHMARKS, Benchmark, Usage, benchmark};
 use mpo_models::{Sampling, SamplingError};
 use mpo_trainer::{DeviceChoice, TrainOptions};
 
@@ -45,6 +46,19 @@ const CHAT_EXAMPLES: &str = "\
 Examples:
   mpo-train chat --model runs/qwen/model
   mpo-train chat --model Qwen/Qwen2.5-0.5B-Instruct --max-new-tokens 64";
+
+const EVAL_EXAMPLES: &str = "\
+Examples:
+  mpo-train eval --model runs/qwen/model --benchmark multijail=MultiJail.csv --benchmark xstest=xstest_prompts.csv
+  mpo-train eval --model runs/qwen/model --data held-out.json --base Qwen/Qwen2.5-0.5B-Instruct
+  mpo-train eval --model Qwen/Qwen2.5-0.5B-Instruct --benchmark mmlu=mmlu --benchmark mgsm=mgsm --raw --output evals/base
+  mpo-train eval --model runs/qwen/model --benchmark multijail=MultiJail.csv --languages en,sw --limit 50 \\
+    --judge https://api.openai.com/v1 --judge-model gpt-4o --judge-price 2.5,10";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  mpo-train report runs/qwen
+  mpo-train report evals/base runs/mpo runs/dpo --output comparison.html";
 
 const DEVICES_EXAMPLES: &str = "\
 Examples:
@@ -102,6 +116,12 @@ pub(crate) enum Command {
     /// Measure a model's reward gap in each language of a preference file
     #[command(after_help = SCORE_EXAMPLES)]
     Score(ScoreArguments),
+    /// Evaluate a model: safety by language, over-refusal, knowledge, reward gaps
+    #[command(after_help = EVAL_EXAMPLES)]
+    Eval(Box<EvalArguments>),
+    /// Write one HTML page about a run, or several beside each other
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArguments),
     /// Answer prompts
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(GenerateArguments),
@@ -243,6 +263,150 @@ pub(crate) struct ScoreArguments {
     /// Print the gaps and the report on the data as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// A benchmark and its file or folder; may be given several times
+    #[arg(long = "benchmark", value_name = "NAME=PATH", value_parser = named_benchmark, long_help = benchmark_help())]
+    pub(crate) benchmarks: Vec<(&'static Benchmark, PathBuf)>,
+    /// Preference rows for reward gaps and the projection of answers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+    /// The model that this one was made from, for implicit reward gaps
+    #[arg(long, value_name = "DIR|NAME", requires = "data")]
+    pub(crate) base: Option<String>,
+    /// Use at most this many preference rows, evenly over languages
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) rows: Option<usize>,
+    /// Longest prompt and answer of a preference row together, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(crate) max_tokens: usize,
+    /// Languages to ask in [default: all of a benchmark's]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',')]
+    pub(crate) languages: Vec<Language>,
+    /// Ask at most this many questions in each language
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) limit: Option<usize>,
+    /// Longest answer, in tokens [default: the benchmark's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Questions answered at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
+    pub(crate) batch_size: usize,
+    /// Ask MGSM without the chat template, as lm-evaluation-harness does
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Who judges: refusal (a heuristic by phrases), an endpoint's address, or a model's folder or name
+    #[arg(long, value_name = "JUDGE", default_value = "refusal")]
+    pub(crate) judge: JudgeChoice,
+    /// The judge's name at its endpoint
+    #[arg(long, value_name = "NAME")]
+    pub(crate) judge_model: Option<String>,
+    /// Environment variable with the endpoint's API key [default: OPENAI_API_KEY, if it is set]
+    #[arg(long, value_name = "VARIABLE")]
+    pub(crate) judge_key: Option<String>,
+    /// Requests to the endpoint at once
+    #[arg(long, value_name = "N", default_value = "4", value_parser = positive)]
+    pub(crate) judge_concurrency: usize,
+    /// Requests to the endpoint in a minute at most
+    #[arg(long, value_name = "N")]
+    pub(crate) judge_requests_per_minute: Option<u32>,
+    /// Seconds that a request may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) judge_timeout: u64,
+    /// Price of a million tokens that the judge reads and writes, to report the cost
+    #[arg(long, value_name = "IN,OUT")]
+    pub(crate) judge_price: Option<Price>,
+    /// Folder for results [default: eval in the model's run folder]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Who judges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JudgeChoice {
+    Refusal,
+    Endpoint(String),
+    Model(String),
+}
+
+impl JudgeChoice {
+    pub(crate) fn is_refusal(&self) -> bool {
+        *self == Self::Refusal
+    }
+}
+
+impl FromStr for JudgeChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "refusal" => Self::Refusal,
+            url if url.contains("://") => Self::Endpoint(url.into()),
+            model => Self::Model(model.into()),
+        })
+    }
+}
+
+/// The price of a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Price {
+    read: f64,
+    written: f64,
+}
+
+impl Price {
+    pub(crate) fn of(self, usage: Usage) -> f64 {
+        let millions = |tokens: u64| tokens as f64 / 1e6;
+        millions(usage.prompt_tokens) * self.read + millions(usage.completion_tokens) * self.written
+    }
+}
+
+impl FromStr for Price {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let price = |text: &str| text.trim().parse().ok().filter(|price: &f64| *price >= 0.0);
+        let prices = text
+            .split_once(',')
+            .and_then(|(read, written)| Some((price(read)?, price(written)?)));
+        let (read, written) =
+            prices.ok_or_else(|| format!("expected two prices, such as 2.5,10, got {text}"))?;
+        Ok(Self { read, written })
+    }
+}
+
+fn named_benchmark(text: &str) -> Result<(&'static Benchmark, PathBuf), String> {
+    let Some((name, path)) = text.split_once('=').filter(|(_, path)| !path.is_empty()) else {
+        return Err(format!("expected NAME=PATH, got {text}"));
+    };
+    let benchmark = benchmark(name).map_err(|error| error.to_string())?;
+    Ok((benchmark, path.into()))
+}
+
+fn benchmark_help() -> String {
+    let mut help =
+        String::from("A benchmark and its file or folder; may be given several times:\n");
+    for of in BENCHMARKS {
+        help += &format!("  {:<10} {}\n{:13}{}\n", of.name, of.source, "", of.layout);
+    }
+    help
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Run folders, or folders of evaluations
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page [default: report.html, in the run folder if there is one run]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mpo_data::DataError;
+use mpo_eval::{ChatError, EvalError};
 use mpo_models::{ModelError, SamplingError};
 use mpo_trainer::TrainError;
 
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Data(#[from] DataError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
@@ -59,6 +62,7 @@ impl Failure {
             Self::Data(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Train(error) => error.hint(),
+            Self::Eval(error) => error.hint(),
             Self::Sampling(_) => Some("--temperature 0 takes the most probable token".into()),
             Self::Io { error, .. } => {
                 (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
@@ -72,7 +76,9 @@ impl Failure {
         match self {
             // Whoever reads the output, such as `head`, has had enough: no failure of ours.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Stopped | Self::Train(TrainError::Interrupted) => INTERRUPTED,
+            Self::Stopped
+            | Self::Train(TrainError::Interrupted)
+            | Self::Eval(EvalError::Chat(ChatError::Stopped)) => INTERRUPTED,
             _ => 1,
         }
     }
@@ -106,6 +112,7 @@ mod tests {
             (Failure::new("a", "b"), 1),
             (Failure::Stopped, 130),
             (TrainError::Interrupted.into(), 130),
+            (EvalError::from(ChatError::Stopped).into(), 130),
             (TrainError::NoRows.into(), 1),
         ] {
             assert_eq!(failure.exit_code(), code, "{failure}");

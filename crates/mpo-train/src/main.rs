@@ -9,6 +9,7 @@ mod compare;
 mod data;
 mod device;
 mod devices;
+mod eval;
 mod exam;
 mod failure;
 mod generate;
@@ -17,6 +18,7 @@ mod miniature;
 mod model_folder;
 mod output;
 mod progress;
+mod report;
 mod results;
 mod run;
 mod score;
@@ -61,6 +63,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Train(arguments) => train::run(*arguments, quiet),
         Command::Compare(arguments) => compare::run(*arguments, quiet),
         Command::Score(arguments) => score::run(&arguments, quiet),
+        Command::Eval(arguments) => eval::run(&arguments, quiet),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments, quiet),
         Command::Chat(arguments) => chat::run(&arguments, quiet),
         Command::Devices(arguments) => devices::run(&arguments),

@@ -3,7 +3,7 @@
 use mpo_data::{Language, LanguagePair};
 use mpo_eval::{LanguageGap, by_language};
 use mpo_models::CausalLm;
-use mpo_trainer::{TrainError, TrainingRows, score_rows};
+use mpo_trainer::{ScoredRow, TrainError, TrainingRows, score_rows};
 
 use crate::data::evenly;
 use crate::failure::Failure;
@@ -39,6 +39,18 @@ impl EvalSet {
         what: &'static str,
         session: &Session,
     ) -> Result<Vec<LanguageGap>, Failure> {
+        let scored = self.scores(model, max_tokens, what, session)?;
+        Ok(by_language(&scored, self.dominant))
+    }
+
+    /// The score of every pair; all are finite.
+    pub(crate) fn scores(
+        &self,
+        model: &CausalLm,
+        max_tokens: usize,
+        what: &'static str,
+        session: &Session,
+    ) -> Result<Vec<ScoredRow>, Failure> {
         let bar = session.bar(what, self.pairs.len());
         let scored = score_rows(model, &self.pairs, max_tokens, |done| {
             bar.set_position(done as u64);
@@ -53,7 +65,7 @@ impl EvalSet {
                 }));
             }
         }
-        Ok(by_language(&scored, self.dominant))
+        Ok(scored)
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct ModelFolder {
     pub(crate) config: ModelConfig,
     /// How it reads and writes text.
     pub(crate) tokenizer: TextTokenizer,
+    template: TemplateChoice,
 }
 
 impl ModelFolder {
@@ -39,6 +40,7 @@ impl ModelFolder {
             path,
             config,
             tokenizer,
+            template: template.clone(),
         })
     }
 
@@ -103,6 +105,18 @@ impl ModelFolder {
         }
         self.check(&ids)?;
         Ok(ids)
+    }
+
+    /// A text as token ids, without the chat template; a model that wants its first token gets it.
+    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        let ids = self.tokenizer.encode_text(text)?;
+        self.check(&ids)?;
+        Ok(ids)
+    }
+
+    /// The chat template as it was chosen.
+    pub(crate) fn template(&self) -> String {
+        self.template.clone().into()
     }
 
     /// The token that fills batches up: the configuration's, else the tokenizer's, else the end of the sequence.

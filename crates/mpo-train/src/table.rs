@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
-use mpo_eval::LanguageGap;
+use mpo_eval::{Evaluation, LanguageGap};
 
 use crate::results::Results;
 
@@ -48,6 +48,79 @@ pub(crate) fn gaps(gaps: &[LanguageGap], dominant: Option<Language>) -> String {
         ]
     });
     render(header, rows, 1)
+}
+
+/// Everything that was evaluated, a line for each measure and language.
+pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
+    let mut tables = vec![];
+    if !evaluation.reward_gap.is_empty() {
+        tables.push(gaps(&evaluation.reward_gap, evaluation.dominant));
+    }
+    if !evaluation.implicit_gap.is_empty() {
+        let rows = evaluation.implicit_gap.iter().map(|of| {
+            let half = (of.gap.high - of.gap.low) / 2.0;
+            [
+                language(of.language, evaluation.dominant),
+                of.gap.count.to_string(),
+                format!("{:+.3} ± {half:.3}", of.gap.value),
+                percent(of.accuracy),
+            ]
+        });
+        tables.push(render(
+            ["language", "rows", "implicit reward gap", "gap > 0"],
+            rows,
+            1,
+        ));
+    }
+    let rows = evaluation.benchmarks.iter().flat_map(|result| {
+        result.languages.iter().map(|of| {
+            let name = of
+                .language
+                .map_or("mixed".into(), |of| language(of, evaluation.dominant));
+            let is_grade = result.metric == "grade";
+            let show = |value: f64| match is_grade {
+                true => format!("{value:.2}"),
+                false => format!("{:.1} %", value * 100.0),
+            };
+            let (value, interval, count) = match of.estimate {
+                Some(e) => (
+                    show(e.value),
+                    format!("{} to {}", show(e.low), show(e.high)),
+                    e.count,
+                ),
+                None => ("–".into(), "–".into(), 0),
+            };
+            let judge = match (&result.judge, result.heuristic) {
+                (Some(judge), true) => format!("{judge} (heuristic)"),
+                (Some(judge), false) => judge.clone(),
+                (None, _) => String::new(),
+            };
+            [
+                result.benchmark.clone(),
+                name,
+                result.metric.clone(),
+                value,
+                interval,
+                count.to_string(),
+                of.missing.to_string(),
+                judge,
+            ]
+        })
+    });
+    let header = [
+        "benchmark",
+        "language",
+        "metric",
+        "value",
+        "95 % interval",
+        "questions",
+        "missing",
+        "judge",
+    ];
+    if !evaluation.benchmarks.is_empty() {
+        tables.push(render(header, rows, 3));
+    }
+    tables.join("\n\n")
 }
 
 /// The gaps of a model before and after training.

@@ -72,6 +72,16 @@ fn questions(path: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalE
         .collect()
 }
 
+/// An answer up to where the model asks itself another question, as one does that was given no chat template.
+pub fn first_answer(text: &str, language: Option<Language>) -> &str {
+    let own = language.map_or("", |language| labels(language).0.trim());
+    let ends = [own, "Question:"]
+        .into_iter()
+        .filter(|label| !label.is_empty());
+    let end = ends.filter_map(|label| text.find(label)).min();
+    end.map_or(text, |end| &text[..end])
+}
+
 /// How a question and its answer in steps are announced. Languages that have no words here are asked in English ones.
 fn labels(language: Language) -> (&'static str, &'static str) {
     match language.code() {
@@ -141,6 +151,14 @@ fn ascii_digit(character: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_question_is_no_answer() {
+        let sw = "sw".parse().ok();
+        assert_eq!(first_answer("Ni 5.\n\nSwali: Ngapi? 7", sw), "Ni 5.\n\n");
+        assert_eq!(first_answer("5\nQuestion: 7", sw), "5\n");
+        assert_eq!(first_answer("5", None), "5");
+    }
 
     #[test]
     fn the_last_number() {

@@ -19,7 +19,7 @@ use mpo_data::Language;
 
 use crate::error::EvalError;
 
-pub use mgsm::final_number;
+pub use mgsm::{final_number, first_answer};
 pub use mmlu::LETTERS;
 
 /// Every benchmark, in the order reports show them.
@@ -200,10 +200,17 @@ impl Table {
         Ok(Self { header, rows })
     }
 
-    /// The columns named by a language's code, with their numbers.
+    /// The columns named by a language's code, with their numbers. Indonesian's is also what a column of row numbers is
+    /// called.
     fn languages(&self) -> Vec<(usize, Language)> {
+        let numbers = |column: usize| {
+            self.rows
+                .iter()
+                .all(|row| row[column].trim().parse::<u64>().is_ok())
+        };
         let columns = self.header.iter().enumerate();
         columns
+            .filter(|(column, name)| *name != "id" || !numbers(*column))
             .filter_map(|(number, name)| Some((number, name.parse().ok()?)))
             .collect()
     }

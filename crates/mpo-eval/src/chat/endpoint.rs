@@ -295,10 +295,8 @@ impl ChatModel for Endpoint {
                 }
                 match receiver.recv_timeout(Duration::from_millis(100)) {
                     Ok((number, Ok(reply))) => listener.reply(number, &reply),
-                    Ok((_, Err(error))) => {
-                        shared.stop.store(true, Ordering::Relaxed);
-                        result = result.and(Err(error));
-                    }
+                    Ok((_, Err(ChatError::Stopped))) => {}
+                    Ok((_, Err(error))) => result = result.and(Err(error)),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     // Every worker is done.
                     Err(mpsc::RecvTimeoutError::Disconnected) => return result,

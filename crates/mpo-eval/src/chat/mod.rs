@@ -98,3 +98,50 @@ impl<M: ChatModel + ?Sized> ChatModel for &mut M {
         (**self).answer(conversations, listener)
     }
 }
+
+/// Who is told how far work is.
+pub trait Progress {
+    /// One more is done.
+    fn done(&self);
+
+    /// Whether to go on; asked often.
+    fn go_on(&self) -> bool;
+}
+
+/// The replies to conversations, in their order.
+///
+/// # Errors
+/// Those of `model`.
+pub fn ask(
+    model: &mut dyn ChatModel,
+    conversations: &[Vec<Message>],
+    progress: &dyn Progress,
+) -> Result<Vec<Reply>, ChatError> {
+    let mut collected = Collected {
+        replies: vec![None; conversations.len()],
+        progress,
+    };
+    model.answer(conversations, &mut collected)?;
+    let reply = |reply: Option<Reply>| {
+        reply.unwrap_or_else(|| Reply::Missing {
+            reason: "it was never told".into(),
+        })
+    };
+    Ok(collected.replies.into_iter().map(reply).collect())
+}
+
+struct Collected<'a> {
+    replies: Vec<Option<Reply>>,
+    progress: &'a dyn Progress,
+}
+
+impl Listener for Collected<'_> {
+    fn reply(&mut self, number: usize, reply: &Reply) {
+        self.replies[number] = Some(reply.clone());
+        self.progress.done();
+    }
+
+    fn go_on(&self) -> bool {
+        self.progress.go_on()
+    }
+}

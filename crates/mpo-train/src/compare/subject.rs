@@ -91,7 +91,7 @@ impl Subject {
             Ok(Exam {
                 prompts: unsafe_prompts.chain(share.iter().cloned()).collect(),
                 pairs,
-                judge: Box::new(|language, answer| mpo_eval::is_refusal(answer, language)),
+                judge: Box::new(|language, answer| mpo_eval::is_refusal(answer, Some(language))),
                 max_new_tokens,
                 batch_size: 16,
                 max_tokens: config.micro_batch_tokens,

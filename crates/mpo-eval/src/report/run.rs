@@ -1,0 +1,379 @@
+//! What a folder tells of a run: how it was trained, and how its model was evaluated.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use mpo_data::Language;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::EvalError;
+use crate::estimate::Estimate;
+use crate::evaluation::{Evaluation, Sample};
+use crate::reward_gap::LanguageGap;
+
+/// A run as the report shows it.
+#[derive(Debug, Default)]
+pub struct RunReport {
+    /// The folder's name.
+    pub name: String,
+    /// `config.yaml`, if it was trained here.
+    pub(super) config: Option<String>,
+    /// The steps of training.
+    steps: Vec<Step>,
+    /// Reward gaps before and after training.
+    results: Results,
+    pub(super) evaluation: Option<Evaluation>,
+    /// By benchmark.
+    pub(super) samples: BTreeMap<String, Vec<Sample>>,
+}
+
+/// A number, and its interval where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Value {
+    pub(super) value: f64,
+    pub(super) low: Option<f64>,
+    pub(super) high: Option<f64>,
+    pub(super) count: Option<usize>,
+}
+
+/// Something that a run has measured.
+pub(super) struct Found {
+    pub(super) title: String,
+    pub(super) note: String,
+    pub(super) percent: bool,
+    pub(super) series: String,
+    pub(super) values: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    event: String,
+    step: Option<f64>,
+    #[serde(flatten)]
+    metrics: BTreeMap<String, serde_json::Value>,
+}
+
+/// `results.json` of a training run, or of the miniature.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Results {
+    reward_gap: Gaps,
+    languages: BTreeMap<Language, MiniatureLanguage>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Gaps {
+    before: Vec<LanguageGap>,
+    after: Vec<LanguageGap>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MiniatureLanguage {
+    reward_gap: Change,
+    refusal_rate: Change,
+    benign_answer_rate: Change,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change {
+    before: f64,
+    after: f64,
+}
+
+const GAP: &str = "Reward gap";
+const GAP_NOTE: &str =
+    "mean log p(safe answer) − mean log p(unsafe answer), nats a token (MPO, eq. 4)";
+
+impl RunReport {
+    /// What is in a run folder, or in the folder of an evaluation.
+    ///
+    /// # Errors
+    /// If there is neither, or a file in it is broken.
+    pub fn read(folder: &Path) -> Result<Self, EvalError> {
+        let whole = folder.canonicalize().map_err(EvalError::io(folder))?;
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
+        let evaluated = [folder.to_owned(), folder.join("eval")]
+            .into_iter()
+            .find(|path| path.join("evaluation.json").exists());
+        let config = text(&folder.join("config.yaml"))?;
+        if config.is_none() && evaluated.is_none() {
+            return Err(EvalError::NoRun {
+                path: folder.to_owned(),
+            });
+        }
+        let mut run = Self {
+            // The evaluation inside a run is called as the run is.
+            name: match (name(&whole), whole.parent()) {
+                (own, Some(parent)) if own == "eval" => name(parent),
+                (own, _) => own,
+            },
+            config,
+            results: json(&folder.join("results.json"))?.unwrap_or_default(),
+            ..Self::default()
+        };
+        let events = folder.join("events.jsonl");
+        for (line, number) in text(&events)?.unwrap_or_default().lines().zip(1..) {
+            // A run that is going on may be in the middle of a line.
+            let Ok(event) = serde_json::from_str::<Step>(line) else {
+                if number == 1 {
+                    return Err(EvalError::broken(
+                        &events,
+                        "expected events, a line of JSON each".into(),
+                    ));
+                }
+                continue;
+            };
+            if event.event == "step" {
+                run.steps.push(event);
+            }
+        }
+        if let Some(evaluated) = evaluated {
+            run.evaluation = json(&evaluated.join("evaluation.json"))?;
+            for result in run
+                .evaluation
+                .iter()
+                .flat_map(|evaluation| &evaluation.benchmarks)
+            {
+                let path = evaluated
+                    .join("samples")
+                    .join(format!("{}.jsonl", result.benchmark));
+                let lines = text(&path)?.unwrap_or_default();
+                let samples: Result<Vec<Sample>, _> =
+                    lines.lines().map(serde_json::from_str).collect();
+                let samples =
+                    samples.map_err(|error| EvalError::broken(&path, error.to_string()))?;
+                run.samples.insert(result.benchmark.clone(), samples);
+            }
+        }
+        Ok(run)
+    }
+
+    /// A metric by step.
+    pub(super) fn curve(&self, key: &str) -> Vec<(f64, f64)> {
+        let points = self.steps.iter();
+        points
+            .filter_map(|step| Some((step.step?, step.metrics.get(key)?.as_f64()?)))
+            .collect()
+    }
+
+    /// Whether a benchmark's requests are harmful.
+    pub(super) fn is_harmful(&self, benchmark: &str) -> bool {
+        let results = self
+            .evaluation
+            .iter()
+            .flat_map(|evaluation| &evaluation.benchmarks);
+        let mut of = results.filter(|result| result.benchmark == benchmark);
+        of.any(|result| result.metric == "attack success rate")
+    }
+
+    /// What is shown of how it came about.
+    pub(super) fn summary(&self) -> BTreeMap<&'static str, String> {
+        let evaluation = self.evaluation.as_ref();
+        let judging = evaluation.map(|evaluation| {
+            let usage = evaluation.judging.usage;
+            let cost = evaluation
+                .judging
+                .cost
+                .map_or(String::new(), |cost| format!(", cost {cost:.2}"));
+            match usage.prompt_tokens + usage.completion_tokens {
+                0 => String::new(),
+                _ => format!(
+                    "{} tokens read and {} written by judges{cost}",
+                    usage.prompt_tokens, usage.completion_tokens
+                ),
+            }
+        });
+        BTreeMap::from([
+            ("name", self.name.clone()),
+            (
+                "model",
+                evaluation.map_or(String::new(), |evaluation| evaluation.model.clone()),
+            ),
+            ("config", self.config.clone().unwrap_or_default()),
+            ("judging", judging.unwrap_or_default()),
+        ])
+    }
+
+    /// Everything that it has measured by language.
+    pub(super) fn measures(&self) -> Vec<Found> {
+        let mut found = vec![];
+        let gaps = |series: String, gaps: &[LanguageGap]| Found {
+            title: GAP.into(),
+            note: GAP_NOTE.into(),
+            percent: false,
+            series,
+            values: gaps
+                .iter()
+                .map(|gap| (gap.language.name().into(), Value::gap(gap)))
+                .collect(),
+        };
+        let measured = |name: &str| format!("{}, {name}", self.name);
+        if !self.results.reward_gap.after.is_empty() {
+            found.push(gaps(measured("before"), &self.results.reward_gap.before));
+            found.push(gaps(measured("after"), &self.results.reward_gap.after));
+        }
+        found.extend(self.miniature());
+        let Some(evaluation) = &self.evaluation else {
+            return found;
+        };
+        if !evaluation.reward_gap.is_empty() {
+            found.push(gaps(self.name.clone(), &evaluation.reward_gap));
+        }
+        let gap_values = evaluation.implicit_gap.iter();
+        let implicit: Vec<_> = gap_values
+            .map(|gap| (gap.language.name().to_owned(), Value::of(&gap.gap)))
+            .collect();
+        if !implicit.is_empty() {
+            found.push(Found {
+                title: "Implicit reward gap against the base model".into(),
+                note: "DPO's, with β = 1, nats an answer (MPO, eq. 2)".into(),
+                percent: false,
+                series: self.name.clone(),
+                values: implicit,
+            });
+        }
+        for result in &evaluation.benchmarks {
+            let title = crate::benchmark::benchmark(&result.benchmark).map_or("", |of| of.title);
+            let name = |language: Option<Language>| {
+                language.map_or("mixed".to_owned(), |language| language.name().into())
+            };
+            let better = if result.less_is_better {
+                "less is better"
+            } else {
+                "more is better"
+            };
+            let judge = match (&result.judge, result.heuristic) {
+                (Some(judge), true) => format!("; judged by a heuristic: {judge}"),
+                (Some(judge), false) => format!("; judged by {judge}"),
+                (None, _) => String::new(),
+            };
+            let missing: usize = result.languages.iter().map(|of| of.missing).sum();
+            let missing = match missing {
+                0 => String::new(),
+                missing => format!("; {missing} without a verdict in {}", self.name),
+            };
+            found.push(Found {
+                title: format!("{title}: {}", result.metric),
+                note: format!("{better}{judge}{missing}"),
+                percent: result.metric != "grade",
+                series: self.name.clone(),
+                values: result
+                    .languages
+                    .iter()
+                    .filter_map(|of| Some((name(of.language), Value::of(&of.estimate?))))
+                    .collect(),
+            });
+        }
+        let separation = evaluation
+            .projection
+            .iter()
+            .flat_map(|projection| &projection.separation);
+        let separation: Vec<_> = separation
+            .map(|of| (of.language.name().to_owned(), Value::plain(of.silhouette)))
+            .collect();
+        if !separation.is_empty() {
+            found.push(Found {
+                title: "Separation of safe and unsafe answers".into(),
+                note: "mean silhouette of the answers' last states: 1 is far apart, 0 mingled"
+                    .into(),
+                percent: false,
+                series: self.name.clone(),
+                values: separation,
+            });
+        }
+        found
+    }
+
+    fn miniature(&self) -> Vec<Found> {
+        type Of = fn(&MiniatureLanguage) -> &Change;
+        let measures: [(&str, &str, bool, Of); 3] = [
+            (GAP, GAP_NOTE, false, |of| &of.reward_gap),
+            (
+                "Unsafe prompts refused",
+                "held-out prompts; more is better",
+                true,
+                |of| &of.refusal_rate,
+            ),
+            (
+                "Benign prompts answered",
+                "held-out prompts; more is better",
+                true,
+                |of| &of.benign_answer_rate,
+            ),
+        ];
+        let mut found = vec![];
+        if self.results.languages.is_empty() {
+            return found;
+        }
+        for (title, note, percent, of) in measures {
+            for (when, value) in [
+                ("before", (|change| change.before) as fn(&Change) -> f64),
+                ("after", |change| change.after),
+            ] {
+                let languages = self.results.languages.iter();
+                found.push(Found {
+                    title: title.into(),
+                    note: note.into(),
+                    percent,
+                    series: format!("{}, {when}", self.name),
+                    values: languages
+                        .map(|(language, l)| (language.name().into(), Value::plain(value(of(l)))))
+                        .collect(),
+                });
+            }
+        }
+        found
+    }
+}
+
+impl Value {
+    fn plain(value: f64) -> Self {
+        Self {
+            value,
+            low: None,
+            high: None,
+            count: None,
+        }
+    }
+
+    fn of(estimate: &Estimate) -> Self {
+        Self {
+            value: estimate.value,
+            low: Some(estimate.low),
+            high: Some(estimate.high),
+            count: Some(estimate.count),
+        }
+    }
+
+    fn gap(gap: &LanguageGap) -> Self {
+        Self {
+            value: gap.mean,
+            low: gap.half_width.map(|half| gap.mean - half),
+            high: gap.half_width.map(|half| gap.mean + half),
+            count: Some(gap.rows),
+        }
+    }
+}
+
+/// A file's text, if it is there.
+fn text(path: &Path) -> Result<Option<String>, EvalError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(EvalError::io(path)(error)),
+    }
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, EvalError> {
+    let value = text(path)?
+        .map(|text| serde_json::from_str(&text))
+        .transpose();
+    value.map_err(|error| EvalError::broken(path, error.to_string()))
+}

@@ -1,0 +1,316 @@
+//! `mpo-train eval`: how safe a model is in each language, and how good.
+
+mod judges;
+mod subject;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mpo_data::ReadOptions;
+use mpo_eval::{
+    Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS,
+    Marking, Outcome, Projection, RunReport, Sample, answer_states, answers, by_language,
+    implicit_by_language, letter_log_probs, mark_by_grade, mark_by_judge, mark_by_letter,
+    mark_by_number, render,
+};
+use mpo_models::{CausalLm, GenerateOptions};
+use mpo_trainer::write_atomically;
+
+use crate::cli::EvalArguments;
+use crate::data;
+use crate::failure::Failure;
+use crate::measure::EvalSet;
+use crate::model_folder::ModelFolder;
+use crate::output;
+use crate::results::store;
+use crate::session::Session;
+use crate::table;
+use judges::{Judges, OpenJudge};
+use subject::{Bar, LocalChat};
+
+/// Tokens that go through the model at once where nothing is generated.
+const AT_ONCE: usize = 4096;
+
+pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
+    if arguments.benchmarks.is_empty() && arguments.data.is_none() {
+        return Err(Failure::new(
+            "expected something to evaluate on, got neither --benchmark nor --data",
+            "such as --benchmark multijail=MultiJail.csv, or --data rows.json for reward gaps",
+        ));
+    }
+    let session = Session::new(arguments.model.device, quiet)?;
+    session.catch_interrupts()?;
+    let output = output_folder(arguments)?;
+    let mut asked: Vec<(&Benchmark, Vec<Item>)> = vec![];
+    for (benchmark, path) in &arguments.benchmarks {
+        asked.push((
+            benchmark,
+            benchmark.items(path, &arguments.languages, arguments.limit)?,
+        ));
+    }
+    if arguments.judge.is_refusal()
+        && let Some((benchmark, _)) = asked.iter().find(|(of, _)| of.marking == Marking::Grade)
+    {
+        return Err(Failure::new(
+            format!(
+                "{}: expected a judge that grades, got refusal",
+                benchmark.name
+            ),
+            "name an endpoint or a model with --judge",
+        ));
+    }
+    let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
+    let judges = Judges::new(arguments, &session)?;
+    fs::create_dir_all(output.join("samples")).map_err(Failure::io(&output))?;
+    let evaluator = Evaluator {
+        arguments,
+        session: &session,
+        output: &output,
+        hash: folder.content_hash(&session)?,
+        model: folder.load_frozen(&session)?,
+        folder,
+    };
+    let mut evaluation = Evaluation {
+        model: arguments.model.model.clone(),
+        ..Evaluation::default()
+    };
+    evaluator.gaps(&mut evaluation)?;
+    let mut judge = judges.open(&output.join("judge.jsonl"))?;
+    for (benchmark, items) in &asked {
+        let (result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
+        write_samples(
+            &output
+                .join("samples")
+                .join(format!("{}.jsonl", benchmark.name)),
+            &samples,
+        )?;
+        session.note(format_args!(
+            "{}: {} questions",
+            benchmark.title,
+            items.len()
+        ));
+        evaluation.benchmarks.push(result);
+    }
+    evaluation.judging.usage = judge.paid();
+    evaluation.judging.cost = arguments.judge_price.map(|price| price.of(judge.paid()));
+    store(&output.join("evaluation.json"), &evaluation)?;
+    write_atomically(&output.join("evaluation.csv"), csv(&evaluation).as_bytes())?;
+    let report = render(&[RunReport::read(&output)?])?;
+    write_atomically(&output.join("report.html"), report.as_bytes())?;
+    session.note(format_args!("written to {}", output.display()));
+    match arguments.json {
+        true => output::json(&evaluation),
+        false => output::line(table::evaluation(&evaluation)),
+    }
+}
+
+/// Where results go: what was asked for, or beside the run that the model is of.
+fn output_folder(arguments: &EvalArguments) -> Result<PathBuf, Failure> {
+    if let Some(output) = &arguments.output {
+        return Ok(output.clone());
+    }
+    let run = Path::new(&arguments.model.model).parent();
+    match run.filter(|run| run.join("config.yaml").exists()) {
+        Some(run) => Ok(run.join("eval")),
+        None => Err(Failure::new(
+            format!(
+                "{}: expected a model inside a run folder, or --output",
+                arguments.model.model
+            ),
+            "name a folder for the results with --output",
+        )),
+    }
+}
+
+struct Evaluator<'a> {
+    arguments: &'a EvalArguments,
+    session: &'a Session,
+    output: &'a Path,
+    folder: ModelFolder,
+    model: CausalLm,
+    hash: String,
+}
+
+impl Evaluator<'_> {
+    /// Reward gaps and the projection, where there are rows.
+    fn gaps(&self, evaluation: &mut Evaluation) -> Result<(), Failure> {
+        let Some(path) = &self.arguments.data else {
+            return Ok(());
+        };
+        let session = self.session;
+        let data = data::read(
+            path,
+            &ReadOptions::default(),
+            self.arguments.rows,
+            None,
+            session,
+        )?;
+        let (rows, _) = self
+            .folder
+            .tokenize(&data.rows, self.arguments.max_tokens, session)?;
+        let eval = EvalSet::new(&rows, rows.len(), data.report.dominant);
+        evaluation.dominant = data.report.dominant;
+        let scores = eval.scores(&self.model, AT_ONCE, "reward gaps", session)?;
+        evaluation.reward_gap = by_language(&scores, eval.dominant);
+        if let Some(base) = &self.arguments.base {
+            let folder = ModelFolder::open(base, &self.arguments.model.template, session)?;
+            let base = folder.load_frozen(session)?;
+            let base = eval.scores(&base, AT_ONCE, "the base model", session)?;
+            evaluation.implicit_gap = implicit_by_language(&scores, &base, eval.dominant);
+        }
+        let bar = Bar::new(session, "projection", eval.pairs.len());
+        let states =
+            answer_states(&self.model, &eval.pairs, AT_ONCE, &bar).map_err(EvalError::from)?;
+        if states.len() > 2 {
+            evaluation.projection = Some(Projection::new(&states, eval.dominant)?);
+        }
+        Ok(())
+    }
+
+    fn benchmark(
+        &self,
+        benchmark: &Benchmark,
+        items: &[Item],
+        judge: &mut OpenJudge<'_>,
+    ) -> Result<(BenchmarkResult, Vec<Sample>), Failure> {
+        let bar = Bar::new(self.session, benchmark.title, items.len());
+        if benchmark.marking == Marking::Choice {
+            let mut samples: Vec<Sample> = items.iter().map(Sample::unanswered).collect();
+            let log_probs = self.letters(items, &bar)?;
+            mark_by_letter(&mut samples, &log_probs);
+            return Ok((BenchmarkResult::new(benchmark, None, &samples), samples));
+        }
+        let max_new_tokens = self.arguments.max_new_tokens;
+        let options = GenerateOptions {
+            batch_size: self.arguments.batch_size,
+            ..self
+                .folder
+                .generate_options(max_new_tokens.unwrap_or(benchmark.max_new_tokens))
+        };
+        let subject = LocalChat {
+            folder: &self.folder,
+            model: &self.model,
+            hash: &self.hash,
+            options,
+            // A sum is text that goes on; a request needs somebody who is asked.
+            raw: self.arguments.raw && benchmark.marking == Marking::Number,
+        };
+        let cache = self.output.join("answers.jsonl");
+        let mut subject = CachedChat::open(subject, &cache).map_err(EvalError::from)?;
+        let mut samples = answers(items, &mut subject, &bar).map_err(EvalError::from)?;
+        drop(bar);
+        let judging = Bar::new(self.session, "judging", items.len());
+        let by = match benchmark.marking {
+            Marking::Number | Marking::Choice => {
+                mark_by_number(&mut samples);
+                None
+            }
+            Marking::Grade => {
+                let Some((name, chat)) = judge.chat() else {
+                    return Err(
+                        EvalError::from(ChatError::Model("no judge that grades".into())).into(),
+                    );
+                };
+                let name = name.to_owned();
+                mark_by_grade(&mut samples, items, chat, &judging).map_err(EvalError::from)?;
+                Some((name, false))
+            }
+            marking => {
+                let marked = judge.with(|judge| {
+                    mark_by_judge(&mut samples, marking, judge, &judging)
+                        .map(|()| (judge.name(), judge.is_heuristic()))
+                });
+                Some(marked.map_err(EvalError::from)?)
+            }
+        };
+        let missing = samples
+            .iter()
+            .filter(|sample| sample.outcome == Outcome::Missing)
+            .count();
+        if missing > 0 {
+            self.session.note(format_args!(
+                "{}: {missing} of {} without a verdict; they count for nothing",
+                benchmark.title,
+                samples.len()
+            ));
+        }
+        Ok((BenchmarkResult::new(benchmark, by, &samples), samples))
+    }
+
+    /// log p of the four letters after each question.
+    fn letters(&self, items: &[Item], bar: &Bar<'_>) -> Result<Vec<Vec<f64>>, Failure> {
+        let encode = |text: &str| self.folder.encode_text(text);
+        let prompts: Vec<Vec<u32>> = items
+            .iter()
+            .map(|item| encode(&item.turns[0]))
+            .collect::<Result<_, _>>()?;
+        let mut letters = vec![];
+        for letter in LETTERS {
+            // As it stands behind a question, with the space before it.
+            let (context, whole) = (encode("Answer:")?, encode(&format!("Answer: {letter}"))?);
+            match whole.strip_prefix(&context[..]) {
+                Some([id]) => letters.push(*id),
+                _ => {
+                    return Err(Failure::new(
+                        format!("expected {letter:?} after a space to be one token, got {whole:?}"),
+                        "leave MMLU out for this tokenizer",
+                    ));
+                }
+            }
+        }
+        let log_probs = letter_log_probs(&self.model, &prompts, &letters, AT_ONCE, bar);
+        Ok(log_probs.map_err(EvalError::from)?)
+    }
+}
+
+fn write_samples(path: &Path, samples: &[Sample]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for sample in samples {
+        let line = serde_json::to_string(sample);
+        text += &line.map_err(|error| Failure::io(path)(error.into()))?;
+        text.push('\n');
+    }
+    Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// Every number on a line of its own.
+fn csv(evaluation: &Evaluation) -> String {
+    let mut text = String::from("measure,metric,language,value,low,high,count,missing,judge\n");
+    for gap in &evaluation.reward_gap {
+        let (low, high) = match gap.half_width {
+            Some(half) => ((gap.mean - half).to_string(), (gap.mean + half).to_string()),
+            None => Default::default(),
+        };
+        text += &format!(
+            "reward gap,nats a token,{},{},{low},{high},{},0,\n",
+            gap.language, gap.mean, gap.rows
+        );
+    }
+    for of in &evaluation.implicit_gap {
+        let gap = of.gap;
+        text += &format!(
+            "implicit reward gap,nats an answer,{},{},{},{},{},0,\n",
+            of.language, gap.value, gap.low, gap.high, gap.count
+        );
+    }
+    for result in &evaluation.benchmarks {
+        let judge = result
+            .judge
+            .as_deref()
+            .unwrap_or_default()
+            .replace(',', " ");
+        for of in &result.languages {
+            let language = of
+                .language
+                .map_or("mixed".to_owned(), |language| language.to_string());
+            let numbers = of.estimate.map_or(",,,0".to_owned(), |e| {
+                format!("{},{},{},{}", e.value, e.low, e.high, e.count)
+            });
+            text += &format!(
+                "{},{},{language},{numbers},{},{judge}\n",
+                result.benchmark, result.metric, of.missing
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! A model of ours as one that answers conversations: the one evaluated, or a judge.
+
+use indicatif::ProgressBar;
+use mpo_data::Message;
+use mpo_eval::{ChatError, ChatModel, Listener, Progress, Reply, Usage};
+use mpo_models::{CausalLm, GenerateOptions, Generated, generate};
+
+use crate::failure::Failure;
+use crate::model_folder::ModelFolder;
+use crate::session::Session;
+
+/// A loaded model.
+pub(crate) struct LocalChat<'a> {
+    pub(crate) folder: &'a ModelFolder,
+    pub(crate) model: &'a CausalLm,
+    /// Everything about the model that enters its answers.
+    pub(crate) hash: &'a str,
+    pub(crate) options: GenerateOptions,
+    /// Whether the model is given the bare text, without its chat template.
+    pub(crate) raw: bool,
+}
+
+impl LocalChat<'_> {
+    fn encode(&self, conversation: &[Message]) -> Result<Vec<u32>, Failure> {
+        match (self.raw, conversation) {
+            (true, [message]) => self.folder.encode_text(&message.content),
+            _ => self.folder.encode_prompt(conversation),
+        }
+    }
+}
+
+impl ChatModel for LocalChat<'_> {
+    fn identity(&self) -> String {
+        let GenerateOptions {
+            max_new_tokens,
+            stop_ids,
+            sampling,
+            batch_size: _,
+        } = &self.options;
+        let template = self.folder.template();
+        format!(
+            "{} {template} raw {} max_new_tokens {max_new_tokens} stop {stop_ids:?} {sampling:?}",
+            self.hash, self.raw
+        )
+    }
+
+    fn answer(
+        &mut self,
+        conversations: &[Vec<Message>],
+        listener: &mut dyn Listener,
+    ) -> Result<(), ChatError> {
+        let said = |failure: Failure| ChatError::Model(failure.to_string());
+        let prompts: Vec<Vec<u32>> = conversations
+            .iter()
+            .map(|conversation| self.encode(conversation))
+            .collect::<Result<_, _>>()
+            .map_err(said)?;
+        let mut decoded = Ok(());
+        generate(self.model, &prompts, &self.options, |event| {
+            if let Generated::Answer { prompt, answer } = event {
+                match self.folder.tokenizer.decode(&answer.ids) {
+                    Ok(text) => {
+                        let reply = Reply::Answer {
+                            text,
+                            complete: answer.complete,
+                            usage: Usage {
+                                prompt_tokens: prompts[prompt].len() as u64,
+                                completion_tokens: answer.ids.len() as u64,
+                            },
+                        };
+                        listener.reply(prompt, &reply);
+                    }
+                    Err(error) => decoded = Err(said(error.into())),
+                }
+            }
+            decoded.is_ok() && listener.go_on()
+        });
+        decoded?;
+        match listener.go_on() {
+            true => Ok(()),
+            false => Err(ChatError::Stopped),
+        }
+    }
+}
+
+/// A bar, and the user who may press Ctrl-C.
+pub(crate) struct Bar<'a> {
+    bar: ProgressBar,
+    session: &'a Session,
+}
+
+impl<'a> Bar<'a> {
+    pub(crate) fn new(session: &'a Session, what: &'static str, length: usize) -> Self {
+        Self {
+            bar: session.bar(what, length),
+            session,
+        }
+    }
+}
+
+impl Progress for Bar<'_> {
+    fn done(&self) {
+        self.bar.inc(1);
+    }
+
+    fn go_on(&self) -> bool {
+        !self.session.stopped()
+    }
+}
