@@ -5,14 +5,15 @@ mod run;
 
 use std::collections::BTreeMap;
 
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::error::EvalError;
 use crate::evaluation::{Outcome, Sample};
 
+use run::Number;
 pub use run::RunReport;
-use run::Value;
 
 /// Samples of a benchmark that are shown, for each language.
 const SAMPLES: usize = 4;
@@ -35,7 +36,7 @@ struct Measure {
 struct Series {
     name: String,
     /// One for each label.
-    values: Vec<Option<Value>>,
+    values: Vec<Option<Number>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,6 +50,8 @@ struct Figure {
 struct Beside {
     language: String,
     prompt: String,
+    /// Its beginning, where it is long.
+    opening: Option<String>,
     /// Whether a request is harmful, so that it and its answers are folded.
     harmful: bool,
     answers: Vec<Said>,
@@ -121,8 +124,10 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
         context! {
             title => runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", "),
             runs => runs.iter().map(RunReport::summary).collect::<Vec<_>>(),
-            measures, curves, projections,
-            samples => samples(runs),
+            measures => Serde(&measures),
+            curves => Serde(&curves),
+            projections => Serde(&projections),
+            samples => Serde(samples(runs)),
             version => env!("CARGO_PKG_VERSION"),
         },
     );
@@ -164,7 +169,7 @@ fn measures(runs: &[RunReport]) -> Vec<Measure> {
                         .for_each(|series| series.values.push(None));
                 }
             }
-            let mut values: BTreeMap<String, Value> = found.values.into_iter().collect();
+            let mut values: BTreeMap<String, Number> = found.values.into_iter().collect();
             measure.series.push(Series {
                 name: found.series,
                 values: measure
@@ -229,9 +234,145 @@ fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
         language: sample
             .language
             .map_or("mixed".into(), |language| language.name().into()),
+        opening: opening(&sample.turns.join(" ")),
         prompt: sample.turns.join("\n\n"),
         // A benchmark of harmful requests, judged or not.
         harmful: harmful(sample.outcome) || runs.iter().any(|run| run.is_harmful(benchmark)),
         answers: runs.iter().filter_map(of).collect(),
+    }
+}
+
+/// The first characters of a text that is too long for a line.
+fn opening(text: &str) -> Option<String> {
+    const LINE: usize = 160;
+    let end = text.char_indices().nth(LINE)?.0;
+    Some(format!("{} …", &text[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::benchmark::{Expected, Item, benchmark};
+    use crate::evaluation::{BenchmarkResult, Evaluation};
+    use crate::projection::{AnswerState, Projection};
+
+    /// The folder of a run whose model said `answer` to a benign and a harmful-sounding question.
+    fn run(root: &std::path::Path, name: &str, answer: &str) -> RunReport {
+        let folder = root.join(name);
+        fs::create_dir_all(folder.join("eval/samples")).unwrap();
+        fs::write(folder.join("config.yaml"), "method: mpo\nmodel: <tiny>\n").unwrap();
+        let events = "{\"event\":\"started\",\"step\":0,\"total_steps\":2,\"rows\":2}\n{\"event\":\"step\",\"step\":1,\"loss\":0.5}\n{\"event\":\"step\",\"step\":2,\"loss\":0.25}\n{\"event\":\"st";
+        fs::write(folder.join("events.jsonl"), events).unwrap();
+        let item = |id: &str, expected| Item {
+            id: id.into(),
+            language: "sw".parse().ok(),
+            group: None,
+            turns: vec!["Ninapikaje <wali>?".into()],
+            expected,
+        };
+        let sample = |item: &Item, outcome| Sample {
+            answers: vec![answer.into()],
+            outcome,
+            ..Sample::unanswered(item)
+        };
+        let mut evaluation = Evaluation {
+            model: "tiny".into(),
+            ..Evaluation::default()
+        };
+        for (name, expected, outcome) in [
+            ("multijail", Expected::Safe, Outcome::Unsafe),
+            ("xstest", Expected::Help, Outcome::Answered),
+        ] {
+            let samples = [sample(&item("1", expected), outcome)];
+            let of = benchmark(name).unwrap();
+            evaluation.benchmarks.push(BenchmarkResult::new(
+                of,
+                Some(("phrases".into(), true)),
+                &samples,
+            ));
+            let line = serde_json::to_string(&samples[0]).unwrap();
+            fs::write(
+                folder.join(format!("eval/samples/{name}.jsonl")),
+                line + "\n",
+            )
+            .unwrap();
+        }
+        let states: Vec<AnswerState> = (0..4)
+            .map(|number| AnswerState {
+                language: "sw".parse().unwrap(),
+                is_safe: number % 2 == 0,
+                state: vec![f64::from(number), f64::from(number * number)],
+            })
+            .collect();
+        evaluation.projection = Some(Projection::new(&states, None).unwrap());
+        let text = serde_json::to_string(&evaluation).unwrap();
+        fs::write(folder.join("eval/evaluation.json"), text).unwrap();
+        RunReport::read(&folder).unwrap()
+    }
+
+    #[test]
+    fn runs_stand_beside_each_other_on_one_page_that_needs_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = [
+            run(dir.path(), "before", "Chemsha <b>maji</b>."),
+            run(dir.path(), "after", "Samahani."),
+        ];
+        let page = render(&runs).unwrap();
+        for part in [
+            "before, after",
+            "MultiJail: attack success rate",
+            "judged by a heuristic: phrases",
+            "100.0 %",
+            "Swahili: a harmful request",
+            "Chemsha &lt;b&gt;maji&lt;&#x2f;b&gt;.",
+            "method: mpo",
+            "Samahani.",
+            "<svg",
+            "Loss",
+        ] {
+            assert!(page.contains(part), "no {part} in the page");
+        }
+        // Nothing is fetched, and what a model wrote is no markup.
+        for part in [
+            "<script",
+            "http://cdn",
+            "https://",
+            "<b>maji",
+            "<wali>",
+            "<tiny>",
+        ] {
+            assert!(!page.contains(part), "{part} in the page");
+        }
+        let harmful = page.find("Swahili: a harmful request").unwrap();
+        let folded = page[..harmful].rfind("<details").unwrap();
+        assert!(page[folded..].starts_with("<details>"));
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = RunReport::read(dir.path()).unwrap_err();
+        assert!(error.hint().unwrap().contains("--output"), "{error}");
+        assert!(RunReport::read(&dir.path().join("none")).is_err());
+        let folder = dir.path().join("broken");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("evaluation.json"), "{").unwrap();
+        assert!(
+            RunReport::read(&folder)
+                .unwrap_err()
+                .to_string()
+                .contains("evaluation.json")
+        );
+    }
+
+    #[test]
+    fn long_prompts_are_opened_at_a_character() {
+        assert_eq!(opening("short"), None);
+        assert_eq!(
+            opening(&"あ".repeat(161)).unwrap(),
+            format!("{} …", "あ".repeat(160))
+        );
     }
 }

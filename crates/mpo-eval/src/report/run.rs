@@ -32,7 +32,7 @@ pub struct RunReport {
 
 /// A number, and its interval where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Value {
+pub(super) struct Number {
     pub(super) value: f64,
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
@@ -45,7 +45,7 @@ pub(super) struct Found {
     pub(super) note: String,
     pub(super) percent: bool,
     pub(super) series: String,
-    pub(super) values: Vec<(String, Value)>,
+    pub(super) values: Vec<(String, Number)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -211,7 +211,7 @@ impl RunReport {
             series,
             values: gaps
                 .iter()
-                .map(|gap| (gap.language.name().into(), Value::gap(gap)))
+                .map(|gap| (gap.language.name().into(), Number::gap(gap)))
                 .collect(),
         };
         let measured = |name: &str| format!("{}, {name}", self.name);
@@ -228,7 +228,7 @@ impl RunReport {
         }
         let gap_values = evaluation.implicit_gap.iter();
         let implicit: Vec<_> = gap_values
-            .map(|gap| (gap.language.name().to_owned(), Value::of(&gap.gap)))
+            .map(|gap| (gap.language.name().to_owned(), Number::of(&gap.gap)))
             .collect();
         if !implicit.is_empty() {
             found.push(Found {
@@ -267,7 +267,7 @@ impl RunReport {
                 values: result
                     .languages
                     .iter()
-                    .filter_map(|of| Some((name(of.language), Value::of(&of.estimate?))))
+                    .filter_map(|of| Some((name(of.language), Number::of(&of.estimate?))))
                     .collect(),
             });
         }
@@ -276,7 +276,7 @@ impl RunReport {
             .iter()
             .flat_map(|projection| &projection.separation);
         let separation: Vec<_> = separation
-            .map(|of| (of.language.name().to_owned(), Value::plain(of.silhouette)))
+            .map(|of| (of.language.name().to_owned(), Number::plain(of.silhouette)))
             .collect();
         if !separation.is_empty() {
             found.push(Found {
@@ -324,7 +324,7 @@ impl RunReport {
                     percent,
                     series: format!("{}, {when}", self.name),
                     values: languages
-                        .map(|(language, l)| (language.name().into(), Value::plain(value(of(l)))))
+                        .map(|(language, l)| (language.name().into(), Number::plain(value(of(l)))))
                         .collect(),
                 });
             }
@@ -333,7 +333,7 @@ impl RunReport {
     }
 }
 
-impl Value {
+impl Number {
     fn plain(value: f64) -> Self {
         Self {
             value,
