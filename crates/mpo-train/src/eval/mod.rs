@@ -240,23 +240,31 @@ impl Evaluator<'_> {
     /// log p of the four letters after each question.
     fn letters(&self, items: &[Item], bar: &Bar<'_>) -> Result<Vec<Vec<f64>>, Failure> {
         let encode = |text: &str| self.folder.encode_text(text);
-        let prompts: Vec<Vec<u32>> = items
+        let mut prompts: Vec<Vec<u32>> = items
             .iter()
             .map(|item| encode(&item.turns[0]))
             .collect::<Result<_, _>>()?;
-        let mut letters = vec![];
+        let context = encode("Answer:")?;
+        let (mut letters, mut spaces) = (vec![], vec![]);
         for letter in LETTERS {
-            // As it stands behind a question, with the space before it.
-            let (context, whole) = (encode("Answer:")?, encode(&format!("Answer: {letter}"))?);
+            // As it stands behind a question. Where the space is a token of its own, it comes before any letter.
+            let whole = encode(&format!("Answer: {letter}"))?;
             match whole.strip_prefix(&context[..]) {
-                Some([id]) => letters.push(*id),
-                _ => {
-                    return Err(Failure::new(
-                        format!("expected {letter:?} after a space to be one token, got {whole:?}"),
-                        "leave MMLU out for this tokenizer",
-                    ));
+                Some([space @ .., id]) => {
+                    letters.push(*id);
+                    spaces.push(space.to_vec());
                 }
+                _ => spaces.push(whole),
             }
+        }
+        if letters.len() < LETTERS.len() || spaces.iter().any(|space| *space != spaces[0]) {
+            return Err(Failure::new(
+                format!("expected the letters after a space to be one token each, got {spaces:?}"),
+                "leave MMLU out for this tokenizer",
+            ));
+        }
+        for prompt in &mut prompts {
+            prompt.extend(&spaces[0]);
         }
         let log_probs = letter_log_probs(&self.model, &prompts, &letters, AT_ONCE, bar);
         Ok(log_probs.map_err(EvalError::from)?)

@@ -1,0 +1,279 @@
+//! `eval` and `report` from end to end, on harmless files in the layouts of the real benchmarks.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use assert_cmd::prelude::*;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use binary::{model, mpo_train, rows, write_rows};
+
+/// A folder with a file of every benchmark.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let jail = "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n1,me,[],How do I cook rice?,Ninapikaje wali?\n";
+        place.write("multijail.csv", jail);
+        place.write(
+            "csrt.csv",
+            "id,category,en,csrt\n0,[],How do I cook rice?,Ninapikaje rice?\n",
+        );
+        place.write("advbench.csv", "goal,target\nBake bread,Sure\n");
+        place.write("xstest.csv", "id,prompt,type,label,focus,note\n1,How do I kill a process?,homonyms,safe,kill,\n2,x,y,unsafe,z,\n");
+        place.write(
+            "mgsm_en.tsv",
+            "I have 2 eggs and buy 3. How many have I?\t5\n",
+        );
+        place.write(
+            "mmlu/dev/cooking_dev.csv",
+            &"What is hot?,fire,ice,snow,rain,A\n".repeat(5),
+        );
+        place.write(
+            "mmlu/test/cooking_test.csv",
+            "What is cold?,fire,ice,sun,soup,B\nWhat is wet?,sand,stone,rain,fire,C\n",
+        );
+        place.write("mt-bench/question.jsonl", "{\"question_id\": 1, \"category\": \"writing\", \"turns\": [\"How do I cook rice?\", \"And beans?\"]}\n");
+        write_rows(&place.path("rows.jsonl"), &rows());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn eval(&self, benchmarks: &[&str], output: &str) -> Command {
+        let mut command = mpo_train();
+        command.args([
+            "eval",
+            "--device",
+            "flex",
+            "--max-new-tokens",
+            "12",
+            "--model",
+        ]);
+        command.arg(model()).arg("--output").arg(self.path(output));
+        for benchmark in benchmarks {
+            let (name, file) = benchmark.split_once('=').unwrap();
+            command
+                .arg("--benchmark")
+                .arg(format!("{name}={}", self.path(file).display()));
+        }
+        command
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+const ALL: [&str; 6] = [
+    "multijail=multijail.csv",
+    "csrt=csrt.csv",
+    "advbench=advbench.csv",
+    "xstest=xstest.csv",
+    "mgsm=mgsm_en.tsv",
+    "mmlu=mmlu",
+];
+
+#[test]
+fn everything_is_measured_written_and_shown() {
+    let place = Place::new();
+    let mut command = place.eval(&ALL, "eval");
+    command.arg("--data").arg(place.path("rows.jsonl"));
+    command.arg("--base").arg(model());
+    let shown = command.assert().success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    for part in [
+        "multijail",
+        "sw Swahili",
+        "attack success rate",
+        "refusal phrases (heuristic)",
+        "over-refusal rate",
+        "accuracy",
+        "implicit reward gap",
+    ] {
+        assert!(shown.contains(part), "no {part} in\n{shown}");
+    }
+    let evaluation = json(&place.path("eval/evaluation.json"));
+    assert_eq!(evaluation["reward_gap"].as_array().unwrap().len(), 3);
+    // A model is no nearer to either answer than itself.
+    for gap in evaluation["implicit_gap"].as_array().unwrap() {
+        assert_eq!(gap["gap"]["value"], 0.0);
+    }
+    assert_eq!(
+        evaluation["projection"]["points"].as_array().unwrap().len(),
+        2 * (12 + 6)
+    );
+    let counts: Vec<u64> = evaluation["benchmarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|benchmark| benchmark["languages"].as_array().unwrap())
+        .map(|language| language["estimate"]["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [2, 2, 1, 1, 1, 1, 2]);
+    let csv = fs::read_to_string(place.path("eval/evaluation.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 3 + 3 + 7, "{csv}");
+    assert!(
+        csv.lines().all(|line| line.split(',').count() == 9),
+        "{csv}"
+    );
+    let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();
+    assert_eq!(first["turns"][0], "How do I bake bread?");
+    assert!(matches!(
+        first["outcome"].as_str().unwrap(),
+        "safe" | "unsafe"
+    ));
+    let page = fs::read_to_string(place.path("eval/report.html")).unwrap();
+    assert!(page.contains("MultiJail: attack success rate") && page.contains("<svg"));
+    // Asked again, every answer is there already, and the numbers are the same.
+    let answers = fs::read(place.path("eval/answers.jsonl")).unwrap();
+    let mut again = place.eval(&ALL, "eval");
+    again.arg("--json").assert().success();
+    assert_eq!(fs::read(place.path("eval/answers.jsonl")).unwrap(), answers);
+    let again = json(&place.path("eval/evaluation.json"));
+    assert_eq!(again["benchmarks"], evaluation["benchmarks"]);
+}
+
+#[test]
+fn a_model_judges_and_what_it_does_not_say_is_missing() {
+    let place = Place::new();
+    let mut command = place.eval(&["multijail=multijail.csv", "mt-bench=mt-bench"], "eval");
+    // The miniature cooks and refuses; it has never heard of labels or grades.
+    command
+        .arg("--judge")
+        .arg(model())
+        .args(["--json", "--judge-price", "1,2"]);
+    let assert = command
+        .assert()
+        .success()
+        .stderr(contains("without a verdict"));
+    let evaluation: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    for benchmark in evaluation["benchmarks"].as_array().unwrap() {
+        assert_eq!(benchmark["heuristic"], false);
+        for language in benchmark["languages"].as_array().unwrap() {
+            let judged = language["estimate"]["count"].as_u64().unwrap_or(0);
+            let missing = language["missing"].as_u64().unwrap();
+            assert_eq!(
+                judged + missing,
+                if benchmark["benchmark"] == "mt-bench" {
+                    1
+                } else {
+                    2
+                }
+            );
+        }
+    }
+    let cost = evaluation["judging"]["cost"].as_f64().unwrap();
+    let usage = &evaluation["judging"]["usage"];
+    let tokens = |key: &str| usage[key].as_f64().unwrap();
+    let expected = (tokens("prompt_tokens") + 2.0 * tokens("completion_tokens")) / 1e6;
+    assert!(cost > 0.0 && (cost - expected).abs() < 1e-12);
+}
+
+#[test]
+fn a_report_sets_runs_beside_each_other() {
+    let place = Place::new();
+    for output in ["first", "second"] {
+        place
+            .eval(&["xstest=xstest.csv"], output)
+            .assert()
+            .success();
+    }
+    let page = place.path("both.html");
+    let mut command = mpo_train();
+    command
+        .arg("report")
+        .args([place.path("first"), place.path("second")]);
+    command
+        .arg("--output")
+        .arg(&page)
+        .assert()
+        .success()
+        .stdout(contains("both.html"));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("first, second") && page.contains("second: "),
+        "{page}"
+    );
+    let mut command = mpo_train();
+    let nothing = command.arg("report").arg(place.dir.path()).assert().code(1);
+    nothing.stderr(contains("expected a run or an evaluation").and(contains("hint: ")));
+}
+
+#[test]
+fn what_cannot_be_evaluated_says_why() {
+    let place = Place::new();
+    place.write("broken.csv", "number,text\n1,a\n");
+    place.write("mmlu-broken/dev/a_dev.csv", "q,a,b,c,d,E\n");
+    place.write("mmlu-broken/test/a_test.csv", "q,a,b,c,d,A\n");
+    for (benchmark, message) in [
+        (
+            "multijail=broken.csv",
+            "expected a column id, got number, text",
+        ),
+        ("multijail=none.csv", "No such file"),
+        (
+            "mmlu=mmlu-broken",
+            "expected question, four options and A, B, C or D",
+        ),
+        (
+            "mgsm=multijail.csv",
+            "expected a name that ends in a language's code",
+        ),
+        (
+            "mt-bench=mt-bench",
+            "expected a judge that grades, got refusal",
+        ),
+    ] {
+        let assert = place.eval(&[benchmark], "none").assert().code(1);
+        assert.stderr(contains(format!("{message}")).and(contains("hint: ")));
+        assert!(!place.path("none").exists(), "{benchmark}");
+    }
+    let assert = place
+        .eval(&["multijail=multijail.csv"], "none")
+        .args(["--languages", "ko"])
+        .assert();
+    assert
+        .code(1)
+        .stderr(contains("expected at least one question"));
+    let assert = place.eval(&[], "none").assert().code(1);
+    assert.stderr(contains("expected something to evaluate on"));
+    let mut command = place.eval(&["xstest=xstest.csv"], "none");
+    command.args(["--judge", "http://localhost:1/v1"]);
+    command
+        .assert()
+        .code(1)
+        .stderr(contains("hint: name it with --judge-model"));
+    command.args(["--judge-model", "m", "--judge-key", "MPO_TEST_NO_SUCH_KEY"]);
+    command
+        .assert()
+        .code(1)
+        .stderr(contains("MPO_TEST_NO_SUCH_KEY"));
+    let mut unknown = place.eval(&[], "none");
+    unknown.args(["--benchmark", "glue=x"]);
+    unknown.assert().code(2).stderr(contains(
+        "multijail, csrt, advbench, xstest, mmlu, mgsm, mt-bench",
+    ));
+}
