@@ -248,7 +248,7 @@ fn what_cannot_be_evaluated_says_why() {
         ),
     ] {
         let assert = place.eval(&[benchmark], "none").assert().code(1);
-        assert.stderr(contains(format!("{message}")).and(contains("hint: ")));
+        assert.stderr(contains(message).and(contains("hint: ")));
         assert!(!place.path("none").exists(), "{benchmark}");
     }
     let assert = place

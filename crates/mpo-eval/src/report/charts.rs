@@ -20,7 +20,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(100, 100, 100),
 ];
 
-const SIZE: (u32, u32) = (760, 360);
+/// Small, so that letters can be read on a phone; pages scale it up.
+const SIZE: (u32, u32) = (560, 320);
 const FONT: (&str, u32) = ("sans-serif", 15);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -140,11 +141,10 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
         }
         let (columns, _) = chart.plotting_area().get_pixel_range();
         let bottom = below.dim_in_pixel().1 as i32 - 32;
-        let (_, top) = below.get_base_pixel();
-        let (base_x, _) = below.get_base_pixel();
+        let (base, _) = below.get_base_pixel();
         for (group, label) in measure.labels.iter().enumerate() {
             let part = f64::from(columns.end - columns.start) / groups as f64;
-            let x = f64::from(columns.start - base_x) + (group as f64 + 0.5) * part;
+            let x = f64::from(columns.start - base) + (group as f64 + 0.5) * part;
             // Names that would run into each other are cut.
             let room = (part / 8.0).max(3.0) as usize;
             let short: String = label.chars().take(room).collect();
@@ -153,7 +153,6 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
                 .draw(&Text::new(short, (x, bottom), FONT.into_font()))
                 .map_err(failed)?;
         }
-        _ = top;
         Ok(())
     })
 }

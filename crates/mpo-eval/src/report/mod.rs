@@ -78,7 +78,11 @@ struct SampleSection {
 /// If a chart cannot be drawn.
 pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
     let mut measures = measures(runs);
-    for measure in &mut measures {
+    // One language is a row of the table, and no picture.
+    for measure in measures
+        .iter_mut()
+        .filter(|measure| measure.labels.len() > 1)
+    {
         measure.chart = charts::bars(measure)?;
     }
     let mut curves = vec![];
@@ -200,7 +204,9 @@ fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
             *count <= SAMPLES
         });
         sections.push(SampleSection {
-            benchmark: benchmark.clone(),
+            benchmark: crate::benchmark::benchmark(benchmark)
+                .map_or(benchmark.as_str(), |of| of.title)
+                .to_owned(),
             samples: chosen
                 .map(|sample| beside(runs, benchmark, sample))
                 .collect(),
