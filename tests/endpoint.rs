@@ -92,7 +92,7 @@ impl Server {
 
     fn options(&self) -> EndpointOptions {
         EndpointOptions {
-            timeout: Duration::from_millis(600),
+            timeout: Duration::from_secs(3),
             first_wait: Duration::from_millis(5),
             concurrency: 3,
             ..EndpointOptions::new(self.url.clone(), "judge")
@@ -151,7 +151,7 @@ fn act(stream: &mut TcpStream, text: &str, deed: &Deed) {
         Deed::Body(body) => whole(200, "", body),
         Deed::CutOff => whole(200, "", &answer)[..200].to_owned(),
         Deed::Slow => {
-            sleep(Duration::from_secs(2));
+            sleep(Duration::from_secs(5));
             String::new()
         }
     };

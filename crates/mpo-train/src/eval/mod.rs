@@ -14,7 +14,7 @@ use mpo_eval::{
     mark_by_number, render,
 };
 use mpo_models::{CausalLm, GenerateOptions};
-use mpo_trainer::write_atomically;
+use mpo_trainer::{TrainError, write_atomically};
 
 use crate::cli::EvalArguments;
 use crate::data;
@@ -74,7 +74,11 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         model: arguments.model.model.clone(),
         ..Evaluation::default()
     };
-    evaluator.gaps(&mut evaluation)?;
+    evaluator.gaps(&mut evaluation).map_err(|failure| match failure {
+        // Nothing was trained that could be resumed.
+        Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
+        failure => failure,
+    })?;
     let mut judge = judges.open(&output.join("judge.jsonl"))?;
     for (benchmark, items) in &asked {
         let (result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
