@@ -276,11 +276,12 @@ impl ChatModel for Endpoint {
                         let Some(conversation) = conversations.get(number) else {
                             return;
                         };
+                        let reply = this.ask(conversation, shared);
+                        if reply.is_err() {
+                            shared.stop.store(true, Ordering::Relaxed);
+                        }
                         // A receiver that is gone has stopped everything.
-                        if sender
-                            .send((number, this.ask(conversation, shared)))
-                            .is_err()
-                        {
+                        if sender.send((number, reply)).is_err() {
                             return;
                         }
                     }
