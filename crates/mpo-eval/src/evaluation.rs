@@ -364,6 +364,7 @@ impl BenchmarkResult {
 mod tests {
     use super::*;
     use crate::benchmark::benchmark;
+    use crate::chat::testing::Quiet;
 
     fn item(language: &str, turns: &[&str], expected: Expected) -> Item {
         Item {
@@ -464,16 +465,6 @@ mod tests {
                 listener.reply(number, &reply);
             }
             Ok(())
-        }
-    }
-
-    struct Quiet;
-
-    impl Progress for Quiet {
-        fn done(&self) {}
-
-        fn go_on(&self) -> bool {
-            true
         }
     }
 

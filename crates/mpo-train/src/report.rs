@@ -1,11 +1,15 @@
 //! `mpo-train report`: runs beside each other in one HTML file.
 
+use std::path::Path;
+
 use mpo_eval::{RunReport, render};
 use mpo_trainer::write_atomically;
 
 use crate::cli::ReportArguments;
 use crate::failure::Failure;
 use crate::output;
+
+const REPORT: &str = "report.html";
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let runs: Vec<RunReport> = arguments
@@ -22,4 +26,10 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         });
     write_atomically(&path, render(&runs)?.as_bytes())?;
     output::line(path.display())
+}
+
+/// Writes the page of one folder into it.
+pub(crate) fn write(folder: &Path) -> Result<(), Failure> {
+    let page = render(&[RunReport::read(folder)?])?;
+    Ok(write_atomically(&folder.join(REPORT), page.as_bytes())?)
 }

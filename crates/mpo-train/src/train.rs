@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
+use crate::report;
 use crate::results::{self, Results, RewardGaps};
 use crate::run::Run;
 use crate::session::Session;
@@ -92,7 +93,12 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         one_of_many: false,
     };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant)?;
-    session.note(format_args!("model in {}", run.model_dir().display()));
+    report::write(run.path())?;
+    session.note(format_args!(
+        "model in {}, report in {}",
+        run.model_dir().display(),
+        run.report_file().display()
+    ));
     results.print(json)
 }
 

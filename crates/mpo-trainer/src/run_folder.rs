@@ -53,6 +53,7 @@ impl RunFolder {
             for file in [
                 folder.events_file(),
                 folder.results_file(),
+                folder.report_file(),
                 folder.config_file(),
             ] {
                 gone(&file, fs::remove_file(&file))?;
@@ -124,6 +125,11 @@ impl RunFolder {
     /// What training changed; written last.
     pub fn results_file(&self) -> PathBuf {
         self.path.join("results.json")
+    }
+
+    /// The page that shows the run.
+    pub fn report_file(&self) -> PathBuf {
+        self.path.join("report.html")
     }
 
     /// The reference's numbers.

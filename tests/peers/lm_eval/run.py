@@ -43,7 +43,7 @@ TASKS = {
 
 
 def main(model_dir, out, *names):
-    model = HFLM(pretrained=model_dir, dtype="float32", device="cpu", batch_size=5)
+    model = HFLM(pretrained=model_dir, dtype="float32", device="cpu", batch_size=1)
     for name in names:
         config = {
             "task": name,

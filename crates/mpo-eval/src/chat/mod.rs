@@ -145,3 +145,19 @@ impl Listener for Collected<'_> {
         self.progress.go_on()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Progress;
+
+    /// Goes on, and tells nobody.
+    pub(crate) struct Quiet;
+
+    impl Progress for Quiet {
+        fn done(&self) {}
+
+        fn go_on(&self) -> bool {
+            true
+        }
+    }
+}

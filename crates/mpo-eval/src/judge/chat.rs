@@ -162,6 +162,7 @@ impl Progress for Uncounted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::testing::Quiet;
     use crate::chat::{Listener, Usage};
 
     /// Answers by what the last message contains, and writes down what it was asked.
@@ -203,16 +204,6 @@ mod tests {
                 listener.reply(number, &reply);
             }
             Ok(())
-        }
-    }
-
-    struct Quiet;
-
-    impl Progress for Quiet {
-        fn done(&self) {}
-
-        fn go_on(&self) -> bool {
-            true
         }
     }
 

@@ -119,7 +119,10 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             .light_line_style(TRANSPARENT)
             .x_labels(0)
             .y_labels(6)
-            .y_desc(if measure.percent { "%" } else { "" })
+            .y_label_formatter(&|y| match measure.percent {
+                true => format!("{y:.0} %"),
+                false => format!("{y:.1}"),
+            })
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
@@ -178,6 +181,7 @@ pub(super) fn lines(
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc(across)
+            .x_label_formatter(&|x| format!("{x:.0}"))
             .y_desc(up)
             .y_labels(6)
             .label_style(FONT)

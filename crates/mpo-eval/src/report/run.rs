@@ -60,6 +60,7 @@ struct Step {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Results {
+    dominant: Option<Language>,
     reward_gap: Gaps,
     languages: BTreeMap<Language, MiniatureLanguage>,
 }
@@ -317,13 +318,15 @@ impl RunReport {
                 ("before", (|change| change.before) as fn(&Change) -> f64),
                 ("after", |change| change.after),
             ] {
-                let languages = self.results.languages.iter();
+                let mut languages: Vec<_> = self.results.languages.iter().collect();
+                languages.sort_by_key(|(language, _)| Some(**language) != self.results.dominant);
                 found.push(Found {
                     title: title.into(),
                     note: note.into(),
                     percent,
                     series: format!("{}, {when}", self.name),
                     values: languages
+                        .into_iter()
                         .map(|(language, l)| (language.name().into(), Number::plain(value(of(l)))))
                         .collect(),
                 });

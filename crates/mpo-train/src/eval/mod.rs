@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use mpo_data::ReadOptions;
 use mpo_eval::{
     Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS,
-    Marking, Outcome, Projection, RunReport, Sample, answer_states, answers, by_language,
+    Marking, Outcome, Projection, Sample, answer_states, answers, by_language,
     implicit_by_language, letter_log_probs, mark_by_grade, mark_by_judge, mark_by_letter,
-    mark_by_number, render,
+    mark_by_number,
 };
 use mpo_models::{CausalLm, GenerateOptions};
 use mpo_trainer::{TrainError, write_atomically};
@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
+use crate::report;
 use crate::results::store;
 use crate::session::Session;
 use crate::table;
@@ -74,11 +75,13 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         model: arguments.model.model.clone(),
         ..Evaluation::default()
     };
-    evaluator.gaps(&mut evaluation).map_err(|failure| match failure {
-        // Nothing was trained that could be resumed.
-        Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
-        failure => failure,
-    })?;
+    evaluator
+        .gaps(&mut evaluation)
+        .map_err(|failure| match failure {
+            // Nothing was trained that could be resumed.
+            Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
+            failure => failure,
+        })?;
     let mut judge = judges.open(&output.join("judge.jsonl"))?;
     for (benchmark, items) in &asked {
         let (result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
@@ -99,8 +102,7 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     evaluation.judging.cost = arguments.judge_price.map(|price| price.of(judge.paid()));
     store(&output.join("evaluation.json"), &evaluation)?;
     write_atomically(&output.join("evaluation.csv"), csv(&evaluation).as_bytes())?;
-    let report = render(&[RunReport::read(&output)?])?;
-    write_atomically(&output.join("report.html"), report.as_bytes())?;
+    report::write(&output)?;
     session.note(format_args!("written to {}", output.display()));
     match arguments.json {
         true => output::json(&evaluation),

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
+use crate::report;
 use crate::results::store;
 use crate::run::Run;
 use crate::session::Session;
@@ -188,6 +189,8 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
             .collect(),
     };
     store(&run.results_file(), &results)?;
+    report::write(run.path())?;
+    session.note(format_args!("report in {}", run.report_file().display()));
     match options.json {
         true => output::json(&results),
         false => output::line(results.table()),
