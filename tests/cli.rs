@@ -257,6 +257,21 @@ fn accumulation_changes_rounding_only() {
 }
 
 #[test]
+fn training_that_rounding_undoes_is_told_of() {
+    let place = Workplace::new();
+    let saved = |name: &str, lr: &str, dtype: &str| {
+        let mut command = train(&model(), &place.path("rows.jsonl"), &place.path(name));
+        command.args(["--lr", lr, "--save-dtype", dtype, "--max-steps", "1"]);
+        let assert = command.args(["--schedule", "constant"]).assert().success();
+        String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+    };
+    let warning = "--save-dtype f32 keeps it";
+    assert!(saved("small", "1e-6", "bf16").contains(warning));
+    assert!(!saved("wide", "1e-6", "f32").contains(warning));
+    assert!(!saved("large", "1e-1", "bf16").contains(warning));
+}
+
+#[test]
 fn resuming_a_finished_run_shows_its_results_again() {
     let place = Workplace::new();
     place.train("run", &["--epochs", "1"]).assert().success();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mpo_models::{CausalLm, SaveOptions, WeightDtype};
+use mpo_models::{CausalLm, Checkpoint, ModelError, SaveOptions, WeightDtype};
 use mpo_trainer::{
     Outcome, Reference, RunFolder, SaveDtype, TrainConfig, Trainer, TrainingRows, build_task,
 };
@@ -62,17 +62,39 @@ impl Run<'_> {
     /// Writes a model as the run's result, with the files of the one it began with.
     pub(crate) fn save(&self, model: &CausalLm) -> Result<(), Failure> {
         let _spinner = self.session.spinner("saving the model");
+        let dtype = match self.config.save_dtype {
+            SaveDtype::F32 => WeightDtype::F32,
+            SaveDtype::F16 => WeightDtype::F16,
+            SaveDtype::Bf16 => WeightDtype::BF16,
+        };
+        self.warn_of_rounding(model, dtype)?;
         let options = SaveOptions {
-            dtype: match self.config.save_dtype {
-                SaveDtype::F32 => WeightDtype::F32,
-                SaveDtype::F16 => WeightDtype::F16,
-                SaveDtype::Bf16 => WeightDtype::BF16,
-            },
+            dtype,
             copy_from: Some(&self.model.path),
             overwrite: true,
             ..SaveOptions::default()
         };
         Ok(model.save(&self.folder.model_dir(), &self.model.config, &options)?)
+    }
+
+    /// Steps at a small learning rate are smaller than those between two bf16 numbers.
+    fn warn_of_rounding(&self, model: &CausalLm, dtype: WeightDtype) -> Result<(), Failure> {
+        const WORTH_SAYING: f64 = 0.1;
+        if dtype == WeightDtype::F32 {
+            return Ok(());
+        }
+        let base = Checkpoint::open(&self.model.path).map_err(ModelError::from)?;
+        let lost = model
+            .lost_by_rounding(&base, dtype)
+            .map_err(ModelError::from)?;
+        if lost > WORTH_SAYING {
+            self.session.note(format_args!(
+                "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
+                 --save-dtype f32 keeps it",
+                lost * 100.0
+            ));
+        }
+        Ok(())
     }
 
     fn reference_dir(&self) -> PathBuf {

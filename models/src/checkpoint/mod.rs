@@ -43,6 +43,15 @@ pub enum WeightDtype {
 }
 
 impl WeightDtype {
+    /// The nearest number that this type has.
+    pub(crate) fn rounded(self, value: f32) -> f32 {
+        match self {
+            Self::F32 => value,
+            Self::F16 => half::f16::from_f32(value).to_f32(),
+            Self::BF16 => half::bf16::from_f32(value).to_f32(),
+        }
+    }
+
     fn size(self) -> usize {
         match self {
             Self::F32 => 4,

@@ -8,7 +8,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
 
 use super::CausalLm;
-use crate::{Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, save};
+use crate::{
+    Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, WeightDtype,
+    save,
+};
 
 /// Gives tensors by their Hugging Face name.
 pub trait WeightSource {
@@ -180,6 +183,40 @@ impl CausalLm {
         let mut tensors = vec![];
         self.each_parameter(|parameter| tensors.push(parameter.into_lazy()));
         Ok(save(dir, &config.raw, tensors, options)?)
+    }
+
+    /// How much of what training changed is lost where weights are rounded to `dtype`: ‖rounded − w‖ / ‖w − base‖. At 1
+    /// rounding undoes the training: bf16 has steps of 0.0001 near 0.02, and a run at a small learning rate stays below.
+    ///
+    /// # Errors
+    /// If `base` has a parameter of this model in another shape or type.
+    pub fn lost_by_rounding(
+        &self,
+        base: &Checkpoint,
+        dtype: WeightDtype,
+    ) -> Result<f64, CheckpointError> {
+        let (mut lost, mut changed) = (0.0, 0.0);
+        let mut result = Ok(());
+        self.each_parameter(|parameter| {
+            if result.is_err() || !base.contains(&parameter.name) {
+                return;
+            }
+            match base.tensor_f32(&parameter.name, &parameter.shape) {
+                Err(error) => result = Err(error),
+                Ok(before) => {
+                    let after = parameter.values.into_data().try_to_vec::<f32>();
+                    let after = after.expect("parameters are f32");
+                    for (after, before) in after.into_iter().zip(before) {
+                        lost += f64::from(dtype.rounded(after) - after).powi(2);
+                        changed += f64::from(after - before).powi(2);
+                    }
+                }
+            }
+        });
+        result.map(|()| match changed {
+            0.0 => 0.0,
+            _ => (lost / changed).sqrt(),
+        })
     }
 
     /// Calls `f` with every parameter, in a fixed order.
