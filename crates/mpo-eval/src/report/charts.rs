@@ -121,7 +121,7 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             .y_labels(6)
             .y_label_formatter(&|y| match measure.percent {
                 true => format!("{y:.0} %"),
-                false => format!("{y:.1}"),
+                false => format!("{y:.2}"),
             })
             .label_style(FONT)
             .draw()
