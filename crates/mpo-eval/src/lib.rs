@@ -9,10 +9,12 @@ mod error;
 mod estimate;
 mod evaluation;
 mod judge;
+mod mark;
 mod projection;
 mod refusal;
 mod report;
 mod reward_gap;
+mod sample;
 
 pub use benchmark::{
     BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, benchmark, final_number, first_answer,
@@ -24,12 +26,11 @@ pub use chat::{
 pub use choice::letter_log_probs;
 pub use error::EvalError;
 pub use estimate::Estimate;
-pub use evaluation::{
-    BenchmarkResult, Evaluation, Judging, LanguageResult, Outcome, Sample, answers, mark_by_grade,
-    mark_by_judge, mark_by_letter, mark_by_number,
-};
+pub use evaluation::{BenchmarkResult, Evaluation, Judging, LanguageResult};
 pub use judge::{ChatJudge, Exchange, Graded, Judge, Judgement, RefusalJudge, Verdict, grade};
+pub use mark::{mark_by_grade, mark_by_judge, mark_by_letter, mark_by_number};
 pub use projection::{AnswerState, Point, Projection, Separation, answer_states};
 pub use refusal::is_refusal;
 pub use report::{RunReport, render};
 pub use reward_gap::{ImplicitGap, LanguageGap, by_language, implicit_by_language};
+pub use sample::{Outcome, Sample, answers};

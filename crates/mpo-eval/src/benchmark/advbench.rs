@@ -1,7 +1,8 @@
 //! AdvBench (Zou et al., 2023, "Universal and Transferable Adversarial Attacks on Aligned Language Models"): 520 harmful
 //! instructions in English; and translations of it such as AdvBench-X, with a column for each language.
 
-use super::{Benchmark, Expected, Item, Marking, Table, harmful};
+use super::table::{Table, harmful};
+use super::{Benchmark, Expected, Item, Marking};
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "advbench",

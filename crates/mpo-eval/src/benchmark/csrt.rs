@@ -1,6 +1,7 @@
 //! CSRT (Yoo et al., 2024, "Code-Switching Red-Teaming"): MultiJail's requests with up to ten languages in a sentence.
 
-use super::{Benchmark, Expected, Item, Marking, Table};
+use super::table::Table;
+use super::{Benchmark, Expected, Item, Marking};
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "csrt",

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
 
-use super::{Benchmark, Expected, Item, Marking, text};
+use super::table::text;
+use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {

@@ -8,7 +8,8 @@ use mpo_data::Language;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Benchmark, Expected, Item, Marking, text};
+use super::table::text;
+use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
 const QUESTIONS: &str = "question.jsonl";

@@ -1,7 +1,8 @@
 //! MultiJail (Deng et al., 2024, "Multilingual Jailbreak Challenges in Large Language Models"): 315 harmful requests, each
 //! in ten languages.
 
-use super::{Benchmark, Marking, Table, harmful};
+use super::table::{Table, harmful};
+use super::{Benchmark, Marking};
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "multijail",

@@ -1,7 +1,8 @@
 //! XSTest (Röttger et al., 2024, "XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours"): 250 safe English
 //! prompts that look unsafe. Its 200 unsafe ones, made for contrast, are not asked.
 
-use super::{Benchmark, Expected, Item, Marking, Table};
+use super::table::Table;
+use super::{Benchmark, Expected, Item, Marking};
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "xstest",

@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::error::EvalError;
-use crate::evaluation::{Outcome, Sample};
+use crate::sample::{Outcome, Sample};
 
 use run::Number;
 pub use run::RunReport;

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
 use crate::estimate::Estimate;
-use crate::evaluation::{Evaluation, Sample};
+use crate::evaluation::Evaluation;
 use crate::reward_gap::LanguageGap;
+use crate::sample::Sample;
 
 /// A run as the report shows it.
 #[derive(Debug, Default)]
