@@ -107,6 +107,9 @@ pub enum DataError {
         "expected a limit of at least 2 tokens (one of the prompt, one of the response), got {0}"
     )]
     LimitTooSmall(usize),
+    /// Nothing of a response would be left.
+    #[error("expected a limit of at least 1 token of a response, got 0")]
+    NoRoomForResponse,
 }
 
 impl DataError {
@@ -146,6 +149,7 @@ impl DataError {
             Self::Template(_) => "try a built-in template: `llama3`, `gemma`, `qwen` or `plain`",
             Self::NoTokens { .. } => "check that the chat template writes the messages it is given",
             Self::LimitTooSmall(_) => "the released code uses 1024, the paper 2048",
+            Self::NoRoomForResponse => "leave it out to cut prompt and response together",
         };
         Some(hint.into())
     }

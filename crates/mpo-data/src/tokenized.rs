@@ -136,6 +136,8 @@ pub struct TruncationReport {
     pub pairs: usize,
     /// Pairs of which anything was cut.
     pub truncated: usize,
+    /// Prompts of which anything was cut: of these the end is lost, where the answer begins.
+    pub prompts: usize,
     /// Tokens of the longest prompt and response together, before cutting.
     pub longest: usize,
 }
@@ -146,6 +148,7 @@ impl TruncationReport {
         let keep = truncation.lengths(prompt, response);
         self.pairs += 1;
         self.truncated += usize::from(keep.prompt < prompt || keep.response < response);
+        self.prompts += usize::from(keep.prompt < prompt);
         self.longest = self.longest.max(prompt + response);
         keep
     }
@@ -156,12 +159,20 @@ impl fmt::Display for TruncationReport {
         let Self {
             pairs,
             truncated,
+            prompts,
             longest,
         } = self;
         write!(
             f,
             "{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
-        )
+        )?;
+        match prompts {
+            0 => Ok(()),
+            _ => write!(
+                f,
+                "; {prompts} lost the end of the prompt, where the answer is asked for: give more tokens, or limit answers"
+            ),
+        }
     }
 }
 

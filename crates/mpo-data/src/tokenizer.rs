@@ -450,7 +450,7 @@ mod tests {
         };
         // The prompt has 7 tokens; the longer response 21, its end included. 2·7 < 16 leaves it 9.
         let (rows, report) =
-            tokenize_rows(&[row], &tokenizer, Truncation::new(16).unwrap()).unwrap();
+            tokenize_rows(&[row], &tokenizer, Truncation::new(16, None).unwrap()).unwrap();
         assert_eq!((report.pairs, report.truncated, report.longest), (2, 1, 28));
         let (dominant, target) = (&rows[0].dominant, &rows[0].target);
         assert_eq!(

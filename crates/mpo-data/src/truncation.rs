@@ -1,11 +1,13 @@
-//! How a prompt and its responses are cut to a limit: the rule of the released code.
+//! How a prompt and its responses are cut: to a limit together, which is the rule of the released code, after the
+//! responses were cut to a limit of their own.
 
 use crate::error::DataError;
 
-/// The most tokens a prompt and a response may have together.
+/// The most tokens a prompt and a response may have together, and a response alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncation {
     max_tokens: usize,
+    max_response_tokens: usize,
 }
 
 /// How many tokens are kept, each from the start.
@@ -18,12 +20,29 @@ pub struct Lengths {
 }
 
 impl Truncation {
-    /// A limit of `max_tokens`, which must leave room for one token of each.
-    pub fn new(max_tokens: usize) -> Result<Self, DataError> {
+    /// Nothing is cut.
+    pub const UNLIMITED: Self = Self {
+        max_tokens: usize::MAX,
+        max_response_tokens: usize::MAX,
+    };
+
+    /// A limit of `max_tokens`, which must leave room for one token of each. A response has no limit of its own where
+    /// `max_response_tokens` gives none.
+    ///
+    /// # Errors
+    /// If a limit leaves no room.
+    pub fn new(max_tokens: usize, max_response_tokens: Option<usize>) -> Result<Self, DataError> {
         if max_tokens < 2 {
             return Err(DataError::LimitTooSmall(max_tokens));
         }
-        Ok(Self { max_tokens })
+        let max_response_tokens = max_response_tokens.unwrap_or(usize::MAX);
+        if max_response_tokens < 1 {
+            return Err(DataError::NoRoomForResponse);
+        }
+        Ok(Self {
+            max_tokens,
+            max_response_tokens,
+        })
     }
 
     /// The limit.
@@ -35,6 +54,7 @@ impl Truncation {
     /// less than half the limit; two long parts share the limit in proportion.
     pub fn lengths(self, prompt: usize, response: usize) -> Lengths {
         let limit = self.max_tokens;
+        let response = response.min(self.max_response_tokens);
         if prompt.saturating_add(response) <= limit {
             return Lengths { prompt, response };
         }
@@ -59,7 +79,10 @@ impl Truncation {
 impl Default for Truncation {
     /// The limit of the released code.
     fn default() -> Self {
-        Self { max_tokens: 1024 }
+        Self {
+            max_tokens: 1024,
+            max_response_tokens: usize::MAX,
+        }
     }
 }
 
@@ -90,7 +113,7 @@ mod tests {
             (4, (98, 2), (3, 1)),
             (2, (9, 9), (1, 1)),
         ] {
-            let lengths = Truncation::new(limit).unwrap().lengths(prompt, response);
+            let lengths = Truncation::new(limit, None).unwrap().lengths(prompt, response);
             assert_eq!(
                 (lengths.prompt, lengths.response),
                 expected,
@@ -100,16 +123,31 @@ mod tests {
     }
 
     #[test]
+    fn a_response_with_a_limit_of_its_own_leaves_the_prompt_whole() {
+        let truncation = Truncation::new(10, Some(3)).unwrap();
+        for ((prompt, response), expected) in [
+            ((7, 50), (7, 3)),
+            ((7, 2), (7, 2)),
+            // Together too long all the same: the response is the shorter part.
+            ((9, 50), (7, 3)),
+        ] {
+            let lengths = truncation.lengths(prompt, response);
+            assert_eq!((lengths.prompt, lengths.response), expected);
+        }
+    }
+
+    #[test]
     fn a_limit_leaves_room_for_both_parts() {
-        assert!(Truncation::new(1).is_err());
-        assert_eq!(Truncation::new(2).unwrap().max_tokens(), 2);
+        assert!(Truncation::new(1, None).is_err());
+        assert!(Truncation::new(8, Some(0)).is_err());
+        assert_eq!(Truncation::new(2, None).unwrap().max_tokens(), 2);
         assert_eq!(Truncation::default().max_tokens(), 1024);
     }
 
     proptest! {
         #[test]
         fn never_more_than_the_limit_nor_nothing(limit in 2..5000_usize, prompt in 1..9000_usize, response in 1..9000_usize) {
-            let kept = Truncation::new(limit).unwrap().lengths(prompt, response);
+            let kept = Truncation::new(limit, None).unwrap().lengths(prompt, response);
             prop_assert!(kept.prompt + kept.response <= limit);
             prop_assert!((1..=prompt).contains(&kept.prompt) && (1..=response).contains(&kept.response));
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use mpo_data::{Language, TemplateChoice};
+use mpo_data::{DataError, Language, TemplateChoice, Truncation};
 use mpo_eval::{BENCHMARKS, Benchmark, Usage, benchmark};
 use mpo_models::{Sampling, SamplingError};
 use mpo_trainer::{DeviceChoice, TrainOptions};
@@ -241,6 +241,23 @@ pub(crate) struct ModelArguments {
     pub(crate) device: DeviceChoice,
 }
 
+/// Where preference rows are cut.
+#[derive(Debug, Args)]
+pub(crate) struct TruncationArguments {
+    /// Longest prompt and answer of a preference row together, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(crate) max_tokens: usize,
+    /// Longest answer of a preference row, in tokens, cut before prompt and answer are
+    #[arg(long, value_name = "N")]
+    pub(crate) max_response_tokens: Option<usize>,
+}
+
+impl TruncationArguments {
+    pub(crate) fn limits(&self) -> Result<Truncation, DataError> {
+        Truncation::new(self.max_tokens, self.max_response_tokens)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArguments {
     #[command(flatten)]
@@ -254,9 +271,8 @@ pub(crate) struct ScoreArguments {
     /// Dominant language (ISO 639-1) [default: most frequent on the source side]
     #[arg(long, value_name = "LANG")]
     pub(crate) dominant: Option<Language>,
-    /// Longest prompt and answer together, in tokens
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub(crate) max_tokens: usize,
+    #[command(flatten)]
+    pub(crate) truncation: TruncationArguments,
     /// Drop rows that cannot be read, and report them, instead of stopping
     #[arg(long)]
     pub(crate) skip_bad_rows: bool,
@@ -281,9 +297,8 @@ pub(crate) struct EvalArguments {
     /// Use at most this many preference rows, evenly over languages
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) rows: Option<usize>,
-    /// Longest prompt and answer of a preference row together, in tokens
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub(crate) max_tokens: usize,
+    #[command(flatten)]
+    pub(crate) truncation: TruncationArguments,
     /// Languages to ask in [default: all of a benchmark's]
     #[arg(long, value_name = "LANG,…", value_delimiter = ',')]
     pub(crate) languages: Vec<Language>,

@@ -69,10 +69,9 @@ impl ModelFolder {
     pub(crate) fn tokenize(
         &self,
         rows: &Pairs,
-        max_tokens: usize,
+        truncation: Truncation,
         session: &Session,
     ) -> Result<(TrainingRows, TruncationReport), Failure> {
-        let truncation = Truncation::new(max_tokens)?;
         let (rows, report) = match rows {
             Pairs::Bilingual(rows) => {
                 let (rows, report) = tokenize_rows(rows, &self.tokenizer, truncation)?;

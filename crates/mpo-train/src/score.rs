@@ -31,12 +31,12 @@ pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure
         ..ReadOptions::default()
     };
     let data = data::read(&arguments.data, &options, arguments.rows, None, &session)?;
-    let (rows, truncation) = folder.tokenize(&data.rows, arguments.max_tokens, &session)?;
+    let (rows, truncation) = folder.tokenize(&data.rows, arguments.truncation.limits()?, &session)?;
     let dominant = data.report.dominant.or(arguments.dominant);
     let eval = EvalSet::new(&rows, rows.len(), dominant);
     let model = folder.load(&session.device, &session)?;
     // As many tokens at once as one pair may have: its prompt, and two answers.
-    let at_once = arguments.max_tokens.saturating_mul(2);
+    let at_once = arguments.truncation.max_tokens.saturating_mul(2);
     let reward_gap = eval
         .measure(&model, at_once, "scoring", &session)
         .map_err(|failure| match failure {

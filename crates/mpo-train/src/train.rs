@@ -120,7 +120,7 @@ impl Inputs {
         let folder = ModelFolder::open(&config.model, &config.template, session)?;
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = data::read(path, &data::options(config), limit, config.pivot, session)?;
-            let (rows, _) = folder.tokenize(&data.rows, config.max_tokens, session)?;
+            let (rows, _) = folder.tokenize(&data.rows, config.truncation()?, session)?;
             Ok((rows, data.report.dominant))
         };
         let (rows, dominant) = read(&config.data, config.rows)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use mpo_data::{Language, TemplateChoice};
+use mpo_data::{DataError, Language, TemplateChoice, Truncation};
 use mpo_objectives::{Objective, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct TrainOptions {
     /// Longest prompt and answer together, in tokens [default: 1024]
     #[arg(long, value_name = "N", help_heading = "What")]
     pub max_tokens: Option<usize>,
+    /// Longest answer, in tokens, cut before prompt and answer are [default: no limit of its own]
+    #[arg(long, value_name = "N", help_heading = "What")]
+    pub max_response_tokens: Option<usize>,
 
     /// What is minimized [default: mpo]
     #[arg(long, value_name = "NAME", value_parser = Method::parser(), help_heading = "Objective")]
@@ -207,6 +210,7 @@ pub struct TrainConfig {
     pub skip_bad_rows: bool,
     pub template: TemplateChoice,
     pub max_tokens: usize,
+    pub max_response_tokens: Option<usize>,
     pub method: Method,
     pub preset: Option<Preset>,
     #[serde(flatten)]
@@ -304,6 +308,7 @@ impl TrainOptions {
             skip_bad_rows,
             template,
             max_tokens,
+            max_response_tokens,
             method,
             preset,
             lr,
@@ -361,6 +366,7 @@ impl TrainOptions {
             skip_bad_rows: self.skip_bad_rows.unwrap_or(false),
             template: self.template.unwrap_or_default(),
             max_tokens: self.max_tokens.unwrap_or(1024),
+            max_response_tokens: self.max_response_tokens,
             method,
             preset: self.preset,
             hyper_parameters: method.definition().resolve(&given)?,
@@ -514,6 +520,14 @@ impl TrainConfig {
                 reference_cache: self.reference_cache.clone(),
                 ..other
             }
+    }
+
+    /// Where rows are cut.
+    ///
+    /// # Errors
+    /// If a limit leaves no room.
+    pub fn truncation(&self) -> Result<Truncation, DataError> {
+        Truncation::new(self.max_tokens, self.max_response_tokens)
     }
 
     /// What is minimized.

@@ -1,10 +1,10 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mpo_data::{Language, Message, Pairs};
+use mpo_data::{Language, Message, Pairs, Truncation};
 use mpo_trainer::{TrainConfig, TrainOptions, TrainingRows};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -75,15 +75,18 @@ impl Subject {
         };
         let dominant = data.report.dominant;
         let exam = |rows: &Pairs, share: &[Prompt], name| -> Result<Exam, Failure> {
-            let (rows, _) = folder.tokenize(rows, config.max_tokens, session)?;
-            let pairs = EvalSet::new(&rows, config.eval_rows, dominant);
+            let (cut, _) = folder.tokenize(rows, config.truncation()?, session)?;
+            let pairs = EvalSet::new(&cut, config.eval_rows, dominant);
             if pairs.pairs.is_empty() {
                 return Err(Failure::new(
                     format!("expected rows for the {name}, got none"),
                     "give more rows: prompts are split, every fifth for the test and a tenth of the others to choose settings by",
                 ));
             }
-            let unsafe_prompts = pairs.pairs.iter().map(|row| Prompt {
+            // Asked whole: a model goes on with a request that was cut, which is no refusal.
+            let (rows, _) = folder.tokenize(rows, Truncation::UNLIMITED, session)?;
+            let whole = EvalSet::new(&rows, config.eval_rows, dominant);
+            let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
                 language: row.language,
                 ids: row.pair.prompt().to_vec(),
                 is_unsafe: true,
@@ -97,13 +100,17 @@ impl Subject {
                 max_tokens: config.micro_batch_tokens,
             })
         };
-        // Benign prompts take turns, so that what settings are chosen by is not what they are judged on.
+        // Every third benign prompt of a language is to choose settings by, and in files whose languages have the same
+        // prompts in the same order, so are its translations.
         let share = |test: bool| -> Vec<Prompt> {
-            let turns = benign.iter().enumerate();
-            turns
-                .filter(|(i, _)| (i % 3 != 0) == test)
-                .map(|(_, one)| one.clone())
-                .collect()
+            let mut seen: HashMap<Language, usize> = HashMap::new();
+            let mut turn = |of: &Prompt| {
+                let seen = seen.entry(of.language).or_default();
+                *seen += 1;
+                *seen
+            };
+            let of_share = benign.iter().filter(|&one| (turn(one) % 3 != 0) == test);
+            of_share.cloned().collect()
         };
         Ok(Self {
             test: exam(&test, &share(true), "test")?,
@@ -135,7 +142,7 @@ impl Subject {
             None => None,
         };
         let rows = pivoted.as_ref().unwrap_or(&self.rows);
-        let (rows, _) = self.folder.tokenize(rows, config.max_tokens, session)?;
+        let (rows, _) = self.folder.tokenize(rows, config.truncation()?, session)?;
         rows.check(&*config.objective()?, config.method.definition().name)?;
         Ok(rows)
     }

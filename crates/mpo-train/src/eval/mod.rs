@@ -153,7 +153,7 @@ impl Evaluator<'_> {
         )?;
         let (rows, _) = self
             .folder
-            .tokenize(&data.rows, self.arguments.max_tokens, session)?;
+            .tokenize(&data.rows, self.arguments.truncation.limits()?, session)?;
         let eval = EvalSet::new(&rows, rows.len(), data.report.dominant);
         evaluation.dominant = data.report.dominant;
         let scores = eval.scores(&self.model, AT_ONCE, "reward gaps", session)?;

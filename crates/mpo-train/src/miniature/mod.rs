@@ -160,7 +160,7 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
     write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
     let folder = &miniature.folder;
     let model = folder.load(&session.device.clone().autodiff(), session)?;
-    let (rows, _) = folder.tokenize(&miniature.rows, MAX_TOKENS, session)?;
+    let (rows, _) = folder.tokenize(&miniature.rows, config.truncation()?, session)?;
     session.note(format_args!(
         "{} rows in {} target languages; run folder {}",
         rows.len(),
