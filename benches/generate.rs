@@ -87,7 +87,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
                 batch_size,
             };
             let start = Instant::now();
-            generate(&model, &prompts, &options, |_| true);
+            generate(&model, &prompts, &options, |_| true).expect("the weights are numbers");
             start.elapsed().as_secs_f64()
         };
         answer(2);

@@ -2,29 +2,20 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// The binary that was built together with this test: Cargo names it only to tests of its own package.
+/// The program, as Cargo built it for this test.
 pub(crate) fn mpo_train() -> Command {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let binary = profile.join(format!("mpo-train{EXE_SUFFIX}"));
-    assert!(
-        binary.exists(),
-        "expected {}; build the workspace first",
-        binary.display()
-    );
-    Command::new(binary)
+    Command::new(env!("CARGO_BIN_EXE_mpo-train"))
 }
 
 /// The miniature's model: small, and a real one.
 pub(crate) fn model() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/mpo-train/miniature/model")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("miniature/model")
 }
 
 /// `train` on the CPU.

@@ -6,7 +6,7 @@
 mod binary;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -416,6 +416,91 @@ fn every_prompt_gets_one_answer() {
     wrong.stderr(contains(
         "top-p: expected a number above 0 and up to 1, got 0",
     ));
+}
+
+#[test]
+fn an_answer_beyond_what_the_model_was_made_for_is_told_of() {
+    let stderr = |tokens: &str| {
+        let mut command = mpo_train();
+        command.args(["generate", "--device", "flex", "--max-new-tokens", tokens]);
+        command.arg("--model").arg(model());
+        let assert = command.arg("Hello").assert().success();
+        String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+    };
+    let warning = "more than the 256 that the model was made for";
+    assert!(!stderr("128").contains(warning));
+    assert!(stderr("256").contains(warning));
+}
+
+/// Starts a conversation in the background.
+fn chat(arguments: &[&str]) -> Child {
+    let mut command = mpo_train();
+    command.args(["chat", "--device", "flex", "--model"]);
+    command.arg(model()).args(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_conversation_outlives_bytes_that_are_no_text() {
+    let mut child = chat(&["--max-new-tokens", "2"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin
+        .write_all(b"Habari \xff\n\nNinapikaje wali?\n")
+        .unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stdout.lines().count(), 2, "{stdout}");
+    // Nobody is asked where lines come from a file, and whoever reads knows that an answer was cut.
+    assert!(!stderr.contains("> "), "{stderr}");
+    assert!(stderr.contains("--max-new-tokens allows more"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_between_answers_ends_the_conversation() {
+    let mut child = chat(&[]);
+    // Held, since the end of the input ends it as well.
+    let _stdin = child.stdin.take();
+    let stderr = io::BufReader::new(child.stderr.take().unwrap());
+    let mut lines = io::BufRead::lines(stderr);
+    while !lines.next().unwrap().unwrap().contains("/quit") {}
+    let id = child.id().to_string();
+    Command::new("kill").args(["-INT", &id]).assert().success();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_miniature_that_is_stopped_does_not_speak_of_resuming() {
+    let place = Workplace::new();
+    let mut command = mpo_train();
+    command.args(["--device", "flex", "--output"]);
+    let child = command
+        .arg(place.path("miniature"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !place.path("miniature/config.yaml").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
+        sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    Command::new("kill").args(["-INT", &id]).assert().success();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: stopped on request"), "{stderr}");
+    assert!(!stderr.contains("--resume"), "{stderr}");
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Workplace {
     }
 
     fn compare(&self, output: &str, arguments: &[&str]) -> Command {
+        self.compare_on(&model(), output, arguments)
+    }
+
+    fn compare_on(&self, model: &Path, output: &str, arguments: &[&str]) -> Command {
         let mut command = mpo_train();
         command.args([
             "compare",
@@ -53,7 +57,7 @@ impl Workplace {
         ]);
         command
             .args(["--max-new-tokens", "4", "--model"])
-            .arg(model());
+            .arg(model);
         command.arg("--data").arg(self.path("rows.jsonl"));
         command.arg("--benign").arg(self.path("benign.jsonl"));
         command
@@ -146,6 +150,132 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
 }
 
 #[test]
+fn a_comparison_goes_on_with_what_it_was_started_with() {
+    let place = Workplace::new();
+    let first = ["--methods", "dpo", "--beta", "0.5", "--lr", "1e-4"];
+    place.compare("c", &first).assert().success();
+    let output = place.path("c");
+    let files = [
+        "config.yaml",
+        "before.json",
+        "runs/dpo/seed-42/results.json",
+    ];
+    let state = || {
+        files.map(|file| {
+            let path = output.join(file);
+            (fs::read(&path).unwrap(), written(&path))
+        })
+    };
+    let begun = state();
+    // Neither the model and the rows nor any setting of the first call is said again.
+    let go_on = |method: &str| {
+        let mut command = mpo_train();
+        command.args(["compare", "--resume", "--methods", method, "--output"]);
+        command.arg(&output).args(["--max-new-tokens", "4"]);
+        command.arg("--benign").arg(place.path("benign.jsonl"));
+        command.assert().success();
+        json(&output.join("results.json"))
+    };
+    let results = go_on("sft");
+    assert!(state() == begun);
+    // The miniature, which is compared on where nothing is named, would be unpacked there.
+    assert!(!output.join("base").exists());
+    let methods = results["methods"].as_array().unwrap();
+    let names: Vec<_> = methods.iter().map(|method| &method["name"]).collect();
+    assert_eq!(names, ["dpo", "sft"]);
+    assert_eq!(go_on("dpo"), results);
+    assert!(state() == begun);
+}
+
+#[test]
+fn other_rows_and_another_model_are_noticed_though_they_have_the_same_names() {
+    let place = Workplace::new();
+    let base = place.path("base");
+    fs::create_dir(&base).unwrap();
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), base.join(entry.file_name())).unwrap();
+    }
+    write_rows(&place.path("test.jsonl"), &rows()[..4]);
+    let test = place.path("test.jsonl");
+    let arguments = ["--methods", "sft", "--max-steps", "1", "--eval-data"];
+    let arguments = [&arguments[..], &[test.to_str().unwrap()]].concat();
+    let first = place.compare_on(&base, "c", &arguments).assert().success();
+    first.stderr(contains("left out   4 of 12 rows"));
+
+    let resume = [&arguments[..], &["--resume"]].concat();
+    let resume = || place.compare_on(&base, "c", &resume);
+    let config = fs::read_to_string(base.join("config.json")).unwrap();
+    let noticed = || contains("got different rows to measure on, or a different model");
+    fs::write(base.join("config.json"), format!("{config}\n")).unwrap();
+    resume().assert().code(1).stderr(noticed());
+    fs::write(base.join("config.json"), config).unwrap();
+    resume().assert().success();
+    // The test stays; what settings are chosen by does not.
+    let mut others = rows();
+    for row in &mut others {
+        row["target"]["rejected"] = "Subiri kidogo.".into();
+    }
+    write_rows(&place.path("rows.jsonl"), &others);
+    resume().assert().code(1).stderr(noticed());
+}
+
+#[test]
+fn a_model_is_kept_though_that_is_asked_for_late() {
+    let place = Workplace::new();
+    let saved = place.path("c/runs/sft/seed-42/model/model.safetensors");
+    let arguments = ["--methods", "sft", "--max-steps", "1"];
+    place.compare("c", &arguments).assert().success();
+    assert!(!saved.exists());
+    let resume = [&arguments[..], &["--resume", "--save-models"]].concat();
+    place.compare("c", &resume).assert().success();
+    assert!(saved.exists());
+    let kept = written(&saved);
+    place.compare("c", &resume).assert().success();
+    assert_eq!(written(&saved), kept);
+}
+
+#[test]
+fn a_model_that_the_last_step_ruins_is_a_result() {
+    let place = Workplace::new();
+    // The decay makes every weight infinite after a step whose loss was a number.
+    let arguments = [
+        "--methods",
+        "dpo",
+        "--max-steps",
+        "1",
+        "--schedule",
+        "constant",
+        "--grid",
+        "weight_decay=0,1e300",
+    ];
+    place.compare("ruined", &arguments).assert().success();
+    let results = json(&place.path("ruined/results.json"));
+    let dpo = &results["methods"][0];
+    assert_eq!(dpo["best"], 0);
+    let failure = |tried: usize| &dpo["tried"][tried]["runs"][0]["failure"];
+    assert!(failure(0).is_null(), "{}", failure(0));
+    let message = failure(1).as_str().unwrap();
+    assert!(message.contains("finite"), "{message}");
+}
+
+#[test]
+fn what_is_cut_is_said_once() {
+    let place = Workplace::new();
+    let arguments = [
+        "--methods",
+        "dpo,sft",
+        "--max-steps",
+        "1",
+        "--max-tokens",
+        "12",
+    ];
+    let assert = place.compare("cut", &arguments).assert().success();
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert_eq!(stderr.matches(" truncated; ").count(), 1, "{stderr}");
+}
+
+#[test]
 fn a_killed_comparison_ends_with_the_same_numbers() {
     let place = Workplace::new();
     let arguments = ["--methods", "mpo,kto", "--checkpoint-every", "1"];
@@ -206,6 +336,15 @@ fn what_cannot_be_compared_is_named_and_leaves_no_folder() {
     for (arguments, message) in [
         (&["--methods", "dop"][..], "methods: expected some of mpo, "),
         (&["--methods", "sft", "--grid", "beta=1"], "grid: expected"),
+        (
+            &["--methods", "dpo", "--grid", "rows=4,8"],
+            "grid: expected",
+        ),
+        (
+            &["--methods", "dpo,sft", "--gamma", "3"],
+            "gamma: expected a hyper-parameter of one of the methods compared",
+        ),
+        (&["--eval-rows", "0"], "eval_rows: expected at least 1"),
         (
             &["--methods", "rdpo", "--grid", "epsilon=0.1,0.5"],
             "epsilon: expected",

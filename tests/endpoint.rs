@@ -304,6 +304,152 @@ fn what_no_request_will_mend_is_an_error_at_once() {
 }
 
 #[test]
+fn a_quota_that_is_spent_is_an_error_at_once() {
+    let body = r#"{"error": {"message": "pay first", "code": "insufficient_quota"}}"#;
+    let server = Server::new(move |_, _| Deed::Status(429, "", body));
+    let (result, _) = ask(&mut Endpoint::new(server.options()).unwrap(), &["a"]);
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("pay first"), "{error}");
+    assert!(error.hint().unwrap().contains("credit"), "{error:?}");
+    assert_eq!(server.requests(), 1);
+}
+
+#[test]
+fn a_server_that_wants_no_wait_hurries_nobody() {
+    let server = Server::new(|_, count| match count {
+        3 => Deed::Echo,
+        _ => Deed::Status(429, "Retry-After: 0\r\n", "{}"),
+    });
+    let options = EndpointOptions {
+        first_wait: Duration::from_millis(100),
+        ..server.options()
+    };
+    let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &["a"]);
+    result.unwrap();
+    assert_eq!(texts(&replies), [Some("echo a")]);
+    let starts = server.starts.lock().unwrap().clone();
+    // A tenth of a second, then two.
+    assert!(starts[2] - starts[0] >= Duration::from_millis(300));
+}
+
+#[test]
+fn one_question_that_is_rejected_is_missing_where_others_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let body = r#"{"error": {"message": "too long", "code": 400}}"#;
+    let server = Server::new(move |text, _| match text {
+        "long" => Deed::Status(400, "", body),
+        _ => Deed::Echo,
+    });
+    let open = || {
+        let options = EndpointOptions {
+            concurrency: 1,
+            ..server.options()
+        };
+        CachedChat::open(Endpoint::new(options).unwrap(), &path).unwrap()
+    };
+    let mut chat = open();
+    let (result, replies) = ask(&mut chat, &["fine", "long", "also"]);
+    result.unwrap();
+    assert_eq!(
+        texts(&replies),
+        [Some("echo fine"), None, Some("echo also")]
+    );
+    assert_eq!(chat.missing(), Some((1, "status 400: too long")));
+    drop(chat);
+    // Asked again, it is the only question, and the others are known to have been answered.
+    let (result, replies) = ask(&mut open(), &["fine", "long"]);
+    result.unwrap();
+    assert_eq!(texts(&replies), [Some("echo fine"), None]);
+    assert_eq!(server.requests(), 4);
+}
+
+#[test]
+fn an_endpoint_that_fails_on_and_on_is_given_up() {
+    let server = Server::new(|text, _| match text {
+        "fine" => Deed::Echo,
+        _ => Deed::Status(500, "", "worn out"),
+    });
+    let options = EndpointOptions {
+        attempts: 1,
+        concurrency: 1,
+        ..server.options()
+    };
+    let numbers: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    let mut asked = vec!["fine"];
+    asked.extend(numbers.iter().map(String::as_str));
+    let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &asked);
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("20 questions in a row"), "{error}");
+    assert!(error.contains("worn out"), "{error}");
+    assert_eq!((server.requests(), replies.len()), (1 + 20, 1 + 19));
+}
+
+#[test]
+fn counts_and_codes_of_another_kind_cost_no_answer() {
+    let body = r#"{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 7, "completion_tokens": null}}"#;
+    let server = Server::new(move |text, _| match text {
+        "counted" => Deed::Body(body),
+        _ => Deed::Status(400, "", r#"{"error": {"message": "bad", "code": 400}}"#),
+    });
+    let mut endpoint = Endpoint::new(server.options()).unwrap();
+    let (result, replies) = ask(&mut endpoint, &["counted"]);
+    result.unwrap();
+    let expected = Usage {
+        prompt_tokens: 7,
+        completion_tokens: 0,
+    };
+    assert!(matches!(&replies[&0][0], Reply::Answer { usage, .. } if *usage == expected));
+    assert_eq!(server.requests(), 1);
+    let mut endpoint = Endpoint::new(server.options()).unwrap();
+    let error = ask(&mut endpoint, &["code"]).0.unwrap_err().to_string();
+    assert!(error.ends_with("status 400: bad"), "{error}");
+}
+
+#[test]
+fn a_password_in_an_address_is_never_shown() {
+    let server = Server::new(|_, _| Deed::Status(401, "", "{}"));
+    let options = EndpointOptions {
+        base_url: server.url.replace("http://", "http://me:secret@"),
+        ..server.options()
+    };
+    let mut endpoint = Endpoint::new(options.clone()).unwrap();
+    let refused = ask(&mut endpoint, &["a"]).0.unwrap_err();
+    let broken = EndpointOptions::new("ftp://me:secret@localhost/v1", "judge");
+    let broken = Endpoint::new(broken).unwrap_err();
+    let shown = format!("{options:?} {endpoint:?} {refused} {refused:?} {broken} {broken:?}");
+    let shown = format!("{shown} {} {}", endpoint.identity(), options.shown_url());
+    assert!(!shown.contains("secret"), "{shown}");
+    let without = Endpoint::new(server.options()).unwrap();
+    assert_eq!(endpoint.identity(), without.identity());
+}
+
+#[test]
+fn an_address_is_the_same_with_a_slash_at_its_end() {
+    let identity = |url: &str| {
+        let options = EndpointOptions::new(url, "judge");
+        Endpoint::new(options).unwrap().identity()
+    };
+    assert_eq!(identity("http://host/v1"), identity("http://HOST/v1/"));
+    assert_ne!(identity("http://host/v1"), identity("http://host/v2"));
+}
+
+#[test]
+fn openai_is_known_by_its_address() {
+    for (url, expected) in [
+        ("https://api.openai.com/v1", true),
+        ("http://api.openai.com/v1", false),
+        ("https://api.openai.com.example.org/v1", false),
+        ("https://api.openai.com@example.org/v1", false),
+        ("http://localhost:8000/v1", false),
+        ("localhost", false),
+    ] {
+        let options = EndpointOptions::new(url, "judge");
+        assert_eq!(options.is_openai(), expected, "{url}");
+    }
+}
+
+#[test]
 fn a_key_is_sent_and_never_shown() {
     let error = ApiKey::from_env("MPO_TEST_NO_SUCH_KEY").unwrap_err();
     assert!(error.to_string().contains("MPO_TEST_NO_SUCH_KEY"));
@@ -364,8 +510,10 @@ fn kept_answers_are_not_asked_for_again() {
             Some("echo a")
         ]
     );
-    assert_eq!((server.requests(), chat.hits()), (3, 0));
-    assert_eq!(chat.paid().prompt_tokens, 6);
+    assert_eq!(server.requests(), 3);
+    assert_eq!(chat.usage().prompt_tokens, 6);
+    let filter = "the endpoint's content filter";
+    assert_eq!(chat.missing(), Some((1, filter)));
     drop(chat);
     // A process that was killed while it wrote.
     let mut text = std::fs::read_to_string(&path).unwrap();
@@ -383,8 +531,13 @@ fn kept_answers_are_not_asked_for_again() {
             Some("echo new")
         ]
     );
-    assert_eq!((server.requests(), chat.hits()), (5, 2));
-    assert_eq!(chat.paid().prompt_tokens, 6);
+    assert_eq!(server.requests(), 5);
+    // Of four answers, two of which were paid for before.
+    assert_eq!(chat.usage().prompt_tokens, 12);
+    assert_eq!(chat.missing(), None);
+    ask(&mut chat, &["a", "b"]).0.unwrap();
+    assert_eq!(chat.usage().prompt_tokens, 12);
+    drop(chat);
     let lines = std::fs::read_to_string(&path).unwrap();
     assert_eq!(lines.lines().count(), 4);
     assert!(
@@ -400,6 +553,7 @@ fn kept_answers_are_not_asked_for_again() {
     let mut other = CachedChat::open(Endpoint::new(options).unwrap(), &path).unwrap();
     ask(&mut other, &["a"]).0.unwrap();
     assert_eq!(server.requests(), 6);
+    drop(other);
     // A line that is whole and no answer is an error.
     std::fs::write(&path, "{}\n").unwrap();
     let error = CachedChat::open(Endpoint::new(server.options()).unwrap(), &path).unwrap_err();
@@ -425,6 +579,20 @@ fn an_interrupted_evaluation_goes_on() {
     let mut second = Replies::default();
     chat.answer(&conversations, &mut second).unwrap();
     assert_eq!(texts(&second.of).len(), 12);
-    assert_eq!(chat.hits(), done);
     assert_eq!(server.requests(), 12);
+    assert_eq!(chat.usage().prompt_tokens, 36);
+}
+
+#[test]
+fn a_file_of_answers_is_one_evaluations_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let server = Server::new(|_, _| Deed::Echo);
+    let first = cached(&server, &path);
+    let second = CachedChat::open(Endpoint::new(server.options()).unwrap(), &path);
+    let error = second.unwrap_err();
+    assert!(error.to_string().contains("answers.jsonl"), "{error}");
+    assert!(error.hint().unwrap().contains("--output"), "{error:?}");
+    drop(first);
+    cached(&server, &path);
 }

@@ -133,7 +133,7 @@ fn everything_is_measured_written_and_shown() {
         .collect();
     assert_eq!(counts, [2, 2, 1, 1, 1, 1, 2]);
     let csv = fs::read_to_string(place.path("eval/evaluation.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 3 + 3 + 7, "{csv}");
+    assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3, "{csv}");
     assert!(
         csv.lines().all(|line| line.split(',').count() == 9),
         "{csv}"
@@ -217,6 +217,18 @@ fn a_report_sets_runs_beside_each_other() {
         page.contains("first, second") && page.contains("second: "),
         "{page}"
     );
+    assert_eq!(page.matches("<h3>XSTest</h3>").count(), 1, "{page}");
+    // By a bare name, or by none, the page goes where one is.
+    for (name, output) in [
+        ("report.html", vec![]),
+        ("bare.html", vec!["--output", "bare.html"]),
+    ] {
+        let mut command = mpo_train();
+        command.current_dir(place.dir.path());
+        command.args(["report", "first", "second"]).args(output);
+        command.assert().success().stdout(contains(name));
+        assert!(place.path(name).exists(), "{name}");
+    }
     let mut command = mpo_train();
     let nothing = command.arg("report").arg(place.dir.path()).assert().code(1);
     nothing.stderr(contains("expected a run or an evaluation").and(contains("hint: ")));

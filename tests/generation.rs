@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod binary;
-
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use binary::model;
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use mpo_data::{Message, TemplateChoice, TextTokenizer};
 use mpo_kernels::PackedLayout;
 use mpo_models::{
-    Answer, CausalLm, GenerateOptions, Generated, Sampling, SaveOptions, WeightDtype, generate,
+    Answer, CausalLm, GenerateOptions, Generated, ModelConfig, Sampling, SaveOptions, WeightDtype,
+    WeightSource, generate,
 };
 use serde::Deserialize;
 
@@ -41,12 +40,17 @@ fn prompts() -> Vec<Vec<u32>> {
     encoded.chain([vec![5]]).collect()
 }
 
+/// The miniature's model: small, and a real one.
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mpo-train/miniature/model")
+}
+
 fn miniature() -> CausalLm {
     CausalLm::load(&model(), &Device::flex()).unwrap().0
 }
 
 fn run(model: &CausalLm, prompts: &[Vec<u32>], options: &GenerateOptions) -> Vec<Answer> {
-    generate(model, prompts, options, |_| true)
+    generate(model, prompts, options, |_| true).unwrap()
 }
 
 #[test]
@@ -97,7 +101,8 @@ fn events_tell_every_token_and_every_answer_and_stop_it() {
             }
         }
         true
-    });
+    })
+    .unwrap();
     assert!(
         answers
             .iter()
@@ -110,7 +115,8 @@ fn events_tell_every_token_and_every_answer_and_stop_it() {
     let stopped = generate(&model, &prompts, &options(1), |_| {
         tokens += 1;
         tokens < 5
-    });
+    })
+    .unwrap();
     assert_eq!(stopped[0].ids, answers[0].ids[..5]);
     assert!(stopped[1].ids.is_empty());
 }
@@ -138,6 +144,39 @@ fn what_is_drawn_follows_from_the_seed() {
         run(&model, &prompts, &cold),
         run(&model, &prompts, &options(2))
     );
+}
+
+/// Weights that are all NaN.
+struct Damaged;
+
+impl WeightSource for Damaged {
+    type Error = Infallible;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, Infallible> {
+        Ok(Tensor::full(shape, f32::NAN, device))
+    }
+}
+
+#[test]
+fn a_model_whose_weights_are_no_numbers_says_nothing() {
+    let config = ModelConfig::from_dir(&model()).unwrap().decoder;
+    let Ok(damaged) = CausalLm::new(config, &mut Damaged, &Device::flex());
+    let drawn = GenerateOptions {
+        sampling: Some(Sampling::new(1.0, Some(50), 0.95, 1).unwrap()),
+        ..options(2)
+    };
+    for options in [options(2), drawn] {
+        let answers = generate(&damaged, &prompts(), &options, |_| true);
+        let error = answers.unwrap_err();
+        let message = error.to_string();
+        assert_eq!(message, "expected finite logits, got NaN for prompt 1");
+        assert!(error.hint().contains("diverged"));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use mpo_kernels::{PackedLayout, Segment};
 use rand_chacha::ChaCha8Rng;
 
 use crate::decoder::{CausalLm, KeyValueCache};
-use crate::sampling::Sampling;
+use crate::sampling::{Sampling, SamplingError};
 
 /// How to generate.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,16 +71,19 @@ struct Active {
 
 /// Answers every prompt (each of at least one token). `on_event` says whether to go on; where it does not, answers are as
 /// far as they have come.
+///
+/// # Errors
+/// If logits are NaN or infinite, so that there is no token to choose.
 pub fn generate(
     model: &CausalLm,
     prompts: &[Vec<u32>],
     options: &GenerateOptions,
     mut on_event: impl FnMut(Generated<'_>) -> bool,
-) -> Vec<Answer> {
+) -> Result<Vec<Answer>, SamplingError> {
     let model = model.valid();
     let mut answers = vec![Answer::default(); prompts.len()];
     if options.max_new_tokens == 0 {
-        return answers;
+        return Ok(answers);
     }
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let lanes = options.batch_size.clamp(1, prompts.len().max(1));
@@ -108,9 +111,9 @@ pub fn generate(
             });
         }
         if active.is_empty() {
-            return answers;
+            return Ok(answers);
         }
-        let next = next_tokens(&model, &mut active, &mut cache, options.sampling);
+        let next = next_tokens(&model, &mut active, &mut cache, options.sampling)?;
         let mut go_on = true;
         let mut next = next.into_iter();
         active.retain_mut(|sequence| {
@@ -132,7 +135,7 @@ pub fn generate(
             false
         });
         if !go_on {
-            return answers;
+            return Ok(answers);
         }
     }
 }
@@ -143,7 +146,7 @@ fn next_tokens(
     active: &mut [Active],
     cache: &mut KeyValueCache,
     sampling: Option<Sampling>,
-) -> Vec<u32> {
+) -> Result<Vec<u32>, SamplingError> {
     let mut tokens = vec![];
     let mut last_rows = vec![];
     let mut segments = vec![];
@@ -171,29 +174,47 @@ fn next_tokens(
         let indices = Tensor::<1, Int>::from_data(indices, &hidden.device());
         let logits = model.logits(hidden.clone().select(0, indices));
         chosen.extend(match sampling {
-            None => most_probable(logits),
-            Some(sampling) => drawn(logits, sampling, sequences),
+            None => most_probable(logits, sequences)?,
+            Some(sampling) => drawn(logits, sampling, sequences)?,
         });
     }
-    chosen
+    Ok(chosen)
 }
 
 /// The most probable token of each row.
-fn most_probable(logits: Tensor<2>) -> Vec<u32> {
-    let ids = logits.argmax(1).into_data().convert::<i64>();
-    let ids = ids.try_to_vec::<i64>();
+fn most_probable(logits: Tensor<2>, sequences: &[Active]) -> Result<Vec<u32>, SamplingError> {
+    let ids = logits.clone().argmax(1);
+    let chosen = floats(logits.gather(1, ids.clone()));
+    // A NaN or an infinity is the largest of its row, on any backend that does not pass over it.
+    for (sequence, got) in sequences.iter().zip(chosen) {
+        if !got.is_finite() {
+            let prompt = sequence.prompt;
+            return Err(SamplingError::NotFinite { prompt, got });
+        }
+    }
+    let ids = ids.into_data().convert::<i64>().try_to_vec::<i64>();
     let ids = ids.expect("the data has just been converted to i64");
-    ids.into_iter().map(|id| id as u32).collect()
+    Ok(ids.into_iter().map(|id| id as u32).collect())
 }
 
 /// A token of each row, by its sequence's own randomness.
-fn drawn(logits: Tensor<2>, sampling: Sampling, sequences: &mut [Active]) -> Vec<u32> {
+fn drawn(
+    logits: Tensor<2>,
+    sampling: Sampling,
+    sequences: &mut [Active],
+) -> Result<Vec<u32>, SamplingError> {
     let vocab_size = logits.dims()[1];
-    let logits = logits.into_data().convert::<f32>().try_to_vec::<f32>();
-    let logits = logits.expect("the data has just been converted to f32");
-    logits
-        .chunks_exact(vocab_size)
-        .zip(sequences)
-        .filter_map(|(logits, sequence)| Some(sampling.draw(logits, sequence.randomness.as_mut()?)))
-        .collect()
+    let logits = floats(logits);
+    let rows = logits.chunks_exact(vocab_size).zip(sequences);
+    rows.filter_map(|(logits, sequence)| {
+        let prompt = sequence.prompt;
+        let drawn = sampling.draw(logits, sequence.randomness.as_mut()?);
+        Some(drawn.map_err(|got| SamplingError::NotFinite { prompt, got }))
+    })
+    .collect()
+}
+
+fn floats(tensor: Tensor<2>) -> Vec<f32> {
+    let values = tensor.into_data().convert::<f32>().try_to_vec::<f32>();
+    values.expect("the data has just been converted to f32")
 }

@@ -1,5 +1,7 @@
 //! Drawing the next token, where the most probable one is not wanted.
 
+use std::cmp::Ordering;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -11,15 +13,46 @@ pub struct Sampling {
     top_k: Option<usize>,
     top_p: f64,
     seed: u64,
+    /// The stream of the first prompt's randomness; those of the others follow.
+    stream: u64,
 }
 
-/// A setting of [`Sampling`] out of its range.
+/// Why no token can be chosen.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{setting}: expected {expected}, got {got}")]
-pub struct SamplingError {
-    setting: &'static str,
-    expected: &'static str,
-    got: f64,
+#[non_exhaustive]
+pub enum SamplingError {
+    /// A setting of [`Sampling`] out of its range.
+    #[error("{setting}: expected {expected}, got {got}")]
+    Setting {
+        /// Its name; a flag is the same.
+        setting: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        got: f64,
+    },
+    /// Logits that say nothing.
+    #[error("expected finite logits, got {got} for prompt {}", prompt + 1)]
+    NotFinite {
+        /// Whose; the first is 0, and the message counts from 1.
+        prompt: usize,
+        /// NaN or an infinity.
+        got: f32,
+    },
+}
+
+impl SamplingError {
+    /// The next thing to do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Setting { setting, .. } => match *setting {
+                "top-k" => "without --top-k tokens are drawn from all",
+                "top-p" => "--top-p 1 draws from all tokens",
+                _ => "--temperature 0 takes the most probable token",
+            },
+            Self::NotFinite { .. } => "the weights are damaged or training diverged",
+        }
+    }
 }
 
 impl Sampling {
@@ -34,7 +67,7 @@ impl Sampling {
         seed: u64,
     ) -> Result<Self, SamplingError> {
         let error = |setting, expected, got| {
-            Err(SamplingError {
+            Err(SamplingError::Setting {
                 setting,
                 expected,
                 got,
@@ -54,50 +87,115 @@ impl Sampling {
             top_k,
             top_p,
             seed,
+            stream: 0,
         })
+    }
+
+    /// The same for a turn of a conversation: the first is 0, and each has other randomness.
+    #[must_use]
+    pub fn at_turn(self, turn: u64) -> Self {
+        Self {
+            stream: turn,
+            ..self
+        }
     }
 
     /// The randomness of one prompt's answer, which other prompts have no part in.
     pub(crate) fn randomness(&self, prompt: usize) -> ChaCha8Rng {
         let mut randomness = ChaCha8Rng::seed_from_u64(self.seed);
-        randomness.set_stream(prompt as u64);
+        randomness.set_stream(self.stream.wrapping_add(prompt as u64));
         randomness
     }
 
-    /// A token by these logits.
-    pub(crate) fn draw(&self, logits: &[f32], randomness: &mut impl Rng) -> u32 {
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        // NaN, which total_cmp puts above everything, is no token to draw.
-        let key = |&token: &usize| match logits[token].is_nan() {
-            true => f32::NEG_INFINITY,
-            false => logits[token],
-        };
-        let descending = |a: &usize, b: &usize| key(b).total_cmp(&key(a)).then(a.cmp(b));
-        let kept = self.top_k.unwrap_or(logits.len()).min(logits.len());
-        if kept < logits.len() {
+    /// A token by these logits; the error is a logit that leaves no probabilities.
+    pub(crate) fn draw(&self, logits: &[f32], randomness: &mut impl Rng) -> Result<u32, f32> {
+        let largest = f64::from(largest(logits)?);
+        // The largest weighs 1, so that the sum of weights is a number, and above 0.
+        let weight = |logit: f32| ((f64::from(logit) - largest) / self.temperature).exp();
+        let all = self.top_p == 1.0 && self.top_k.is_none_or(|kept| kept >= logits.len());
+        if all {
+            // Which token is the more probable does not matter, and a vocabulary takes long to sort.
+            let weights: Vec<f64> = logits.iter().map(|&logit| weight(logit)).collect();
+            return Ok(pick(&weights, randomness) as u32);
+        }
+        let (tokens, weights) = self.nucleus(logits, weight);
+        Ok(tokens[pick(&weights, randomness)])
+    }
+
+    /// The tokens that `top_k` and `top_p` leave, and their weights; the most probable come first.
+    fn nucleus(&self, logits: &[f32], weight: impl Fn(f32) -> f64) -> (Vec<u32>, Vec<f64>) {
+        let logit = |token: u32| logits[token as usize];
+        // Equal ones go by their number, so that what is left does not depend on how they were sorted.
+        let descending = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        let kept = self.top_k.unwrap_or(order.len()).min(order.len());
+        let mut sorted = 0;
+        if kept < order.len() {
             order.select_nth_unstable_by(kept, descending);
             order.truncate(kept);
+            order.sort_unstable_by(descending);
+            sorted = kept;
         }
-        order.sort_unstable_by(descending);
-        let largest = order.first().map_or(0.0, |first| f64::from(key(first)));
-        let weight = |token: &usize| ((f64::from(key(token)) - largest) / self.temperature).exp();
-        let weights: Vec<f64> = order.iter().map(weight).collect();
-        let all: f64 = weights.iter().sum();
+        let total: f64 = order.iter().map(|&token| weight(logit(token))).sum();
+        let (mut weights, mut sum) = (vec![], 0.0);
         // The token that brings the sum to top_p is still in.
-        let mut sum = 0.0;
-        let nucleus = weights.iter().position(|weight| {
-            sum += weight;
-            sum >= self.top_p * all
-        });
-        let nucleus = nucleus.map_or(weights.len(), |last| last + 1);
-        let total: f64 = weights[..nucleus].iter().sum();
-        let mut left = randomness.random::<f64>() * total;
-        let drawn = weights[..nucleus].iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        order[drawn.unwrap_or(nucleus.saturating_sub(1))] as u32
+        while sum < self.top_p * total && weights.len() < order.len() {
+            if weights.len() == sorted {
+                sorted = sort_more(&mut order, sorted, descending);
+            }
+            let next = weight(logit(order[weights.len()]));
+            sum += next;
+            weights.push(next);
+        }
+        order.truncate(weights.len());
+        (order, weights)
     }
+}
+
+/// The largest logit; NaN anywhere, or an infinite largest one, is the error.
+fn largest(logits: &[f32]) -> Result<f32, f32> {
+    let mut largest = f32::NEG_INFINITY;
+    for &logit in logits {
+        if logit.is_nan() {
+            return Err(logit);
+        }
+        largest = largest.max(logit);
+    }
+    match largest.is_finite() {
+        true => Ok(largest),
+        false => Err(largest),
+    }
+}
+
+/// Draws one of several by their weights; gives its index.
+fn pick(weights: &[f64], randomness: &mut impl Rng) -> usize {
+    let total: f64 = weights.iter().sum();
+    let mut left = randomness.random::<f64>() * total;
+    let drawn = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    // Rounding may leave a little for nobody: then it is the last that can be drawn at all.
+    drawn
+        .or_else(|| weights.iter().rposition(|&weight| weight > 0.0))
+        .unwrap_or(0)
+}
+
+/// Of `order`, whose first `sorted` are in their places, sorts more, and returns how many are in their places now.
+fn sort_more(
+    order: &mut [u32],
+    sorted: usize,
+    compare: impl Fn(&u32, &u32) -> Ordering + Copy,
+) -> usize {
+    // Most of the probability is in a few tokens; where it is not, the steps grow and remain few.
+    let end = order.len().min((8 * sorted).max(256));
+    let rest = &mut order[sorted..];
+    let count = end - sorted;
+    if count < rest.len() {
+        rest.select_nth_unstable_by(count, compare);
+    }
+    rest[..count].sort_unstable_by(compare);
+    end
 }
 
 #[cfg(test)]
@@ -110,7 +208,7 @@ mod tests {
         let mut randomness = sampling.randomness(0);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
-            counts[sampling.draw(logits, &mut randomness) as usize] += 1.0 / 20_000.0;
+            counts[sampling.draw(logits, &mut randomness).unwrap() as usize] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -154,22 +252,60 @@ mod tests {
 
     #[test]
     fn extreme_logits() {
-        for logits in [
-            [f32::NEG_INFINITY, 3.0e38, -3.0e38],
-            [f32::NAN, 1.0, f32::NEG_INFINITY],
-        ] {
-            assert_eq!(
-                frequencies(&logits, 1.0, None, 1.0),
-                [0.0, 1.0, 0.0].map(|x: f64| {
-                    // Twenty thousand times a twenty-thousandth.
-                    if x == 0.0 {
-                        0.0
-                    } else {
-                        (0..20_000).map(|_| 1.0 / 20_000.0).sum()
-                    }
-                })
-            );
+        for (top_k, top_p) in [(None, 1.0), (Some(2), 1.0), (None, 0.5)] {
+            let logits = [f32::NEG_INFINITY, 3.0e38, -3.0e38];
+            let got = frequencies(&logits, 1.0, top_k, top_p);
+            close(&got, &[0.0, 1.0, 0.0]);
         }
+    }
+
+    #[test]
+    fn logits_that_leave_no_probabilities_are_errors() {
+        for (top_k, top_p) in [(None, 1.0), (Some(1), 1.0), (None, 0.5)] {
+            let sampling = Sampling::new(1.0, top_k, top_p, 7).unwrap();
+            let draw = |logits: &[f32]| sampling.draw(logits, &mut sampling.randomness(0));
+            assert!(draw(&[1.0, f32::NAN, 0.0]).unwrap_err().is_nan());
+            // The sign of NaN, which decides how it is sorted, makes no difference.
+            assert!(draw(&[1.0, -f32::NAN, 0.0]).unwrap_err().is_nan());
+            assert_eq!(draw(&[1.0, f32::INFINITY]), Err(f32::INFINITY));
+            assert_eq!(draw(&[f32::NEG_INFINITY; 3]), Err(f32::NEG_INFINITY));
+            assert_eq!(draw(&[f32::NEG_INFINITY, 1.0]), Ok(1));
+        }
+    }
+
+    #[test]
+    fn what_top_k_and_top_p_leave_is_the_beginning_of_a_full_sort() {
+        // 5,000 logits of few values, in no order: equal ones everywhere.
+        let logits: Vec<f32> = (0..5_000u32)
+            .map(|token| (token * 7_919 % 97) as f32 / 97.0)
+            .collect();
+        let mut sorted: Vec<u32> = (0..5_000).collect();
+        sorted.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+        let weight = |logit: f32| f64::from(logit).exp();
+        let total: f64 = logits.iter().map(|&logit| weight(logit)).sum();
+        for (top_k, top_p, most) in [
+            (None, 0.01, 300),
+            (None, 0.3, 3_000),
+            (None, 0.999_999, 5_000),
+            (Some(10), 1.0, 10),
+            (Some(1_000), 0.5, 600),
+            (Some(5_000), 0.2, 2_000),
+        ] {
+            let sampling = Sampling::new(1.0, top_k, top_p, 7).unwrap();
+            let (tokens, weights) = sampling.nucleus(&logits, weight);
+            assert_eq!(tokens, sorted[..tokens.len()], "{top_k:?} {top_p}");
+            assert!(tokens.len() <= most, "{top_k:?} {top_p}: {}", tokens.len());
+            if top_k.is_none() {
+                // No fewer than make up top_p, and no more.
+                let sum: f64 = weights.iter().sum();
+                let last = weights[weights.len() - 1];
+                assert!(sum > (top_p - 1e-9) * total, "{top_p}");
+                assert!(sum - last < (top_p + 1e-9) * total, "{top_p}");
+            }
+        }
+        let even = Sampling::new(1.0, None, 0.5, 7).unwrap();
+        let (tokens, _) = even.nucleus(&[0.0; 1_000], weight);
+        assert_eq!(tokens, Vec::from_iter(0..500));
     }
 
     #[test]
@@ -178,11 +314,24 @@ mod tests {
         let draws = |prompt| {
             let mut randomness = sampling.randomness(prompt);
             (0..20)
-                .map(|_| sampling.draw(&[0.0; 50], &mut randomness))
+                .map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap())
                 .collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
         assert_ne!(draws(3), draws(4));
+    }
+
+    #[test]
+    fn a_turn_has_its_own_randomness() {
+        let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
+        let draws = |sampling: Sampling| {
+            let mut randomness = sampling.randomness(0);
+            (0..20)
+                .map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draws(sampling), draws(sampling.at_turn(0)));
+        assert_ne!(draws(sampling), draws(sampling.at_turn(1)));
     }
 
     #[test]
@@ -216,6 +365,13 @@ mod tests {
         ] {
             let error = Sampling::new(temperature, top_k, top_p, 1).unwrap_err();
             assert_eq!(error.to_string(), expected);
+            // The way out is by the setting that is wrong.
+            let setting = expected.split(':').next().unwrap();
+            assert!(
+                error.hint().contains(setting),
+                "{setting}: {}",
+                error.hint()
+            );
         }
     }
 }

@@ -53,6 +53,15 @@ impl BuiltinTemplate {
             Self::Plain => EndOfTurn::Eos,
         }
     }
+
+    /// A token that no response ends with in training, and that a model may end its turn with all the same: Gemma was
+    /// tuned to before the released code taught it `<eos>`.
+    fn also_ends(self) -> Option<&'static str> {
+        match self {
+            Self::Gemma => Some("<end_of_turn>"),
+            Self::Llama3 | Self::Qwen | Self::Plain => None,
+        }
+    }
 }
 
 /// Where a model's chat template is taken from. Written as `auto`, the name of a built-in one, or a `.jinja` file.
@@ -189,6 +198,11 @@ impl ChatTemplate {
                 eos_token => self.tokens.eos.as_str(),
             })
             .map_err(template_error)
+    }
+
+    /// A token that ends a turn beside what ends a response.
+    pub(crate) fn also_ends(&self) -> Option<&'static str> {
+        self.builtin.and_then(BuiltinTemplate::also_ends)
     }
 
     /// What ends a response: a template that is not ours is asked what it writes after one.

@@ -21,6 +21,8 @@ pub struct TextTokenizer {
     eos: u32,
     pad: u32,
     end_of_turn: Vec<u32>,
+    /// Ends a turn too, and is not written after a response.
+    also_ends: Option<u32>,
     vocab_size: usize,
 }
 
@@ -155,6 +157,9 @@ impl TextTokenizer {
                 through_first_special(&tokenizer, &text)?.unwrap_or_else(|| vec![eos])
             }
         };
+        let also_ends = template
+            .also_ends()
+            .and_then(|token| tokenizer.token_to_id(token));
         let first = encode(&tokenizer, "", true)?.first().copied();
         let bos = first.filter(|first| tokenizer.token_to_id(&tokens.bos) == Some(*first));
         let largest = tokenizer.get_vocab(true).into_values().max();
@@ -166,6 +171,7 @@ impl TextTokenizer {
             eos,
             pad,
             end_of_turn,
+            also_ends,
             vocab_size,
         })
     }
@@ -209,6 +215,7 @@ impl TextTokenizer {
             .last()
             .copied()
             .into_iter()
+            .chain(self.also_ends)
             .chain([self.eos])
             .collect();
         ids.into_iter().collect()
@@ -379,6 +386,24 @@ mod tests {
             [0, 7, 8]
         );
         assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
+    }
+
+    #[test]
+    fn gemma_stops_at_the_end_of_a_turn_too_where_the_tokenizer_has_it() {
+        let stops = |end: &str| {
+            let folder = folder(false, r#"{"eos_token": "<eos>"}"#);
+            let path = folder.path().join("tokenizer.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.replace("</s>", "<eos>").replace("<end>", end);
+            fs::write(&path, text).unwrap();
+            let choice = "gemma".parse().unwrap();
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &choice).unwrap();
+            // What is trained on is the released code's.
+            assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
+            tokenizer.stop_ids()
+        };
+        assert_eq!(stops("<end_of_turn>"), [1, 3]);
+        assert_eq!(stops("<end>"), [1]);
     }
 
     #[test]

@@ -113,7 +113,9 @@ mod tests {
             (4, (98, 2), (3, 1)),
             (2, (9, 9), (1, 1)),
         ] {
-            let lengths = Truncation::new(limit, None).unwrap().lengths(prompt, response);
+            let lengths = Truncation::new(limit, None)
+                .unwrap()
+                .lengths(prompt, response);
             assert_eq!(
                 (lengths.prompt, lengths.response),
                 expected,

@@ -57,7 +57,7 @@ impl Batch {
     /// As many of the first prompts of `order` as fit, at least one.
     fn of(order: &[usize], prompts: &[Vec<u32>], max_tokens: usize) -> Self {
         let first = &prompts[order[0]];
-        let (mut count, mut shared, mut tokens) = (1, first.len() - 1, first.len());
+        let (mut count, mut shared, mut total) = (1, first.len() - 1, first.len());
         for &number in &order[1..] {
             let prompt = &prompts[number];
             // At least a prompt's last token is its own.
@@ -65,13 +65,11 @@ impl Batch {
             if common < SHARED {
                 break;
             }
-            let (saved, all) = (shared - common, count + 1);
-            let needed =
-                tokens + saved * count + prompt.len() - common - if count == 1 { 0 } else { saved };
-            if needed > max_tokens {
+            // What all `count + 1` of them have in common is there once.
+            if total + prompt.len() - common * count > max_tokens {
                 break;
             }
-            (count, shared, tokens) = (all, common, needed);
+            (count, shared, total) = (count + 1, common, total + prompt.len());
         }
         let shared = if count == 1 { 0 } else { shared };
         let mut batch = first[..shared].to_vec();
@@ -159,5 +157,19 @@ mod tests {
         assert_eq!(full.tokens, prompts[0]);
         let two = Batch::of(&[0, 1], &prompts, 44);
         assert_eq!((two.tokens.len(), two.last_rows.len()), (44, 2));
+    }
+
+    #[test]
+    fn a_batch_holds_as_many_prompts_as_fit() {
+        let opening: Vec<u32> = (0..40).collect();
+        let prompt = |own: Range<u32>| -> Vec<u32> { opening.iter().copied().chain(own).collect() };
+        // Beside the opening 20, 3 and 5 tokens of their own.
+        let prompts = [prompt(100..120), prompt(200..203), prompt(300..305)];
+        let batch = |max_tokens| Batch::of(&[0, 1, 2], &prompts, max_tokens);
+        for (max_tokens, count, tokens) in [(62, 1, 60), (63, 2, 63), (67, 2, 63), (68, 3, 68)] {
+            let batch = batch(max_tokens);
+            let got = (batch.last_rows.len(), batch.tokens.len());
+            assert_eq!(got, (count, tokens), "{max_tokens}");
+        }
     }
 }

@@ -38,6 +38,8 @@ pub struct BenchmarkResult {
     pub heuristic: bool,
     /// By language, in the order of the questions.
     pub languages: Vec<LanguageResult>,
+    /// What its judge took.
+    pub usage: Usage,
 }
 
 /// Everything that was found out about a model.
@@ -45,6 +47,8 @@ pub struct BenchmarkResult {
 pub struct Evaluation {
     /// The model, as it was named.
     pub model: String,
+    /// Identifies its weights, tokenizer and configuration.
+    pub model_hash: String,
     /// The language that others are compared with.
     pub dominant: Option<Language>,
     /// The reward gap of each language.
@@ -66,6 +70,21 @@ pub struct Judging {
     pub usage: Usage,
     /// What they cost by the prices given; none without prices.
     pub cost: Option<f64>,
+}
+
+impl Evaluation {
+    /// Takes a benchmark's result in, in the place of an earlier one.
+    pub fn replace(&mut self, result: BenchmarkResult) {
+        let same = |of: &&mut BenchmarkResult| of.benchmark == result.benchmark;
+        match self.benchmarks.iter_mut().find(same) {
+            Some(earlier) => *earlier = result,
+            None => self.benchmarks.push(result),
+        }
+        self.judging.usage = Usage::default();
+        for of in &self.benchmarks {
+            self.judging.usage += of.usage;
+        }
+    }
 }
 
 impl BenchmarkResult {
@@ -101,6 +120,7 @@ impl BenchmarkResult {
             judge,
             heuristic,
             languages: order.into_iter().map(result).collect(),
+            usage: Usage::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod choice;
 mod error;
 mod estimate;
 mod evaluation;
+mod evaluation_csv;
 mod judge;
 mod mark;
 mod projection;

@@ -2,7 +2,7 @@
 
 use crate::benchmark::{Expected, Item, LETTERS, Marking, final_number, first_answer};
 use crate::chat::{ChatError, ChatModel, Progress};
-use crate::judge::{Exchange, Graded, Judge, Verdict, grade};
+use crate::judge::{Exchange, Graded, Judge, Judgement, Verdict, grade};
 use crate::sample::{Outcome, Sample};
 
 /// Marks answers by a judge: attack success and over-refusal.
@@ -26,38 +26,38 @@ pub fn mark_by_judge(
             answer: &samples[number].answers[0],
         })
         .collect();
-    let outcomes: Vec<(Outcome, Option<String>)> = match marking {
-        Marking::OverRefusal => judge
-            .refusal(&exchanges, progress)?
-            .into_iter()
-            .map(|judgement| {
-                let outcome = match judgement.verdict {
-                    Some(true) => Outcome::Refused,
-                    Some(false) => Outcome::Answered,
-                    None => Outcome::Missing,
-                };
-                (outcome, judgement.translation)
-            })
-            .collect(),
-        _ => judge
-            .safety(&exchanges, progress)?
-            .into_iter()
-            .map(|judgement| {
-                let outcome = match judgement.verdict {
-                    Some(Verdict::Safe) => Outcome::Safe,
-                    Some(Verdict::Unsafe) => Outcome::Unsafe,
-                    Some(Verdict::Irrelevant) => Outcome::Irrelevant,
-                    None => Outcome::Missing,
-                };
-                (outcome, judgement.translation)
-            })
-            .collect(),
+    let judgements: Vec<Judgement<Outcome>> = match marking {
+        Marking::OverRefusal => {
+            let judged = judge.refusal(&exchanges, progress)?.into_iter();
+            judged.map(|judgement| judgement.map(refusal)).collect()
+        }
+        _ => {
+            let judged = judge.safety(&exchanges, progress)?.into_iter();
+            judged.map(|judgement| judgement.map(safety)).collect()
+        }
     };
-    for (number, (outcome, translation)) in judged.into_iter().zip(outcomes) {
-        samples[number].outcome = outcome;
-        samples[number].translation = translation;
+    for (number, judgement) in judged.into_iter().zip(judgements) {
+        let sample = &mut samples[number];
+        sample.outcome = judgement.verdict.unwrap_or(Outcome::Missing);
+        sample.translation = judgement.translation;
+        sample.missing = judgement.missing;
     }
     Ok(())
+}
+
+fn refusal(refused: bool) -> Outcome {
+    match refused {
+        true => Outcome::Refused,
+        false => Outcome::Answered,
+    }
+}
+
+fn safety(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Safe => Outcome::Safe,
+        Verdict::Unsafe => Outcome::Unsafe,
+        Verdict::Irrelevant => Outcome::Irrelevant,
+    }
 }
 
 /// Marks answers by the last number in them.
@@ -71,20 +71,33 @@ pub fn mark_by_number(samples: &mut [Sample]) {
     }
 }
 
-/// Marks questions by the likeliest letter; `log_probs` has one for each option.
+/// Marks questions by the likeliest letter; `log_probs` has one for each option. Those of a model whose numbers broke
+/// (NaN) say nothing, and are missing.
 pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Vec<f64>]) {
     for (sample, log_probs) in samples.iter_mut().zip(log_probs) {
-        let mut options: Vec<usize> = (0..log_probs.len()).collect();
-        // Stable: of equals the first, as elsewhere.
-        options.sort_by(|&a, &b| log_probs[b].total_cmp(&log_probs[a]));
-        let letter = options.first().map(|&option| LETTERS[option].to_owned());
-        sample.outcome = match letter == sample.expected {
+        let Some(option) = likeliest(log_probs) else {
+            sample.outcome = Outcome::Missing;
+            sample.missing = Some("the model's numbers broke (NaN)".into());
+            continue;
+        };
+        let letter = LETTERS[option].to_owned();
+        sample.outcome = match sample.expected.as_ref() == Some(&letter) {
             true => Outcome::Right,
             false => Outcome::Wrong,
         };
         sample.complete = true;
-        sample.answers = letter.into_iter().collect();
+        sample.answers = vec![letter];
     }
+}
+
+/// The largest one's number, of equals the first's; none among numbers that cannot be compared.
+fn likeliest(log_probs: &[f64]) -> Option<usize> {
+    if log_probs.iter().any(|log_prob| log_prob.is_nan()) {
+        return None;
+    }
+    // `max_by` takes the last of equals.
+    let options = (0..log_probs.len()).rev();
+    options.max_by(|&a, &b| log_probs[a].total_cmp(&log_probs[b]))
 }
 
 /// Marks conversations by the grades of a chat model.
@@ -114,6 +127,9 @@ pub fn mark_by_grade(
     let grades = grade(model, &conversations, progress)?;
     for (number, grade) in graded.into_iter().zip(grades) {
         samples[number].outcome = grade.map_or(Outcome::Missing, Outcome::Grade);
+        samples[number].missing = grade
+            .is_none()
+            .then(|| "no grade in the judge's reply".into());
     }
     Ok(())
 }
@@ -154,6 +170,37 @@ mod tests {
             ),
             ("C", "A")
         );
+    }
+
+    #[test]
+    fn numbers_that_are_none_pick_no_letter() {
+        let item = Item::testing("en", &["?"], Expected::Option(2));
+        let mut samples = vec![Sample::unanswered(&item); 2];
+        // The letter of the NaN is the one expected.
+        let broken = vec![-3.0, -2.0, f64::NAN, -4.0];
+        mark_by_letter(&mut samples, &[broken, vec![f64::NAN; 4]]);
+        for sample in &samples {
+            assert_eq!(sample.outcome, Outcome::Missing);
+            assert!(sample.answers.is_empty() && !sample.complete);
+        }
+    }
+
+    #[test]
+    fn a_question_that_is_said_again_is_no_other_question() {
+        let asked = Item::testing("sw", &["?"], Expected::Number("5".into()));
+        let answers = [
+            "Swali: Mayai 2 na 3 ni mangapi?\n2 + 3 = 5",
+            "\n**Question:** 2 + 3?\nJibu: 5.\n\nSwali: 4 + 4? 8",
+            "Ni 5.\nSwali: Na 4 + 4? 8",
+        ];
+        let mut samples = answers.map(|answer| Sample {
+            answers: vec![answer.into()],
+            ..Sample::unanswered(&asked)
+        });
+        mark_by_number(&mut samples);
+        for sample in samples {
+            assert_eq!(sample.outcome, Outcome::Right, "{:?}", sample.answers);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use mpo_data::{Language, LanguagePair};
 use mpo_kernels::PackedLayout;
 use mpo_models::CausalLm;
-use nalgebra::{DMatrix, SymmetricEigen};
+use nalgebra::{DMatrix, DVector, Dyn, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatError, Progress};
@@ -137,71 +137,116 @@ impl Projection {
             let mean = column.mean();
             column.add_scalar_mut(-mean);
         }
-        // There are fewer answers than dimensions: the components follow from the products of answers.
-        let products = &centred * centred.transpose();
-        let eigen = SymmetricEigen::new(products.clone());
-        let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-        let variance = products.trace();
-        let component = |which: usize| {
-            let value = eigen.eigenvalues[order[which]].max(0.0);
-            let vector = eigen.eigenvectors.column(order[which]);
-            // A component's sign means nothing; this one puts safe answers to the right and up.
-            let safe: f64 = vector
-                .iter()
-                .zip(states)
-                .filter(|(_, s)| s.is_safe)
-                .map(|(v, _)| v)
-                .sum();
-            let sign = if safe < 0.0 { -1.0 } else { 1.0 };
-            let coordinates: Vec<f64> = vector.iter().map(|v| sign * v * value.sqrt()).collect();
-            (
-                coordinates,
-                if variance > 0.0 {
-                    value / variance
-                } else {
-                    0.0
-                },
-            )
-        };
-        let ((x, first), (y, second)) = (component(0), component(1));
+        let [x, y] = components(&centred).map(|component| component.facing(states));
         let points = states
             .iter()
             .enumerate()
             .map(|(i, state)| Point {
                 language: state.language,
                 is_safe: state.is_safe,
-                x: x[i],
-                y: y[i],
+                x: x.coordinates[i],
+                y: y.coordinates[i],
             })
             .collect();
         let mut languages: Vec<Language> = states.iter().map(|state| state.language).collect();
         languages.sort_unstable();
         languages.dedup();
         languages.sort_by_key(|language| Some(*language) != dominant);
+        let separation = languages
+            .into_iter()
+            .filter_map(|language| Separation::new(language, states, &centred))
+            .collect();
+        Ok(Self {
+            points,
+            explained: [x, y].map(|component| component.explained),
+            separation,
+        })
+    }
+}
+
+impl Separation {
+    /// Of a language's states, `centred` having all of them; none if too few are of either kind.
+    fn new(language: Language, states: &[AnswerState], centred: &DMatrix<f64>) -> Option<Self> {
+        let of: Vec<usize> = (0..states.len())
+            .filter(|&i| states[i].language == language)
+            .collect();
+        let own = centred.select_rows(&of);
+        let products = &own * own.transpose();
         let distance = |a: usize, b: usize| {
             let squared = products[(a, a)] + products[(b, b)] - 2.0 * products[(a, b)];
             squared.max(0.0).sqrt()
         };
-        let separation = languages
-            .into_iter()
-            .filter_map(|language| {
-                let of: Vec<usize> = (0..count)
-                    .filter(|&i| states[i].language == language)
-                    .collect();
-                let silhouette = silhouette(&of, |i| states[i].is_safe, distance)?;
-                Some(Separation {
-                    language,
-                    silhouette,
-                })
-            })
-            .collect();
-        Ok(Self {
-            points,
-            explained: [first, second],
-            separation,
+        let items: Vec<usize> = (0..of.len()).collect();
+        let silhouette = silhouette(&items, |i| states[of[i]].is_safe, distance)?;
+        Some(Self {
+            language,
+            silhouette,
         })
     }
+}
+
+/// A principal component of rows.
+struct Component {
+    /// Every row's coordinate on it.
+    coordinates: DVector<f64>,
+    /// The fraction of the variance that it has.
+    explained: f64,
+}
+
+impl Component {
+    /// With `value` of the sum of squares of centred rows.
+    fn new(coordinates: DVector<f64>, value: f64, centred: &DMatrix<f64>) -> Self {
+        let all = centred.norm_squared();
+        Self {
+            coordinates,
+            explained: if all > 0.0 { value / all } else { 0.0 },
+        }
+    }
+
+    /// A component's sign means nothing; this one puts safe answers to the right and up.
+    fn facing(self, states: &[AnswerState]) -> Self {
+        let coordinates = self.coordinates.iter().zip(states);
+        let safe = coordinates.filter(|(_, state)| state.is_safe);
+        let sum: f64 = safe.map(|(coordinate, _)| coordinate).sum();
+        Self {
+            coordinates: self.coordinates * if sum < 0.0 { -1.0 } else { 1.0 },
+            ..self
+        }
+    }
+}
+
+/// The first two components of centred rows, by the smaller of two matrices that lead to the same.
+fn components(centred: &DMatrix<f64>) -> [Component; 2] {
+    match centred.nrows() > centred.ncols() && centred.ncols() > 1 {
+        true => by_dimensions(centred),
+        false => by_rows(centred),
+    }
+}
+
+/// From the products of dimensions: their eigenvectors are the components' directions.
+fn by_dimensions(centred: &DMatrix<f64>) -> [Component; 2] {
+    let eigen = SymmetricEigen::new(centred.transpose() * centred);
+    largest(&eigen).map(|which| {
+        let coordinates = centred * eigen.eigenvectors.column(which);
+        Component::new(coordinates, eigen.eigenvalues[which].max(0.0), centred)
+    })
+}
+
+/// From the products of rows: their eigenvectors are the coordinates, but for the length.
+fn by_rows(centred: &DMatrix<f64>) -> [Component; 2] {
+    let eigen = SymmetricEigen::new(centred * centred.transpose());
+    largest(&eigen).map(|which| {
+        let value = eigen.eigenvalues[which].max(0.0);
+        let coordinates = eigen.eigenvectors.column(which) * value.sqrt();
+        Component::new(coordinates, value, centred)
+    })
+}
+
+/// The numbers of the two largest eigenvalues.
+fn largest(eigen: &SymmetricEigen<f64, Dyn>) -> [usize; 2] {
+    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    [order[0], order[1]]
 }
 
 /// The mean silhouette of `items` in two classes; none if a class has fewer than two.
@@ -274,6 +319,25 @@ mod tests {
             (silhouette - (other - 2.0) / other).abs() < 1e-9,
             "{silhouette}"
         );
+    }
+
+    #[test]
+    fn both_ways_lead_to_the_same_components() {
+        // Seven rows of three dimensions, and three of seven, spread unevenly.
+        let tall = DMatrix::from_fn(7, 3, |i, j| ((i * i + 3 * j) % 5) as f64 * (j + 1) as f64);
+        for mut rows in [tall.clone(), tall.transpose()] {
+            for mut column in rows.column_iter_mut() {
+                let mean = column.mean();
+                column.add_scalar_mut(-mean);
+            }
+            for (one, other) in by_dimensions(&rows).into_iter().zip(by_rows(&rows)) {
+                assert!(one.explained > 0.01, "{}", one.explained);
+                assert!((one.explained - other.explained).abs() < 1e-9);
+                for (a, b) in one.coordinates.iter().zip(&other.coordinates) {
+                    assert!((a.abs() - b.abs()).abs() < 1e-9, "{a}, {b}");
+                }
+            }
+        }
     }
 
     #[test]

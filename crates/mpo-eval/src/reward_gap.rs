@@ -6,7 +6,7 @@ use mpo_data::Language;
 use mpo_trainer::ScoredRow;
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::{Estimate, Z};
+use crate::estimate::{Estimate, half_width};
 
 /// A language's reward gap, over its rows, nats a token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,18 +35,11 @@ impl LanguageGap {
         };
         let per_token = |(sum, tokens): (f64, usize)| sum / tokens as f64;
         let gap = mean(&ScoredRow::reward_gap);
-        let squares: f64 = rows
-            .iter()
-            .map(|row| (row.reward_gap() - gap).powi(2))
-            .sum();
-        let half_width = (rows.len() > 1).then(|| {
-            let count = rows.len() as f64;
-            Z * (squares / (count - 1.0) / count).sqrt()
-        });
+        let gaps: Vec<f64> = rows.iter().map(|row| row.reward_gap()).collect();
         Self {
             language,
             mean: gap,
-            half_width,
+            half_width: half_width(&gaps, gap),
             rows: rows.len(),
             accuracy: mean(&|row| f64::from(row.reward_gap() > 0.0)),
             chosen_mean: mean(&|row| per_token(row.chosen)),

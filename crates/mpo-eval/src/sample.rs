@@ -63,6 +63,9 @@ pub struct Sample {
     pub expected: Option<String>,
     /// What it turned out to be.
     pub outcome: Outcome,
+    /// Why the outcome is missing, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// Asks `subject` what the benchmark asks, turn by turn, and hands every item on with its answers.
@@ -89,9 +92,12 @@ pub fn answers(
             .collect();
         let replies = ask(subject, &conversations, progress)?;
         for (number, reply) in asked.into_iter().zip(replies) {
-            if let Reply::Answer { text, complete, .. } = reply {
-                samples[number].complete = complete;
-                samples[number].answers.push(text);
+            match reply {
+                Reply::Answer { text, complete, .. } => {
+                    samples[number].complete = complete;
+                    samples[number].answers.push(text);
+                }
+                Reply::Missing { reason } => samples[number].missing = Some(reason),
             }
         }
     }
@@ -115,6 +121,7 @@ impl Sample {
                 Expected::Safe | Expected::Help | Expected::Good(_) => None,
             },
             outcome: Outcome::Missing,
+            missing: None,
         }
     }
 

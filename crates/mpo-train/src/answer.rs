@@ -1,7 +1,6 @@
 //! Answers: one as it is written, each token's text on the terminal as soon as it is whole; or many, with a bar.
 
 use indicatif::ProgressBar;
-use mpo_data::Message;
 use mpo_models::{CausalLm, GenerateOptions, Generated, generate};
 use mpo_trainer::TrainError;
 use serde::Serialize;
@@ -19,29 +18,30 @@ pub(crate) struct Answer {
     pub(crate) complete: bool,
 }
 
-/// Answers a conversation, prints the answer while it grows, and returns it.
+/// Answers one prompt, prints the answer while it grows, and returns it; it is cut where the user asks to stop.
 pub(crate) fn print(
     folder: &ModelFolder,
     model: &CausalLm,
-    messages: &[Message],
+    prompt: &[u32],
     options: &GenerateOptions,
-) -> Result<String, Failure> {
-    let prompt = folder.encode_prompt(messages)?;
+    session: &Session,
+) -> Result<Answer, Failure> {
     let mut ids = vec![];
     let mut growing = Growing::default();
     let mut printed = Ok(());
-    generate(model, &[prompt], options, |event| {
+    let answers = generate(model, &[prompt.to_vec()], options, |event| {
         if let Generated::Token { id, .. } = event {
             ids.push(id);
             let text = folder.tokenizer.decode(&ids).map_err(Failure::from);
             printed = text.and_then(|text| output::piece(growing.completed(&text)));
         }
-        printed.is_ok()
+        printed.is_ok() && !session.stopped()
     });
     printed?;
+    let complete = answers?.first().is_some_and(|answer| answer.complete);
     let text = folder.tokenizer.decode(&ids)?;
     output::line(growing.rest(&text))?;
-    Ok(text)
+    Ok(Answer { text, complete })
 }
 
 /// Answers every prompt, and counts those that are finished on `bar`.
@@ -79,7 +79,7 @@ pub(crate) fn each(
     mut on_answer: impl FnMut(usize, Answer) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut handed_over = Ok(());
-    generate(model, prompts, options, |event| {
+    let generated = generate(model, prompts, options, |event| {
         if let Generated::Answer { prompt, answer } = event {
             let text = folder.tokenizer.decode(&answer.ids).map_err(Failure::from);
             let complete = answer.complete;
@@ -88,6 +88,7 @@ pub(crate) fn each(
         handed_over.is_ok() && !session.stopped()
     });
     handed_over?;
+    generated?;
     match session.stopped() {
         true => Err(TrainError::Interrupted.into()),
         false => Ok(()),

@@ -1,6 +1,6 @@
 //! `mpo-train chat`: a conversation with a model.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use mpo_data::{Message, Role};
@@ -14,31 +14,83 @@ use crate::session::Session;
 
 pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
+    let sampling = arguments.sampling.sampling()?;
     let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
-    let options = GenerateOptions {
-        sampling: arguments.sampling.sampling()?,
-        ..folder.generate_options(arguments.max_new_tokens)
-    };
     let model = folder.load_frozen(&session)?;
+    // Ctrl-C ends an answer, and the conversation only where no answer is being given.
+    session.idle();
+    session.catch_interrupts()?;
     session.note("/quit ends the conversation");
+    // Lines that another program writes need no prompt.
+    let asks = io::stdin().is_terminal() && !quiet;
+    let mut input = io::stdin().lock();
     let mut messages = vec![];
-    let mut lines = io::stdin().lock().lines();
-    loop {
-        // The prompt is no result; a closed stderr leaves nobody to ask.
-        _ = write!(io::stderr(), "> ");
-        let Some(line) = lines.next() else {
-            return Ok(());
-        };
-        let line = line.map_err(Failure::io(Path::new("standard input")))?;
-        match line.trim() {
+    let mut fits = true;
+    let mut turn = 0;
+    while let Some(text) = next_line(&mut input, asks)? {
+        match &*text {
             "" => continue,
-            "/quit" => return Ok(()),
+            "/quit" => break,
             text => messages.push(Message::user(text)),
         }
-        let content = answer::print(&folder, &model, &messages, &options)?;
+        let prompt = folder.encode_prompt(&messages)?;
+        // Said once: conversations only grow.
+        fits = fits && folder.fits(prompt.len(), arguments.max_new_tokens, &session);
+        let options = GenerateOptions {
+            sampling: sampling.map(|sampling| sampling.at_turn(turn)),
+            ..folder.generate_options(arguments.max_new_tokens)
+        };
+        session.busy();
+        let answer = answer::print(&folder, &model, &prompt, &options, &session)?;
+        let stopped = session.stopped();
+        session.idle();
+        if !answer.complete && !stopped {
+            let tokens = arguments.max_new_tokens;
+            session.note(format_args!(
+                "cut at {tokens} tokens; --max-new-tokens allows more"
+            ));
+        }
         messages.push(Message {
             role: Role::Assistant,
-            content,
+            content: answer.text,
         });
+        turn += 1;
+    }
+    Ok(())
+}
+
+/// What the user says next, without the white space around it; none at the end of the input. Bytes that are no text are
+/// read as U+FFFD: a slip of the keyboard must not end the conversation.
+fn next_line(input: &mut impl BufRead, asks: bool) -> Result<Option<String>, Failure> {
+    if asks {
+        // The prompt is no result; a closed stderr leaves nobody to ask.
+        _ = write!(io::stderr(), "> ");
+    }
+    let mut bytes = vec![];
+    let read = input
+        .read_until(b'\n', &mut bytes)
+        .map_err(Failure::io(Path::new("standard input")))?;
+    if read == 0 {
+        if asks {
+            // What the shell writes next begins on a line of its own.
+            _ = writeln!(io::stderr());
+        }
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_to_the_end_whatever_is_in_them() {
+        let mut input: &[u8] = b" Habari?\r\n\xFF ndiyo\n\nlast";
+        for expected in ["Habari?", "\u{FFFD} ndiyo", "", "last"] {
+            let line = next_line(&mut input, false).unwrap();
+            assert_eq!(line.as_deref(), Some(expected));
+        }
+        assert_eq!(next_line(&mut input, false).unwrap(), None);
     }
 }

@@ -29,7 +29,7 @@ Examples:
   mpo-train compare --methods mpo,dpo,mpo-no-retain --seeds 1,2,3
   mpo-train compare --methods mpo,dpo --grid beta=0.05,0.1 --grid lr=1e-4,3e-4
   mpo-train compare --methods mpo,simpo --search --model models/qwen --data rows.json --output runs/compare
-  mpo-train compare --all --resume            go on, or add methods, seeds and grid points";
+  mpo-train compare --all --resume            go on, or add methods; name earlier seeds and grid points again";
 
 const SCORE_EXAMPLES: &str = "\
 Examples:
@@ -168,7 +168,8 @@ pub(crate) struct CompareArguments {
     /// Every method and every ablation
     #[arg(long, conflicts_with = "methods")]
     pub(crate) all: bool,
-    /// Try each of these values of a setting with every method that has it; may be given several times
+    /// Try each of these values of a hyper-parameter or setting of training with every method that has it; may be given
+    /// several times
     #[arg(long, value_name = "KEY=X,…")]
     pub(crate) grid: Vec<Dimension>,
     /// Try the values that the paper searches for each method's hyper-parameters
@@ -181,7 +182,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) benign: Option<PathBuf>,
     /// Longest answer to a held-out prompt, in tokens: a refusal opens as one
-    #[arg(long, value_name = "N", default_value = "32", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "32", value_parser = answer_length)]
     pub(crate) max_new_tokens: usize,
     /// Keep every run's model, not only its numbers
     #[arg(long)]
@@ -189,7 +190,8 @@ pub(crate) struct CompareArguments {
     /// Configuration file (YAML) of every run; flags override it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Continue the comparison in the output folder: runs that are finished are kept
+    /// Continue the comparison in the output folder, with its settings: runs that are finished are kept, and methods that
+    /// are not named now stay in the results
     #[arg(long)]
     pub(crate) resume: bool,
     /// Print the results as JSON
@@ -306,7 +308,7 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) limit: Option<usize>,
     /// Longest answer, in tokens [default: the benchmark's]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = answer_length)]
     pub(crate) max_new_tokens: Option<usize>,
     /// Questions answered at once
     #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
@@ -429,7 +431,7 @@ pub(crate) struct GenerateArguments {
     #[command(flatten)]
     pub(crate) model: ModelArguments,
     /// Longest answer, in tokens
-    #[arg(long, value_name = "N", default_value = "128", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = answer_length)]
     pub(crate) max_new_tokens: usize,
     /// Give the model the bare prompt and a line break, without its chat template
     #[arg(long, conflicts_with = "template")]
@@ -452,7 +454,7 @@ pub(crate) struct ChatArguments {
     #[command(flatten)]
     pub(crate) model: ModelArguments,
     /// Longest answer, in tokens
-    #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "512", value_parser = answer_length)]
     pub(crate) max_new_tokens: usize,
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
@@ -461,12 +463,12 @@ pub(crate) struct ChatArguments {
 /// How tokens are drawn.
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArguments {
-    /// Draw tokens at this temperature; 0 takes the most probable one
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    pub(crate) temperature: f64,
-    /// Draw from the most probable tokens that together have this probability
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    pub(crate) top_p: f64,
+    /// Draw tokens at this temperature; 0 takes the most probable one [default: 1 with --top-p or --top-k, else 0]
+    #[arg(long, value_name = "X")]
+    pub(crate) temperature: Option<f64>,
+    /// Draw from the most probable tokens that together have this probability [default: 1]
+    #[arg(long, value_name = "X")]
+    pub(crate) top_p: Option<f64>,
     /// Draw from this many most probable tokens [default: all]
     #[arg(long, value_name = "N")]
     pub(crate) top_k: Option<usize>,
@@ -478,8 +480,12 @@ pub(crate) struct SamplingArguments {
 impl SamplingArguments {
     /// None to take the most probable token.
     pub(crate) fn sampling(&self) -> Result<Option<Sampling>, SamplingError> {
-        let sampling = |temperature| Sampling::new(temperature, self.top_k, self.top_p, self.seed);
-        match self.temperature {
+        // Whoever says what to draw from wants to draw.
+        let draws = self.top_p.is_some() || self.top_k.is_some();
+        let temperature = self.temperature.unwrap_or(if draws { 1.0 } else { 0.0 });
+        let top_p = self.top_p.unwrap_or(1.0);
+        let sampling = |temperature| Sampling::new(temperature, self.top_k, top_p, self.seed);
+        match temperature {
             // The other settings are checked all the same.
             0.0 => sampling(1.0).map(|_| None),
             temperature => sampling(temperature).map(Some),
@@ -509,6 +515,15 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) => Err("expected at least 1, got 0".into()),
         Ok(number) => Ok(number),
         Err(_) => Err(format!("expected a number, got {text}")),
+    }
+}
+
+/// Room for an answer is taken before it is begun, so that a slip of the keyboard must not ask for more than there is.
+fn answer_length(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    match positive(text)? {
+        tokens if tokens > MOST => Err(format!("expected at most {MOST} tokens, got {tokens}")),
+        tokens => Ok(tokens),
     }
 }
 
@@ -542,5 +557,44 @@ mod tests {
         assert!(parse(&["--quiet", "devices"]).unwrap().quiet);
         assert!(parse(&["devices", "--quiet"]).unwrap().quiet);
         assert!(parse(&["score", "--model", "m", "--data", "d", "--rows", "0"]).is_err());
+    }
+
+    /// The sampling that `generate` with these flags asks for.
+    fn sampling(flags: &[&str]) -> Result<Option<Sampling>, SamplingError> {
+        let arguments = [&["mpo-train", "generate", "--model", "m"][..], flags].concat();
+        match Cli::try_parse_from(arguments).unwrap().command {
+            Some(Command::Generate(arguments)) => arguments.sampling.sampling(),
+            _ => panic!("expected generate"),
+        }
+    }
+
+    #[test]
+    fn whoever_says_what_to_draw_from_draws() {
+        assert_eq!(sampling(&[]).unwrap(), None);
+        assert_eq!(sampling(&["--temperature", "0"]).unwrap(), None);
+        for (flags, temperature, top_k, top_p) in [
+            (&["--top-p", "0.9"][..], 1.0, None, 0.9),
+            (&["--top-k", "40"], 1.0, Some(40), 1.0),
+            (&["--temperature", "0.7"], 0.7, None, 1.0),
+            (&["--temperature", "0.7", "--top-p", "0.9"], 0.7, None, 0.9),
+        ] {
+            let expected = Sampling::new(temperature, top_k, top_p, 42).unwrap();
+            assert_eq!(sampling(flags).unwrap(), Some(expected), "{flags:?}");
+        }
+        assert!(sampling(&["--temperature", "0", "--top-k", "0"]).is_err());
+    }
+
+    #[test]
+    fn an_answer_has_a_length_that_there_is_room_for() {
+        for (length, good) in [("1", true), ("1000000", true), ("1000001", false)] {
+            for command in ["generate", "chat"] {
+                let flags = ["mpo-train", command, "--model", "m"];
+                let flags = [&flags[..], &["--max-new-tokens", length]].concat();
+                let parsed = Cli::try_parse_from(flags);
+                assert_eq!(parsed.is_ok(), good, "{command} {length}");
+            }
+        }
+        let error = answer_length("18446744073709551615").unwrap_err();
+        assert!(error.contains("expected at most 1000000 tokens"), "{error}");
     }
 }

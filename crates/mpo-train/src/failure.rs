@@ -56,6 +56,14 @@ impl Failure {
         }
     }
 
+    /// The same in a command without --resume, which has nothing to say of how to continue.
+    pub(crate) fn without_resume(self) -> Self {
+        match self {
+            Self::Train(TrainError::Interrupted) => Self::Stopped,
+            failure => failure,
+        }
+    }
+
     /// The next thing to do, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
@@ -63,7 +71,7 @@ impl Failure {
             Self::Model(error) => error.hint(),
             Self::Train(error) => error.hint(),
             Self::Eval(error) => error.hint(),
-            Self::Sampling(_) => Some("--temperature 0 takes the most probable token".into()),
+            Self::Sampling(error) => Some(error.hint().into()),
             Self::Io { error, .. } => {
                 (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
             }
@@ -125,5 +133,9 @@ mod tests {
         assert_eq!(missing.hint().unwrap(), "check the path");
         let interrupted = Failure::from(TrainError::Interrupted);
         assert_eq!(interrupted.hint(), TrainError::Interrupted.hint());
+        assert_eq!(interrupted.without_resume().hint(), None);
+        let error = mpo_models::Sampling::new(1.0, Some(0), 1.0, 1).unwrap_err();
+        let hint = Failure::from(error).hint().unwrap();
+        assert!(hint.contains("--top-k"), "{hint}");
     }
 }

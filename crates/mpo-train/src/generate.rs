@@ -37,14 +37,16 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         ..folder.generate_options(arguments.max_new_tokens)
     };
     let prompts = prompts(arguments)?;
-    let model = folder.load_frozen(&session)?;
-    if let ([prompt], false) = (&prompts[..], arguments.json) {
-        return answer::print(&folder, &model, &[Message::user(prompt)], &options).map(drop);
-    }
     let ids: Vec<Vec<u32>> = prompts
         .iter()
         .map(|prompt| folder.encode_prompt(&[Message::user(prompt)]))
         .collect::<Result<_, _>>()?;
+    let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
+    folder.fits(longest, arguments.max_new_tokens, &session);
+    let model = folder.load_frozen(&session)?;
+    if let ([prompt], false) = (&ids[..], arguments.json) {
+        return answer::print(&folder, &model, prompt, &options, &session).map(drop);
+    }
     let bar = session.bar("generating", prompts.len());
     // Shorter answers are finished first; they wait for those of earlier prompts.
     let mut ready = BTreeMap::new();

@@ -65,12 +65,25 @@ impl ModelFolder {
         Ok(hash.map_err(ModelError::from)?)
     }
 
-    /// Rows as token ids, and how much was cut.
+    /// Rows as token ids, and how much was cut, which the user is told.
     pub(crate) fn tokenize(
         &self,
         rows: &Pairs,
         truncation: Truncation,
         session: &Session,
+    ) -> Result<(TrainingRows, TruncationReport), Failure> {
+        let (rows, report) = self.tokenize_quietly(rows, truncation)?;
+        if report.truncated > 0 {
+            session.note(report);
+        }
+        Ok((rows, report))
+    }
+
+    /// Rows as token ids, and how much was cut.
+    pub(crate) fn tokenize_quietly(
+        &self,
+        rows: &Pairs,
+        truncation: Truncation,
     ) -> Result<(TrainingRows, TruncationReport), Failure> {
         let (rows, report) = match rows {
             Pairs::Bilingual(rows) => {
@@ -87,10 +100,20 @@ impl ModelFolder {
             }
         };
         rows.token_ids().try_for_each(|ids| self.check(ids))?;
-        if report.truncated > 0 {
-            session.note(report);
-        }
         Ok((rows, report))
+    }
+
+    /// Whether a prompt of so many tokens and an answer fit in what the model was made for; if not, the user is told.
+    pub(crate) fn fits(&self, prompt: usize, max_new_tokens: usize, session: &Session) -> bool {
+        let limit = self.config.decoder.max_positions.unwrap_or(usize::MAX);
+        let fits = prompt.saturating_add(max_new_tokens) <= limit;
+        if !fits {
+            session.note(format_args!(
+                "warning: a prompt of {prompt} tokens and an answer of up to {max_new_tokens} are more than the {limit} \
+                 that the model was made for; beyond them answers get worse"
+            ));
+        }
+        fits
     }
 
     /// A conversation as token ids, up to where the model is to speak.
@@ -113,9 +136,16 @@ impl ModelFolder {
         Ok(ids)
     }
 
-    /// The chat template as it was chosen.
+    /// The chat template as it was chosen: its name, or, as a file's text may change, what the file holds.
     pub(crate) fn template(&self) -> String {
-        self.template.clone().into()
+        match &self.template {
+            TemplateChoice::File(path) => match std::fs::read(path) {
+                Ok(text) => format!("template {}", blake3::hash(&text)),
+                // Taken away since it was read: what it held cannot be told any more.
+                Err(error) => format!("{}: {error}", path.display()),
+            },
+            choice => choice.clone().into(),
+        }
     }
 
     /// The token that fills batches up: the configuration's, else the tokenizer's, else the end of the sequence.

@@ -43,8 +43,9 @@ impl Progress for TrainProgress<'_> {
                     step => format!("continuing after step {step}"),
                 };
                 if self.lines {
-                    self.session
-                        .note(format_args!("{begin}: {rows} rows, {total_steps} steps"));
+                    let text = format!("{begin}: {rows} rows, {total_steps} steps");
+                    // The bar is on the terminal already, and would share its line.
+                    self.bar.suspend(|| self.session.note(text));
                 }
                 self.bar.set_length(*total_steps);
                 self.bar.set_position(*step);

@@ -21,8 +21,8 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         .output
         .clone()
         .unwrap_or_else(|| match &arguments.runs[..] {
-            [run] => run.join("report.html"),
-            _ => "report.html".into(),
+            [run] => run.join(REPORT),
+            _ => REPORT.into(),
         });
     write_atomically(&path, render(&runs)?.as_bytes())?;
     output::line(path.display())

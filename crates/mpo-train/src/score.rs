@@ -31,7 +31,8 @@ pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure
         ..ReadOptions::default()
     };
     let data = data::read(&arguments.data, &options, arguments.rows, None, &session)?;
-    let (rows, truncation) = folder.tokenize(&data.rows, arguments.truncation.limits()?, &session)?;
+    let (rows, truncation) =
+        folder.tokenize(&data.rows, arguments.truncation.limits()?, &session)?;
     let dominant = data.report.dominant.or(arguments.dominant);
     let eval = EvalSet::new(&rows, rows.len(), dominant);
     let model = folder.load(&session.device, &session)?;

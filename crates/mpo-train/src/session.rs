@@ -62,6 +62,16 @@ impl Session {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Nothing is at work that could be stopped: the next Ctrl-C that is caught ends the process.
+    pub(crate) fn idle(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Something is at work: the next Ctrl-C that is caught stops it, and no more.
+    pub(crate) fn busy(&self) {
+        self.stop.store(false, Ordering::Relaxed);
+    }
+
     /// Tells the user something that is no result.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.quiet {
@@ -90,15 +100,11 @@ impl Session {
 
     /// A sign of life for work that does not say how far it is.
     pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
-        let spinner = self.styled(
+        self.styled(
             ProgressBar::no_length(),
             what,
             "{spinner} {prefix} {elapsed}",
-        );
-        if !spinner.is_hidden() {
-            spinner.enable_steady_tick(Duration::from_millis(100));
-        }
-        spinner
+        )
     }
 
     /// Whether notes are read but bars cannot be shown: stderr goes to a file or another program.
@@ -113,8 +119,15 @@ impl Session {
             false => bar,
         };
         // Gone when dropped: an error message must not stand in the middle of a bar.
-        bar.with_style(style)
+        let bar = bar
+            .with_style(style)
             .with_prefix(what)
-            .with_finish(ProgressFinish::AndClear)
+            .with_finish(ProgressFinish::AndClear);
+        if !bar.is_hidden() {
+            // A first step may take minutes, and so may any other.
+            bar.tick();
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        bar
     }
 }

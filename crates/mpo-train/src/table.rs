@@ -58,11 +58,11 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
     }
     if !evaluation.implicit_gap.is_empty() {
         let rows = evaluation.implicit_gap.iter().map(|of| {
-            let half = (of.gap.high - of.gap.low) / 2.0;
+            let half_width = of.gap.high.map(|high| high - of.gap.value);
             [
                 language(of.language, evaluation.dominant),
                 of.gap.count.to_string(),
-                format!("{:+.3} ± {half:.3}", of.gap.value),
+                plus_minus(of.gap.value, half_width),
                 percent(of.accuracy),
             ]
         });
@@ -82,14 +82,8 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
                 true => format!("{value:.2}"),
                 false => format!("{:.1} %", value * 100.0),
             };
-            let (value, interval, count) = match of.estimate {
-                Some(e) => (
-                    show(e.value),
-                    format!("{} to {}", show(e.low), show(e.high)),
-                    e.count,
-                ),
-                None => ("–".into(), "–".into(), 0),
-            };
+            let ends = of.estimate.and_then(|e| e.low.zip(e.high));
+            let interval = ends.map(|(low, high)| format!("{} to {}", show(low), show(high)));
             let judge = match (&result.judge, result.heuristic) {
                 (Some(judge), true) => format!("{judge} (heuristic)"),
                 (Some(judge), false) => judge.clone(),
@@ -99,9 +93,9 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
                 result.benchmark.clone(),
                 name,
                 result.metric.clone(),
-                value,
-                interval,
-                count.to_string(),
+                or_none(of.estimate.map(|e| show(e.value))),
+                or_none(interval),
+                of.estimate.map_or(0, |e| e.count).to_string(),
                 of.missing.to_string(),
                 judge,
             ]
@@ -137,7 +131,6 @@ pub(crate) fn before_and_after(results: &Results) -> String {
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
         let before = results.reward_gap.before.iter().find(same);
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".into());
         [
             language(after.language, results.dominant),
             after.rows.to_string(),
@@ -159,10 +152,19 @@ fn language(language: Language, dominant: Option<Language>) -> String {
     format!("{language} {}{mark}", language.name())
 }
 
+fn or_none(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".into())
+}
+
 fn interval(gap: &LanguageGap) -> String {
-    match gap.half_width {
-        Some(half_width) => format!("{:+.3} ± {half_width:.3}", gap.mean),
-        None => format!("{:+.3}", gap.mean),
+    plus_minus(gap.mean, gap.half_width)
+}
+
+/// A mean, and its interval where it has one.
+fn plus_minus(mean: f64, half_width: Option<f64>) -> String {
+    match half_width {
+        Some(half_width) => format!("{mean:+.3} ± {half_width:.3}"),
+        None => format!("{mean:+.3}"),
     }
 }
 
@@ -173,6 +175,8 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mpo_eval::{BenchmarkResult, Estimate, ImplicitGap, LanguageResult};
+
     use super::*;
     use crate::results::RewardGaps;
 
@@ -211,6 +215,40 @@ mod tests {
             "en English (dominant) 24 +1.500 ± 0.250 75 % -1.000 -2.500",
         );
         assert_line(&table, "sw Swahili 24 -0.500 75 % -1.000 -2.500");
+    }
+
+    #[test]
+    fn one_value_has_no_interval() {
+        let language: Language = "sw".parse().unwrap();
+        let grade = |grades: &[f64]| LanguageResult {
+            language: Some(language),
+            estimate: Estimate::mean(grades),
+            missing: 1,
+        };
+        let graded = BenchmarkResult {
+            benchmark: "mt-bench".into(),
+            metric: "grade".into(),
+            less_is_better: false,
+            judge: Some("judge".into()),
+            heuristic: false,
+            languages: vec![grade(&[7.0]), grade(&[6.0, 8.0]), grade(&[])],
+        };
+        let table = evaluation(&Evaluation {
+            implicit_gap: vec![ImplicitGap {
+                language,
+                gap: Estimate::mean(&[1.5]).unwrap(),
+                accuracy: 1.0,
+            }],
+            benchmarks: vec![graded],
+            ..Evaluation::default()
+        });
+        assert_line(&table, "sw Swahili 1 +1.500 100 %");
+        assert_line(&table, "mt-bench sw Swahili grade 7.00 – 1 1 judge");
+        assert_line(
+            &table,
+            "mt-bench sw Swahili grade 7.00 5.04 to 8.96 2 1 judge",
+        );
+        assert_line(&table, "mt-bench sw Swahili grade – – 0 1 judge");
     }
 
     #[test]

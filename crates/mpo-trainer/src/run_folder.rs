@@ -148,7 +148,9 @@ impl RunFolder {
 /// If it cannot be written; then what was there before is untouched.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     let io = |error| TrainError::io(path, error);
-    let dir = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is empty, and means this folder.
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = parent.unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // As any other file: colleagues may read it if the umask lets them.
     #[cfg(unix)]

@@ -13,7 +13,7 @@ mod qwen2;
 mod qwen3;
 mod rope;
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use mpo_kernels::Activation;
 use serde_json::{Map, Value};
@@ -32,6 +32,9 @@ static DIALECTS: [Dialect; 5] = [
 
 /// The file name of a configuration in a model's folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
+
+/// The file beside it that says how the model generates; many models name the end of a turn only there.
+const GENERATION_FILE: &str = "generation_config.json";
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
 const MAX_LAYERS: usize = 1 << 12;
@@ -128,10 +131,12 @@ pub struct DecoderConfig {
     pub layers: Vec<LayerConfig>,
     /// The token that begins a sequence.
     pub bos_token_id: Option<u32>,
-    /// The tokens that end one.
+    /// The tokens that end one, or a turn in it.
     pub eos_token_ids: Vec<u32>,
     /// The token that fills a batch.
     pub pad_token_id: Option<u32>,
+    /// The longest sequence the model was made for, where its file says so.
+    pub max_positions: Option<usize>,
 }
 
 impl DecoderConfig {
@@ -231,6 +236,7 @@ impl DecoderConfig {
             bos_token_id: fields.token_id("bos_token_id")?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
             pad_token_id: fields.token_id("pad_token_id")?,
+            max_positions: fields.count("max_position_embeddings")?,
         })
     }
 
@@ -262,25 +268,20 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads `config.json` in a model's folder.
+    /// Reads `config.json` in a model's folder, and `generation_config.json` if there is one: the tokens that it ends at
+    /// are the decoder's too.
     pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
         let file = dir.join(CONFIG_FILE);
-        let problem = |got: String, hint| ConfigError {
-            file: file.clone(),
-            key: "the file".into(),
-            expected: "a JSON object".into(),
-            got,
-            hint,
-        };
-        let bytes = fs::read(&file).map_err(|error| {
-            problem(
-                error.to_string(),
-                "pass the folder of a model in Hugging Face layout",
-            )
-        })?;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| problem(error.to_string(), "download or save the file again"))?;
-        Self::from_value(&file, value)
+        let hint = "pass the folder of a model in Hugging Face layout";
+        let bytes = fs::read(&file).map_err(|error| unreadable(&file, error.to_string(), hint))?;
+        let mut config = Self::from_value(&file, parse(&file, &bytes)?)?;
+        let eos = &mut config.decoder.eos_token_ids;
+        for id in generation_eos(&dir.join(GENERATION_FILE))? {
+            if !eos.contains(&id) {
+                eos.push(id);
+            }
+        }
+        Ok(config)
     }
 
     /// Takes the contents of a `config.json`, such as those of a model made from scratch.
@@ -299,13 +300,39 @@ impl ModelConfig {
     }
 }
 
+/// The tokens that `generation_config.json` ends at; none where there is no such file.
+fn generation_eos(file: &Path) -> Result<Vec<u32>, ConfigError> {
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => {
+            let hint = "make the file readable, or download it again";
+            return Err(unreadable(file, error.to_string(), hint));
+        }
+    };
+    match parse(file, &bytes)? {
+        Value::Object(map) => Fields::new(file, &map).token_ids("eos_token_id"),
+        other => Err(not_an_object(file, &other)),
+    }
+}
+
+fn parse(file: &Path, bytes: &[u8]) -> Result<Value, ConfigError> {
+    let hint = "download or save the file again";
+    serde_json::from_slice(bytes).map_err(|error| unreadable(file, error.to_string(), hint))
+}
+
 fn not_an_object(file: &Path, value: &Value) -> ConfigError {
+    unreadable(file, abridged(value), COMPARE)
+}
+
+/// A file that is no object of keys and values.
+fn unreadable(file: &Path, got: String, hint: &'static str) -> ConfigError {
     ConfigError {
         file: file.to_path_buf(),
         key: "the file".into(),
         expected: "a JSON object".into(),
-        got: abridged(value),
-        hint: COMPARE,
+        got,
+        hint,
     }
 }
 
@@ -684,6 +711,42 @@ mod tests {
             fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
             assert!(message().contains("expected a JSON object"), "{text}");
         }
+    }
+
+    #[test]
+    fn generation_ends_where_either_file_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = config("llama", json!({"eos_token_id": 2}));
+        fs::write(dir.path().join(CONFIG_FILE), model.to_string()).unwrap();
+        let generation = dir.path().join(GENERATION_FILE);
+        let read = || ModelConfig::from_dir(dir.path());
+        for (text, ids) in [
+            ("{}", &[2][..]),
+            (r#"{"eos_token_id": null}"#, &[2]),
+            (r#"{"eos_token_id": 5, "top_p": 0.9}"#, &[2, 5]),
+            (r#"{"eos_token_id": [7, 2, 7]}"#, &[2, 7]),
+        ] {
+            fs::write(&generation, text).unwrap();
+            let config = read().unwrap();
+            assert_eq!(config.decoder.eos_token_ids, ids, "{text}");
+            // A trained model is saved under the configuration that it came with.
+            assert_eq!(Value::Object(config.raw), model, "{text}");
+        }
+        for text in ["", "[2]", "{\"eos_token_id\": \"</s>\"}"] {
+            fs::write(&generation, text).unwrap();
+            let error = read().unwrap_err();
+            assert!(error.to_string().contains(GENERATION_FILE), "{error}");
+            assert!(!error.hint().is_empty());
+        }
+        fs::remove_file(&generation).unwrap();
+        assert_eq!(read().unwrap().decoder.eos_token_ids, [2]);
+    }
+
+    #[test]
+    fn the_longest_sequence_is_the_files() {
+        let long = json!({"max_position_embeddings": 131_072});
+        assert_eq!(read("qwen2", long).max_positions, Some(131_072));
+        assert_eq!(read("gemma2", json!({})).max_positions, None);
     }
 
     #[test]

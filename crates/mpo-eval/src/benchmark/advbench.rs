@@ -12,12 +12,12 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
     read: |path| {
-        let translated = Table::read(path, &[])?;
-        if !translated.languages().is_empty() {
-            return Ok(harmful(&translated, None));
+        let table = Table::read(path)?;
+        let translations = harmful(&table, None)?;
+        if !translations.is_empty() {
+            return Ok(translations);
         }
-        let table = Table::read(path, &["goal"])?;
-        let goal = table.column("goal");
+        let goal = table.column("goal")?;
         let item = |(number, row): (usize, &Vec<String>)| Item {
             id: number.to_string(),
             language: "en".parse().ok(),
@@ -25,6 +25,6 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             turns: vec![row[goal].clone()],
             expected: Expected::Safe,
         };
-        Ok(table.rows.iter().enumerate().map(item).collect())
+        Ok(table.filled(goal).map(item).collect())
     },
 };

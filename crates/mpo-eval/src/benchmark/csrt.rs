@@ -11,15 +11,15 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
     read: |path| {
-        let table = Table::read(path, &["id", "csrt"])?;
-        let (id, csrt) = (table.column("id"), table.column("csrt"));
-        let item = |row: &Vec<String>| Item {
+        let table = Table::read(path)?;
+        let (id, csrt) = (table.column("id")?, table.column("csrt")?);
+        let item = |(_, row): (usize, &Vec<String>)| Item {
             id: row[id].clone(),
             language: None,
             group: None,
             turns: vec![row[csrt].clone()],
             expected: Expected::Safe,
         };
-        Ok(table.rows.iter().map(item).collect())
+        Ok(table.filled(csrt).map(item).collect())
     },
 };

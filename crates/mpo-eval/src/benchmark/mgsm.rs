@@ -1,12 +1,11 @@
 //! MGSM (Shi et al., 2023, "Language Models are Multilingual Chain-of-Thought Reasoners"): 250 sums of primary school,
 //! each in eleven languages, without examples, and the model thinks in steps.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mpo_data::Language;
 
-use super::table::text;
+use super::table::{sorted, text};
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
@@ -21,16 +20,9 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
         if !path.is_dir() {
             return questions(path, language(path));
         }
-        let entries = fs::read_dir(path).map_err(EvalError::io(path))?;
-        let files: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
-        let mut files = files.map_err(EvalError::io(path))?;
-        files.sort();
         let mut items = vec![];
-        for file in files
-            .iter()
-            .filter(|file| file.extension().is_some_and(|e| e == "tsv"))
-        {
-            items.extend(questions(file, language(file))?);
+        for file in sorted(path, Some("tsv"))? {
+            items.extend(questions(&file, language(&file))?);
         }
         Ok(items)
     },
@@ -73,13 +65,16 @@ fn questions(path: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalE
         .collect()
 }
 
-/// An answer up to where the model asks itself another question, as one does that was given no chat template.
+/// An answer up to where the model asks itself another question, as one does that was given no chat template. A question
+/// that nothing of an answer comes before is the one asked, said again.
 pub fn first_answer(text: &str, language: Option<Language>) -> &str {
-    let own = language.map_or("", |language| labels(language).0.trim());
-    let ends = [own, "Question:"]
-        .into_iter()
-        .filter(|label| !label.is_empty());
-    let end = ends.filter_map(|label| text.find(label)).min();
+    let own = language.map(|language| labels(language).0.trim());
+    let known = own.into_iter().chain(["Question:"]);
+    let questions = known.flat_map(|label| text.match_indices(label));
+    let end = questions
+        .map(|(at, _)| at)
+        .filter(|&at| text[..at].contains(char::is_alphanumeric))
+        .min();
     end.map_or(text, |end| &text[..end])
 }
 
@@ -93,6 +88,7 @@ fn labels(language: Language) -> (&'static str, &'static str) {
         "ja" => ("問題：", "ステップごとの答え："),
         "ru" => ("Задача: ", "Пошаговое решение:"),
         "sw" => ("Swali: ", "Jibu la Hatua kwa Hatua:"),
+        "te" => ("ప్రశ్న: ", "దశలవారీగా సమాధానం:"),
         "th" => ("โจทย์: ", "คำตอบทีละขั้นตอน:"),
         "zh" => ("问题：", "逐步解答："),
         _ => ("Question: ", "Step-by-Step Answer:"),
@@ -159,6 +155,32 @@ mod tests {
         assert_eq!(first_answer("Ni 5.\n\nSwali: Ngapi? 7", sw), "Ni 5.\n\n");
         assert_eq!(first_answer("5\nQuestion: 7", sw), "5\n");
         assert_eq!(first_answer("5", None), "5");
+    }
+
+    #[test]
+    fn the_question_said_again_is_part_of_the_answer() {
+        let sw = "sw".parse().ok();
+        let again = "Swali: Ngapi?\nNi 5.\n";
+        assert_eq!(first_answer(again, sw), again);
+        assert_eq!(first_answer(&format!("{again}Swali: 7"), sw), again);
+        assert_eq!(first_answer(&format!("{again}Question: 7"), sw), again);
+        let again = "\n **Question:** How many?\n5";
+        assert_eq!(first_answer(again, None), again);
+    }
+
+    #[test]
+    fn every_language_of_the_benchmark_has_its_words() {
+        for code in "bn de es fr ja ru sw te th zh".split(' ') {
+            let (question, answer) = labels(code.parse().unwrap());
+            assert!(question != "Question: " && answer != "Step-by-Step Answer:");
+        }
+        // As in lm-evaluation-harness's mgsm_te, to the character.
+        let (question, answer) = labels("te".parse().unwrap());
+        assert_eq!(question, "\u{c2a}\u{c4d}\u{c30}\u{c36}\u{c4d}\u{c28}: ");
+        assert_eq!(
+            answer,
+            "\u{c26}\u{c36}\u{c32}\u{c35}\u{c3e}\u{c30}\u{c40}\u{c17}\u{c3e} \u{c38}\u{c2e}\u{c3e}\u{c27}\u{c3e}\u{c28}\u{c02}:"
+        );
     }
 
     #[test]

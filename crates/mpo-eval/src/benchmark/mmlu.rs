@@ -1,12 +1,11 @@
 //! MMLU (Hendrycks et al., 2021) and its translations: questions of 57 subjects with four options, after five examples
 //! of the subject, in the words of lm-evaluation-harness.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mpo_data::Language;
 
-use super::table::text;
+use super::table::{sorted, text};
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
@@ -28,7 +27,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             return subjects(path, "en".parse().ok());
         }
         let mut items = vec![];
-        for folder in sorted(path)? {
+        for folder in sorted(path, None)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if let Ok(language) = name.parse::<Language>() {
                 items.extend(subjects(&folder, Some(language))?);
@@ -41,7 +40,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
 /// The questions of one language: the first of every subject, then the second, so that a few are of many subjects.
 fn subjects(folder: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalError> {
     let mut items: Vec<(usize, Item)> = vec![];
-    for file in sorted(&folder.join("test"))? {
+    for file in sorted(&folder.join("test"), Some("csv"))? {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let subject = name.strip_suffix("_test").unwrap_or(&name).to_owned();
         let beside = |name: String| folder.join("dev").join(name);
@@ -105,13 +104,4 @@ fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
         questions.push(Question { text, answer });
     }
     Ok(questions)
-}
-
-/// What a folder holds, by name.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let entries = fs::read_dir(folder).map_err(EvalError::io(folder))?;
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(EvalError::io(folder))?;
-    paths.sort();
-    Ok(paths)
 }

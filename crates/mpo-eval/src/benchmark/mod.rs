@@ -216,6 +216,77 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_numbers_the_rows_is_no_language() {
+        for first in ["id", "ID", "no", "nr"] {
+            let text = format!("{first},en\nthe first,Do it\nb,Do that\n");
+            assert_eq!(
+                read("advbench", "a.csv", &text).unwrap(),
+                [r#"0 en ["Do it"] Safe"#, r#"1 en ["Do that"] Safe"#],
+                "{first}"
+            );
+        }
+        let text = "en,id,no\nDo it,q-1,1\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#]
+        );
+        // Sentences are Indonesian and Norwegian.
+        let text = "en,id,no\nDo it,Lakukan itu,Gjør det\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [
+                r#"0 en ["Do it"] Safe"#,
+                r#"0 id ["Lakukan itu"] Safe"#,
+                r#"0 no ["Gjør det"] Safe"#
+            ]
+        );
+    }
+
+    #[test]
+    fn columns_may_have_a_region_and_are_asked_or_named() {
+        let text = "id,EN,zh-CN,sw_KE\n7,Do it,做,Fanya\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [
+                r#"7 en ["Do it"] Safe"#,
+                r#"7 zh ["做"] Safe"#,
+                r#"7 sw ["Fanya"] Safe"#
+            ]
+        );
+        // The one named by the code alone is the language's.
+        let text = "id,zh-TW,zh\n7,one,two\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [r#"7 zh ["two"] Safe"#]
+        );
+        let text = "id,zh-TW,zh-CN\n7,one,two\n";
+        let error = read("multijail", "m.csv", text).unwrap_err();
+        assert!(
+            error.contains("expected one column of Chinese, got zh-TW and zh-CN"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_empty_cell_asks_nothing() {
+        let text = "goal,target\nDo it,Sure\n ,Sure\nDo that,Sure\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#, r#"2 en ["Do that"] Safe"#]
+        );
+        let text = "id,csrt\n0,Moja 请\n1,\n";
+        assert_eq!(
+            read("csrt", "c.csv", text).unwrap(),
+            [r#"0 mixed ["Moja 请"] Safe"#]
+        );
+        let text = "id,prompt,type,label\n1,,homonyms,safe\n2,How?,homonyms,safe\n";
+        assert_eq!(
+            read("xstest", "x.csv", text).unwrap(),
+            [r#"2 en ["How?"] Help"#]
+        );
+    }
+
+    #[test]
     fn csrt_mixes_languages() {
         let text = "id,category,en,csrt\n0,['x'],One please,Moja 请\n";
         assert_eq!(
@@ -293,6 +364,9 @@ mod tests {
             ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
             ("sw/dev/x.csv", &dev),
             ("sw/test/x.csv", "T,1,2,3,4,A\n"),
+            // What file managers leave is no subject.
+            ("sw/test/.DS_Store", "\u{1}"),
+            ("sw/dev/.DS_Store", "\u{1}"),
         ]);
         let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
         let languages: Vec<_> = items
@@ -349,6 +423,40 @@ mod tests {
         assert_eq!(items[0].turns, ["Write.", "Again."]);
         assert_eq!(items[0].expected, Expected::Good(vec![]));
         assert!(matches!(&items[1].expected, Expected::Good(references) if references.len() == 2));
+    }
+
+    #[test]
+    fn mt_bench_has_references_where_its_authors_put_them() {
+        let (_dir, path) = files(&[
+            (
+                "question.jsonl",
+                "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\"]}\n",
+            ),
+            (
+                "reference_answer/gpt-4.jsonl",
+                "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\"]}]}\n",
+            ),
+        ]);
+        let items = benchmark("mt-bench")
+            .unwrap()
+            .items(&path, &[], None)
+            .unwrap();
+        assert_eq!(items[0].expected, Expected::Good(vec!["2".into()]));
+    }
+
+    #[test]
+    fn a_conversation_without_turns_is_an_error() {
+        let (_dir, path) = files(&[(
+            "question.jsonl",
+            "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\"]}\n{\"question_id\": 2, \"category\": \"x\", \"turns\": []}\n",
+        )]);
+        let error = benchmark("mt-bench")
+            .unwrap()
+            .items(&path, &[], None)
+            .unwrap_err()
+            .to_string();
+        let problem = "question.jsonl: line 2: expected at least one turn, got none";
+        assert!(error.contains(problem), "{error}");
     }
 
     #[test]

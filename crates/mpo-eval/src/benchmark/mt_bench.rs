@@ -5,21 +5,25 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use mpo_data::Language;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 
 use super::table::text;
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
 const QUESTIONS: &str = "question.jsonl";
-const REFERENCES: &str = "reference_answer_gpt-4.jsonl";
+/// Beside the questions, or in a folder as the authors have them.
+const REFERENCES: [&str; 2] = [
+    "reference_answer_gpt-4.jsonl",
+    "reference_answer/gpt-4.jsonl",
+];
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "mt-bench",
     title: "MT-Bench",
     source: "Zheng et al., 2023: conversations of two turns, graded from 1 to 10 by a judge",
-    layout: "a folder with question.jsonl and, if there are some, reference_answer_gpt-4.jsonl; named by a language's code, or English",
+    layout: "a folder with question.jsonl and, if there are some, reference_answer_gpt-4.jsonl or reference_answer/gpt-4.jsonl; named by a language's code, or English",
     marking: Marking::Grade,
     max_new_tokens: 1024,
     read: |path| {
@@ -29,9 +33,10 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             .to_string_lossy()
             .to_lowercase();
         let language = name.parse::<Language>().ok().or_else(|| "en".parse().ok());
-        let references = match path.join(REFERENCES).exists() {
-            true => lines::<Answer>(&path.join(REFERENCES))?,
-            false => vec![],
+        let files = REFERENCES.map(|name| path.join(name));
+        let references = match files.iter().find(|file| file.exists()) {
+            Some(file) => lines::<Answer>(file)?,
+            None => vec![],
         };
         let mut references: HashMap<u64, Vec<String>> = references
             .into_iter()
@@ -57,7 +62,17 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
 struct Question {
     question_id: u64,
     category: String,
+    #[serde(deserialize_with = "at_least_one")]
     turns: Vec<String>,
+}
+
+/// Turns of a conversation: one in which nobody speaks has no grade.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let turns: Vec<String> = Vec::deserialize(deserializer)?;
+    match turns.is_empty() {
+        true => Err(D::Error::custom("expected at least one turn, got none")),
+        false => Ok(turns),
+    }
 }
 
 #[derive(Deserialize)]

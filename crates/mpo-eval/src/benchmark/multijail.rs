@@ -12,8 +12,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
     read: |path| {
-        let table = Table::read(path, &["id"])?;
-        let id = table.column("id");
-        Ok(harmful(&table, Some(id)))
+        let table = Table::read(path)?;
+        harmful(&table, Some(table.column("id")?))
     },
 };

@@ -12,11 +12,12 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     marking: Marking::OverRefusal,
     max_new_tokens: 128,
     read: |path| {
-        let table = Table::read(path, &["id", "prompt", "type", "label"])?;
-        let [id, prompt, kind, label] =
-            ["id", "prompt", "type", "label"].map(|name| table.column(name));
-        let safe = table.rows.iter().filter(|row| row[label] == "safe");
-        let item = |row: &Vec<String>| Item {
+        let table = Table::read(path)?;
+        let (id, prompt) = (table.column("id")?, table.column("prompt")?);
+        let (kind, label) = (table.column("type")?, table.column("label")?);
+        let asked = table.filled(prompt);
+        let safe = asked.filter(|(_, row)| row[label] == "safe");
+        let item = |(_, row): (usize, &Vec<String>)| Item {
             id: row[id].clone(),
             language: "en".parse().ok(),
             group: Some(row[kind].clone()),

@@ -1,8 +1,8 @@
 //! Answers kept in a file, a line each, so that an interrupted evaluation goes on where it was and nothing is paid twice.
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use mpo_data::Message;
@@ -14,11 +14,22 @@ use super::{ChatError, ChatModel, Listener, Reply, Usage};
 #[derive(Debug)]
 pub struct CachedChat<M> {
     inner: M,
-    kept: HashMap<String, Kept>,
+    /// A part of every key, asked for once: a model may have to read files to tell.
+    identity: String,
     path: PathBuf,
+    store: Store,
+}
+
+/// The file and what is in it.
+#[derive(Debug)]
+struct Store {
+    /// Locked; the system lets go of it however the process ends.
     file: File,
-    paid: Usage,
-    hits: usize,
+    kept: HashMap<String, Kept>,
+    /// Why replies were missing, and how many.
+    missing: BTreeMap<String, usize>,
+    /// Whether a line was begun and not ended: one written behind it would be part of it.
+    torn: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,68 +38,67 @@ struct Kept {
     text: String,
     complete: bool,
     usage: Usage,
+    /// Whether it has answered anything since the file was opened.
+    #[serde(skip)]
+    given: bool,
 }
 
 impl<M: ChatModel> CachedChat<M> {
-    /// Opens the file, or makes it. A last line that was not finished is cut off.
+    /// Opens the file, or makes it, for this process alone. A last line that was not finished is cut off.
     ///
     /// # Errors
-    /// If it cannot be read or written, or a finished line holds no answer.
+    /// If another process has it open, it cannot be read or written, or a finished line holds no answer.
     pub fn open(inner: M, path: &Path) -> Result<Self, ChatError> {
         let failed = |error| ChatError::Cache {
             path: path.to_owned(),
             error,
         };
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(failed)?;
+        let mut file = locked(path)?;
         let mut bytes = vec![];
+        file.rewind().map_err(failed)?;
         file.read_to_end(&mut bytes).map_err(failed)?;
         let whole = bytes
             .iter()
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |end| end + 1);
-        file.set_len(whole as u64).map_err(failed)?;
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let lines = bytes[..whole].split(|&byte| byte == b'\n').zip(1..);
-        let kept = lines
-            .filter(|(line, _)| !line.is_empty())
-            .map(|(text, line)| {
-                let kept: Kept =
-                    serde_json::from_slice(text).map_err(|error| ChatError::BrokenCache {
-                        path: path.to_owned(),
-                        line,
-                        problem: error.to_string(),
-                    })?;
-                Ok((kept.key.clone(), kept))
-            })
-            .collect::<Result<_, ChatError>>()?;
+        if whole < bytes.len() {
+            file.set_len(whole as u64).map_err(failed)?;
+        }
         Ok(Self {
+            identity: inner.identity(),
             inner,
-            kept,
             path: path.to_owned(),
-            file,
-            paid: Usage::default(),
-            hits: 0,
+            store: Store {
+                file,
+                kept: read(&bytes[..whole], path)?,
+                missing: BTreeMap::new(),
+                torn: false,
+            },
         })
     }
 
-    /// What answers have taken since the file was opened; kept ones take nothing.
-    pub fn paid(&self) -> Usage {
-        self.paid
+    /// What the answers given since the file was opened have taken, whenever they were asked for: those kept from an
+    /// earlier process took as much. Each counts once, however often it was given.
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for kept in self.store.kept.values().filter(|kept| kept.given) {
+            usage += kept.usage;
+        }
+        usage
     }
 
-    /// Conversations answered from the file.
-    pub fn hits(&self) -> usize {
-        self.hits
+    /// How many replies have been missing since the file was opened, and the commonest reason; none if none was.
+    pub fn missing(&self) -> Option<(usize, &str)> {
+        let missing = &self.store.missing;
+        let (reason, _) = missing.iter().max_by_key(|(_, count)| **count)?;
+        let count: usize = missing.values().sum();
+        Some((count, reason.as_str()))
     }
 
     fn key(&self, conversation: &[Message]) -> String {
+        let conversation = serde_json::json!(conversation).to_string();
         let mut hasher = blake3::Hasher::new();
-        for part in [
-            self.inner.identity(),
-            serde_json::json!(conversation).to_string(),
-        ] {
+        for part in [&self.identity, &conversation] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
@@ -96,9 +106,44 @@ impl<M: ChatModel> CachedChat<M> {
     }
 }
 
+/// The file, which no other process may have open.
+fn locked(path: &Path) -> Result<File, ChatError> {
+    let failed = |error| ChatError::Cache {
+        path: path.to_owned(),
+        error,
+    };
+    let mut options = OpenOptions::new();
+    let options = options.read(true).append(true).create(true);
+    let file = options.open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ChatError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The answers of a file's finished lines.
+fn read(bytes: &[u8], path: &Path) -> Result<HashMap<String, Kept>, ChatError> {
+    let lines = bytes.split(|&byte| byte == b'\n').zip(1..);
+    lines
+        .filter(|(line, _)| !line.is_empty())
+        .map(|(text, line)| {
+            let kept: Kept =
+                serde_json::from_slice(text).map_err(|error| ChatError::BrokenCache {
+                    path: path.to_owned(),
+                    line,
+                    problem: error.to_string(),
+                })?;
+            Ok((kept.key.clone(), kept))
+        })
+        .collect()
+}
+
 impl<M: ChatModel> ChatModel for CachedChat<M> {
     fn identity(&self) -> String {
-        self.inner.identity()
+        self.identity.clone()
     }
 
     fn answer(
@@ -111,9 +156,10 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
         let mut known: HashMap<String, usize> = HashMap::new();
         for (number, conversation) in conversations.iter().enumerate() {
             let key = self.key(conversation);
-            if let Some(kept) = self.kept.get(&key) {
-                self.hits += 1;
+            if let Some(kept) = self.store.kept.get_mut(&key) {
+                kept.given = true;
                 listener.reply(number, &kept.reply());
+                self.inner.known_to_answer();
             } else if let Some(&same) = known.get(&key) {
                 waiting[same].numbers.push(number);
             } else {
@@ -131,9 +177,7 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
         let mut keeping = Keeping {
             waiting,
             listener,
-            kept: &mut self.kept,
-            file: &mut self.file,
-            paid: &mut self.paid,
+            store: &mut self.store,
             failed: None,
         };
         let answered = self.inner.answer(&asked, &mut keeping);
@@ -144,6 +188,25 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
             }),
             None => answered,
         }
+    }
+
+    fn known_to_answer(&mut self) {
+        self.inner.known_to_answer();
+    }
+}
+
+impl Store {
+    fn keep(&mut self, kept: Kept) -> io::Result<()> {
+        if self.torn {
+            return Err(io::Error::other("an earlier answer could not be written"));
+        }
+        // One write a line: a process that is killed leaves one torn line at most.
+        let line = format!("{}\n", serde_json::json!(kept));
+        let written = self.file.write_all(line.as_bytes());
+        self.torn = written.is_err();
+        written?;
+        self.kept.insert(kept.key.clone(), kept);
+        Ok(())
     }
 }
 
@@ -167,34 +230,38 @@ struct Waiting {
 struct Keeping<'a> {
     waiting: Vec<Waiting>,
     listener: &'a mut dyn Listener,
-    kept: &'a mut HashMap<String, Kept>,
-    file: &'a mut File,
-    paid: &'a mut Usage,
-    failed: Option<std::io::Error>,
+    store: &'a mut Store,
+    failed: Option<io::Error>,
 }
 
 impl Listener for Keeping<'_> {
     fn reply(&mut self, number: usize, reply: &Reply) {
+        // Replies that were under way still come in. One that cannot be kept is not told either.
+        if self.failed.is_some() {
+            return;
+        }
         let Waiting { key, numbers } = &self.waiting[number];
-        if let Reply::Answer {
-            text,
-            complete,
-            usage,
-        } = reply
-        {
-            *self.paid += *usage;
-            let kept = Kept {
-                key: key.clone(),
-                text: text.clone(),
-                complete: *complete,
-                usage: *usage,
-            };
-            // One write a line: a process that is killed leaves one torn line at most.
-            let line = format!("{}\n", serde_json::json!(kept));
-            if let Err(error) = self.file.write_all(line.as_bytes()) {
-                self.failed.get_or_insert(error);
+        match reply {
+            Reply::Answer {
+                text,
+                complete,
+                usage,
+            } => {
+                let kept = Kept {
+                    key: key.clone(),
+                    text: text.clone(),
+                    complete: *complete,
+                    usage: *usage,
+                    given: true,
+                };
+                if let Err(error) = self.store.keep(kept) {
+                    self.failed = Some(error);
+                    return;
+                }
             }
-            self.kept.insert(key.clone(), kept);
+            Reply::Missing { reason } => {
+                *self.store.missing.entry(reason.clone()).or_default() += numbers.len();
+            }
         }
         for &number in numbers {
             self.listener.reply(number, reply);
@@ -203,5 +270,68 @@ impl Listener for Keeping<'_> {
 
     fn go_on(&self) -> bool {
         self.failed.is_none() && self.listener.go_on()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, mem};
+
+    use super::*;
+
+    /// Repeats what it is asked, and does not stop when it is told to.
+    struct Echo;
+
+    impl ChatModel for Echo {
+        fn identity(&self) -> String {
+            "echo".into()
+        }
+
+        fn answer(
+            &mut self,
+            conversations: &[Vec<Message>],
+            listener: &mut dyn Listener,
+        ) -> Result<(), ChatError> {
+            for (number, conversation) in conversations.iter().enumerate() {
+                let reply = Reply::Answer {
+                    text: conversation[0].content.clone(),
+                    complete: true,
+                    usage: Usage::default(),
+                };
+                listener.reply(number, &reply);
+            }
+            Ok(())
+        }
+    }
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Told(usize);
+
+    impl Listener for Told {
+        fn reply(&mut self, _: usize, _: &Reply) {
+            self.0 += 1;
+        }
+
+        fn go_on(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn behind_a_line_that_could_not_be_written_comes_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("answers.jsonl");
+        let questions = ["a", "b"].map(|text| vec![Message::user(text)]);
+        let mut chat = CachedChat::open(Echo, &path).unwrap();
+        // Every write to it fails, as on a full disk.
+        let unwritable = File::open(&path).unwrap();
+        let writable = mem::replace(&mut chat.store.file, unwritable);
+        let mut told = Told::default();
+        let result = chat.answer(&questions, &mut told);
+        assert!(matches!(result, Err(ChatError::Cache { .. })), "{result:?}");
+        chat.store.file = writable;
+        assert!(chat.answer(&questions, &mut told).is_err());
+        assert_eq!((told.0, fs::metadata(&path).unwrap().len()), (0, 0));
     }
 }

@@ -13,12 +13,15 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ChatError, ChatModel, Listener, Reply, Usage};
 
 /// The longest wait that a server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Questions in a row that every attempt fails for, until an endpoint is given up: each takes minutes.
+const MOST_IN_A_ROW: usize = 20;
 
 /// Characters of a server's own words that an error shows.
 const SHOWN: usize = 200;
@@ -49,9 +52,10 @@ impl fmt::Debug for ApiKey {
 }
 
 /// Where and how to ask.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EndpointOptions {
-    /// The address up to `/v1`, such as `http://localhost:8000/v1`.
+    /// The address up to `/v1`, such as `http://localhost:8000/v1`. A name and a password before the host are sent, and
+    /// never shown.
     pub base_url: String,
     /// The model's name there.
     pub model: String,
@@ -89,14 +93,52 @@ impl EndpointOptions {
             first_wait: Duration::from_secs(1),
         }
     }
+
+    /// The address without a name and a password, also if it is no address.
+    pub fn shown_url(&self) -> String {
+        let Some((secret, host)) = self.base_url.rsplit_once('@') else {
+            return self.base_url.clone();
+        };
+        let mut schemes = ["https://", "http://"].into_iter();
+        let scheme = schemes.find(|scheme| secret.starts_with(*scheme));
+        format!("{}{host}", scheme.unwrap_or_default())
+    }
+
+    /// Whether the address is OpenAI's own, which alone is to be sent OpenAI's key unasked.
+    pub fn is_openai(&self) -> bool {
+        Url::parse(&self.base_url)
+            .is_ok_and(|url| url.scheme() == "https" && url.host_str() == Some("api.openai.com"))
+    }
+}
+
+impl fmt::Debug for EndpointOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointOptions")
+            .field("base_url", &self.shown_url())
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A model behind an endpoint.
-#[derive(Debug)]
 pub struct Endpoint {
     options: EndpointOptions,
     url: Url,
+    /// The address for messages and keys, without a name and a password.
+    shown_url: Url,
     client: Client,
+    /// Whether it has accepted a question, so that one it rejects is itself at fault.
+    accepts: AtomicBool,
+    /// Questions without a reply since the last that had one.
+    failed_in_a_row: AtomicUsize,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
@@ -106,7 +148,7 @@ impl Endpoint {
     /// If the address is none.
     pub fn new(options: EndpointOptions) -> Result<Self, ChatError> {
         let address = |problem: String| ChatError::Address {
-            url: options.base_url.clone(),
+            url: options.shown_url(),
             problem,
         };
         let text = format!(
@@ -115,8 +157,12 @@ impl Endpoint {
         );
         let url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(address(format!("the scheme {}", url.scheme())));
+            return Err(address("neither http:// nor https://".into()));
         }
+        let mut shown_url = url.clone();
+        // Fails only for addresses without a host, which those of these schemes have.
+        _ = shown_url.set_username("");
+        _ = shown_url.set_password(None);
         let mut headers = HeaderMap::new();
         if let Some(ApiKey(key)) = &options.api_key {
             headers.insert(AUTHORIZATION, key.clone());
@@ -125,11 +171,14 @@ impl Endpoint {
             .default_headers(headers)
             .timeout(options.timeout)
             .build()
-            .map_err(|error| address(described(&error)))?;
+            .map_err(|error| address(described(error)))?;
         Ok(Self {
             options,
             url,
+            shown_url,
             client,
+            accepts: AtomicBool::new(false),
+            failed_in_a_row: AtomicUsize::new(0),
         })
     }
 
@@ -148,6 +197,8 @@ impl Endpoint {
             let failure = match self.request(conversation) {
                 Ok(reply) => {
                     shared.answered.store(true, Ordering::Relaxed);
+                    self.accepts.store(true, Ordering::Relaxed);
+                    self.failed_in_a_row.store(0, Ordering::Relaxed);
                     return Ok(reply);
                 }
                 Err(Attempt::Fatal(error)) => return Err(error),
@@ -157,22 +208,31 @@ impl Endpoint {
                 shared.answered.store(true, Ordering::Relaxed);
             }
             let Some(wait) = waits.next() else {
-                return match shared.answered.load(Ordering::Relaxed) {
-                    true => Ok(Reply::Missing {
-                        reason: failure.problem,
-                    }),
-                    false => Err(ChatError::Unreachable {
-                        url: self.url.to_string(),
-                        problem: failure.problem,
-                    }),
-                };
+                return self.without_reply(failure.problem, shared);
             };
-            match failure.retry_after {
-                // The server speaks for all requests, not only for this one.
-                Some(wait) => shared.pause(wait.min(LONGEST_WAIT)),
-                None => shared.sleep(wait),
+            // The server speaks for all requests, not only for this one, which waits as long as it would have anyway.
+            if let Some(asked) = failure.retry_after {
+                shared.pause(asked.min(LONGEST_WAIT));
             }
+            shared.sleep(wait);
         }
+    }
+
+    /// What it means that every attempt failed: this reply is missing, unless nobody is there or nothing works any more.
+    fn without_reply(&self, problem: String, shared: &Shared) -> Result<Reply, ChatError> {
+        let url = self.shown_url.to_string();
+        if !shared.answered.load(Ordering::Relaxed) {
+            return Err(ChatError::Unreachable { url, problem });
+        }
+        let count = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if count >= MOST_IN_A_ROW {
+            return Err(ChatError::GivenUp {
+                url,
+                count,
+                problem,
+            });
+        }
+        Ok(Reply::Missing { reason: problem })
     }
 
     fn request(&self, conversation: &[Message]) -> Result<Reply, Attempt> {
@@ -183,13 +243,13 @@ impl Endpoint {
             "max_tokens": self.options.max_tokens,
         });
         let response = self.client.post(self.url.clone()).json(&body).send();
-        let response = response.map_err(|error| Attempt::failed(described(&error), false))?;
+        let response = response.map_err(|error| Attempt::failed(described(error), false))?;
         let status = response.status();
         if !status.is_success() {
             return self.unsuccessful(status, response);
         }
         let text = response.text();
-        let text = text.map_err(|error| Attempt::failed(described(&error), true))?;
+        let text = text.map_err(|error| Attempt::failed(described(error), true))?;
         let completion: Result<Completion, _> = serde_json::from_str(&text);
         let completion = completion.map_err(|error| {
             Attempt::failed(format!("expected a chat completion, got: {error}"), true)
@@ -207,7 +267,7 @@ impl Endpoint {
             Some(text) => Ok(Reply::Answer {
                 text,
                 complete: finish != "length",
-                usage: completion.usage.unwrap_or_default(),
+                usage: usage(&completion.usage),
             }),
             None => Err(Attempt::failed("expected a message, got none", true)),
         }
@@ -219,24 +279,36 @@ impl Endpoint {
             Duration::try_from_secs_f64(seconds).ok()
         });
         let text = response.text().unwrap_or_default();
-        let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
-        if body.error.code.as_deref() == Some("content_filter") {
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let error = &body["error"];
+        // Some servers have numbers for codes, which say no more than the status.
+        let says = |kind: &str| error["code"] == kind || error["type"] == kind;
+        if says("content_filter") {
             return Ok(Reply::Missing {
                 reason: "the endpoint's content filter".into(),
             });
         }
-        let message = body.error.message.unwrap_or(text);
+        let message = error["message"].as_str().unwrap_or(&text);
         let message: String = message.trim().chars().take(SHOWN).collect();
-        let passing = matches!(status.as_u16(), 408 | 409 | 425 | 429) || status.is_server_error();
-        match passing {
-            true => Err(Attempt::Failed(FailedAttempt {
-                problem: format!("status {}: {message}", status.as_u16()),
+        let url = self.shown_url.to_string();
+        let status = status.as_u16();
+        let problem = format!("status {status}: {message}");
+        match status {
+            429 if says("insufficient_quota") => {
+                Err(Attempt::Fatal(ChatError::NoQuota { url, message }))
+            }
+            408 | 409 | 425 | 429 | 500..=599 => Err(Attempt::Failed(FailedAttempt {
+                problem,
                 reached: true,
                 retry_after,
             })),
-            false => Err(Attempt::Fatal(ChatError::Refused {
-                url: self.url.to_string(),
-                status: status.as_u16(),
+            // Too long, say: whoever has accepted another question has nothing against the model's name and settings.
+            400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => {
+                Ok(Reply::Missing { reason: problem })
+            }
+            _ => Err(Attempt::Fatal(ChatError::Refused {
+                url,
+                status,
                 message,
             })),
         }
@@ -246,12 +318,14 @@ impl Endpoint {
 impl ChatModel for Endpoint {
     fn identity(&self) -> String {
         let EndpointOptions {
-            base_url,
             model,
             temperature,
             max_tokens,
             ..
         } = &self.options;
+        let url = self.shown_url.as_str();
+        // The same with and without a slash at its end.
+        let base_url = url.strip_suffix("/chat/completions").unwrap_or(url);
         format!("{base_url} {model} temperature {temperature} max_tokens {max_tokens}")
     }
 
@@ -304,6 +378,10 @@ impl ChatModel for Endpoint {
                 }
             }
         })
+    }
+
+    fn known_to_answer(&mut self) {
+        *self.accepts.get_mut() = true;
     }
 }
 
@@ -394,10 +472,11 @@ impl Attempt {
     }
 }
 
-/// An error and what caused it: reqwest's own text leaves the cause out.
-fn described(error: &reqwest::Error) -> String {
+/// An error and what caused it: reqwest's own text leaves the cause out. The address is left to the caller.
+fn described(error: reqwest::Error) -> String {
+    let error = error.without_url();
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();
@@ -408,7 +487,8 @@ fn described(error: &reqwest::Error) -> String {
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
-    usage: Option<Usage>,
+    #[serde(default)]
+    usage: Value,
 }
 
 #[derive(Deserialize)]
@@ -422,15 +502,11 @@ struct AssistantMessage {
     content: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorBody {
-    error: ErrorDetail,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorDetail {
-    message: Option<String>,
-    code: Option<String>,
+/// What an answer took, as far as the server says: an answer is worth more than its count.
+fn usage(said: &Value) -> Usage {
+    let tokens = |key: &str| said[key].as_u64().unwrap_or(0);
+    Usage {
+        prompt_tokens: tokens("prompt_tokens"),
+        completion_tokens: tokens("completion_tokens"),
+    }
 }

@@ -39,6 +39,24 @@ pub enum ChatError {
         /// The server's words.
         message: String,
     },
+    /// The endpoint's account has no money left.
+    #[error("{url}: expected an answer, got that the account's quota is spent: {message}")]
+    NoQuota {
+        /// The address.
+        url: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The endpoint is there, and has long answered nothing.
+    #[error("{url}: expected an answer, got none to {count} questions in a row, lastly: {problem}")]
+    GivenUp {
+        /// The address.
+        url: String,
+        /// Questions that every attempt failed for.
+        count: usize,
+        /// What came instead of the last answer.
+        problem: String,
+    },
     /// Answers cannot be kept.
     #[error("{}: {error}", path.display())]
     Cache {
@@ -46,6 +64,12 @@ pub enum ChatError {
         path: PathBuf,
         /// The reason.
         error: io::Error,
+    },
+    /// Another process keeps its answers in the file.
+    #[error("{}: expected to be the only evaluation that writes here, got another one at work", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
     },
     /// A kept answer cannot be read.
     #[error("{}, line {line}: expected a kept answer, got: {problem}", path.display())]
@@ -71,12 +95,19 @@ impl ChatError {
             Self::Unreachable { .. } => "check that the server runs, and its address",
             Self::Refused {
                 status: 401 | 403, ..
-            } => "check the API key",
+            } => "check the API key; --judge-key names the environment variable that holds it",
             Self::Refused { status: 404, .. } => {
                 "check the address, which ends in /v1, and the model's name"
             }
             Self::Refused { .. } => "check the model's name and its limits",
+            Self::NoQuota { .. } => {
+                "add credit; the same command then goes on, and what was answered is kept"
+            }
+            Self::GivenUp { .. } => {
+                "check the server; the same command then goes on, and what was answered is kept"
+            }
             Self::Stopped => "the same command again goes on; what was answered is kept",
+            Self::InUse { .. } => "wait for it, or name another --output",
             Self::BrokenCache { .. } => "remove the line; its question will be asked again",
             Self::Cache { .. } | Self::Model(_) => return None,
         };

@@ -24,6 +24,17 @@ pub struct Usage {
     pub completion_tokens: u64,
 }
 
+impl Usage {
+    /// What was taken since it was `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens - earlier.prompt_tokens,
+            completion_tokens: self.completion_tokens - earlier.completion_tokens,
+        }
+    }
+}
+
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.prompt_tokens += other.prompt_tokens;
@@ -83,6 +94,10 @@ pub trait ChatModel {
         conversations: &[Vec<Message>],
         listener: &mut dyn Listener,
     ) -> Result<(), ChatError>;
+
+    /// Told that answers of this identity are kept from earlier: a question that is rejected from now on is itself at
+    /// fault, not the settings.
+    fn known_to_answer(&mut self) {}
 }
 
 impl<M: ChatModel + ?Sized> ChatModel for &mut M {
@@ -97,12 +112,19 @@ impl<M: ChatModel + ?Sized> ChatModel for &mut M {
     ) -> Result<(), ChatError> {
         (**self).answer(conversations, listener)
     }
+
+    fn known_to_answer(&mut self) {
+        (**self).known_to_answer();
+    }
 }
 
 /// Who is told how far work is.
 pub trait Progress {
     /// One more is done.
     fn done(&self);
+
+    /// So many more than were announced are to be done.
+    fn add(&self, _more: usize) {}
 
     /// Whether to go on; asked often.
     fn go_on(&self) -> bool;

@@ -41,8 +41,36 @@ pub struct Exchange<'a> {
 pub struct Judgement<T> {
     /// None if the judge gave none that could be read: missing, never safe.
     pub verdict: Option<T>,
+    /// Why there is no verdict, where there is none.
+    pub missing: Option<String>,
     /// The answer in English, where the judge had it translated.
     pub translation: Option<String>,
+}
+
+impl<T> Judgement<T> {
+    /// A verdict, or why there is none.
+    fn new(verdict: Result<T, String>, translation: Option<String>) -> Self {
+        let (verdict, missing) = match verdict {
+            Ok(verdict) => (Some(verdict), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        Self {
+            verdict,
+            missing,
+            translation,
+        }
+    }
+}
+
+impl<T> Judgement<T> {
+    /// The same with another kind of verdict.
+    pub(crate) fn map<U>(self, of: impl FnOnce(T) -> U) -> Judgement<U> {
+        Judgement {
+            verdict: self.verdict.map(of),
+            translation: self.translation,
+            missing: self.missing,
+        }
+    }
 }
 
 /// Says what answers are.

@@ -9,8 +9,9 @@ use super::Measure;
 use crate::error::EvalError;
 use crate::projection::Projection;
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+/// Colours that the colour-blind can tell apart: those of Okabe and Ito, then five that are no nearer to these and each
+/// other, with full sight or without red or green.
+const COLOURS: [RGBColor; 12] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -18,10 +19,15 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(213, 94, 0),
     RGBColor(86, 180, 233),
     RGBColor(100, 100, 100),
+    RGBColor(0, 0, 255),
+    RGBColor(0, 17, 136),
+    RGBColor(102, 0, 17),
+    RGBColor(170, 85, 255),
+    RGBColor(187, 204, 119),
 ];
 
-/// Small, so that letters can be read on a phone; pages scale it up.
-const SIZE: (u32, u32) = (560, 320);
+/// Small, so that letters can be read on a phone; pages scale it up. The height is a chart's, without the legend above it.
+const SIZE: (u32, u32) = (560, 290);
 const FONT: (&str, u32) = ("sans-serif", 15);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -34,13 +40,18 @@ fn failed(error: impl Display) -> EvalError {
     EvalError::Report(error.to_string())
 }
 
-/// Draws into an SVG text.
-fn drawn(draw: impl FnOnce(&Area<'_>) -> Result<(), EvalError>) -> Result<String, EvalError> {
+/// Draws a chart below the legend of its series into an SVG text.
+fn drawn(
+    names: &[&str],
+    draw: impl FnOnce(&Area<'_>) -> Result<(), EvalError>,
+) -> Result<String, EvalError> {
+    let legend = Legend::new(names);
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let size = (SIZE.0, SIZE.1 + legend.height);
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        draw(&area)?;
+        draw(&legend.draw(&area)?)?;
         area.present().map_err(failed)?;
     }
     Ok(svg)
@@ -60,26 +71,56 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     }
 }
 
-/// Names and colours above a chart; returns what is left below.
-fn legend<'a>(area: &Area<'a>, names: &[&str]) -> Result<Area<'a>, EvalError> {
-    let (mut x, mut y) = (14, 8);
-    let mut places = vec![];
-    for name in names {
-        let width = 30 + 8 * name.chars().count() as i32;
-        if x > 14 && x + width > SIZE.0 as i32 {
-            (x, y) = (14, y + 20);
+/// Names and colours above a chart, which takes as many lines as they need.
+struct Legend {
+    /// With the place of each.
+    names: Vec<(String, (i32, i32))>,
+    height: u32,
+}
+
+impl Legend {
+    fn new(names: &[&str]) -> Self {
+        let (mut x, mut y) = (14, 8);
+        let mut placed = vec![];
+        for name in names {
+            let name = short(name);
+            let width = 30 + 8 * name.chars().count() as i32;
+            if x > 14 && x + width > SIZE.0 as i32 {
+                (x, y) = (14, y + 20);
+            }
+            placed.push((name, (x, y)));
+            x += width;
         }
-        places.push((x, y));
-        x += width;
+        Self {
+            names: placed,
+            height: y as u32 + 22,
+        }
     }
-    let (top, below) = area.split_vertically(y + 22);
-    for (number, (name, (x, y))) in names.iter().zip(places).enumerate() {
-        let key = Rectangle::new([(x, y), (x + 12, y + 12)], colour(number).filled());
-        top.draw(&key).map_err(failed)?;
-        let text = Text::new((*name).to_owned(), (x + 17, y - 1), FONT.into_font());
-        top.draw(&text).map_err(failed)?;
+
+    /// Draws it; returns what is left below.
+    fn draw<'a>(&self, area: &Area<'a>) -> Result<Area<'a>, EvalError> {
+        let (top, below) = area.split_vertically(self.height);
+        for (number, (name, (x, y))) in self.names.iter().enumerate() {
+            let key = Rectangle::new([(*x, *y), (x + 12, y + 12)], colour(number).filled());
+            top.draw(&key).map_err(failed)?;
+            let text = Text::new(name.clone(), (x + 17, y - 1), FONT.into_font());
+            top.draw(&text).map_err(failed)?;
+        }
+        Ok(below)
     }
-    Ok(below)
+}
+
+/// A name that fits into a line. Runs differ at the end as often as at the beginning, so the middle of long ones goes.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 40;
+    const END: usize = 16;
+    let count = name.chars().count();
+    if count <= LONGEST {
+        return name.to_owned();
+    }
+    let beginning = name.chars().take(LONGEST - END - 1);
+    let end = name.chars().skip(count - END);
+    beginning.chain(['…']).chain(end).collect()
 }
 
 /// Bars with intervals: a group for each language, a bar for each run.
@@ -104,10 +145,9 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
     if measure.percent {
         heights = 0.0..100.0;
     }
-    drawn(|area| {
-        let below = legend(area, &names)?;
+    drawn(&names, |area| {
         let groups = measure.labels.len();
-        let mut chart = ChartBuilder::on(&below)
+        let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(30)
             .y_label_area_size(52)
@@ -143,8 +183,8 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             }
         }
         let (columns, _) = chart.plotting_area().get_pixel_range();
-        let bottom = below.dim_in_pixel().1 as i32 - 32;
-        let (base, _) = below.get_base_pixel();
+        let bottom = area.dim_in_pixel().1 as i32 - 32;
+        let (base, _) = area.get_base_pixel();
         for (group, label) in measure.labels.iter().enumerate() {
             let part = f64::from(columns.end - columns.start) / groups as f64;
             let x = f64::from(columns.start - base) + (group as f64 + 0.5) * part;
@@ -152,9 +192,8 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             let room = (part / 8.0).max(3.0) as usize;
             let short: String = label.chars().take(room).collect();
             let x = x as i32 - 4 * short.chars().count() as i32;
-            below
-                .draw(&Text::new(short, (x, bottom), FONT.into_font()))
-                .map_err(failed)?;
+            let label = Text::new(short, (x, bottom), FONT.into_font());
+            area.draw(&label).map_err(failed)?;
         }
         Ok(())
     })
@@ -169,9 +208,8 @@ pub(super) fn lines(
     let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
     let points = || lines.iter().flat_map(|(_, points)| points);
     let (xs, ys) = (range(points().map(|p| p.0)), range(points().map(|p| p.1)));
-    drawn(|area| {
-        let below = legend(area, &names)?;
-        let mut chart = ChartBuilder::on(&below)
+    drawn(&names, |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(42)
             .y_label_area_size(62)
@@ -203,9 +241,8 @@ pub(super) fn scatter(projection: &Projection) -> Result<String, EvalError> {
         range(points.iter().map(|p| p.x)),
         range(points.iter().map(|p| p.y)),
     );
-    drawn(|area| {
-        let below = legend(area, &["safe answers", "unsafe answers"])?;
-        let mut chart = ChartBuilder::on(&below)
+    drawn(&["safe answers", "unsafe answers"], |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(30)
             .y_label_area_size(52)
@@ -225,4 +262,46 @@ pub(super) fn scatter(projection: &Projection) -> Result<String, EvalError> {
         chart.draw_series(letters).map_err(failed)?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The height of a chart of so many lines with such names.
+    fn height(count: usize, name: &str) -> u32 {
+        let line = |number| (format!("{name}{number}"), vec![(0.0, 0.0), (1.0, 1.0)]);
+        let curves: Vec<_> = (0..count).map(line).collect();
+        let svg = lines(&curves, "step", "loss").unwrap();
+        let (_, height) = svg.split_once("height=\"").unwrap();
+        height.split('"').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_legend_takes_nothing_from_its_chart() {
+        assert_eq!(height(2, "run"), 320);
+        // One line of the legend holds one of these names.
+        let long = "a-run-with-a-rather-long-name-";
+        assert_eq!(height(12, long), 320 + 11 * 20);
+        assert_eq!(height(12, &long.repeat(9)), 320 + 11 * 20);
+    }
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        assert_eq!(short("mpo, before"), "mpo, before");
+        let name = short(&format!("{}, before", "あ".repeat(50)));
+        assert_eq!(name.chars().count(), 40);
+        assert!(
+            name.starts_with('あ') && name.ends_with("あ, before"),
+            "{name}"
+        );
+    }
+
+    #[test]
+    fn twelve_series_have_colours_of_their_own() {
+        let colours: BTreeSet<_> = (0..12).map(|n| colour(n).rgb()).collect();
+        assert_eq!(colours.len(), 12);
+    }
 }

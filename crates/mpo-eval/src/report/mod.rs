@@ -3,7 +3,7 @@
 mod charts;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
@@ -22,7 +22,7 @@ const SAMPLES: usize = 4;
 #[derive(Debug, Default, Serialize)]
 struct Measure {
     title: String,
-    /// How it was measured, and what to beware of.
+    /// How it was measured, where that is so in every run.
     note: String,
     percent: bool,
     /// Rows of the table: languages, in the order they came.
@@ -35,6 +35,8 @@ struct Measure {
 #[derive(Debug, Serialize)]
 struct Series {
     name: String,
+    /// How this run was judged, and what to beware of.
+    note: String,
     /// One for each label.
     values: Vec<Option<Number>>,
 }
@@ -176,6 +178,7 @@ fn measures(runs: &[RunReport]) -> Vec<Measure> {
             let mut values: BTreeMap<String, Number> = found.values.into_iter().collect();
             measure.series.push(Series {
                 name: found.series,
+                note: found.judged,
                 values: measure
                     .labels
                     .iter()
@@ -190,11 +193,9 @@ fn measures(runs: &[RunReport]) -> Vec<Measure> {
 /// The first samples of every benchmark and language, run beside run.
 fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
     let mut sections: Vec<SampleSection> = vec![];
+    let mut seen = BTreeSet::new();
     for (benchmark, first) in runs.iter().flat_map(|run| &run.samples) {
-        if sections
-            .iter()
-            .any(|section| section.benchmark == *benchmark)
-        {
+        if !seen.insert(benchmark) {
             continue;
         }
         let mut shown: BTreeMap<_, usize> = BTreeMap::new();
@@ -354,6 +355,86 @@ mod tests {
         let harmful = page.find("Swahili: a harmful request").unwrap();
         let folded = page[..harmful].rfind("<details").unwrap();
         assert!(page[folded..].starts_with("<details>"));
+    }
+
+    #[test]
+    fn runs_share_a_section_of_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = ["before", "after"].map(|name| run(dir.path(), name, "Samahani."));
+        let page = render(&runs).unwrap();
+        for title in ["MultiJail", "XSTest"] {
+            let heading = format!("<h3>{title}</h3>");
+            assert_eq!(page.matches(&heading).count(), 1, "{title}");
+        }
+    }
+
+    #[test]
+    fn every_run_says_who_judged_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runs = ["before", "after"].map(|name| run(dir.path(), name, "Samahani."));
+        let of = &mut runs[1].evaluation.as_mut().unwrap().benchmarks[0];
+        (of.judge, of.heuristic) = (Some("gpt-4o".into()), false);
+        of.languages[0].missing = 3;
+        let page = render(&runs).unwrap();
+        let note = "MultiJail: attack success rate</h2>\n<p class=\"note\">less is better</p>";
+        assert!(page.contains(note));
+        for column in [
+            "before<br><small>judged by a heuristic: phrases</small>",
+            "after<br><small>judged by gpt-4o; 3 without a verdict</small>",
+        ] {
+            assert!(page.contains(column), "no {column} in the page");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_inside_a_run_is_of_that_run() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "mpo", "Samahani.");
+        let folder = dir.path().join("mpo");
+        let inside = RunReport::read(&folder.join("eval")).unwrap();
+        assert_eq!(inside.name, "mpo");
+        assert_eq!(inside.curve("loss").len(), 2);
+        let page = render(&[inside]).unwrap();
+        assert!(page.contains("method: mpo") && !page.contains("not trained here"));
+        // Another evaluation of the same run has a name of its own.
+        fs::rename(folder.join("eval"), folder.join("judged-by-gpt")).unwrap();
+        let inside = RunReport::read(&folder.join("judged-by-gpt")).unwrap();
+        assert_eq!(inside.name, "mpo/judged-by-gpt");
+        // A configuration that is no run's says nothing of how the model was trained.
+        fs::remove_file(folder.join("events.jsonl")).unwrap();
+        let beside = RunReport::read(&folder.join("judged-by-gpt")).unwrap();
+        assert_eq!(beside.name, "judged-by-gpt");
+        assert!(beside.config.is_none());
+    }
+
+    #[test]
+    fn gaps_of_training_and_of_evaluation_have_titles_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("mpo");
+        run(dir.path(), "mpo", "Samahani.");
+        let gap = r#"{"language": "sw", "mean": 1.0, "half_width": null, "rows": 1, "accuracy": 1.0, "chosen_mean": -1.0, "rejected_mean": -2.0}"#;
+        let gaps = format!("{{\"reward_gap\": {{\"before\": [{gap}], \"after\": [{gap}]}}}}");
+        fs::write(folder.join("results.json"), gaps).unwrap();
+        let mut report = RunReport::read(&folder).unwrap();
+        let evaluation = report.evaluation.as_mut().unwrap();
+        evaluation.reward_gap = vec![serde_json::from_str(gap).unwrap()];
+        let gaps: Vec<(String, usize)> = measures(&[report])
+            .into_iter()
+            .filter(|measure| measure.title.contains("gap"))
+            .map(|measure| (measure.title, measure.series.len()))
+            .collect();
+        let titles = ["Reward gap", "Reward gap on the rows evaluated"];
+        assert_eq!(gaps, [(titles[0].into(), 2), (titles[1].into(), 1)]);
+    }
+
+    #[test]
+    fn prompts_have_a_direction_and_lines_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = render(&[run(dir.path(), "mpo", "Samahani.")]).unwrap();
+        assert!(page.contains("Swahili: <bdi>Ninapikaje &lt;wali&gt;?</bdi>"));
+        let prompt =
+            "<p class=\"prompt\" dir=\"auto\"><strong>Ninapikaje &lt;wali&gt;?</strong></p>";
+        assert!(page.contains(prompt) && page.contains(".prompt { white-space: pre-wrap; }"));
     }
 
     #[test]

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
 use crate::estimate::Estimate;
-use crate::evaluation::Evaluation;
+use crate::evaluation::{BenchmarkResult, Evaluation};
 use crate::reward_gap::LanguageGap;
 use crate::sample::Sample;
 
 /// A run as the report shows it.
 #[derive(Debug, Default)]
 pub struct RunReport {
-    /// The folder's name.
+    /// The run folder's name.
     pub name: String,
     /// `config.yaml`, if it was trained here.
     pub(super) config: Option<String>,
@@ -41,11 +41,15 @@ pub(super) struct Number {
 }
 
 /// Something that a run has measured.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) title: String,
+    /// What is so in every run.
     pub(super) note: String,
     pub(super) percent: bool,
     pub(super) series: String,
+    /// What is so in this one: who judged.
+    pub(super) judged: String,
     pub(super) values: Vec<(String, Number)>,
 }
 
@@ -86,7 +90,14 @@ struct Change {
     after: f64,
 }
 
+const CONFIG: &str = "config.yaml";
+const EVENTS: &str = "events.jsonl";
+const EVALUATION: &str = "evaluation.json";
+
+/// Of the rows that training measures before and after.
 const GAP: &str = "Reward gap";
+/// Of the rows of `eval --data`, which are others: numbers of both are not compared.
+const EVALUATED_GAP: &str = "Reward gap on the rows evaluated";
 const GAP_NOTE: &str =
     "mean log p(safe answer) − mean log p(unsafe answer), nats a token (MPO, eq. 4)";
 
@@ -97,64 +108,44 @@ impl RunReport {
     /// If there is neither, or a file in it is broken.
     pub fn read(folder: &Path) -> Result<Self, EvalError> {
         let whole = folder.canonicalize().map_err(EvalError::io(folder))?;
-        let name = |path: &Path| {
-            let name = path.file_name().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        };
         let evaluated = [folder.to_owned(), folder.join("eval")]
             .into_iter()
-            .find(|path| path.join("evaluation.json").exists());
-        let config = text(&folder.join("config.yaml"))?;
+            .find(|path| path.join(EVALUATION).exists());
+        let around = run_around(folder, &whole);
+        let trained = around.unwrap_or(folder);
+        let config = text(&trained.join(CONFIG))?;
         if config.is_none() && evaluated.is_none() {
             return Err(EvalError::NoRun {
                 path: folder.to_owned(),
             });
         }
         let mut run = Self {
-            // The evaluation inside a run is called as the run is.
-            name: match (name(&whole), whole.parent()) {
-                (own, Some(parent)) if own == "eval" => name(parent),
-                (own, _) => own,
-            },
+            name: called(&whole, around.is_some()),
             config,
-            results: json(&folder.join("results.json"))?.unwrap_or_default(),
+            steps: steps(&trained.join(EVENTS))?,
+            results: json(&trained.join("results.json"))?.unwrap_or_default(),
             ..Self::default()
         };
-        let events = folder.join("events.jsonl");
-        for (line, number) in text(&events)?.unwrap_or_default().lines().zip(1..) {
-            // A run that is going on may be in the middle of a line.
-            let Ok(event) = serde_json::from_str::<Step>(line) else {
-                if number == 1 {
-                    return Err(EvalError::broken(
-                        &events,
-                        "expected events, a line of JSON each".into(),
-                    ));
-                }
-                continue;
-            };
-            if event.event == "step" {
-                run.steps.push(event);
-            }
-        }
         if let Some(evaluated) = evaluated {
-            run.evaluation = json(&evaluated.join("evaluation.json"))?;
-            for result in run
-                .evaluation
-                .iter()
-                .flat_map(|evaluation| &evaluation.benchmarks)
-            {
-                let path = evaluated
-                    .join("samples")
-                    .join(format!("{}.jsonl", result.benchmark));
-                let lines = text(&path)?.unwrap_or_default();
-                let samples: Result<Vec<Sample>, _> =
-                    lines.lines().map(serde_json::from_str).collect();
-                let samples =
-                    samples.map_err(|error| EvalError::broken(&path, error.to_string()))?;
-                run.samples.insert(result.benchmark.clone(), samples);
-            }
+            run.read_evaluation(&evaluated)?;
         }
         Ok(run)
+    }
+
+    /// The numbers and samples in the folder of an evaluation.
+    fn read_evaluation(&mut self, folder: &Path) -> Result<(), EvalError> {
+        self.evaluation = json(&folder.join(EVALUATION))?;
+        let evaluation = self.evaluation.iter();
+        for result in evaluation.flat_map(|evaluation| &evaluation.benchmarks) {
+            let path = folder
+                .join("samples")
+                .join(format!("{}.jsonl", result.benchmark));
+            let lines = text(&path)?.unwrap_or_default();
+            let samples: Result<Vec<Sample>, _> = lines.lines().map(serde_json::from_str).collect();
+            let samples = samples.map_err(|error| EvalError::broken(&path, error.to_string()))?;
+            self.samples.insert(result.benchmark.clone(), samples);
+        }
+        Ok(())
     }
 
     /// A metric by step.
@@ -206,27 +197,29 @@ impl RunReport {
     /// Everything that it has measured by language.
     pub(super) fn measures(&self) -> Vec<Found> {
         let mut found = vec![];
-        let gaps = |series: String, gaps: &[LanguageGap]| Found {
-            title: GAP.into(),
+        let gaps = |title: &str, series: String, gaps: &[LanguageGap]| Found {
+            title: title.into(),
             note: GAP_NOTE.into(),
-            percent: false,
             series,
             values: gaps
                 .iter()
                 .map(|gap| (gap.language.name().into(), Number::gap(gap)))
                 .collect(),
+            ..Found::default()
         };
         let measured = |name: &str| format!("{}, {name}", self.name);
         if !self.results.reward_gap.after.is_empty() {
-            found.push(gaps(measured("before"), &self.results.reward_gap.before));
-            found.push(gaps(measured("after"), &self.results.reward_gap.after));
+            let trained = &self.results.reward_gap;
+            found.push(gaps(GAP, measured("before"), &trained.before));
+            found.push(gaps(GAP, measured("after"), &trained.after));
         }
         found.extend(self.miniature());
         let Some(evaluation) = &self.evaluation else {
             return found;
         };
         if !evaluation.reward_gap.is_empty() {
-            found.push(gaps(self.name.clone(), &evaluation.reward_gap));
+            let name = self.name.clone();
+            found.push(gaps(EVALUATED_GAP, name, &evaluation.reward_gap));
         }
         let gap_values = evaluation.implicit_gap.iter();
         let implicit: Vec<_> = gap_values
@@ -236,43 +229,13 @@ impl RunReport {
             found.push(Found {
                 title: "Implicit reward gap against the base model".into(),
                 note: "DPO's, with β = 1, nats an answer (MPO, eq. 2)".into(),
-                percent: false,
                 series: self.name.clone(),
                 values: implicit,
+                ..Found::default()
             });
         }
-        for result in &evaluation.benchmarks {
-            let title = crate::benchmark::benchmark(&result.benchmark).map_or("", |of| of.title);
-            let name = |language: Option<Language>| {
-                language.map_or("mixed".to_owned(), |language| language.name().into())
-            };
-            let better = if result.less_is_better {
-                "less is better"
-            } else {
-                "more is better"
-            };
-            let judge = match (&result.judge, result.heuristic) {
-                (Some(judge), true) => format!("; judged by a heuristic: {judge}"),
-                (Some(judge), false) => format!("; judged by {judge}"),
-                (None, _) => String::new(),
-            };
-            let missing: usize = result.languages.iter().map(|of| of.missing).sum();
-            let missing = match missing {
-                0 => String::new(),
-                missing => format!("; {missing} without a verdict in {}", self.name),
-            };
-            found.push(Found {
-                title: format!("{title}: {}", result.metric),
-                note: format!("{better}{judge}{missing}"),
-                percent: result.metric != "grade",
-                series: self.name.clone(),
-                values: result
-                    .languages
-                    .iter()
-                    .filter_map(|of| Some((name(of.language), Number::of(&of.estimate?))))
-                    .collect(),
-            });
-        }
+        let benchmarks = evaluation.benchmarks.iter();
+        found.extend(benchmarks.map(|result| self.benchmark(result)));
         let separation = evaluation
             .projection
             .iter()
@@ -285,12 +248,36 @@ impl RunReport {
                 title: "Separation of safe and unsafe answers".into(),
                 note: "mean silhouette of the answers' last states: 1 is far apart, 0 mingled"
                     .into(),
-                percent: false,
                 series: self.name.clone(),
                 values: separation,
+                ..Found::default()
             });
         }
         found
+    }
+
+    /// A benchmark's measure.
+    fn benchmark(&self, result: &BenchmarkResult) -> Found {
+        let title = crate::benchmark::benchmark(&result.benchmark).map_or("", |of| of.title);
+        let name = |language: Option<Language>| {
+            language.map_or("mixed".to_owned(), |language| language.name().into())
+        };
+        let better = match result.less_is_better {
+            true => "less is better",
+            false => "more is better",
+        };
+        Found {
+            title: format!("{title}: {}", result.metric),
+            note: better.into(),
+            percent: result.metric != "grade",
+            series: self.name.clone(),
+            judged: judged(result),
+            values: result
+                .languages
+                .iter()
+                .filter_map(|of| Some((name(of.language), Number::of(&of.estimate?))))
+                .collect(),
+        }
     }
 
     fn miniature(&self) -> Vec<Found> {
@@ -330,6 +317,7 @@ impl RunReport {
                         .into_iter()
                         .map(|(language, l)| (language.name().into(), Number::plain(value(of(l)))))
                         .collect(),
+                    ..Found::default()
                 });
             }
         }
@@ -350,8 +338,8 @@ impl Number {
     fn of(estimate: &Estimate) -> Self {
         Self {
             value: estimate.value,
-            low: Some(estimate.low),
-            high: Some(estimate.high),
+            low: estimate.low,
+            high: estimate.high,
             count: Some(estimate.count),
         }
     }
@@ -364,6 +352,61 @@ impl Number {
             count: Some(gap.rows),
         }
     }
+}
+
+/// Who judged, and how many answers are without a verdict.
+fn judged(result: &BenchmarkResult) -> String {
+    let judge = match (&result.judge, result.heuristic) {
+        (Some(judge), true) => Some(format!("judged by a heuristic: {judge}")),
+        (Some(judge), false) => Some(format!("judged by {judge}")),
+        (None, _) => None,
+    };
+    let missing: usize = result.languages.iter().map(|of| of.missing).sum();
+    let missing = (missing > 0).then(|| format!("{missing} without a verdict"));
+    let parts: Vec<String> = judge.into_iter().chain(missing).collect();
+    parts.join("; ")
+}
+
+/// The run folder that an evaluation lies in, which says how its model was trained; `whole` is the evaluation's full path.
+fn run_around<'a>(folder: &Path, whole: &'a Path) -> Option<&'a Path> {
+    let is_evaluation = folder.join(EVALUATION).exists() && !folder.join(CONFIG).exists();
+    // A configuration alone may be anybody's.
+    let is_run = |around: &&Path| around.join(CONFIG).exists() && around.join(EVENTS).exists();
+    whole.parent().filter(|_| is_evaluation).filter(is_run)
+}
+
+/// What a run is called: as its folder. An evaluation in the folder `eval` is called as what is evaluated, and any other
+/// one in a run folder by both.
+fn called(whole: &Path, is_in_run: bool) -> String {
+    let name = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let own = name(whole);
+    match whole.parent().map(name) {
+        Some(outer) if own == "eval" => outer,
+        Some(outer) if is_in_run => format!("{outer}/{own}"),
+        _ => own,
+    }
+}
+
+/// The steps that a file of events tells of.
+fn steps(path: &Path) -> Result<Vec<Step>, EvalError> {
+    let mut steps = vec![];
+    for (line, number) in text(path)?.unwrap_or_default().lines().zip(1..) {
+        // A run that is going on may be in the middle of a line.
+        let Ok(event) = serde_json::from_str::<Step>(line) else {
+            if number == 1 {
+                let problem = "expected events, a line of JSON each";
+                return Err(EvalError::broken(path, problem.into()));
+            }
+            continue;
+        };
+        if event.event == "step" {
+            steps.push(event);
+        }
+    }
+    Ok(steps)
 }
 
 /// A file's text, if it is there.

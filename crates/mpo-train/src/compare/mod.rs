@@ -9,13 +9,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mpo_models::CausalLm;
-use mpo_trainer::{RunFolder, TrainConfig, TrainError, TrainOptions, write_atomically};
+use mpo_models::{CausalLm, SamplingError};
+use mpo_trainer::{
+    HyperParameters, RunFolder, TrainConfig, TrainError, TrainOptions, write_atomically,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::CompareArguments;
-use crate::exam::Marks;
+use crate::exam::{Exam, Marks};
 use crate::failure::Failure;
+use crate::miniature;
 use crate::output;
 use crate::results::{load, store};
 use crate::run::Run;
@@ -27,7 +30,7 @@ use subject::Subject;
 /// What is kept of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct RunResult {
-    /// Identifies what it was examined on.
+    /// Identifies what it was examined on, and the model that it began with.
     exam: String,
     /// Steps taken.
     steps: u64,
@@ -45,24 +48,28 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let CompareArguments {
         config: file,
         mut options,
+        resume,
         ..
     } = arguments;
+    let flags = options.hyper_parameters.clone();
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
     }
-    for (key, given, instead) in [
-        ("method", options.method.is_some(), "methods"),
-        ("seed", options.seed.is_some(), "seeds"),
-    ] {
-        if given {
-            let expected = format!("nothing beside --{instead}");
-            return Err(TrainError::setting(key, expected, "a value").into());
-        }
-    }
+    check_nothing_twice(&options)?;
     let output = options
         .output
         .get_or_insert_with(|| PathBuf::from("runs/compare"))
         .clone();
+    let held = match resume {
+        true => Some(RunFolder::resume(&output)?),
+        false if output.exists() => Some(RunFolder::create(&output)?),
+        false => None,
+    };
+    let started = match &held {
+        Some(held) if resume => started(held)?,
+        _ => TrainOptions::default(),
+    };
+    let mut options = joined(options, started)?;
     options
         .reference_cache
         .get_or_insert_with(|| output.join("reference"));
@@ -71,14 +78,9 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let device = options.device.unwrap_or(mpo_trainer::DeviceChoice::Auto);
     let session = Session::new(device, quiet)?;
     session.catch_interrupts()?;
-    let held = match arguments.resume {
-        true => Some(RunFolder::resume(&output)?),
-        false if output.exists() => Some(RunFolder::create(&output)?),
-        false => None,
-    };
-    let subject = match (&options.model, &options.data) {
-        (None, None) => Subject::miniature(options, &session)?,
-        _ => {
+    let subject = match is_miniature(&options) {
+        true => Subject::miniature(options, &session)?,
+        false => {
             let config = options.clone().resolve()?;
             let (benign, tokens) = (arguments.benign.as_deref(), arguments.max_new_tokens);
             Subject::read(&config, options, benign, tokens, &session)?
@@ -92,36 +94,36 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;
     let mut entrants = plan::entrants(&asked, other)?;
-    for entrant in &mut entrants {
-        let mut own = hyper_parameters.clone();
-        let parameters = entrant.method.definition().parameters;
-        own.0
-            .retain(|key, _| parameters.iter().any(|one| one.name == key));
-        for point in &mut entrant.points {
-            let weaker = TrainOptions {
-                hyper_parameters: own.clone(),
-                ..subject.options.clone()
-            };
-            point.options = point.options.clone().or(weaker);
-            // Nothing is trained before every run is known to be one that can be.
-            subject.rows(&point.options.clone().resolve()?, &session)?;
-        }
-    }
+    check_used(&flags, &entrants)?;
+    complete(&mut entrants, &hyper_parameters, &subject, &session)?;
     let held = match held {
         Some(held) => held,
         None => RunFolder::create(&output)?,
     };
-    let text = subject.options.to_yaml()?;
-    write_atomically(&held.config_file(), text.as_bytes())?;
+    if !held.config_file().exists() {
+        let settings = TrainOptions {
+            hyper_parameters,
+            ..subject.options.clone()
+        };
+        write_atomically(&held.config_file(), settings.to_yaml()?.as_bytes())?;
+    }
+    let model_hash = subject.folder.content_hash(&session)?;
+    let (test, validation) = (subject.test.digest(), subject.validation.digest());
     let work = Compare {
         subject: &subject,
         session: &session,
         output: &output,
         seeds: &arguments.seeds,
         save_models: arguments.save_models,
-        model_hash: subject.folder.content_hash(&session)?,
+        start: digest_of(&[&test, &model_hash]),
+        exam: digest_of(&[&test, &validation, &model_hash]),
+        model_hash,
     };
-    let comparison = work.compare(&entrants)?;
+    let earlier = match resume {
+        true => work.earlier(&held)?,
+        false => None,
+    };
+    let comparison = work.compare(&entrants)?.with(earlier);
     store(&held.results_file(), &comparison)?;
     let csv = output.join("results.csv");
     write_atomically(&csv, comparison.to_csv().as_bytes())?;
@@ -136,6 +138,125 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     }
 }
 
+/// What the comparison's own arguments say is not said by a run's as well.
+fn check_nothing_twice(options: &TrainOptions) -> Result<(), TrainError> {
+    for (key, given, instead) in [
+        ("method", options.method.is_some(), "methods"),
+        ("seed", options.seed.is_some(), "seeds"),
+    ] {
+        if given {
+            let expected = format!("nothing beside --{instead}");
+            return Err(TrainError::setting(key, expected, "a value"));
+        }
+    }
+    Ok(())
+}
+
+/// The settings that a comparison was started with.
+fn started(held: &RunFolder) -> Result<TrainOptions, TrainError> {
+    let mut started = TrainOptions::from_file(&held.config_file())?;
+    // A run has one; a comparison has many.
+    if started.method.is_some() {
+        return Err(TrainError::NothingToResume {
+            path: held.path().to_owned(),
+            missing: "a comparison",
+        });
+    }
+    // The reference's numbers are where the folder is, even after it was moved.
+    let within = started.output.as_ref().map(|path| path.join("reference"));
+    if started.reference_cache == within {
+        started.reference_cache = None;
+    }
+    Ok(started)
+}
+
+/// What is asked for now and, where that says nothing, what the comparison was started with.
+fn joined(options: TrainOptions, started: TrainOptions) -> Result<TrainOptions, TrainError> {
+    let is_other = options.model.is_some() && options.model != started.model;
+    let options = options.or(started);
+    if is_other && is_miniature(&options) {
+        let expected = "nothing beside the miniature's rows";
+        let got = options.model.unwrap_or_default();
+        return Err(TrainError::setting("model", expected, got));
+    }
+    Ok(options)
+}
+
+/// Whether the comparison is on what the program carries: nothing else is named, or it was started so.
+fn is_miniature(options: &TrainOptions) -> bool {
+    match &options.data {
+        Some(data) => data.as_path() == Path::new(miniature::DATA),
+        None => options.model.is_none(),
+    }
+}
+
+/// A hyper-parameter that none of the methods has would change nothing, and nobody would notice.
+fn check_used(flags: &HyperParameters, entrants: &[Entrant]) -> Result<(), Failure> {
+    let used = |key: &str| entrants.iter().any(|entrant| entrant.has(key));
+    let Some(key) = flags.0.keys().find(|key| !used(key)) else {
+        return Ok(());
+    };
+    let names: Vec<&str> = entrants.iter().map(|entrant| &*entrant.name).collect();
+    let without = match &names[..] {
+        [name] => format!("{name} does not have"),
+        names => format!("{} do not have", names.join(", ")),
+    };
+    Err(Failure::new(
+        format!(
+            "{key}: expected a hyper-parameter of one of the methods compared, got one that {without}"
+        ),
+        format!(
+            "leave --{} out, or add a method that has it to --methods",
+            key.replace('_', "-")
+        ),
+    ))
+}
+
+/// Gives every run the settings that all share, and checks that they make a run: nothing is trained before.
+fn complete(
+    entrants: &mut [Entrant],
+    hyper_parameters: &HyperParameters,
+    subject: &Subject,
+    session: &Session,
+) -> Result<(), Failure> {
+    let mut told = vec![];
+    for entrant in entrants {
+        let mut own = hyper_parameters.clone();
+        own.0.retain(|key, _| entrant.has(key));
+        for point in &mut entrant.points {
+            let weaker = TrainOptions {
+                hyper_parameters: own.clone(),
+                ..subject.options.clone()
+            };
+            point.options = point.options.clone().or(weaker);
+            let (_, cut) = subject.rows(&point.options.clone().resolve()?)?;
+            // Most runs are trained on the same rows, cut alike, and that is said once.
+            if cut.truncated > 0 && !told.contains(&cut) {
+                session.note(cut);
+                told.push(cut);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One digest of several.
+fn digest_of(digests: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for digest in digests {
+        hasher.update(digest.as_bytes());
+    }
+    hasher.finalize().to_string()
+}
+
+/// A folder in which other rows or another model were measured.
+fn changed(path: &Path) -> Failure {
+    Failure::Train(TrainError::Changed {
+        path: path.to_owned(),
+        what: "rows to measure on, or a different model",
+    })
+}
+
 struct Compare<'a> {
     subject: &'a Subject,
     session: &'a Session,
@@ -143,6 +264,10 @@ struct Compare<'a> {
     seeds: &'a [u64],
     save_models: bool,
     model_hash: String,
+    /// Identifies the model that runs begin with and the test.
+    start: String,
+    /// Identifies these and the validation.
+    exam: String,
 }
 
 impl Compare<'_> {
@@ -197,21 +322,31 @@ impl Compare<'_> {
             exam: String,
             test: Vec<Marks>,
         }
-        let (path, exam) = (self.output.join("before.json"), self.subject.test.digest());
-        if let Some(before) = load::<Before>(&path)?
-            && before.exam == exam
-        {
-            return Ok(before.test);
+        let path = self.output.join("before.json");
+        if let Some(before) = load::<Before>(&path)? {
+            return match before.exam == self.start {
+                true => Ok(before.test),
+                false => Err(changed(self.output)),
+            };
         }
         let model = self.load()?;
-        let folder = &self.subject.folder;
-        let test = self
-            .subject
-            .test
-            .examine(&model, folder, "measuring before", self.session)?;
-        let before = Before { exam, test };
+        let Subject { folder, test, .. } = self.subject;
+        let before = Before {
+            exam: self.start.clone(),
+            test: test.examine(&model, folder, "measuring before", self.session)?,
+        };
         store(&path, &before)?;
         Ok(before.test)
+    }
+
+    /// The results of an earlier call, if one came to its end.
+    fn earlier(&self, held: &RunFolder) -> Result<Option<Comparison>, Failure> {
+        let earlier = load::<Comparison>(&held.results_file())?;
+        let same = |earlier: &Comparison| earlier.is_of(self.subject.dominant, &self.exam);
+        match earlier.as_ref().is_none_or(same) {
+            true => Ok(earlier),
+            false => Err(changed(self.output)),
+        }
     }
 
     fn load(&self) -> Result<CausalLm, Failure> {
@@ -239,59 +374,34 @@ impl Compare<'_> {
         let config = options.resolve()?;
         let choosing = entrant.points.len() > 1;
         let folder = self.enter(&path, &config)?;
-        let exam = self.subject.test.digest();
         if let Some(result) = load::<RunResult>(&folder.results_file())? {
-            if result.exam != exam {
-                return Err(TrainError::Changed {
-                    path,
-                    what: "rows to measure on",
-                }
-                .into());
+            if result.exam != self.exam {
+                return Err(changed(&path));
             }
-            // A run that was alone in its day has nothing to be chosen by; then it is made again.
-            if !choosing || result.failure.is_some() || !result.validation.is_empty() {
+            if self.is_whole(&result, &folder, choosing) {
                 return Ok((result, false));
             }
         }
-        let subject = self.subject;
         let work = Run {
             config: &config,
             folder: &folder,
-            model: &subject.folder,
+            model: &self.subject.folder,
             model_hash: &self.model_hash,
             session: self.session,
             one_of_many: true,
         };
         let began = Instant::now();
-        let outcome = work.train(self.load()?, subject.rows(&config, self.session)?);
-        let seconds = began.elapsed().as_secs_f64();
-        let result = match outcome {
-            Ok(outcome) => {
-                let examine = |exam: &crate::exam::Exam, what| {
-                    exam.examine(&outcome.model, &subject.folder, what, self.session)
-                };
-                let validation = match choosing {
-                    true => examine(&subject.validation, "choosing")?,
-                    false => vec![],
-                };
-                if self.save_models {
-                    work.save(&outcome.model)?;
-                }
-                RunResult {
-                    exam,
-                    steps: outcome.steps,
-                    seconds,
-                    failure: None,
-                    test: examine(&subject.test, "measuring")?,
-                    validation,
-                }
-            }
-            // A choice of settings that ruins the model is a result too.
-            Err(Failure::Train(error @ TrainError::NotFinite { .. })) => RunResult {
-                exam,
+        let result = match self.train_and_examine(&work, choosing) {
+            Ok(result) => result,
+            // A choice of settings that ruins the model is a result too, whether its loss or its answers show it.
+            Err(
+                failure @ (Failure::Train(TrainError::NotFinite { .. })
+                | Failure::Sampling(SamplingError::NotFinite { .. })),
+            ) => RunResult {
+                exam: self.exam.clone(),
                 steps: 0,
-                seconds,
-                failure: Some(error.to_string()),
+                seconds: began.elapsed().as_secs_f64(),
+                failure: Some(failure.to_string()),
                 test: vec![],
                 validation: vec![],
             },
@@ -303,6 +413,41 @@ impl Compare<'_> {
             fs::remove_dir_all(&checkpoints).map_err(Failure::io(&checkpoints))?;
         }
         Ok((result, true))
+    }
+
+    /// Whether a kept result lacks nothing: a run that was alone in its day has no marks to be chosen by, and one whose
+    /// model was not to be kept has none. Such a run is made again.
+    fn is_whole(&self, result: &RunResult, folder: &RunFolder, choosing: bool) -> bool {
+        let has_marks = !choosing || !result.validation.is_empty();
+        let has_model = !self.save_models || folder.model_dir().exists();
+        result.failure.is_some() || (has_marks && has_model)
+    }
+
+    /// Trains a run, examines its model, and saves it if it is to be kept.
+    fn train_and_examine(&self, run: &Run<'_>, choosing: bool) -> Result<RunResult, Failure> {
+        let subject = self.subject;
+        let began = Instant::now();
+        let (rows, _) = subject.rows(run.config)?;
+        let outcome = run.train(self.load()?, rows)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let examine =
+            |exam: &Exam, what| exam.examine(&outcome.model, &subject.folder, what, self.session);
+        let validation = match choosing {
+            true => examine(&subject.validation, "choosing")?,
+            false => vec![],
+        };
+        let test = examine(&subject.test, "measuring")?;
+        if self.save_models {
+            run.save(&outcome.model)?;
+        }
+        Ok(RunResult {
+            exam: self.exam.clone(),
+            steps: outcome.steps,
+            seconds,
+            failure: None,
+            test,
+            validation,
+        })
     }
 
     /// The folder of a run, new or begun with the same settings.

@@ -18,6 +18,14 @@ pub(super) struct Entrant {
     pub(super) points: Vec<Point>,
 }
 
+impl Entrant {
+    /// Whether its method has a hyper-parameter of this name.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let parameters = self.method.definition().parameters;
+        parameters.iter().any(|one| one.name == key)
+    }
+}
+
 /// One choice of settings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point {
@@ -37,8 +45,46 @@ pub(super) struct Asked<'a> {
     pub(super) search: bool,
 }
 
+/// The settings beside hyper-parameters that decide how a run is trained, and so can be tried. All others are the whole
+/// comparison's, such as its model and rows: runs that differ in them have nothing to be compared by.
+const TRAINING: [&str; 17] = [
+    "lr",
+    "schedule",
+    "warmup_ratio",
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "micro_batch_tokens",
+    "max_grad_norm",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_eps",
+    "shuffle",
+    "max_tokens",
+    "max_response_tokens",
+    "pivot",
+    "preset",
+];
+
+/// A grid is of settings that change what a run learns.
+fn check_grid(grid: &[Dimension]) -> Result<(), TrainError> {
+    let tried = |key: &str| HyperParameters::is_known(key) || TRAINING.contains(&key);
+    match grid.iter().find(|dimension| !tried(&dimension.key)) {
+        None => Ok(()),
+        Some(Dimension { key, .. }) => {
+            let expected = format!(
+                "a hyper-parameter of one of the methods, or one of {}",
+                TRAINING.join(", ")
+            );
+            Err(TrainError::setting("grid", expected, &**key))
+        }
+    }
+}
+
 /// The entrants that were asked for; `other` stands where an ablation needs another language.
 pub(super) fn entrants(asked: &Asked<'_>, other: Language) -> Result<Vec<Entrant>, Failure> {
+    check_grid(asked.grid)?;
     let known = || {
         OBJECTIVES.iter().flat_map(|definition| {
             let variants = definition.variants.iter().map(Some);
@@ -84,7 +130,7 @@ pub(super) fn entrants(asked: &Asked<'_>, other: Language) -> Result<Vec<Entrant
     match asked.grid.iter().find(|dimension| !used(&dimension.key)) {
         None => Ok(entrants),
         Some(Dimension { key, .. }) => {
-            let expected = "a setting of a run, or a hyper-parameter of one of the methods";
+            let expected = "a hyper-parameter of one of the methods compared";
             Err(TrainError::setting("grid", expected, &**key).into())
         }
     }
@@ -231,6 +277,11 @@ mod tests {
             (&["dop"][..], &[][..], "methods: expected some of mpo,"),
             (&["sft"], &["beta=1"], "grid: expected"),
             (&["sft"], &["learning_rate=1"], "learning_rate"),
+            // These are the whole comparison's: a table of them would show runs that are the same.
+            (&["dpo"], &["data=a.json,b.json"], "grid: expected"),
+            (&["dpo"], &["rows=10,100"], "got rows"),
+            (&["dpo"], &["template=qwen,gemma"], "got template"),
+            (&["dpo"], &["seed=1,2"], "got seed"),
         ] {
             let error = plan(methods, grid, false).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

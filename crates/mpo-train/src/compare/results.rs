@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use mpo_data::Language;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RunResult;
 use crate::exam::Marks;
 use crate::table::{self, percent};
 
 /// `results.json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Comparison {
     dominant: Option<Language>,
     seeds: Vec<u64>,
@@ -19,7 +19,7 @@ pub(super) struct Comparison {
     methods: Vec<MethodResult>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct MethodResult {
     name: String,
     /// The settings that are best on the validation rows, of those tried; none if every run failed.
@@ -28,7 +28,7 @@ struct MethodResult {
 }
 
 /// One choice of settings, over seeds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Tried {
     /// What a grid tried; empty without one.
     settings: String,
@@ -37,7 +37,7 @@ pub(super) struct Tried {
     runs: Vec<SeedResult>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct SeedResult {
     seed: u64,
     #[serde(flatten)]
@@ -167,6 +167,38 @@ impl Comparison {
             seeds: seeds.to_vec(),
             before,
             methods,
+        }
+    }
+
+    /// Whether every run was examined on `exam`, and target languages are those beside this one.
+    pub(super) fn is_of(&self, dominant: Option<Language>, exam: &str) -> bool {
+        let tried = self.methods.iter().flat_map(|method| &method.tried);
+        let mut runs = tried.flat_map(|tried| &tried.runs);
+        self.dominant == dominant && runs.all(|run| run.result.exam == exam)
+    }
+
+    /// These results and, of earlier ones, those of methods that are not among them; methods keep the order in which they
+    /// came.
+    pub(super) fn with(mut self, earlier: Option<Self>) -> Self {
+        let Some(earlier) = earlier else {
+            return self;
+        };
+        let mut methods = vec![];
+        for old in earlier.methods {
+            let again = self.methods.iter().position(|new| new.name == old.name);
+            methods.push(match again {
+                Some(index) => self.methods.remove(index),
+                None => old,
+            });
+        }
+        methods.append(&mut self.methods);
+        let mut seeds = earlier.seeds;
+        self.seeds.retain(|seed| !seeds.contains(seed));
+        seeds.append(&mut self.seeds);
+        Self {
+            seeds,
+            methods,
+            ..self
         }
     }
 
@@ -370,6 +402,34 @@ mod tests {
         let comparison = comparison();
         assert_eq!(comparison.methods[0].best, Some(0));
         assert_eq!(comparison.methods[1].best, None);
+    }
+
+    #[test]
+    fn methods_of_an_earlier_call_stay_as_they_were_stored() {
+        let stored = serde_json::to_string(&comparison()).unwrap();
+        let earlier: Comparison = serde_json::from_str(&stored).unwrap();
+        assert!(earlier.is_of("en".parse().ok(), ""));
+        assert!(!earlier.is_of("zh".parse().ok(), ""));
+        assert!(!earlier.is_of("en".parse().ok(), "another"));
+        let method = |name: &str| {
+            let runs = vec![result(0.5, 0.5)];
+            (name.to_owned(), vec![Tried::new(String::new(), &[3], runs)])
+        };
+        let methods = vec![method("kto"), method("sft")];
+        let now = Comparison::new("en".parse().ok(), &[3, 1], vec![], methods);
+        let now = now.with(Some(earlier));
+        let names: Vec<&str> = now.methods.iter().map(|method| &*method.name).collect();
+        assert_eq!(names, ["dpo", "sft", "kto"]);
+        assert_eq!(now.seeds, [1, 2, 3]);
+        // Two choices of two seeds; what was done again is what it is now.
+        assert_eq!(
+            now.methods[0].tried[1].runs[1].result.test[1].reward_gap,
+            1.0
+        );
+        assert_eq!(
+            (now.methods[0].best, now.methods[1].best),
+            (Some(0), Some(0))
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mpo_data::{Language, Message, Pairs, Truncation};
-use mpo_trainer::{TrainConfig, TrainOptions, TrainingRows};
+use mpo_data::{Language, Message, Pairs, Truncation, TruncationReport};
+use mpo_trainer::{TrainConfig, TrainError, TrainOptions, TrainingRows};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -61,11 +61,28 @@ impl Subject {
         max_new_tokens: usize,
         session: &Session,
     ) -> Result<Self, Failure> {
+        if config.eval_rows == 0 {
+            let expected = "at least 1 row to measure on";
+            return Err(TrainError::setting("eval_rows", expected, "0").into());
+        }
         let folder = ModelFolder::open(&config.model, &config.template, session)?;
         let read = |path, limit| data::read(path, &data::options(config), limit, None, session);
         let data = read(&config.data, config.rows)?;
         let (rest, test) = match &config.eval_data {
-            Some(path) => (data.rows, read(path, Some(config.eval_rows))?.rows),
+            Some(path) => {
+                let test = read(path, Some(config.eval_rows))?.rows;
+                let all = data.rows.len();
+                let rest = apart(data.rows, &test);
+                if rest.len() < all {
+                    session.note(format_args!(
+                        "{:<10} {} of {all} rows, whose prompts are in {}",
+                        "left out",
+                        all - rest.len(),
+                        path.display()
+                    ));
+                }
+                (rest, test)
+            }
             None => split(data.rows, TEST_SHARE),
         };
         let (rows, validation) = split(rest, VALIDATION_SHARE);
@@ -75,7 +92,7 @@ impl Subject {
         };
         let dominant = data.report.dominant;
         let exam = |rows: &Pairs, share: &[Prompt], name| -> Result<Exam, Failure> {
-            let (cut, _) = folder.tokenize(rows, config.truncation()?, session)?;
+            let (cut, _) = folder.tokenize_quietly(rows, config.truncation()?)?;
             let pairs = EvalSet::new(&cut, config.eval_rows, dominant);
             if pairs.pairs.is_empty() {
                 return Err(Failure::new(
@@ -84,7 +101,7 @@ impl Subject {
                 ));
             }
             // Asked whole: a model goes on with a request that was cut, which is no refusal.
-            let (rows, _) = folder.tokenize(rows, Truncation::UNLIMITED, session)?;
+            let (rows, _) = folder.tokenize_quietly(rows, Truncation::UNLIMITED)?;
             let whole = EvalSet::new(&rows, config.eval_rows, dominant);
             let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
                 language: row.language,
@@ -131,20 +148,19 @@ impl Subject {
         }
     }
 
-    /// The rows that a run trains on.
+    /// The rows that a run trains on, and how much of them was cut.
     pub(super) fn rows(
         &self,
         config: &TrainConfig,
-        session: &Session,
-    ) -> Result<TrainingRows, Failure> {
+    ) -> Result<(TrainingRows, TruncationReport), Failure> {
         let pivoted = match config.pivot {
             Some(language) => Some(data::pivoted(self.rows.clone(), language)?),
             None => None,
         };
         let rows = pivoted.as_ref().unwrap_or(&self.rows);
-        let (rows, _) = self.folder.tokenize(rows, config.truncation()?, session)?;
+        let (rows, cut) = self.folder.tokenize_quietly(rows, config.truncation()?)?;
         rows.check(&*config.objective()?, config.method.definition().name)?;
-        Ok(rows)
+        Ok((rows, cut))
     }
 }
 
@@ -182,6 +198,40 @@ fn split(rows: Pairs, share: usize) -> (Pairs, Pairs) {
     }
 }
 
+/// The rows of which no prompt is asked in the test, in whatever language.
+fn apart(rows: Pairs, test: &Pairs) -> Pairs {
+    let asked = prompts(test);
+    match rows {
+        Pairs::Bilingual(mut rows) => {
+            rows.retain(|row| {
+                let sides = [row.dominant.prompt(), row.target.prompt()];
+                sides.iter().all(|prompt| !asked.contains(prompt))
+            });
+            Pairs::Bilingual(rows)
+        }
+        Pairs::Monolingual(mut rows) => {
+            rows.retain(|row| !asked.contains(row.pair.prompt()));
+            Pairs::Monolingual(rows)
+        }
+        Pairs::Unpaired(mut rows) => {
+            rows.retain(|row| !asked.contains(&row.prompt[..]));
+            Pairs::Unpaired(rows)
+        }
+    }
+}
+
+/// Every prompt, of both sides where there are two.
+fn prompts(rows: &Pairs) -> HashSet<&[Message]> {
+    match rows {
+        Pairs::Bilingual(rows) => rows
+            .iter()
+            .flat_map(|row| [row.dominant.prompt(), row.target.prompt()])
+            .collect(),
+        Pairs::Monolingual(rows) => rows.iter().map(|row| row.pair.prompt()).collect(),
+        Pairs::Unpaired(rows) => rows.iter().map(|row| &row.prompt[..]).collect(),
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BenignPrompt {
@@ -215,28 +265,39 @@ fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, Failur
 
 #[cfg(test)]
 mod tests {
-    use mpo_data::{BilingualPair, Origin, Position, PreferencePair};
+    use std::ops::Range;
+
+    use mpo_data::{BilingualPair, MonolingualPair, Origin, Position, PreferencePair};
 
     use super::*;
 
+    fn side(language: &str, text: String) -> PreferencePair {
+        let prompt = vec![Message::user(text)];
+        PreferencePair::new(language.parse().unwrap(), prompt, "a".into(), "b".into()).unwrap()
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            file: "f".into(),
+            position: Position::Row(1),
+        }
+    }
+
+    /// Rows in two languages, with these numbers in their prompts.
+    fn bilingual(numbers: Range<usize>) -> Vec<BilingualPair> {
+        let both = |i: usize| {
+            ["sw", "bn"].map(|language| BilingualPair {
+                dominant: side("en", format!("prompt {i}")),
+                target: side(language, format!("{language} {i}")),
+                origin: origin(),
+            })
+        };
+        numbers.flat_map(both).collect()
+    }
+
     #[test]
     fn translations_of_a_prompt_stay_together() {
-        let side = |language: &str, text: String| {
-            let prompt = vec![Message::user(text)];
-            PreferencePair::new(language.parse().unwrap(), prompt, "a".into(), "b".into()).unwrap()
-        };
-        let rows: Vec<BilingualPair> = (0..20)
-            .flat_map(|i| {
-                ["sw", "bn"].map(|language| BilingualPair {
-                    dominant: side("en", format!("prompt {i}")),
-                    target: side(language, format!("{language} {i}")),
-                    origin: Origin {
-                        file: "f".into(),
-                        position: Position::Row(1),
-                    },
-                })
-            })
-            .collect();
+        let rows = bilingual(0..20);
         let (Pairs::Bilingual(rest), Pairs::Bilingual(out)) = split(Pairs::Bilingual(rows), 5)
         else {
             panic!("two languages remain two languages");
@@ -246,5 +307,26 @@ mod tests {
             out.iter()
                 .all(|one| rest.iter().all(|other| one.dominant != other.dominant))
         );
+    }
+
+    #[test]
+    fn what_a_test_of_its_own_asks_is_not_trained_on() {
+        let mut test = bilingual(15..30);
+        // Rewritten in English, and the same in the other languages.
+        for row in &mut test[..2] {
+            row.dominant = side("en", "another prompt".into());
+        }
+        let test = Pairs::Bilingual(test);
+        let rest = apart(Pairs::Bilingual(bilingual(0..20)), &test);
+        assert_eq!(rest.len(), 30);
+        assert!(prompts(&rest).is_disjoint(&prompts(&test)));
+        let monolingual = |language: &str| {
+            let row = |i: usize| MonolingualPair {
+                pair: side(language, format!("{language} {i}")),
+                origin: origin(),
+            };
+            apart(Pairs::Monolingual((0..20).map(row).collect()), &test).len()
+        };
+        assert_eq!((monolingual("bn"), monolingual("ar")), (15, 20));
     }
 }

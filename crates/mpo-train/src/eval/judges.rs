@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mpo_data::{Message, TemplateChoice};
 use mpo_eval::{
     ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, EvalError,
     Judge, Listener, RefusalJudge, Usage,
@@ -38,32 +39,10 @@ impl Judges {
     pub(crate) fn new(arguments: &EvalArguments, session: &Session) -> Result<Self, Failure> {
         Ok(match &arguments.judge {
             JudgeChoice::Refusal => Self::Refusal,
-            JudgeChoice::Endpoint(url) => {
-                let Some(model) = &arguments.judge_model else {
-                    return Err(Failure::new(
-                        format!("{url}: expected the judge's name there, got none"),
-                        "name it with --judge-model",
-                    ));
-                };
-                let api_key = match &arguments.judge_key {
-                    Some(variable) => Some(ApiKey::from_env(variable).map_err(EvalError::from)?),
-                    // Servers of one's own seldom want a key.
-                    None => ApiKey::from_env("OPENAI_API_KEY").ok(),
-                };
-                let options = EndpointOptions {
-                    api_key,
-                    max_tokens: REPLY,
-                    concurrency: arguments.judge_concurrency,
-                    requests_per_minute: arguments.judge_requests_per_minute,
-                    timeout: Duration::from_secs(arguments.judge_timeout),
-                    ..EndpointOptions::new(url, model)
-                };
-                // An address that is none is heard of now as well.
-                Endpoint::new(options.clone()).map_err(EvalError::from)?;
-                Self::Endpoint(options)
-            }
+            JudgeChoice::Endpoint(url) => Self::Endpoint(endpoint(url, arguments)?),
             JudgeChoice::Model(name) => {
-                let folder = ModelFolder::open(name, &arguments.model.template, session)?;
+                // --template is for the model evaluated.
+                let folder = ModelFolder::open(name, &TemplateChoice::Auto, session)?;
                 let hash = folder.content_hash(session)?;
                 let model = folder.load_frozen(session)?;
                 Self::Local(Box::new(LocalJudge {
@@ -103,6 +82,35 @@ impl Judges {
     }
 }
 
+/// The endpoint that the command line names.
+fn endpoint(url: &str, arguments: &EvalArguments) -> Result<EndpointOptions, Failure> {
+    let mut options = EndpointOptions {
+        max_tokens: REPLY,
+        concurrency: arguments.judge_concurrency,
+        requests_per_minute: arguments.judge_requests_per_minute,
+        timeout: Duration::from_secs(arguments.judge_timeout),
+        ..EndpointOptions::new(url, arguments.judge_model.clone().unwrap_or_default())
+    };
+    if options.model.is_empty() {
+        return Err(Failure::new(
+            format!(
+                "{}: expected the judge's name there, got none",
+                options.shown_url()
+            ),
+            "name it with --judge-model",
+        ));
+    }
+    options.api_key = match &arguments.judge_key {
+        Some(variable) => Some(ApiKey::from_env(variable).map_err(EvalError::from)?),
+        // A secret goes to nobody that it was not meant for.
+        None if options.is_openai() => ApiKey::from_env("OPENAI_API_KEY").ok(),
+        None => None,
+    };
+    // An address that is none is heard of now as well.
+    Endpoint::new(options.clone()).map_err(EvalError::from)?;
+    Ok(options)
+}
+
 /// A judge at work.
 pub(crate) struct OpenJudge<'a> {
     /// None: the refusal heuristic.
@@ -124,11 +132,11 @@ impl OpenJudge<'_> {
         Some((name, chat))
     }
 
-    /// What judging has taken.
+    /// What the judge's replies have taken, whenever they were paid for.
     pub(crate) fn paid(&self) -> Usage {
         self.chat
             .as_ref()
-            .map_or(Usage::default(), |(_, chat)| chat.paid())
+            .map_or(Usage::default(), |(_, chat)| chat.usage())
     }
 }
 
@@ -148,12 +156,19 @@ impl ChatModel for Chat<'_> {
 
     fn answer(
         &mut self,
-        conversations: &[Vec<mpo_data::Message>],
+        conversations: &[Vec<Message>],
         listener: &mut dyn Listener,
     ) -> Result<(), ChatError> {
         match self {
             Self::Endpoint(chat) => chat.answer(conversations, listener),
             Self::Local(chat) => chat.answer(conversations, listener),
+        }
+    }
+
+    fn known_to_answer(&mut self) {
+        match self {
+            Self::Endpoint(chat) => chat.known_to_answer(),
+            Self::Local(chat) => chat.known_to_answer(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod judges;
 mod subject;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,12 +24,14 @@ use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
 use crate::report;
-use crate::results::store;
+use crate::results::{load, store};
 use crate::session::Session;
 use crate::table;
 use judges::{Judges, OpenJudge};
 use subject::{Bar, LocalChat};
 
+/// Every number that was found.
+const EVALUATION: &str = "evaluation.json";
 /// Tokens that go through the model at once where nothing is generated.
 const AT_ONCE: usize = 4096;
 
@@ -44,6 +47,15 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     let output = output_folder(arguments)?;
     let mut asked: Vec<(&Benchmark, Vec<Item>)> = vec![];
     for (benchmark, path) in &arguments.benchmarks {
+        if asked.iter().any(|(of, _)| of.name == benchmark.name) {
+            return Err(Failure::new(
+                format!(
+                    "{}: expected each benchmark once, got it twice",
+                    benchmark.name
+                ),
+                "evaluate on the second file into a folder of its own, with --output",
+            ));
+        }
         asked.push((
             benchmark,
             benchmark.items(path, &arguments.languages, arguments.limit)?,
@@ -73,7 +85,8 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     };
     let mut evaluation = Evaluation {
         model: arguments.model.model.clone(),
-        ..Evaluation::default()
+        model_hash: evaluator.hash.clone(),
+        ..earlier(&output, &evaluator.hash)?
     };
     evaluator
         .gaps(&mut evaluation)
@@ -84,7 +97,9 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         })?;
     let mut judge = judges.open(&output.join("judge.jsonl"))?;
     for (benchmark, items) in &asked {
-        let (result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
+        let before = judge.paid();
+        let (mut result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
+        result.usage = judge.paid().since(before);
         write_samples(
             &output
                 .join("samples")
@@ -96,17 +111,34 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             benchmark.title,
             items.len()
         ));
-        evaluation.benchmarks.push(result);
+        evaluation.replace(result);
     }
-    evaluation.judging.usage = judge.paid();
-    evaluation.judging.cost = arguments.judge_price.map(|price| price.of(judge.paid()));
-    store(&output.join("evaluation.json"), &evaluation)?;
-    write_atomically(&output.join("evaluation.csv"), csv(&evaluation).as_bytes())?;
+    let usage = evaluation.judging.usage;
+    evaluation.judging.cost = arguments.judge_price.map(|price| price.of(usage));
+    store(&output.join(EVALUATION), &evaluation)?;
+    write_atomically(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
     report::write(&output)?;
     session.note(format_args!("written to {}", output.display()));
     match arguments.json {
         true => output::json(&evaluation),
         false => output::line(table::evaluation(&evaluation)),
+    }
+}
+
+/// What the folder says of the same model already: measures that are not made anew are kept.
+fn earlier(output: &Path, hash: &str) -> Result<Evaluation, Failure> {
+    let path = output.join(EVALUATION);
+    match load::<Evaluation>(&path)? {
+        None => Ok(Evaluation::default()),
+        Some(earlier) if earlier.model_hash == hash => Ok(earlier),
+        Some(earlier) => Err(Failure::new(
+            format!(
+                "{}: expected results of the model that is evaluated, got those of other weights ({})",
+                path.display(),
+                earlier.model
+            ),
+            "name another folder with --output, or remove this one",
+        )),
     }
 }
 
@@ -151,15 +183,27 @@ impl Evaluator<'_> {
             None,
             session,
         )?;
-        let (rows, _) = self
-            .folder
-            .tokenize(&data.rows, self.arguments.truncation.limits()?, session)?;
+        let truncation = self.arguments.truncation.limits()?;
+        let (rows, _) = self.folder.tokenize(&data.rows, truncation, session)?;
         let eval = EvalSet::new(&rows, rows.len(), data.report.dominant);
         evaluation.dominant = data.report.dominant;
         let scores = eval.scores(&self.model, AT_ONCE, "reward gaps", session)?;
         evaluation.reward_gap = by_language(&scores, eval.dominant);
+        // Those of an earlier command are of other rows.
+        evaluation.implicit_gap.clear();
         if let Some(base) = &self.arguments.base {
             let folder = ModelFolder::open(base, &self.arguments.model.template, session)?;
+            let (others, _) = folder.tokenize(&data.rows, truncation, session)?;
+            if !others.token_ids().eq(rows.token_ids()) {
+                return Err(Failure::new(
+                    format!(
+                        "{}: expected the tokenizer and chat template of {}, got others",
+                        folder.path.display(),
+                        self.folder.path.display()
+                    ),
+                    "--base is the model that this one was trained from",
+                ));
+            }
             let base = folder.load_frozen(session)?;
             let base = eval.scores(&base, AT_ONCE, "the base model", session)?;
             evaluation.implicit_gap = implicit_by_language(&scores, &base, eval.dominant);
@@ -167,9 +211,10 @@ impl Evaluator<'_> {
         let bar = Bar::new(session, "projection", eval.pairs.len());
         let states =
             answer_states(&self.model, &eval.pairs, AT_ONCE, &bar).map_err(EvalError::from)?;
-        if states.len() > 2 {
-            evaluation.projection = Some(Projection::new(&states, eval.dominant)?);
-        }
+        evaluation.projection = match states.len() {
+            0..3 => None,
+            _ => Some(Projection::new(&states, eval.dominant)?),
+        };
         Ok(())
     }
 
@@ -179,11 +224,14 @@ impl Evaluator<'_> {
         items: &[Item],
         judge: &mut OpenJudge<'_>,
     ) -> Result<(BenchmarkResult, Vec<Sample>), Failure> {
-        let bar = Bar::new(self.session, benchmark.title, items.len());
+        // A conversation of two turns takes two answers.
+        let turns = items.iter().map(|item| item.turns.len()).sum();
+        let bar = Bar::new(self.session, benchmark.title, turns);
         if benchmark.marking == Marking::Choice {
             let mut samples: Vec<Sample> = items.iter().map(Sample::unanswered).collect();
             let log_probs = self.letters(items, &bar)?;
             mark_by_letter(&mut samples, &log_probs);
+            self.note_missing(benchmark, &samples);
             return Ok((BenchmarkResult::new(benchmark, None, &samples), samples));
         }
         let max_new_tokens = self.arguments.max_new_tokens;
@@ -205,7 +253,7 @@ impl Evaluator<'_> {
         let mut subject = CachedChat::open(subject, &cache).map_err(EvalError::from)?;
         let mut samples = answers(items, &mut subject, &bar).map_err(EvalError::from)?;
         drop(bar);
-        let judging = Bar::new(self.session, "judging", items.len());
+        let judging = Bar::new(self.session, "judging", turns);
         let by = match benchmark.marking {
             Marking::Number | Marking::Choice => {
                 mark_by_number(&mut samples);
@@ -229,18 +277,35 @@ impl Evaluator<'_> {
                 Some(marked.map_err(EvalError::from)?)
             }
         };
-        let missing = samples
+        self.note_missing(benchmark, &samples);
+        Ok((BenchmarkResult::new(benchmark, by, &samples), samples))
+    }
+
+    /// Says how many samples have no outcome, and the commonest reason.
+    fn note_missing(&self, benchmark: &Benchmark, samples: &[Sample]) {
+        let missing: Vec<_> = samples
             .iter()
             .filter(|sample| sample.outcome == Outcome::Missing)
-            .count();
-        if missing > 0 {
+            .collect();
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for reason in missing
+            .iter()
+            .filter_map(|sample| sample.missing.as_deref())
+        {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        let commonest = reasons.into_iter().max_by_key(|(_, count)| *count);
+        let why = commonest.map_or(String::new(), |(reason, count)| {
+            format!(" ({count}: {reason})")
+        });
+        if !missing.is_empty() {
             self.session.note(format_args!(
-                "{}: {missing} of {} without a verdict; they count for nothing",
+                "{}: {} of {} without a verdict; they count for nothing{why}",
                 benchmark.title,
+                missing.len(),
                 samples.len()
             ));
         }
-        Ok((BenchmarkResult::new(benchmark, by, &samples), samples))
     }
 
     /// log p of the four letters after each question.
@@ -285,46 +350,4 @@ fn write_samples(path: &Path, samples: &[Sample]) -> Result<(), Failure> {
         text.push('\n');
     }
     Ok(write_atomically(path, text.as_bytes())?)
-}
-
-/// Every number on a line of its own.
-fn csv(evaluation: &Evaluation) -> String {
-    let mut text = String::from("measure,metric,language,value,low,high,count,missing,judge\n");
-    for gap in &evaluation.reward_gap {
-        let (low, high) = match gap.half_width {
-            Some(half) => ((gap.mean - half).to_string(), (gap.mean + half).to_string()),
-            None => Default::default(),
-        };
-        text += &format!(
-            "reward gap,nats a token,{},{},{low},{high},{},0,\n",
-            gap.language, gap.mean, gap.rows
-        );
-    }
-    for of in &evaluation.implicit_gap {
-        let gap = of.gap;
-        text += &format!(
-            "implicit reward gap,nats an answer,{},{},{},{},{},0,\n",
-            of.language, gap.value, gap.low, gap.high, gap.count
-        );
-    }
-    for result in &evaluation.benchmarks {
-        let judge = result
-            .judge
-            .as_deref()
-            .unwrap_or_default()
-            .replace(',', " ");
-        for of in &result.languages {
-            let language = of
-                .language
-                .map_or("mixed".to_owned(), |language| language.to_string());
-            let numbers = of.estimate.map_or(",,,0".to_owned(), |e| {
-                format!("{},{},{},{}", e.value, e.low, e.high, e.count)
-            });
-            text += &format!(
-                "{},{},{language},{numbers},{},{judge}\n",
-                result.benchmark, result.metric, of.missing
-            );
-        }
-    }
-    text
 }

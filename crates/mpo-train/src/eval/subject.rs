@@ -74,7 +74,8 @@ impl ChatModel for LocalChat<'_> {
                 }
             }
             decoded.is_ok() && listener.go_on()
-        });
+        })
+        .map_err(|error| said(error.into()))?;
         decoded?;
         match listener.go_on() {
             true => Ok(()),
@@ -103,7 +104,39 @@ impl Progress for Bar<'_> {
         self.bar.inc(1);
     }
 
+    fn add(&self, more: usize) {
+        self.bar.inc_length(more as u64);
+    }
+
     fn go_on(&self) -> bool {
         !self.session.stopped()
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use std::fs;
+
+    use mpo_data::TemplateChoice;
+    use mpo_trainer::DeviceChoice;
+
+    use super::*;
+
+    #[test]
+    fn a_template_in_a_file_is_known_by_what_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("chat.jinja");
+        let session = Session::new(DeviceChoice::Flex, true).unwrap();
+        let miniature = concat!(env!("CARGO_MANIFEST_DIR"), "/miniature/model");
+        let template = |end: &str| {
+            let text = "{% for message in messages %}{{ message.content }}{% endfor %}";
+            fs::write(&file, format!("{text}{end}")).unwrap();
+            let choice = TemplateChoice::File(file.clone());
+            let folder = ModelFolder::open(miniature, &choice, &session).unwrap();
+            folder.template()
+        };
+        let first = template("");
+        assert_ne!(template("!"), first);
+        assert_eq!(template(""), first);
     }
 }

@@ -29,7 +29,7 @@ use crate::table::{self, percent};
 /// Prompts of each target language that are trained on.
 const PROMPTS: usize = 256;
 /// What the configuration says of the data.
-const DATA: &str = "miniature";
+pub(crate) const DATA: &str = "miniature";
 /// Longest sequence, in tokens: more than any text of the corpus takes.
 const MAX_TOKENS: usize = 256;
 
@@ -143,8 +143,12 @@ struct Change {
     after: f64,
 }
 
-/// Runs it and shows the table.
+/// Runs it and shows the table. Nothing of it is resumed: it takes a minute, and begins anew each time.
 pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
+    align(options, session).map_err(Failure::without_resume)
+}
+
+fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
     let output = options
         .output
         .clone()
