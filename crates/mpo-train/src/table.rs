@@ -232,6 +232,7 @@ mod tests {
             judge: Some("judge".into()),
             heuristic: false,
             languages: vec![grade(&[7.0]), grade(&[6.0, 8.0]), grade(&[])],
+            usage: Default::default(),
         };
         let table = evaluation(&Evaluation {
             implicit_gap: vec![ImplicitGap {
