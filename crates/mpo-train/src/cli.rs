@@ -322,7 +322,7 @@ pub(crate) struct EvalArguments {
     /// The judge's name at its endpoint
     #[arg(long, value_name = "NAME")]
     pub(crate) judge_model: Option<String>,
-    /// Environment variable with the endpoint's API key [default: OPENAI_API_KEY, if it is set]
+    /// Environment variable with the endpoint's API key [default: OPENAI_API_KEY, if it is set, for https://api.openai.com alone]
     #[arg(long, value_name = "VARIABLE")]
     pub(crate) judge_key: Option<String>,
     /// Requests to the endpoint at once

@@ -61,13 +61,13 @@ impl Run<'_> {
 
     /// Writes a model as the run's result, with the files of the one it began with.
     pub(crate) fn save(&self, model: &CausalLm) -> Result<(), Failure> {
-        let _spinner = self.session.spinner("saving the model");
         let dtype = match self.config.save_dtype {
             SaveDtype::F32 => WeightDtype::F32,
             SaveDtype::F16 => WeightDtype::F16,
             SaveDtype::Bf16 => WeightDtype::BF16,
         };
         self.warn_of_rounding(model, dtype)?;
+        let _spinner = self.session.spinner("saving the model");
         let options = SaveOptions {
             dtype,
             copy_from: Some(&self.model.path),

@@ -28,9 +28,6 @@ const TOKENIZER_FILES: [&str; 7] = [
     "merges.txt",
 ];
 
-/// What sampling starts from.
-const GENERATION_FILE: &str = "generation_config.json";
-
 /// The floating-point type that weights are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightDtype {

@@ -10,10 +10,9 @@ use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CheckpointError, GENERATION_FILE, INDEX_FILE, MODEL_FILE, TOKENIZER_FILES, WeightDtype, header,
-    sync_dir,
+    CheckpointError, INDEX_FILE, MODEL_FILE, TOKENIZER_FILES, WeightDtype, header, sync_dir,
 };
-use crate::config::CONFIG_FILE;
+use crate::config::{CONFIG_FILE, GENERATION_FILE};
 
 /// Numbers converted at a time.
 const BLOCK: usize = 1 << 16;

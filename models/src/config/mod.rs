@@ -34,7 +34,7 @@ static DIALECTS: [Dialect; 5] = [
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
 /// The file beside it that says how the model generates; many models name the end of a turn only there.
-const GENERATION_FILE: &str = "generation_config.json";
+pub(crate) const GENERATION_FILE: &str = "generation_config.json";
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
 const MAX_LAYERS: usize = 1 << 12;

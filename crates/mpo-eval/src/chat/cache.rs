@@ -1,6 +1,6 @@
 //! Answers kept in a file, a line each, so that an interrupted evaluation goes on where it was and nothing is paid twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -26,8 +26,6 @@ struct Store {
     /// Locked; the system lets go of it however the process ends.
     file: File,
     kept: HashMap<String, Kept>,
-    /// Why replies were missing, and how many.
-    missing: BTreeMap<String, usize>,
     /// Whether a line was begun and not ended: one written behind it would be part of it.
     torn: bool,
 }
@@ -71,7 +69,6 @@ impl<M: ChatModel> CachedChat<M> {
             store: Store {
                 file,
                 kept: read(&bytes[..whole], path)?,
-                missing: BTreeMap::new(),
                 torn: false,
             },
         })
@@ -85,14 +82,6 @@ impl<M: ChatModel> CachedChat<M> {
             usage += kept.usage;
         }
         usage
-    }
-
-    /// How many replies have been missing since the file was opened, and the commonest reason; none if none was.
-    pub fn missing(&self) -> Option<(usize, &str)> {
-        let missing = &self.store.missing;
-        let (reason, _) = missing.iter().max_by_key(|(_, count)| **count)?;
-        let count: usize = missing.values().sum();
-        Some((count, reason.as_str()))
     }
 
     fn key(&self, conversation: &[Message]) -> String {
@@ -241,26 +230,22 @@ impl Listener for Keeping<'_> {
             return;
         }
         let Waiting { key, numbers } = &self.waiting[number];
-        match reply {
-            Reply::Answer {
-                text,
-                complete,
-                usage,
-            } => {
-                let kept = Kept {
-                    key: key.clone(),
-                    text: text.clone(),
-                    complete: *complete,
-                    usage: *usage,
-                    given: true,
-                };
-                if let Err(error) = self.store.keep(kept) {
-                    self.failed = Some(error);
-                    return;
-                }
-            }
-            Reply::Missing { reason } => {
-                *self.store.missing.entry(reason.clone()).or_default() += numbers.len();
+        if let Reply::Answer {
+            text,
+            complete,
+            usage,
+        } = reply
+        {
+            let kept = Kept {
+                key: key.clone(),
+                text: text.clone(),
+                complete: *complete,
+                usage: *usage,
+                given: true,
+            };
+            if let Err(error) = self.store.keep(kept) {
+                self.failed = Some(error);
+                return;
             }
         }
         for &number in numbers {
