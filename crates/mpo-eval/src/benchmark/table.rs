@@ -1,7 +1,6 @@
 //! The tables that benchmarks are published as.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
@@ -11,14 +10,11 @@ use crate::error::EvalError;
 
 /// The text of a file, without a byte-order mark.
 pub(super) fn text(path: &Path) -> Result<String, EvalError> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(EvalError::io(path))?;
-    BufReader::new(file)
-        .read_to_string(&mut text)
-        .map_err(EvalError::io(path))?;
-    Ok(text
-        .strip_prefix('\u{FEFF}')
-        .map_or(text.clone(), str::to_owned))
+    let mut text = fs::read_to_string(path).map_err(EvalError::io(path))?;
+    if text.starts_with('\u{FEFF}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// What a folder holds, by name; only the files with an extension, if one is named: `.DS_Store` and the like are none of
