@@ -157,6 +157,62 @@ fn everything_is_measured_written_and_shown() {
 }
 
 #[test]
+fn a_later_command_adds_to_what_is_known_of_the_same_model() {
+    let place = Place::new();
+    let rows = place.path("rows.jsonl");
+    let mut first = place.eval(&["xstest=xstest.csv"], "eval");
+    first.arg("--data").arg(&rows).assert().success();
+    let first = json(&place.path("eval/evaluation.json"));
+    let second = ["multijail=multijail.csv"];
+    place.eval(&second, "eval").assert().success();
+    // Made again, it takes its own place.
+    place.eval(&second, "eval").assert().success();
+    let both = json(&place.path("eval/evaluation.json"));
+    let names: Vec<&Value> = both["benchmarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| &of["benchmark"])
+        .collect();
+    assert_eq!(names, ["xstest", "multijail"]);
+    assert_eq!(both["benchmarks"][0], first["benchmarks"][0]);
+    assert_eq!(both["reward_gap"], first["reward_gap"]);
+    assert_eq!(both["projection"], first["projection"]);
+
+    // The same weights, asked in other words.
+    let other = place.path("other");
+    fs::create_dir(&other).unwrap();
+    for file in fs::read_dir(model()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), other.join(file.file_name())).unwrap();
+    }
+    place.write(
+        "other/chat_template.jinja",
+        "{% for message in messages %}{{ message.content }}|{% endfor %}",
+    );
+    let mut mixed = mpo_train();
+    mixed.args(["eval", "--device", "flex", "--model"]);
+    mixed.arg(&other).arg("--output").arg(place.path("eval"));
+    mixed.arg("--data").arg(&rows);
+    mixed
+        .assert()
+        .failure()
+        .stderr(contains("got those of another").and(contains("hint: ")));
+    assert_eq!(json(&place.path("eval/evaluation.json")), both);
+    let mut base = place.eval(&[], "base");
+    base.arg("--data").arg(&rows).arg("--base").arg(&other);
+    base.assert()
+        .failure()
+        .stderr(contains("expected the tokenizer and chat template of"));
+    let twice = ["xstest=xstest.csv", "xstest=xstest.csv"];
+    place
+        .eval(&twice, "twice")
+        .assert()
+        .failure()
+        .stderr(contains("expected each benchmark once"));
+}
+
+#[test]
 fn a_model_judges_and_what_it_does_not_say_is_missing() {
     let place = Place::new();
     let mut command = place.eval(&["multijail=multijail.csv", "mt-bench=mt-bench"], "eval");

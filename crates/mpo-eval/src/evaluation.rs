@@ -39,6 +39,7 @@ pub struct BenchmarkResult {
     /// By language, in the order of the questions.
     pub languages: Vec<LanguageResult>,
     /// What its judge took.
+    #[serde(default)]
     pub usage: Usage,
 }
 
@@ -47,7 +48,8 @@ pub struct BenchmarkResult {
 pub struct Evaluation {
     /// The model, as it was named.
     pub model: String,
-    /// Identifies its weights, tokenizer and configuration.
+    /// Identifies its weights, tokenizer and configuration; empty in files of the first versions.
+    #[serde(default)]
     pub model_hash: String,
     /// The language that others are compared with.
     pub dominant: Option<Language>,

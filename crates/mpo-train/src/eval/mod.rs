@@ -133,7 +133,7 @@ fn earlier(output: &Path, hash: &str) -> Result<Evaluation, Failure> {
         Some(earlier) if earlier.model_hash == hash => Ok(earlier),
         Some(earlier) => Err(Failure::new(
             format!(
-                "{}: expected results of the model that is evaluated, got those of other weights ({})",
+                "{}: expected results of the model that is evaluated, got those of another ({})",
                 path.display(),
                 earlier.model
             ),
