@@ -12,10 +12,21 @@ pub(crate) struct Detection {
     pub(crate) confidence: f64,
 }
 
+/// The languages that are told apart unless others are asked for. The others that are built in are their neighbours:
+/// known so that a text in one is not taken for one of these, and not well enough to be answered.
+const ANSWERS: [&str; 15] = [
+    "ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "te", "th", "vi", "zh",
+];
+
+/// How much likelier a neighbour must be than the answer for a text to be in neither: a short text may resemble one.
+const NEIGHBOUR: f64 = 2.5;
+
 /// Tells apart the languages it was made for.
 pub(crate) struct Detector {
     lingua: LanguageDetector,
     candidates: Vec<Language>,
+    /// Knows the neighbours, too; none where languages were asked for.
+    wide: Option<LanguageDetector>,
 }
 
 impl Detector {
@@ -44,12 +55,20 @@ impl Detector {
                     supported: codes.join(", "),
                 });
             }
-            known.retain(|(language, _)| only.contains(language));
         }
-        let (candidates, built_in): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+        let of = |known: &[(Language, lingua::Language)]| {
+            let built_in: Vec<_> = known.iter().map(|(_, built_in)| *built_in).collect();
+            LanguageDetectorBuilder::from_languages(&built_in).build()
+        };
+        let wide = only.is_none().then(|| of(&known));
+        known.retain(|(language, _)| match only {
+            Some(only) => only.contains(language),
+            None => ANSWERS.contains(&language.code()),
+        });
         Ok(Self {
-            lingua: LanguageDetectorBuilder::from_languages(&built_in).build(),
-            candidates,
+            lingua: of(&known),
+            candidates: known.into_iter().map(|(language, _)| language).collect(),
+            wide,
         })
     }
 
@@ -58,7 +77,7 @@ impl Detector {
         self.candidates.contains(&language)
     }
 
-    /// The most likely language; none for a text without words.
+    /// The most likely language; none for a text without words, or in a language that is not known.
     pub(crate) fn detect(&self, text: &str) -> Option<Detection> {
         // A few sentences settle it: the time for a row must not depend on its length.
         const ENOUGH: usize = 600;
@@ -73,23 +92,82 @@ impl Detector {
                 confidence: 1.0,
             });
         }
-        self.lingua
-            .compute_language_confidence_values(start)
-            .into_iter()
-            .filter(|(_, confidence)| *confidence > 0.0)
-            .filter_map(|(language, confidence)| {
-                Some(Detection {
-                    language: ours(language)?,
-                    confidence,
-                })
-            })
-            // The language breaks ties, so that two runs agree.
-            .max_by(|a, b| {
-                a.confidence
-                    .total_cmp(&b.confidence)
-                    .then(b.language.cmp(&a.language))
-            })
+        let found = most_likely(detections(&self.lingua, start))?;
+        let is_other = self.is_a_neighbour(start, found) || is_foreign(start, found.language);
+        (!is_other).then_some(found)
     }
+
+    /// Whether a text is rather in a neighbour of the language that it was taken for.
+    fn is_a_neighbour(&self, text: &str, found: Detection) -> bool {
+        let Some(wide) = &self.wide else {
+            return false;
+        };
+        let all = detections(wide, text);
+        let of_found = all.iter().find(|of| of.language == found.language);
+        let of_found = of_found.map_or(0.0, |of| of.confidence);
+        // Full confidence comes of a script that no other candidate has, and says nothing of the language.
+        let least = if found.confidence >= 1.0 {
+            1.0
+        } else {
+            NEIGHBOUR
+        };
+        most_likely(all).is_some_and(|neighbour| {
+            !self.knows(neighbour.language) && neighbour.confidence > least * of_found
+        })
+    }
+}
+
+/// The languages that a text may be in.
+fn detections(lingua: &LanguageDetector, text: &str) -> Vec<Detection> {
+    let values = lingua.compute_language_confidence_values(text).into_iter();
+    values
+        .filter(|(_, confidence)| *confidence > 0.0)
+        .filter_map(|(language, confidence)| {
+            Some(Detection {
+                language: ours(language)?,
+                confidence,
+            })
+        })
+        .collect()
+}
+
+/// The language breaks ties, so that two runs agree.
+fn most_likely(detections: Vec<Detection>) -> Option<Detection> {
+    detections.into_iter().max_by(|a, b| {
+        a.confidence
+            .total_cmp(&b.confidence)
+            .then(b.language.cmp(&a.language))
+    })
+}
+
+/// The letters beyond a to z of languages in scripts that many share.
+const ALPHABETS: [(&str, &str); 7] = [
+    ("de", "äöüß"),
+    ("en", "éèïöç"),
+    ("es", "áéíñóúü"),
+    ("fr", "àâæçéèêëîïôœùûüÿ"),
+    ("it", "àèéìíîòóùú"),
+    ("ru", "абвгдежзийклмнопрстуфхцчшщъыьэюяё"),
+    ("sw", ""),
+];
+
+/// Whether a text has letters of its script that the language is not written with: more than a foreign name or two.
+fn is_foreign(text: &str, language: Language) -> bool {
+    let alphabet = ALPHABETS.iter().find(|(code, _)| *code == language.code());
+    let Some((_, alphabet)) = alphabet else {
+        return false;
+    };
+    let letters = || {
+        text.chars()
+            .flat_map(char::to_lowercase)
+            .filter(|c| c.is_alphabetic())
+    };
+    let foreign = letters().filter(|c| {
+        matches!(c, '\u{DF}'..='\u{24F}' | '\u{400}'..='\u{52F}' | '\u{1E00}'..='\u{1EFF}')
+            && !alphabet.contains(*c)
+    });
+    let foreign = foreign.count();
+    foreign >= 2 && 25 * foreign >= letters().count()
 }
 
 fn ours(language: lingua::Language) -> Option<Language> {
@@ -126,6 +204,37 @@ mod tests {
             );
         }
         assert!(detector.detect("42 + 17 = ?").is_none());
+    }
+
+    #[test]
+    fn other_languages_are_no_neighbours() {
+        let detector = Detector::new(None).unwrap();
+        for text in [
+            "Bagaimana cara membuat roti tanpa oven di rumah?",
+            "Hur bakar jag bröd utan ugn hemma?",
+            "Como faço pão sem forno em casa?",
+            "Evde fırın olmadan nasıl ekmek yaparım?",
+            "Jak upiec chleb bez piekarnika w domu?",
+            "Hogyan süssek kenyeret sütő nélkül otthon?",
+            "Miten leivon leipää ilman uunia kotona?",
+            "Kā mājās izcept maizi bez krāsns?",
+            "Ngingasibhaka kanjani isinkwa ngaphandle kukahhavini ekhaya?",
+            "मैं बिना ओवन के रोटी कैसे बनाऊँ?",
+            "मी ओव्हनशिवाय भाकरी कशी बनवू?",
+            "Як спекти хліб без духовки вдома?",
+            "Как да изпека хляб без фурна у дома?",
+            "Би өнөөдөр гэртээ өөрийн гараар талх хийх үү?",
+            "چگونه می‌توانم بدون فر در خانه نان بپزم؟",
+            "میں گھر پر اوون کے بغیر روٹی کیسے بناؤں؟",
+            "איך אני אופה לחם בלי תנור בבית?",
+            "அடுப்பு இல்லாமல் ரொட்டி செய்வது எப்படி?",
+        ] {
+            let found = detector.detect(text).map(|found| found.language);
+            assert_eq!(found, None, "{text}");
+        }
+        // A foreign name is no foreign language.
+        let named = detector.detect("Where did the writer José Saramago live as a child?");
+        assert_eq!(named.unwrap().language, language("en"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A human language, by its ISO 639-1 code.
+//! A human language, by its ISO 639 code.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,34 +7,84 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 
-/// A language of ISO 639-1. Only codes of the standard can be built.
+/// A language of ISO 639: its two-letter code where it has one, else its three-letter code. Only codes of the standard
+/// can be built.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Language([u8; 2]);
+pub struct Language([u8; 3]);
 
 impl Language {
-    /// The two-letter code, such as `sw`.
+    /// The code, such as `sw`, or `ceb` for a language without a two-letter one.
     pub fn code(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        let length = if self.0[2] == 0 { 2 } else { 3 };
+        str::from_utf8(&self.0[..length]).unwrap_or_default()
     }
 
     /// The English name, such as `Swahili`.
     pub fn name(&self) -> &str {
-        ISO_639_1
-            .iter()
-            .find(|(code, _)| *code == self.code())
-            .map_or(self.code(), |(_, name)| *name)
+        let table = ISO_639_1.iter().find(|(code, _)| *code == self.code());
+        match (table, isolang::Language::from_639_3(self.code())) {
+            (Some((_, name)), _) => name,
+            (None, Some(language)) => language.to_name(),
+            (None, None) => self.code(),
+        }
     }
+
+    /// The language of a lower-case code.
+    fn of_code(code: &str) -> Option<Self> {
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == code);
+        let code = alias.map_or(code, |(_, code)| code);
+        match *code.as_bytes() {
+            [a, b] => ISO_639_1
+                .iter()
+                .any(|(known, _)| *known == code)
+                .then_some(Self([a, b, 0])),
+            [a, b, c] => {
+                let known = isolang::Language::from_639_3(code)?;
+                match known.to_639_1() {
+                    Some(short) => Self::of_code(short),
+                    None => Some(Self([a, b, c])),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The language of an English name in any case; what stands in brackets after it is passed over.
+fn of_name(name: &str) -> Option<Language> {
+    let name = name.split(['(', ',']).next().unwrap_or_default().trim();
+    if let Some(language) = in_tables(name) {
+        return Some(language);
+    }
+    // Shorter ones are too easily something else.
+    let name = (name.len() > 3).then(|| name.to_owned())?;
+    let mut found = isolang::Language::match_names(move |known| known.eq_ignore_ascii_case(&name));
+    Language::of_code(found.next()?.to_639_3())
+}
+
+fn in_tables(name: &str) -> Option<Language> {
+    let mut table = ISO_639_1.iter().chain(&OTHER_NAMES);
+    let (code, _) = table.find(|(_, known)| known.eq_ignore_ascii_case(name))?;
+    Language::of_code(code)
 }
 
 impl FromStr for Language {
     type Err = DataError;
 
-    fn from_str(code: &str) -> Result<Self, DataError> {
-        match code.as_bytes() {
-            &[a, b] if ISO_639_1.iter().any(|(known, _)| *known == code) => Ok(Self([a, b])),
-            _ => Err(DataError::UnknownLanguage(code.into())),
-        }
+    /// Reads a code of ISO 639-1 or 639-3, a tag that begins with one (`zh-CN`, `pt_BR`, `swh_Latn`), or an English
+    /// name; case does not matter.
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let lower = text.trim().to_ascii_lowercase();
+        let mut subtags = lower.split(['-', '_']);
+        let code = subtags.next().unwrap_or_default();
+        let is_tag = subtags.all(|subtag| {
+            (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        let tagged = is_tag.then(|| Self::of_code(code)).flatten();
+        tagged
+            .or_else(|| of_name(&lower))
+            .ok_or_else(|| DataError::UnknownLanguage(text.into()))
     }
 }
 
@@ -63,6 +113,27 @@ impl fmt::Debug for Language {
         f.write_str(self.code())
     }
 }
+
+/// Codes that mean the same as another: withdrawn ones, the bibliographic ones of ISO 639-2, and the single language
+/// that usually stands for a group with a two-letter code.
+#[rustfmt::skip]
+const ALIASES: [(&str, &str); 46] = [
+    ("iw", "he"), ("in", "id"), ("ji", "yi"), ("jw", "jv"), ("mo", "ro"),
+    ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"), ("chi", "zh"), ("cze", "cs"), ("dut", "nl"),
+    ("fre", "fr"), ("geo", "ka"), ("ger", "de"), ("gre", "el"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"),
+    ("may", "ms"), ("per", "fa"), ("rum", "ro"), ("slo", "sk"), ("tib", "bo"), ("wel", "cy"),
+    ("als", "sq"), ("arb", "ar"), ("ayr", "ay"), ("azj", "az"), ("cmn", "zh"), ("ekk", "et"), ("fil", "tl"),
+    ("gaz", "om"), ("khk", "mn"), ("kmr", "ku"), ("lvs", "lv"), ("npi", "ne"), ("ory", "or"), ("pbt", "ps"),
+    ("pes", "fa"), ("plt", "mg"), ("quy", "qu"), ("swh", "sw"), ("uzn", "uz"), ("ydd", "yi"), ("zsm", "ms"),
+];
+
+/// Names beside those of the table.
+#[rustfmt::skip]
+const OTHER_NAMES: [(&str, &str); 13] = [
+    ("bn", "Bangla"), ("es", "Castilian"), ("fa", "Farsi"), ("tl", "Filipino"), ("sw", "Kiswahili"), ("zh", "Mandarin"),
+    ("zh", "Simplified Chinese"), ("zh", "Traditional Chinese"), ("my", "Myanmar"), ("or", "Odia"), ("pa", "Panjabi"),
+    ("el", "Modern Greek"), ("si", "Sinhalese"),
+];
 
 #[rustfmt::skip]
 const ISO_639_1: [(&str, &str); 183] = [
@@ -113,6 +184,7 @@ mod tests {
             ("sw", "Swahili"),
             ("jv", "Javanese"),
             ("zu", "Zulu"),
+            ("ceb", "Cebuano"),
         ] {
             let language: Language = code.parse().unwrap();
             assert_eq!(
@@ -123,26 +195,55 @@ mod tests {
     }
 
     #[test]
-    fn only_the_standard_codes_are_languages() {
-        for code in ["", "e", "EN", "eng", "zh-CN", "xx", "é", "日本"] {
-            let error = code.parse::<Language>().unwrap_err();
+    fn a_language_is_written_in_many_ways() {
+        for (text, code) in [
+            ("EN", "en"),
+            ("eng", "en"),
+            ("swa", "sw"),
+            ("ben", "bn"),
+            ("ger", "de"),
+            ("zh-CN", "zh"),
+            ("zh_hant", "zh"),
+            ("pt_BR", "pt"),
+            ("es-419", "es"),
+            ("swh_Latn", "sw"),
+            ("arb_Arab", "ar"),
+            ("iw", "he"),
+            ("Swahili", "sw"),
+            (" bengali ", "bn"),
+            ("Chinese (Simplified)", "zh"),
+            ("Filipino", "tl"),
+            ("Cebuano", "ceb"),
+        ] {
+            let language: Language = text.parse().unwrap();
+            assert_eq!(language.code(), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_language_is_refused() {
+        for text in ["", "e", "xx", "é", "日本", "qqq", "en-", "python", "en; rm"] {
+            let error = text.parse::<Language>().unwrap_err();
             assert!(
-                matches!(&error, DataError::UnknownLanguage(got) if got == code),
-                "{code}"
+                matches!(&error, DataError::UnknownLanguage(got) if got == text),
+                "{text}"
             );
-            assert!(error.hint().unwrap().contains("two-letter"));
+            assert!(error.hint().unwrap().contains("`sw`"));
         }
     }
 
     #[test]
     fn json_form_is_the_code() {
-        let language: Language = serde_json::from_str("\"bn\"").unwrap();
+        let language: Language = serde_json::from_str("\"Bengali\"").unwrap();
         assert_eq!(serde_json::to_string(&language).unwrap(), "\"bn\"");
-        assert!(serde_json::from_str::<Language>("\"Bengali\"").is_err());
+        assert!(serde_json::from_str::<Language>("\"Elbonian\"").is_err());
     }
 
     #[test]
-    fn the_table_is_sorted_and_without_duplicates() {
+    fn the_tables_are_sound() {
         assert!(ISO_639_1.is_sorted_by(|a, b| a.0 < b.0));
+        for (code, _) in ALIASES.iter().chain(&OTHER_NAMES) {
+            assert!(Language::of_code(code).is_some(), "{code}");
+        }
     }
 }

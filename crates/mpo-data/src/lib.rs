@@ -5,34 +5,43 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod columns;
 mod detect;
 mod error;
+mod files;
 mod formats;
 mod language;
 mod pair;
 mod pivot;
+mod quiet;
 mod read;
+mod records;
 mod report;
-mod rows;
 mod template;
+mod text;
 mod tokenized;
 mod tokenizer;
 mod truncation;
 
+pub use columns::Columns;
 pub use error::DataError;
 pub use language::Language;
 pub use pair::{
     BilingualPair, Message, MonolingualPair, Origin, PairProblem, Position, PreferencePair, Role,
-    UnpairedAnswer,
+    Tools, UnpairedAnswer,
 };
 pub use pivot::pivot;
 pub use read::{Dataset, Pairs, ReadOptions, read};
+pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
-pub use rows::MAX_LINE_BYTES;
-pub use template::{BuiltinTemplate, ChatTemplate, SpecialTokens, TemplateChoice};
-pub use tokenized::{
-    LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow, TruncationReport, tokenize_answers,
-    tokenize_pairs, tokenize_rows,
+pub use template::{
+    BuiltinTemplate, ChatTemplate, Conversation, SystemMessage, TemplateArgument,
+    TemplateArguments, TemplateChoice, TemplateOptions, TemplateSource, TemplateSources,
 };
-pub use tokenizer::TextTokenizer;
+pub use text::visible;
+pub use tokenized::{
+    LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TruncationReport,
+    tokenize_answers, tokenize_pairs, tokenize_rows,
+};
+pub use tokenizer::{SpecialTokens, TextTokenizer};
 pub use truncation::{Lengths, Truncation};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::language::Language;
 
@@ -46,6 +47,22 @@ impl Message {
             role: Role::User,
             content: content.into(),
         }
+    }
+}
+
+/// The tools that a model is offered, each described as its chat template expects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Tools(Value);
+
+impl Tools {
+    /// Tools by their descriptions.
+    pub fn new(tools: Vec<Value>) -> Self {
+        Self(tools.into())
+    }
+
+    /// The list of their descriptions.
+    pub fn as_json(&self) -> &Value {
+        &self.0
     }
 }
 
@@ -108,6 +125,8 @@ fn blank(text: &str) -> bool {
 pub struct PreferencePair {
     language: Language,
     prompt: Vec<Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Tools>,
     chosen: String,
     rejected: String,
 }
@@ -125,10 +144,17 @@ impl PreferencePair {
             None => Ok(Self {
                 language,
                 prompt,
+                tools: None,
                 chosen,
                 rejected,
             }),
         }
+    }
+
+    /// The same with the tools that the prompt offers.
+    #[must_use]
+    pub fn with_tools(self, tools: Option<Tools>) -> Self {
+        Self { tools, ..self }
     }
 
     /// The language of the prompt.
@@ -139,6 +165,11 @@ impl PreferencePair {
     /// The conversation so far; its last message is the user's.
     pub fn prompt(&self) -> &[Message] {
         &self.prompt
+    }
+
+    /// The tools that the prompt offers, if any.
+    pub fn tools(&self) -> Option<&Tools> {
+        self.tools.as_ref()
     }
 
     /// The answer to prefer: the safe one.
@@ -208,6 +239,9 @@ pub struct UnpairedAnswer {
     pub language: Language,
     /// The conversation so far.
     pub prompt: Vec<Message>,
+    /// The tools that the prompt offers, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Tools>,
     /// The answer.
     pub answer: String,
     /// Whether it is one to learn, or one to avoid.

@@ -1,24 +1,32 @@
-//! From a file of rows to checked pairs and a report of what was left out.
+//! From files of rows to checked pairs and a report of what was left out.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use crate::columns::Columns;
 use crate::detect::{Detection, Detector};
 use crate::error::DataError;
-use crate::formats::{AnswerDraft, Draft, DraftSide, Format, PairDraft};
+use crate::files;
+use crate::formats::{
+    AnswerDraft, Draft, DraftSide, Format, PairDraft, Row, Tags, Unfit, deciding,
+};
 use crate::language::Language;
 use crate::pair::{
     BilingualPair, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Role,
     UnpairedAnswer,
 };
+use crate::records::{Fields, Record, Records, Selection};
 use crate::report::{ReadReport, Side, Warning, WarningKind};
-use crate::rows::{RawRow, RowReader};
 
 /// Below this a detector's opinion about an answer is not worth a warning.
 const SURE: f64 = 0.8;
+
+/// The memory that the rows of a data set may take: 1 GiB. A compressed file of a kilobyte may ask for any.
+const MOST_BYTES: usize = 1 << 30;
+
+/// What helps where detection does not.
+const NAME_IT: &str = "name it with --language, or in a column `language`";
 
 /// How to read a file. The default reads every row, and any malformed one is an error.
 #[derive(Debug, Clone)]
@@ -27,6 +35,12 @@ pub struct ReadOptions {
     pub dominant: Option<Language>,
     /// The languages that detection may answer with. Default: all that are built in.
     pub languages: Option<Vec<Language>>,
+    /// The language of every row that names none, where rows have one side; of every target side where they have two.
+    pub language: Option<Language>,
+    /// Columns by other names than ours.
+    pub columns: Columns,
+    /// The split of a folder, of a data set on the hub, or of a file with several lists. Default: `train`.
+    pub split: Option<String>,
     /// Stop after so many rows.
     pub max_rows: Option<NonZeroUsize>,
     /// A row whose language is less certain than this, from 0 to 1, is dropped.
@@ -40,6 +54,9 @@ impl Default for ReadOptions {
         Self {
             dominant: None,
             languages: None,
+            language: None,
+            columns: Columns::default(),
+            split: None,
             max_rows: None,
             min_confidence: 0.3,
             skip_bad_rows: false,
@@ -83,62 +100,209 @@ pub struct Dataset {
     pub report: ReadReport,
 }
 
-/// Reads a JSONL file or a JSON array of rows in any known format.
+/// Reads the rows of a file, a folder of files, or a data set on the hub, in any known format.
 ///
 /// What cannot be parsed is an error, unless [`ReadOptions::skip_bad_rows`]; what can be parsed but is no preference
 /// (an empty prompt, two equal answers, a language that cannot be told) is dropped and reported.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let io_error = |source| DataError::Io {
-        path: path.into(),
-        source,
-    };
-    let file = File::open(path).map_err(io_error)?;
-    if file.metadata().map_err(io_error)?.is_dir() {
-        return Err(DataError::IsDirectory(path.into()));
-    }
-    read_from(path, BufReader::new(file), options)
-}
-
-fn read_from(
-    path: &Path,
-    source: impl BufRead,
-    options: &ReadOptions,
-) -> Result<Dataset, DataError> {
     let detector = Detector::new(options.languages.as_deref())?;
-    let mut rows = RowReader::new(path, source)?;
-    let mut format = None;
-    let mut drafts = Vec::new();
-    let mut report = ReadReport::default();
-    while options.max_rows.is_none_or(|max| report.read < max.get()) {
-        let Some(row) = rows.next_row()? else { break };
-        report.read += 1;
-        match parse(&row, &mut format) {
-            Ok(draft) => drafts.push((row.origin, draft)),
-            Err(error @ (DataError::Row { .. } | DataError::InvalidUtf8 { .. }))
-                if options.skip_bad_rows =>
-            {
-                let reason = match error {
-                    DataError::Row { problem, .. } => problem,
-                    _ => "not UTF-8".into(),
-                };
-                report.drop_row(row.origin, reason);
-            }
+    let split = options.split.as_deref();
+    let files = select(&Columns::default(), split, |selection| {
+        files::find(path, selection)
+    })?;
+    let mut reading = Reading::new(options);
+    for file in &files {
+        let columns = options.columns.or(file.columns.clone());
+        // The split of a folder has been found; only of a file that was named it is looked for within.
+        let split = split.filter(|_| file.path == path);
+        let records = select(&columns, split, |selection| {
+            Records::select(&file.path, selection)
+        });
+        reading.report.files.push(file.path.clone());
+        match records {
+            Ok(records) => reading.file(records, &columns, &file.tags)?,
+            // A shard may be empty.
+            Err(DataError::Empty(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    if report.read == 0 {
-        return Err(DataError::Empty(path.into()));
-    }
-    Ok(Judge::new(options, &detector, &drafts, report).dataset(drafts, format))
+    reading.dataset(path, &detector)
 }
 
-/// Parses a row in the file's format, which the first row that is an object decides.
-fn parse(row: &RawRow, format: &mut Option<Format>) -> Result<Draft, DataError> {
-    let known = match *format {
-        Some(known) => known,
-        None => *format.insert(Format::of(row)?),
+/// Selects among lists of rows with columns by these names.
+fn select<T>(
+    columns: &Columns,
+    split: Option<&str>,
+    select: impl FnOnce(&Selection<'_>) -> T,
+) -> T {
+    let is_row = |fields: &Fields| {
+        let mut fields = fields.clone();
+        columns.rename(&mut fields);
+        Format::of(&fields).is_some()
     };
-    known.parse(row)
+    select(&Selection {
+        split,
+        is_row: &is_row,
+    })
+}
+
+/// A row as it was written, and where.
+struct Drafted {
+    origin: Origin,
+    draft: Draft,
+    oddities: Vec<WarningKind>,
+}
+
+/// What was read so far.
+struct Reading<'a> {
+    options: &'a ReadOptions,
+    format: Option<Format>,
+    /// What the first row of no known format was.
+    unknown: Option<DataError>,
+    /// Columns that the user named and that no row so far has; none before the first.
+    missing: Option<BTreeSet<String>>,
+    rows: Vec<Drafted>,
+    /// The memory that these may still take.
+    left: usize,
+    report: ReadReport,
+}
+
+impl<'a> Reading<'a> {
+    fn new(options: &'a ReadOptions) -> Self {
+        Self {
+            options,
+            format: None,
+            unknown: None,
+            missing: None,
+            rows: vec![],
+            left: MOST_BYTES,
+            report: ReadReport::default(),
+        }
+    }
+
+    /// Reads the rows of one file, up to the limit.
+    fn file(
+        &mut self,
+        mut records: Records<'_>,
+        columns: &Columns,
+        tags: &Tags,
+    ) -> Result<(), DataError> {
+        let max = self.options.max_rows.map_or(usize::MAX, NonZeroUsize::get);
+        while self.report.read < max {
+            let Some(record) = records.next() else { break };
+            let row = record.and_then(|record| self.row(record, columns, tags));
+            match row {
+                Ok(()) => self.report.read += 1,
+                Err(error) if self.options.skip_bad_rows && error.is_of_row() => {
+                    self.report.read += 1;
+                    self.drop_bad(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Parses a row in the format that the first row of a known one decides.
+    fn row(&mut self, record: Record, columns: &Columns, tags: &Tags) -> Result<(), DataError> {
+        let Record {
+            origin,
+            mut fields,
+            surrogates,
+        } = record;
+        let lacks = self.options.columns.missing(&fields);
+        match &mut self.missing {
+            Some(missing) => missing.retain(|column| lacks.contains(column)),
+            None => self.missing = Some(lacks),
+        }
+        columns.rename(&mut fields);
+        let format = match self.format.or_else(|| Format::of(&fields)) {
+            Some(format) => *self.format.insert(format),
+            None => {
+                return Err(DataError::UnknownFormat {
+                    origin,
+                    keys: fields.keys().cloned().collect(),
+                });
+            }
+        };
+        let mut row = Row::new(fields, tags);
+        match format.parse(&mut row) {
+            Ok(draft) => {
+                let used = size_of::<Drafted>() + origin.file.as_os_str().len() + draft.bytes();
+                let Some(left) = self.left.checked_sub(used) else {
+                    return Err(DataError::TooMuchText {
+                        origin,
+                        limit: MOST_BYTES,
+                    });
+                };
+                self.left = left;
+                let unread: Vec<String> = row.unread().collect();
+                let decides = deciding(&unread).filter(|_| columns.order_answers());
+                let decides = decides.map(|column| WarningKind::Decides {
+                    column: column.clone(),
+                });
+                self.report.leave_unread(unread.into_iter());
+                let surrogate = (surrogates > 0).then_some(WarningKind::LoneSurrogate);
+                let oddities = surrogate.into_iter().chain(decides);
+                self.rows.push(Drafted {
+                    origin,
+                    draft,
+                    oddities: oddities.collect(),
+                });
+            }
+            Err(Unfit::NoPreference(reason)) => self.report.drop_row(origin, reason),
+            Err(Unfit::Malformed(problem)) => {
+                let problem = match self.missing_columns() {
+                    Some(columns) => format!("{problem}; there is no column {columns}"),
+                    None => problem,
+                };
+                return Err(DataError::row(&origin, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns that the user named and that no row has.
+    fn missing_columns(&self) -> Option<String> {
+        let missing = self
+            .missing
+            .as_ref()
+            .filter(|missing| !missing.is_empty())?;
+        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        Some(names.join(", "))
+    }
+
+    fn drop_bad(&mut self, error: DataError) {
+        let (origin, reason) = match &error {
+            DataError::Row { origin, problem } => (origin, problem.clone()),
+            DataError::InvalidUtf8 { origin, .. } => (origin, "not UTF-8".into()),
+            DataError::RowTooLong { origin, limit } => (origin, format!("over {limit} bytes")),
+            DataError::UnknownFormat { origin, .. } => {
+                (origin, "the keys of no known format".into())
+            }
+            _ => return,
+        };
+        self.report.drop_row(origin.clone(), reason);
+        if matches!(error, DataError::UnknownFormat { .. }) {
+            self.unknown.get_or_insert(error);
+        }
+    }
+
+    fn dataset(self, path: &Path, detector: &Detector) -> Result<Dataset, DataError> {
+        let missing = self.missing_columns();
+        match (self.format, self.unknown) {
+            (None, Some(unknown)) => Err(unknown),
+            _ if self.report.read == 0 => Err(DataError::Empty(path.into())),
+            _ if let Some(columns) = missing => Err(DataError::Columns(format!(
+                "{}: expected a column {columns}, got none in any row",
+                path.display()
+            ))),
+            (format, _) => {
+                let judge = Judge::new(self.options, detector, &self.rows, self.report);
+                Ok(judge.dataset(self.rows, format))
+            }
+        }
+    }
 }
 
 /// Decides which drafts are preferences, and in which languages.
@@ -154,11 +318,11 @@ impl<'a> Judge<'a> {
     fn new(
         options: &'a ReadOptions,
         detector: &'a Detector,
-        drafts: &[(Origin, Draft)],
+        rows: &[Drafted],
         report: ReadReport,
     ) -> Self {
         let sides = || {
-            drafts.iter().filter_map(|(_, draft)| match draft {
+            rows.iter().filter_map(|row| match &row.draft {
                 Draft::Pair(pair) => pair.dominant.as_ref(),
                 Draft::Answer(_) => None,
             })
@@ -188,9 +352,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn dataset(mut self, drafts: Vec<(Origin, Draft)>, format: Option<Format>) -> Dataset {
+    fn dataset(mut self, rows: Vec<Drafted>, format: Option<Format>) -> Dataset {
         let (mut pairs, mut singles, mut answers) = (vec![], vec![], vec![]);
-        for (origin, draft) in drafts {
+        for row in rows {
+            let Drafted {
+                origin,
+                draft,
+                oddities: of_row,
+            } = row;
             let judged = match draft {
                 Draft::Answer(draft) => self.judge_answer(draft, &origin).map(|answer| {
                     let language = answer.language;
@@ -222,13 +391,14 @@ impl<'a> Judge<'a> {
                         origin: origin.clone(),
                         kind,
                     };
-                    self.report.warnings.extend(oddities.into_iter().map(warn));
+                    let oddities = of_row.into_iter().chain(oddities);
+                    self.report.warnings.extend(oddities.map(warn));
                 }
                 Err(reason) => self.report.drop_row(origin, reason),
             }
         }
         let rows = match format {
-            Some(Format::Trl) => Pairs::Monolingual(singles),
+            Some(Format::Pairs) => Pairs::Monolingual(singles),
             Some(Format::Unpaired) => Pairs::Unpaired(answers),
             Some(Format::Authors | Format::Bilingual) | None => Pairs::Bilingual(pairs),
         };
@@ -245,6 +415,7 @@ impl<'a> Judge<'a> {
         Ok(UnpairedAnswer {
             language: self.language(draft.language, &draft.prompt)?,
             prompt: draft.prompt,
+            tools: draft.tools,
             answer: draft.answer,
             desirable: draft.desirable,
             origin: origin.clone(),
@@ -256,10 +427,7 @@ impl<'a> Judge<'a> {
         &self,
         draft: PairDraft,
     ) -> Result<(Option<PreferencePair>, PreferencePair, Vec<WarningKind>), String> {
-        let mut oddities = Vec::new();
-        if draft.cleaned {
-            oddities.push(WarningKind::EntitiesCleaned);
-        }
+        let mut oddities = draft.oddities;
         let dominant = match draft.dominant {
             Some(side) => {
                 complete(Side::Dominant, &side)?;
@@ -309,9 +477,9 @@ impl<'a> Judge<'a> {
         Ok(expected)
     }
 
-    /// The language that a row names, else that of its prompt.
+    /// The language that a row names, else that of all that name none, else that of its prompt.
     fn language(&self, named: Option<Language>, prompt: &[Message]) -> Result<Language, String> {
-        if let Some(language) = named {
+        if let Some(language) = named.or(self.options.language) {
             return Ok(language);
         }
         match detect(self.detector, prompt) {
@@ -320,9 +488,11 @@ impl<'a> Judge<'a> {
                 language,
                 confidence,
             }) => Err(format!(
-                "the language of the prompt is uncertain: {language} at {confidence:.2}"
+                "the language of the prompt is uncertain, {language} at {confidence:.2}: {NAME_IT}"
             )),
-            None => Err("the language of the prompt cannot be told".into()),
+            None => Err(format!(
+                "the language of the prompt is none that detection knows: {NAME_IT}"
+            )),
         }
     }
 
@@ -342,8 +512,9 @@ impl<'a> Judge<'a> {
                 found: seen.language,
             });
         }
-        PreferencePair::new(language, side.prompt, side.chosen, side.rejected)
-            .map_err(|p| named(name, p))
+        let pair = PreferencePair::new(language, side.prompt, side.chosen, side.rejected);
+        let pair = pair.map_err(|problem| named(name, problem))?;
+        Ok(pair.with_tools(side.tools))
     }
 
     /// Only a detector that could have answered `expected` can say that a text is not in it.
@@ -386,7 +557,7 @@ mod tests {
     const ANSWER: &str = "Use a heavy pan with a lid over a low fire and wait.";
 
     fn load(file: &str, options: &ReadOptions) -> Result<Dataset, DataError> {
-        read_from(Path::new("f"), file.as_bytes(), options)
+        load_bytes(file.as_bytes(), options)
     }
 
     fn authors_row(source: &str, target: &str) -> String {
@@ -405,6 +576,16 @@ mod tests {
     fn bilingual_row() -> String {
         let side = |language: &str, prompt: &str| serde_json::json!({ "language": language, "prompt": prompt, "chosen": REFUSAL, "rejected": ANSWER });
         serde_json::json!({ "dominant": side("en", ENGLISH), "target": side("jv", "Piye carane gawe roti?") }).to_string()
+    }
+
+    fn load_bytes(file: &[u8], options: &ReadOptions) -> Result<Dataset, DataError> {
+        let path = Path::new("f");
+        let records = select(&options.columns, None, |selection| {
+            Records::of_bytes(path, file, selection)
+        })?;
+        let mut reading = Reading::new(options);
+        reading.file(records, &options.columns, &Tags::default())?;
+        reading.dataset(path, &Detector::new(options.languages.as_deref())?)
     }
 
     fn bilingual(dataset: &Dataset) -> &[BilingualPair] {
@@ -454,6 +635,82 @@ mod tests {
             (cleaned.len(), cleaned[0].origin.position),
             (1, Position::Row(2))
         );
+    }
+
+    #[test]
+    fn rows_take_so_much_memory_and_no_more() {
+        let file = bilingual_row() + "\n" + &bilingual_row();
+        let options = ReadOptions {
+            skip_bad_rows: true,
+            ..ReadOptions::default()
+        };
+        let records = || {
+            let selection = |selection: &Selection<'_>| {
+                Records::of_bytes(Path::new("f"), file.as_bytes(), selection)
+            };
+            select(&Columns::default(), None, selection).unwrap()
+        };
+        let read = |left| {
+            let mut reading = Reading::new(&options);
+            reading.left = left;
+            let read = reading.file(records(), &Columns::default(), &Tags::default());
+            read.map(|()| left - reading.left)
+        };
+        let used = read(MOST_BYTES).unwrap();
+        assert!(used > 2 * (ENGLISH.len() + 2 * REFUSAL.len() + 2 * ANSWER.len()));
+        assert!(read(used).is_ok());
+        let error = read(used - 1).unwrap_err();
+        assert!(
+            matches!(&error, DataError::TooMuchText { origin, .. } if origin.position == Position::Line(2)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn all_dropped_rows_are_counted_and_the_first_are_listed() {
+        let file = bilingual_row() + &"\n{}".repeat(1500);
+        let options = ReadOptions {
+            skip_bad_rows: true,
+            ..ReadOptions::default()
+        };
+        let report = load(&file, &options).unwrap().report;
+        assert_eq!(
+            (report.read, report.kept, report.dropped.len()),
+            (1501, 1, 1000)
+        );
+        let shown = report.to_string();
+        assert!(shown.contains("dropped    1500\n"), "{shown}");
+        assert!(shown.contains("  and 500 more\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_column_that_decides_which_answer_is_better_is_not_passed_over() {
+        for column in ["better_response_id", "winner", "labels", "preference"] {
+            let row =
+                serde_json::json!({ "prompt": ENGLISH, "a": REFUSAL, "b": ANSWER, column: 1 })
+                    .to_string();
+            let error = load(&row, &ReadOptions::default()).unwrap_err();
+            let hint = error.hint().unwrap();
+            assert!(
+                hint.contains(column) && !hint.contains("--columns"),
+                "{hint}"
+            );
+            let options = ReadOptions {
+                columns: "chosen=a,rejected=b".parse().unwrap(),
+                ..ReadOptions::default()
+            };
+            let report = load(&row, &options).unwrap().report;
+            let decides = WarningKind::Decides {
+                column: column.into(),
+            };
+            assert_eq!(report.warnings[0].kind, decides);
+            // What is chosen by its own name was ordered by whoever wrote it.
+            let row = row
+                .replace("\"a\"", "\"chosen\"")
+                .replace("\"b\"", "\"rejected\"");
+            let report = load(&row, &ReadOptions::default()).unwrap().report;
+            assert_eq!(report.warnings, []);
+        }
     }
 
     #[test]
@@ -580,15 +837,15 @@ mod tests {
             (r#"{"dominant": 3"#.to_owned(), "f, line 2: "),
             (
                 good.replace("rejected", "refused"),
-                "f, line 2: missing field `rejected`",
+                "f, line 2: missing field `dominant.rejected`",
             ),
             (
                 good.replace("\"jv\"", "\"xx\""),
-                "f, line 2: expected an ISO 639-1 language code, got `xx`",
+                "f, line 2: target.language: expected a language, got `xx`",
             ),
             (
                 good.replace(&format!("\"{ENGLISH}\""), "7"),
-                "f, line 2: expected a string or a list",
+                "f, line 2: dominant.prompt: expected a string or a list",
             ),
             ("[".repeat(200_000), "f, line 2: "),
         ] {
@@ -623,7 +880,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(
             read(folder.path(), &ReadOptions::default()),
-            Err(DataError::IsDirectory(_))
+            Err(DataError::NoDataFiles { .. })
         ));
         let missing = read(&folder.path().join("none"), &ReadOptions::default()).unwrap_err();
         assert_eq!(missing.hint().unwrap(), "check the path");
@@ -637,6 +894,175 @@ mod tests {
             ..ReadOptions::default()
         };
         assert_eq!(load(&file, &options).unwrap().report.read, 2);
+    }
+
+    #[test]
+    fn columns_get_their_names_and_a_file_its_language() {
+        let rows = format!(
+            "ask,good,bad,score\n\"{ENGLISH}\",{0},{1},3\nKwa nini?,{0},{1},4\n",
+            "Sawa.", "La."
+        );
+        let options = ReadOptions {
+            columns: "prompt=ask,chosen=good,rejected=bad".parse().unwrap(),
+            language: "Swahili".parse().ok(),
+            ..ReadOptions::default()
+        };
+        let dataset = load(&rows, &options).unwrap();
+        let Pairs::Monolingual(pairs) = &dataset.rows else {
+            panic!("{:?}", dataset.rows)
+        };
+        assert!(pairs.iter().all(|row| row.pair.language().code() == "sw"));
+        assert_eq!(pairs[1].pair.prompt(), [Message::user("Kwa nini?")]);
+        assert_eq!(dataset.report.unread, BTreeMap::from([("score".into(), 2)]));
+        assert!(
+            dataset
+                .report
+                .to_string()
+                .ends_with("not read   columns score\n")
+        );
+
+        let options = ReadOptions {
+            columns: "prompt=aks,chosen=good,rejected=bad".parse().unwrap(),
+            ..ReadOptions::default()
+        };
+        let error = load(&rows, &options).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "f, row 1: missing field `prompt`; there is no column `aks`"
+        );
+        let options = ReadOptions {
+            columns: "system=note".parse().unwrap(),
+            ..ReadOptions::default()
+        };
+        let error = load(&bilingual_row(), &options).unwrap_err().to_string();
+        assert!(
+            error.contains("expected a column `note`, got none"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_flat_table_has_two_sides() {
+        let header = "dominant.prompt,dominant.chosen,dominant.rejected,sw.prompt,sw.chosen,target.rejected,target.language";
+        let table = format!("{header}\n{ENGLISH},a,b,{SWAHILI},c,d,swa\n");
+        let options = ReadOptions {
+            columns: "target.prompt=sw.prompt,target.chosen=sw.chosen"
+                .parse()
+                .unwrap(),
+            ..ReadOptions::default()
+        };
+        let dataset = load(&table, &options).unwrap();
+        let row = &bilingual(&dataset)[0];
+        assert_eq!(
+            (row.target.language().code(), row.target.chosen()),
+            ("sw", "c")
+        );
+        assert_eq!(row.dominant.language().code(), "en");
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        let row = format!(
+            r#"{{"prompt": "{ENGLISH}", "chosen": "a \ud83d", "rejected": "b", "score": NaN}}"#
+        );
+        let dataset = load(&row, &ReadOptions::default()).unwrap();
+        let Pairs::Monolingual(pairs) = &dataset.rows else {
+            panic!("{:?}", dataset.rows)
+        };
+        assert_eq!(pairs[0].pair.chosen(), "a \u{FFFD}");
+        let kinds: Vec<_> = dataset
+            .report
+            .warnings
+            .iter()
+            .map(|warning| &warning.kind)
+            .collect();
+        assert_eq!(kinds, [&WarningKind::LoneSurrogate]);
+        let needed = r#"{"prompt": NaN, "chosen": "a", "rejected": "b"}"#;
+        let error = load(needed, &ReadOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "f, line 1: prompt: expected a value, got null");
+    }
+
+    #[test]
+    fn what_names_say_does_not_reach_a_terminal() {
+        let esc = "\\u001b[2J";
+        for row in [
+            format!(r#"{{"{esc}": 1}}"#),
+            format!(r#"{{"prompt": "q", "chosen": [{{"role": "{esc}"}}], "rejected": "b"}}"#),
+            format!(r#"{{"prompt": "q", "chosen": "a", "rejected": "b", "language": "{esc}"}}"#),
+        ] {
+            let error = load(&row, &ReadOptions::default()).unwrap_err().to_string();
+            assert!(
+                error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'),
+                "{error}"
+            );
+        }
+        let row =
+            format!(r#"{{"prompt": "{ENGLISH}", "chosen": "a", "rejected": "b", "{esc}": 1}}"#);
+        let report = load(&row, &ReadOptions::default())
+            .unwrap()
+            .report
+            .to_string();
+        assert!(report.contains("columns \\u{1b}[2J"), "{report}");
+    }
+
+    #[test]
+    fn a_folder_of_shards_is_one_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |prompt: &str| {
+            serde_json::json!({ "language": "en", "prompt": prompt, "chosen": "a", "rejected": "b" }).to_string()
+        };
+        for (name, text) in [
+            ("train-00001-of-00003.jsonl", row("two")),
+            ("train-00000-of-00003.jsonl", row("one")),
+            ("train-00002-of-00003.jsonl", String::new()),
+            ("test.json", format!(r#"{{"data": [{}]}}"#, row("three"))),
+        ] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let prompts = |split: Option<&str>| {
+            let options = ReadOptions {
+                split: split.map(str::to_owned),
+                ..ReadOptions::default()
+            };
+            let dataset = read(dir.path(), &options).unwrap();
+            let Pairs::Monolingual(pairs) = dataset.rows else {
+                panic!()
+            };
+            let prompts = pairs.iter().map(|row| row.pair.prompt()[0].content.clone());
+            (
+                prompts.collect::<Vec<_>>().join(" "),
+                dataset.report.files.len(),
+            )
+        };
+        assert_eq!(prompts(None), ("one two".into(), 3));
+        assert_eq!(prompts(Some("test")), ("three".into(), 1));
+    }
+
+    #[test]
+    fn a_set_of_llama_factory_has_the_columns_its_description_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = serde_json::json!([{
+            "talk": [{ "who": "person", "words": ENGLISH }],
+            "good": { "who": "machine", "words": "a" },
+            "bad": { "who": "machine", "words": "b" },
+        }]);
+        let info = serde_json::json!({ "mine": {
+            "file_name": "rows.json", "ranking": true, "formatting": "sharegpt",
+            "columns": { "messages": "talk", "chosen": "good", "rejected": "bad" },
+            "tags": { "role_tag": "who", "content_tag": "words", "user_tag": "person", "assistant_tag": "machine" },
+        } });
+        std::fs::write(dir.path().join("rows.json"), rows.to_string()).unwrap();
+        std::fs::write(dir.path().join("dataset_info.json"), info.to_string()).unwrap();
+        for path in [
+            dir.path().to_owned(),
+            dir.path().join("rows.json"),
+            dir.path().join("dataset_info.json"),
+        ] {
+            let dataset = read(&path, &ReadOptions::default()).unwrap();
+            assert_eq!(dataset.report.kept, 1, "{}", path.display());
+        }
     }
 
     fn any_file() -> impl Strategy<Value = Vec<u8>> {
@@ -672,7 +1098,7 @@ mod tests {
         #[test]
         fn no_file_panics(file in any_file(), skip_bad_rows in any::<bool>()) {
             let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-            if let Ok(dataset) = read_from(Path::new("f"), &file[..], &options) {
+            if let Ok(dataset) = load_bytes(&file, &options) {
                 prop_assert_eq!(dataset.report.read, dataset.report.kept + dataset.report.dropped.len());
             }
         }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::language::Language;
 use crate::pair::Origin;
+use crate::text::visible;
 
 /// A side of a bilingual row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,6 +44,15 @@ pub struct Dropped {
 pub enum WarningKind {
     /// HTML entities such as `&#39;` were replaced by what they stand for.
     EntitiesCleaned,
+    /// Half a surrogate pair, of a text cut within a character, was replaced by U+FFFD.
+    LoneSurrogate,
+    /// The row has no prompt; the words that both answers begin with were taken for it.
+    SharedBeginning,
+    /// This column, which is not read, may say which answer is the better one, and --columns says another thing.
+    Decides {
+        /// The column.
+        column: String,
+    },
     /// The dominant prompt looks like another language than the file's.
     PromptLanguage {
         /// The dominant language of the file.
@@ -64,6 +75,17 @@ impl fmt::Display for WarningKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EntitiesCleaned => write!(f, "HTML entities unescaped"),
+            Self::LoneSurrogate => write!(f, "half a surrogate pair replaced by U+FFFD"),
+            Self::SharedBeginning => {
+                write!(
+                    f,
+                    "no prompt: the words that both answers begin with taken for it"
+                )
+            }
+            Self::Decides { column } => write!(
+                f,
+                "column `{column}`, which may say which answer is better, not read: --columns decides"
+            ),
             Self::PromptLanguage { expected, found } => {
                 write!(f, "dominant prompt in {found}, not {expected}")
             }
@@ -91,11 +113,13 @@ pub struct Warning {
 /// How many rows were read and kept, and why the others were not. Displays as a table for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReadReport {
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
     /// Rows in the file, up to the limit that was set.
     pub read: usize,
     /// Rows in the data set.
     pub kept: usize,
-    /// Rows left out, each with its reason.
+    /// Rows left out, each with its reason: the first 1,000 of them. All are `read` less `kept`.
     pub dropped: Vec<Dropped>,
     /// Rows kept of each target language.
     pub languages: BTreeMap<Language, usize>,
@@ -103,19 +127,41 @@ pub struct ReadReport {
     pub dominant: Option<Language>,
     /// What is odd about rows that were kept.
     pub warnings: Vec<Warning>,
+    /// Columns that were not read, and in how many rows they say something.
+    pub unread: BTreeMap<String, usize>,
 }
+
+/// So many rows left out are remembered: an archive of a few bytes may hold millions.
+const MOST_DROPPED: usize = 1000;
+
+/// So many columns are remembered as not read: rows may have names of their own each.
+const MOST_UNREAD: usize = 100;
 
 impl ReadReport {
     pub(crate) fn drop_row(&mut self, origin: Origin, reason: impl Into<String>) {
-        self.dropped.push(Dropped {
-            origin,
-            reason: reason.into(),
-        });
+        if self.dropped.len() < MOST_DROPPED {
+            self.dropped.push(Dropped {
+                origin,
+                reason: reason.into(),
+            });
+        }
+    }
+
+    pub(crate) fn leave_unread(&mut self, columns: impl Iterator<Item = String>) {
+        for column in columns {
+            if self.unread.len() < MOST_UNREAD || self.unread.contains_key(&column) {
+                *self.unread.entry(column).or_default() += 1;
+            }
+        }
     }
 }
 
 impl fmt::Display for ReadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [first, .., last] = &self.files[..] {
+            let (number, first, last) = (self.files.len(), first.display(), last.display());
+            writeln!(f, "{:<10} {number}, from {first} to {last}", "files")?;
+        }
         writeln!(f, "{:<10} {}", "read", self.read)?;
         writeln!(f, "{:<10} {}", "kept", self.kept)?;
         if let Some(dominant) = self.dominant {
@@ -124,11 +170,15 @@ impl fmt::Display for ReadReport {
         for (language, rows) in &self.languages {
             writeln!(f, "{:<10} {rows} ({})", language, language.name())?;
         }
-        if !self.dropped.is_empty() {
-            writeln!(f, "{:<10} {}", "dropped", self.dropped.len())?;
+        let dropped = self.read.saturating_sub(self.kept);
+        if dropped > 0 {
+            writeln!(f, "{:<10} {dropped}", "dropped")?;
         }
         for Dropped { origin, reason } in &self.dropped {
-            writeln!(f, "  {origin}: {reason}")?;
+            writeln!(f, "  {origin}: {}", visible(reason))?;
+        }
+        if dropped > MOST_DROPPED {
+            writeln!(f, "  and {} more", dropped - MOST_DROPPED)?;
         }
         if !self.warnings.is_empty() {
             writeln!(f, "{:<10} {}", "warnings", self.warnings.len())?;
@@ -140,6 +190,10 @@ impl fmt::Display for ReadReport {
         }
         for (kind, (rows, first)) in kinds {
             writeln!(f, "  {kind}: {rows}, first at {first}")?;
+        }
+        if !self.unread.is_empty() {
+            let names: Vec<String> = self.unread.keys().map(|name| visible(name)).collect();
+            writeln!(f, "{:<10} columns {}", "not read", names.join(", "))?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::error::DataError;
 use crate::language::Language;
 use crate::pair::{BilingualPair, MonolingualPair, Origin, PreferencePair, UnpairedAnswer};
+use crate::report::Dropped;
 use crate::tokenizer::TextTokenizer;
 use crate::truncation::{Lengths, Truncation};
 
@@ -27,18 +28,12 @@ impl TokenizedPair {
         chosen: Vec<u32>,
         rejected: Vec<u32>,
     ) -> Result<Self, DataError> {
-        for (part, ids) in [
+        let parts = [
             ("prompt", &prompt),
             ("chosen answer", &chosen),
             ("rejected answer", &rejected),
-        ] {
-            if ids.is_empty() {
-                return Err(DataError::NoTokens {
-                    origin: origin.clone(),
-                    part,
-                });
-            }
-        }
+        ];
+        not_empty(origin, parts)?;
         Ok(Self {
             prompt,
             chosen,
@@ -129,8 +124,26 @@ pub struct LabelledAnswer {
     pub origin: Origin,
 }
 
-/// How much was cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// How rows become tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenizeOptions {
+    /// Where they are cut.
+    pub truncation: Truncation,
+    /// Whether a row that cannot be written as tokens is left out, instead of being an error.
+    pub skip_bad_rows: bool,
+}
+
+impl From<Truncation> for TokenizeOptions {
+    fn from(truncation: Truncation) -> Self {
+        Self {
+            truncation,
+            skip_bad_rows: false,
+        }
+    }
+}
+
+/// How much was cut, and which rows were left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TruncationReport {
     /// Pairs seen, two a bilingual row; or single answers.
     pub pairs: usize,
@@ -140,9 +153,17 @@ pub struct TruncationReport {
     pub prompts: usize,
     /// Tokens of the longest prompt and response together, before cutting.
     pub longest: usize,
+    /// Rows left out: answers that are the same once they are cut, and, where that was asked for, what the chat template
+    /// refuses.
+    pub dropped: Vec<Dropped>,
 }
 
 impl TruncationReport {
+    /// Whether there is anything to tell.
+    pub fn is_worth_saying(&self) -> bool {
+        self.truncated > 0 || !self.dropped.is_empty()
+    }
+
     /// Counts a prompt and its longer answer, and says what is kept of them.
     fn count(&mut self, truncation: Truncation, prompt: usize, response: usize) -> Lengths {
         let keep = truncation.lengths(prompt, response);
@@ -156,123 +177,221 @@ impl TruncationReport {
 
 impl fmt::Display for TruncationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Rows that are named.
+        const NAMED: usize = 5;
         let Self {
             pairs,
             truncated,
             prompts,
             longest,
+            dropped,
         } = self;
-        write!(
-            f,
-            "{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
-        )?;
-        match prompts {
-            0 => Ok(()),
-            _ => write!(
+        if *truncated > 0 || dropped.is_empty() {
+            write!(
+                f,
+                "{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
+            )?;
+        }
+        if *prompts > 0 {
+            write!(
                 f,
                 "; {prompts} lost the end of the prompt, where the answer is asked for: give more tokens, or limit answers"
-            ),
+            )?;
         }
+        if !dropped.is_empty() {
+            let line = if *truncated > 0 { "\n" } else { "" };
+            write!(f, "{line}{} rows dropped:", dropped.len())?;
+            for Dropped { origin, reason } in dropped.iter().take(NAMED) {
+                write!(f, "\n  {origin}: {reason}")?;
+            }
+            if dropped.len() > NAMED {
+                write!(f, "\n  and {} more", dropped.len() - NAMED)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// The token ids of one pair, cut to the limit; `report` counts it.
-fn tokenize_pair(
-    pair: &PreferencePair,
-    origin: &Origin,
-    tokenizer: &TextTokenizer,
-    truncation: Truncation,
-    report: &mut TruncationReport,
-) -> Result<TokenizedPair, DataError> {
-    let mut prompt = tokenizer.encode_prompt(pair.prompt())?;
-    let mut chosen = tokenizer.encode_response(pair.chosen())?;
-    let mut rejected = tokenizer.encode_response(pair.rejected())?;
-    let response = chosen.len().max(rejected.len());
-    let keep = report.count(truncation, prompt.len(), response);
-    prompt.truncate(keep.prompt);
-    chosen.truncate(keep.response);
-    rejected.truncate(keep.response);
-    TokenizedPair::new(origin, prompt, chosen, rejected)
+/// Rows on their way to tokens.
+struct Tokenizing<'a> {
+    tokenizer: &'a TextTokenizer,
+    options: TokenizeOptions,
+    report: TruncationReport,
+}
+
+impl<'a> Tokenizing<'a> {
+    fn new(tokenizer: &'a TextTokenizer, options: TokenizeOptions) -> Self {
+        Self {
+            tokenizer,
+            options,
+            report: TruncationReport::default(),
+        }
+    }
+
+    /// What `tokenize` makes of every row, without those that are left out.
+    fn all<R, T>(
+        mut self,
+        rows: &[R],
+        origin: impl Fn(&R) -> &Origin,
+        tokenize: impl Fn(&mut Self, &R) -> Result<Option<T>, DataError>,
+    ) -> Result<(Vec<T>, TruncationReport), DataError> {
+        let mut tokenized = Vec::with_capacity(rows.len());
+        for row in rows {
+            match tokenize(&mut self, row) {
+                Ok(row) => tokenized.extend(row),
+                Err(problem) if self.options.skip_bad_rows => {
+                    self.drop(origin(row), problem.to_string());
+                }
+                // It names the row itself.
+                Err(problem @ DataError::NoTokens { .. }) => return Err(problem),
+                Err(problem) => {
+                    return Err(DataError::Conversation {
+                        origin: origin(row).clone(),
+                        problem: problem.into(),
+                    });
+                }
+            }
+        }
+        Ok((tokenized, self.report))
+    }
+
+    fn drop(&mut self, origin: &Origin, reason: impl Into<String>) {
+        self.report.dropped.push(Dropped {
+            origin: origin.clone(),
+            reason: reason.into(),
+        });
+    }
+
+    /// The token ids of one pair, cut to the limit; none if its answers are the same then.
+    fn pair(
+        &mut self,
+        pair: &PreferencePair,
+        origin: &Origin,
+    ) -> Result<Option<TokenizedPair>, DataError> {
+        let mut prompt = self.tokenizer.encode_prompt(pair)?;
+        let mut chosen = self.tokenizer.encode_response(pair.chosen())?;
+        let mut rejected = self.tokenizer.encode_response(pair.rejected())?;
+        let response = chosen.len().max(rejected.len());
+        let keep = self
+            .report
+            .count(self.options.truncation, prompt.len(), response);
+        prompt.truncate(keep.prompt);
+        chosen.truncate(keep.response);
+        rejected.truncate(keep.response);
+        if chosen == rejected {
+            let reason = match keep.response < response {
+                true => format!(
+                    "the {} answers are the same in their first {} tokens, which are kept",
+                    pair.language(),
+                    keep.response
+                ),
+                false => format!("the {} answers are the same as tokens", pair.language()),
+            };
+            self.drop(origin, reason);
+            return Ok(None);
+        }
+        TokenizedPair::new(origin, prompt, chosen, rejected).map(Some)
+    }
 }
 
 /// The token ids of every single answer, cut to the limit.
+///
+/// # Errors
+/// If a row cannot be written as tokens, and is not to be left out then.
 pub fn tokenize_answers(
     answers: &[UnpairedAnswer],
     tokenizer: &TextTokenizer,
-    truncation: Truncation,
+    options: impl Into<TokenizeOptions>,
 ) -> Result<(Vec<LabelledAnswer>, TruncationReport), DataError> {
-    let mut report = TruncationReport::default();
-    let tokenized = answers
-        .iter()
-        .map(|row| {
-            let mut prompt = tokenizer.encode_prompt(&row.prompt)?;
+    Tokenizing::new(tokenizer, options.into()).all(
+        answers,
+        |row| &row.origin,
+        |work, row| {
+            let mut prompt = tokenizer.encode_prompt(row)?;
             let mut answer = tokenizer.encode_response(&row.answer)?;
-            for (part, ids) in [("prompt", &prompt), ("completion", &answer)] {
-                if ids.is_empty() {
-                    let origin = row.origin.clone();
-                    return Err(DataError::NoTokens { origin, part });
-                }
-            }
-            let keep = report.count(truncation, prompt.len(), answer.len());
+            not_empty(&row.origin, [("prompt", &prompt), ("completion", &answer)])?;
+            let keep = work
+                .report
+                .count(work.options.truncation, prompt.len(), answer.len());
             prompt.truncate(keep.prompt);
             answer.truncate(keep.response);
-            Ok(LabelledAnswer {
+            Ok(Some(LabelledAnswer {
                 language: row.language,
                 prompt,
                 answer,
                 desirable: row.desirable,
                 origin: row.origin.clone(),
-            })
-        })
-        .collect::<Result<_, DataError>>()?;
-    Ok((tokenized, report))
+            }))
+        },
+    )
 }
 
 /// The token ids of every single pair, cut to the limit.
+///
+/// # Errors
+/// If a row cannot be written as tokens, and is not to be left out then.
 pub fn tokenize_pairs(
     pairs: &[MonolingualPair],
     tokenizer: &TextTokenizer,
-    truncation: Truncation,
+    options: impl Into<TokenizeOptions>,
 ) -> Result<(Vec<LanguagePair>, TruncationReport), DataError> {
-    let mut report = TruncationReport::default();
-    let tokenized = pairs
-        .iter()
-        .map(|MonolingualPair { pair, origin }| {
-            Ok(LanguagePair {
+    Tokenizing::new(tokenizer, options.into()).all(
+        pairs,
+        |row| &row.origin,
+        |work, MonolingualPair { pair, origin }| {
+            let tokenized = work.pair(pair, origin)?;
+            Ok(tokenized.map(|tokenized| LanguagePair {
                 language: pair.language(),
-                pair: tokenize_pair(pair, origin, tokenizer, truncation, &mut report)?,
+                pair: tokenized,
                 origin: origin.clone(),
-            })
-        })
-        .collect::<Result<_, DataError>>()?;
-    Ok((tokenized, report))
+            }))
+        },
+    )
 }
 
 /// The token ids of every row, each side cut to the limit by itself.
+///
+/// # Errors
+/// If a row cannot be written as tokens, and is not to be left out then.
 pub fn tokenize_rows(
     rows: &[BilingualPair],
     tokenizer: &TextTokenizer,
-    truncation: Truncation,
+    options: impl Into<TokenizeOptions>,
 ) -> Result<(Vec<TokenizedRow>, TruncationReport), DataError> {
-    let mut report = TruncationReport::default();
-    let mut side = |pair, origin| tokenize_pair(pair, origin, tokenizer, truncation, &mut report);
-    let tokenized = rows
-        .iter()
-        .map(
-            |BilingualPair {
-                 dominant,
-                 target,
-                 origin,
-             }| {
-                Ok(TokenizedRow {
-                    dominant: side(dominant, origin)?,
-                    target: side(target, origin)?,
-                    dominant_language: dominant.language(),
-                    language: target.language(),
-                    origin: origin.clone(),
-                })
-            },
-        )
-        .collect::<Result<_, DataError>>()?;
-    Ok((tokenized, report))
+    Tokenizing::new(tokenizer, options.into()).all(
+        rows,
+        |row| &row.origin,
+        |work, row| {
+            let BilingualPair {
+                dominant,
+                target,
+                origin,
+            } = row;
+            let Some(dominant_pair) = work.pair(dominant, origin)? else {
+                return Ok(None);
+            };
+            let target_pair = work.pair(target, origin)?;
+            Ok(target_pair.map(|target_pair| TokenizedRow {
+                dominant: dominant_pair,
+                target: target_pair,
+                dominant_language: dominant.language(),
+                language: target.language(),
+                origin: origin.clone(),
+            }))
+        },
+    )
+}
+
+/// Names the first part without tokens.
+fn not_empty<const N: usize>(
+    origin: &Origin,
+    parts: [(&'static str, &Vec<u32>); N],
+) -> Result<(), DataError> {
+    match parts.iter().find(|(_, ids)| ids.is_empty()) {
+        Some((part, _)) => Err(DataError::NoTokens {
+            origin: origin.clone(),
+            part,
+        }),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,244 @@
+//! The files of a folder, by split, as data sets lie on the hub.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::DataError;
+use crate::records::{Selection, names_a_split};
+
+/// How deep folders are looked into: `data/`, or a folder for each configuration and one for each split in it.
+const DEPTH: usize = 3;
+
+/// Names of files that describe a data set and hold none of its rows.
+const DESCRIPTIONS: [&str; 4] = [
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+];
+
+/// The files of a folder to read, sorted.
+pub(super) fn in_folder(
+    folder: &Path,
+    selection: &Selection<'_>,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut paths = BTreeSet::new();
+    collect(folder, Path::new(""), DEPTH, &mut paths)?;
+    let is_there = |name: &str| folder.join(name).exists();
+    if is_there("config.json") && (is_there("tokenizer.json") || is_there("model.safetensors")) {
+        return Err(DataError::ModelFolder(folder.into()));
+    }
+    let chosen = choose(folder, paths.iter().map(String::as_str), selection)?;
+    Ok(chosen.into_iter().map(|path| folder.join(path)).collect())
+}
+
+/// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are passed over.
+fn collect(
+    folder: &Path,
+    relative: &Path,
+    depth: usize,
+    paths: &mut BTreeSet<String>,
+) -> Result<(), DataError> {
+    let here = folder.join(relative);
+    let io_error = |source| DataError::Io {
+        path: here.clone(),
+        source,
+    };
+    for entry in fs::read_dir(&here).map_err(io_error)? {
+        let entry = entry.map_err(io_error)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        let path = relative.join(name);
+        // Files of the hub's cache are links.
+        match fs::metadata(entry.path()) {
+            Ok(found) if found.is_dir() && depth > 1 => collect(folder, &path, depth - 1, paths)?,
+            Ok(found) if found.is_file() => {
+                let parts = path.iter().map(|part| part.to_string_lossy());
+                paths.insert(parts.collect::<Vec<_>>().join("/"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The files to read of those at these relative paths: data files, of one kind, and of one split where names tell splits.
+///
+/// # Errors
+/// If there are none, or several kinds, or not the split.
+pub(super) fn choose<'p>(
+    place: &Path,
+    paths: impl Iterator<Item = &'p str>,
+    selection: &Selection<'_>,
+) -> Result<Vec<&'p str>, DataError> {
+    let mut splits: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for path in paths {
+        match (kind(path), split(path)) {
+            (None, _) => others.push(path.to_owned()),
+            (Some(kind), split) => splits.entry(split).or_default().push((path, kind)),
+        }
+    }
+    if splits.is_empty() {
+        return Err(DataError::NoDataFiles {
+            folder: place.into(),
+            found: others,
+        });
+    }
+    // Files whose names tell no split are all there is, if they are: else they describe the others.
+    let named: Vec<&str> = splits
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let chosen = match named[..] {
+        [] if selection.split.is_none() => String::new(),
+        _ => selection.choose(place, named.iter().copied())?,
+    };
+    let files = splits.remove(&chosen).unwrap_or_default();
+    let kinds: BTreeSet<&str> = files.iter().map(|(_, kind)| *kind).collect();
+    if kinds.len() > 1 {
+        return Err(DataError::SeveralKinds {
+            folder: place.into(),
+            kinds: kinds.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    let mut paths: Vec<&str> = files.into_iter().map(|(path, _)| path).collect();
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// What kind of data file a name says; none for others.
+fn kind(path: &str) -> Option<&'static str> {
+    let name = path.rsplit('/').next()?.to_ascii_lowercase();
+    if DESCRIPTIONS.contains(&name.as_str()) {
+        return None;
+    }
+    let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    match name.rsplit_once('.')?.1 {
+        "json" | "jsonl" | "ndjson" => Some("JSON"),
+        "parquet" => Some("Parquet"),
+        "csv" => Some("CSV"),
+        "tsv" => Some("TSV"),
+        _ => None,
+    }
+}
+
+/// The split that a path names: `data/train_prefs-00000-of-00002.parquet` or `sw/train_prefs/0000.parquet`; empty where
+/// it names none.
+fn split(path: &str) -> String {
+    let mut parts = path.rsplit('/');
+    let file = parts.next().unwrap_or_default();
+    let stem = file.split('.').next().unwrap_or_default();
+    let folders = parts.filter(|folder| *folder != "data");
+    std::iter::once(stem)
+        .chain(folders)
+        .map(without_number)
+        .find(|name| names_a_split(name))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// A name up to the number of the shard: `train` of `train-00000-of-00002` and of `train-01`.
+fn without_number(name: &str) -> &str {
+    let is_number = |part: &str| part.starts_with(|c: char| c.is_ascii_digit());
+    match name.find('-') {
+        Some(dash) if is_number(&name[dash + 1..]) => &name[..dash],
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(paths: &[&str], split: Option<&str>) -> String {
+        let selection = Selection {
+            split,
+            is_row: &|_| true,
+        };
+        match choose(Path::new("d"), paths.iter().copied(), &selection) {
+            Ok(paths) => paths.join(" "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn shards_of_one_split_are_taken_in_order() {
+        let hub = [
+            "README.md",
+            "dataset_infos.json",
+            "data/train-00001-of-00002-0a1b.parquet",
+            "data/train-00000-of-00002-0a1b.parquet",
+            "data/test-00000-of-00001.parquet",
+        ];
+        let train = "data/train-00000-of-00002-0a1b.parquet data/train-00001-of-00002-0a1b.parquet";
+        assert_eq!(chosen(&hub, None), train);
+        assert_eq!(chosen(&hub, Some("test")), hub[4]);
+        assert_eq!(
+            chosen(&hub, Some("dev")),
+            "d: expected a split `dev`, got `test`, `train`"
+        );
+        let converted = [
+            "en/train/0000.parquet",
+            "sw/train/0000.parquet",
+            "sw/test/0000.parquet",
+        ];
+        assert_eq!(chosen(&converted, None), converted[..2].join(" "));
+        let prefs = [
+            "data/train_prefs-00000-of-00001.parquet",
+            "data/train_sft-00000-of-00001.parquet",
+        ];
+        assert_eq!(chosen(&prefs, Some("train_prefs")), prefs[0]);
+        assert!(chosen(&prefs, None).ends_with("got `train_prefs`, `train_sft`"));
+        let by_folder = [
+            "harmless/train.jsonl.gz",
+            "helpful/train.jsonl.gz",
+            "helpful/test.jsonl.gz",
+        ];
+        assert_eq!(chosen(&by_folder, None), by_folder[..2].join(" "));
+    }
+
+    #[test]
+    fn files_without_splits_are_all_taken() {
+        assert_eq!(
+            chosen(&["b.csv", "a.csv", "notes.txt"], None),
+            "a.csv b.csv"
+        );
+        assert_eq!(
+            chosen(&["a.csv", "b.jsonl"], None),
+            "d: expected data files of one kind, got CSV and JSON"
+        );
+        assert_eq!(
+            chosen(&["notes.txt"], None),
+            "d: expected data files (JSON, JSONL, CSV, TSV or Parquet), got notes.txt"
+        );
+    }
+
+    #[test]
+    fn a_folder_is_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let selection = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        let model = dir.path().join("model");
+        fs::create_dir_all(dir.path().join("data")).unwrap();
+        fs::create_dir_all(&model).unwrap();
+        for file in [
+            "data/train-0.jsonl",
+            "data/.train-1.jsonl",
+            "model/config.json",
+            "model/tokenizer.json",
+        ] {
+            fs::write(dir.path().join(file), "{}").unwrap();
+        }
+        let found = in_folder(dir.path(), &selection).unwrap();
+        assert_eq!(found, [dir.path().join("data/train-0.jsonl")]);
+        let error = in_folder(&model, &selection).unwrap_err();
+        assert!(error.to_string().contains("of a model"), "{error}");
+    }
+}

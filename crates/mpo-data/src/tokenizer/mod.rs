@@ -1,0 +1,795 @@
+//! Text to token ids and back, as a model's folder says.
+
+mod config;
+mod control;
+mod guard;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use config::SpecialTokens;
+
+use crate::error::DataError;
+use crate::template::{
+    ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources,
+};
+use config::TokenizerConfig;
+use control::ControlTokens;
+use guard::Guarded;
+
+/// A tokenizer with its chat template and the ids that end and pad a sequence.
+#[derive(Debug, Clone)]
+pub struct TextTokenizer {
+    tokenizer: Guarded,
+    template: ChatTemplate,
+    control: Arc<ControlTokens>,
+    /// Whether what texts spell out becomes control tokens.
+    special_tokens_in_text: bool,
+    /// The token that the tokenizer itself begins a sequence with.
+    bos: Option<u32>,
+    eos: u32,
+    pad: u32,
+    response: Response,
+    /// Ends a turn too, and is not written after a response.
+    also_ends: Option<u32>,
+    vocab_size: usize,
+}
+
+/// How a response is written.
+#[derive(Debug, Clone)]
+struct Response {
+    /// Whether white space before it, and behind it, is left out.
+    trims: (bool, bool),
+    /// What follows it, up to the control token that ends the turn; nothing where the template has none.
+    ending: String,
+    /// The last token of a turn.
+    end: u32,
+}
+
+impl TextTokenizer {
+    /// Reads `tokenizer.json`, what names its special tokens and, unless `options` name another, the chat template of a
+    /// folder.
+    ///
+    /// # Errors
+    /// If something is missing or is not what it should be.
+    pub fn from_dir(dir: &Path, options: &TemplateOptions) -> Result<Self, DataError> {
+        let tokenizer = Guarded::read(&dir.join("tokenizer.json"))?;
+        let mut config = TokenizerConfig::read(dir)?;
+        config.name_eos(dir, |id| tokenizer.tokenizer().id_to_token(id))?;
+        let tokens = &config.tokens;
+        let template = match &options.template {
+            TemplateChoice::Builtin(builtin) => ChatTemplate::builtin(*builtin, tokens, options)?,
+            TemplateChoice::File(path) => {
+                ChatTemplate::new(TemplateSources::read(path)?, tokens, options)?
+            }
+            TemplateChoice::Auto => {
+                let sources = TemplateSources::find(dir, config.template)?;
+                ChatTemplate::new(sources, tokens, options)?
+            }
+        };
+        Self::new(tokenizer, template, tokens, options)
+    }
+
+    /// Puts a tokenizer and its template together.
+    fn new(
+        tokenizer: Guarded,
+        template: ChatTemplate,
+        tokens: &SpecialTokens,
+        options: &TemplateOptions,
+    ) -> Result<Self, DataError> {
+        let all = tokenizer.tokenizer();
+        let id = |token: &str, role| {
+            let missing = || DataError::MissingToken {
+                token: token.into(),
+                role,
+            };
+            all.token_to_id(token).ok_or_else(missing)
+        };
+        let eos = id(
+            tokens.get("eos_token").unwrap_or_default(),
+            "end of sequence: `eos_token` of the tokenizer",
+        )?;
+        let pad = match tokens.get("pad_token") {
+            // The end-of-sequence token pads.
+            None | Some("") => eos,
+            Some(pad) => id(pad, "padding: `pad_token` of the tokenizer")?,
+        };
+        let ending = template.ending()?;
+        let control = ControlTokens::new(all, tokens.texts(), &ending.conversation)?;
+        let ending_text = match template.end_token() {
+            Some(token) => {
+                id(token, "end of a response: written by the chat template")?;
+                token
+            }
+            None => match control.end_of_first(&ending.text) {
+                Some(end) => &ending.text[..end],
+                None => "",
+            },
+        };
+        let end = tokenizer.encode(ending_text, false)?.last().copied();
+        let also_ends = template
+            .also_ends()
+            .and_then(|token| all.token_to_id(token));
+        let first = tokenizer.encode("", true)?.first().copied();
+        let bos = tokens.get("bos_token").and_then(|bos| all.token_to_id(bos));
+        let largest = all.get_vocab(true).into_values().max();
+        Ok(Self {
+            bos: first.filter(|first| Some(*first) == bos),
+            eos,
+            pad,
+            response: Response {
+                trims: ending.trims,
+                ending: ending_text.into(),
+                end: end.unwrap_or(eos),
+            },
+            also_ends,
+            vocab_size: largest.map_or(0, |largest| largest as usize + 1),
+            control: Arc::new(control),
+            special_tokens_in_text: options.special_tokens_in_text,
+            tokenizer,
+            template,
+        })
+    }
+
+    /// The prompt as the template writes it, up to where the assistant begins to speak. As in Transformers, nothing is
+    /// added to what the template writes; where there is none (`plain`), a sequence begins as the tokenizer begins it.
+    ///
+    /// # Errors
+    /// If the template refuses the conversation, or fails on it.
+    pub fn encode_prompt<'a>(
+        &self,
+        conversation: impl Into<Conversation<'a>>,
+    ) -> Result<Vec<u32>, DataError> {
+        let mut parts: Parts = conversation.into().into();
+        let broken = !self.special_tokens_in_text && self.break_up(&mut parts);
+        let text = self.template.render_parts(parts, true)?;
+        let mut ids = self.encode(&text, broken, false)?;
+        if self.template.is_plain()
+            && let Some(bos) = self.bos
+        {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
+    }
+
+    /// A text without any template, as the tokenizer begins a sequence.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut text = text.to_owned();
+        let broken = !self.special_tokens_in_text && self.control.is_in(&text);
+        if broken {
+            self.control.break_up(&mut text);
+        }
+        self.encode(&text, broken, true)
+    }
+
+    /// A response and what ends it, tokenised together, as the template writes them; and apart from the prompt, as the
+    /// released code does.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn encode_response(&self, response: &str) -> Result<Vec<u32>, DataError> {
+        let mut text = response;
+        let (before, behind) = self.response.trims;
+        if before {
+            text = text.trim_start();
+        }
+        if behind {
+            text = text.trim_end();
+        }
+        let mut text = text.to_owned();
+        let broken = !self.special_tokens_in_text && self.control.is_in(&text);
+        if broken {
+            self.control.break_up(&mut text);
+        }
+        text += &self.response.ending;
+        let mut ids = self.encode(&text, broken, false)?;
+        if self.response.ending.is_empty() {
+            ids.push(self.eos);
+        }
+        Ok(ids)
+    }
+
+    /// Whether there were control tokens in the texts of a conversation; they are broken up.
+    fn break_up(&self, parts: &mut Parts) -> bool {
+        let mut found = false;
+        parts.each_text(&mut |text| found |= self.control.is_in(text));
+        if found {
+            parts.each_text(&mut |text| self.control.break_up(text));
+        }
+        found
+    }
+
+    /// The ids of a text; `broken` says whether control tokens are broken up in it.
+    fn encode(
+        &self,
+        text: &str,
+        broken: bool,
+        add_special_tokens: bool,
+    ) -> Result<Vec<u32>, DataError> {
+        if !broken {
+            let ids = self.tokenizer.encode(text, add_special_tokens)?;
+            // A normalizer may make control tokens of what was none.
+            if self.special_tokens_in_text
+                || add_special_tokens
+                || self
+                    .control
+                    .are_all_of(text, &ids, self.tokenizer.unknown())
+            {
+                return Ok(ids);
+            }
+        }
+        self.control
+            .encode(&self.tokenizer, text, add_special_tokens)
+    }
+
+    /// The text of some ids, without special tokens.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+        self.tokenizer.decode(ids)
+    }
+
+    /// The ids at which generation stops: the end of the sequence and the end of a turn.
+    pub fn stop_ids(&self) -> Vec<u32> {
+        let ids: BTreeSet<u32> = [self.response.end, self.eos]
+            .into_iter()
+            .chain(self.also_ends)
+            .collect();
+        ids.into_iter().collect()
+    }
+
+    /// The id that ends a sequence.
+    pub fn eos_id(&self) -> u32 {
+        self.eos
+    }
+
+    /// The id that fills a batch up.
+    pub fn pad_id(&self) -> u32 {
+        self.pad
+    }
+
+    /// One more than the largest id: the rows an embedding must have at least.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The chat template.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
+    /// The source of a template that writes prompts as this one does in any program: one that does not know that `plain`
+    /// begins a sequence as the tokenizer does is told so.
+    pub fn template_to_save(&self) -> String {
+        let source = self.template.source();
+        match self.template.is_plain() && self.bos.is_some() {
+            true => format!("{{{{ bos_token }}}}{source}"),
+            false => source.into(),
+        }
+    }
+}
+
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    fs::read(path).map_err(|source| DataError::Io {
+        path: path.into(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::{BilingualPair, Message, MonolingualPair, Origin, Position, PreferencePair};
+    use crate::tokenized::{TokenizeOptions, tokenize_pairs, tokenize_rows};
+    use crate::truncation::Truncation;
+
+    const CHATML: &str = "{% for m in messages %}{{ '<turn>' + m.role + ' ' + m.content + ' <end> ' }}{% endfor %}\
+                          {% if add_generation_prompt %}{{ '<turn>assistant ' }}{% endif %}";
+
+    /// Words of one token each: ids 0 to 8 as listed; `<s>` begins a sequence if `adds_bos`.
+    fn folder(adds_bos: bool, config: &str) -> tempfile::TempDir {
+        let words = [
+            "<s>",
+            "</s>",
+            "<turn>",
+            "<end>",
+            "<unk>",
+            "user",
+            "assistant",
+            "bake",
+            "bread",
+        ];
+        let vocab: serde_json::Map<String, serde_json::Value> = words
+            .iter()
+            .enumerate()
+            .map(|(id, word)| ((*word).to_owned(), id.into()))
+            .collect();
+        let added: Vec<_> = words[..4]
+            .iter()
+            .enumerate()
+            .map(|(id, word)| {
+                serde_json::json!({ "id": id, "content": word, "single_word": false, "lstrip": false,
+                                    "rstrip": false, "normalized": false, "special": true })
+            })
+            .collect();
+        let bos = serde_json::json!({ "SpecialToken": { "id": "<s>", "type_id": 0 } });
+        let sequence = |id: &str| serde_json::json!({ "Sequence": { "id": id, "type_id": 0 } });
+        let processor = adds_bos.then(|| {
+            serde_json::json!({
+                "type": "TemplateProcessing",
+                "single": [bos, sequence("A")],
+                "pair": [bos, sequence("A"), sequence("B")],
+                "special_tokens": { "<s>": { "id": "<s>", "ids": [0], "tokens": ["<s>"] } },
+            })
+        });
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+            "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": processor, "decoder": null,
+            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "<unk>" },
+        });
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        folder
+    }
+
+    fn config(template: &str) -> String {
+        serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>", "chat_template": template }).to_string()
+    }
+
+    fn load(
+        adds_bos: bool,
+        config: &str,
+        choice: TemplateChoice,
+    ) -> Result<TextTokenizer, DataError> {
+        TextTokenizer::from_dir(folder(adds_bos, config).path(), &choice.into())
+    }
+
+    #[test]
+    fn prompts_are_what_the_template_writes_and_responses_end_the_turn() {
+        let with_bos = format!("{{{{ bos_token }}}}{CHATML}");
+        // Whether the tokenizer would add one does not matter: as in Transformers, it is not asked.
+        let cases: [(bool, &str, &[u32]); 4] = [
+            (true, CHATML, &[]),
+            (true, &with_bos, &[0]),
+            (false, CHATML, &[]),
+            (false, &with_bos, &[0]),
+        ];
+        for (adds_bos, template, bos) in cases {
+            let tokenizer = load(adds_bos, &config(template), TemplateChoice::Auto).unwrap();
+            let prompt = tokenizer
+                .encode_prompt(&[Message::user("bake bread")])
+                .unwrap();
+            assert_eq!(prompt, [bos, &[2, 5, 7, 8, 3, 2, 6]].concat());
+            assert_eq!(tokenizer.encode_response("bread bread").unwrap(), [8, 8, 3]);
+            assert_eq!(
+                (
+                    tokenizer.stop_ids(),
+                    tokenizer.pad_id(),
+                    tokenizer.vocab_size()
+                ),
+                (vec![1, 3], 1, 9)
+            );
+            assert_eq!(
+                tokenizer.decode(&prompt).unwrap(),
+                "user bake bread assistant"
+            );
+        }
+    }
+
+    #[test]
+    fn texts_do_not_become_control_tokens_unless_that_is_asked_for() {
+        let spelled = "bake<end><turn>assistant bread</s> <end>";
+        let ids = |in_text: bool| {
+            let folder = folder(false, &config(CHATML));
+            let options = TemplateOptions {
+                special_tokens_in_text: in_text,
+                ..TemplateOptions::default()
+            };
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
+            let prompt = [Message::user(format!("{spelled} bread"))];
+            [
+                tokenizer.encode_prompt(&prompt).unwrap(),
+                tokenizer.encode_response(spelled).unwrap(),
+                tokenizer.encode_text(spelled).unwrap(),
+            ]
+        };
+        // What is written without spaces is one unknown word; `<end>` alone is one too, though the vocabulary has it.
+        let [prompt, response, text] = ids(false);
+        assert_eq!(prompt, [2, 5, 4, 4, 4, 8, 3, 2, 6]);
+        assert_eq!(response, [4, 4, 4, 3]);
+        assert_eq!(text, [4, 4, 4]);
+        let [prompt, response, text] = ids(true);
+        assert_eq!(prompt, [2, 5, 7, 3, 2, 6, 8, 1, 3, 8, 3, 2, 6]);
+        assert_eq!(response, [7, 3, 2, 6, 8, 1, 3, 3]);
+        assert_eq!(text, [7, 3, 2, 6, 8, 1, 3]);
+    }
+
+    #[test]
+    fn a_role_mark_that_is_not_special_is_a_control_token_and_a_tag_is_none() {
+        let folder = folder(false, &config(CHATML));
+        let path = folder.path().join("tokenizer.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("\"special\":true", "\"special\":false");
+        // `<turn>` and `<end>`, which the template writes; and both halves of a tag.
+        fs::write(
+            &path,
+            text.replace("<s>", "<think>").replace("</s>", "</think>"),
+        )
+        .unwrap();
+        let config = config(&CHATML.replace("m.content +", "'<think> ' + m.content +"));
+        let config = config
+            .replace("</s>", "<end>")
+            .replace("{\"content\":\"<s>\"}", "null");
+        fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        let tokenizer =
+            TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap();
+        assert_eq!(
+            tokenizer
+                .encode_response("<think> bake </think> bread <end> <turn>")
+                .unwrap(),
+            [0, 7, 1, 8, 4, 4, 3]
+        );
+    }
+
+    #[test]
+    fn answers_end_as_they_do_in_a_conversation() {
+        let template = "{% for m in messages %}{{ m.role + ' ' + m.content.strip() + ' bake ' + eos_token }}{% endfor %}";
+        let tokenizer = load(false, &config(template), TemplateChoice::Auto).unwrap();
+        assert_eq!(tokenizer.encode_response(" bread\n").unwrap(), [8, 7, 1]);
+        assert_eq!(tokenizer.stop_ids(), [1]);
+    }
+
+    #[test]
+    fn the_plain_template_ends_with_eos() {
+        let tokenizer = load(true, &config(CHATML), "plain".parse().unwrap()).unwrap();
+        assert_eq!(
+            tokenizer
+                .encode_prompt(&[Message::user("bake bread")])
+                .unwrap(),
+            [0, 7, 8]
+        );
+        assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
+    }
+
+    #[test]
+    fn gemma_stops_at_the_end_of_a_turn_too_where_the_tokenizer_has_it() {
+        let stops = |end: &str| {
+            let folder = folder(false, r#"{"eos_token": "<eos>"}"#);
+            let path = folder.path().join("tokenizer.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.replace("</s>", "<eos>").replace("<end>", end);
+            fs::write(&path, text).unwrap();
+            let options = "gemma".parse::<TemplateChoice>().unwrap().into();
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
+            // What is trained on is the released code's.
+            assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
+            tokenizer.stop_ids()
+        };
+        assert_eq!(stops("<end_of_turn>"), [1, 3]);
+        assert_eq!(stops("<end>"), [1]);
+    }
+
+    #[test]
+    fn templates_are_found_where_hugging_face_puts_them() {
+        let named = serde_json::json!({
+            "eos_token": "</s>",
+            "chat_template": [{ "name": "tool_use", "template": "x" }, { "name": "default", "template": CHATML }],
+        });
+        let folder = folder(false, &named.to_string());
+        let prompt = || {
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &TemplateOptions::default())?;
+            tokenizer.encode_prompt(&[Message::user("bake")])
+        };
+        assert_eq!(prompt().unwrap(), [2, 5, 7, 3, 2, 6]);
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        let writes = |text: &str| {
+            format!("{text}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}")
+        };
+        write(
+            "chat_template.json",
+            &serde_json::json!({ "chat_template": writes("user ") }).to_string(),
+        );
+        assert_eq!(prompt().unwrap(), [2, 5, 7, 3, 2, 6]);
+        write(
+            "tokenizer_config.json",
+            r#"{"eos_token": "</s>", "chat_template": null}"#,
+        );
+        assert_eq!(prompt().unwrap(), [5, 7]);
+        // Files of their own come first, and a folder of them without one for conversations has none.
+        fs::create_dir(folder.path().join("additional_chat_templates")).unwrap();
+        write("additional_chat_templates/tool_use.jinja", "x");
+        let error = prompt().unwrap_err().to_string();
+        assert!(error.ends_with("got tool_use"), "{error}");
+        write("chat_template.jinja", &writes("assistant "));
+        assert_eq!(prompt().unwrap(), [6, 7]);
+    }
+
+    #[test]
+    fn what_ends_a_sequence_is_looked_for_as_in_transformers() {
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        let (config, map) = ("tokenizer_config.json", "special_tokens_map.json");
+        let (generation, model) = ("generation_config.json", "config.json");
+        let cases: [(Files<'_>, Option<u32>); 10] = [
+            (
+                &[
+                    (config, r#"{"eos_token": null}"#),
+                    (map, r#"{"eos_token": "</s>"}"#),
+                ],
+                Some(1),
+            ),
+            (
+                &[
+                    (config, "{}"),
+                    (map, r#"{"eos_token": {"content": "</s>"}}"#),
+                ],
+                Some(1),
+            ),
+            (&[(map, r#"{"eos_token": "</s>"}"#)], Some(1)),
+            // What is kept apart comes first, unless the configuration lists its tokens.
+            (
+                &[
+                    (config, r#"{"eos_token": "<end>"}"#),
+                    (map, r#"{"eos_token": "</s>"}"#),
+                ],
+                Some(1),
+            ),
+            (
+                &[
+                    (
+                        config,
+                        r#"{"eos_token": "<end>", "added_tokens_decoder": {}}"#,
+                    ),
+                    (map, r#"{"eos_token": "</s>"}"#),
+                ],
+                Some(3),
+            ),
+            (
+                &[
+                    (generation, r#"{"eos_token_id": [3, 1]}"#),
+                    (model, r#"{"eos_token_id": 1}"#),
+                ],
+                Some(3),
+            ),
+            (
+                &[
+                    (generation, r#"{"eos_token_id": null}"#),
+                    (model, r#"{"eos_token_id": 1}"#),
+                ],
+                Some(1),
+            ),
+            (
+                &[
+                    (map, r#"{"eos_token": "</s>"}"#),
+                    (model, r#"{"eos_token_id": 3}"#),
+                ],
+                Some(1),
+            ),
+            (&[(model, r#"{"eos_token_id": 4000}"#)], None),
+            (&[], None),
+        ];
+        for (files, expected) in cases {
+            let folder = folder(false, "{}");
+            fs::remove_file(folder.path().join(config)).unwrap();
+            for (file, text) in files {
+                fs::write(folder.path().join(file), text).unwrap();
+            }
+            let options = "plain".parse::<TemplateChoice>().unwrap().into();
+            match (TextTokenizer::from_dir(folder.path(), &options), expected) {
+                (Ok(tokenizer), Some(expected)) => {
+                    let response = tokenizer.encode_response("bread").unwrap();
+                    assert_eq!(
+                        (tokenizer.eos_id(), response),
+                        (expected, vec![8, expected])
+                    );
+                }
+                (Err(error), None) => {
+                    let message = error.to_string();
+                    for file in [config, map, generation, model] {
+                        assert!(message.contains(file), "{message}");
+                    }
+                }
+                (got, _) => panic!("{files:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_folder_lacks_is_named() {
+        let error =
+            |config: &str, choice: &str| load(false, config, choice.parse().unwrap()).unwrap_err();
+        assert!(matches!(
+            error(r#"{"eos_token":"</s>"}"#, "auto"),
+            DataError::NoTemplate { .. }
+        ));
+        assert!(matches!(
+            error("{}", "plain"),
+            DataError::NoEndOfSequence(_)
+        ));
+        assert!(matches!(
+            error("{", "plain"),
+            DataError::TokenizerFile { .. }
+        ));
+        let other = error(&config(CHATML), "llama3");
+        assert!(
+            matches!(&other, DataError::MissingToken { token, .. } if token == "<|eot_id|>"),
+            "{other}"
+        );
+        let empty = tempfile::tempdir().unwrap();
+        let missing =
+            TextTokenizer::from_dir(empty.path(), &TemplateOptions::default()).unwrap_err();
+        assert!(missing.to_string().contains("tokenizer.json"), "{missing}");
+    }
+
+    #[test]
+    fn rows_are_cut_to_the_limit_and_counted() {
+        let tokenizer = load(false, &config(CHATML), TemplateChoice::Auto).unwrap();
+        let pair = |language: &str, chosen: &str| {
+            let prompt = vec![Message::user("bake bread")];
+            PreferencePair::new(
+                language.parse().unwrap(),
+                prompt,
+                chosen.into(),
+                "bread".into(),
+            )
+            .unwrap()
+        };
+        let row = BilingualPair {
+            dominant: pair("en", "bake"),
+            target: pair("sw", &"bake ".repeat(20)),
+            origin: Origin {
+                file: "f".into(),
+                position: Position::Line(1),
+            },
+        };
+        // The prompt has 7 tokens; the longer response 21, its end included. 2·7 < 16 leaves it 9.
+        let (rows, report) =
+            tokenize_rows(&[row], &tokenizer, Truncation::new(16, None).unwrap()).unwrap();
+        assert_eq!((report.pairs, report.truncated, report.longest), (2, 1, 28));
+        let (dominant, target) = (&rows[0].dominant, &rows[0].target);
+        assert_eq!(
+            (dominant.chosen(), dominant.rejected()),
+            (&[7, 3][..], &[8, 3][..])
+        );
+        assert_eq!((target.prompt().len(), target.chosen()), (7, &[7; 9][..]));
+        assert_eq!(target.rejected(), [8, 3]);
+    }
+
+    #[test]
+    fn answers_that_are_the_same_once_cut_are_dropped_and_counted() {
+        let tokenizer = load(false, &config(CHATML), TemplateChoice::Auto).unwrap();
+        let pair = |language: &str, chosen: &str, rejected: &str| {
+            let prompt = vec![Message::user("bake")];
+            let language = language.parse().unwrap();
+            PreferencePair::new(language, prompt, chosen.into(), rejected.into()).unwrap()
+        };
+        let row = |line, dominant, target| BilingualPair {
+            dominant,
+            target,
+            origin: Origin {
+                file: "f".into(),
+                position: Position::Line(line),
+            },
+        };
+        let (long, longer) = ("bake bake bake", "bake bake bake bread");
+        let rows = [
+            row(1, pair("en", long, longer), pair("sw", "bake", "bread")),
+            row(2, pair("en", "bake", "bread"), pair("sw", long, longer)),
+            row(3, pair("en", "bake", "bread"), pair("sw", "bread", "bake")),
+        ];
+        let cut = Truncation::new(64, Some(2)).unwrap();
+        let (kept, report) = tokenize_rows(&rows, &tokenizer, cut).unwrap();
+        assert_eq!((kept.len(), report.dropped.len()), (1, 2));
+        assert_eq!(kept[0].origin.position, Position::Line(3));
+        let told = report.to_string();
+        assert!(
+            told.contains("f, line 1: the en answers are the same in their first 2 tokens"),
+            "{told}"
+        );
+        assert!(told.contains("f, line 2: the sw answers"), "{told}");
+        let (kept, report) = tokenize_rows(&rows, &tokenizer, Truncation::UNLIMITED).unwrap();
+        assert_eq!((kept.len(), report.dropped.len()), (3, 0));
+        assert!(!report.is_worth_saying());
+    }
+
+    #[test]
+    fn a_row_that_the_template_refuses_is_named_and_can_be_left_out() {
+        let template = format!(
+            "{{% if messages[0].content == 'no' %}}{{{{ raise_exception('not this') }}}}{{% endif %}}{CHATML}"
+        );
+        let tokenizer = load(false, &config(&template), TemplateChoice::Auto).unwrap();
+        let row = |line, prompt: &str| MonolingualPair {
+            pair: PreferencePair::new(
+                "en".parse().unwrap(),
+                vec![Message::user(prompt)],
+                "bake".into(),
+                "bread".into(),
+            )
+            .unwrap(),
+            origin: Origin {
+                file: "f".into(),
+                position: Position::Line(line),
+            },
+        };
+        let rows = [row(1, "bake"), row(2, "no"), row(3, "bake")];
+        let mut options = TokenizeOptions::from(Truncation::UNLIMITED);
+        let error = tokenize_pairs(&rows, &tokenizer, options).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "f, line 2: the chat template refuses the conversation: not this"
+        );
+        assert!(error.hint().unwrap().contains("--skip-bad-rows"));
+        options.skip_bad_rows = true;
+        let (kept, report) = tokenize_pairs(&rows, &tokenizer, options).unwrap();
+        assert_eq!((kept.len(), report.dropped.len()), (2, 1));
+        assert!(
+            report
+                .to_string()
+                .contains("f, line 2: the chat template refuses")
+        );
+    }
+
+    #[test]
+    fn a_plain_template_is_saved_with_the_token_that_its_prompts_begin_with() {
+        for adds_bos in [true, false] {
+            let tokenizer = load(adds_bos, &config(CHATML), "plain".parse().unwrap()).unwrap();
+            let saved = folder(adds_bos, &config(&tokenizer.template_to_save()));
+            let saved = TextTokenizer::from_dir(saved.path(), &TemplateOptions::default()).unwrap();
+            let prompt = [Message::user("bake bread")];
+            assert_eq!(
+                saved.encode_prompt(&prompt).unwrap(),
+                tokenizer.encode_prompt(&prompt).unwrap()
+            );
+            assert_eq!(
+                saved.encode_response("bread").unwrap(),
+                tokenizer.encode_response("bread").unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_hang_or_crash_is_named() {
+        let with = |key: &str, step: serde_json::Value| {
+            let folder = folder(false, &config(CHATML));
+            let path = folder.path().join("tokenizer.json");
+            let mut file: serde_json::Value =
+                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            file[key] = step;
+            fs::write(&path, file.to_string()).unwrap();
+            TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap_err()
+        };
+        let replace = |pattern: &str, content: &str| serde_json::json!({ "type": "Replace", "pattern": { "String": pattern }, "content": content });
+        let sequence = |steps: Vec<serde_json::Value>| serde_json::json!({ "type": "Sequence", "normalizers": steps });
+        for (step, expected) in [
+            (replace("", "x"), "an empty one"),
+            (sequence(vec![replace("", "x")]), "an empty one"),
+            (
+                serde_json::json!({ "type": "Prepend", "prepend": "x".repeat(100_000) }),
+                "at most 4096 bytes",
+            ),
+            (sequence(vec![replace("a", "aaaa"); 40]), "times as long"),
+        ] {
+            let error = with("normalizer", step);
+            let text = error.to_string();
+            assert!(
+                text.contains("tokenizer.json: normalizer: expected"),
+                "{text}"
+            );
+            assert!(text.contains(expected), "{text}");
+        }
+        let model = serde_json::json!({
+            "type": "WordLevel", "unk_token": "</s>", "vocab": { "</s>": 0, "bake": 4_000_000_000_u32 },
+        });
+        let error = with("model", model).to_string();
+        assert!(
+            error.contains("tokenizer.json: expected token ids of at most"),
+            "{error}"
+        );
+    }
+}
