@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hf_hub::HFError;
 
-use crate::{checkpoint::CheckpointError, config::ConfigError};
+use crate::{checkpoint::CheckpointError, config::ConfigError, memory::OVERRIDE};
 
 /// A model that cannot be found, fetched, understood, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,36 @@ pub enum ModelError {
         model: String,
         /// The reason.
         error: Box<HFError>,
+    },
+    /// What was named is no model's folder, or not one whose weights can be used.
+    #[error("{}: expected {expected}, got {found}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What belongs there.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// A head that should be the embedding is another matrix.
+    #[error("{}: expected lm_head.weight to be equal to the embedding, as tie_word_embeddings says, got other numbers", dir.display())]
+    Untied {
+        /// The model's folder.
+        dir: PathBuf,
+    },
+    /// There is not enough memory.
+    #[error("{}: expected {:.1} GB for {what}, got {:.1} GB that are free", dir.display(), gigabytes(*needed), gigabytes(*free))]
+    Memory {
+        /// The model's folder.
+        dir: PathBuf,
+        /// What has to be held.
+        what: &'static str,
+        /// Bytes that it takes at least.
+        needed: u64,
+        /// Bytes that there are at most.
+        free: u64,
     },
     /// The configuration does not fit.
     #[error(transparent)]
@@ -58,17 +88,44 @@ impl ModelError {
                 }
                 _ => "check the network, or download the model by hand and pass its folder".into(),
             }),
-            Self::UnknownTensors { .. } => Some(
-                "check that config.json belongs to these weights; an adapter or a multimodal model is not a plain decoder".into(),
+            Self::UnknownTensors { names, .. } => Some(unknown(names).into()),
+            Self::Folder { remedy, .. } => Some(remedy.clone()),
+            Self::Memory { .. } => Some(format!(
+                "choose a smaller model or a machine with more memory, or end other programs; with {OVERRIDE}=1 it is tried \
+                 all the same"
+            )),
+            Self::Untied { .. } => Some(
+                "releases of Transformers disagree on such a model: write \"tie_word_embeddings\": false into config.json to \
+                 use this head, or save the model without it to use the embedding"
+                    .into(),
             ),
             Self::Config(error) => Some(error.hint().into()),
-            Self::Checkpoint(error) => error.hint().map(Into::into),
+            Self::Checkpoint(error) => error.hint(),
+        }
+    }
+}
+
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}
+
+/// What to do about tensors without a place.
+fn unknown(names: &[String]) -> &'static str {
+    match names
+        .iter()
+        .any(|name| name.contains("lora_") || name.contains(".base_layer."))
+    {
+        true => {
+            "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that"
+        }
+        false => {
+            "check that config.json belongs to these weights, and that its num_hidden_layers and attention_bias are right"
         }
     }
 }
 
 /// The first few of `names`, and how many more there are.
-fn abridged(names: &[String]) -> String {
+pub(crate) fn abridged(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let first = names
         .iter()
@@ -76,6 +133,7 @@ fn abridged(names: &[String]) -> String {
         .map(String::as_str)
         .collect::<Vec<_>>();
     match names.len().saturating_sub(SHOWN) {
+        0 if first.is_empty() => "none".into(),
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }

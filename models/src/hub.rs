@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeModel};
 
 use crate::error::ModelError;
+use crate::inspect::not_a_folder;
 
-/// What a model needs, out of a repository that may hold the same weights in several formats.
-const PATTERNS: [&str; 11] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
+/// What a model needs and what goes along when it is saved, out of a repository that may hold the same weights in several
+/// formats.
+const PATTERNS: [&str; 12] = [
+    "*.json",
+    "*.jinja",
+    "*.txt",
+    "*.md",
+    "*.py",
+    "*.model",
+    "*.tiktoken",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
     "model.safetensors",
-    "model.safetensors.index.json",
     "model-*-of-*.safetensors",
 ];
 
@@ -26,6 +29,9 @@ const PATTERNS: [&str; 11] = [
 pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelError> {
     if Path::new(model).is_dir() {
         return Ok(PathBuf::from(model));
+    }
+    if Path::new(model).is_file() {
+        return Err(not_a_folder(Path::new(model)));
     }
     let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel {
         model: model.to_owned(),
@@ -81,6 +87,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         assert_eq!(resolve(path, None).unwrap(), dir.path());
+    }
+
+    #[test]
+    fn a_file_is_called_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let error = resolve(path.to_str().unwrap(), None).unwrap_err();
+            format!("{error}\n{}", error.hint().unwrap())
+        };
+        assert!(refused("tiny.gguf", b"GGUF\x03\0\0\0").contains("got GGUF"));
+        assert!(refused("model.safetensors", b"\x10").contains("pass the folder that it lies in"));
+        assert!(refused("notes", b"x").contains("expected a model's folder, got a file"));
     }
 
     #[test]

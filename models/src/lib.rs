@@ -3,20 +3,33 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod checksums;
 mod config;
 mod decoder;
 mod error;
 mod generate;
 mod hub;
+mod inspect;
+mod kind;
+mod lines;
+mod memory;
 mod sampling;
+mod scratch;
 
-pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description,
+};
+pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
     Architecture, AttentionBias, ConfigError, DecoderConfig, LayerConfig, ModelConfig, RopeConfig,
-    RopeScaling,
+    RopeScaling, Yarn,
 };
 pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
 pub use error::ModelError;
 pub use generate::{Answer, GenerateOptions, Generated, generate};
 pub use hub::resolve;
+pub use inspect::{Inspected, inspect};
+pub use kind::FileKind;
+pub use lines::{checked_line, unchecked_line};
 pub use sampling::{Sampling, SamplingError};
+pub use scratch::Scratch;

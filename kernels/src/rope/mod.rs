@@ -35,6 +35,18 @@ impl RotaryTables {
             sin: table(angles().map(f32::sin).collect()),
         }
     }
+
+    /// Tables that lengthen what they rotate by `factor`, as YaRN does to sharpen attention.
+    #[must_use]
+    pub fn scaled(self, factor: f32) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        Self {
+            cos: self.cos.mul_scalar(factor),
+            sin: self.sin.mul_scalar(factor),
+        }
+    }
 }
 
 /// Rotates every head of `x` `[tokens, heads · head_dim]` by its token's angles; `(a, b) → (a cos − b sin, b cos + a sin)`
@@ -70,6 +82,21 @@ mod tests {
         let positions: Vec<u32> = (0..tokens).map(|p| p * 3).collect();
         let frequencies: Vec<f32> = (0..half).map(|i| 1.0 / (1.0 + i as f32)).collect();
         RotaryTables::new(&positions, &frequencies, device)
+    }
+
+    #[test]
+    fn scaled_tables_rotate_and_lengthen() {
+        let device = burn::tensor::Device::flex();
+        let tables = RotaryTables::new(&[1], &[std::f32::consts::FRAC_PI_2], &device).scaled(2.0);
+        let x = burn::tensor::Tensor::<2>::from_data([[3.0, 4.0]], &device);
+        let got = rotary_embedding(x, &tables)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        assert!(
+            (got[0] + 8.0).abs() < 1e-5 && (got[1] - 6.0).abs() < 1e-5,
+            "{got:?}"
+        );
     }
 
     #[test]

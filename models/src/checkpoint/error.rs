@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::HEAD;
+use crate::checksums::ChecksumError;
+use crate::kind::{FileKind, SAFETENSORS};
+
 /// A checkpoint that cannot be read or written. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +27,16 @@ pub enum CheckpointError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A file is of another kind than its name says.
+    #[error("{}: expected {expected}, got {}", .file.display(), .kind.what)]
+    Kind {
+        /// The file.
+        file: PathBuf,
+        /// What belongs there.
+        expected: &'static str,
+        /// What it is.
+        kind: FileKind,
+    },
     /// A file breaks its format.
     #[error("{}: {problem}", .file.display())]
     Malformed {
@@ -32,12 +46,14 @@ pub enum CheckpointError {
         problem: String,
     },
     /// A tensor that the model needs is not there.
-    #[error("{}: expected a tensor named {name}, got none", .dir.display())]
+    #[error("{}: expected a tensor named {name}, got none (there are: {got})", .dir.display())]
     Missing {
         /// The checkpoint's folder.
         dir: PathBuf,
         /// The tensor.
         name: String,
+        /// Some that there are.
+        got: String,
     },
     /// A tensor has another shape than the model's.
     #[error("{}: {name}: expected shape {expected:?}, got {got:?}", .file.display())]
@@ -69,14 +85,27 @@ pub enum CheckpointError {
         /// The weight.
         got: f32,
     },
+    /// A weight is NaN or infinite.
+    #[error("{name}: expected finite weights, got {got}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The first that is not finite.
+        got: f32,
+    },
     /// The target of a save is in use.
-    #[error("{}: expected {expected}, got a folder with files in it", .dir.display())]
+    #[error("{}: expected {expected}, got {found}", .dir.display())]
     Occupied {
         /// The target.
         dir: PathBuf,
-        /// What could be replaced.
+        /// What could be written to.
         expected: &'static str,
+        /// What is there.
+        found: String,
     },
+    /// A file is not what was written, as its checksum says.
+    #[error(transparent)]
+    Checksum(#[from] ChecksumError),
 }
 
 impl CheckpointError {
@@ -92,27 +121,52 @@ impl CheckpointError {
         }
     }
 
+    /// That a file is none of what it should be, if it is of a kind that is known.
+    pub(super) fn kind(file: &Path, expected: &'static str) -> Option<Self> {
+        let kind = FileKind::of_file(file)?;
+        (kind != SAFETENSORS).then(|| Self::Kind {
+            file: file.to_path_buf(),
+            expected,
+            kind,
+        })
+    }
+
     /// The next thing to do, where there is one.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => "check the path",
                 io::ErrorKind::PermissionDenied => "check who owns the folder",
+                io::ErrorKind::FileTooLarge => "allow larger files (`ulimit -f`)",
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space or choose another disk; nothing was left half written"
                 }
                 _ => return None,
             },
             Self::NoWeights { .. } => {
-                "pass a folder in Hugging Face layout; convert .bin or .pth weights to safetensors first"
+                "pass a folder in Hugging Face layout with weights in safetensors"
             }
             Self::Malformed { .. } => "download or save the file again; it may have been cut short",
+            Self::Kind { kind, .. } => kind.remedy,
+            Self::Missing { name, .. } if name == HEAD => {
+                "if the model's head is its embedding, write \"tie_word_embeddings\": true into config.json; otherwise the head \
+                 was not saved, and the weights cannot be used"
+            }
             Self::Missing { .. } | Self::Shape { .. } => {
                 "check that config.json and the weights belong to the same model"
             }
+            Self::Dtype { got, .. } if got == "F64" => "save the model in float32 first",
             Self::Dtype { .. } => "choose a checkpoint that is not quantized",
             Self::Overflow { .. } => "save as bf16 or f32",
-            Self::Occupied { .. } => "choose another folder, or allow overwriting a model",
-        })
+            Self::NotFinite { .. } => {
+                "the weights diverged, and nothing was replaced: train again from the last checkpoint or from the start, \
+                 with a lower learning rate"
+            }
+            Self::Occupied { .. } => {
+                "choose another folder, or move away what is in this one; nothing was touched"
+            }
+            Self::Checksum(error) => return error.hint(),
+        };
+        Some(hint.to_owned())
     }
 }

@@ -1,21 +1,30 @@
 //! A model's folder in Hugging Face layout: weights in and out, checked on the way in, atomic on the way out.
 
+mod chat_template;
+mod companions;
 mod error;
 mod header;
+mod names;
 mod read;
 mod write;
 
-use std::{io, path::Path};
+use std::path::Path;
 
 pub use error::CheckpointError;
 pub use read::Checkpoint;
 pub use write::{LazyTensor, SaveOptions, save};
 
+use crate::checksums::Checksums;
+use crate::config::{CONFIG_FILE, GENERATION_FILE};
+
 /// Weights in one file.
-const MODEL_FILE: &str = "model.safetensors";
+pub(crate) const MODEL_FILE: &str = "model.safetensors";
+
+/// The head, where it is not the embedding.
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// Which of several files holds which tensor.
-const INDEX_FILE: &str = "model.safetensors.index.json";
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// What turns text into tokens and back; a checkpoint has some of these.
 const TOKENIZER_FILES: [&str; 7] = [
@@ -75,14 +84,32 @@ impl WeightDtype {
     }
 }
 
-/// A folder's entries reach the disk only when the folder is synced too.
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    std::fs::File::open(dir)?.sync_all()
+/// Whether the contents of a file enter what a model computes from a text, weights aside.
+fn describes_model(name: &str) -> bool {
+    let descriptions = [CONFIG_FILE, GENERATION_FILE, "chat_template.json"];
+    descriptions.contains(&name)
+        || TOKENIZER_FILES.contains(&name)
+        || name.starts_with("additional_chat_templates/")
 }
 
-/// Elsewhere a folder cannot be opened as a file.
-#[cfg(not(unix))]
-fn sync_dir(_: &Path) -> io::Result<()> {
-    Ok(())
+/// Checks the files of a model's folder that say what the model is, where the folder has a list of checksums.
+///
+/// # Errors
+/// If one is not what was written, or cannot be read.
+pub fn verify_description(dir: &Path) -> Result<(), CheckpointError> {
+    verify(dir, describes_model)
+}
+
+/// The same for its weights.
+pub(crate) fn verify_weights(dir: &Path) -> Result<(), CheckpointError> {
+    verify(dir, |name| {
+        name.ends_with(".safetensors") || name == INDEX_FILE
+    })
+}
+
+fn verify(dir: &Path, which: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {
+    match Checksums::read(dir)? {
+        None => Ok(()),
+        Some(sums) => Ok(sums.verify(dir, which)?),
+    }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::{
     CheckpointError, INDEX_FILE, MODEL_FILE, TOKENIZER_FILES,
     header::{Header, MAX_HEADER, UniqueMap},
+    names,
 };
 use crate::config::CONFIG_FILE;
 
@@ -35,6 +36,8 @@ struct Shard {
 /// A tensor's place, counted from the start of its file.
 #[derive(Debug)]
 struct Entry {
+    /// Its name there, behind whatever was wrapped around the model.
+    stored: String,
     shard: usize,
     info: TensorInfo,
     data_start: usize,
@@ -63,7 +66,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The names of the tensors, in order.
+    /// The names of the tensors as a plain decoder has them, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
@@ -78,9 +81,61 @@ impl Checkpoint {
         self.tensors.get(name).map(|entry| entry.info.dtype)
     }
 
-    /// The tensors that are not among `used`, in order.
+    /// The tensors that are not among `used` and do not only state again what the configuration says, in order.
     pub fn unused(&self, used: &HashSet<String>) -> Vec<&str> {
-        self.names().filter(|&name| !used.contains(name)).collect()
+        self.names()
+            .filter(|&name| !used.contains(name) && !names::is_redundant(name))
+            .collect()
+    }
+
+    /// Of these tensors, those that have no part in what a decoder says of a text, and the others.
+    pub(crate) fn other_half(unused: Vec<&str>) -> (Vec<&str>, Vec<&str>) {
+        unused
+            .into_iter()
+            .partition(|name| names::is_other_half(name))
+    }
+
+    /// The first tensor that only a quantized checkpoint has, or a matrix of integers or of eight bits.
+    pub(crate) fn quantized(&self) -> Option<(&str, String)> {
+        let is_float = |dtype| matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
+        self.tensors.iter().find_map(|(name, Entry { info, .. })| {
+            let packed = name.ends_with(".weight") && !is_float(info.dtype);
+            (packed || names::is_quantized(name)).then(|| (name.as_str(), info.dtype.to_string()))
+        })
+    }
+
+    /// Whether two tensors hold the same numbers.
+    pub(crate) fn same(&self, one: &str, other: &str) -> Result<bool, CheckpointError> {
+        let shape = |name: &str| self.tensors.get(name).map(|entry| entry.info.shape.clone());
+        let (Some(shape), Some(other_shape)) = (shape(one), shape(other)) else {
+            return Ok(false);
+        };
+        if shape != other_shape {
+            return Ok(false);
+        }
+        let (a, b) = (self.bytes(one, &shape)?, self.bytes(other, &shape)?);
+        Ok(match a.1 == b.1 {
+            true => a.2 == b.2,
+            false => self.tensor_f32(one, &shape)? == self.tensor_f32(other, &shape)?,
+        })
+    }
+
+    /// Bytes that the tensors take in memory once they are read, each for itself; `kept` says of a tensor's type and number
+    /// of axes whether it stays as it is stored. The others are widened to four bytes an element.
+    pub(crate) fn bytes_in_memory(&self, kept: impl Fn(Dtype, usize) -> bool) -> u64 {
+        let bytes = |info: &TensorInfo| {
+            let elements: usize = info.shape.iter().product();
+            let stored = info.data_offsets.1 - info.data_offsets.0;
+            match kept(info.dtype, info.shape.len()) {
+                true => stored as u64,
+                false => elements as u64 * 4,
+            }
+        };
+        self.tensors
+            .iter()
+            .filter(|(name, _)| !names::is_other_half(name) && !names::is_redundant(name))
+            .map(|(_, entry)| bytes(&entry.info))
+            .sum()
     }
 
     /// One tensor, row-major, as `f32`.
@@ -129,11 +184,13 @@ impl Checkpoint {
         let missing = || CheckpointError::Missing {
             dir: self.dir.clone(),
             name: name.to_owned(),
+            got: self.abridged(),
         };
         let Entry {
             shard,
             info,
             data_start,
+            ..
         } = self.tensors.get(name).ok_or_else(missing)?;
         let shard = self.shards.get(*shard).ok_or_else(missing)?;
         if info.shape != expected_shape {
@@ -160,7 +217,8 @@ impl Checkpoint {
         let mut add = |name: &str, bytes: &[u8]| {
             for part in [name.as_bytes(), bytes] {
                 hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
+                // On every core: the weights may be many gigabytes.
+                hasher.update_rayon(part);
             }
         };
         for name in [CONFIG_FILE].into_iter().chain(TOKENIZER_FILES) {
@@ -177,23 +235,39 @@ impl Checkpoint {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
+    /// The first names and how many more there are.
+    fn abridged(&self) -> String {
+        let stored = self.tensors.values().map(|entry| entry.stored.clone());
+        crate::error::abridged(&stored.collect::<Vec<_>>())
+    }
+
     fn add(&mut self, path: PathBuf) -> Result<(), CheckpointError> {
         let file = File::open(&path).map_err(CheckpointError::io(&path))?;
         // SAFETY: the bytes are only ever read as numbers, any of which is valid. Changing a model's files while it is
         // being read is ruled out as it is for every program that maps them; our own writer replaces files, never
         // changes them.
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(&path))?;
-        let header = Header::parse(&path, &map)?;
-        for (name, info) in header.tensors {
+        let header = Header::parse(&path, &map).map_err(|error| {
+            CheckpointError::kind(&path, "weights in safetensors").unwrap_or(error)
+        })?;
+        for (stored, info) in header.tensors {
+            let name = names::plain(&stored);
+            if let Some(held) = self.tensors.get(&name) {
+                let problem = match held.stored == stored {
+                    true => format!("expected each tensor in one file, got {stored} in two"),
+                    false => format!(
+                        "expected each tensor once, got {} and {stored}",
+                        held.stored
+                    ),
+                };
+                return Err(CheckpointError::malformed(&path, problem));
+            }
             let entry = Entry {
+                stored,
                 shard: self.shards.len(),
                 info,
                 data_start: header.data_start,
             };
-            if self.tensors.contains_key(&name) {
-                let problem = format!("expected each tensor in one file, got {name} in two");
-                return Err(CheckpointError::malformed(&path, problem));
-            }
             self.tensors.insert(name, entry);
         }
         self.shards.push(Shard { path, map });
@@ -218,8 +292,10 @@ impl Checkpoint {
         let bytes = fs::read(index).map_err(CheckpointError::io(index))?;
         let Index {
             weight_map: UniqueMap(weight_map),
-        } = serde_json::from_slice(&bytes)
-            .map_err(|error| malformed(format!("expected an index in JSON, got {error}")))?;
+        } = serde_json::from_slice(&bytes).map_err(|error| {
+            CheckpointError::kind(index, "an index in JSON")
+                .unwrap_or_else(|| malformed(format!("expected an index in JSON, got {error}")))
+        })?;
         if weight_map.is_empty() {
             return Err(malformed(
                 "expected a weight_map of tensors, got none".into(),
@@ -245,7 +321,8 @@ impl Checkpoint {
         for (name, file) in &weight_map {
             let found = self
                 .tensors
-                .get(name)
+                .get(&names::plain(name))
+                .filter(|entry| entry.stored == *name)
                 .and_then(|entry| files.get(entry.shard));
             if found != Some(&file) {
                 return Err(malformed(format!(
@@ -358,7 +435,7 @@ mod tests {
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let message =
             |name, shape: &[usize]| checkpoint.tensor_f32(name, shape).unwrap_err().to_string();
-        assert!(message("v", &[1]).ends_with("expected a tensor named v, got none"));
+        assert!(message("v", &[1]).ends_with("expected a tensor named v, got none (there are: w)"));
         assert!(
             message("w", &[2, 1]).ends_with("model.safetensors: w: expected shape [2, 1], got [1]")
         );
@@ -374,6 +451,32 @@ mod tests {
         assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(checkpoint.tensor_f32("a", &[1]).unwrap(), [1.0]);
         assert_eq!(checkpoint.tensor_f32("b", &[1]).unwrap(), [2.0]);
+    }
+
+    #[test]
+    fn wrapped_names_are_unwrapped_and_must_stay_apart() {
+        let wrapped = shard("_orig_mod.w", "F32", &[1], &1f32.to_le_bytes());
+        let checkpoint = folder(&[(MODEL_FILE, &wrapped)]);
+        let checkpoint = Checkpoint::open(checkpoint.path()).unwrap();
+        assert_eq!(checkpoint.tensor_f32("w", &[1]).unwrap(), [1.0]);
+        let index = json!({"weight_map": {"module.a": "one", "a": "two"}}).to_string();
+        let twice = folder(&[
+            (INDEX_FILE, index.as_bytes()),
+            ("one", &shard("module.a", "F32", &[1], &[0; 4])),
+            ("two", &shard("a", "F32", &[1], &[0; 4])),
+        ]);
+        assert_rejected(&twice, "got module.a and a");
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_called_what_it_is() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n";
+        for name in [MODEL_FILE, INDEX_FILE] {
+            assert_rejected(&folder(&[(name, pointer)]), "got a Git LFS pointer");
+            assert_rejected(&folder(&[(name, b"<!DOCTYPE html>")]), "got a web page");
+            assert_rejected(&folder(&[(name, b"GGUF\x03\0\0\0")]), "got GGUF");
+            assert_rejected(&folder(&[(name, b"")]), "got an empty file");
+        }
     }
 
     #[test]

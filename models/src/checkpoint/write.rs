@@ -10,9 +10,11 @@ use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CheckpointError, INDEX_FILE, MODEL_FILE, TOKENIZER_FILES, WeightDtype, header, sync_dir,
+    CheckpointError, INDEX_FILE, MODEL_FILE, WeightDtype, chat_template, companions, header,
 };
-use crate::config::{CONFIG_FILE, GENERATION_FILE};
+use crate::checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
+use crate::config::CONFIG_FILE;
+use crate::scratch::Scratch;
 
 /// Numbers converted at a time.
 const BLOCK: usize = 1 << 16;
@@ -34,9 +36,11 @@ pub struct SaveOptions<'a> {
     pub dtype: WeightDtype,
     /// Weights beyond this many bytes go into several files.
     pub max_shard_bytes: usize,
-    /// The folder to copy the tokenizer and the generation settings from.
+    /// The folder of the model that this one was made from: all of its files but weights go along.
     pub copy_from: Option<&'a Path>,
-    /// Whether a model already in the folder may be replaced. Nothing else ever is.
+    /// The chat template to save in place of those of that folder.
+    pub chat_template: Option<&'a str>,
+    /// Whether a model that this program saved in the folder may be replaced. Nothing else ever is.
     pub overwrite: bool,
 }
 
@@ -46,77 +50,83 @@ impl Default for SaveOptions<'_> {
             dtype: WeightDtype::BF16,
             max_shard_bytes: 5_000_000_000,
             copy_from: None,
+            chat_template: None,
             overwrite: false,
         }
     }
 }
 
-/// Saves a model as the folder `dir`, under `config` with its data type set to the saved one. A head tied to the
-/// embedding is not a tensor of its own.
+/// Saves a model as the folder `dir`, under `config` with its data type set to the saved one, beside a list of checksums. A
+/// head tied to the embedding is not a tensor of its own.
 ///
-/// All is written and synced under another name beside `dir` and renamed at the end: on any error `dir` is as it was.
+/// All is written and synced in a scratch folder beside `dir` and renamed at the end: on any error `dir` is as it was.
+///
+/// # Errors
+/// If `dir` is not free, a weight is NaN or infinite or does not fit the type, or something cannot be read or written.
 pub fn save<'a>(
     dir: &Path,
     config: &Map<String, Value>,
     tensors: impl IntoIterator<Item = LazyTensor<'a>>,
     options: &SaveOptions<'_>,
 ) -> Result<(), CheckpointError> {
-    check_target(dir, options.overwrite)?;
-    let parent = match dir.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(CheckpointError::io(parent))?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(parent)
-        .map_err(CheckpointError::io(parent))?;
-    // Temporary folders are private to their owner; one made inside has the permissions a model's folder should have.
-    let partial = scratch.path().join("model");
-    fs::create_dir(&partial).map_err(CheckpointError::io(&partial))?;
-
+    check_target(dir, options)?;
+    let scratch = Scratch::beside(dir).map_err(CheckpointError::io(dir))?;
+    let partial = scratch.path();
+    if let Some(source) = options.copy_from {
+        companions::copy(source, &partial, dir)?;
+    }
     let config = json_text(&Value::Object(with_dtype(config, options.dtype)));
     write_synced(&partial.join(CONFIG_FILE), config.as_bytes())?;
     write_weights(&partial, tensors, options)?;
-    if let Some(source) = options.copy_from {
-        copy_companions(source, &partial)?;
+    if let Some(template) = options.chat_template {
+        chat_template::replace(&partial, template)?;
     }
-    sync_dir(&partial).map_err(CheckpointError::io(&partial))?;
+    Checksums::of_folder(&partial)?.write(&partial)?;
 
-    check_target(dir, options.overwrite)?;
-    if dir.exists() {
-        let old = scratch.path().join("old");
-        fs::rename(dir, &old).map_err(CheckpointError::io(dir))?;
-        if let Err(error) = fs::rename(&partial, dir) {
-            if fs::rename(&old, dir).is_err() {
-                // Better a folder under an odd name than none.
-                let _ = scratch.keep();
-            }
-            return Err(CheckpointError::io(dir)(error));
-        }
-    } else {
-        fs::rename(&partial, dir).map_err(CheckpointError::io(dir))?;
-    }
-    sync_dir(parent).map_err(CheckpointError::io(parent))
+    check_target(dir, options)?;
+    scratch.finish().map_err(CheckpointError::io(dir))
 }
 
-/// A new or empty folder will do; one with a model in it if it may be overwritten; any other is not ours to touch.
-fn check_target(dir: &Path, overwrite: bool) -> Result<(), CheckpointError> {
+/// A new or empty folder will do. One with files in it is replaced on request, and only if all of them are as we wrote
+/// them: whatever else lies there is not ours to touch, nor is the model that this one was made from.
+fn check_target(dir: &Path, options: &SaveOptions<'_>) -> Result<(), CheckpointError> {
     let occupied = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(CheckpointError::io(dir)(error)),
     };
-    let expected = match overwrite {
-        _ if !occupied => return Ok(()),
-        true if dir.join(CONFIG_FILE).is_file() => return Ok(()),
-        true => "a folder with a model in it or an empty one",
-        false => "a new or empty folder",
+    let refused = |expected, found: String| {
+        Err(CheckpointError::Occupied {
+            dir: dir.to_path_buf(),
+            expected,
+            found,
+        })
     };
-    Err(CheckpointError::Occupied {
-        dir: dir.to_path_buf(),
-        expected,
-    })
+    if !occupied {
+        return Ok(());
+    }
+    if !options.overwrite {
+        return refused("a new or empty folder", "one with files in it".into());
+    }
+    let same = |source: &Path| {
+        let canonical = |path: &Path| fs::canonicalize(path).map_err(CheckpointError::io(path));
+        Ok::<_, CheckpointError>(canonical(source)? == canonical(dir)?)
+    };
+    if options.copy_from.map(same).transpose()? == Some(true) {
+        return refused(
+            "a folder other than the one that the model was read from",
+            "the same".into(),
+        );
+    }
+    let expected = "a new or empty folder, or one with nothing but a model that this program saved";
+    match Checksums::read(dir)? {
+        None => refused(expected, format!("files, and no {CHECKSUMS_FILE}")),
+        Some(sums) => match sums.verify_nothing_else(dir) {
+            Ok(()) => Ok(()),
+            Err(ChecksumError::Io { path, error }) => Err(CheckpointError::Io { path, error }),
+            Err(changed) => refused(expected, changed.to_string()),
+        },
+    }
 }
 
 /// Transformers 5 calls the key `dtype`, Transformers 4 `torch_dtype`; the file keeps what it has.
@@ -216,6 +226,9 @@ fn write_shard(
             });
         }
         for block in values.chunks(BLOCK) {
+            if let Some(&got) = block.iter().find(|value| !value.is_finite()) {
+                return Err(CheckpointError::NotFinite { name, got });
+            }
             let bytes = narrow(block, dtype).map_err(|got| CheckpointError::Overflow {
                 name: name.clone(),
                 got,
@@ -256,23 +269,11 @@ fn narrow(values: &[f32], dtype: WeightDtype) -> Result<Vec<u8>, f32> {
     Ok(bytes)
 }
 
-fn copy_companions(source: &Path, target: &Path) -> Result<(), CheckpointError> {
-    for name in TOKENIZER_FILES.into_iter().chain([GENERATION_FILE]) {
-        let path = source.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => write_synced(&target.join(name), &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(CheckpointError::Io { path, error }),
-        }
-    }
-    Ok(())
-}
-
 fn json_text(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || -> io::Result<()> {
         let mut file = File::create(path)?;
         file.write_all(bytes)?;
@@ -333,7 +334,10 @@ mod tests {
             let tensors = [tensor("b", values.clone()), tensor("a", vec![2.0])];
             save(&target(&home), &config(), tensors, &options(dtype)).unwrap();
             assert_eq!(entries(home.path()), ["model"]);
-            assert_eq!(entries(&target(&home)), [CONFIG_FILE, MODEL_FILE]);
+            assert_eq!(
+                entries(&target(&home)),
+                [CONFIG_FILE, MODEL_FILE, CHECKSUMS_FILE]
+            );
             let checkpoint = Checkpoint::open(&target(&home)).unwrap();
             assert_eq!(checkpoint.tensor_f32("b", &[3]).unwrap(), expected);
             assert_eq!(checkpoint.tensor_f32("a", &[1]).unwrap(), [2.0]);
@@ -416,60 +420,107 @@ mod tests {
     }
 
     #[test]
-    fn the_tokenizer_goes_along() {
+    fn what_is_given_stands_in_for_what_is_copied() {
         let home = tempfile::tempdir().unwrap();
         let source = tempfile::tempdir().unwrap();
-        for name in ["tokenizer.json", GENERATION_FILE, "notes.txt"] {
+        for name in ["tokenizer.json", "tokenizer.model", CONFIG_FILE] {
             fs::write(source.path().join(name), name).unwrap();
         }
         let options = SaveOptions {
             copy_from: Some(source.path()),
+            chat_template: Some("mine"),
             ..SaveOptions::default()
         };
-        save(
-            &target(&home),
-            &config(),
-            [tensor("a", vec![1.0])],
-            &options,
-        )
-        .unwrap();
-        let expected = [CONFIG_FILE, GENERATION_FILE, MODEL_FILE, "tokenizer.json"];
-        assert_eq!(entries(&target(&home)), expected);
+        let tensors = [tensor("a", vec![1.0])];
+        save(&target(&home), &config(), tensors, &options).unwrap();
+        let read = |name| fs::read_to_string(target(&home).join(name)).unwrap();
+        assert_eq!(read("chat_template.jinja"), "mine");
+        assert_eq!(read("tokenizer.model"), "tokenizer.model");
+        assert!(read(CONFIG_FILE).contains("bfloat16"));
+        let sums = Checksums::read(&target(&home)).unwrap().unwrap();
+        sums.verify_nothing_else(&target(&home)).unwrap();
+    }
+
+    /// Saves one weight at `dir`, over what is there.
+    fn replace(dir: &Path, value: f32, copy_from: Option<&Path>) -> Result<(), CheckpointError> {
+        let options = SaveOptions {
+            overwrite: true,
+            copy_from,
+            ..options(WeightDtype::F32)
+        };
+        save(dir, &config(), [tensor("a", vec![value])], &options)
+    }
+
+    fn weight(dir: &Path) -> f32 {
+        let checkpoint = Checkpoint::open(dir).unwrap();
+        checkpoint.tensor_f32("a", &[1]).unwrap()[0]
     }
 
     #[test]
-    fn only_a_model_is_replaced_and_only_on_request() {
+    fn only_what_we_saved_is_replaced_and_only_on_request() {
         let home = tempfile::tempdir().unwrap();
         let dir = target(&home);
-        let write = |value, overwrite| {
-            let options = SaveOptions {
-                overwrite,
-                ..options(WeightDtype::F32)
-            };
-            save(&dir, &config(), [tensor("a", vec![value])], &options)
-        };
-        let read = || {
-            Checkpoint::open(&dir)
-                .unwrap()
-                .tensor_f32("a", &[1])
-                .unwrap()
-        };
         fs::create_dir(&dir).unwrap();
-        write(1.0, false).unwrap();
-        assert!(matches!(
-            write(2.0, false),
-            Err(CheckpointError::Occupied { .. })
-        ));
-        assert_eq!(read(), [1.0]);
-        write(2.0, true).unwrap();
-        assert_eq!(read(), [2.0]);
+        let tensors = || [tensor("a", vec![1.0])];
+        save(&dir, &config(), tensors(), &options(WeightDtype::F32)).unwrap();
+        let again = save(&dir, &config(), tensors(), &options(WeightDtype::F32));
+        assert!(matches!(again, Err(CheckpointError::Occupied { .. })));
+        replace(&dir, 2.0, None).unwrap();
+        assert_eq!(weight(&dir), 2.0);
         assert_eq!(entries(home.path()), ["model"]);
-        fs::remove_file(dir.join(CONFIG_FILE)).unwrap();
-        assert!(matches!(
-            write(3.0, true),
-            Err(CheckpointError::Occupied { .. })
-        ));
-        assert_eq!(read(), [2.0]);
+    }
+
+    #[test]
+    fn whatever_a_user_put_or_changed_in_the_folder_is_kept() {
+        let changes: [fn(&Path); 4] = [
+            |dir| fs::write(dir.join("notes.txt"), "mine").unwrap(),
+            |dir| fs::write(dir.join(CONFIG_FILE), "{}").unwrap(),
+            |dir| fs::remove_file(dir.join(CHECKSUMS_FILE)).unwrap(),
+            |dir| {
+                fs::create_dir(dir.join("below")).unwrap();
+                fs::write(dir.join("below/rows.jsonl"), "mine").unwrap();
+            },
+        ];
+        for change in changes {
+            let home = tempfile::tempdir().unwrap();
+            let dir = target(&home);
+            replace(&dir, 1.0, None).unwrap();
+            change(&dir);
+            let before = entries(&dir);
+            let error = replace(&dir, 2.0, None).unwrap_err();
+            assert!(matches!(error, CheckpointError::Occupied { .. }), "{error}");
+            assert!(error.hint().is_some());
+            assert_eq!(weight(&dir), 1.0);
+            assert_eq!(entries(&dir), before);
+            assert_eq!(entries(home.path()), ["model"]);
+        }
+    }
+
+    #[test]
+    fn a_model_is_not_saved_over_the_one_it_was_made_from() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = target(&home);
+        replace(&dir, 1.0, None).unwrap();
+        let roundabout = home.path().join("model/../model");
+        let error = replace(&dir, 2.0, Some(&roundabout)).unwrap_err();
+        assert!(error.to_string().contains("was read from"), "{error}");
+        assert_eq!(weight(&dir), 1.0);
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_replace_nothing() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let home = tempfile::tempdir().unwrap();
+            replace(&target(&home), 1.0, None).unwrap();
+            let error = replace(&target(&home), bad, None).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("a: expected finite weights, got {bad}")
+            );
+            assert!(error.hint().is_some());
+            assert_eq!(weight(&target(&home)), 1.0);
+            assert_eq!(entries(home.path()), ["model"]);
+        }
     }
 
     #[test]

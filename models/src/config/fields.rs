@@ -29,6 +29,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The value of a key that is no `null`.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
     /// Whether the key is written at all, if only as `null`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
@@ -90,6 +95,13 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Any number that is finite.
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        self.optional(key, "a number", |value| {
+            value.as_f64().filter(|number| number.is_finite())
+        })
+    }
+
     pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let flag = self.optional(key, "true or false", Value::as_bool)?;
         Ok(flag.unwrap_or(default))
@@ -105,8 +117,12 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A token; -1 says that there is none, as in Meta's own files.
     pub(super) fn token_id(&self, key: &str) -> Result<Option<u32>, ConfigError> {
-        self.optional(key, "a token id", token_id)
+        match self.map.get(key).and_then(Value::as_i64) {
+            Some(-1) => Ok(None),
+            _ => self.optional(key, "a token id", token_id),
+        }
     }
 
     /// Token ids written as one number or as a list of them.

@@ -3,7 +3,11 @@
 
 use super::{
     Architecture, ConfigError, DecoderConfig, Dialect, Fields, LayerConfig, RopeConfig,
-    RopeScaling, fields::COMPARE, gemma2, windows,
+    RopeScaling,
+    fields::COMPARE,
+    gemma2,
+    rope::{self, Outer},
+    windows,
 };
 
 pub(super) const DIALECT: Dialect = Dialect {
@@ -47,22 +51,26 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
 /// The rotary embeddings of the full and of the sliding layers: Transformers 5 nests one set of parameters per
 /// layer type, Transformers 4 scales the full layers only and gives the sliding ones a base.
 fn ropes(fields: &Fields<'_>) -> Result<(RopeConfig, RopeConfig), ConfigError> {
-    if let Some(nested) = fields.section("rope_parameters")? {
-        let of = |layer_type: &str, theta| -> Result<RopeConfig, ConfigError> {
+    let outer = Outer::read(fields, FULL_THETA)?;
+    let sliding_theta = fields
+        .positive("rope_local_base_freq")?
+        .unwrap_or(SLIDING_THETA);
+    if let Some(nested) = rope::parameters(fields)?
+        && nested.has("full_attention")
+    {
+        let of = |layer_type: &str, outer| -> Result<RopeConfig, ConfigError> {
             let parameters = nested
                 .section(layer_type)?
                 .ok_or_else(|| nested.error(layer_type, "its rotary parameters", COMPARE))?;
-            RopeConfig::from_parameters(&parameters, theta)
+            RopeConfig::from_parameters(&parameters, outer)
         };
         return Ok((
-            of("full_attention", FULL_THETA)?,
-            of("sliding_attention", SLIDING_THETA)?,
+            of("full_attention", outer)?,
+            of("sliding_attention", outer.with_theta(sliding_theta))?,
         ));
     }
     let sliding = RopeConfig {
-        theta: fields
-            .positive("rope_local_base_freq")?
-            .unwrap_or(SLIDING_THETA),
+        theta: sliding_theta,
         scaling: RopeScaling::None,
     };
     Ok((RopeConfig::read(fields, FULL_THETA)?, sliding))

@@ -9,11 +9,14 @@ mod fields;
 mod gemma2;
 mod gemma3;
 mod llama;
+mod multimodal;
+mod quantized;
 mod qwen2;
 mod qwen3;
 mod rope;
+mod yarn;
 
-use std::{fs, io, path::Path};
+use std::{borrow::Cow, fs, io, path::Path};
 
 use mpo_kernels::Activation;
 use serde_json::{Map, Value};
@@ -21,6 +24,9 @@ use serde_json::{Map, Value};
 pub use error::ConfigError;
 use fields::{COMPARE, Fields, abridged};
 pub use rope::{RopeConfig, RopeScaling};
+pub use yarn::Yarn;
+
+use crate::kind::FileKind;
 
 static DIALECTS: [Dialect; 5] = [
     llama::DIALECT,
@@ -38,6 +44,9 @@ pub(crate) const GENERATION_FILE: &str = "generation_config.json";
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
 const MAX_LAYERS: usize = 1 << 12;
+
+/// No published configuration comes near.
+const MAX_BYTES: u64 = 1 << 24;
 
 /// Ten times the largest open model.
 const MAX_PARAMETERS: u128 = 10_000_000_000_000;
@@ -144,9 +153,18 @@ impl DecoderConfig {
     pub fn from_json(config: &Value) -> Result<Self, ConfigError> {
         let file = Path::new(CONFIG_FILE);
         match config {
-            Value::Object(map) => Self::from_map(file, map),
+            Value::Object(map) => Self::from_map(file, &multimodal::text_half(map)),
             other => Err(not_an_object(file, other)),
         }
+    }
+
+    /// The longest sequence that can be computed: with dynamic rotary scaling, that of pre-training.
+    pub fn longest(&self) -> Option<usize> {
+        let limit = |layer: &LayerConfig| match layer.rope.scaling {
+            RopeScaling::Dynamic { limit } => Some(limit),
+            _ => None,
+        };
+        self.layers.iter().filter_map(limit).min()
     }
 
     /// How many numbers the weights hold.
@@ -156,6 +174,7 @@ impl DecoderConfig {
 
     fn from_map(file: &Path, map: &Map<String, Value>) -> Result<Self, ConfigError> {
         let fields = Fields::new(file, map);
+        quantized::refuse(&fields)?;
         let config = (Dialect::of(&fields)?.read)(&fields)?;
         if config.parameters() > MAX_PARAMETERS {
             return Err(fields.error(
@@ -207,7 +226,8 @@ impl DecoderConfig {
             "gelu_pytorch_tanh" => Activation::GeluTanh,
             _ => {
                 let expected = "silu or gelu_pytorch_tanh";
-                return Err(fields.error(defaults.activation_key, expected, COMPARE));
+                let hint = "choose a model with one of these activations";
+                return Err(fields.error(defaults.activation_key, expected, hint));
             }
         };
         Ok(Self {
@@ -263,8 +283,10 @@ impl DecoderConfig {
 pub struct ModelConfig {
     /// What the file means.
     pub decoder: DecoderConfig,
-    /// What the file says, every key in its order.
+    /// What the file says, every key in its order; of a multimodal model, what it says of the text half.
     pub raw: Map<String, Value>,
+    /// Of a multimodal model, the type of the whole.
+    pub whole: Option<String>,
 }
 
 impl ModelConfig {
@@ -273,7 +295,7 @@ impl ModelConfig {
     pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
         let file = dir.join(CONFIG_FILE);
         let hint = "pass the folder of a model in Hugging Face layout";
-        let bytes = fs::read(&file).map_err(|error| unreadable(&file, error.to_string(), hint))?;
+        let bytes = read(&file).map_err(|error| unreadable(&file, error.to_string(), hint))?;
         let mut config = Self::from_value(&file, parse(&file, &bytes)?)?;
         let eos = &mut config.decoder.eos_token_ids;
         for id in generation_eos(&dir.join(GENERATION_FILE))? {
@@ -291,10 +313,18 @@ impl ModelConfig {
 
     fn from_value(file: &Path, value: Value) -> Result<Self, ConfigError> {
         match value {
-            Value::Object(raw) => Ok(Self {
-                decoder: DecoderConfig::from_map(file, &raw)?,
-                raw,
-            }),
+            Value::Object(map) => {
+                let text = multimodal::text_half(&map);
+                let whole = match &text {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(_) => map["model_type"].as_str().map(str::to_owned),
+                };
+                Ok(Self {
+                    decoder: DecoderConfig::from_map(file, &text)?,
+                    raw: text.into_owned(),
+                    whole,
+                })
+            }
             other => Err(not_an_object(file, &other)),
         }
     }
@@ -302,7 +332,7 @@ impl ModelConfig {
 
 /// The tokens that `generation_config.json` ends at; none where there is no such file.
 fn generation_eos(file: &Path) -> Result<Vec<u32>, ConfigError> {
-    let bytes = match fs::read(file) {
+    let bytes = match read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         Err(error) => {
@@ -316,9 +346,22 @@ fn generation_eos(file: &Path) -> Result<Vec<u32>, ConfigError> {
     }
 }
 
+/// Reads a configuration: a file, and not an endless one.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    match fs::metadata(file)? {
+        meta if !meta.is_file() => Err(io::Error::other("no file")),
+        meta if meta.len() > MAX_BYTES => {
+            Err(io::Error::other(format!("a file of {} bytes", meta.len())))
+        }
+        _ => fs::read(file),
+    }
+}
+
 fn parse(file: &Path, bytes: &[u8]) -> Result<Value, ConfigError> {
-    let hint = "download or save the file again";
-    serde_json::from_slice(bytes).map_err(|error| unreadable(file, error.to_string(), hint))
+    serde_json::from_slice(bytes).map_err(|error| match FileKind::of(bytes) {
+        Some(kind) => unreadable(file, kind.what.to_owned(), kind.remedy),
+        None => unreadable(file, error.to_string(), "download or save the file again"),
+    })
 }
 
 fn not_an_object(file: &Path, value: &Value) -> ConfigError {
@@ -349,7 +392,8 @@ impl Dialect {
         let Some(dialect) = DIALECTS.iter().find(|d| Some(d.model_type) == model_type) else {
             let known: Vec<_> = DIALECTS.iter().map(|d| d.model_type).collect();
             let hint = if fields.has("text_config") {
-                "this is a model of text and images; save its text decoder as a model of its own and pass that"
+                "this is a multimodal model of a kind that is not known; save its text decoder as a model of its own and \
+                 pass that"
             } else {
                 "choose a model of one of these architectures"
             };
@@ -484,6 +528,64 @@ mod tests {
         };
         let rope = read("llama", newer).layers[0].rope;
         assert_eq!((rope.theta, rope.scaling), (500_000.0, expected));
+    }
+
+    #[test]
+    fn yarn_is_read_in_every_form() {
+        let yarn = |changes: Value| match read("llama", changes).layers[0].rope.scaling {
+            RopeScaling::Yarn(yarn) => yarn,
+            other => panic!("{other:?}"),
+        };
+        let older = yarn(json!({
+            "max_position_embeddings": 2048, "rope_scaling": {"type": "yarn", "factor": 4.0},
+        }));
+        assert_eq!(older.original_max_position_embeddings, 2048);
+        assert_eq!(
+            (older.beta_fast, older.beta_slow, older.truncate),
+            (32.0, 1.0, true)
+        );
+        assert_eq!(older.attention_factor, 0.1 * 4f64.ln() + 1.0);
+        let newer = yarn(json!({
+            "max_position_embeddings": 8192,
+            "rope_parameters": {"rope_type": "yarn", "factor": null, "original_max_position_embeddings": 2048},
+        }));
+        assert_eq!(newer, older);
+        let told = yarn(json!({
+            "rope_scaling": {
+                "rope_type": "yarn", "factor": 2, "original_max_position_embeddings": 64, "attention_factor": 0.5,
+                "beta_fast": 16, "beta_slow": 2, "truncate": false,
+            },
+        }));
+        assert_eq!(
+            (told.attention_factor, told.beta_fast, told.truncate),
+            (0.5, 16.0, false)
+        );
+        // Of DeepSeek's files: (0.1 · 2 · ln 4 + 1) / (0.1 · ln 4 + 1).
+        let scales = yarn(json!({
+            "max_position_embeddings": 64,
+            "rope_scaling": {"type": "yarn", "factor": 4, "mscale": 2, "mscale_all_dim": 1},
+        }));
+        let expected = 0.2f64.mul_add(4f64.ln(), 1.0) / 0.1f64.mul_add(4f64.ln(), 1.0);
+        assert!((scales.attention_factor - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn dynamic_scaling_is_none_within_the_original_context() {
+        let dynamic = json!({
+            "max_position_embeddings": 512, "rope_scaling": {"type": "dynamic", "factor": 2.0},
+        });
+        let config = read("llama", dynamic);
+        assert_eq!(config.longest(), Some(512));
+        let plain = read("llama", json!({"max_position_embeddings": 512}));
+        assert_eq!(plain.longest(), None);
+        let freqs = |config: &DecoderConfig| config.layers[0].rope.inv_freq(16);
+        assert_eq!(freqs(&config), freqs(&plain));
+    }
+
+    #[test]
+    fn one_set_of_rotary_parameters_for_all_layers_may_be_nested() {
+        let nested = json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 5e5}}});
+        assert_eq!(read("qwen3", nested).layers[0].rope.theta, 5e5);
     }
 
     #[test]
@@ -636,8 +738,30 @@ mod tests {
             ),
             (
                 "llama",
+                json!({"rope_scaling": {"type": "longrope", "factor": 4}}),
+                "rope_scaling.type: expected default, linear, llama3, yarn or dynamic, got \"longrope\"",
+            ),
+            (
+                "llama",
                 json!({"rope_scaling": {"type": "yarn", "factor": 4}}),
-                "rope_scaling.type: expected default, linear or llama3, got \"yarn\"",
+                "rope_scaling.original_max_position_embeddings: expected a positive integer",
+            ),
+            (
+                "llama",
+                json!({"rope_scaling": {"type": "dynamic", "factor": 4}}),
+                "expected max_position_embeddings beside dynamic scaling",
+            ),
+            (
+                "llama",
+                json!({"rope_scaling": {"type": "linear", "factor": 4}, "rope_parameters": {"rope_type": "default"}}),
+                "rope_scaling: expected the same as rope_parameters",
+            ),
+            (
+                "llama",
+                json!({"rope_parameters": {
+                    "full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4},
+                }}),
+                "sliding_attention: expected the same as full_attention",
             ),
             (
                 "llama",
@@ -696,13 +820,6 @@ mod tests {
     }
 
     #[test]
-    fn a_multimodal_model_is_sent_back_for_its_text_decoder() {
-        let config = json!({"model_type": "gemma3", "text_config": {}});
-        let error = DecoderConfig::from_json(&config).unwrap_err();
-        assert!(error.hint().contains("text decoder"));
-    }
-
-    #[test]
     fn a_folder_without_a_readable_config_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let message = || ModelConfig::from_dir(dir.path()).unwrap_err().to_string();
@@ -740,6 +857,36 @@ mod tests {
         }
         fs::remove_file(&generation).unwrap();
         assert_eq!(read().unwrap().decoder.eos_token_ids, [2]);
+    }
+
+    #[test]
+    fn a_padding_token_of_minus_one_is_none() {
+        let config = read("llama", json!({"pad_token_id": -1, "bos_token_id": -1}));
+        assert_eq!((config.pad_token_id, config.bos_token_id), (None, None));
+        assert_rejected(
+            "llama",
+            json!({"pad_token_id": -2}),
+            "expected a token id, got -2",
+        );
+    }
+
+    #[test]
+    fn a_configuration_of_another_kind_is_called_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (bytes, message, hint) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\n"[..],
+                "got a Git LFS pointer",
+                "git lfs pull",
+            ),
+            (b"<!doctype html>", "got a web page", "HF_TOKEN"),
+            (b"", "expected a JSON object, got an empty file", "download"),
+        ] {
+            fs::write(dir.path().join(CONFIG_FILE), bytes).unwrap();
+            let error = ModelConfig::from_dir(dir.path()).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+            assert!(error.hint().contains(hint), "{}", error.hint());
+        }
     }
 
     #[test]

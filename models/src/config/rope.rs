@@ -2,6 +2,7 @@
 
 use std::f32::consts::PI;
 
+use super::yarn::Yarn;
 use super::{ConfigError, Fields, fields::COMPARE};
 
 /// The rotary embedding of a layer.
@@ -34,6 +35,38 @@ pub enum RopeScaling {
         /// The context length of pre-training.
         original_max_position_embeddings: usize,
     },
+    /// YaRN: low frequencies divided, high ones kept, attention sharpened.
+    Yarn(Yarn),
+    /// Frequencies that fall with the length of a sequence, once it is longer than pre-training's. Within it they are as
+    /// they are; beyond it a sequence is refused.
+    Dynamic {
+        /// The context length of pre-training.
+        limit: usize,
+    },
+}
+
+/// What the rest of the file says that a set of rotary parameters may leave out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outer {
+    theta: f64,
+    max_positions: Option<usize>,
+    original: Option<usize>,
+}
+
+impl Outer {
+    /// `theta` is the architecture's base.
+    pub(super) fn read(fields: &Fields<'_>, theta: f64) -> Result<Self, ConfigError> {
+        Ok(Self {
+            theta: fields.positive("rope_theta")?.unwrap_or(theta),
+            max_positions: fields.optional_size("max_position_embeddings")?,
+            original: fields.optional_size("original_max_position_embeddings")?,
+        })
+    }
+
+    /// The same with another base.
+    pub(super) fn with_theta(self, theta: f64) -> Self {
+        Self { theta, ..self }
+    }
 }
 
 impl RopeConfig {
@@ -41,52 +74,83 @@ impl RopeConfig {
     /// into a sequence.
     pub fn inv_freq(&self, head_dim: usize) -> Vec<f32> {
         let theta = self.theta as f32;
-        (0..head_dim / 2)
-            .map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32))
-            .map(|freq| self.scaling.apply(freq))
-            .collect()
-    }
-
-    /// Reads `rope_parameters` (Transformers 5) or `rope_theta` with `rope_scaling` (Transformers 4).
-    pub(super) fn read(fields: &Fields<'_>, default_theta: f64) -> Result<Self, ConfigError> {
-        whole_head(fields)?;
-        let theta = fields.positive("rope_theta")?.unwrap_or(default_theta);
-        let parameters = match fields.section("rope_parameters")? {
-            Some(parameters) => Some(parameters),
-            None => fields.section("rope_scaling")?,
-        };
-        match parameters {
-            Some(parameters) => Self::from_parameters(&parameters, theta),
-            None => Ok(Self {
-                theta,
-                scaling: RopeScaling::None,
-            }),
+        let freqs = (0..head_dim / 2).map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32));
+        match self.scaling {
+            RopeScaling::Yarn(yarn) => yarn.apply(freqs, head_dim, self.theta),
+            scaling => freqs.map(|freq| scaling.apply(freq)).collect(),
         }
     }
 
+    /// What cosines and sines are multiplied by.
+    pub fn attention_factor(&self) -> f64 {
+        match self.scaling {
+            RopeScaling::Yarn(yarn) => yarn.attention_factor,
+            _ => 1.0,
+        }
+    }
+
+    /// Reads `rope_parameters` (Transformers 5) or `rope_theta` with `rope_scaling` (Transformers 4), for an architecture
+    /// whose layers are all alike.
+    pub(super) fn read(fields: &Fields<'_>, default_theta: f64) -> Result<Self, ConfigError> {
+        let outer = Outer::read(fields, default_theta)?;
+        whole_head(fields)?;
+        let Some(parameters) = parameters(fields)? else {
+            return Ok(Self {
+                theta: outer.theta,
+                scaling: RopeScaling::None,
+            });
+        };
+        // Sets of parameters, one for each kind of layer.
+        let (full, sliding) = ("full_attention", "sliding_attention");
+        if let Some(of_full) = parameters.section(full)? {
+            if parameters
+                .value(sliding)
+                .is_some_and(|of_sliding| Some(of_sliding) != parameters.value(full))
+            {
+                return Err(parameters.error(sliding, "the same as full_attention", COMPARE));
+            }
+            return Self::from_parameters(&of_full, outer);
+        }
+        Self::from_parameters(&parameters, outer)
+    }
+
     /// Reads one set of rotary parameters.
-    pub(super) fn from_parameters(
-        fields: &Fields<'_>,
-        default_theta: f64,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn from_parameters(fields: &Fields<'_>, outer: Outer) -> Result<Self, ConfigError> {
         whole_head(fields)?;
         Ok(Self {
-            theta: fields.positive("rope_theta")?.unwrap_or(default_theta),
-            scaling: RopeScaling::read(fields)?,
+            theta: fields.positive("rope_theta")?.unwrap_or(outer.theta),
+            scaling: RopeScaling::read(fields, outer)?,
         })
     }
 }
 
+/// The one of the two sections that the file has; one that has both must not contradict itself.
+pub(super) fn parameters<'a>(fields: &Fields<'a>) -> Result<Option<Fields<'a>>, ConfigError> {
+    let (newer, older) = ("rope_parameters", "rope_scaling");
+    match (fields.value(newer), fields.value(older)) {
+        (Some(one), Some(other)) if one != other => Err(fields.error(
+            older,
+            "the same as rope_parameters",
+            "releases of Transformers disagree on which of the two counts: delete one",
+        )),
+        (Some(_), _) => fields.section(newer),
+        (None, _) => fields.section(older),
+    }
+}
+
+/// A number that must be there and be positive.
+fn number(fields: &Fields<'_>, key: &str) -> Result<f64, ConfigError> {
+    fields
+        .positive(key)?
+        .ok_or_else(|| fields.error(key, "a positive number", COMPARE))
+}
+
 impl RopeScaling {
-    fn read(fields: &Fields<'_>) -> Result<Self, ConfigError> {
+    fn read(fields: &Fields<'_>, outer: Outer) -> Result<Self, ConfigError> {
         // Before it was `rope_type` the key was `type`.
         let key = match fields.text("rope_type")? {
             Some(_) => "rope_type",
             None => "type",
-        };
-        let number = |key: &str| -> Result<f64, ConfigError> {
-            let number = fields.positive(key)?;
-            number.ok_or_else(|| fields.error(key, "a positive number", COMPARE))
         };
         match fields.text(key)? {
             None if fields.has("factor") => {
@@ -94,35 +158,59 @@ impl RopeScaling {
             }
             None | Some("default") => Ok(Self::None),
             Some("linear") => Ok(Self::Linear {
-                factor: number("factor")?,
+                factor: number(fields, "factor")?,
             }),
             Some("llama3") => {
-                let low_freq_factor = number("low_freq_factor")?;
-                let high_freq_factor = number("high_freq_factor")?;
+                let low_freq_factor = number(fields, "low_freq_factor")?;
+                let high_freq_factor = number(fields, "high_freq_factor")?;
                 if high_freq_factor <= low_freq_factor {
                     let expected = format!("more than low_freq_factor = {low_freq_factor}");
                     return Err(fields.error("high_freq_factor", expected, COMPARE));
                 }
                 Ok(Self::Llama3 {
-                    factor: number("factor")?,
+                    factor: number(fields, "factor")?,
                     low_freq_factor,
                     high_freq_factor,
                     original_max_position_embeddings: fields
                         .size("original_max_position_embeddings")?,
                 })
             }
-            Some(_) => Err(fields.error(
-                key,
-                "default, linear or llama3",
-                "choose a model without this scaling; within the original context, setting rope_scaling to null \
-                 gives the model as it was pre-trained",
-            )),
+            Some("yarn") => {
+                // The file's own word on pre-training goes before the section's, as in Transformers.
+                let key = "original_max_position_embeddings";
+                let original = match outer.original.or(fields.optional_size(key)?) {
+                    Some(original) => original,
+                    None => outer
+                        .max_positions
+                        .ok_or_else(|| fields.error(key, "a positive integer", COMPARE))?,
+                };
+                Ok(Self::Yarn(Yarn::read(
+                    fields,
+                    original,
+                    outer.max_positions,
+                )?))
+            }
+            Some("dynamic") if fields.value("alpha").is_some() => {
+                Err(fields.error("alpha", "dynamic scaling by a factor", UNKNOWN))
+            }
+            Some("dynamic") => {
+                number(fields, "factor")?;
+                let limit = outer.max_positions.ok_or_else(|| {
+                    fields.error(
+                        key,
+                        "max_position_embeddings beside dynamic scaling",
+                        COMPARE,
+                    )
+                })?;
+                Ok(Self::Dynamic { limit })
+            }
+            Some(_) => Err(fields.error(key, "default, linear, llama3, yarn or dynamic", UNKNOWN)),
         }
     }
 
     fn apply(self, freq: f32) -> f32 {
         match self {
-            Self::None => freq,
+            Self::None | Self::Yarn(_) | Self::Dynamic { .. } => freq,
             Self::Linear { factor } => freq / factor as f32,
             Self::Llama3 {
                 factor,
@@ -149,6 +237,10 @@ impl RopeScaling {
         }
     }
 }
+
+/// The hint for a scaling that is not computed here.
+const UNKNOWN: &str = "choose a model without this scaling; within the original context, setting rope_scaling to null gives \
+     the model as it was pre-trained";
 
 /// Some relatives rotate a part of each head only.
 fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {

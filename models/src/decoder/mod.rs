@@ -154,7 +154,8 @@ impl CausalLm {
             if tables.iter().all(|(rope, _)| *rope != layer.rope) {
                 let frequencies = layer.rope.inv_freq(self.config.head_dim);
                 let made = RotaryTables::new(&positions, &frequencies, device);
-                tables.push((layer.rope, made));
+                let factor = layer.rope.attention_factor() as f32;
+                tables.push((layer.rope, made.scaled(factor)));
             }
         }
         tables

@@ -10,8 +10,11 @@ use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
 use super::CausalLm;
 use crate::{
     Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, WeightDtype,
-    save,
+    checkpoint::{HEAD, verify_weights},
+    memory, save, verify_description,
 };
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Gives tensors by their Hugging Face name.
 pub trait WeightSource {
@@ -142,30 +145,32 @@ impl CausalLm {
     }
 
     fn read(dir: &Path, device: &Device, compact: bool) -> Result<(Self, ModelConfig), ModelError> {
+        verify_description(dir)?;
         let config = ModelConfig::from_dir(dir)?;
+        verify_weights(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
+        check_memory(dir, &checkpoint, compact, device)?;
         let mut loading = Loading {
             checkpoint: &checkpoint,
             compact,
             read: HashSet::new(),
         };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
-        if config.decoder.tie_word_embeddings {
+        if config.decoder.tie_word_embeddings && checkpoint.contains(HEAD) {
             // Some tied checkpoints hold the head all the same.
-            loading.read.insert("lm_head.weight".into());
+            loading.read.insert(HEAD.into());
+            if !checkpoint.same(HEAD, EMBEDDING)? {
+                return Err(ModelError::Untied {
+                    dir: dir.to_owned(),
+                });
+            }
         }
-        let unused = checkpoint.unused(&loading.read);
-        // Old LLaMA checkpoints carry their rotary frequencies, which the configuration states too.
-        let unknown: Vec<String> = unused
-            .into_iter()
-            .filter(|name| !name.ends_with("rotary_emb.inv_freq"))
-            .map(str::to_owned)
-            .collect();
+        let (_, unknown) = Checkpoint::other_half(checkpoint.unused(&loading.read));
         match unknown.is_empty() {
             true => Ok((model, config)),
             false => Err(ModelError::UnknownTensors {
                 dir: dir.to_owned(),
-                names: unknown,
+                names: unknown.into_iter().map(str::to_owned).collect(),
             }),
         }
     }
@@ -270,6 +275,29 @@ impl NamedParameter {
                 values.expect("parameters are f32")
             }),
         }
+    }
+}
+
+/// On the CPU, what the weights take is known before they are read; training takes as much again for gradients, and twice
+/// for the optimizer.
+fn check_memory(
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    compact: bool,
+    device: &Device,
+) -> Result<(), ModelError> {
+    if !mpo_kernels::linear_widens(device) {
+        return Ok(());
+    }
+    let weights = checkpoint
+        .bytes_in_memory(|dtype, axes| compact && axes == 2 && dtype == safetensors::Dtype::BF16);
+    match device.is_autodiff() {
+        false => memory::check(dir, weights, "the weights"),
+        true => memory::check(
+            dir,
+            weights.saturating_mul(4),
+            "weights, gradients and the optimizer's moments in f32",
+        ),
     }
 }
 

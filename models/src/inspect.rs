@@ -1,0 +1,449 @@
+//! A first look at a model's folder: whether it holds a model that can be used, before minutes go into reading it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, INDEX_FILE, MODEL_FILE, verify_description, verify_weights,
+};
+use crate::config::{CONFIG_FILE, ModelConfig};
+use crate::error::{ModelError, abridged};
+use crate::kind::FileKind;
+
+const ADAPTER_FILE: &str = "adapter_config.json";
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// What tokenizers are kept in that are not `tokenizer.json`.
+const OTHER_TOKENIZERS: [&str; 5] = [
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "tekken.json",
+    "qwen.tiktoken",
+];
+
+/// No published file comes near.
+const MAX_ADAPTER_CONFIG: u64 = 1 << 20;
+
+/// What a first look found.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The configuration.
+    pub config: ModelConfig,
+    /// What the user should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Looks at a model's folder. Weights are mapped, and none is read.
+///
+/// # Errors
+/// If there is no model in it, or one that cannot be used as it lies there: an adapter, quantized weights, other formats.
+pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
+    check_adapter(dir)?;
+    verify_description(dir)?;
+    if !dir.join(CONFIG_FILE).exists()
+        && let Some(error) = other_formats(dir)
+    {
+        return Err(error);
+    }
+    let config = ModelConfig::from_dir(dir)?;
+    check_tokenizer(dir)?;
+    let checkpoint = match Checkpoint::open(dir) {
+        Err(CheckpointError::NoWeights { .. }) if let Some(error) = other_formats(dir) => {
+            return Err(error);
+        }
+        // Where the file is damaged, its checksum says more than what is odd about it.
+        Err(error) => {
+            verify_weights(dir)?;
+            return Err(error.into());
+        }
+        Ok(checkpoint) => checkpoint,
+    };
+    if let Some((name, dtype)) = checkpoint.quantized() {
+        return Err(ModelError::Folder {
+            path: dir.to_owned(),
+            expected: "weights in f32, f16 or bf16",
+            found: format!("quantized ones, as {name} of type {dtype} shows"),
+            remedy:
+                "quantized weights cannot be trained: pass the model that this one was made from"
+                    .into(),
+        });
+    }
+    let mut notes = vec![];
+    let (other_half, _) = Checkpoint::other_half(checkpoint.names().collect());
+    if !other_half.is_empty() {
+        let names: Vec<String> = other_half.iter().map(|&name| name.to_owned()).collect();
+        notes.push(format!(
+            "{}: {} is used as a decoder of text; its other tensors are not: {}",
+            dir.display(),
+            config.whole.as_deref().unwrap_or("the model"),
+            abridged(&names)
+        ));
+    }
+    Ok(Inspected { config, notes })
+}
+
+/// That a file was named where a model's folder belongs.
+pub(crate) fn not_a_folder(path: &Path) -> ModelError {
+    let kind = FileKind::of_file(path);
+    let (found, remedy) = match kind {
+        Some(kind) => (kind.what, kind.remedy),
+        None => ("a file", ""),
+    };
+    let remedy = match (path.file_name().and_then(|name| name.to_str()), remedy) {
+        (Some(name), _) if name.ends_with(".safetensors") => "pass the folder that it lies in",
+        (_, "") => "pass the folder of a model in Hugging Face layout",
+        (_, remedy) => remedy,
+    };
+    ModelError::Folder {
+        path: path.to_owned(),
+        expected: "a model's folder",
+        found: found.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// A folder that holds an adapter, alone or with a model: Transformers would put the two together.
+fn check_adapter(dir: &Path) -> Result<(), ModelError> {
+    let file = dir.join(ADAPTER_FILE);
+    if !file.exists() {
+        return Ok(());
+    }
+    let small =
+        fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ADAPTER_CONFIG);
+    let settings = small.then(|| fs::read(&file).ok()).flatten();
+    let settings = settings.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let base = settings
+        .as_ref()
+        .and_then(|value| value["base_model_name_or_path"].as_str());
+    let base = base.map_or("its base model".into(), |base| format!("{base:.200?}"));
+    let mixed = dir.join(CONFIG_FILE).exists();
+    let merge = python(
+        "from sys import argv as a; from peft import AutoPeftModelForCausalLM as M; \
+         M.from_pretrained(a[1]).merge_and_unload().save_pretrained(a[2])",
+        dir,
+        "-merged",
+    );
+    let remedy = match mixed {
+        false => format!("merge it with `{merge}`, and copy the tokenizer's files of {base} there"),
+        true => format!(
+            "Transformers would use both: merge them with `{merge}`, or move {ADAPTER_FILE} away to use the model without it"
+        ),
+    };
+    Err(ModelError::Folder {
+        path: dir.to_owned(),
+        expected: "a model",
+        found: match mixed {
+            false => format!("an adapter of {base} ({ADAPTER_FILE})"),
+            true => format!("a model and an adapter of {base} ({ADAPTER_FILE})"),
+        },
+        remedy,
+    })
+}
+
+/// A tokenizer that is there, but not as `tokenizer.json`.
+fn check_tokenizer(dir: &Path) -> Result<(), ModelError> {
+    let file = dir.join(TOKENIZER_FILE);
+    for (name, expected) in [
+        (TOKENIZER_FILE, "a tokenizer in JSON"),
+        ("tokenizer_config.json", "a configuration in JSON"),
+    ] {
+        let file = dir.join(name);
+        if let Some(kind) = FileKind::of_file(&file) {
+            return Err(CheckpointError::Kind {
+                file,
+                expected,
+                kind,
+            }
+            .into());
+        }
+    }
+    if file.exists() {
+        return Ok(());
+    }
+    let others = OTHER_TOKENIZERS
+        .into_iter()
+        .filter(|name| dir.join(name).exists());
+    let others: Vec<String> = others.map(str::to_owned).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let make = python(
+        "from sys import argv as a; from transformers import AutoTokenizer as T; T.from_pretrained(a[1]).save_pretrained(a[1])",
+        dir,
+        "",
+    );
+    Err(ModelError::Folder {
+        path: file,
+        expected: "a tokenizer in JSON",
+        found: format!("none, but {}", abridged(&others)),
+        remedy: format!(
+            "make it with `{make}` (needs pip install transformers sentencepiece protobuf)"
+        ),
+    })
+}
+
+/// What the folder holds in place of a configuration and weights in safetensors, if it is something known.
+fn other_formats(dir: &Path) -> Option<ModelError> {
+    let names = file_names(dir);
+    let ending = |endings: &[&str]| {
+        names.iter().find(|name| {
+            let name = name.to_ascii_lowercase();
+            endings.iter().any(|ending| name.ends_with(ending))
+        })
+    };
+    let error = |found: String, remedy: String| {
+        Some(ModelError::Folder {
+            path: dir.to_owned(),
+            expected: "config.json and weights in safetensors",
+            found,
+            remedy,
+        })
+    };
+    if dir.join("model").join(CONFIG_FILE).exists() {
+        let remedy = format!("pass {}", dir.join("model").display());
+        return error(
+            "a folder with a model in a folder of its own".into(),
+            remedy,
+        );
+    }
+    let safetensors = ending(&[".safetensors"]);
+    if safetensors.is_none()
+        && let Some(name) = ending(&[".gguf", ".ggml"])
+    {
+        let remedy = "GGUF is the format of llama.cpp: pass the folder with safetensors that it was made from, the model of the \
+                      same name without -GGUF";
+        return error(format!("GGUF ({name:?})"), remedy.into());
+    }
+    if safetensors.is_none()
+        && dir.join("params.json").exists()
+        && let Some(name) = ending(&[".pth"])
+    {
+        let remedy =
+            "pass the model of the same name in Hugging Face layout, usually with -hf at the end";
+        return error(format!("Meta's own layout ({name:?})"), remedy.into());
+    }
+    if safetensors.is_none()
+        && let Some(name) = ending(&[".bin", ".bin.index.json", ".pth", ".pt", ".ckpt"])
+    {
+        let convert = python(
+            "from sys import argv as a; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; \
+             M.from_pretrained(a[1], dtype='auto').save_pretrained(a[2]); T.from_pretrained(a[1]).save_pretrained(a[2])",
+            dir,
+            "-safetensors",
+        );
+        return error(
+            format!("weights as a Python pickle ({name:?})"),
+            format!("convert them with `{convert}`; torch 2.6 or later runs no code from the file"),
+        );
+    }
+    let name = safetensors?;
+    let config = dir.join(CONFIG_FILE).exists();
+    let (found, remedy) = match (config, name.contains("-of-")) {
+        (false, _) => (
+            format!("{name:?} without config.json"),
+            "download the model's other files too".into(),
+        ),
+        (true, true) => (
+            format!("{name:?} without {INDEX_FILE}"),
+            format!("download {INDEX_FILE} too"),
+        ),
+        (true, false) => (
+            format!("{name:?}"),
+            format!("if these are the model's weights, call the file {MODEL_FILE}"),
+        ),
+    };
+    error(found, remedy)
+}
+
+fn file_names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A command line that runs `code` on `dir` and, where there is an ending, on another folder whose name has it too.
+fn python(code: &str, dir: &Path, ending: &str) -> String {
+    let quoted = |path: String| format!("'{}'", path.replace('\'', r"'\''"));
+    let dir = dir.display().to_string();
+    let dir = dir.trim_end_matches(['/', '\\']);
+    let target = match ending {
+        "" => String::new(),
+        ending => format!(" {}", quoted(format!("{dir}{ending}"))),
+    };
+    format!("python -c \"{code}\" {}{target}", quoted(dir.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    fn llama() -> Vec<u8> {
+        let config = json!({
+            "model_type": "llama", "vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "num_key_value_heads": 1,
+        });
+        config.to_string().into_bytes()
+    }
+
+    fn weights(name: &str, dtype: &str) -> Vec<u8> {
+        let header =
+            json!({ name: {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]} }).to_string();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        dir
+    }
+
+    /// A folder of these files is refused in words that have all of `expected` in them.
+    #[track_caller]
+    fn assert_refused(files: &[(&str, &[u8])], expected: &[&str]) {
+        let dir = folder(files);
+        let error = inspect(dir.path()).unwrap_err();
+        let text = format!("{error}\n{}", error.hint().unwrap());
+        for expected in expected {
+            assert!(text.contains(expected), "no {expected:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_model_is_called_what_it_is() {
+        let (config, tensors) = (llama(), weights("model.norm.weight", "F32"));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n";
+        let model = |more: &[(&'static str, &'static [u8])]| {
+            let mut files = vec![(CONFIG_FILE, config.clone()), (MODEL_FILE, tensors.clone())];
+            files.extend(more.iter().map(|(name, bytes)| (*name, bytes.to_vec())));
+            files
+        };
+        let refused = |files: Vec<(&str, Vec<u8>)>, expected: &[&str]| {
+            let files: Vec<(&str, &[u8])> = files
+                .iter()
+                .map(|(name, bytes)| (*name, &bytes[..]))
+                .collect();
+            assert_refused(&files, expected);
+        };
+        let adapter: &[u8] = br#"{"base_model_name_or_path": "some/base"}"#;
+        assert_refused(
+            &[(ADAPTER_FILE, adapter), ("adapter_model.safetensors", b"")],
+            &[
+                "got an adapter of \"some/base\"",
+                "merge_and_unload",
+                "-merged'",
+            ],
+        );
+        assert_refused(&[(ADAPTER_FILE, b"{")], &["an adapter of its base model"]);
+        let mut mixed = model(&[]);
+        mixed.push((ADAPTER_FILE, adapter.to_vec()));
+        refused(
+            mixed,
+            &[
+                "got a model and an adapter of \"some/base\"",
+                "would use both",
+            ],
+        );
+        assert_refused(
+            &[("tiny.Q4.GGUF", b"GGUF")],
+            &["got GGUF (\"tiny.Q4.GGUF\")", "safetensors"],
+        );
+        assert_refused(
+            &[(CONFIG_FILE, &config), ("pytorch_model.bin", b"PK")],
+            &["a Python pickle (\"pytorch_model.bin\")", "save_pretrained"],
+        );
+        assert_refused(
+            &[
+                (CONFIG_FILE, &config),
+                ("pytorch_model.bin.index.json", b"{}"),
+            ],
+            &["a Python pickle"],
+        );
+        assert_refused(
+            &[("params.json", b"{}"), ("consolidated.00.pth", b"PK")],
+            &["Meta's own layout"],
+        );
+        assert_refused(
+            &[
+                (CONFIG_FILE, &config),
+                ("model-00001-of-00002.safetensors", &tensors),
+            ],
+            &["without model.safetensors.index.json"],
+        );
+        assert_refused(&[(MODEL_FILE, &tensors)], &["without config.json"]);
+        assert_refused(
+            &[("model/config.json", &config)],
+            &["a folder of its own", "pass "],
+        );
+        refused(
+            model(&[("tokenizer.model", b"x")]),
+            &["none, but tokenizer.model", "AutoTokenizer"],
+        );
+        refused(
+            model(&[(TOKENIZER_FILE, pointer)]),
+            &["got a Git LFS pointer", "git lfs pull"],
+        );
+        refused(
+            vec![
+                (CONFIG_FILE, pointer.to_vec()),
+                (MODEL_FILE, tensors.clone()),
+            ],
+            &["got a Git LFS pointer", "git lfs pull"],
+        );
+        assert_refused(&[], &[CONFIG_FILE]);
+    }
+
+    #[test]
+    fn quantized_weights_are_refused() {
+        for (name, dtype) in [
+            ("model.layers.0.mlp.up_proj.qweight", "I32"),
+            ("model.layers.0.mlp.up_proj.weight", "U8"),
+            ("model.layers.0.mlp.up_proj.weight", "F8_E4M3"),
+            ("model.layers.0.mlp.up_proj.SCB", "F32"),
+        ] {
+            let files = [(CONFIG_FILE, llama()), (MODEL_FILE, weights(name, dtype))];
+            let files = files.each_ref().map(|(name, bytes)| (*name, &bytes[..]));
+            assert_refused(&files, &["got quantized ones", name, "made from"]);
+        }
+    }
+
+    #[test]
+    fn tensors_that_are_not_used_are_named() {
+        for (name, noted) in [
+            ("model.norm.weight", false),
+            ("model.layers.0.self_attn.rotary_emb.inv_freq", false),
+            ("v_head.summary.weight", true),
+            ("model.vision_tower.patch.weight", true),
+        ] {
+            let dir = folder(&[(CONFIG_FILE, &llama()), (MODEL_FILE, &weights(name, "F32"))]);
+            let notes = inspect(dir.path()).unwrap().notes;
+            assert_eq!(
+                notes.iter().any(|note| note.contains(name)),
+                noted,
+                "{notes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_one_word_of_the_shell() {
+        let command = python("code", Path::new("/a/it's $(here)/"), "-new");
+        assert_eq!(
+            command,
+            r#"python -c "code" '/a/it'\''s $(here)' '/a/it'\''s $(here)-new'"#
+        );
+    }
+}
