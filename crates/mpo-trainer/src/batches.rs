@@ -41,21 +41,43 @@ impl Batches {
         self.total
     }
 
-    /// Rows of a step: each epoch is a shuffle of its own.
+    /// Epochs of the run; the last may be cut short.
+    pub(crate) fn epochs(&self) -> u64 {
+        self.total.div_ceil(self.per_epoch)
+    }
+
+    /// The batches of an epoch, of those that the run takes.
+    pub(crate) fn of_epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let order = self.order(epoch);
+        let taken = self.total.saturating_sub(epoch * self.per_epoch);
+        (0..self.per_epoch.min(taken))
+            .map(|within| self.part(&order, within).to_vec())
+            .collect()
+    }
+
+    /// Rows of a step.
     pub fn batch(&self, step: u64) -> Vec<usize> {
         let (epoch, within) = (step / self.per_epoch, step % self.per_epoch);
+        self.part(&self.order(epoch), within).to_vec()
+    }
+
+    /// Each epoch is a shuffle of its own.
+    fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.rows).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(epoch);
         if self.shuffle {
             order.shuffle(&mut rng);
         }
+        order
+    }
+
+    fn part<'o>(&self, order: &'o [usize], within: u64) -> &'o [usize] {
         let first = within as usize * self.size;
-        let end = match within + 1 == self.per_epoch {
-            true => self.rows,
-            false => first + self.size,
-        };
-        order[first..end].to_vec()
+        match within + 1 == self.per_epoch {
+            true => &order[first..],
+            false => &order[first..first + self.size],
+        }
     }
 
     /// Passes over the rows after so many steps.
@@ -98,6 +120,7 @@ mod tests {
                     .map(|i| batches.batch(epoch * steps + i))
                     .collect();
                 assert_eq!(of.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+                assert_eq!(batches.of_epoch(epoch), of);
                 let mut all = of.concat();
                 all.sort_unstable();
                 assert_eq!(all, (0..rows).collect::<Vec<_>>());

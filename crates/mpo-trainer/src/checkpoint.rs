@@ -3,18 +3,24 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo_models::{CausalLm, ModelConfig, SaveOptions, WeightDtype};
+use mpo_models::{
+    CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions,
+    Scratch, WeightDtype,
+};
 use safetensors::{Dtype, SafeTensors, View};
 
 use crate::error::TrainError;
+use crate::folder::{RunFolder, remove_empty, remove_file, remove_files};
 use crate::optimizer::{Moments, Optimizer, OptimizerOptions};
-use crate::run_folder::{RunFolder, sync_dir};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const MODEL: &str = "model";
+/// Checkpoints of a run that are kept.
+const KEPT: usize = 2;
 
 /// A flat tensor that is copied to memory only when its turn to be written comes.
 struct Lazy {
@@ -48,7 +54,8 @@ impl View for Lazy {
     }
 }
 
-/// Writes a checkpoint after `step` steps and removes older ones.
+/// Writes a checkpoint after `step` steps, and removes all older ones but the last: should a disk damage this one, the run
+/// goes on from there.
 pub(crate) fn save(
     run: &RunFolder,
     step: u64,
@@ -58,17 +65,17 @@ pub(crate) fn save(
     optimizer: &Optimizer,
 ) -> Result<(), TrainError> {
     let dir = run.checkpoints_dir();
-    let io = |error| TrainError::io(&dir, error);
-    fs::create_dir_all(&dir).map_err(io)?;
-    let partial = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(&dir)
-        .map_err(io)?;
+    let done = dir.join(format!("step-{step}"));
+    let io = |error| TrainError::io(&done, error);
+    let scratch = Scratch::beside(&done).map_err(io)?;
+    let partial = scratch.path();
     let options = SaveOptions {
         dtype: WeightDtype::F32,
         ..SaveOptions::default()
     };
-    model.save(&partial.path().join(MODEL), config, &options)?;
+    model
+        .save(&partial.join(MODEL), config, &options)
+        .map_err(not_finite)?;
     let mut names = vec![];
     model.each_parameter(|parameter| names.push(parameter.name));
     let moments = names
@@ -87,7 +94,7 @@ pub(crate) fn save(
         ("step".to_owned(), step.to_string()),
         ("fingerprint".to_owned(), fingerprint.to_owned()),
     ]);
-    let file = partial.path().join(OPTIMIZER);
+    let file = partial.join(OPTIMIZER);
     safetensors::serialize_to_file(moments, Some(metadata), &file).map_err(
         |error| match error {
             safetensors::SafeTensorError::IoError(error) => TrainError::io(&file, error),
@@ -97,16 +104,59 @@ pub(crate) fn save(
     fs::File::open(&file)
         .and_then(|file| file.sync_all())
         .map_err(|error| TrainError::io(&file, error))?;
-    let done = dir.join(format!("step-{step}"));
-    sync_dir(partial.path())?;
-    fs::rename(partial.keep(), &done).map_err(io)?;
-    sync_dir(&dir)?;
-    for (old, path) in all(&dir)? {
-        if old != step {
-            fs::remove_dir_all(&path).map_err(|error| TrainError::io(&path, error))?;
-        }
+    Checksums::of_files(&partial, [OPTIMIZER])
+        .and_then(|sums| sums.write(&partial))
+        .map_err(|error| TrainError::io(&file, std::io::Error::other(error)))?;
+    // One of the same step that was damaged makes way; a file that somebody put there does not.
+    remove(&done)?;
+    if fs::symlink_metadata(&done).is_ok() {
+        let aside = dir.join(format!("files-of-step-{step}"));
+        fs::rename(&done, &aside).map_err(|error| TrainError::io(&aside, error))?;
     }
+    scratch.finish().map_err(io)?;
+    let older = all(&dir)?.into_iter().filter(|(old, _)| *old != step);
+    older.skip(KEPT - 1).try_for_each(|(_, path)| remove(&path))
+}
+
+/// Weights that are none must not be saved, and the step that made them is to blame.
+fn not_finite(error: ModelError) -> TrainError {
+    match error {
+        ModelError::Checkpoint(CheckpointError::NotFinite { name, got }) => TrainError::NotFinite {
+            what: "the weights",
+            value: got.into(),
+            row: name,
+        },
+        error => error.into(),
+    }
+}
+
+/// Removes every checkpoint of a run.
+pub(crate) fn remove_all(run: &RunFolder) -> Result<(), TrainError> {
+    let dir = run.checkpoints_dir();
+    for (_, path) in all(&dir)? {
+        remove(&path)?;
+    }
+    remove_empty(&dir);
     Ok(())
+}
+
+/// Removes what we wrote of a checkpoint. What makes it one goes first, so that half of one is never taken for it. One that
+/// somebody moved elsewhere and linked to stays.
+fn remove(checkpoint: &Path) -> Result<(), TrainError> {
+    if checkpoint.is_symlink() || checkpoint.join(MODEL).is_symlink() {
+        return Ok(());
+    }
+    remove_file(&checkpoint.join(OPTIMIZER))?;
+    remove_files(&checkpoint.join(MODEL), |name| {
+        [
+            "config.json",
+            "model.safetensors.index.json",
+            CHECKSUMS_FILE,
+        ]
+        .contains(&name)
+            || (name.starts_with("model") && name.ends_with(".safetensors"))
+    })?;
+    remove_files(checkpoint, |name| name == CHECKSUMS_FILE)
 }
 
 /// A run as far as it had come.
@@ -117,40 +167,60 @@ pub(crate) struct Resumed {
     pub(crate) optimizer: Optimizer,
 }
 
-/// The last checkpoint of a run, if there is one.
+/// The last checkpoint of a run that is as it was written, if there is one; `note` is told of those that are not.
 pub(crate) fn load(
     run: &RunFolder,
     fingerprint: &str,
     options: OptimizerOptions,
     device: &Device,
+    note: &mut dyn FnMut(String),
 ) -> Result<Option<Resumed>, TrainError> {
-    let dir = run.checkpoints_dir();
-    if !dir.exists() {
-        return Ok(None);
+    for (step, path) in all(&run.checkpoints_dir())? {
+        match read(&path, step, run, fingerprint, options, device) {
+            Err(damage @ (TrainError::Broken { .. } | TrainError::Model(_))) => note(format!(
+                "{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"
+            )),
+            read => return read.map(Some),
+        }
     }
-    remove_partial(&dir)?;
-    let Some((step, path)) = all(&dir)?.into_iter().max_by_key(|(step, _)| *step) else {
-        return Ok(None);
-    };
+    Ok(None)
+}
+
+fn read(
+    path: &Path,
+    step: u64,
+    run: &RunFolder,
+    fingerprint: &str,
+    options: OptimizerOptions,
+    device: &Device,
+) -> Result<Resumed, TrainError> {
     let file = path.join(OPTIMIZER);
-    let bytes = fs::read(&file).map_err(|error| TrainError::io(&file, error))?;
     let broken = |problem: String| TrainError::Broken {
         path: file.clone(),
         problem,
+        remedy: "an earlier checkpoint will be taken",
     };
+    let model = path.join(MODEL);
+    for dir in [path, model.as_path()] {
+        let sums = Checksums::read(dir).map_err(|error| broken(error.to_string()))?;
+        let sums = sums.ok_or_else(|| broken(format!("a checkpoint without {CHECKSUMS_FILE}")))?;
+        sums.verify(dir, |_| true)
+            .map_err(|error| broken(error.to_string()))?;
+    }
+    let bytes = fs::read(&file).map_err(|error| TrainError::io(&file, error))?;
     let (_, metadata) =
         SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
-    let stored = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|map| map.get("fingerprint"));
-    if stored.map(String::as_str) != Some(fingerprint) {
+    let stored = |key: &str| metadata.metadata().as_ref().and_then(|map| map.get(key));
+    if stored("fingerprint").map(String::as_str) != Some(fingerprint) {
         return Err(TrainError::Changed {
             path: run.path().to_owned(),
-            what: "rows, objective or settings",
+            what: "different rows, objective or settings".into(),
         });
     }
-    let (model, _) = CausalLm::load(&path.join(MODEL), device)?;
+    if stored("step") != Some(&step.to_string()) {
+        return Err(broken(format!("a checkpoint of another step than {step}")));
+    }
+    let (model, _) = CausalLm::load(&model, device)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
     let plain = device.clone().without_autodiff();
     let moment = |name: &str, elements: usize| -> Result<Option<Tensor<1>>, TrainError> {
@@ -188,36 +258,33 @@ pub(crate) fn load(
             _ => return Err(broken(format!("one of the two moments of {name}"))),
         });
     }
-    Ok(Some(Resumed {
+    Ok(Resumed {
         step,
         model,
         optimizer: Optimizer::resumed(options, step, moments),
-    }))
+    })
 }
 
-/// The checkpoints in a folder.
+/// The checkpoints in a folder, the last first.
 fn all(dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     let io = |error| TrainError::io(dir, error);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(io(error)),
+    };
     let mut found = vec![];
-    for entry in fs::read_dir(dir).map_err(io)? {
+    for entry in entries {
         let entry = entry.map_err(io)?;
         let name = entry.file_name();
         let step = name
             .to_str()
-            .and_then(|name| name.strip_prefix("step-")?.parse().ok());
-        found.extend(step.map(|step| (step, entry.path())));
+            .and_then(|name| name.strip_prefix("step-")?.parse::<u64>().ok())
+            .filter(|step| name.to_str() == Some(format!("step-{step}").as_str()));
+        // Links are followed, for whoever keeps checkpoints on another disk.
+        let is_dir = entry.path().is_dir();
+        found.extend(step.filter(|_| is_dir).map(|step| (step, entry.path())));
     }
+    found.sort_by(|a, b| b.cmp(a));
     Ok(found)
-}
-
-/// Removes what a killed process had begun to write.
-fn remove_partial(dir: &Path) -> Result<(), TrainError> {
-    let io = |error| TrainError::io(dir, error);
-    for entry in fs::read_dir(dir).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry.file_name().to_string_lossy().starts_with(".partial-") {
-            fs::remove_dir_all(entry.path()).map_err(io)?;
-        }
-    }
-    Ok(())
 }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use mpo_data::{DataError, Language, TemplateChoice, Truncation};
+use mpo_data::{
+    Columns, DataError, Language, SystemMessage, TemplateArgument, TemplateArguments,
+    TemplateChoice, TemplateOptions, TokenizeOptions, Truncation,
+};
 use mpo_objectives::{Objective, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +21,8 @@ pub struct TrainOptions {
     /// Model: a folder in Hugging Face layout, or owner/name on the hub
     #[arg(long, value_name = "DIR|NAME", help_heading = "What")]
     pub model: Option<String>,
-    /// Preference rows: the authors' JSON or bilingual JSONL
-    #[arg(long, value_name = "FILE", help_heading = "What")]
+    /// Preference rows: a file, a folder of files, or owner/name of a data set on the hub
+    #[arg(long, value_name = "PATH|NAME", help_heading = "What")]
     pub data: Option<PathBuf>,
     /// Run folder
     #[arg(long, short, value_name = "DIR", help_heading = "What")]
@@ -27,9 +30,18 @@ pub struct TrainOptions {
     /// Use at most this many rows of the data
     #[arg(long, value_name = "N", help_heading = "What")]
     pub rows: Option<usize>,
-    /// Dominant language (ISO 639-1) [default: most frequent on the source side]
+    /// Dominant language: a code or an English name [default: most frequent on the source side]
     #[arg(long, value_name = "LANG", help_heading = "What")]
     pub dominant: Option<Language>,
+    /// Language of the rows that name none [default: detected row by row]
+    #[arg(long, value_name = "LANG", help_heading = "What")]
+    pub language: Option<Language>,
+    /// Columns of the rows by other names, such as prompt=question,chosen=good
+    #[arg(long, value_name = "OURS=THEIRS,…", help_heading = "What")]
+    pub columns: Option<Columns>,
+    /// Split of a folder, of a data set on the hub, or of a file with several lists [default: train]
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub split: Option<String>,
     /// Make this the dominant language, by prompts that rows share
     #[arg(long, value_name = "LANG", help_heading = "What")]
     pub pivot: Option<Language>,
@@ -39,6 +51,21 @@ pub struct TrainOptions {
     /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
     #[arg(long, value_name = "NAME|FILE", help_heading = "What")]
     pub template: Option<TemplateChoice>,
+    /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
+    #[arg(
+        long = "template-arg",
+        value_name = "NAME=VALUE",
+        help_heading = "What"
+    )]
+    #[serde(with = "template_args")]
+    pub template_args: Option<Vec<TemplateArgument>>,
+    /// A system message that the chat template refuses: keep (the row is an error) or merge (into the first user turn)
+    /// [default: keep]
+    #[arg(long, value_name = "CHOICE", help_heading = "What")]
+    pub system_message: Option<SystemMessage>,
+    /// Let control tokens that texts spell out, such as </s>, be control tokens [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "What")]
+    pub special_tokens_in_text: Option<bool>,
     /// Longest prompt and answer together, in tokens [default: 1024]
     #[arg(long, value_name = "N", help_heading = "What")]
     pub max_tokens: Option<usize>,
@@ -206,9 +233,15 @@ pub struct TrainConfig {
     pub output: PathBuf,
     pub rows: Option<usize>,
     pub dominant: Option<Language>,
+    pub language: Option<Language>,
+    pub columns: Columns,
+    pub split: Option<String>,
     pub pivot: Option<Language>,
     pub skip_bad_rows: bool,
     pub template: TemplateChoice,
+    pub template_args: TemplateArguments,
+    pub system_message: SystemMessage,
+    pub special_tokens_in_text: bool,
     pub max_tokens: usize,
     pub max_response_tokens: Option<usize>,
     pub method: Method,
@@ -251,8 +284,10 @@ impl TrainOptions {
             path: path.to_owned(),
             problem,
         };
-        let options: Self =
-            serde_saphyr::from_str(&text).map_err(|problem| error(problem.to_string()))?;
+        // YAML 1.1 takes `no`, the code of Norwegian, for a truth value.
+        let yaml = serde_saphyr::options! { strict_booleans: true };
+        let options: Self = serde_saphyr::from_str_with_options(&text, yaml)
+            .map_err(|problem| error(problem.to_string()))?;
         match options.hyper_parameters.unknown() {
             Some(key) => Err(error(format!(
                 "expected a key of the configuration, got {key}"
@@ -304,9 +339,15 @@ impl TrainOptions {
             output,
             rows,
             dominant,
+            language,
+            columns,
+            split,
             pivot,
             skip_bad_rows,
             template,
+            template_args,
+            system_message,
+            special_tokens_in_text,
             max_tokens,
             max_response_tokens,
             method,
@@ -362,9 +403,15 @@ impl TrainOptions {
                 .ok_or(missing("output", "a folder for the run"))?,
             rows: self.rows,
             dominant: self.dominant,
+            language: self.language,
+            columns: self.columns.unwrap_or_default(),
+            split: self.split,
             pivot: self.pivot,
             skip_bad_rows: self.skip_bad_rows.unwrap_or(false),
             template: self.template.unwrap_or_default(),
+            template_args: self.template_args.into_iter().flatten().collect(),
+            system_message: self.system_message.unwrap_or_default(),
+            special_tokens_in_text: self.special_tokens_in_text.unwrap_or(false),
             max_tokens: self.max_tokens.unwrap_or(1024),
             max_response_tokens: self.max_response_tokens,
             method,
@@ -393,6 +440,24 @@ impl TrainOptions {
         };
         config.check()?;
         Ok(config)
+    }
+}
+
+/// Arguments by name, in a file.
+mod template_args {
+    use mpo_data::{TemplateArgument, TemplateArguments};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Given = Option<Vec<TemplateArgument>>;
+
+    pub(super) fn serialize<S: Serializer>(given: &Given, to: S) -> Result<S::Ok, S::Error> {
+        let arguments = given.as_ref().map(|given| given.iter().cloned().collect());
+        Option::<TemplateArguments>::serialize(&arguments, to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Given, D::Error> {
+        let arguments = Option::<TemplateArguments>::deserialize(from)?;
+        Ok(arguments.map(|arguments| arguments.into_iter().collect()))
     }
 }
 
@@ -488,6 +553,18 @@ impl TrainConfig {
                 return Err(TrainError::setting(key, expected, got));
             }
         }
+        let paths = [
+            ("data", Some(&self.data)),
+            ("output", Some(&self.output)),
+            ("eval_data", self.eval_data.as_ref()),
+            ("reference_cache", self.reference_cache.as_ref()),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path.filter(|path| path.to_str().is_none()) {
+                let got = path.display().to_string();
+                return Err(TrainError::setting(key, "a path in Unicode", got));
+            }
+        }
         let min = self.method.definition().min_batch;
         if self.batch_size < min {
             let expected = format!("at least {min} for {}", self.method);
@@ -508,18 +585,51 @@ impl TrainConfig {
         to_yaml(self, &self.output.join("config.yaml"))
     }
 
-    /// Whether both settings describe one run: they may differ in where it lies, where it computes, and what it saves.
-    pub fn same_run(&self, other: &Self) -> bool {
-        let other = other.clone();
-        *self
-            == Self {
-                output: self.output.clone(),
-                device: self.device,
-                checkpoint_every: self.checkpoint_every,
-                save_dtype: self.save_dtype,
-                reference_cache: self.reference_cache.clone(),
-                ..other
-            }
+    /// The settings that decide what a run comes to. Others say where it lies, where it computes and what it saves; and
+    /// of what it reads not the name counts, but the contents.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn deciding(&self) -> Result<Settings, TrainError> {
+        const OTHERS: [&str; 8] = [
+            "model",
+            "data",
+            "output",
+            "checkpoint_every",
+            "eval_data",
+            "reference_cache",
+            "save_dtype",
+            "device",
+        ];
+        let settings = serde_json::to_value(self)
+            .map_err(|error| TrainError::setting("settings", "text", error.to_string()))?;
+        let mut settings = match settings {
+            serde_json::Value::Object(settings) => settings,
+            _ => Settings::new(),
+        };
+        settings.retain(|key, value| !OTHERS.contains(&&**key) && !value.is_null());
+        Ok(settings)
+    }
+
+    /// How conversations are written.
+    pub fn template_options(&self) -> TemplateOptions {
+        TemplateOptions {
+            template: self.template.clone(),
+            arguments: self.template_args.clone(),
+            system_message: self.system_message,
+            special_tokens_in_text: self.special_tokens_in_text,
+        }
+    }
+
+    /// Where rows are cut, and which are left out.
+    ///
+    /// # Errors
+    /// If a limit leaves no room.
+    pub fn tokenize_options(&self) -> Result<TokenizeOptions, DataError> {
+        Ok(TokenizeOptions {
+            truncation: self.truncation()?,
+            skip_bad_rows: self.skip_bad_rows,
+        })
     }
 
     /// Where rows are cut.
@@ -551,7 +661,9 @@ impl TrainConfig {
 
     /// The learning rate of `step` (0 at the first) of `total`.
     pub(crate) fn learning_rate(&self, step: u64, total: u64) -> f64 {
+        // The last step at least has the full rate: a short run that warmed up to its end would learn nothing.
         let warmup = (total as f64 * self.warmup_ratio).ceil() as u64;
+        let warmup = warmup.min(total.saturating_sub(1));
         self.lr * self.schedule.factor(step, total, warmup)
     }
 
@@ -603,12 +715,81 @@ mod tests {
             let config = TrainOptions {
                 preset: Some(Preset::Gemma2),
                 method: Some(method),
+                columns: "prompt=question,target.chosen=good".parse().ok(),
                 ..minimal()
             };
             let config = config.resolve().unwrap();
             let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
             assert_eq!(read.resolve().unwrap(), config);
         }
+    }
+
+    #[test]
+    fn every_run_has_a_step_at_the_full_rate() {
+        for schedule in [Schedule::Cosine, Schedule::Constant] {
+            for (total, ratio) in [(1, 0.1), (1, 0.99), (2, 0.1), (2, 0.9), (3, 0.9), (30, 0.1)] {
+                let config = TrainOptions {
+                    lr: Some(0.5),
+                    schedule: Some(schedule),
+                    warmup_ratio: Some(ratio),
+                    ..minimal()
+                };
+                let config = config.resolve().unwrap();
+                let rates: Vec<f64> = (0..total)
+                    .map(|step| config.learning_rate(step, total))
+                    .collect();
+                assert!(
+                    rates.contains(&0.5),
+                    "{schedule:?} {total} {ratio}: {rates:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn words_of_yaml_1_1_are_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            TrainOptions::from_file(&path)
+        };
+        let options =
+            read("dominant: no\ndominant_gap: no\nbeta: 1e-1\nlr: 1e-5\nshuffle: false").unwrap();
+        assert_eq!(options.dominant, "no".parse().ok());
+        assert_eq!(options.hyper_parameters.0["dominant_gap"], "no");
+        assert_eq!(options.hyper_parameters.0["beta"], 0.1);
+        assert_eq!((options.lr, options.shuffle), (Some(1e-5), Some(false)));
+        let error = read("shuffle: no").unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn what_decides_a_run_is_every_setting_but_a_few() {
+        let config = minimal().resolve().unwrap();
+        let deciding = config.deciding().unwrap();
+        for key in ["lr", "seed", "max_tokens", "beta", "template", "eval_rows"] {
+            assert!(deciding.contains_key(key), "{key}");
+        }
+        for key in ["model", "data", "output", "device", "eval_data"] {
+            assert!(!deciding.contains_key(key), "{key}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::OsStr::from_bytes(b"r\xff").into();
+        let options = TrainOptions {
+            output: Some(path),
+            ..minimal()
+        };
+        let error = options.resolve().unwrap_err().to_string();
+        assert!(
+            error.contains("output: expected a path in Unicode"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -692,6 +873,29 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn arguments_of_the_template_are_a_map_in_a_file_and_one_by_one_as_flags() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        let file =
+            "template_args:\n  enable_thinking: false\n  style: short\nsystem_message: merge";
+        std::fs::write(&path, file).unwrap();
+        let file = TrainOptions::from_file(&path).unwrap();
+        let flags = ["enable_thinking=false", "style=short"].map(|flag| flag.parse().unwrap());
+        assert_eq!(file.template_args, Some(flags.to_vec()));
+        let config = minimal().or(file).resolve().unwrap();
+        assert_eq!(config.system_message, SystemMessage::Merge);
+        assert!(config.template_options().arguments.contains("style"));
+        let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
+        let read = read.resolve().unwrap();
+        assert_eq!(read, config);
+        let other = TrainConfig {
+            template_args: TemplateArguments::default(),
+            ..read
+        };
+        assert_ne!(other.deciding().unwrap(), config.deciding().unwrap());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use mpo_data::DataError;
 use mpo_models::ModelError;
 use mpo_objectives::SettingError;
 
+use crate::folder::Kind;
+
 /// What stops a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +48,60 @@ pub enum TrainError {
     RunExists {
         /// The folder.
         path: PathBuf,
+        /// What is in it.
+        kind: Kind,
+    },
+    /// A folder with something in it that this program did not make.
+    #[error("{}: expected a new or empty folder for {kind}, got one with {found} in it", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// What it was to be for.
+        kind: Kind,
+        /// The first of what is in it.
+        found: String,
+    },
+    /// A run of a version that marked no folders.
+    #[error("{}: expected a run of this version, got one without its mark, mpo-train.json", path.display())]
+    Unmarked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder of ours that was made for something else.
+    #[error("{}: expected a folder of {expected}, got one of {got}", path.display())]
+    OtherKind {
+        /// The folder.
+        path: PathBuf,
+        /// What was asked for.
+        expected: Kind,
+        /// What it is.
+        got: Kind,
+    },
+    /// A file where a folder should be.
+    #[error("{}: expected a folder, got a file", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A link where a folder of ours should be.
+    #[error("{}: expected a folder that this program made, got a symbolic link", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A model in a run folder that is not, or not only, what we wrote.
+    #[error("{}: expected no model, or nothing but the one that this program saved, got {found}", path.display())]
+    ForeignModel {
+        /// Its folder.
+        path: PathBuf,
+        /// What else is there.
+        found: String,
+    },
+    /// The trained model would take the place of the one that training begins with.
+    #[error("{}: expected an --output apart from the model that is trained, got the folder of its run", path.display())]
+    OwnModel {
+        /// The model's folder.
+        path: PathBuf,
     },
     /// Another process is in the run folder.
     #[error("{}: expected to be the only run in this folder, got another one at work", path.display())]
@@ -54,20 +110,18 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// There is nothing to resume.
-    #[error("{}: expected a run to resume, got a folder without {missing}", path.display())]
+    #[error("{}: expected a run to resume, got no folder or an empty one", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,
-        /// What it lacks.
-        missing: &'static str,
     },
     /// The run was started on other data, weights or settings.
-    #[error("{}: expected to resume the run that was started there, got different {what}", path.display())]
+    #[error("{}: expected to resume the run that was started there, got {what}", path.display())]
     Changed {
         /// The folder.
         path: PathBuf,
         /// What differs.
-        what: &'static str,
+        what: String,
     },
     /// A file of ours that is not what we wrote.
     #[error("{}: expected a file written by this program, got {problem}", path.display())]
@@ -76,6 +130,8 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// Reading or writing failed.
     #[error("{}: {error}", path.display())]
@@ -94,6 +150,16 @@ pub enum TrainError {
         value: f64,
         /// The row, or the rows, that caused it.
         row: String,
+    },
+    /// A step came to numbers that are none.
+    #[error("step {step}: {error}")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The last one with a checkpoint.
+        saved: Option<u64>,
+        /// The number.
+        error: Box<TrainError>,
     },
     /// The user asked to stop.
     #[error("stopped on request")]
@@ -151,23 +217,58 @@ impl TrainError {
             Self::NoRows => {
                 "`mpo-train score --json` on the same data shows what was dropped and why"
             }
-            Self::RunExists { .. } => "continue it with --resume, or name another --output",
+            Self::RunExists { kind, .. } => match kind {
+                Kind::Train | Kind::Compare => {
+                    "continue it with --resume, or name another --output"
+                }
+                _ => "name another --output",
+            },
+            Self::NotOurs { path, .. } => {
+                return Some(format!(
+                    "name an --output that does not exist yet, such as {}; nothing was touched",
+                    path.join("run-1").display()
+                ));
+            }
+            Self::Unmarked { path } => {
+                return Some(format!(
+                    "its model can be used, and `report` reads it; to train again, name another --output beside --config {}",
+                    path.join("config.yaml").display()
+                ));
+            }
+            Self::OtherKind { .. } | Self::NotAFolder { .. } => {
+                "name another --output; nothing was touched"
+            }
+            Self::Link { .. } => {
+                "make a link of the whole folder instead, or name another --output"
+            }
+            Self::ForeignModel { .. } => {
+                "move the folder away, or name another --output; nothing was touched"
+            }
+            Self::OwnModel { .. } => "name another --output",
             Self::Locked { .. } => "wait for it, or name another --output",
             Self::NothingToResume { .. } => "start it without --resume",
             Self::Changed { .. } => {
                 "resume with the data, model and settings it was started with, or name another --output"
             }
-            Self::Broken { .. } => "delete the file; it will be made again",
+            Self::Broken { remedy, .. } => *remedy,
             Self::Io { error, .. } => match error.kind() {
                 std::io::ErrorKind::StorageFull => "free some space and continue with --resume",
+                std::io::ErrorKind::FileTooLarge => {
+                    "allow larger files (`ulimit -f`) and continue with --resume"
+                }
                 std::io::ErrorKind::PermissionDenied
                 | std::io::ErrorKind::ReadOnlyFilesystem
                 | std::io::ErrorKind::NotADirectory => "name an --output that can be written to",
                 std::io::ErrorKind::NotFound => "check the path",
                 _ => return None,
             },
-            Self::NotFinite { .. } => {
-                "in training, lower lr or beta, or drop the row: the last checkpoint is intact; before it, check the model's weights"
+            Self::NotFinite { .. } => "check the model's weights, and the row",
+            Self::Diverged { saved, .. } => {
+                let lower = "lower lr or beta, or drop the row, and name another --output";
+                return Some(match saved {
+                    Some(step) => format!("{lower}; the checkpoint of step {step} is intact"),
+                    None => format!("{lower}; at the first step, check the model's weights"),
+                });
             }
             Self::Interrupted => "continue with --resume",
             Self::Data(error) => return error.hint(),

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
+use mpo_models::{checked_line, unchecked_line};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::run_folder::write_atomically;
+use crate::folder::write_atomically;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,7 +104,7 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// `events.jsonl`: one event a line.
+/// `events.jsonl`: one event a line, each with its checksum.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
@@ -111,40 +112,61 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the log of a run that has taken `step` steps: events after it, left by a run that was killed, are dropped.
+    /// Opens the log of a run that goes on after `step` steps. Events after it, left by a run that was killed, are dropped;
+    /// lines that were damaged on the disk go into a file beside it, and `note` is told.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(path: &Path, step: u64) -> Result<Self, TrainError> {
-        let mut kept = Vec::new();
-        match File::open(path) {
-            Ok(file) => {
-                for line in BufReader::new(file).split(b'\n') {
-                    let line = line.map_err(|error| TrainError::io(path, error))?;
-                    // A line cut short by a crash is the last one, and is of a step that will be taken again.
-                    let Ok(event) = serde_json::from_slice::<Event>(&line) else {
-                        break;
-                    };
-                    let of = match &event {
-                        Event::Step(event) => event.step,
-                        Event::Started { step, .. } | Event::Checkpoint { step } => *step,
-                        Event::Finished { step, .. } => *step + 1,
-                    };
-                    if of > step {
-                        break;
-                    }
-                    kept.extend(line);
-                    kept.push(b'\n');
+    pub fn open(path: &Path, step: u64, note: &mut dyn FnMut(String)) -> Result<Self, TrainError> {
+        let io = |error| TrainError::io(path, error);
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => vec![],
+            Err(error) => return Err(io(error)),
+        };
+        let (mut kept, mut damaged) = (String::new(), vec![]);
+        let mut is_told = step == 0;
+        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
+        while let Some(line) = lines.next() {
+            let Some(event) = parse(line) else {
+                // A line cut short by a kill is the last one, and is of a step that will be taken again.
+                let is_cut = lines.peek().is_none() && line.last() != Some(&b'\n');
+                if !is_cut && !line.trim_ascii().is_empty() {
+                    damaged.extend_from_slice(line);
                 }
+                continue;
+            };
+            let of = match &event {
+                Event::Step(event) => event.step,
+                Event::Started { step, .. } | Event::Checkpoint { step } => *step,
+                Event::Finished { step, .. } => *step + 1,
+            };
+            if of <= step {
+                is_told |= event == Event::Checkpoint { step };
+                kept += &text(&event).map_err(io)?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(TrainError::io(path, error)),
         }
-        write_atomically(path, &kept)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(|error| TrainError::io(path, error))?;
+        if !is_told {
+            // Killed between the checkpoint and its line.
+            kept += &text(&Event::Checkpoint { step }).map_err(io)?;
+        }
+        if !damaged.is_empty() {
+            let aside = path.with_file_name("events.damaged.jsonl");
+            let count = damaged.split(|&byte| byte == b'\n').count() - 1;
+            note(format!(
+                "{}: {count} lines are not as they were written, and were moved to {}",
+                path.display(),
+                aside.display()
+            ));
+            let append = || {
+                let mut file = OpenOptions::new().append(true).create(true).open(&aside)?;
+                file.write_all(&damaged)?;
+                file.sync_data()
+            };
+            append().map_err(|error| TrainError::io(&aside, error))?;
+        }
+        write_atomically(path, kept.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(path).map_err(io)?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -156,13 +178,29 @@ impl EventLog {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&mut self, event: &Event) -> Result<(), TrainError> {
-        let mut line =
-            serde_json::to_vec(event).map_err(|error| TrainError::io(&self.path, error.into()))?;
-        line.push(b'\n');
-        self.file
-            .write_all(&line)
+        text(event)
+            .and_then(|line| self.file.write_all(line.as_bytes()))
             .map_err(|error| TrainError::io(&self.path, error))
     }
+
+    /// Returns when everything written is on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be written there.
+    pub fn sync(&mut self) -> Result<(), TrainError> {
+        self.file
+            .sync_data()
+            .map_err(|error| TrainError::io(&self.path, error))
+    }
+}
+
+fn text(event: &Event) -> std::io::Result<String> {
+    Ok(checked_line(&serde_json::to_string(event)?))
+}
+
+fn parse(line: &[u8]) -> Option<Event> {
+    let object = unchecked_line(str::from_utf8(line).ok()?)?;
+    serde_json::from_str(&object).ok()
 }
 
 #[cfg(test)]
@@ -194,18 +232,38 @@ mod tests {
                 metrics: BTreeMap::from([("loss".into(), 0.1)]),
             })
         };
-        let mut log = EventLog::open(&path, 0).unwrap();
+        let open = |step| {
+            let mut notes = vec![];
+            let log = EventLog::open(&path, step, &mut |note| notes.push(note)).unwrap();
+            (log, notes)
+        };
+        let events = || -> Vec<Event> {
+            let kept = std::fs::read(&path).unwrap();
+            let lines = kept.split_inclusive(|&byte| byte == b'\n');
+            lines.map(|line| parse(line).unwrap()).collect()
+        };
+        let (mut log, _) = open(0);
         for n in 1..=3 {
             log.write(&step(n)).unwrap();
         }
         log.file.write_all(b"{\"event\":\"st").unwrap();
         drop(log);
-        EventLog::open(&path, 2).unwrap();
-        let kept = std::fs::read_to_string(&path).unwrap();
-        let events: Vec<Event> = kept
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(events, [step(1), step(2)]);
+        // The line of the checkpoint was lost, and is there again once.
+        let checkpoint = Event::Checkpoint { step: 2 };
+        for _ in 0..2 {
+            let (_, notes) = open(2);
+            assert!(notes.is_empty(), "{notes:?}");
+            assert_eq!(events(), [step(1), step(2), checkpoint.clone()]);
+        }
+        // A damaged line takes nothing else with it.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        let line = bytes.split_inclusive(|&byte| byte == b'\n').next().unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let (_, notes) = open(2);
+        assert!(notes[0].contains(": 1 lines are not"), "{notes:?}");
+        assert_eq!(events(), [step(2), checkpoint]);
+        let aside = std::fs::read(dir.path().join("events.damaged.jsonl")).unwrap();
+        assert_eq!(aside, line);
     }
 }

@@ -7,11 +7,11 @@ mod checkpoint;
 mod config;
 mod error;
 mod events;
+mod folder;
 mod method;
 mod optimizer;
 mod pack;
 mod reference;
-mod run_folder;
 mod schedule;
 mod score;
 mod tasks;
@@ -21,11 +21,14 @@ pub use batches::Batches;
 pub use config::{DeviceChoice, Preset, SaveDtype, Schedule, TrainConfig, TrainOptions};
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
+pub use folder::{
+    Identity, Kind, RunFolder, check_ours, is_marked, read_checked, share, write_atomically,
+    write_checked,
+};
 pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};
 pub use pack::{Packer, PairRows};
 pub use reference::{Answer, Padding, PairSums, Reference};
-pub use run_folder::{RunFolder, write_atomically};
 pub use score::{ScoredRow, score_rows};
 pub use tasks::{MicroBatch, Shared, Task, TrainingRows, build_task};
 pub use train::{Outcome, Progress, Trainer};

@@ -6,7 +6,7 @@ impl Schedule {
     /// The factor on the peak learning rate at `step` (0 at the first) of `total`, after `warmup` steps of linear rise:
     /// what Transformers' schedulers of the same names give.
     pub(crate) fn factor(self, step: u64, total: u64, warmup: u64) -> f64 {
-        if step < warmup && self != Self::Constant {
+        if step < warmup {
             return step as f64 / warmup as f64;
         }
         match self {
@@ -37,7 +37,9 @@ mod tests {
     }
 
     #[test]
-    fn constant_without_warmup() {
+    fn constant_after_the_warmup() {
+        let factors = [0, 1, 2, 3].map(|step| Schedule::Constant.factor(step, 4, 2));
+        assert_eq!(factors, [0.0, 0.5, 1.0, 1.0]);
         assert_eq!(Schedule::Constant.factor(0, 3, 0), 1.0);
     }
 }

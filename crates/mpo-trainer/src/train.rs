@@ -10,16 +10,19 @@ use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, RowValues, StepEvent, means};
+use crate::folder::RunFolder;
 use crate::optimizer::{NamedGradients, Optimizer};
 use crate::pack::chunks;
 use crate::reference::values;
-use crate::run_folder::RunFolder;
 use crate::tasks::Task;
 
 /// Whoever watches a run, and may stop it.
 pub trait Progress {
     /// Something happened.
     fn event(&mut self, event: &Event);
+
+    /// The user is to know something that is no event.
+    fn note(&mut self, _text: &str) {}
 
     /// Whether the run should write a checkpoint and stop after the present step.
     fn stop(&self) -> bool;
@@ -69,7 +72,8 @@ impl Trainer<'_> {
         let total = batches.total();
         let fingerprint = self.fingerprint();
         let options = self.config.optimizer_options();
-        let resumed = checkpoint::load(self.run, &fingerprint, options, &device)?;
+        let mut note = |text: String| progress.note(&text);
+        let resumed = checkpoint::load(self.run, &fingerprint, options, &device, &mut note)?;
         let (start, mut model, mut optimizer) = match resumed {
             Some(resumed) => {
                 // Else the weights that training began with would stay in memory to the end.
@@ -78,16 +82,19 @@ impl Trainer<'_> {
             }
             None => (0, model, Optimizer::new(options)),
         };
-        let mut log = EventLog::open(&self.run.events_file(), start)?;
-        let mut tell = |event: Event| {
+        // The last step with a checkpoint.
+        let mut saved = (start > 0).then_some(start);
+        let mut log = EventLog::open(&self.run.events_file(), start, &mut note)?;
+        let mut tell = |log: &mut EventLog, event: Event| {
             progress.event(&event);
             log.write(&event).map(|()| progress.stop())
         };
-        let mut stop = tell(Event::Started {
+        let started = Event::Started {
             step: start,
             total_steps: total,
             rows,
-        })?;
+        };
+        let mut stop = tell(&mut log, started)?;
         let began = Instant::now();
         for step in start..total {
             if stop {
@@ -96,7 +103,10 @@ impl Trainer<'_> {
             let lr = self.config.learning_rate(step, total);
             let batch = batches.batch(step);
             let at = Instant::now();
-            let (next, mut event) = self.step(model, &mut optimizer, &batch, lr)?;
+            let diverged = |error| diverged(error, step + 1, saved);
+            let (next, mut event) = self
+                .step(model, &mut optimizer, &batch, lr)
+                .map_err(diverged)?;
             model = next;
             event.step = step + 1;
             event.epoch = batches.epochs_after(step + 1);
@@ -104,9 +114,11 @@ impl Trainer<'_> {
             event.tokens_per_second = tokens as f64 / at.elapsed().as_secs_f64();
             let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
             event.seconds_left = pace * (total - step - 1) as f64;
-            stop = tell(Event::Step(event))?;
+            stop = tell(&mut log, Event::Step(event))?;
             let due = (step + 1) % self.config.checkpoint_every == 0;
             if due || stop || step + 1 == total {
+                // Who goes on from the checkpoint finds the lines up to it.
+                log.sync()?;
                 checkpoint::save(
                     self.run,
                     step + 1,
@@ -114,14 +126,18 @@ impl Trainer<'_> {
                     &model,
                     self.model_config,
                     &optimizer,
-                )?;
-                stop |= tell(Event::Checkpoint { step: step + 1 })?;
+                )
+                .map_err(diverged)?;
+                saved = Some(step + 1);
+                stop |= tell(&mut log, Event::Checkpoint { step: step + 1 })?;
             }
         }
-        tell(Event::Finished {
+        let finished = Event::Finished {
             step: total,
             seconds: began.elapsed().as_secs_f64(),
-        })?;
+        };
+        tell(&mut log, finished)?;
+        log.sync()?;
         Ok(Outcome {
             model,
             steps: total,
@@ -221,6 +237,18 @@ impl Trainer<'_> {
             hasher.update(&[0]);
         }
         hasher.finalize().to_string()
+    }
+}
+
+/// Of a step that came to numbers that are none, what can be gone back to.
+fn diverged(error: TrainError, step: u64, saved: Option<u64>) -> TrainError {
+    match error {
+        error @ TrainError::NotFinite { .. } => TrainError::Diverged {
+            step,
+            saved,
+            error: Box::new(error),
+        },
+        error => error,
     }
 }
 

@@ -6,7 +6,7 @@
 mod held;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -15,12 +15,21 @@ use mpo_models::CausalLm;
 use mpo_objectives::Retain;
 
 use crate::error::TrainError;
+use crate::folder::{self, Kind, remove_files};
 use crate::pack::{Packer, chunks};
-use crate::run_folder::sync_dir;
 pub use held::Padding;
 pub(crate) use held::{Held, Holding};
 use table::Table;
 pub(crate) use table::{Digest, digest};
+
+/// The tables that there may be in a folder.
+const TABLES: [&str; 5] = [
+    "scores",
+    "last-token",
+    "masked-mean",
+    "mean-pool",
+    "distributions",
+];
 
 /// An answer to be scored.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +51,7 @@ pub struct Reference<'a> {
     model_hash: String,
     max_tokens: usize,
     progress: &'a mut dyn FnMut(usize, usize) -> bool,
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Reference<'_> {
@@ -72,7 +82,13 @@ impl<'a> Reference<'a> {
             model_hash: model_hash.to_owned(),
             max_tokens,
             progress,
+            notes: vec![],
         }
+    }
+
+    /// What the user is to know of what was asked so far, such as that a damaged table was made again.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Σ log p of answers, nats.
@@ -190,10 +206,17 @@ impl<'a> Reference<'a> {
         tokens: impl Fn(&T) -> usize,
         compute: impl Fn(&CausalLm, &[&T]) -> Result<Vec<Vec<f32>>, TrainError>,
     ) -> Result<Table, TrainError> {
-        let path = self.dir.join(format!("{name}.safetensors"));
+        let path = self.dir.join(file_name(name));
         // The number is to be raised when the same weights and ids come to give other numbers.
-        let key = format!("2 {} {detail}", self.model_hash);
-        let mut table = Table::load(&path, &key)?.unwrap_or_default();
+        let key = format!("3 {} {detail}", self.model_hash);
+        folder::check_ours(&self.dir, Kind::Reference)?;
+        let mut table = match Table::load(&path, &key) {
+            Err(damaged @ TrainError::Broken { .. }) => {
+                self.notes.push(format!("{damaged}; it is made again"));
+                Table::default()
+            }
+            loaded => loaded?.unwrap_or_default(),
+        };
         let mut seen = std::collections::HashSet::new();
         let missing: Vec<(&T, &Digest)> = items
             .iter()
@@ -215,9 +238,8 @@ impl<'a> Reference<'a> {
             done += part.len();
         }
         (self.progress)(done, missing.len());
-        std::fs::create_dir_all(&self.dir).map_err(|error| TrainError::io(&self.dir, error))?;
+        folder::share(&self.dir, Kind::Reference)?;
         table.store(&path, &key)?;
-        sync_dir(&self.dir)?;
         Ok(table)
     }
 }
@@ -258,6 +280,20 @@ impl HeldReference {
             &self.head.device(),
         )
     }
+}
+
+/// Removes the tables in a folder of ours.
+pub(crate) fn remove(dir: &Path) -> Result<(), TrainError> {
+    match folder::is_marked(dir, Kind::Reference) {
+        true => remove_files(dir, |name| {
+            name == folder::MARKER || TABLES.iter().any(|table| name == file_name(table))
+        }),
+        false => Ok(()),
+    }
+}
+
+fn file_name(table: &str) -> String {
+    format!("{table}.safetensors")
 }
 
 /// The elements of a tensor.

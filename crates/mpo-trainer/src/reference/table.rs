@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::error::TrainError;
-use crate::run_folder::write_atomically;
+use crate::folder::write_atomically;
 
 /// Identifies token ids.
 pub(crate) type Digest = [u8; 32];
@@ -59,6 +59,7 @@ impl Table {
         Self::parse(&bytes, key).map_err(|problem| TrainError::Broken {
             path: path.to_owned(),
             problem,
+            remedy: "delete the file; it will be made again",
         })
     }
 
@@ -69,6 +70,10 @@ impl Table {
         if stored.map(String::as_str) != Some(key) {
             return Ok(None);
         }
+        let check = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get("check"));
         let tensors = SafeTensors::deserialize(bytes).map_err(text)?;
         let data = |name: &str, dtype: Dtype| {
             let tensor = tensors.tensor(name).map_err(text)?;
@@ -80,9 +85,17 @@ impl Table {
                 )),
             }
         };
-        let (digests, _) = data("digest", Dtype::U8)?.as_chunks::<32>();
-        let (ends, _) = data("end", Dtype::U64)?.as_chunks::<8>();
-        let (values, _) = data("value", Dtype::F32)?.as_chunks::<4>();
+        let (digests, ends, values) = (
+            data("digest", Dtype::U8)?,
+            data("end", Dtype::U64)?,
+            data("value", Dtype::F32)?,
+        );
+        if check != Some(&sum(key, digests, ends, values)) {
+            return Err("numbers that are not as they were written".into());
+        }
+        let (digests, _) = digests.as_chunks::<32>();
+        let (ends, _) = ends.as_chunks::<8>();
+        let (values, _) = values.as_chunks::<4>();
         let ends: Vec<usize> = ends
             .iter()
             .map(|&end| u64::from_le_bytes(end) as usize)
@@ -110,6 +123,7 @@ impl Table {
         let broken = |error: safetensors::SafeTensorError| TrainError::Broken {
             path: path.to_owned(),
             problem: error.to_string(),
+            remedy: "delete the file; it will be made again",
         };
         let ends: Vec<u8> = self
             .ends
@@ -131,10 +145,23 @@ impl Table {
             ("end", view(Dtype::U64, vec![count], &ends)?),
             ("value", view(Dtype::F32, vec![self.values.len()], &values)?),
         ];
-        let metadata = HashMap::from([("key".to_owned(), key.to_owned())]);
+        let check = sum(key, self.digests.as_flattened(), &ends, &values);
+        let metadata = [("key", key.to_owned()), ("check", check)];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+        let metadata = HashMap::from(metadata);
         let file = safetensors::serialize(tensors, Some(metadata)).map_err(broken)?;
         write_atomically(path, &file)
     }
+}
+
+/// A checksum: one bad byte would change every run that shares the table.
+fn sum(key: &str, digests: &[u8], ends: &[u8], values: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [key.as_bytes(), digests, ends, values] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().to_string()
 }
 
 #[cfg(test)]
@@ -160,6 +187,25 @@ mod tests {
         assert_eq!(read.get(&three).map(<[f32]>::len), Some(3));
         assert_eq!(read.get(&digest(&[&[9]])), None);
         assert_eq!(Table::load(&path, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_or_harmless() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let mut table = Table::default();
+        table.insert(digest(&[&[1]]), &[1.0, 2.0]);
+        table.store(&path, "key").unwrap();
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, bad).unwrap();
+            // Under another key it is another model's, which is not used either.
+            if let Ok(Some(read)) = Table::load(&path, "key") {
+                assert_eq!(read, table, "byte {at}");
+            }
+        }
     }
 
     #[test]

@@ -89,6 +89,14 @@ impl<'a> BilingualTask<'a> {
     }
 }
 
+/// Whether MPO can be trained on these rows.
+pub(super) fn check(mpo: &Mpo, rows: &[TokenizedRow]) -> Result<(), TrainError> {
+    match &mpo.dominant_gap {
+        GapSource::Language(code) => translations(rows, code).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Reward gaps of pairs under the reference.
 fn gaps(
     mpo: &Mpo,

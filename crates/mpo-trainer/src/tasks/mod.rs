@@ -17,7 +17,7 @@ use crate::batches::Batches;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::RowValues;
-use crate::reference::{Padding, Reference};
+use crate::reference::{Padding, Reference, digest};
 use bilingual::BilingualTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
@@ -92,9 +92,6 @@ impl TrainingRows {
 
     /// Every list of token ids in them.
     pub fn token_ids(&self) -> Box<dyn Iterator<Item = &[u32]> + '_> {
-        fn parts(pair: &TokenizedPair) -> [&[u32]; 3] {
-            [pair.prompt(), pair.chosen(), pair.rejected()]
-        }
         match self {
             Self::Bilingual(rows) => Box::new(
                 rows.iter()
@@ -108,17 +105,90 @@ impl TrainingRows {
         }
     }
 
-    /// Whether `objective`, which goes by the name `method`, can be trained on such rows.
+    /// How many tokens each sequence has, a prompt with one of its answers.
+    pub fn sequence_lengths(&self) -> Box<dyn Iterator<Item = usize> + '_> {
+        fn both(pair: &TokenizedPair) -> [usize; 2] {
+            [pair.chosen(), pair.rejected()].map(|answer| pair.prompt().len() + answer.len())
+        }
+        match self {
+            Self::Bilingual(rows) => Box::new(
+                rows.iter()
+                    .flat_map(|row| [&row.dominant, &row.target])
+                    .flat_map(both),
+            ),
+            Self::Monolingual(rows) => Box::new(rows.iter().flat_map(|row| both(&row.pair))),
+            Self::Unpaired(rows) => {
+                Box::new(rows.iter().map(|row| row.prompt.len() + row.answer.len()))
+            }
+        }
+    }
+
+    /// Whether `objective`, which is `config`'s, can be trained on such rows: found before anything is computed.
     ///
     /// # Errors
     /// If it cannot.
-    pub fn check(&self, objective: &dyn Objective, method: &str) -> Result<(), TrainError> {
-        let wrong = |expected| Err(wrong_rows(method, expected, self));
+    pub fn check(&self, objective: &dyn Objective, config: &TrainConfig) -> Result<(), TrainError> {
+        let definition = config.method.definition();
+        let wrong = |expected| Err(wrong_rows(definition.name, expected, self));
+        if self.is_empty() {
+            return Err(TrainError::NoRows);
+        }
         match (objective.loss(), self) {
-            (Loss::Bilingual(_), Self::Monolingual(_) | Self::Unpaired(_)) => wrong(BILINGUAL),
+            (Loss::Bilingual(mpo), Self::Bilingual(rows)) => bilingual::check(mpo, rows),
+            (Loss::Bilingual(_), _) => wrong(BILINGUAL),
             (Loss::Pairs(_) | Loss::ReferencedPairs(_), Self::Unpaired(_)) => wrong(PAIRS),
+            (Loss::Demonstrations(_), Self::Unpaired(answers)) => {
+                match answers.iter().any(|answer| answer.desirable) {
+                    true => Ok(()),
+                    false => Err(TrainError::NoRows),
+                }
+            }
+            (Loss::Unpaired(_), Self::Unpaired(answers))
+                if answers.len() < definition.min_batch =>
+            {
+                let expected = format!(
+                    "at least {} answers for {}",
+                    definition.min_batch, definition.name
+                );
+                let got = answers.len().to_string();
+                Err(TrainError::setting("rows", expected, got))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Identifies the rows: their token ids, languages and labels, in their order.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |languages: [&str; 2], parts: &[&[u32]], desirable: bool| {
+            for language in languages {
+                hasher.update(language.as_bytes());
+                hasher.update(&[0]);
+            }
+            hasher.update(&digest(parts));
+            hasher.update(&[desirable.into()]);
+        };
+        match self {
+            Self::Bilingual(rows) => {
+                for row in rows {
+                    let languages = [row.dominant_language.code(), row.language.code()];
+                    let parts = [parts(&row.dominant), parts(&row.target)].concat();
+                    add(languages, &parts, true);
+                }
+            }
+            Self::Monolingual(rows) => {
+                for row in rows {
+                    add(["", row.language.code()], &parts(&row.pair), true);
+                }
+            }
+            Self::Unpaired(rows) => {
+                for row in rows {
+                    let parts = [&row.prompt[..], &row.answer];
+                    add(["", row.language.code()], &parts, row.desirable);
+                }
+            }
+        }
+        hasher.finalize().to_string()
     }
 
     /// What kind of rows they are, for people.
@@ -150,6 +220,10 @@ impl TrainingRows {
                 .collect()),
         }
     }
+}
+
+fn parts(pair: &TokenizedPair) -> [&[u32]; 3] {
+    [pair.prompt(), pair.chosen(), pair.rejected()]
 }
 
 fn both_answers(row: &LanguagePair) -> [LabelledAnswer; 2] {
@@ -186,6 +260,7 @@ pub fn build_task<'a>(
     pad_token: u32,
     reference: &mut Reference<'_>,
 ) -> Result<Box<dyn Task + 'a>, TrainError> {
+    rows.check(objective, config)?;
     let method = config.method.definition().name;
     Ok(match objective.loss() {
         Loss::Demonstrations(loss) => {
@@ -201,14 +276,6 @@ pub fn build_task<'a>(
         Loss::Unpaired(kto) => {
             let answers = rows.into_answers(method)?;
             let min = config.method.definition().min_batch;
-            if answers.len() < min {
-                let expected = format!("at least {min} answers for {method}");
-                return Err(TrainError::setting(
-                    "rows",
-                    expected,
-                    answers.len().to_string(),
-                ));
-            }
             let batches = Batches::new(config, answers.len(), min);
             let max_tokens = config.micro_batch_tokens;
             Box::new(UnpairedTask::new(

@@ -1,6 +1,6 @@
 //! Single answers, good or bad, beside the answers to other prompts of their batch (KTO).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::Module;
 use mpo_data::LabelledAnswer;
@@ -39,17 +39,28 @@ impl<'a> UnpairedTask<'a> {
     ) -> Result<Self, TrainError> {
         let matched: Vec<Answer<'_>> = answers.iter().map(|row| asked(row, row)).collect();
         let own = reference.sums(&matched)?;
-        let pairs: Vec<Mismatched> = (0..batches.total())
-            .flat_map(|step| mismatched(&answers, &batches.batch(step)))
-            .collect();
-        let asked: Vec<Answer<'_>> = pairs
-            .iter()
-            .map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer]))
-            .collect();
-        let sums = reference.sums(&asked)?;
+        let mut known: HashMap<Mismatched, f32> = HashMap::new();
+        // An epoch at a time: a long run meets most of its pairs again.
+        for epoch in 0..batches.epochs() {
+            let mut seen = HashSet::new();
+            let pairs: Vec<Mismatched> = batches
+                .of_epoch(epoch)
+                .iter()
+                .flat_map(|batch| mismatched(&answers, batch))
+                .filter(|pair| !known.contains_key(pair) && seen.insert(*pair))
+                .collect();
+            if pairs.is_empty() {
+                continue;
+            }
+            let asked: Vec<Answer<'_>> = pairs
+                .iter()
+                .map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer]))
+                .collect();
+            known.extend(pairs.iter().copied().zip(reference.sums(&asked)?));
+        }
         Ok(Self {
             kto,
-            mismatched: pairs.into_iter().zip(sums).collect(),
+            mismatched: known,
             reference: own,
             answers,
             max_tokens,

@@ -1,0 +1,670 @@
+//! A run is a folder, and one process at a time is in it.
+//!
+//! A marker says which run it is of; `config.yaml` as resolved, `events.jsonl`, `reference/`, `checkpoints/step-N/` and
+//! `model/` lie beside it. A folder without our marker is somebody's, and is left as it is.
+
+mod files;
+mod marker;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mpo_models::Checksums;
+use mpo_objectives::Settings;
+
+use crate::error::TrainError;
+pub use files::{read_checked, write_atomically, write_checked};
+pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial};
+pub(crate) use marker::MARKER;
+use marker::Marker;
+pub use marker::{Identity, Kind};
+
+const LOCK: &str = ".lock";
+const CONFIG: &str = "config.yaml";
+/// What we make in a folder, and follow no link to.
+const OURS: [&str; 7] = [
+    "base",
+    "checkpoints",
+    "model",
+    "reference",
+    "runs",
+    "samples",
+    "start",
+];
+/// Folders of ours in which files are written under temporary names.
+const WRITTEN_IN: [&str; 6] = ["", "checkpoints", "reference", "base", "start", "samples"];
+
+/// A folder of ours that this process holds.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    marker: Marker,
+    /// Folders that this process made to have this one, the innermost first.
+    made: Vec<PathBuf>,
+    /// Whether it goes when it is let go and nothing of value is in it.
+    fleeting: Cell<bool>,
+    /// What a start writes before there is anything of value.
+    of_start: RefCell<Vec<PathBuf>>,
+    /// Held until the folder is let go; the system releases it however the process ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Whether a new run may begin in a folder. Nothing is written.
+    ///
+    /// # Errors
+    /// If there is a run in it, another process is at work there, or it is not ours.
+    pub fn check_new(path: &Path, kind: Kind) -> Result<(), TrainError> {
+        match Found::at(path, kind)? {
+            Found::Nothing | Found::Empty => Ok(()),
+            Found::Ours(marker) => Self::of(path, marker)?.check_unbegun(),
+        }
+    }
+
+    /// Takes a folder that is new or empty for a run.
+    ///
+    /// # Errors
+    /// Those of [`check_new`](Self::check_new), and if it cannot be written.
+    pub fn create(path: &Path, kind: Kind, identity: Identity) -> Result<Self, TrainError> {
+        if let Found::Ours(marker) = Found::at(path, kind)? {
+            let held = Self::of(path, marker)?;
+            held.check_unbegun()?;
+            return held.renewed(identity);
+        }
+        let made = make(path)?;
+        let marker = Marker::new(kind, identity);
+        let put = marker.put(path).and_then(|()| Self::of(path, marker));
+        match put {
+            Ok(mut held) => {
+                held.made = made;
+                held.fleeting.set(true);
+                held.remove_partial()?;
+                Ok(held)
+            }
+            Err(error) => {
+                made.iter().for_each(|dir| remove_empty(dir));
+                // Another process was faster.
+                match Found::at(path, kind) {
+                    Ok(Found::Ours(_)) => Err(TrainError::Locked {
+                        path: path.to_owned(),
+                    }),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Takes the folder of a run that was started earlier.
+    ///
+    /// # Errors
+    /// If there is none of this kind, another process is at work there, or it cannot be written.
+    pub fn open(path: &Path, kind: Kind) -> Result<Self, TrainError> {
+        match Found::at(path, kind)? {
+            Found::Ours(marker) => {
+                let held = Self::of(path, marker)?;
+                held.remove_partial()?;
+                Ok(held)
+            }
+            Found::Nothing | Found::Empty => Err(TrainError::NothingToResume {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Takes a folder of this kind to go on with what is in it, or a new one.
+    ///
+    /// # Errors
+    /// If another process is at work there, it is not ours, of something else, or cannot be written.
+    pub fn enter(path: &Path, kind: Kind, identity: Identity) -> Result<Self, TrainError> {
+        match Found::at(path, kind)? {
+            Found::Ours(_) => {
+                let held = Self::open(path, kind)?;
+                held.check(&identity)?;
+                Ok(held)
+            }
+            Found::Nothing | Found::Empty => Self::create(path, kind, identity),
+        }
+    }
+
+    /// Takes a folder of ours of whatever kind; none if it is not ours.
+    ///
+    /// # Errors
+    /// If another process is at work there, or it cannot be written.
+    pub fn visit(path: &Path) -> Result<Option<Self>, TrainError> {
+        let marker = Marker::read(path)?;
+        marker.map(|marker| Self::of(path, marker)).transpose()
+    }
+
+    /// What the folder is of.
+    pub fn kind(&self) -> Kind {
+        self.marker.kind
+    }
+
+    /// Takes a folder of this kind and removes what an earlier run wrote in it, or takes a new one. What anybody put
+    /// beside that stays.
+    ///
+    /// # Errors
+    /// Those of [`enter`](Self::enter).
+    pub fn begin_anew(path: &Path, kind: Kind, identity: Identity) -> Result<Self, TrainError> {
+        match Found::at(path, kind)? {
+            Found::Ours(marker) => {
+                let held = Self::of(path, marker)?;
+                held.remove_partial()?;
+                held.check_model()?;
+                held.remove_run()?;
+                held.renewed(identity)
+            }
+            Found::Nothing | Found::Empty => Self::create(path, kind, identity),
+        }
+    }
+
+    /// Locks a folder of ours.
+    fn of(path: &Path, marker: Marker) -> Result<Self, TrainError> {
+        let file = path.join(LOCK);
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let lock = options
+            .open(&file)
+            .map_err(|error| TrainError::io(&file, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                marker,
+                made: vec![],
+                fleeting: Cell::new(false),
+                of_start: RefCell::default(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(TrainError::io(&file, error)),
+        }
+    }
+
+    /// A process that was killed when it had marked the folder and done no more has begun nothing.
+    fn check_unbegun(&self) -> Result<(), TrainError> {
+        let entries = files::entries(&self.path)?;
+        let of_start = [MARKER, LOCK, "base", "start"];
+        let is_bare = |name: &str| of_start.contains(&name) || files::is_partial(name);
+        match entries.iter().all(|(name, _)| is_bare(name)) {
+            true => Ok(()),
+            false => Err(TrainError::RunExists {
+                path: self.path.clone(),
+                kind: self.marker.kind,
+            }),
+        }
+    }
+
+    /// The same folder as another run's.
+    fn renewed(mut self, identity: Identity) -> Result<Self, TrainError> {
+        self.remove_partial()?;
+        self.identify(identity)?;
+        Ok(self)
+    }
+
+    fn remove_partial(&self) -> Result<(), TrainError> {
+        WRITTEN_IN
+            .iter()
+            .try_for_each(|dir| remove_partial(&self.path.join(dir)))
+    }
+
+    /// Removes what a run writes, and no other file.
+    fn remove_run(&self) -> Result<(), TrainError> {
+        crate::checkpoint::remove_all(self)?;
+        crate::reference::remove(&self.reference_dir())?;
+        self.remove_model()?;
+        let results = files::checked_files(&self.results_file());
+        let others = [
+            self.events_file(),
+            self.damaged_events_file(),
+            self.report_file(),
+            // Killed half-way, the rest is removed the next time.
+            self.config_file(),
+        ];
+        results
+            .iter()
+            .chain(&others)
+            .try_for_each(|file| remove_file(file))
+    }
+
+    /// Whether a run with these settings is the one that was started here: found before anything is read.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub fn check_settings(&self, settings: &Settings) -> Result<(), TrainError> {
+        self.unchanged(self.marker.identity.changed_setting(settings))
+    }
+
+    /// Whether a run of this identity is the one that was started here.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub fn check(&self, identity: &Identity) -> Result<(), TrainError> {
+        self.unchanged(self.marker.identity.changed(identity))
+    }
+
+    fn unchanged(&self, changed: Option<String>) -> Result<(), TrainError> {
+        match changed {
+            None => Ok(()),
+            Some(what) => Err(TrainError::Changed {
+                path: self.path.clone(),
+                what,
+            }),
+        }
+    }
+
+    /// Whether the model in the folder may be replaced: there is none, or nothing but what we wrote.
+    ///
+    /// # Errors
+    /// If there is anything else.
+    pub fn check_model(&self) -> Result<(), TrainError> {
+        check_model(&self.model_dir())
+    }
+
+    /// After [`check_model`](Self::check_model).
+    fn remove_model(&self) -> Result<(), TrainError> {
+        let dir = self.model_dir();
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(TrainError::io(&dir, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file that belongs to the start: it goes with the folder if the start fails.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn start(&self, file: &Path, contents: &[u8]) -> Result<(), TrainError> {
+        let parent = file.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent).map_err(|error| TrainError::io(parent, error))?;
+        self.of_start.borrow_mut().push(file.to_owned());
+        write_atomically(file, contents)
+    }
+
+    /// Says what the run is of, once that is known.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn identify(&mut self, identity: Identity) -> Result<(), TrainError> {
+        self.marker = Marker::new(self.marker.kind, identity);
+        self.marker.replace(&self.path)
+    }
+
+    /// Leaves the folder where it is, whatever happens: there is something to go on from.
+    pub fn keep(&self) {
+        self.fleeting.set(false);
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration as resolved.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// What happened, one event a line.
+    pub fn events_file(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// Lines that were damaged on the disk.
+    fn damaged_events_file(&self) -> PathBuf {
+        self.path.join("events.damaged.jsonl")
+    }
+
+    /// The trained model, a folder in Hugging Face layout.
+    pub fn model_dir(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// What training changed; written last.
+    pub fn results_file(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
+    /// The page that shows the run.
+    pub fn report_file(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// The reference's numbers.
+    pub fn reference_dir(&self) -> PathBuf {
+        self.path.join("reference")
+    }
+
+    pub(crate) fn checkpoints_dir(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Removes the run's checkpoints: it is finished.
+    ///
+    /// # Errors
+    /// If a file of theirs cannot be removed.
+    pub fn remove_checkpoints(&self) -> Result<(), TrainError> {
+        crate::checkpoint::remove_all(self)
+    }
+}
+
+impl Drop for RunFolder {
+    /// A start that failed leaves nothing behind.
+    fn drop(&mut self) {
+        let of_start = self.of_start.take();
+        if !self.fleeting.get() {
+            return;
+        }
+        let own = [MARKER, LOCK].map(|name| self.path.join(name));
+        let is_worthless = |file: &PathBuf| of_start.contains(file) || own.contains(file);
+        let (mut files, mut folders) = (vec![], vec![]);
+        if files::below(&self.path, &mut files, &mut folders).is_err()
+            || !files.iter().all(is_worthless)
+        {
+            return;
+        }
+        for file in of_start.iter().chain(own.iter().rev()) {
+            _ = remove_file(file);
+        }
+        folders.iter().rev().for_each(|dir| remove_empty(dir));
+        self.made.iter().for_each(|dir| remove_empty(dir));
+    }
+}
+
+/// What there is at the path of a folder.
+enum Found {
+    Nothing,
+    Empty,
+    /// One of ours, of the kind that was asked for.
+    Ours(Marker),
+}
+
+impl Found {
+    fn at(path: &Path, kind: Kind) -> Result<Self, TrainError> {
+        match fs::metadata(path) {
+            Ok(meta) if !meta.is_dir() => {
+                return Err(TrainError::NotAFolder {
+                    path: path.to_owned(),
+                });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match fs::symlink_metadata(path) {
+                    Ok(_) => Err(TrainError::Link {
+                        path: path.to_owned(),
+                    }),
+                    Err(_) => Ok(Self::Nothing),
+                };
+            }
+            Err(error) => return Err(TrainError::io(path, error)),
+        }
+        let marker = Marker::read(path).map_err(|error| match error {
+            TrainError::Broken { path, problem, .. } if kind == Kind::Reference => {
+                TrainError::Broken {
+                    path,
+                    problem,
+                    remedy: "delete the folder; its numbers will be computed again",
+                }
+            }
+            error => error,
+        });
+        let Some(marker) = marker? else {
+            return match files::entries(path)?
+                .iter()
+                .find(|(name, _)| !files::is_partial(name))
+            {
+                None => Ok(Self::Empty),
+                Some((name, _)) => Err(not_ours(path, kind, name)),
+            };
+        };
+        if marker.kind != kind {
+            return Err(TrainError::OtherKind {
+                path: path.to_owned(),
+                expected: kind,
+                got: marker.kind,
+            });
+        }
+        for (_, path) in files::entries(path)? {
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+            if is_link
+                && OURS
+                    .iter()
+                    .any(|name| path.file_name() == Some(OsStr::new(name)))
+            {
+                return Err(TrainError::Link { path });
+            }
+        }
+        Ok(Self::Ours(marker))
+    }
+}
+
+/// A folder with something in it, and no marker.
+fn not_ours(path: &Path, kind: Kind, found: &str) -> TrainError {
+    let of_a_run = ["events.jsonl", "checkpoints", "results.json"];
+    let is_old = path.join(CONFIG).is_file() && of_a_run.iter().any(|of| path.join(of).exists());
+    let path = path.to_owned();
+    match is_old {
+        true => TrainError::Unmarked { path },
+        false => TrainError::NotOurs {
+            path,
+            kind,
+            found: found.to_owned(),
+        },
+    }
+}
+
+/// Makes a folder, and says which ones had to be made for it, the innermost first.
+fn make(path: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let missing = path
+        .ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty() && fs::symlink_metadata(dir).is_err());
+    let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+    fs::create_dir_all(path).map_err(|error| TrainError::io(path, error))?;
+    Ok(missing)
+}
+
+/// Whether this program may write in a folder: it is new or empty, or ours and of this kind. Nothing is written.
+///
+/// # Errors
+/// If it is not.
+pub fn check_ours(path: &Path, kind: Kind) -> Result<(), TrainError> {
+    Found::at(path, kind).map(drop)
+}
+
+/// Marks a folder in which several processes keep what they share, and removes what killed ones left in it.
+///
+/// # Errors
+/// If it is not ours, or cannot be written.
+pub fn share(path: &Path, kind: Kind) -> Result<(), TrainError> {
+    if let Found::Ours(_) = Found::at(path, kind)? {
+        return remove_partial(path);
+    }
+    make(path)?;
+    let put = Marker::new(kind, Identity::default()).put(path);
+    // Another process may have been faster.
+    put.or_else(|error| match is_marked(path, kind) {
+        true => Ok(()),
+        false => Err(error),
+    })
+}
+
+/// Whether a folder is ours, and of this kind.
+pub fn is_marked(path: &Path, kind: Kind) -> bool {
+    Marker::read(path).is_ok_and(|marker| marker.is_some_and(|marker| marker.kind == kind))
+}
+
+/// Whether the model in a run folder may be replaced: there is none, or it is as we wrote it.
+fn check_model(dir: &Path) -> Result<(), TrainError> {
+    let entries = files::entries(dir)?;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let found = match Checksums::read(dir) {
+        Ok(Some(sums)) => match sums.verify_nothing_else(dir) {
+            Ok(()) => return Ok(()),
+            Err(changed) => changed.to_string(),
+        },
+        Ok(None) => format!("files without {}", mpo_models::CHECKSUMS_FILE),
+        Err(damaged) => damaged.to_string(),
+    };
+    Err(TrainError::ForeignModel {
+        path: dir.to_owned(),
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(path: &Path) -> Result<RunFolder, TrainError> {
+        RunFolder::create(path, Kind::Train, Identity::default())
+    }
+
+    #[test]
+    fn one_run_a_folder_and_one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let open = |kind| RunFolder::open(&path, kind);
+        assert!(matches!(
+            open(Kind::Train),
+            Err(TrainError::NothingToResume { .. })
+        ));
+        let held = create(&path).unwrap();
+        assert!(matches!(create(&path), Err(TrainError::Locked { .. })));
+        let roundabout = dir.path().join("run/../run");
+        let again = RunFolder::check_new(&roundabout, Kind::Train);
+        assert!(matches!(again, Err(TrainError::Locked { .. })));
+        held.keep();
+        drop(held);
+        // Killed before anything was begun, or even marked.
+        fs::remove_file(path.join(MARKER)).unwrap();
+        fs::remove_file(path.join(LOCK)).unwrap();
+        fs::write(path.join(".partial-Abc123"), "{").unwrap();
+        let held = create(&path).unwrap();
+        assert!(!path.join(".partial-Abc123").exists());
+        held.keep();
+        drop(held);
+        let held = create(&path).unwrap();
+        held.start(&held.config_file(), b"x").unwrap();
+        drop(held);
+        assert!(matches!(create(&path), Err(TrainError::RunExists { .. })));
+        assert!(open(Kind::Train).is_ok());
+        assert!(matches!(
+            open(Kind::Compare),
+            Err(TrainError::OtherKind { .. })
+        ));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_ours_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "checkpoints",
+            "model",
+            "reference",
+            "base",
+            "config.yaml",
+            ".lock",
+            ".hidden",
+            "results.json",
+        ] {
+            let path = dir.path().join(name.trim_start_matches('.'));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join(name), "mine").unwrap();
+            let take = [RunFolder::create, RunFolder::enter, RunFolder::begin_anew];
+            let taken = take.map(|take| take(&path, Kind::Miniature, Identity::default()));
+            let opened = RunFolder::open(&path, Kind::Miniature);
+            for result in taken.into_iter().chain([opened]) {
+                let error = result.unwrap_err();
+                assert!(matches!(error, TrainError::NotOurs { .. }), "{error}");
+            }
+            assert_eq!(files::entries(&path).unwrap().len(), 1);
+            assert_eq!(fs::read_to_string(path.join(name)).unwrap(), "mine");
+        }
+        let old = dir.path().join("old");
+        fs::create_dir_all(old.join("checkpoints")).unwrap();
+        fs::write(old.join(CONFIG), "").unwrap();
+        assert!(matches!(create(&old), Err(TrainError::Unmarked { .. })));
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/run");
+        let start = || {
+            let held = create(&path).unwrap();
+            held.start(&held.config_file(), b"x").unwrap();
+            held.start(&path.join("base/config.json"), b"x").unwrap();
+            held
+        };
+        drop(start());
+        assert!(!dir.path().join("a").exists());
+        let held = start();
+        fs::write(path.join("notes.txt"), "mine").unwrap();
+        drop(held);
+        assert!(path.join("notes.txt").exists() && path.join(CONFIG).exists());
+    }
+
+    #[test]
+    fn what_somebody_put_into_a_folder_of_ours_stays_when_it_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let anew = || RunFolder::begin_anew(&path, Kind::Miniature, Identity::default());
+        let held = anew().unwrap();
+        held.start(&held.config_file(), b"x").unwrap();
+        let (ours, theirs) = (
+            [
+                "events.jsonl",
+                "results.json",
+                "results.json.blake3",
+                "report.html",
+                "checkpoints/step-3/optimizer.safetensors",
+                "checkpoints/step-3/model/model.safetensors",
+                "reference/scores.safetensors",
+            ],
+            [
+                "notes.txt",
+                "checkpoints/step-3/notes.txt",
+                "checkpoints/best/model.safetensors",
+                "reference/mine.safetensors",
+                "base/notes.txt",
+            ],
+        );
+        for file in ours.into_iter().chain(theirs) {
+            let file = path.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "x").unwrap();
+        }
+        drop(held);
+        Marker::new(Kind::Reference, Identity::default())
+            .put(&path.join("reference"))
+            .unwrap();
+        drop(anew().unwrap());
+        assert!(ours.iter().all(|file| !path.join(file).exists()));
+        assert!(theirs.iter().all(|file| path.join(file).exists()));
+        // A model that is not as we wrote it is replaced by nothing.
+        fs::create_dir(path.join("model")).unwrap();
+        fs::write(path.join("model/config.json"), "{}").unwrap();
+        assert!(matches!(anew(), Err(TrainError::ForeignModel { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_folder_of_ours_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let held = create(&path).unwrap();
+        held.keep();
+        drop(held);
+        std::os::unix::fs::symlink(dir.path(), path.join("checkpoints")).unwrap();
+        let error = RunFolder::open(&path, Kind::Train).unwrap_err();
+        assert!(matches!(error, TrainError::Link { .. }), "{error}");
+    }
+}
