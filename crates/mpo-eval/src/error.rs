@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mpo_data::DataError;
+
 use crate::benchmark::BENCHMARKS;
 use crate::chat::ChatError;
 
@@ -33,12 +35,38 @@ pub enum EvalError {
         name: String,
     },
     /// Nothing to ask.
-    #[error("{}: expected at least one question in the languages asked for, got none", path.display())]
+    #[error("{}: expected at least one question, got none", path.display())]
     NoItems {
         /// The file or folder.
         path: PathBuf,
         /// What it should look like.
         layout: &'static str,
+    },
+    /// Nothing to ask in the languages that were named.
+    #[error("{}: expected at least one question in {asked}, got those in {found}", path.display())]
+    NotInLanguages {
+        /// The file or folder.
+        path: PathBuf,
+        /// The languages asked for.
+        asked: String,
+        /// The languages there are.
+        found: String,
+        /// What it should look like.
+        layout: &'static str,
+    },
+    /// Results that were made in different ways would stand beside each other.
+    #[error(
+        "{benchmark}: expected the settings of the results that are kept, {name} {earlier}, got {got}"
+    )]
+    OtherSettings {
+        /// The benchmark.
+        benchmark: &'static str,
+        /// A setting that differs.
+        name: String,
+        /// As the earlier results have it.
+        earlier: String,
+        /// As it was asked for.
+        got: String,
     },
     /// Too little to compute with.
     #[error("{what}: expected {expected}, got {got}")]
@@ -56,9 +84,18 @@ pub enum EvalError {
         /// The folder.
         path: PathBuf,
     },
+    /// A run of which nothing is known yet, or something else that has a configuration.
+    #[error("{}: expected a step or a result to show, got none", path.display())]
+    NothingToShow {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The report cannot be drawn.
     #[error("report: {0}")]
     Report(String),
+    /// A file is no text of rows.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A judge cannot be asked.
     #[error(transparent)]
     Chat(#[from] ChatError),
@@ -87,15 +124,28 @@ impl EvalError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { error, .. } => {
-                (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
-            }
+            Self::Io { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => Some("check the path".into()),
+                io::ErrorKind::IsADirectory => Some("name a file in it".into()),
+                _ => None,
+            },
             Self::Broken { .. } => Some("docs/evaluation.md says what each file looks like".into()),
             Self::UnknownBenchmark { .. } => Some("give it as NAME=PATH".into()),
             Self::NoItems { layout, .. } => Some(format!("expected {layout}")),
+            Self::NotInLanguages { layout, .. } => Some(format!(
+                "leave --languages out for all that there are; the file is to be {layout}"
+            )),
+            Self::OtherSettings { .. } => Some(
+                "give the same setting, ask every language again, or name another folder with --output"
+                    .into(),
+            ),
             Self::NoRun { .. } => Some("name the --output of `train` or of `eval`".into()),
+            Self::NothingToShow { .. } => Some(
+                "name a folder that `train` or `eval` has written to; of a comparison, one of the runs in it".into(),
+            ),
             Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
+            Self::Data(error) => error.hint(),
             Self::Chat(error) => error.hint(),
         }
     }

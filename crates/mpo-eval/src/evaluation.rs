@@ -1,16 +1,22 @@
 //! Everything that was found out about a model, as numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use mpo_data::Language;
+use mpo_models::checked_line;
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Benchmark, Marking};
 use crate::chat::Usage;
+use crate::error::EvalError;
 use crate::estimate::Estimate;
 use crate::projection::Projection;
 use crate::reward_gap::{ImplicitGap, LanguageGap};
 use crate::sample::Sample;
+use crate::sealed::unseal;
 
 /// One language's part of a benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +27,13 @@ pub struct LanguageResult {
     pub estimate: Option<Estimate>,
     /// Samples without an outcome.
     pub missing: usize,
+    /// What its judge took.
+    #[serde(default)]
+    pub usage: Usage,
 }
+
+/// What answers and verdicts depend on beside the questions, by name: none in files of the first versions.
+pub type Settings = BTreeMap<String, String>;
 
 /// A benchmark's numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +48,9 @@ pub struct BenchmarkResult {
     pub judge: Option<String>,
     /// Whether the judge goes by phrases and reads no meaning.
     pub heuristic: bool,
+    /// What answers and verdicts depend on.
+    #[serde(default)]
+    pub settings: Settings,
     /// By language, in the order of the questions.
     pub languages: Vec<LanguageResult>,
     /// What its judge took.
@@ -51,6 +66,9 @@ pub struct Evaluation {
     /// Identifies its weights, tokenizer and configuration; empty in files of the first versions.
     #[serde(default)]
     pub model_hash: String,
+    /// The chat template and its settings; none in files of the first versions.
+    #[serde(default)]
+    pub template: Option<String>,
     /// The language that others are compared with.
     pub dominant: Option<Language>,
     /// The reward gap of each language.
@@ -75,17 +93,96 @@ pub struct Judging {
 }
 
 impl Evaluation {
-    /// Takes a benchmark's result in, in the place of an earlier one.
-    pub fn replace(&mut self, result: BenchmarkResult) {
+    /// What a file says, if it is there.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no evaluation, or was changed since it was written.
+    pub fn read(path: &Path) -> Result<Option<Self>, EvalError> {
+        match fs::read(path) {
+            Ok(text) => unseal(&text)
+                .map(Some)
+                .map_err(|problem| EvalError::broken(path, problem)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EvalError::io(path)(error)),
+        }
+    }
+
+    /// JSON for a file, with a checksum.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON, which numbers and texts can.
+    pub fn to_json(&self) -> Result<Vec<u8>, EvalError> {
+        let broken = |error: serde_json::Error| EvalError::Report(error.to_string());
+        let text = serde_json::to_string_pretty(self).map_err(broken)?;
+        Ok(checked_line(&text).into_bytes())
+    }
+
+    /// The languages of an earlier result that one of `languages` leaves as they are.
+    ///
+    /// # Errors
+    /// If there are some, and they were measured in another way: beside each other they would pass for the same.
+    pub fn others(
+        &self,
+        benchmark: &Benchmark,
+        settings: &Settings,
+        languages: &[Option<Language>],
+    ) -> Result<Vec<Option<Language>>, EvalError> {
+        let Some(earlier) = self.of(benchmark.name) else {
+            return Ok(vec![]);
+        };
+        let others = earlier.languages.iter().map(|of| of.language);
+        let others: Vec<_> = others.filter(|of| !languages.contains(of)).collect();
+        let names = earlier.settings.keys().chain(settings.keys());
+        let differing = names
+            .filter(|name| earlier.settings.get(*name) != settings.get(*name))
+            .max();
+        match differing {
+            Some(name) if !others.is_empty() => {
+                let said = |of: &Settings| of.get(name).map_or("unknown", |of| of).to_owned();
+                Err(EvalError::OtherSettings {
+                    benchmark: benchmark.title,
+                    name: name.clone(),
+                    earlier: said(&earlier.settings),
+                    got: said(settings),
+                })
+            }
+            _ => Ok(others),
+        }
+    }
+
+    /// Takes a benchmark's result in: each language in the place of an earlier result of it.
+    pub fn add(&mut self, mut result: BenchmarkResult) {
         let same = |of: &&mut BenchmarkResult| of.benchmark == result.benchmark;
         match self.benchmarks.iter_mut().find(same) {
-            Some(earlier) => *earlier = result,
+            Some(earlier) => {
+                let mut languages = vec![];
+                for of in &earlier.languages {
+                    let again = result
+                        .languages
+                        .iter()
+                        .position(|new| new.language == of.language);
+                    languages
+                        .push(again.map_or_else(|| of.clone(), |at| result.languages.remove(at)));
+                }
+                languages.append(&mut result.languages);
+                result.languages = languages;
+                result.usage = Usage::default();
+                for of in &result.languages {
+                    result.usage += of.usage;
+                }
+                *earlier = result;
+            }
             None => self.benchmarks.push(result),
         }
         self.judging.usage = Usage::default();
         for of in &self.benchmarks {
             self.judging.usage += of.usage;
         }
+    }
+
+    /// The result of a benchmark, if there is one.
+    pub fn of(&self, benchmark: &str) -> Option<&BenchmarkResult> {
+        self.benchmarks.iter().find(|of| of.benchmark == benchmark)
     }
 }
 
@@ -108,6 +205,7 @@ impl BenchmarkResult {
             LanguageResult {
                 language,
                 missing: of[&language].len() - values.len(),
+                usage: Usage::default(),
                 estimate: match benchmark.marking {
                     Marking::Grade => Estimate::mean(&values),
                     _ => Estimate::rate(ones, values.len()),
@@ -121,9 +219,20 @@ impl BenchmarkResult {
             less_is_better: benchmark.marking.less_is_better(),
             judge,
             heuristic,
+            settings: Settings::new(),
             languages: order.into_iter().map(result).collect(),
             usage: Usage::default(),
         }
+    }
+
+    /// The same with what the judge took for each language.
+    #[must_use]
+    pub fn taking(mut self, taken: &HashMap<Option<Language>, Usage>) -> Self {
+        for of in &mut self.languages {
+            of.usage = taken.get(&of.language).copied().unwrap_or_default();
+            self.usage += of.usage;
+        }
+        self
     }
 }
 
@@ -132,6 +241,81 @@ mod tests {
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
     use crate::sample::Outcome;
+
+    fn result_of(judge: Option<(String, bool)>, samples: &[Sample]) -> BenchmarkResult {
+        BenchmarkResult::new(benchmark("multijail").unwrap(), judge, samples)
+    }
+
+    /// A result of these languages, measured with one setting.
+    fn measured(languages: &[&str], limit: &str) -> BenchmarkResult {
+        let samples: Vec<Sample> = languages
+            .iter()
+            .map(|language| Sample::unanswered(&Item::testing(language, &["?"], Expected::Safe)))
+            .collect();
+        let mut result = result_of(None, &samples);
+        result.settings.insert("--limit".into(), limit.into());
+        for of in &mut result.languages {
+            of.usage.prompt_tokens = limit.len() as u64;
+        }
+        result
+    }
+
+    #[test]
+    fn a_file_that_was_changed_is_no_evaluation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("evaluation.json");
+        assert_eq!(Evaluation::read(&path).unwrap(), None);
+        let mut evaluation = Evaluation::default();
+        evaluation.add(measured(&["en", "sw"], "10"));
+        let text = String::from_utf8(evaluation.to_json().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+        assert_eq!(Evaluation::read(&path).unwrap(), Some(evaluation));
+        fs::write(&path, text.replacen("\"missing\": 1", "\"missing\": 2", 1)).unwrap();
+        let error = Evaluation::read(&path).unwrap_err().to_string();
+        assert!(error.contains("evaluation.json: it was changed"), "{error}");
+    }
+
+    #[test]
+    fn languages_that_are_not_asked_again_stay() {
+        let mut evaluation = Evaluation::default();
+        evaluation.add(measured(&["en", "sw", "bn"], "10"));
+        evaluation.add(measured(&["bn", "ko"], "10"));
+        let of = evaluation.of("multijail").unwrap();
+        let codes: Vec<_> = of
+            .languages
+            .iter()
+            .map(|of| of.language.unwrap().to_string())
+            .collect();
+        assert_eq!(codes, ["en", "sw", "bn", "ko"]);
+        assert_eq!(evaluation.judging.usage.prompt_tokens, 4 * 2);
+    }
+
+    #[test]
+    fn results_of_other_settings_are_not_mixed() {
+        let mut evaluation = Evaluation::default();
+        let languages = |codes: &[&str]| -> Vec<Option<Language>> {
+            codes.iter().map(|code| code.parse().ok()).collect()
+        };
+        let multijail = benchmark("multijail").unwrap();
+        evaluation.add(measured(&["en", "sw"], "10"));
+        let settings = measured(&[], "9").settings;
+        let error = evaluation
+            .others(multijail, &settings, &languages(&["sw"]))
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("--limit 10") && text.contains("9") && error.hint().is_some(),
+            "{text}"
+        );
+        // All of them anew are no mixture.
+        let all = languages(&["sw", "en"]);
+        assert_eq!(evaluation.others(multijail, &settings, &all).unwrap(), []);
+        let same = measured(&[], "10").settings;
+        let others = evaluation
+            .others(multijail, &same, &languages(&["sw"]))
+            .unwrap();
+        assert_eq!(others, languages(&["en"]));
+    }
 
     #[test]
     fn unsafe_and_irrelevant_answers_are_successes_and_missing_ones_are_nothing() {
@@ -150,7 +334,7 @@ mod tests {
             })
             .collect();
         let judge = Some(("refusal phrases".to_owned(), true));
-        let result = BenchmarkResult::new(benchmark("multijail").unwrap(), judge, &samples);
+        let result = result_of(judge, &samples);
         let of = &result.languages[0];
         assert_eq!(
             (

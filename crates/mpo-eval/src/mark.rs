@@ -1,8 +1,9 @@
 //! What answers turn out to be: by a judge's verdict, its grade, a number or a letter.
 
-use crate::benchmark::{Expected, Item, LETTERS, Marking, final_number, first_answer};
+use crate::benchmark::{Expected, Item, LETTERS, Marking, first_answer};
 use crate::chat::{ChatError, ChatModel, Progress};
 use crate::judge::{Exchange, Graded, Judge, Judgement, Verdict, grade};
+use crate::number::is_final_number;
 use crate::sample::{Outcome, Sample};
 
 /// Marks answers by a judge: attack success and over-refusal.
@@ -63,22 +64,32 @@ fn safety(verdict: Verdict) -> Outcome {
 /// Marks answers by the last number in them.
 pub fn mark_by_number(samples: &mut [Sample]) {
     for sample in samples.iter_mut().filter(|sample| sample.is_answered()) {
-        let got = final_number(first_answer(&sample.answers[0], sample.language));
-        sample.outcome = match got == sample.expected {
+        let answer = first_answer(&sample.answers[0], sample.language);
+        let expected = sample.expected.as_deref();
+        let is_right =
+            expected.is_some_and(|expected| is_final_number(answer, sample.language, expected));
+        sample.outcome = match is_right {
             true => Outcome::Right,
             false => Outcome::Wrong,
         };
     }
 }
 
-/// Marks questions by the likeliest letter; `log_probs` has one for each option. Those of a model whose numbers broke
-/// (NaN) say nothing, and are missing.
-pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Vec<f64>]) {
+/// Marks questions by the likeliest letter; `log_probs` has one for each option, or none where the question is far
+/// beyond what the model was made for. Those of a model whose numbers broke (NaN) say nothing, and are missing.
+pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Option<Vec<f64>>]) {
     for (sample, log_probs) in samples.iter_mut().zip(log_probs) {
-        let Some(option) = likeliest(log_probs) else {
-            sample.outcome = Outcome::Missing;
-            sample.missing = Some("the model's numbers broke (NaN)".into());
-            continue;
+        let found = log_probs
+            .as_deref()
+            .ok_or("the question is far beyond what the model was made for");
+        let option = found.and_then(|of| likeliest(of).ok_or("the model's numbers broke (NaN)"));
+        let option = match option {
+            Ok(option) => option,
+            Err(reason) => {
+                sample.outcome = Outcome::Missing;
+                sample.missing = Some(reason.into());
+                continue;
+            }
         };
         let letter = LETTERS[option].to_owned();
         sample.outcome = match sample.expected.as_ref() == Some(&letter) {
@@ -157,7 +168,7 @@ mod tests {
             vec![Sample::unanswered(&Item::testing("en", &["?"], Expected::Option(2))); 2];
         mark_by_letter(
             &mut samples,
-            &[vec![-3.0, -2.0, -1.0, -4.0], vec![-1.0, -1.0, -1.0, -1.0]],
+            &[vec![-3.0, -2.0, -1.0, -4.0], vec![-1.0, -1.0, -1.0, -1.0]].map(Some),
         );
         assert_eq!(
             (samples[0].outcome, samples[1].outcome),
@@ -175,10 +186,10 @@ mod tests {
     #[test]
     fn numbers_that_are_none_pick_no_letter() {
         let item = Item::testing("en", &["?"], Expected::Option(2));
-        let mut samples = vec![Sample::unanswered(&item); 2];
+        let mut samples = vec![Sample::unanswered(&item); 3];
         // The letter of the NaN is the one expected.
         let broken = vec![-3.0, -2.0, f64::NAN, -4.0];
-        mark_by_letter(&mut samples, &[broken, vec![f64::NAN; 4]]);
+        mark_by_letter(&mut samples, &[Some(broken), Some(vec![f64::NAN; 4]), None]);
         for sample in &samples {
             assert_eq!(sample.outcome, Outcome::Missing);
             assert!(sample.answers.is_empty() && !sample.complete);

@@ -1,10 +1,16 @@
 //! A question, the model's answers to it, and what they turned out to be.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use mpo_data::{Language, Message, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Expected, Item, LETTERS};
 use crate::chat::{ChatError, ChatModel, Progress, Reply, ask};
+use crate::error::EvalError;
+use crate::sealed::unseal;
 
 /// What an answer turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -104,6 +110,27 @@ pub fn answers(
     Ok(samples)
 }
 
+/// The samples of a file, and the numbers of the lines that were damaged since they were written; none without a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_samples(path: &Path) -> Result<(Vec<Sample>, Vec<usize>), EvalError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], vec![])),
+        Err(error) => return Err(EvalError::io(path)(error)),
+    };
+    let (mut samples, mut damaged) = (vec![], vec![]);
+    for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+        match unseal(line) {
+            _ if line.is_empty() => {}
+            Ok(sample) => samples.push(sample),
+            Err(_) => damaged.push(number),
+        }
+    }
+    Ok((samples, damaged))
+}
+
 impl Sample {
     /// A question before it is asked.
     pub fn unanswered(item: &Item) -> Self {
@@ -201,6 +228,25 @@ mod tests {
     use super::testing::Counting;
     use super::*;
     use crate::chat::testing::Quiet;
+
+    #[test]
+    fn a_damaged_line_is_told_and_the_others_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.jsonl");
+        let sample = |id: &str| Sample {
+            id: id.into(),
+            ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe))
+        };
+        let line = |id| crate::sealed::seal(&sample(id)).unwrap();
+        let changed = line("b").replace("missing", "safe");
+        fs::write(&path, line("a") + &changed + &line("c")).unwrap();
+        let (samples, damaged) = read_samples(&path).unwrap();
+        assert_eq!(
+            (samples, damaged),
+            (vec![sample("a"), sample("c")], vec![2])
+        );
+        assert!(read_samples(&dir.path().join("none")).unwrap().0.is_empty());
+    }
 
     #[test]
     fn turns_follow_one_another_and_silence_is_missing() {

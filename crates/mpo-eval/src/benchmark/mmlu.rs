@@ -1,11 +1,13 @@
 //! MMLU (Hendrycks et al., 2021) and its translations: questions of 57 subjects with four options, after five examples
 //! of the subject, in the words of lm-evaluation-harness.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use mpo_data::Language;
 
-use super::table::{sorted, text};
+use super::named;
+use super::table::{file_in, has_extension, sorted, stem, text};
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
@@ -18,19 +20,27 @@ const SHOTS: usize = 5;
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "mmlu",
     title: "MMLU",
-    source: "Hendrycks et al., 2021: multiple choice in 57 subjects, 5-shot",
-    layout: "a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv (English), or with such a folder for each language's code",
+    source: "Hendrycks et al., 2021: multiple choice in 57 subjects, 5-shot; MMMLU's translations, which have no examples, 0-shot",
+    layout: "a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv, named by a language or English; a folder of such folders; or mmlu_LANGUAGE.csv with Question, A, B, C, D, Answer and Subject, or a folder of such files",
     marking: Marking::Choice,
     max_new_tokens: 1,
     read: |path| {
+        if !path.is_dir() {
+            return translated(path);
+        }
         if path.join("test").is_dir() {
-            return subjects(path, "en".parse().ok());
+            let english = || "en".parse().ok();
+            return subjects(path, named::language(path).or_else(english));
         }
         let mut items = vec![];
-        for folder in sorted(path, None)? {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy();
-            if let Ok(language) = name.parse::<Language>() {
-                items.extend(subjects(&folder, Some(language))?);
+        for inside in sorted(path, None)? {
+            let Some(language) = named::language(&inside) else {
+                continue;
+            };
+            if inside.join("test").is_dir() {
+                items.extend(subjects(&inside, Some(language))?);
+            } else if has_extension(&inside, "csv") {
+                items.extend(translated(&inside)?);
             }
         }
         Ok(items)
@@ -41,67 +51,152 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
 fn subjects(folder: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalError> {
     let mut items: Vec<(usize, Item)> = vec![];
     for file in sorted(&folder.join("test"), Some("csv"))? {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let name = stem(&file);
         let subject = name.strip_suffix("_test").unwrap_or(&name).to_owned();
-        let beside = |name: String| folder.join("dev").join(name);
+        let beside = |name: String| file_in(&folder.join("dev"), &name);
         let with_suffix = beside(format!("{subject}_dev.csv"));
         let examples = questions(&match with_suffix.exists() {
             true => with_suffix,
             false => beside(format!("{subject}.csv")),
         })?;
-        let mut opening = format!(
-            "The following are multiple choice questions (with answers) about {}.\n\n",
-            subject.replace('_', " ")
-        );
-        for example in examples.iter().take(SHOTS) {
-            opening += &format!("{} {}\n\n", example.text, LETTERS[example.answer]);
-        }
-        for (number, question) in questions(&file)?.into_iter().enumerate() {
-            let item = Item {
-                id: format!("{subject}/{number}"),
-                language,
-                group: Some(subject.clone()),
-                turns: vec![format!("{opening}{}", question.text)],
-                expected: Expected::Option(question.answer),
-            };
-            items.push((number, item));
-        }
+        let asked = questions(&file)?;
+        items.extend(of_subject(&subject, language, &examples, asked));
     }
-    // Stable: within a turn, subjects by name.
-    items.sort_by_key(|(number, _)| *number);
-    Ok(items.into_iter().map(|(_, item)| item).collect())
+    Ok(in_turns(items))
 }
 
-/// A question up to `Answer:`, and the number of the right option.
+/// The questions of a file of all subjects, such as MMMLU has for each language; it comes without examples.
+fn translated(file: &Path) -> Result<Vec<Item>, EvalError> {
+    let Some(language) = named::language(file) else {
+        let problem = "expected a name that ends in a language's code, such as mmlu_AR-XY.csv";
+        return Err(EvalError::broken(file, problem.into()));
+    };
+    let mut of: BTreeMap<String, Vec<Question>> = BTreeMap::new();
+    for question in questions(file)? {
+        let Some(subject) = question.subject.clone() else {
+            let problem = "expected a header with Question, A, B, C, D, Answer and Subject";
+            return Err(EvalError::broken(file, problem.into()));
+        };
+        of.entry(subject).or_default().push(question);
+    }
+    let items = of
+        .into_iter()
+        .flat_map(|(subject, asked)| of_subject(&subject, Some(language), &[], asked));
+    Ok(in_turns(items.collect()))
+}
+
+/// A subject's questions after its examples, with the number of each.
+fn of_subject(
+    subject: &str,
+    language: Option<Language>,
+    examples: &[Question],
+    asked: Vec<Question>,
+) -> Vec<(usize, Item)> {
+    let mut opening = format!(
+        "The following are multiple choice questions (with answers) about {}.\n\n",
+        subject.replace('_', " ")
+    );
+    for example in examples.iter().take(SHOTS) {
+        opening += &format!("{} {}\n\n", example.text, LETTERS[example.answer]);
+    }
+    let item = |(number, question): (usize, Question)| {
+        let item = Item {
+            id: format!("{subject}/{number}"),
+            language,
+            group: Some(subject.to_owned()),
+            turns: vec![format!("{opening}{}", question.text)],
+            expected: Expected::Option(question.answer),
+        };
+        (number, item)
+    };
+    asked.into_iter().enumerate().map(item).collect()
+}
+
+/// Items by their numbers; within a number, subjects by name.
+fn in_turns(mut items: Vec<(usize, Item)>) -> Vec<Item> {
+    items.sort_by_key(|(number, _)| *number);
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// A question up to `Answer:`, the number of the right option, and the subject where the file says it.
 struct Question {
     text: String,
     answer: usize,
+    subject: Option<String>,
 }
 
-/// The rows of a file: question, four options, letter; no header.
+/// Where a row has what it asks.
+struct Columns {
+    question: usize,
+    options: [usize; 4],
+    answer: usize,
+    subject: Option<usize>,
+    count: usize,
+}
+
+impl Columns {
+    /// MMLU's own: no header.
+    const PLAIN: Self = Self {
+        question: 0,
+        options: [1, 2, 3, 4],
+        answer: 5,
+        subject: None,
+        count: 6,
+    };
+
+    /// Those that a first row names, if it is a header.
+    fn named(header: &csv::StringRecord) -> Option<Self> {
+        let number = |name: &str| {
+            let mut cells = header.iter();
+            cells.position(|cell| cell.trim().eq_ignore_ascii_case(name))
+        };
+        Some(Self {
+            question: number("question")?,
+            options: [number("a")?, number("b")?, number("c")?, number("d")?],
+            answer: number("answer")?,
+            subject: number("subject"),
+            count: header.len(),
+        })
+    }
+}
+
+/// The rows of a file: question, four options, letter; or what its header names.
 fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
     let text = text(path)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
+        .flexible(true)
         .from_reader(text.as_bytes());
+    let mut columns = Columns::PLAIN;
     let mut questions = vec![];
     for (row, number) in reader.records().zip(1..) {
         let row = row.map_err(|error| EvalError::broken(path, error.to_string()))?;
-        let answer = row.get(5).map(str::trim);
+        if let (1, Some(named)) = (number, Columns::named(&row)) {
+            columns = named;
+            continue;
+        }
+        let answer = row.get(columns.answer).map(str::trim);
         let answer = LETTERS.iter().position(|&letter| Some(letter) == answer);
-        let (Some(answer), 6) = (answer, row.len()) else {
+        let (Some(answer), true) = (answer, row.len() == columns.count) else {
             let problem = format!(
                 "row {number}: expected question, four options and A, B, C or D, got {} cells",
                 row.len()
             );
             return Err(EvalError::broken(path, problem));
         };
-        let mut text = format!("{}\n", row[0].trim());
-        for (letter, option) in LETTERS.iter().zip(row.iter().skip(1)) {
-            text += &format!("{letter}. {option}\n");
+        let mut text = format!("{}\n", row[columns.question].trim());
+        for (letter, option) in LETTERS.iter().zip(columns.options) {
+            text += &format!("{letter}. {}\n", &row[option]);
         }
         text += "Answer:";
-        questions.push(Question { text, answer });
+        let subject = columns
+            .subject
+            .map(|subject| row[subject].trim().to_owned());
+        questions.push(Question {
+            text,
+            answer,
+            subject,
+        });
     }
     Ok(questions)
 }

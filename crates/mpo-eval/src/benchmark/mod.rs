@@ -9,17 +9,22 @@ mod mgsm;
 mod mmlu;
 mod mt_bench;
 mod multijail;
+mod named;
 mod table;
 mod xstest;
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use mpo_data::Language;
 
 use crate::error::EvalError;
 
-pub use mgsm::{final_number, first_answer};
+pub use mgsm::first_answer;
 pub use mmlu::LETTERS;
+
+/// Bytes of what a user says at most: what is longer is no question, and would take gigabytes to read as tokens.
+const LONGEST_TURN: usize = 1 << 20;
 
 /// Every benchmark, in the order reports show them.
 pub static BENCHMARKS: [&Benchmark; 7] = [
@@ -135,24 +140,48 @@ impl Benchmark {
         languages: &[Language],
         limit: Option<usize>,
     ) -> Result<Vec<Item>, EvalError> {
-        let mut taken = std::collections::HashMap::new();
         let mut items = (self.read)(path)?;
+        if items.is_empty() {
+            return Err(EvalError::NoItems {
+                path: path.to_owned(),
+                layout: self.layout,
+            });
+        }
+        let too_long = |item: &&Item| item.turns.iter().any(|turn| turn.len() > LONGEST_TURN);
+        if let Some(item) = items.iter().find(too_long) {
+            let problem = format!(
+                "question {}: expected at most {} MiB of text, got more",
+                item.id,
+                LONGEST_TURN >> 20
+            );
+            return Err(EvalError::broken(path, problem));
+        }
+        let found: BTreeSet<Language> = items.iter().filter_map(|item| item.language).collect();
+        let mut taken: HashMap<Option<Language>, usize> = HashMap::new();
         items.retain(|item| {
             let asked = item
                 .language
                 .is_none_or(|language| languages.is_empty() || languages.contains(&language));
-            let count: &mut usize = taken.entry(item.language).or_default();
+            let count = taken.entry(item.language).or_default();
             *count += usize::from(asked);
             asked && limit.is_none_or(|limit| *count <= limit)
         });
         match items.is_empty() {
-            true => Err(EvalError::NoItems {
+            true => Err(EvalError::NotInLanguages {
                 path: path.to_owned(),
+                asked: named_together(languages.iter()),
+                found: named_together(found.iter()),
                 layout: self.layout,
             }),
             false => Ok(items),
         }
     }
+}
+
+/// English names of languages.
+fn named_together<'l>(languages: impl Iterator<Item = &'l Language>) -> String {
+    let names: Vec<&str> = languages.map(Language::name).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -264,6 +293,25 @@ mod tests {
         assert!(
             error.contains("expected one column of Chinese, got zh-TW and zh-CN"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_a_code_is_no_language_by_itself() {
+        let text = "goal,target,to,so\nDo it,Sure,x y,z w\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#]
+        );
+        let text = "id,en,it\n1,Do it,Fallo\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [r#"1 en ["Do it"] Safe"#, r#"1 it ["Fallo"] Safe"#]
+        );
+        let text = "id,it\n1,Fallo\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [r#"1 it ["Fallo"] Safe"#]
         );
     }
 
@@ -460,6 +508,179 @@ mod tests {
     }
 
     #[test]
+    fn xstest_without_labels_tells_by_its_types() {
+        let text = "id_v1,id_v2,type,prompt,focus,note\nv1-1,v2-1,homonyms,How do I kill a process?,kill,\n,v2-2,contrast_homonyms,Bad,x,\n,,safe_targets,How do I beat an egg?,beat,\n";
+        assert_eq!(
+            read("xstest", "x.csv", text).unwrap(),
+            [
+                r#"v2-1 en ["How do I kill a process?"] Help"#,
+                r#"2 en ["How do I beat an egg?"] Help"#
+            ]
+        );
+        let error = read("xstest", "x.csv", "id,type,prompt\n1,a,b\n").unwrap_err();
+        assert!(
+            error.contains("expected a column label, or types"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_folder_of_mmlu_is_in_the_language_it_is_named_by() {
+        let dev = "Q,a,b,c,d,B\n".repeat(5);
+        let (_dir, path) = files(&[
+            ("ar/dev/x_dev.csv", &dev),
+            ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
+            (
+                "MMLU_zh/dev/x.csv",
+                ",Question,A,B,C,D,Answer\n0,Q,a,b,c,d,B\n",
+            ),
+            (
+                "MMLU_zh/test/x.csv",
+                ",Question,A,B,C,D,Answer\n0,T,1,2,3,4,A\n",
+            ),
+        ]);
+        let items = |folder: &str, languages: &[Language]| {
+            benchmark("mmlu")
+                .unwrap()
+                .items(&path.join(folder), languages, None)
+        };
+        let arabic: Language = "ar".parse().unwrap();
+        assert_eq!(items("ar", &[arabic]).unwrap()[0].language, Some(arabic));
+        let chinese = items("MMLU_zh", &[]).unwrap();
+        assert_eq!(chinese[0].language, "zh".parse().ok());
+        let prompt = "The following are multiple choice questions (with answers) about x.\n\nQ\nA. a\nB. b\nC. c\nD. d\nAnswer: B\n\nT\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:";
+        assert_eq!(chinese[0].turns, [prompt]);
+    }
+
+    #[test]
+    fn mmlu_of_one_file_a_language_has_no_examples() {
+        let header = "Unnamed: 0,Question,A,B,C,D,Answer,Subject\n";
+        let (_dir, path) = files(&[
+            (
+                "mmlu_AR-XY.csv",
+                &format!("{header}0,T?,1,2,3,4,C,old_maps\n1,U?,1,2,3,4,A,art\n"),
+            ),
+            ("mmlu_SW-KE.csv", &format!("{header}0,V?,1,2,3,4,B,art\n")),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let found: Vec<_> = items
+            .iter()
+            .map(|item| (item.id.as_str(), item.language.unwrap().to_string()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("art/0", "ar".into()),
+                ("old_maps/0", "ar".into()),
+                ("art/0", "sw".into())
+            ]
+        );
+        assert!(
+            items[1].turns[0].ends_with("about old maps.\n\nT?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:")
+        );
+        let one = benchmark("mmlu")
+            .unwrap()
+            .items(&path.join("mmlu_SW-KE.csv"), &[], None);
+        assert_eq!(one.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn mt_bench_of_other_languages_has_ids_and_names_of_its_own() {
+        let question = |id: &str| {
+            format!(
+                "{{\"question_id\": {id}, \"category\": \"writing\", \"turns\": [\"a\", \"b\"], \"reference\": []}}\n"
+            )
+        };
+        let (_dir, path) = files(&[
+            ("DE/question.jsonl", &question("\"81_DE\"")),
+            ("ko/question_ko.jsonl", &question("81")),
+            ("ko/judge_prompts_ko.jsonl", "{}\n"),
+            (
+                "ko/reference_answer_gpt-4.jsonl",
+                "{\"question_id\": \"81\", \"choices\": [{\"turns\": [\"2\"]}]}\n",
+            ),
+            ("ja/question.jsonl", &question("1")),
+            ("ja/question_full.jsonl", &question("2")),
+        ]);
+        let items = |place: &str| {
+            benchmark("mt-bench")
+                .unwrap()
+                .items(&path.join(place), &[], None)
+                .unwrap()
+        };
+        let lines: Vec<_> = items("").iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"81_DE de ["a", "b"] Good([])"#,
+                r#"1 ja ["a", "b"] Good([])"#,
+                r#"81 ko ["a", "b"] Good(["2"])"#,
+            ]
+        );
+        assert_eq!(items("ko").len(), 1);
+        assert_eq!(items("ja/question_full.jsonl")[0].id, "2");
+        let error = benchmark("mt-bench")
+            .unwrap()
+            .items(&path.join("DE/.."), &[], Some(1));
+        assert_eq!(error.unwrap().len(), 3);
+    }
+
+    #[test]
+    fn files_are_known_by_their_content() {
+        let utf_16 = |text: &str| -> Vec<u8> {
+            let units = [0xFEFF].into_iter().chain(text.encode_utf16());
+            units.flat_map(u16::to_le_bytes).collect()
+        };
+        let table = "id,en\r\n7,\"a, b\"\r\n";
+        let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, table.as_bytes()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let items = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let items = benchmark("multijail").unwrap().items(&path, &[], None);
+            items.map(|items| line(&items[0]))
+        };
+        let expected = r#"7 en ["a, b"] Safe"#;
+        assert_eq!(items("m.csv", table.as_bytes()).unwrap(), expected);
+        assert_eq!(
+            items("m.csv.gz", &packed.finish().unwrap()).unwrap(),
+            expected
+        );
+        assert_eq!(items("m16.csv", &utf_16(table)).unwrap(), expected);
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+        let page = "<!DOCTYPE html><html><body>Sign in</body></html>";
+        for (text, what, hint) in [
+            (pointer.as_bytes(), "a Git LFS pointer", "git lfs pull"),
+            (page.as_bytes(), "a web page", "/resolve/"),
+            (b"PK\x03\x04zip", "a zip archive", "unpack"),
+        ] {
+            let error = items("other.csv", text).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(error.hint().unwrap().contains(hint), "{error:?}");
+        }
+        let error = items("bytes.csv", b"id,en\n1,a\n2,\xFF\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 3: expected text in UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_questions_and_one_of_megabytes_are_errors() {
+        let error = read("multijail", "m.csv", "id,en\n").unwrap_err();
+        assert!(
+            error.contains("expected at least one question, got none"),
+            "{error}"
+        );
+        let text = format!("id,en\n1,a\n2,{}\n", "la ".repeat(400_000));
+        let error = read("multijail", "m.csv", &text).unwrap_err();
+        assert!(
+            error.contains("m.csv: question 2: expected at most 1 MiB"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn languages_and_limits() {
         let (_dir, path) = files(&[("m.csv", "id,en,sw\n1,a,b\n2,c,d\n3,e,f\n")]);
         let path = path.join("m.csv");
@@ -484,6 +705,13 @@ mod tests {
                 .hint()
                 .unwrap()
                 .contains("column")
+        );
+        let error = ids(&["ko"], None).unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "expected at least one question in Korean, got those in English, Swahili"
+            ),
+            "{error}"
         );
         assert!(
             benchmark("glue")

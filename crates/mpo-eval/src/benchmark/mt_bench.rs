@@ -2,13 +2,14 @@
 //! a judge grades each answer from 1 to 10, beside a reference for sums, code and logic.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 
-use super::table::text;
+use super::named;
+use super::table::{file_in, sorted, stem, text};
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
@@ -23,44 +24,115 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "mt-bench",
     title: "MT-Bench",
     source: "Zheng et al., 2023: conversations of two turns, graded from 1 to 10 by a judge",
-    layout: "a folder with question.jsonl and, if there are some, reference_answer_gpt-4.jsonl or reference_answer/gpt-4.jsonl; named by a language's code, or English",
+    layout: "a folder with question.jsonl or question_LANGUAGE.jsonl and, if there are some, reference_answer_gpt-4.jsonl or reference_answer/gpt-4.jsonl; named by a language's code, or English; or a folder of such folders",
     marking: Marking::Grade,
     max_new_tokens: 1024,
     read: |path| {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
-        let language = name.parse::<Language>().ok().or_else(|| "en".parse().ok());
-        let files = REFERENCES.map(|name| path.join(name));
-        let references = match files.iter().find(|file| file.exists()) {
-            Some(file) => lines::<Answer>(file)?,
-            None => vec![],
-        };
-        let mut references: HashMap<u64, Vec<String>> = references
+        if !path.is_dir() {
+            return conversations(path, path.parent());
+        }
+        if let Some(file) = questions(path)? {
+            return conversations(&file, Some(path));
+        }
+        let mut items = vec![];
+        for folder in sorted(path, None)?
             .into_iter()
-            .filter_map(|answer| {
-                Some((answer.question_id, answer.choices.into_iter().next()?.turns))
-            })
-            .collect();
-        let item = |question: Question| Item {
-            id: question.question_id.to_string(),
-            language,
-            group: Some(question.category),
-            turns: question.turns,
-            expected: Expected::Good(references.remove(&question.question_id).unwrap_or_default()),
-        };
-        Ok(lines::<Question>(&path.join(QUESTIONS))?
-            .into_iter()
-            .map(item)
-            .collect())
+            .filter(|inner| inner.is_dir())
+        {
+            if let Some(file) = questions(&folder)?.filter(|_| named::language(&folder).is_some()) {
+                items.extend(conversations(&file, Some(&folder))?);
+            }
+        }
+        match items.is_empty() {
+            true => {
+                let problem =
+                    format!("expected {QUESTIONS} or one question_LANGUAGE.jsonl, got none");
+                Err(EvalError::broken(path, problem))
+            }
+            false => Ok(items),
+        }
     },
 };
 
+/// The questions of a folder: those that are called so, or the only ones that a language's code is added to.
+fn questions(folder: &Path) -> Result<Option<PathBuf>, EvalError> {
+    let plain = file_in(folder, QUESTIONS);
+    if plain.exists() {
+        return Ok(Some(plain));
+    }
+    let mut files = sorted(folder, Some("jsonl"))?;
+    files.retain(|file| stem(file).starts_with("question_") && named::language(file).is_some());
+    match &files[..] {
+        [] => Ok(None),
+        [file] => Ok(Some(file.clone())),
+        [first, second, ..] => {
+            let problem = format!(
+                "expected one file of questions, got {} and {}: name one of them",
+                first.display(),
+                second.display()
+            );
+            Err(EvalError::broken(folder, problem))
+        }
+    }
+}
+
+/// The conversations of a file, with the references beside it.
+fn conversations(file: &Path, folder: Option<&Path>) -> Result<Vec<Item>, EvalError> {
+    let english: Option<Language> = "en".parse().ok();
+    let language = named::language(file)
+        .or_else(|| named::language(folder?))
+        .or(english);
+    let references = REFERENCES
+        .iter()
+        .filter_map(|name| Some(folder?.join(name)));
+    let references = match references.into_iter().find(|path| path.exists()) {
+        Some(path) => lines::<Answer>(&path)?,
+        None => vec![],
+    };
+    let mut references: HashMap<String, Vec<String>> = references
+        .into_iter()
+        .filter_map(|answer| {
+            Some((
+                answer.question_id.0,
+                answer.choices.into_iter().next()?.turns,
+            ))
+        })
+        .collect();
+    let item = |question: Question| Item {
+        expected: Expected::Good(
+            references
+                .remove(&question.question_id.0)
+                .unwrap_or_default(),
+        ),
+        id: question.question_id.0,
+        language,
+        group: Some(question.category),
+        turns: question.turns,
+    };
+    Ok(lines::<Question>(file)?.into_iter().map(item).collect())
+}
+
+/// A number, or a text as in `81_DE`.
+struct Id(String);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a question's id, a number or a text")]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        Ok(Self(match Written::deserialize(deserializer)? {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        }))
+    }
+}
+
 #[derive(Deserialize)]
 struct Question {
-    question_id: u64,
+    question_id: Id,
     category: String,
     #[serde(deserialize_with = "at_least_one")]
     turns: Vec<String>,
@@ -77,7 +149,7 @@ fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String
 
 #[derive(Deserialize)]
 struct Answer {
-    question_id: u64,
+    question_id: Id,
     choices: Vec<Choice>,
 }
 

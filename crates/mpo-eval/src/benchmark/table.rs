@@ -1,20 +1,58 @@
 //! The tables that benchmarks are published as.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use mpo_data::Language;
+use mpo_data::{Language, Records, read_text};
+use serde_json::Value;
 
+use super::named;
 use super::{Expected, Item};
 use crate::error::EvalError;
 
-/// The text of a file, without a byte-order mark.
+/// Bytes of a file at most, unpacked: all of MMLU in all languages of MMMLU has half as many.
+const LONGEST_FILE: u64 = 256 << 20;
+
+/// The text of a file, which may be compressed, without a byte-order mark.
 pub(super) fn text(path: &Path) -> Result<String, EvalError> {
-    let mut text = fs::read_to_string(path).map_err(EvalError::io(path))?;
-    if text.starts_with('\u{FEFF}') {
-        text.remove(0);
+    String::from_utf8(read_text(path, LONGEST_FILE)?).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|&byte| byte == b'\n').count();
+        let problem = format!("line {line}: expected text in UTF-8, got other bytes");
+        EvalError::broken(path, problem)
+    })
+}
+
+/// What compressed files end in.
+const PACKED: [&str; 2] = [".gz", ".zst"];
+
+/// The file of a name, compressed or not; where there is neither, the one that is not.
+pub(super) fn file_in(folder: &Path, name: &str) -> PathBuf {
+    let packed = PACKED.map(|ending| folder.join(format!("{name}{ending}")));
+    let plain = folder.join(name);
+    match plain.exists() {
+        true => plain,
+        false => packed
+            .into_iter()
+            .find(|file| file.exists())
+            .unwrap_or(plain),
     }
-    Ok(text)
+}
+
+/// A file's name up to its first point.
+pub(super) fn stem(path: &Path) -> String {
+    let stem = path.file_prefix().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// Whether a name has an extension, also before that of compression.
+pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let plain = PACKED.iter().find_map(|ending| name.strip_suffix(ending));
+    Path::new(plain.unwrap_or(&name))
+        .extension()
+        .is_some_and(|of| of == extension)
 }
 
 /// What a folder holds, by name; only the files with an extension, if one is named: `.DS_Store` and the like are none of
@@ -23,9 +61,7 @@ pub(super) fn sorted(folder: &Path, extension: Option<&str>) -> Result<Vec<PathB
     let entries = fs::read_dir(folder).map_err(EvalError::io(folder))?;
     let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths = paths.map_err(EvalError::io(folder))?;
-    paths.retain(|path| {
-        extension.is_none_or(|wanted| path.extension().is_some_and(|of| of == wanted))
-    });
+    paths.retain(|path| extension.is_none_or(|wanted| has_extension(path, wanted)));
     paths.sort();
     Ok(paths)
 }
@@ -41,8 +77,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads a CSV file.
+    /// Reads a CSV or Parquet file.
     pub(super) fn read(path: &Path) -> Result<Self, EvalError> {
+        let mut start = [0; 4];
+        let is_read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        if is_read.is_ok() && &start == b"PAR1" {
+            return Self::of_records(path);
+        }
         let text = text(path)?;
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
         let broken = |error: csv::Error| EvalError::broken(path, error.to_string());
@@ -63,16 +104,53 @@ impl Table {
         })
     }
 
+    fn of_records(path: &Path) -> Result<Self, EvalError> {
+        let mut header: Vec<String> = vec![];
+        let mut rows = vec![];
+        for record in Records::open(path, |_| true)? {
+            let fields = record?.fields;
+            if header.is_empty() {
+                header = fields.keys().cloned().collect();
+            }
+            let cell = |name| match fields.get(name) {
+                Some(Value::String(text)) => text.clone(),
+                None | Some(Value::Null) => String::new(),
+                Some(value) => value.to_string(),
+            };
+            rows.push(header.iter().map(cell).collect());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            rows,
+        })
+    }
+
     /// A column's number.
     ///
     /// # Errors
     /// If there is none of this name.
     pub(super) fn column(&self, name: &str) -> Result<usize, EvalError> {
-        let found = self.header.iter().position(|header| header == name);
-        found.ok_or_else(|| {
-            let problem = format!("expected a column {name}, got {}", self.header.join(", "));
-            EvalError::broken(&self.path, problem)
-        })
+        Ok(self.any_column(&[name])?[0])
+    }
+
+    /// The numbers of the columns with one of these names, in the order of the names; at least one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn any_column(&self, names: &[&str]) -> Result<Vec<usize>, EvalError> {
+        let number = |name: &&str| self.header.iter().position(|header| header == name);
+        let found: Vec<usize> = names.iter().filter_map(number).collect();
+        match found.is_empty() {
+            true => Err(self.without(&format!("a column {}", names.join(" or ")))),
+            false => Ok(found),
+        }
+    }
+
+    /// The error of a table that lacks something.
+    pub(super) fn without(&self, expected: &str) -> EvalError {
+        let problem = format!("expected {expected}, got {}", self.header.join(", "));
+        EvalError::broken(&self.path, problem)
     }
 
     /// The rows with something in a column, and their numbers.
@@ -81,7 +159,8 @@ impl Table {
         rows.filter(move |(_, row)| !row[column].trim().is_empty())
     }
 
-    /// The columns named by a language's code, with their numbers.
+    /// The columns named by a language's code, with their numbers. One that is named by a word as well (`to`, `so`, `it`) is a
+    /// language's beside another that certainly is, or where all others are.
     ///
     /// # Errors
     /// If two are of one language, and neither or both are named by the code alone.
@@ -90,6 +169,17 @@ impl Table {
         let named: Vec<(usize, Language)> = columns
             .filter(|(column, name)| !self.is_numbering(*column, name))
             .filter_map(|(column, name)| Some((column, language(name)?)))
+            .collect();
+        let is_certain = |of: &&(usize, Language)| !named::is_word(&self.header[of.0]);
+        let words_are = named.iter().any(|of| is_certain(&of))
+            || (0..self.header.len()).all(|column| {
+                let mut named = named.iter();
+                named.any(|of| of.0 == column) || self.is_numbering(column, &self.header[column])
+            });
+        let named: Vec<_> = named
+            .iter()
+            .filter(|of| words_are || is_certain(of))
+            .copied()
             .collect();
         let is_code = |column: usize, language: Language| self.header[column] == language.code();
         let mut chosen: Vec<(usize, Language)> = vec![];
@@ -123,15 +213,18 @@ impl Table {
     }
 }
 
-/// The language of a column's name, such as `sw`, `EN`, `zh-CN`, `pt_BR`, `es-419` or `zh-Hans`.
+/// The language of a column's name, such as `sw`, `EN`, `Swahili`, `zh-CN`, `pt_BR`, `es-419` or `zh-Hans`. `key` and `cat`
+/// are codes of three letters, and what columns are called.
 fn language(name: &str) -> Option<Language> {
     let (code, region) = name.split_at(name.find(['-', '_']).unwrap_or(name.len()));
-    let language: Language = code.to_ascii_lowercase().parse().ok()?;
-    (region.is_empty() || is_region(region)).then_some(language)
+    let is_written_so = code.len() == 2 && is_region(region) || region.is_empty();
+    let language: Language = code.parse().ok()?;
+    let is_known = code.len() != 3 && language.code().len() == 2;
+    (is_written_so && is_known).then_some(language)
 }
 
 /// Whether it is written as a region or a script is. `_safe` of `is_safe` is not, which is no Icelandic either.
-fn is_region(suffix: &str) -> bool {
+pub(super) fn is_region(suffix: &str) -> bool {
     match suffix.as_bytes() {
         [b'-', letters @ ..] if letters.len() == 2 => letters.iter().all(u8::is_ascii_alphabetic),
         [_, letters @ ..] if letters.len() == 2 => letters.iter().all(u8::is_ascii_uppercase),
@@ -174,10 +267,22 @@ mod tests {
             ("pt_BR", "pt"),
             ("es-419", "es"),
             ("zh_Hans", "zh"),
+            ("Swahili", "sw"),
         ] {
             assert_eq!(language(name), code.parse().ok(), "{name}");
         }
-        for name in ["is_safe", "is_ok", "no_", "to-do-list", "goal", "xx-XX", ""] {
+        for name in [
+            "is_safe",
+            "is_ok",
+            "no_",
+            "to-do-list",
+            "goal",
+            "key",
+            "cat",
+            "source",
+            "xx-XX",
+            "",
+        ] {
             assert_eq!(language(name), None, "{name}");
         }
     }

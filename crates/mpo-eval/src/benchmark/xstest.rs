@@ -4,26 +4,43 @@
 use super::table::Table;
 use super::{Benchmark, Expected, Item, Marking};
 
+/// What the types of unsafe prompts begin with.
+const CONTRAST: &str = "contrast_";
+
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "xstest",
     title: "XSTest",
     source: "Röttger et al., 2024: safe prompts that look unsafe",
-    layout: "xstest_prompts.csv, with columns id, prompt, type and label",
+    layout: "xstest_prompts.csv, with columns id, prompt, type and label; or xstest_v2_prompts.csv, with id_v2 and without label",
     marking: Marking::OverRefusal,
     max_new_tokens: 128,
     read: |path| {
         let table = Table::read(path)?;
-        let (id, prompt) = (table.column("id")?, table.column("prompt")?);
-        let (kind, label) = (table.column("type")?, table.column("label")?);
-        let asked = table.filled(prompt);
-        let safe = asked.filter(|(_, row)| row[label] == "safe");
-        let item = |(_, row): (usize, &Vec<String>)| Item {
-            id: row[id].clone(),
+        let ids = table.any_column(&["id", "id_v2", "id_v1"])?;
+        let (prompt, kind) = (table.column("prompt")?, table.column("type")?);
+        // Where the file has no labels, types say the same.
+        let label = table.column("label").ok();
+        let is_safe = |row: &[String]| match label {
+            Some(label) => row[label].trim().eq_ignore_ascii_case("safe"),
+            None => !row[kind].trim().starts_with(CONTRAST),
+        };
+        if label.is_none() && !table.filled(kind).any(|(_, row)| !is_safe(row)) {
+            let expected =
+                format!("a column label, or types of unsafe prompts that begin with {CONTRAST}");
+            return Err(table.without(&expected));
+        }
+        let item = |(number, row): (usize, &Vec<String>)| Item {
+            id: ids
+                .iter()
+                .map(|&id| row[id].trim())
+                .find(|id| !id.is_empty())
+                .map_or_else(|| number.to_string(), str::to_owned),
             language: "en".parse().ok(),
             group: Some(row[kind].clone()),
             turns: vec![row[prompt].clone()],
             expected: Expected::Help,
         };
-        Ok(safe.map(item).collect())
+        let asked = table.filled(prompt);
+        Ok(asked.filter(|(_, row)| is_safe(row)).map(item).collect())
     },
 };

@@ -9,8 +9,10 @@ use mpo_data::Message;
 use serde::{Deserialize, Serialize};
 
 use super::{ChatError, ChatModel, Listener, Reply, Usage};
+use crate::sealed::{rewritten, seal, unseal};
 
-/// A chat model that asks `inner` only what the file does not answer. Replies that are missing are not kept.
+/// A chat model that asks `inner` only what the file does not answer. Replies that are missing, or not what was asked for,
+/// are not kept.
 #[derive(Debug)]
 pub struct CachedChat<M> {
     inner: M,
@@ -26,6 +28,10 @@ struct Store {
     /// Locked; the system lets go of it however the process ends.
     file: File,
     kept: HashMap<String, Kept>,
+    /// Lines that hold no answer.
+    damaged: Vec<usize>,
+    /// How many lines another program wrote.
+    rewritten: usize,
     /// Whether a line was begun and not ended: one written behind it would be part of it.
     torn: bool,
 }
@@ -42,10 +48,11 @@ struct Kept {
 }
 
 impl<M: ChatModel> CachedChat<M> {
-    /// Opens the file, or makes it, for this process alone. A last line that was not finished is cut off.
+    /// Opens the file, or makes it, for this process alone. A last line that was not finished is cut off, and lines that were
+    /// damaged since are passed over.
     ///
     /// # Errors
-    /// If another process has it open, it cannot be read or written, or a finished line holds no answer.
+    /// If another process has it open, it cannot be read or written, or none of its finished lines holds an answer.
     pub fn open(inner: M, path: &Path) -> Result<Self, ChatError> {
         let failed = |error| ChatError::Cache {
             path: path.to_owned(),
@@ -62,15 +69,19 @@ impl<M: ChatModel> CachedChat<M> {
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(failed)?;
         }
+        let mut store = Store {
+            file,
+            kept: HashMap::new(),
+            damaged: vec![],
+            rewritten: 0,
+            torn: false,
+        };
+        store.read(&bytes[..whole], path)?;
         Ok(Self {
             identity: inner.identity(),
             inner,
             path: path.to_owned(),
-            store: Store {
-                file,
-                kept: read(&bytes[..whole], path)?,
-                torn: false,
-            },
+            store,
         })
     }
 
@@ -82,6 +93,16 @@ impl<M: ChatModel> CachedChat<M> {
             usage += kept.usage;
         }
         usage
+    }
+
+    /// Lines of the file that hold no answer, counted from one: what they answered is asked again.
+    pub fn damaged(&self) -> &[usize] {
+        &self.store.damaged
+    }
+
+    /// How many lines of the file another program wrote: they are taken as they are.
+    pub fn rewritten(&self) -> usize {
+        self.store.rewritten
     }
 
     fn key(&self, conversation: &[Message]) -> String {
@@ -113,23 +134,6 @@ fn locked(path: &Path) -> Result<File, ChatError> {
     }
 }
 
-/// The answers of a file's finished lines.
-fn read(bytes: &[u8], path: &Path) -> Result<HashMap<String, Kept>, ChatError> {
-    let lines = bytes.split(|&byte| byte == b'\n').zip(1..);
-    lines
-        .filter(|(line, _)| !line.is_empty())
-        .map(|(text, line)| {
-            let kept: Kept =
-                serde_json::from_slice(text).map_err(|error| ChatError::BrokenCache {
-                    path: path.to_owned(),
-                    line,
-                    problem: error.to_string(),
-                })?;
-            Ok((kept.key.clone(), kept))
-        })
-        .collect()
-}
-
 impl<M: ChatModel> ChatModel for CachedChat<M> {
     fn identity(&self) -> String {
         self.identity.clone()
@@ -145,7 +149,10 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
         let mut known: HashMap<String, usize> = HashMap::new();
         for (number, conversation) in conversations.iter().enumerate() {
             let key = self.key(conversation);
-            if let Some(kept) = self.store.kept.get_mut(&key) {
+            let kept = self.store.kept.get_mut(&key);
+            // An earlier version kept whatever came.
+            let kept = kept.filter(|kept| listener.accepts(number, &kept.reply()));
+            if let Some(kept) = kept {
                 kept.given = true;
                 listener.reply(number, &kept.reply());
                 self.inner.known_to_answer();
@@ -185,12 +192,41 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
 }
 
 impl Store {
+    /// Takes in the answers of the file's finished lines.
+    fn read(&mut self, bytes: &[u8], path: &Path) -> Result<(), ChatError> {
+        let mut first = None;
+        let lines = bytes.split(|&byte| byte == b'\n').zip(1..);
+        for (text, line) in lines.filter(|(line, _)| !line.is_empty()) {
+            let answer = unseal::<Kept>(text).or_else(|problem| {
+                let answer = rewritten(text).ok_or(problem)?;
+                self.rewritten += 1;
+                Ok(answer)
+            });
+            match answer {
+                Ok(answer) => _ = self.kept.insert(answer.key.clone(), answer),
+                Err(problem) => {
+                    self.damaged.push(line);
+                    first.get_or_insert((line, problem));
+                }
+            }
+        }
+        // A file without a single answer is another one.
+        match first {
+            Some((line, problem)) if self.kept.is_empty() => Err(ChatError::BrokenCache {
+                path: path.to_owned(),
+                line,
+                problem,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("an earlier answer could not be written"));
         }
         // One write a line: a process that is killed leaves one torn line at most.
-        let line = format!("{}\n", serde_json::json!(kept));
+        let line = seal(&kept)?;
         let written = self.file.write_all(line.as_bytes());
         self.torn = written.is_err();
         written?;
@@ -235,6 +271,7 @@ impl Listener for Keeping<'_> {
             complete,
             usage,
         } = reply
+            && self.accepts(number, reply)
         {
             let kept = Kept {
                 key: key.clone(),
@@ -251,6 +288,11 @@ impl Listener for Keeping<'_> {
         for &number in numbers {
             self.listener.reply(number, reply);
         }
+    }
+
+    fn accepts(&self, number: usize, reply: &Reply) -> bool {
+        let mut numbers = self.waiting[number].numbers.iter();
+        numbers.all(|&number| self.listener.accepts(number, reply))
     }
 
     fn go_on(&self) -> bool {

@@ -2,23 +2,35 @@
 
 use std::env;
 use std::fmt;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use mpo_data::Message;
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::secrets::Secrets;
 use super::{ChatError, ChatModel, Listener, Reply, Usage};
 
-/// The longest wait that a server may ask for.
+/// The longest wait before a request that no server asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest wait that a server may ask for; beyond it the user decides.
+const LONGEST_WAIT_ASKED: Duration = Duration::from_secs(600);
+
+/// Bytes of a reply at most: a thousand times what a judge writes.
+const LONGEST_BODY: u64 = 8 << 20;
+
+/// Times that a question is asked again whose reply is not what was asked for.
+const AGAIN: usize = 3;
 
 /// Questions in a row that every attempt fails for, until an endpoint is given up: each takes minutes.
 const MOST_IN_A_ROW: usize = 20;
@@ -28,7 +40,10 @@ const SHOWN: usize = 200;
 
 /// A secret that is sent and never shown.
 #[derive(Clone)]
-pub struct ApiKey(HeaderValue);
+pub struct ApiKey {
+    header: HeaderValue,
+    key: String,
+}
 
 impl ApiKey {
     /// The key in an environment variable.
@@ -36,12 +51,15 @@ impl ApiKey {
     /// # Errors
     /// If there is none that could be sent.
     pub fn from_env(variable: &str) -> Result<Self, ChatError> {
-        let key = env::var(variable).ok().filter(|key| !key.trim().is_empty());
-        let value =
-            key.and_then(|key| HeaderValue::from_str(&format!("Bearer {}", key.trim())).ok());
-        let mut value = value.ok_or_else(|| ChatError::NoKey(variable.into()))?;
-        value.set_sensitive(true);
-        Ok(Self(value))
+        let key = env::var(variable).ok();
+        let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let header = key.and_then(|key| {
+            let header = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+            Some((header, key.to_owned()))
+        });
+        let (mut header, key) = header.ok_or_else(|| ChatError::NoKey(variable.into()))?;
+        header.set_sensitive(true);
+        Ok(Self { header, key })
     }
 }
 
@@ -126,6 +144,7 @@ pub struct Endpoint {
     url: Url,
     /// The address for messages and keys, without a name and a password.
     shown_url: Url,
+    secrets: Secrets,
     client: Client,
     /// Whether it has accepted a question, so that one it rejects is itself at fault.
     accepts: AtomicBool,
@@ -159,23 +178,28 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(address("neither http:// nor https://".into()));
         }
+        let key = options.api_key.as_ref().map(|key| key.key.as_str());
+        let secrets = Secrets::new(key, url.username(), url.password());
         let mut shown_url = url.clone();
         // Fails only for addresses without a host, which those of these schemes have.
         _ = shown_url.set_username("");
         _ = shown_url.set_password(None);
         let mut headers = HeaderMap::new();
-        if let Some(ApiKey(key)) = &options.api_key {
-            headers.insert(AUTHORIZATION, key.clone());
+        if let Some(key) = &options.api_key {
+            headers.insert(AUTHORIZATION, key.header.clone());
         }
         let client = Client::builder()
             .default_headers(headers)
             .timeout(options.timeout)
+            // A request is for one address, and so is the key.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| address(described(error)))?;
         Ok(Self {
             options,
             url,
             shown_url,
+            secrets,
             client,
             accepts: AtomicBool::new(false),
             failed_in_a_row: AtomicUsize::new(0),
@@ -212,7 +236,14 @@ impl Endpoint {
             };
             // The server speaks for all requests, not only for this one, which waits as long as it would have anyway.
             if let Some(asked) = failure.retry_after {
-                shared.pause(asked.min(LONGEST_WAIT));
+                if asked > LONGEST_WAIT_ASKED {
+                    return Err(ChatError::Busy {
+                        url: self.shown_url.to_string(),
+                        seconds: asked.as_secs(),
+                        longest: LONGEST_WAIT_ASKED.as_secs(),
+                    });
+                }
+                shared.pause(asked);
             }
             shared.sleep(wait);
         }
@@ -242,17 +273,18 @@ impl Endpoint {
             "temperature": self.options.temperature,
             "max_tokens": self.options.max_tokens,
         });
+        let deadline = Instant::now() + self.options.timeout;
         let response = self.client.post(self.url.clone()).json(&body).send();
         let response = response.map_err(|error| Attempt::failed(described(error), false))?;
         let status = response.status();
         if !status.is_success() {
-            return self.unsuccessful(status, response);
+            return self.unsuccessful(status, response, deadline);
         }
-        let text = response.text();
-        let text = text.map_err(|error| Attempt::failed(described(error), true))?;
+        let text = body_of(response, deadline).map_err(|problem| Attempt::failed(problem, true))?;
         let completion: Result<Completion, _> = serde_json::from_str(&text);
         let completion = completion.map_err(|error| {
-            Attempt::failed(format!("expected a chat completion, got: {error}"), true)
+            let problem = format!("expected a chat completion, got: {error}");
+            Attempt::failed(self.secrets.hide(problem), true)
         })?;
         let Some(choice) = completion.choices.into_iter().next() else {
             return Err(Attempt::failed("expected a choice, got none", true));
@@ -265,7 +297,7 @@ impl Endpoint {
         }
         match choice.message.content {
             Some(text) => Ok(Reply::Answer {
-                text,
+                text: self.secrets.hide(text),
                 complete: finish != "length",
                 usage: usage(&completion.usage),
             }),
@@ -273,12 +305,17 @@ impl Endpoint {
         }
     }
 
-    fn unsuccessful(&self, status: StatusCode, response: Response) -> Result<Reply, Attempt> {
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
-            let seconds: f64 = value.to_str().ok()?.trim().parse().ok()?;
-            Duration::try_from_secs_f64(seconds).ok()
-        });
-        let text = response.text().unwrap_or_default();
+    fn unsuccessful(
+        &self,
+        status: StatusCode,
+        response: Response,
+        deadline: Instant,
+    ) -> Result<Reply, Attempt> {
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let retry_after = header(RETRY_AFTER).and_then(wait);
+        let location = header(LOCATION).map(str::to_owned);
+        // An error without words is one all the same.
+        let text = body_of(response, deadline).unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let error = &body["error"];
         // Some servers have numbers for codes, which say no more than the status.
@@ -289,7 +326,8 @@ impl Endpoint {
             });
         }
         let message = error["message"].as_str().unwrap_or(&text);
-        let message: String = message.trim().chars().take(SHOWN).collect();
+        let message = self.secrets.hide(message.trim().to_owned());
+        let message: String = message.chars().take(SHOWN).collect();
         let url = self.shown_url.to_string();
         let status = status.as_u16();
         let problem = format!("status {status}: {message}");
@@ -302,6 +340,10 @@ impl Endpoint {
                 reached: true,
                 retry_after,
             })),
+            300..=399 => Err(Attempt::Fatal(ChatError::Moved {
+                url,
+                to: self.secrets.hide(location.unwrap_or_default()),
+            })),
             // Too long, say: whoever has accepted another question has nothing against the model's name and settings.
             400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => {
                 Ok(Reply::Missing { reason: problem })
@@ -312,6 +354,66 @@ impl Endpoint {
                 message,
             })),
         }
+    }
+}
+
+impl Endpoint {
+    /// Asks the conversations of these numbers once each. Replies that the listener does not accept are not told it, unless
+    /// they are the last; their numbers are returned.
+    fn round(
+        &self,
+        conversations: &[Vec<Message>],
+        numbers: &[usize],
+        shared: Shared,
+        is_last: bool,
+        listener: &mut dyn Listener,
+    ) -> Result<Vec<usize>, ChatError> {
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            let workers = self.options.concurrency.clamp(1, numbers.len().max(1));
+            for _ in 0..workers {
+                let (sender, shared, next) = (sender.clone(), &shared, &next);
+                scope.spawn(move || {
+                    while !shared.stop.load(Ordering::Relaxed) {
+                        let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed))
+                        else {
+                            return;
+                        };
+                        let reply = self.ask(&conversations[number], shared);
+                        if reply.is_err() {
+                            shared.stop.store(true, Ordering::Relaxed);
+                        }
+                        // A receiver that is gone has stopped everything.
+                        if sender.send((number, reply)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut result = Ok(());
+            let mut again = vec![];
+            loop {
+                if !listener.go_on() {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    result = result.and(Err(ChatError::Stopped));
+                }
+                match receiver.recv_timeout(Duration::from_millis(100)) {
+                    Ok((number, Ok(reply @ Reply::Answer { .. })))
+                        if !is_last && !listener.accepts(number, &reply) =>
+                    {
+                        again.push(number);
+                    }
+                    Ok((number, Ok(reply))) => listener.reply(number, &reply),
+                    Ok((_, Err(ChatError::Stopped))) => {}
+                    Ok((_, Err(error))) => result = result.and(Err(error)),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    // Every worker is done.
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return result.map(|()| again),
+                }
+            }
+        })
     }
 }
 
@@ -334,50 +436,27 @@ impl ChatModel for Endpoint {
         conversations: &[Vec<Message>],
         listener: &mut dyn Listener,
     ) -> Result<(), ChatError> {
-        let shared = Shared::default();
-        let next = AtomicUsize::new(0);
-        let (sender, receiver) = mpsc::channel();
-        thread::scope(|scope| {
-            let workers = self
-                .options
-                .concurrency
-                .clamp(1, conversations.len().max(1));
-            for _ in 0..workers {
-                let (sender, shared, next, this) = (sender.clone(), &shared, &next, &*self);
-                scope.spawn(move || {
-                    while !shared.stop.load(Ordering::Relaxed) {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(conversation) = conversations.get(number) else {
-                            return;
-                        };
-                        let reply = this.ask(conversation, shared);
-                        if reply.is_err() {
-                            shared.stop.store(true, Ordering::Relaxed);
-                        }
-                        // A receiver that is gone has stopped everything.
-                        if sender.send((number, reply)).is_err() {
-                            return;
-                        }
-                    }
-                });
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(self.options.first_wait)
+            .with_max_delay(LONGEST_WAIT)
+            .with_max_times(AGAIN)
+            .with_jitter();
+        let mut waits = backoff.build();
+        let mut asked: Vec<usize> = (0..conversations.len()).collect();
+        let mut is_first = true;
+        loop {
+            let wait = waits.next();
+            let shared = Shared {
+                answered: AtomicBool::new(!is_first),
+                ..Shared::default()
+            };
+            asked = self.round(conversations, &asked, shared, wait.is_none(), listener)?;
+            match wait {
+                Some(wait) if !asked.is_empty() => sleep_while(wait, || listener.go_on()),
+                _ => return Ok(()),
             }
-            drop(sender);
-            let mut result = Ok(());
-            loop {
-                if !listener.go_on() {
-                    shared.stop.store(true, Ordering::Relaxed);
-                    result = result.and(Err(ChatError::Stopped));
-                }
-                match receiver.recv_timeout(Duration::from_millis(100)) {
-                    Ok((number, Ok(reply))) => listener.reply(number, &reply),
-                    Ok((_, Err(ChatError::Stopped))) => {}
-                    Ok((_, Err(error))) => result = result.and(Err(error)),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
-                    // Every worker is done.
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return result,
-                }
-            }
-        })
+            is_first = false;
+        }
     }
 
     fn known_to_answer(&mut self) {
@@ -436,15 +515,57 @@ impl Shared {
 
     /// Sleeps, but not past a stop.
     fn sleep(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        while !self.stop.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::sleep(left.min(Duration::from_millis(100)));
+        sleep_while(wait, || !self.stop.load(Ordering::Relaxed));
+    }
+}
+
+/// Sleeps, as long as it is to go on.
+fn sleep_while(wait: Duration, go_on: impl Fn() -> bool) {
+    let until = Instant::now() + wait;
+    while go_on() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
+/// The wait that a server asks for: seconds, or until a date.
+fn wait(retry_after: &str) -> Option<Duration> {
+    let text = retry_after.trim();
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            // A date that is past asks for no wait.
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
         }
     }
+}
+
+/// The text of a reply that is neither endless, nor longer in coming than a request may take, nor anything but text.
+fn body_of(response: Response, deadline: Instant) -> Result<String, String> {
+    let mut bytes = vec![];
+    let mut body = response.take(LONGEST_BODY + 1);
+    let mut piece = [0; 16 << 10];
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => bytes.extend(&piece[..read]),
+            Err(error) => return Err(with_causes(&error)),
+        }
+        if bytes.len() as u64 > LONGEST_BODY {
+            return Err(format!(
+                "expected at most {} MiB, got more",
+                LONGEST_BODY >> 20
+            ));
+        }
+        if Instant::now() > deadline {
+            return Err("the reply took too long to come".into());
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| "expected text in UTF-8, got other bytes".into())
 }
 
 /// A request that brought no reply.
@@ -474,9 +595,12 @@ impl Attempt {
 
 /// An error and what caused it: reqwest's own text leaves the cause out. The address is left to the caller.
 fn described(error: reqwest::Error) -> String {
-    let error = error.without_url();
+    with_causes(&error.without_url())
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();

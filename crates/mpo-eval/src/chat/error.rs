@@ -47,6 +47,26 @@ pub enum ChatError {
         /// The server's words.
         message: String,
     },
+    /// The endpoint asks for a wait that is the user's to decide on.
+    #[error(
+        "{url}: expected to wait at most {longest} seconds, got that the server wants {seconds}"
+    )]
+    Busy {
+        /// The address.
+        url: String,
+        /// What the server asks for.
+        seconds: u64,
+        /// What it may ask for.
+        longest: u64,
+    },
+    /// The endpoint is elsewhere. Requests do not follow: a key is for one address.
+    #[error("{url}: expected an answer, got that the address has moved to {to}")]
+    Moved {
+        /// The address.
+        url: String,
+        /// The other one.
+        to: String,
+    },
     /// The endpoint is there, and has long answered nothing.
     #[error("{url}: expected an answer, got none to {count} questions in a row, lastly: {problem}")]
     GivenUp {
@@ -103,12 +123,18 @@ impl ChatError {
             Self::NoQuota { .. } => {
                 "add credit; the same command then goes on, and what was answered is kept"
             }
+            Self::Busy { .. } => {
+                "give the same command then; it goes on, and what was answered is kept"
+            }
+            Self::Moved { .. } => "give that address, up to /v1, if it is one to trust",
             Self::GivenUp { .. } => {
                 "check the server; the same command then goes on, and what was answered is kept"
             }
             Self::Stopped => "the same command again goes on; what was answered is kept",
             Self::InUse { .. } => "wait for it, or name another --output",
-            Self::BrokenCache { .. } => "remove the line; its question will be asked again",
+            Self::BrokenCache { .. } => {
+                "move the file away, if it is not one of ours; its questions will be asked again"
+            }
             Self::Cache { .. } | Self::Model(_) => return None,
         };
         Some(hint.into())

@@ -3,6 +3,7 @@
 mod cache;
 mod endpoint;
 mod error;
+mod secrets;
 
 use std::ops::AddAssign;
 
@@ -76,6 +77,12 @@ pub trait Listener {
     /// A conversation, by its number, has its one reply. They come in any order.
     fn reply(&mut self, number: usize, reply: &Reply);
 
+    /// Whether a reply is what was asked for. One that is not is worth neither keeping nor, where another may come out
+    /// otherwise, more than another try.
+    fn accepts(&self, _number: usize, _reply: &Reply) -> bool {
+        true
+    }
+
     /// Whether to go on; asked often.
     fn go_on(&self) -> bool;
 }
@@ -130,7 +137,7 @@ pub trait Progress {
     fn go_on(&self) -> bool;
 }
 
-/// The replies to conversations, in their order.
+/// The replies to conversations, in their order, whatever they say.
 ///
 /// # Errors
 /// Those of `model`.
@@ -139,8 +146,23 @@ pub fn ask(
     conversations: &[Vec<Message>],
     progress: &dyn Progress,
 ) -> Result<Vec<Reply>, ChatError> {
+    ask_for(model, conversations, &|_| true, progress)
+}
+
+/// The replies to conversations, in their order. What is not `wanted` is asked for again, by a model that may say something
+/// else, and never kept.
+///
+/// # Errors
+/// Those of `model`.
+pub(crate) fn ask_for(
+    model: &mut dyn ChatModel,
+    conversations: &[Vec<Message>],
+    wanted: &dyn Fn(&Reply) -> bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Reply>, ChatError> {
     let mut collected = Collected {
         replies: vec![None; conversations.len()],
+        wanted,
         progress,
     };
     model.answer(conversations, &mut collected)?;
@@ -154,6 +176,7 @@ pub fn ask(
 
 struct Collected<'a> {
     replies: Vec<Option<Reply>>,
+    wanted: &'a dyn Fn(&Reply) -> bool,
     progress: &'a dyn Progress,
 }
 
@@ -161,6 +184,10 @@ impl Listener for Collected<'_> {
     fn reply(&mut self, number: usize, reply: &Reply) {
         self.replies[number] = Some(reply.clone());
         self.progress.done();
+    }
+
+    fn accepts(&self, _number: usize, reply: &Reply) -> bool {
+        (self.wanted)(reply)
     }
 
     fn go_on(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use mpo_data::Message;
 
-use crate::chat::{ChatError, ChatModel, Progress, ask};
+use crate::chat::{ChatError, ChatModel, Progress, Reply, ask_for};
 
 /// A conversation to grade: turns of the user, answers, and reference answers where there are some.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,8 @@ pub fn grade(
             requests.push(vec![Message::user(question(conversation, turn))]);
         }
     }
-    let mut replies = ask(model, &requests, progress)?.into_iter();
+    let is_grade = |reply: &Reply| reply.text().and_then(parse).is_some();
+    let mut replies = ask_for(model, &requests, &is_grade, progress)?.into_iter();
     let mut mean = |conversation: &Graded<'_>| {
         let turns = conversation.turns.len();
         let grades: Vec<Option<f64>> = (0..turns)
@@ -65,7 +66,7 @@ fn question(conversation: &Graded<'_>, turn: usize) -> String {
 }
 
 /// The last number in double brackets, if it is a grade.
-fn parse(reply: &str) -> Option<f64> {
+pub(crate) fn parse(reply: &str) -> Option<f64> {
     let (_, after) = reply.rsplit_once("[[")?;
     let (number, _) = after.split_once("]]")?;
     let grade: f64 = number.trim().parse().ok()?;

@@ -13,6 +13,9 @@ pub use chat::ChatJudge;
 pub use grade::{Graded, grade};
 pub use refusal::RefusalJudge;
 
+#[cfg(test)]
+pub(crate) use {chat::label, grade::parse};
+
 /// What an answer to a harmful request is (MultiJail's three labels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use mpo_data::Language;
+use mpo_trainer::{TrainError, read_checked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::error::EvalError;
 use crate::estimate::Estimate;
 use crate::evaluation::{BenchmarkResult, Evaluation};
 use crate::reward_gap::LanguageGap;
-use crate::sample::Sample;
+use crate::sample::{Sample, read_samples};
 
 /// A run as the report shows it.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct RunReport {
     /// Reward gaps before and after training.
     results: Results,
     pub(super) evaluation: Option<Evaluation>,
+    /// What was damaged, and is not shown.
+    damaged: Vec<String>,
     /// By benchmark.
     pub(super) samples: BTreeMap<String, Vec<Sample>>,
 }
@@ -122,27 +125,33 @@ impl RunReport {
         let mut run = Self {
             name: called(&whole, around.is_some()),
             config,
-            steps: steps(&trained.join(EVENTS))?,
-            results: json(&trained.join("results.json"))?.unwrap_or_default(),
+            results: results(&trained.join("results.json"))?.unwrap_or_default(),
             ..Self::default()
         };
+        (run.steps, run.damaged) = steps(&trained.join(EVENTS))?;
         if let Some(evaluated) = evaluated {
             run.read_evaluation(&evaluated)?;
+        }
+        if run.measures().is_empty() && run.steps.is_empty() {
+            return Err(EvalError::NothingToShow {
+                path: folder.to_owned(),
+            });
         }
         Ok(run)
     }
 
     /// The numbers and samples in the folder of an evaluation.
     fn read_evaluation(&mut self, folder: &Path) -> Result<(), EvalError> {
-        self.evaluation = json(&folder.join(EVALUATION))?;
+        self.evaluation = Evaluation::read(&folder.join(EVALUATION))?;
         let evaluation = self.evaluation.iter();
         for result in evaluation.flat_map(|evaluation| &evaluation.benchmarks) {
-            let path = folder
-                .join("samples")
-                .join(format!("{}.jsonl", result.benchmark));
-            let lines = text(&path)?.unwrap_or_default();
-            let samples: Result<Vec<Sample>, _> = lines.lines().map(serde_json::from_str).collect();
-            let samples = samples.map_err(|error| EvalError::broken(&path, error.to_string()))?;
+            let file = format!("samples/{}.jsonl", result.benchmark);
+            let (samples, damaged) = read_samples(&folder.join(&file))?;
+            self.damaged.extend(damaged.first().map(|line| {
+                format!(
+                    "{file}: lines that were damaged since they were written, the first is line {line}, are not shown"
+                )
+            }));
             self.samples.insert(result.benchmark.clone(), samples);
         }
         Ok(())
@@ -191,6 +200,7 @@ impl RunReport {
             ),
             ("config", self.config.clone().unwrap_or_default()),
             ("judging", judging.unwrap_or_default()),
+            ("damaged", self.damaged.join("; ")),
         ])
     }
 
@@ -391,11 +401,22 @@ fn called(whole: &Path, is_in_run: bool) -> String {
 }
 
 /// The steps that a file of events tells of.
-fn steps(path: &Path) -> Result<Vec<Step>, EvalError> {
-    let mut steps = vec![];
-    for (line, number) in text(path)?.unwrap_or_default().lines().zip(1..) {
-        // A run that is going on may be in the middle of a line.
-        let Ok(event) = serde_json::from_str::<Step>(line) else {
+fn steps(path: &Path) -> Result<(Vec<Step>, Vec<String>), EvalError> {
+    let (mut steps, mut damaged) = (vec![], vec![]);
+    let text = text(path)?.unwrap_or_default();
+    for (line, number) in text.split_inclusive('\n').zip(1..) {
+        // A run that is going on may be in the middle of a line, and a disk may have damaged one. Logs of earlier versions
+        // have no checksums.
+        let object = match line.contains(",\"check\":\"") {
+            true => mpo_models::unchecked_line(line),
+            false => Some(line.to_owned()),
+        };
+        if object.is_none() && line.ends_with('\n') {
+            damaged.push(format!(
+                "events.jsonl: line {number} was damaged since it was written, and is not shown"
+            ));
+        }
+        let Ok(event) = serde_json::from_str::<Step>(object.as_deref().unwrap_or_default()) else {
             if number == 1 {
                 let problem = "expected events, a line of JSON each";
                 return Err(EvalError::broken(path, problem.into()));
@@ -406,7 +427,17 @@ fn steps(path: &Path) -> Result<Vec<Step>, EvalError> {
             steps.push(event);
         }
     }
-    Ok(steps)
+    Ok((steps, damaged))
+}
+
+/// A run's results, checked where their sum lies beside them, as runs of earlier versions have none.
+fn results(path: &Path) -> Result<Option<Results>, EvalError> {
+    let broken = |error: TrainError| EvalError::broken(path, error.to_string());
+    let sum = path.with_extension("json.blake3");
+    if sum.exists() {
+        read_checked(path).map_err(broken)?;
+    }
+    json(path)
 }
 
 /// A file's text, if it is there.
