@@ -20,8 +20,8 @@ use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use mpo_models::{CausalLm, Checkpoint};
 use mpo_trainer::{
-    Event, HyperParameters, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions,
-    Trainer, TrainingRows, build_task,
+    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent,
+    TrainOptions, Trainer, TrainingRows, build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -147,7 +147,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let objective = config.objective()?;
     let training = TrainingRows::Bilingual(rows.clone());
     let task = build_task(&*objective, training, &config, file.pad_id, &mut reference)?;
-    let run = RunFolder::create(folder.path())?;
+    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default())?;
     let trainer = Trainer {
         task: &*task,
         config: &config,

@@ -9,13 +9,19 @@ use mpo_models::GenerateOptions;
 use crate::answer;
 use crate::cli::ChatArguments;
 use crate::failure::Failure;
+use crate::generate::SHORTER;
 use crate::model_folder::ModelFolder;
 use crate::session::Session;
 
 pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
     let sampling = arguments.sampling.sampling()?;
-    let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
+    let folder = ModelFolder::open(
+        &arguments.model.model,
+        &arguments.model.template_options(),
+        &session,
+    )?;
+    folder.note_thinking(&session);
     let model = folder.load_frozen(&session)?;
     // Ctrl-C ends an answer, and the conversation only where no answer is being given.
     session.idle();
@@ -35,7 +41,10 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
         }
         let prompt = folder.encode_prompt(&messages)?;
         // Said once: conversations only grow.
-        fits = fits && folder.fits(prompt.len(), arguments.max_new_tokens, &session);
+        if fits {
+            let length = prompt.len() + arguments.max_new_tokens;
+            fits = folder.check_positions([length], SHORTER, &session)?;
+        }
         let options = GenerateOptions {
             sampling: sampling.map(|sampling| sampling.at_turn(turn)),
             ..folder.generate_options(arguments.max_new_tokens)

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use mpo_data::{DataError, Language, TemplateChoice, Truncation};
+use mpo_data::{
+    Columns, DataError, Language, ReadOptions, SystemMessage, TemplateArgument, TemplateChoice,
+    TemplateOptions, Truncation,
+};
 use mpo_eval::{BENCHMARKS, Benchmark, Usage, benchmark};
 use mpo_models::{Sampling, SamplingError};
 use mpo_trainer::{DeviceChoice, TrainOptions};
+use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +38,8 @@ Examples:
 const SCORE_EXAMPLES: &str = "\
 Examples:
   mpo-train score --model runs/qwen/model --data rows.json
-  mpo-train score --model Qwen/Qwen2.5-0.5B-Instruct --data pairs.jsonl --rows 70 --json";
+  mpo-train score --model Qwen/Qwen2.5-0.5B-Instruct --data pairs.jsonl --rows 70 --json
+  mpo-train score --model runs/qwen/model --data pairs.parquet --columns prompt=question,chosen=good,rejected=bad --language sw";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -175,23 +180,23 @@ pub(crate) struct CompareArguments {
     /// Try the values that the paper searches for each method's hyper-parameters
     #[arg(long)]
     pub(crate) search: bool,
-    /// Seeds; each is a run of its own
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "42")]
+    /// Seeds; each is a run of its own [default: 42]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,
     /// Benign prompts that should be answered: JSONL of {language, prompt}
     #[arg(long, value_name = "FILE")]
     pub(crate) benign: Option<PathBuf>,
-    /// Longest answer to a held-out prompt, in tokens: a refusal opens as one
-    #[arg(long, value_name = "N", default_value = "32", value_parser = answer_length)]
-    pub(crate) max_new_tokens: usize,
+    /// Longest answer to a held-out prompt, in tokens: a refusal opens as one [default: 32]
+    #[arg(long, value_name = "N", value_parser = answer_length)]
+    pub(crate) max_new_tokens: Option<usize>,
     /// Keep every run's model, not only its numbers
     #[arg(long)]
     pub(crate) save_models: bool,
     /// Configuration file (YAML) of every run; flags override it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Continue the comparison in the output folder, with its settings: runs that are finished are kept, and methods that
-    /// are not named now stay in the results
+    /// Continue the comparison in the output folder, with its settings and what it was asked for: runs that are finished are
+    /// kept. Methods that are named now are run instead, and the others stay in the results
     #[arg(long)]
     pub(crate) resume: bool,
     /// Print the results as JSON
@@ -202,7 +207,7 @@ pub(crate) struct CompareArguments {
 }
 
 /// A setting and the values to try.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Dimension {
     pub(crate) key: String,
     pub(crate) values: Vec<String>,
@@ -238,9 +243,30 @@ pub(crate) struct ModelArguments {
     /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub(crate) template: TemplateChoice,
+    /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
+    #[arg(long = "template-arg", value_name = "NAME=VALUE")]
+    pub(crate) template_args: Vec<TemplateArgument>,
+    /// A system message that the chat template refuses: keep (an error) or merge (into the first user turn)
+    #[arg(long, value_name = "CHOICE", default_value = "keep")]
+    pub(crate) system_message: SystemMessage,
+    /// Let control tokens that texts spell out, such as </s>, be control tokens
+    #[arg(long)]
+    pub(crate) special_tokens_in_text: bool,
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
+}
+
+impl ModelArguments {
+    /// How conversations are written.
+    pub(crate) fn template_options(&self) -> TemplateOptions {
+        TemplateOptions {
+            template: self.template.clone(),
+            arguments: self.template_args.iter().cloned().collect(),
+            system_message: self.system_message,
+            special_tokens_in_text: self.special_tokens_in_text,
+        }
+    }
 }
 
 /// Where preference rows are cut.
@@ -260,24 +286,53 @@ impl TruncationArguments {
     }
 }
 
+/// How preference rows are read.
+#[derive(Debug, Args)]
+pub(crate) struct RowArguments {
+    /// Use at most this many preference rows, evenly over languages
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) rows: Option<usize>,
+    /// Dominant language: a code or an English name [default: most frequent on the source side]
+    #[arg(long, value_name = "LANG")]
+    pub(crate) dominant: Option<Language>,
+    /// Language of the rows that name none [default: detected row by row]
+    #[arg(long, value_name = "LANG")]
+    pub(crate) language: Option<Language>,
+    /// Columns of the rows by other names, such as prompt=question,chosen=good
+    #[arg(long, value_name = "OURS=THEIRS,…")]
+    pub(crate) columns: Option<Columns>,
+    /// Split of a folder, of a data set on the hub, or of a file with several lists [default: train]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) split: Option<String>,
+    /// Drop rows that cannot be read, and report them, instead of stopping
+    #[arg(long)]
+    pub(crate) skip_bad_rows: bool,
+}
+
+impl RowArguments {
+    pub(crate) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            dominant: self.dominant,
+            language: self.language,
+            columns: self.columns.clone().unwrap_or_default(),
+            split: self.split.clone(),
+            skip_bad_rows: self.skip_bad_rows,
+            ..ReadOptions::default()
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArguments {
     #[command(flatten)]
     pub(crate) model: ModelArguments,
-    /// Preference rows: the authors' JSON, bilingual JSONL, or TRL's prompt, chosen and rejected
-    #[arg(long, value_name = "FILE")]
+    /// Preference rows: a file, a folder of files, or owner/name of a data set on the hub
+    #[arg(long, value_name = "PATH|NAME")]
     pub(crate) data: PathBuf,
-    /// Use at most this many rows, evenly over languages
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) rows: Option<usize>,
-    /// Dominant language (ISO 639-1) [default: most frequent on the source side]
-    #[arg(long, value_name = "LANG")]
-    pub(crate) dominant: Option<Language>,
+    #[command(flatten)]
+    pub(crate) rows: RowArguments,
     #[command(flatten)]
     pub(crate) truncation: TruncationArguments,
-    /// Drop rows that cannot be read, and report them, instead of stopping
-    #[arg(long)]
-    pub(crate) skip_bad_rows: bool,
     /// Print the gaps and the report on the data as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -290,15 +345,14 @@ pub(crate) struct EvalArguments {
     /// A benchmark and its file or folder; may be given several times
     #[arg(long = "benchmark", value_name = "NAME=PATH", value_parser = named_benchmark, long_help = benchmark_help())]
     pub(crate) benchmarks: Vec<(&'static Benchmark, PathBuf)>,
-    /// Preference rows for reward gaps and the projection of answers
-    #[arg(long, value_name = "FILE")]
+    /// Preference rows for reward gaps and the projection of answers: a file, a folder, or a name on the hub
+    #[arg(long, value_name = "PATH|NAME")]
     pub(crate) data: Option<PathBuf>,
     /// The model that this one was made from, for implicit reward gaps
     #[arg(long, value_name = "DIR|NAME", requires = "data")]
     pub(crate) base: Option<String>,
-    /// Use at most this many preference rows, evenly over languages
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) rows: Option<usize>,
+    #[command(flatten)]
+    pub(crate) rows: RowArguments,
     #[command(flatten)]
     pub(crate) truncation: TruncationArguments,
     /// Languages to ask in [default: all of a benchmark's]

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use mpo_data::{Dataset, Language, Pairs, ReadOptions};
-use mpo_trainer::{TrainConfig, TrainError};
+use mpo_data::{Dataset, Language, Pairs, ReadOptions, ReadReport};
+use mpo_trainer::{TrainConfig, TrainError, TrainingRows};
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -13,6 +13,9 @@ use crate::session::Session;
 pub(crate) fn options(config: &TrainConfig) -> ReadOptions {
     ReadOptions {
         dominant: config.dominant,
+        language: config.language,
+        columns: config.columns.clone(),
+        split: config.split.clone(),
         skip_bad_rows: config.skip_bad_rows,
         ..ReadOptions::default()
     }
@@ -62,6 +65,52 @@ pub(crate) fn read(
         Pairs::Unpaired(rows) => Pairs::Unpaired(evenly(rows, limit, |row| row.language)),
     };
     Ok(Dataset { rows, ..dataset })
+}
+
+/// Fails where there are no pairs, for then there is no reward gap to measure.
+pub(crate) fn check_pairs(
+    path: &Path,
+    report: &ReadReport,
+    rows: &TrainingRows,
+) -> Result<(), Failure> {
+    let (path, read) = (path.display(), report.read);
+    match rows {
+        TrainingRows::Unpaired(_) => Err(Failure::new(
+            format!(
+                "{path}: expected pairs of answers, got single answers, which have no reward gap"
+            ),
+            "give rows with `chosen` and `rejected`",
+        )),
+        rows if rows.is_empty() => {
+            let first = report.dropped.first();
+            let first = first.map(|row| format!("; {}: {}", row.origin, row.reason));
+            Err(Failure::new(
+                format!(
+                    "{path}: expected at least one pair of answers, got none: all {read} rows were dropped{}",
+                    first.unwrap_or_default()
+                ),
+                "what is dropped, docs/data.md says; without --quiet each row is listed with its reason",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells the user where answers are all good or all bad, for KTO weighs the one against the other.
+pub(crate) fn warn_of_one_class(rows: &TrainingRows, config: &TrainConfig, session: &Session) {
+    let TrainingRows::Unpaired(answers) = rows else {
+        return;
+    };
+    let good = answers.iter().filter(|answer| answer.desirable).count();
+    let all = match (config.method.definition().name, good) {
+        ("kto", 0) => "bad",
+        ("kto", _) if good == answers.len() => "good",
+        _ => return,
+    };
+    session.note(format_args!(
+        "warning: all {} answers are {all} ones; KTO needs both, and moves everything one way without",
+        answers.len()
+    ));
 }
 
 /// The rows with `language` as the dominant one.

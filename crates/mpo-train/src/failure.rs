@@ -9,8 +9,8 @@ use mpo_eval::{ChatError, EvalError};
 use mpo_models::{ModelError, SamplingError};
 use mpo_trainer::TrainError;
 
-/// The exit code of a process that Ctrl-C ended: 128 and the signal's number.
-pub(crate) const INTERRUPTED: u8 = 130;
+use crate::signals;
+use crate::visible;
 
 /// What stops a command.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +86,17 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Stopped
             | Self::Train(TrainError::Interrupted)
-            | Self::Eval(EvalError::Chat(ChatError::Stopped)) => INTERRUPTED,
+            | Self::Eval(EvalError::Chat(ChatError::Stopped)) => signals::exit_code(),
             _ => 1,
+        }
+    }
+
+    /// The message, fit for a terminal.
+    fn shown(&self) -> String {
+        match self {
+            // A picture of the place in a YAML file, of several lines.
+            Self::Train(TrainError::Config { .. }) => visible::lines(self),
+            _ => visible::line(self),
         }
     }
 
@@ -95,11 +104,13 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let code = self.exit_code();
         if code != 0 {
-            let hint = self.hint().map(|hint| format!("hint: {hint}\n"));
+            let hint = self.hint();
+            let hint = hint.map(|hint| format!("hint: {}\n", visible::line(&hint)));
             // A closed stderr leaves nobody to tell.
             _ = write!(
                 io::stderr(),
-                "error: {self}\n{}",
+                "error: {}\n{}",
+                self.shown(),
                 hint.as_deref().unwrap_or_default()
             );
         }

@@ -23,14 +23,18 @@ struct Answered<'a> {
     answer: &'a Answer,
 }
 
+/// What makes a prompt and its answer fit.
+pub(crate) const SHORTER: &str = "shorten the prompt, or lower --max-new-tokens";
+
 pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
-    let template = match arguments.raw {
-        true => TemplateChoice::Builtin(BuiltinTemplate::Plain),
-        false => arguments.model.template.clone(),
-    };
+    let mut template = arguments.model.template_options();
+    if arguments.raw {
+        template.template = TemplateChoice::Builtin(BuiltinTemplate::Plain);
+    }
     let sampling = arguments.sampling.sampling()?;
     let folder = ModelFolder::open(&arguments.model.model, &template, &session)?;
+    folder.note_thinking(&session);
     let options = GenerateOptions {
         sampling,
         batch_size: arguments.batch_size,
@@ -41,8 +45,8 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         .iter()
         .map(|prompt| folder.encode_prompt(&[Message::user(prompt)]))
         .collect::<Result<_, _>>()?;
-    let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
-    folder.fits(longest, arguments.max_new_tokens, &session);
+    let lengths = ids.iter().map(|ids| ids.len() + arguments.max_new_tokens);
+    folder.check_positions(lengths, SHORTER, &session)?;
     let model = folder.load_frozen(&session)?;
     if let ([prompt], false) = (&ids[..], arguments.json) {
         return answer::print(&folder, &model, prompt, &options, &session).map(drop);

@@ -14,6 +14,7 @@ mod exam;
 mod failure;
 mod generate;
 mod measure;
+mod memory;
 mod miniature;
 mod model_folder;
 mod output;
@@ -23,8 +24,11 @@ mod results;
 mod run;
 mod score;
 mod session;
+mod signals;
 mod table;
+mod threads;
 mod train;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -32,7 +36,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use cli::{Cli, Command};
 use failure::Failure;
-use mpo_kernels::allocator::{Allocator, keep_freed_memory};
+use memory::Allocator;
+use mpo_kernels::allocator::keep_freed_memory;
 use session::Session;
 
 #[global_allocator]
@@ -40,6 +45,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    signals::survive_file_limits();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let quiet = cli.quiet;
+    threads::start()?;
     let Some(command) = cli.command else {
         let session = Session::new(cli.miniature.device, quiet)?;
         session.catch_interrupts()?;

@@ -31,6 +31,11 @@ impl EvalSet {
         Self { pairs, dominant }
     }
 
+    /// Identifies the pairs, in their order.
+    pub(crate) fn digest(&self) -> String {
+        TrainingRows::Monolingual(self.pairs.clone()).digest()
+    }
+
     /// Measures `model`, as many pairs at a time as hold `max_tokens` tokens.
     pub(crate) fn measure(
         &self,

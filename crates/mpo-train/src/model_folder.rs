@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{
-    Message, Pairs, TemplateChoice, TextTokenizer, Truncation, TruncationReport, tokenize_answers,
-    tokenize_pairs, tokenize_rows,
+    Conversation, Pairs, SystemMessage, TemplateChoice, TemplateOptions, TextTokenizer,
+    TokenizeOptions, TruncationReport, tokenize_answers, tokenize_pairs, tokenize_rows,
 };
-use mpo_models::{CausalLm, Checkpoint, GenerateOptions, ModelConfig, ModelError};
+use mpo_models::{CausalLm, Checkpoint, GenerateOptions, Inspected, ModelConfig, ModelError};
 use mpo_trainer::TrainingRows;
 
 use crate::failure::Failure;
@@ -22,24 +22,40 @@ pub(crate) struct ModelFolder {
     pub(crate) config: ModelConfig,
     /// How it reads and writes text.
     pub(crate) tokenizer: TextTokenizer,
-    template: TemplateChoice,
+    template: TemplateOptions,
 }
 
 impl ModelFolder {
     /// Finds a model, on disk or on the hub.
     pub(crate) fn open(
         model: &str,
-        template: &TemplateChoice,
+        template: &TemplateOptions,
         session: &Session,
     ) -> Result<Self, Failure> {
         let _spinner = session.spinner("finding the model");
         let path = mpo_models::resolve(model, None)?;
+        let Inspected { config, notes } = mpo_models::inspect(&path)?;
+        for note in notes {
+            session.note(note);
+        }
+        Self::with_tokenizer(path, config, template)
+    }
+
+    /// A folder with a configuration and a tokenizer, for weights that are yet to be made.
+    pub(crate) fn without_weights(path: PathBuf) -> Result<Self, Failure> {
         let config = ModelConfig::from_dir(&path).map_err(ModelError::from)?;
-        let tokenizer = TextTokenizer::from_dir(&path, template)?;
+        Self::with_tokenizer(path, config, &TemplateOptions::default())
+    }
+
+    fn with_tokenizer(
+        path: PathBuf,
+        config: ModelConfig,
+        template: &TemplateOptions,
+    ) -> Result<Self, Failure> {
         Ok(Self {
+            tokenizer: TextTokenizer::from_dir(&path, template)?,
             path,
             config,
-            tokenizer,
             template: template.clone(),
         })
     }
@@ -69,12 +85,13 @@ impl ModelFolder {
     pub(crate) fn tokenize(
         &self,
         rows: &Pairs,
-        truncation: Truncation,
+        options: TokenizeOptions,
         session: &Session,
     ) -> Result<(TrainingRows, TruncationReport), Failure> {
-        let (rows, report) = self.tokenize_quietly(rows, truncation)?;
-        if report.truncated > 0 {
-            session.note(report);
+        let (rows, report) = self.tokenize_quietly(rows, options)?;
+        self.check_positions(rows.sequence_lengths(), "--max-tokens cuts them", session)?;
+        if report.is_worth_saying() {
+            session.note(&report);
         }
         Ok((rows, report))
     }
@@ -83,19 +100,19 @@ impl ModelFolder {
     pub(crate) fn tokenize_quietly(
         &self,
         rows: &Pairs,
-        truncation: Truncation,
+        options: TokenizeOptions,
     ) -> Result<(TrainingRows, TruncationReport), Failure> {
         let (rows, report) = match rows {
             Pairs::Bilingual(rows) => {
-                let (rows, report) = tokenize_rows(rows, &self.tokenizer, truncation)?;
+                let (rows, report) = tokenize_rows(rows, &self.tokenizer, options)?;
                 (TrainingRows::Bilingual(rows), report)
             }
             Pairs::Monolingual(rows) => {
-                let (rows, report) = tokenize_pairs(rows, &self.tokenizer, truncation)?;
+                let (rows, report) = tokenize_pairs(rows, &self.tokenizer, options)?;
                 (TrainingRows::Monolingual(rows), report)
             }
             Pairs::Unpaired(rows) => {
-                let (rows, report) = tokenize_answers(rows, &self.tokenizer, truncation)?;
+                let (rows, report) = tokenize_answers(rows, &self.tokenizer, options)?;
                 (TrainingRows::Unpaired(rows), report)
             }
         };
@@ -103,22 +120,57 @@ impl ModelFolder {
         Ok((rows, report))
     }
 
-    /// Whether a prompt of so many tokens and an answer fit in what the model was made for; if not, the user is told.
-    pub(crate) fn fits(&self, prompt: usize, max_new_tokens: usize, session: &Session) -> bool {
-        let limit = self.config.decoder.max_positions.unwrap_or(usize::MAX);
-        let fits = prompt.saturating_add(max_new_tokens) <= limit;
-        if !fits {
-            session.note(format_args!(
-                "warning: a prompt of {prompt} tokens and an answer of up to {max_new_tokens} are more than the {limit} \
-                 that the model was made for; beyond them answers get worse"
+    /// Tells the user of sequences that are longer than the model was made for, and what helps. True if all fit.
+    ///
+    /// # Errors
+    /// If one is longer than can be computed.
+    pub(crate) fn check_positions(
+        &self,
+        lengths: impl IntoIterator<Item = usize>,
+        remedy: &str,
+        session: &Session,
+    ) -> Result<bool, Failure> {
+        let decoder = &self.config.decoder;
+        let Some(limit) = decoder.longest().or(decoder.max_positions) else {
+            return Ok(true);
+        };
+        let lengths: Vec<usize> = lengths.into_iter().collect();
+        let beyond = lengths.iter().filter(|&&length| length > limit).count();
+        let Some(longest) = lengths.iter().max().filter(|_| beyond > 0) else {
+            return Ok(true);
+        };
+        if decoder.longest().is_some() {
+            return Err(Failure::new(
+                format!(
+                    "{}: expected sequences of at most {limit} tokens, beyond which dynamic rotary scaling is not computed, got \
+                     {beyond} of {} that are longer, up to {longest}",
+                    self.path.display(),
+                    lengths.len()
+                ),
+                remedy,
             ));
         }
-        fits
+        session.note(format_args!(
+            "warning: {beyond} of {} sequences have up to {longest} tokens, more than the {limit} that the model was made for; \
+             what it says beyond them gets worse: {remedy}",
+            lengths.len()
+        ));
+        Ok(false)
+    }
+
+    /// Whether a prompt of so many tokens is worth the time and memory: one of several times what the model was made for
+    /// gets no answer that means anything.
+    pub(crate) fn is_in_reach(&self, prompt: usize) -> bool {
+        let limit = self.config.decoder.max_positions;
+        limit.is_none_or(|limit| prompt <= limit.saturating_mul(4))
     }
 
     /// A conversation as token ids, up to where the model is to speak.
-    pub(crate) fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>, Failure> {
-        let ids = self.tokenizer.encode_prompt(messages)?;
+    pub(crate) fn encode_prompt<'a>(
+        &self,
+        conversation: impl Into<Conversation<'a>>,
+    ) -> Result<Vec<u32>, Failure> {
+        let ids = self.tokenizer.encode_prompt(conversation)?;
         if ids.is_empty() {
             return Err(Failure::new(
                 "expected at least one token in the prompt, got none",
@@ -136,15 +188,61 @@ impl ModelFolder {
         Ok(ids)
     }
 
-    /// The chat template as it was chosen: its name, or, as a file's text may change, what the file holds.
+    /// The chat template as it was chosen: its name, or, as a file's text may change, what the file holds; and what it is
+    /// told, where that is anything.
     pub(crate) fn template(&self) -> String {
-        match &self.template {
-            TemplateChoice::File(path) => match std::fs::read(path) {
-                Ok(text) => format!("template {}", blake3::hash(&text)),
-                // Taken away since it was read: what it held cannot be told any more.
-                Err(error) => format!("{}: {error}", path.display()),
-            },
+        let TemplateOptions {
+            template,
+            arguments,
+            system_message,
+            special_tokens_in_text,
+        } = &self.template;
+        let mut known = match template {
+            TemplateChoice::File(_) => {
+                let source = self.tokenizer.template().source();
+                format!("template {}", blake3::hash(source.as_bytes()))
+            }
             choice => choice.clone().into(),
+        };
+        if !arguments.is_empty() {
+            known += &format!(" {arguments:?}");
+        }
+        if *system_message != SystemMessage::Keep {
+            known += &format!(" system {}", String::from(*system_message));
+        }
+        if *special_tokens_in_text {
+            known += " special tokens in text";
+        }
+        known
+    }
+
+    /// What a model said, without the thoughts before it, as servers of such models give it. Of an answer that was cut while
+    /// it was thinking, that is all.
+    pub(crate) fn answer_text(&self, ids: &[u32]) -> Result<String, Failure> {
+        let text = self.tokenizer.decode(ids)?;
+        // The template may have opened the thoughts.
+        let thinks = self.tokenizer.template().mentions("<think>");
+        Ok(without_thoughts(&text, thinks).to_owned())
+    }
+
+    /// Says so where the model may think before it answers, and nobody has said whether it should.
+    pub(crate) fn note_thinking(&self, session: &Session) {
+        const ARGUMENT: &str = "enable_thinking";
+        if self.tokenizer.template().mentions(ARGUMENT)
+            && !self.template.arguments.contains(ARGUMENT)
+        {
+            session.note(
+                "note: the chat template has enable_thinking, and by default the model may think first, which can take all \
+                 tokens of an answer; --template-arg enable_thinking=false lets it answer at once",
+            );
+        }
+    }
+
+    /// The chat template that a saved model needs to be asked as this one is; none where it is the folder's own.
+    pub(crate) fn template_to_save(&self) -> Option<String> {
+        match self.template.template {
+            TemplateChoice::Auto => None,
+            _ => Some(self.tokenizer.template_to_save()),
         }
     }
 
@@ -190,5 +288,37 @@ impl ModelFolder {
 
     fn knows(&self, id: u32) -> bool {
         (id as usize) < self.config.decoder.vocab_size
+    }
+}
+
+/// The text behind a complete block of thoughts that it begins with; `opened`, if its opening tag may stand in the prompt.
+fn without_thoughts(text: &str, opened: bool) -> &str {
+    match text.split_once("</think>") {
+        Some((thoughts, answer)) if opened || thoughts.trim_start().starts_with("<think>") => {
+            answer.trim_start()
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thoughts_are_no_part_of_an_answer() {
+        for (text, opened, answer) in [
+            ("<think>\nHm.\n</think>\n\nBoil it.", false, "Boil it."),
+            ("Hm.</think>Boil it.", true, "Boil it."),
+            (
+                "Write </think> to close.",
+                false,
+                "Write </think> to close.",
+            ),
+            ("<think>\nHm", true, "<think>\nHm"),
+            ("Boil it.", true, "Boil it."),
+        ] {
+            assert_eq!(without_thoughts(text, opened), answer, "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output, where results go and nothing else does.
+//! Standard output, where results go and nothing else does. What a model or a file put into them acts on no terminal.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,17 +6,21 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::visible;
 
 /// Prints a line or several.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
-    writeln!(io::stdout().lock(), "{text}").map_err(Failure::Output)
+    written(visible::lines(&text))
+}
+
+fn written(line: impl Display) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{line}").map_err(Failure::Output)
 }
 
 /// Prints a piece of a line, at once.
 pub(crate) fn piece(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
+    write!(stdout, "{}", visible::lines(&text))
         .and_then(|()| stdout.flush())
         .map_err(Failure::Output)
 }
@@ -25,11 +29,11 @@ pub(crate) fn piece(text: &str) -> Result<(), Failure> {
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
-    line(text)
+    written(visible::json(&text))
 }
 
 /// Prints a value as JSON on one line.
 pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| Failure::Output(error.into()))?;
-    line(text)
+    written(visible::json(&text))
 }

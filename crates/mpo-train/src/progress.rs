@@ -67,6 +67,10 @@ impl Progress for TrainProgress<'_> {
         }
     }
 
+    fn note(&mut self, text: &str) {
+        self.bar.suspend(|| self.session.note(text));
+    }
+
     fn stop(&self) -> bool {
         self.session.stopped()
     }

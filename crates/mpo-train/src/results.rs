@@ -1,12 +1,10 @@
 //! What a run found, as it is kept in the run folder and shown.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use mpo_data::Language;
 use mpo_eval::LanguageGap;
-use mpo_trainer::{TrainError, write_atomically};
+use mpo_trainer::{TrainError, read_checked, write_checked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -44,37 +42,50 @@ impl Results {
     }
 }
 
-/// The value a JSON file of ours holds, if the file is there.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::io(path)(error)),
+/// The value that [`keep`] wrote, if it is there. One that was damaged on the disk is told of, and made again.
+pub(crate) fn kept<T: DeserializeOwned>(
+    path: &Path,
+    note: impl FnOnce(String),
+) -> Result<Option<T>, Failure> {
+    let text = match read_checked(path) {
+        Err(damaged @ TrainError::Broken { .. }) => {
+            note(format!("{damaged}; it is made again"));
+            return Ok(None);
+        }
+        text => text?,
     };
-    let value = serde_json::from_slice(&text).map_err(|error| TrainError::Broken {
+    let value = text.map(|text| serde_json::from_slice(&text)).transpose();
+    Ok(value.map_err(|error| TrainError::Broken {
         path: path.to_owned(),
         problem: error.to_string(),
-    })?;
-    Ok(Some(value))
+        remedy: "delete the file; it will be made again",
+    })?)
 }
 
-/// Writes a value as JSON, whole or not at all.
-pub(crate) fn store(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+/// Writes a value as JSON, whole or not at all, with its checksum beside it.
+pub(crate) fn keep(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|error| Failure::io(path)(error.into()))?;
     text.push(b'\n');
-    Ok(write_atomically(path, &text)?)
+    Ok(write_checked(path, &text)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_file_reads_back_a_missing_one_is_none_and_a_broken_one_an_error() {
+    fn a_file_reads_back_a_missing_one_is_none_and_a_damaged_one_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("before.json");
-        assert_eq!(load::<Vec<LanguageGap>>(&path).unwrap(), None);
+        let read = || {
+            let mut notes = vec![];
+            let gaps = kept::<Vec<LanguageGap>>(&path, |note| notes.push(note)).unwrap();
+            (gaps, notes.concat())
+        };
+        assert_eq!(read(), (None, String::new()));
         let gaps = vec![LanguageGap {
             language: "sw".parse().unwrap(),
             mean: 0.1 + 0.2,
@@ -84,10 +95,10 @@ mod tests {
             chosen_mean: -1.0,
             rejected_mean: -1.3,
         }];
-        store(&path, &gaps).unwrap();
-        assert_eq!(load(&path).unwrap(), Some(gaps));
-        fs::write(&path, "[{").unwrap();
-        let failure = load::<Vec<LanguageGap>>(&path).unwrap_err();
-        assert!(matches!(failure, Failure::Train(TrainError::Broken { .. })));
+        keep(&path, &gaps).unwrap();
+        assert_eq!(read(), (Some(gaps), String::new()));
+        fs::write(&path, "[]").unwrap();
+        let (none, note) = read();
+        assert!(none.is_none() && note.contains("is made again"), "{note}");
     }
 }

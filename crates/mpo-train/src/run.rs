@@ -43,7 +43,10 @@ impl Run<'_> {
                 &mut progress,
             );
             let pad_token = self.model.pad_token();
-            build_task(&*objective, rows, self.config, pad_token, &mut reference)?
+            let task = build_task(&*objective, rows, self.config, pad_token, &mut reference)?;
+            let notes = reference.notes().iter();
+            notes.for_each(|note| bar.suspend(|| self.session.note(note)));
+            task
         };
         drop(bar);
         let trainer = Trainer {
@@ -68,9 +71,11 @@ impl Run<'_> {
         };
         self.warn_of_rounding(model, dtype)?;
         let _spinner = self.session.spinner("saving the model");
+        let template = self.model.template_to_save();
         let options = SaveOptions {
             dtype,
             copy_from: Some(&self.model.path),
+            chat_template: template.as_deref(),
             overwrite: true,
             ..SaveOptions::default()
         };

@@ -1,6 +1,6 @@
 //! `mpo-train score`: the reward gap of any model on any preference file, language by language.
 
-use mpo_data::{ReadOptions, ReadReport, TruncationReport};
+use mpo_data::{ReadReport, TokenizeOptions, TruncationReport};
 use mpo_eval::LanguageGap;
 use mpo_trainer::TrainError;
 use serde::Serialize;
@@ -24,16 +24,20 @@ struct Scores {
 pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
     session.catch_interrupts()?;
-    let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
-    let options = ReadOptions {
-        dominant: arguments.dominant,
-        skip_bad_rows: arguments.skip_bad_rows,
-        ..ReadOptions::default()
+    let folder = ModelFolder::open(
+        &arguments.model.model,
+        &arguments.model.template_options(),
+        &session,
+    )?;
+    let (options, limit) = (arguments.rows.options(), arguments.rows.rows);
+    let data = data::read(&arguments.data, &options, limit, None, &session)?;
+    let tokenize = TokenizeOptions {
+        truncation: arguments.truncation.limits()?,
+        skip_bad_rows: options.skip_bad_rows,
     };
-    let data = data::read(&arguments.data, &options, arguments.rows, None, &session)?;
-    let (rows, truncation) =
-        folder.tokenize(&data.rows, arguments.truncation.limits()?, &session)?;
-    let dominant = data.report.dominant.or(arguments.dominant);
+    let (rows, truncation) = folder.tokenize(&data.rows, tokenize, &session)?;
+    data::check_pairs(&arguments.data, &data.report, &rows)?;
+    let dominant = data.report.dominant.or(options.dominant);
     let eval = EvalSet::new(&rows, rows.len(), dominant);
     let model = folder.load(&session.device, &session)?;
     // As many tokens at once as one pair may have: its prompt, and two answers.

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +11,10 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use mpo_trainer::DeviceChoice;
 
 use crate::device;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::Failure;
+use crate::signals;
+use crate::threads;
+use crate::visible;
 
 /// The surroundings of one command.
 #[derive(Debug)]
@@ -39,21 +41,17 @@ impl Session {
         Ok(session)
     }
 
-    /// From here on the first Ctrl-C (or SIGTERM) asks to stop, and the second ends the process at once.
+    /// From here on the first Ctrl-C (or SIGTERM, or SIGHUP) asks to stop, and the second ends the process at once.
     pub(crate) fn catch_interrupts(&self) -> Result<(), Failure> {
         let stop = Arc::clone(&self.stop);
-        let handler = move || {
+        signals::listen(move || {
             if stop.swap(true, Ordering::Relaxed) {
-                process::exit(i32::from(INTERRUPTED));
+                signals::end();
             }
             _ = writeln!(
                 io::stderr(),
                 "\nstopping after the present step; once more to end at once"
             );
-        };
-        ctrlc::set_handler(handler).map_err(|error| Failure::Message {
-            message: format!("cannot listen for Ctrl-C: {error}"),
-            hint: None,
         })
     }
 
@@ -76,7 +74,7 @@ impl Session {
     pub(crate) fn note(&self, text: impl Display) {
         if !self.quiet {
             // A closed stderr leaves nobody to tell.
-            _ = writeln!(io::stderr(), "{text}");
+            _ = writeln!(io::stderr(), "{}", visible::lines(&text));
         }
     }
 
@@ -123,7 +121,7 @@ impl Session {
             .with_style(style)
             .with_prefix(what)
             .with_finish(ProgressFinish::AndClear);
-        if !bar.is_hidden() {
+        if !bar.is_hidden() && !threads::are_scarce() {
             // A first step may take minutes, and so may any other.
             bar.tick();
             bar.enable_steady_tick(Duration::from_millis(100));

@@ -224,6 +224,7 @@ mod tests {
             language: Some(language),
             estimate: Estimate::mean(grades),
             missing: 1,
+            usage: Default::default(),
         };
         let graded = BenchmarkResult {
             benchmark: "mt-bench".into(),
@@ -231,6 +232,7 @@ mod tests {
             less_is_better: false,
             judge: Some("judge".into()),
             heuristic: false,
+            settings: Default::default(),
             languages: vec![grade(&[7.0]), grade(&[6.0, 8.0]), grade(&[])],
             usage: Default::default(),
         };

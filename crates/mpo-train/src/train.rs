@@ -1,11 +1,13 @@
 //! `mpo-train train`: from a configuration to an aligned model, and what training changed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
 use mpo_models::CausalLm;
 use mpo_trainer::{
-    RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, write_atomically,
+    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
+    share,
 };
 
 use crate::cli::TrainArguments;
@@ -35,8 +37,10 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     }
     let resumed = match resume {
         true => {
-            let run = RunFolder::resume(&output_folder(&options)?)?;
-            options = options.or(TrainOptions::from_file(&run.config_file())?);
+            let run = RunFolder::open(&output_folder(&options)?, Kind::Train)?;
+            if run.config_file().exists() {
+                options = options.or(TrainOptions::from_file(&run.config_file())?);
+            }
             Some(run)
         }
         false => None,
@@ -45,54 +49,63 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     if print_config {
         return output::line(config.to_yaml()?.trim_end());
     }
-    if let Some(run) = &resumed {
-        let mut started = TrainOptions::from_file(&run.config_file())?;
-        started.output = Some(config.output.clone());
-        if !config.same_run(&started.resolve()?) {
-            return Err(TrainError::Changed {
-                path: run.path().to_owned(),
-                what: "settings",
-            }
-            .into());
-        }
+    // What is already known is said before minutes of reading.
+    match &resumed {
+        Some(run) => run.check_settings(&config.deciding()?)?,
+        None => RunFolder::check_new(&config.output, Kind::Train)?,
+    }
+    if let Some(cache) = &config.reference_cache {
+        check_ours(cache, Kind::Reference)?;
     }
     let session = Session::new(config.device, quiet)?;
     session.catch_interrupts()?;
-    if let Some(run) = &resumed
-        && let Some(results) = results::load::<Results>(&run.results_file())?
-    {
-        let (path, steps) = (run.path().display(), results.steps);
-        session.note(format_args!(
-            "{path}: finished already, after {steps} steps"
-        ));
-        return results.print(json);
+    if let Some(run) = &resumed {
+        if let Some(results) =
+            results::kept::<Results>(&run.results_file(), |note| session.note(note))?
+        {
+            let (path, steps) = (run.path().display(), results.steps);
+            session.note(format_args!(
+                "{path}: finished already, after {steps} steps"
+            ));
+            return results.print(json);
+        }
+        run.check_model()?;
     }
-    // A folder that is there is taken at once, so that a run in it is not found out after minutes of reading.
-    let taken = match resumed {
-        None if config.output.exists() => Some(RunFolder::create(&config.output)?),
-        resumed => resumed,
-    };
     let inputs = Inputs::read(&config, &session)?;
+    refuse_own_model(&inputs.folder.path, &config.output)?;
     let model = inputs
         .folder
         .load(&session.device.clone().autodiff(), &session)?;
-    // A new one only now: input that cannot be used leaves no folder behind.
-    let run = match taken {
+    let model_hash = inputs.folder.content_hash(&session)?;
+    let identity = Identity::new(config.deciding()?)
+        .with("model", &*model_hash)
+        .with("rows", inputs.rows.digest())
+        .with("rows to measure on", inputs.eval.digest());
+    // New folders only now: input that cannot be used leaves none behind.
+    if let Some(cache) = &config.reference_cache {
+        share(cache, Kind::Reference)?;
+    }
+    let run = match resumed {
         Some(run) => run,
-        None => RunFolder::create(&config.output)?,
+        None => RunFolder::create(&config.output, Kind::Train, identity.clone())?,
     };
-    if !resume {
-        write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
+    run.check(&identity)?;
+    if !run.config_file().exists() {
+        run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     }
     let work = Run {
         config: &config,
         folder: &run,
         model: &inputs.folder,
-        model_hash: &inputs.folder.content_hash(&session)?,
+        model_hash: &model_hash,
         session: &session,
         one_of_many: false,
     };
-    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant)?;
+    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant);
+    if let Err(Failure::Train(TrainError::Interrupted)) = results {
+        run.keep();
+    }
+    let results = results?;
     report::write(run.path())?;
     session.note(format_args!(
         "model in {}, report in {}",
@@ -107,6 +120,17 @@ fn output_folder(options: &TrainOptions) -> Result<PathBuf, TrainError> {
     options.output.clone().ok_or_else(missing)
 }
 
+/// The trained model is written to `model/` in the run folder, so the one that training begins with may not be there.
+fn refuse_own_model(model: &Path, output: &Path) -> Result<(), Failure> {
+    let canonical = |path: &Path| fs::canonicalize(path).ok();
+    match (canonical(model), canonical(&output.join("model"))) {
+        (Some(model), Some(result)) if model.starts_with(&result) => {
+            Err(TrainError::OwnModel { path: model }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a run reads and does not change.
 struct Inputs {
     folder: ModelFolder,
@@ -117,17 +141,15 @@ struct Inputs {
 
 impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
-        let folder = ModelFolder::open(&config.model, &config.template, session)?;
+        let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = data::read(path, &data::options(config), limit, config.pivot, session)?;
-            let (rows, _) = folder.tokenize(&data.rows, config.truncation()?, session)?;
+            let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
             Ok((rows, data.report.dominant))
         };
         let (rows, dominant) = read(&config.data, config.rows)?;
-        if rows.is_empty() {
-            return Err(TrainError::NoRows.into());
-        }
-        rows.check(&*config.objective()?, config.method.definition().name)?;
+        rows.check(&*config.objective()?, config)?;
+        data::warn_of_one_class(&rows, config, session);
         let eval = match &config.eval_data {
             None => EvalSet::new(&rows, config.eval_rows, dominant),
             Some(path) => {
@@ -157,11 +179,11 @@ fn align(
     };
     // The gaps before training are measured once a run.
     let file = run.folder.path().join(BEFORE);
-    let before = match results::load(&file)? {
+    let before = match results::kept(&file, |note| run.session.note(note))? {
         Some(gaps) => gaps,
         None => {
             let gaps = measure(&model, "measuring before")?;
-            results::store(&file, &gaps)?;
+            results::keep(&file, &gaps)?;
             gaps
         }
     };
@@ -175,6 +197,6 @@ fn align(
             after: measure(&outcome.model, "measuring after")?,
         },
     };
-    results::store(&run.folder.results_file(), &results)?;
+    results::keep(&run.folder.results_file(), &results)?;
     Ok(results)
 }

@@ -2,29 +2,39 @@
 //! none was trained on.
 
 mod plan;
+mod request;
 mod results;
 mod settings;
 mod subject;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mpo_models::{CausalLm, SamplingError};
-use mpo_trainer::{RunFolder, TrainConfig, TrainError, TrainOptions, write_atomically};
+use mpo_trainer::{
+    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
+    write_atomically,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::CompareArguments;
 use crate::exam::{Exam, Marks};
 use crate::failure::Failure;
 use crate::output;
-use crate::results::{load, store};
+use crate::results::{keep, kept};
 use crate::run::Run;
 use crate::session::Session;
 use plan::{Asked, Entrant, Point};
+use request::Request;
 use results::{Comparison, Tried};
-use settings::{check_nothing_twice, check_used, complete, is_miniature, joined, started};
+use settings::{
+    check_miniature, check_nothing_twice, check_used, complete, is_miniature, joined, started,
+};
 use subject::Subject;
+
+/// Longest answer to a held-out prompt, in tokens.
+const MAX_NEW_TOKENS: usize = 32;
 
 /// What is kept of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,14 +54,11 @@ struct RunResult {
 }
 
 pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failure> {
-    let CompareArguments {
-        config: file,
-        mut options,
-        resume,
-        ..
-    } = arguments;
+    let resume = arguments.resume;
+    let mut options = arguments.options.clone();
+    let file = &arguments.config;
     let flags = options.hyper_parameters.clone();
-    if let Some(file) = &file {
+    if let Some(file) = file {
         options = options.or(TrainOptions::from_file(file)?);
     }
     check_nothing_twice(&options)?;
@@ -59,60 +66,89 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         .output
         .get_or_insert_with(|| PathBuf::from("runs/compare"))
         .clone();
-    let held = match resume {
-        true => Some(RunFolder::resume(&output)?),
-        false if output.exists() => Some(RunFolder::create(&output)?),
-        false => None,
+    let mut held = match resume {
+        true => Some(RunFolder::open(&output, Kind::Compare)?),
+        false => {
+            RunFolder::check_new(&output, Kind::Compare)?;
+            None
+        }
     };
     let started = match &held {
-        Some(held) if resume => started(held)?,
-        _ => TrainOptions::default(),
+        Some(held) => started(held)?,
+        None => TrainOptions::default(),
     };
+    let request = Request::new(&arguments, held.as_ref())?;
     let mut options = joined(options, started)?;
+    if let Some(cache) = &options.reference_cache {
+        check_ours(cache, Kind::Reference)?;
+    }
     options
         .reference_cache
         .get_or_insert_with(|| output.join("reference"));
+    let is_miniature = is_miniature(&options);
+    if is_miniature {
+        check_miniature(&options, &arguments)?;
+    }
     // Hyper-parameters are checked with the method that they belong to.
     let hyper_parameters = std::mem::take(&mut options.hyper_parameters);
     let device = options.device.unwrap_or(mpo_trainer::DeviceChoice::Auto);
     let session = Session::new(device, quiet)?;
     session.catch_interrupts()?;
-    let subject = match is_miniature(&options) {
-        true => Subject::miniature(options, &session)?,
+    let subject = match is_miniature {
+        true => {
+            // It is unpacked there.
+            let taken = match held.take() {
+                Some(taken) => taken,
+                None => RunFolder::create(&output, Kind::Compare, Identity::default())?,
+            };
+            let subject = Subject::miniature(options, &taken, &session)?;
+            held = Some(taken);
+            subject
+        }
         false => {
             let config = options.clone().resolve()?;
-            let (benign, tokens) = (arguments.benign.as_deref(), arguments.max_new_tokens);
+            let tokens = request.max_new_tokens.unwrap_or(MAX_NEW_TOKENS);
+            let benign = request.benign.as_deref();
             Subject::read(&config, options, benign, tokens, &session)?
         }
     };
     let asked = Asked {
-        methods: &arguments.methods,
-        all: arguments.all,
-        grid: &arguments.grid,
-        search: arguments.search,
+        methods: &request.methods,
+        all: request.all,
+        grid: &request.grid,
+        search: request.search,
     };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;
     let mut entrants = plan::entrants(&asked, other)?;
     check_used(&flags, &entrants)?;
     complete(&mut entrants, &hyper_parameters, &subject, &session)?;
-    let held = match held {
-        Some(held) => held,
-        None => RunFolder::create(&output)?,
-    };
-    if !held.config_file().exists() {
-        let settings = TrainOptions {
-            hyper_parameters,
-            ..subject.options.clone()
-        };
-        write_atomically(&held.config_file(), settings.to_yaml()?.as_bytes())?;
-    }
     let model_hash = subject.folder.content_hash(&session)?;
     let (test, validation) = (subject.test.digest(), subject.validation.digest());
+    let identity = Identity::default()
+        .with("model", &*model_hash)
+        .with("rows to measure on", &*test)
+        .with("rows to choose settings by", &*validation);
+    let mut held = match held {
+        Some(held) => held,
+        None => RunFolder::create(&output, Kind::Compare, identity.clone())?,
+    };
+    match held.config_file().exists() {
+        true => held.check(&identity)?,
+        false => {
+            held.identify(identity)?;
+            let settings = TrainOptions {
+                hyper_parameters,
+                ..subject.options.clone()
+            };
+            held.start(&held.config_file(), settings.to_yaml()?.as_bytes())?;
+            request.keep(&held)?;
+        }
+    }
     let work = Compare {
         subject: &subject,
         session: &session,
         output: &output,
-        seeds: &arguments.seeds,
+        seeds: &request.seeds,
         save_models: arguments.save_models,
         start: digest_of(&[&test, &model_hash]),
         exam: digest_of(&[&test, &validation, &model_hash]),
@@ -122,8 +158,12 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         true => work.earlier(&held)?,
         false => None,
     };
-    let comparison = work.compare(&entrants)?.with(earlier);
-    store(&held.results_file(), &comparison)?;
+    let comparison = work.compare(&entrants);
+    if let Err(Failure::Train(TrainError::Interrupted)) = comparison {
+        held.keep();
+    }
+    let comparison = comparison?.with(earlier);
+    keep(&held.results_file(), &comparison)?;
     let csv = output.join("results.csv");
     write_atomically(&csv, comparison.to_csv().as_bytes())?;
     session.note(format_args!(
@@ -150,7 +190,7 @@ fn digest_of(digests: &[&str]) -> String {
 fn changed(path: &Path) -> Failure {
     Failure::Train(TrainError::Changed {
         path: path.to_owned(),
-        what: "rows to measure on, or a different model",
+        what: "different rows to measure on, or a different model".into(),
     })
 }
 
@@ -220,7 +260,7 @@ impl Compare<'_> {
             test: Vec<Marks>,
         }
         let path = self.output.join("before.json");
-        if let Some(before) = load::<Before>(&path)? {
+        if let Some(before) = self.kept::<Before>(&path)? {
             return match before.exam == self.start {
                 true => Ok(before.test),
                 false => Err(changed(self.output)),
@@ -232,13 +272,17 @@ impl Compare<'_> {
             exam: self.start.clone(),
             test: test.examine(&model, folder, "measuring before", self.session)?,
         };
-        store(&path, &before)?;
+        keep(&path, &before)?;
         Ok(before.test)
+    }
+
+    fn kept<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Failure> {
+        kept(path, |note| self.session.note(note))
     }
 
     /// The results of an earlier call, if one came to its end.
     fn earlier(&self, held: &RunFolder) -> Result<Option<Comparison>, Failure> {
-        let earlier = load::<Comparison>(&held.results_file())?;
+        let earlier = self.kept::<Comparison>(&held.results_file())?;
         let same = |earlier: &Comparison| earlier.is_of(self.subject.dominant, &self.exam);
         match earlier.as_ref().is_none_or(same) {
             true => Ok(earlier),
@@ -270,12 +314,15 @@ impl Compare<'_> {
         };
         let config = options.resolve()?;
         let choosing = entrant.points.len() > 1;
-        let folder = self.enter(&path, &config)?;
-        if let Some(result) = load::<RunResult>(&folder.results_file())? {
+        let (rows, _) = self.subject.rows(&config)?;
+        let folder = self.enter(&path, &config, &rows)?;
+        if let Some(result) = self.kept::<RunResult>(&folder.results_file())? {
             if result.exam != self.exam {
                 return Err(changed(&path));
             }
             if self.is_whole(&result, &folder, choosing) {
+                // Killed when its result was written.
+                folder.remove_checkpoints()?;
                 return Ok((result, false));
             }
         }
@@ -288,11 +335,13 @@ impl Compare<'_> {
             one_of_many: true,
         };
         let began = Instant::now();
-        let result = match self.train_and_examine(&work, choosing) {
+        let result = match self.train_and_examine(&work, rows, choosing) {
             Ok(result) => result,
             // A choice of settings that ruins the model is a result too, whether its loss or its answers show it.
             Err(
-                failure @ (Failure::Train(TrainError::NotFinite { .. })
+                failure @ (Failure::Train(
+                    TrainError::NotFinite { .. } | TrainError::Diverged { .. },
+                )
                 | Failure::Sampling(SamplingError::NotFinite { .. })),
             ) => RunResult {
                 exam: self.exam.clone(),
@@ -304,11 +353,8 @@ impl Compare<'_> {
             },
             Err(failure) => return Err(failure),
         };
-        store(&folder.results_file(), &result)?;
-        let checkpoints = path.join("checkpoints");
-        if checkpoints.exists() {
-            fs::remove_dir_all(&checkpoints).map_err(Failure::io(&checkpoints))?;
-        }
+        keep(&folder.results_file(), &result)?;
+        folder.remove_checkpoints()?;
         Ok((result, true))
     }
 
@@ -321,10 +367,14 @@ impl Compare<'_> {
     }
 
     /// Trains a run, examines its model, and saves it if it is to be kept.
-    fn train_and_examine(&self, run: &Run<'_>, choosing: bool) -> Result<RunResult, Failure> {
+    fn train_and_examine(
+        &self,
+        run: &Run<'_>,
+        rows: TrainingRows,
+        choosing: bool,
+    ) -> Result<RunResult, Failure> {
         let subject = self.subject;
         let began = Instant::now();
-        let (rows, _) = subject.rows(run.config)?;
         let outcome = run.train(self.load()?, rows)?;
         let seconds = began.elapsed().as_secs_f64();
         let examine =
@@ -347,23 +397,23 @@ impl Compare<'_> {
         })
     }
 
-    /// The folder of a run, new or begun with the same settings.
-    fn enter(&self, path: &Path, config: &TrainConfig) -> Result<RunFolder, Failure> {
-        if !path.join("config.yaml").exists() {
-            let folder = RunFolder::create(path)?;
-            write_atomically(&folder.config_file(), config.to_yaml()?.as_bytes())?;
-            return Ok(folder);
+    /// The folder of a run, new or begun with the same settings and rows.
+    fn enter(
+        &self,
+        path: &Path,
+        config: &TrainConfig,
+        rows: &TrainingRows,
+    ) -> Result<RunFolder, Failure> {
+        let identity = Identity::new(config.deciding()?)
+            .with("model", &*self.model_hash)
+            .with("rows", rows.digest());
+        let folder = RunFolder::enter(path, Kind::ComparedRun, identity)?;
+        if !folder.config_file().exists() {
+            folder.start(&folder.config_file(), config.to_yaml()?.as_bytes())?;
         }
-        let folder = RunFolder::resume(path)?;
-        let mut started = TrainOptions::from_file(&folder.config_file())?;
-        started.output = Some(path.to_owned());
-        match config.same_run(&started.resolve()?) {
-            true => Ok(folder),
-            false => Err(TrainError::Changed {
-                path: path.to_owned(),
-                what: "settings",
-            }
-            .into()),
+        if self.save_models {
+            folder.check_model()?;
         }
+        Ok(folder)
     }
 }

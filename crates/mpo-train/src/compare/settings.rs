@@ -6,6 +6,7 @@ use mpo_trainer::{HyperParameters, RunFolder, TrainError, TrainOptions};
 
 use super::plan::Entrant;
 use super::subject::Subject;
+use crate::cli::CompareArguments;
 use crate::failure::Failure;
 use crate::miniature;
 use crate::session::Session;
@@ -26,14 +27,11 @@ pub(super) fn check_nothing_twice(options: &TrainOptions) -> Result<(), TrainErr
 
 /// The settings that a comparison was started with.
 pub(super) fn started(held: &RunFolder) -> Result<TrainOptions, TrainError> {
-    let mut started = TrainOptions::from_file(&held.config_file())?;
-    // A run has one; a comparison has many.
-    if started.method.is_some() {
-        return Err(TrainError::NothingToResume {
-            path: held.path().to_owned(),
-            missing: "a comparison",
-        });
+    // Killed before they were written, it is started with what is asked for now.
+    if !held.config_file().exists() {
+        return Ok(TrainOptions::default());
     }
+    let mut started = TrainOptions::from_file(&held.config_file())?;
     // The reference's numbers are where the folder is, even after it was moved.
     let within = started.output.as_ref().map(|path| path.join("reference"));
     if started.reference_cache == within {
@@ -62,6 +60,39 @@ pub(super) fn is_miniature(options: &TrainOptions) -> bool {
     match &options.data {
         Some(data) => data.as_path() == Path::new(miniature::DATA),
         None => options.model.is_none(),
+    }
+}
+
+/// What the program carries has its own rows and prompts: settings that are for others would change nothing.
+pub(super) fn check_miniature(
+    options: &TrainOptions,
+    arguments: &CompareArguments,
+) -> Result<(), TrainError> {
+    let given = [
+        ("rows", options.rows.is_some()),
+        ("dominant", options.dominant.is_some()),
+        ("skip_bad_rows", options.skip_bad_rows.is_some()),
+        ("language", options.language.is_some()),
+        ("columns", options.columns.is_some()),
+        ("split", options.split.is_some()),
+        ("template", options.template.is_some()),
+        ("template_args", options.template_args.is_some()),
+        ("system_message", options.system_message.is_some()),
+        (
+            "special_tokens_in_text",
+            options.special_tokens_in_text.is_some(),
+        ),
+        ("eval_rows", options.eval_rows.is_some()),
+        ("eval_data", options.eval_data.is_some()),
+        ("benign", arguments.benign.is_some()),
+        ("max_new_tokens", arguments.max_new_tokens.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let expected = "nothing beside the miniature's own rows and prompts";
+            Err(TrainError::setting(key, expected, "a value"))
+        }
     }
 }
 
@@ -106,8 +137,8 @@ pub(super) fn complete(
             point.options = point.options.clone().or(weaker);
             let (_, cut) = subject.rows(&point.options.clone().resolve()?)?;
             // Most runs are trained on the same rows, cut alike, and that is said once.
-            if cut.truncated > 0 && !told.contains(&cut) {
-                session.note(cut);
+            if cut.is_worth_saying() && !told.contains(&cut) {
+                session.note(&cut);
                 told.push(cut);
             }
         }

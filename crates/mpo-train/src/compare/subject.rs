@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mpo_data::{Language, Message, Pairs, Truncation, TruncationReport};
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, TrainingRows};
+use mpo_data::{Language, Message, Pairs, TokenizeOptions, Truncation, TruncationReport};
+use mpo_trainer::{RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -39,9 +39,12 @@ pub(super) struct Subject {
 
 impl Subject {
     /// What the program carries, with `options` where they say something.
-    pub(super) fn miniature(options: TrainOptions, session: &Session) -> Result<Self, Failure> {
-        let output = options.output.clone().unwrap_or_default();
-        let miniature = Miniature::new(&output, session)?;
+    pub(super) fn miniature(
+        options: TrainOptions,
+        held: &RunFolder,
+        session: &Session,
+    ) -> Result<Self, Failure> {
+        let miniature = Miniature::new(held, session)?;
         let (test, validation) = (miniature.test()?, miniature.validation()?);
         Ok(Self {
             options: options.or(miniature.options),
@@ -65,9 +68,11 @@ impl Subject {
             let expected = "at least 1 row to measure on";
             return Err(TrainError::setting("eval_rows", expected, "0").into());
         }
-        let folder = ModelFolder::open(&config.model, &config.template, session)?;
+        let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
         let read = |path, limit| data::read(path, &data::options(config), limit, None, session);
         let data = read(&config.data, config.rows)?;
+        let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
+        folder.check_positions(cut.sequence_lengths(), "--max-tokens cuts them", session)?;
         let (rest, test) = match &config.eval_data {
             Some(path) => {
                 let test = read(path, Some(config.eval_rows))?.rows;
@@ -91,8 +96,12 @@ impl Subject {
             None => vec![],
         };
         let dominant = data.report.dominant;
+        let uncut = TokenizeOptions {
+            truncation: Truncation::UNLIMITED,
+            skip_bad_rows: config.skip_bad_rows,
+        };
         let exam = |rows: &Pairs, share: &[Prompt], name| -> Result<Exam, Failure> {
-            let (cut, _) = folder.tokenize_quietly(rows, config.truncation()?)?;
+            let (cut, _) = folder.tokenize_quietly(rows, config.tokenize_options()?)?;
             let pairs = EvalSet::new(&cut, config.eval_rows, dominant);
             if pairs.pairs.is_empty() {
                 return Err(Failure::new(
@@ -101,7 +110,7 @@ impl Subject {
                 ));
             }
             // Asked whole: a model goes on with a request that was cut, which is no refusal.
-            let (rows, _) = folder.tokenize_quietly(rows, Truncation::UNLIMITED)?;
+            let (rows, _) = folder.tokenize_quietly(rows, uncut)?;
             let whole = EvalSet::new(&rows, config.eval_rows, dominant);
             let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
                 language: row.language,
@@ -158,8 +167,10 @@ impl Subject {
             None => None,
         };
         let rows = pivoted.as_ref().unwrap_or(&self.rows);
-        let (rows, cut) = self.folder.tokenize_quietly(rows, config.truncation()?)?;
-        rows.check(&*config.objective()?, config.method.definition().name)?;
+        let (rows, cut) = self
+            .folder
+            .tokenize_quietly(rows, config.tokenize_options()?)?;
+        rows.check(&*config.objective()?, config)?;
         Ok((rows, cut))
     }
 }

@@ -1,9 +1,10 @@
 //! Who judges: the refusal heuristic, an endpoint, or a model of ours; the latter two with a cache.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
-use mpo_data::{Message, TemplateChoice};
+use mpo_data::{Message, TemplateOptions};
 use mpo_eval::{
     ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, EvalError,
     Judge, Listener, RefusalJudge, Usage,
@@ -41,8 +42,8 @@ impl Judges {
             JudgeChoice::Refusal => Self::Refusal,
             JudgeChoice::Endpoint(url) => Self::Endpoint(endpoint(url, arguments)?),
             JudgeChoice::Model(name) => {
-                // --template is for the model evaluated.
-                let folder = ModelFolder::open(name, &TemplateChoice::Auto, session)?;
+                // --template is for the model evaluated. What is judged never becomes control tokens.
+                let folder = ModelFolder::open(name, &TemplateOptions::default(), session)?;
                 let hash = folder.content_hash(session)?;
                 let model = folder.load_frozen(session)?;
                 Self::Local(Box::new(LocalJudge {
@@ -55,8 +56,25 @@ impl Judges {
         })
     }
 
+    /// Who judges and how, as far as verdicts depend on it.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Refusal => "refusal".into(),
+            Self::Endpoint(options) => format!("{} at {}", options.model, options.shown_url()),
+            Self::Local(local) => format!(
+                "{} ({})",
+                local.name,
+                &local.hash[..local.hash.len().min(16)]
+            ),
+        }
+    }
+
     /// The judge at work, whose replies are kept in `cache`.
-    pub(crate) fn open(&self, cache: &Path) -> Result<OpenJudge<'_>, Failure> {
+    pub(crate) fn open<'a>(
+        &'a self,
+        cache: &Path,
+        session: &'a Session,
+    ) -> Result<OpenJudge<'a>, Failure> {
         let chat = match self {
             Self::Refusal => return Ok(OpenJudge { chat: None }),
             Self::Endpoint(options) => {
@@ -70,6 +88,8 @@ impl Judges {
                     hash: &local.hash,
                     options: local.folder.generate_options(REPLY),
                     raw: false,
+                    session,
+                    told: Cell::new(false),
                 };
                 (local.name.clone(), Chat::Local(chat))
             }
@@ -130,6 +150,16 @@ impl OpenJudge<'_> {
     pub(crate) fn chat(&mut self) -> Option<(&str, &mut dyn ChatModel)> {
         let (name, chat) = self.chat.as_mut()?;
         Some((name, chat))
+    }
+
+    /// Damaged lines of the file of its replies.
+    pub(crate) fn damaged(&self) -> &[usize] {
+        self.chat.as_ref().map_or(&[], |(_, chat)| chat.damaged())
+    }
+
+    /// How many lines of the file of its replies another program wrote.
+    pub(crate) fn rewritten(&self) -> usize {
+        self.chat.as_ref().map_or(0, |(_, chat)| chat.rewritten())
     }
 
     /// What the judge's replies have taken, whenever they were paid for.

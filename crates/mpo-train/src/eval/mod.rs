@@ -3,28 +3,29 @@
 mod judges;
 mod subject;
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mpo_data::ReadOptions;
+use mpo_data::{Language, TokenizeOptions};
 use mpo_eval::{
     Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS,
-    Marking, Outcome, Projection, Sample, answer_states, answers, by_language,
+    Marking, Outcome, Projection, Sample, Settings, Usage, answer_states, answers, by_language,
     implicit_by_language, letter_log_probs, mark_by_grade, mark_by_judge, mark_by_letter,
-    mark_by_number,
+    mark_by_number, read_samples, seal,
 };
 use mpo_models::{CausalLm, GenerateOptions};
-use mpo_trainer::{TrainError, write_atomically};
+use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours, write_atomically};
 
 use crate::cli::EvalArguments;
 use crate::data;
 use crate::failure::Failure;
+use crate::generate::SHORTER;
 use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
 use crate::report;
-use crate::results::{load, store};
 use crate::session::Session;
 use crate::table;
 use judges::{Judges, OpenJudge};
@@ -45,7 +46,9 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     let session = Session::new(arguments.model.device, quiet)?;
     session.catch_interrupts()?;
     let output = output_folder(arguments)?;
+    check_ours(&output, Kind::Evaluation)?;
     let mut asked: Vec<(&Benchmark, Vec<Item>)> = vec![];
+    let mut left_out = None;
     for (benchmark, path) in &arguments.benchmarks {
         if asked.iter().any(|(of, _)| of.name == benchmark.name) {
             return Err(Failure::new(
@@ -56,10 +59,20 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
                 "evaluate on the second file into a folder of its own, with --output",
             ));
         }
-        asked.push((
-            benchmark,
-            benchmark.items(path, &arguments.languages, arguments.limit)?,
-        ));
+        match benchmark.items(path, &arguments.languages, arguments.limit) {
+            Ok(items) => {
+                note_absent(benchmark, &items, &arguments.languages, &session);
+                asked.push((benchmark, items));
+            }
+            Err(error @ EvalError::NotInLanguages { .. }) => {
+                session.note(format_args!("{error}; it is left out"));
+                left_out.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let (true, None, Some(error)) = (asked.is_empty(), &arguments.data, left_out) {
+        return Err(error.into());
     }
     if arguments.judge.is_refusal()
         && let Some((benchmark, _)) = asked.iter().find(|(of, _)| of.marking == Marking::Grade)
@@ -72,9 +85,13 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             "name an endpoint or a model with --judge",
         ));
     }
-    let folder = ModelFolder::open(&arguments.model.model, &arguments.model.template, &session)?;
+    let folder = ModelFolder::open(
+        &arguments.model.model,
+        &arguments.model.template_options(),
+        &session,
+    )?;
+    folder.note_thinking(&session);
     let judges = Judges::new(arguments, &session)?;
-    fs::create_dir_all(output.join("samples")).map_err(Failure::io(&output))?;
     let evaluator = Evaluator {
         arguments,
         session: &session,
@@ -82,12 +99,25 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         hash: folder.content_hash(&session)?,
         model: folder.load_frozen(&session)?,
         folder,
+        noted: Cell::new(false),
     };
+    let _held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
+    let template = evaluator.folder.template();
     let mut evaluation = Evaluation {
         model: arguments.model.model.clone(),
         model_hash: evaluator.hash.clone(),
-        ..earlier(&output, &evaluator.hash)?
+        template: Some(template.clone()),
+        ..earlier(&output, &evaluator.hash, &template)?
     };
+    let judged_by = judges.identity();
+    // What cannot stand beside earlier results is heard of before anything is computed.
+    let mut kept = vec![];
+    for (benchmark, items) in &asked {
+        let settings = evaluator.settings(benchmark, &judged_by);
+        let languages: Vec<_> = items.iter().map(|item| item.language).collect();
+        let others = evaluation.others(benchmark, &settings, &languages)?;
+        kept.push((settings, others));
+    }
     evaluator
         .gaps(&mut evaluation)
         .map_err(|failure| match failure {
@@ -95,42 +125,130 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
             failure => failure,
         })?;
-    let mut judge = judges.open(&output.join("judge.jsonl"))?;
-    for (benchmark, items) in &asked {
-        let before = judge.paid();
-        let (mut result, samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
-        result.usage = judge.paid().since(before);
-        write_samples(
-            &output
-                .join("samples")
-                .join(format!("{}.jsonl", benchmark.name)),
-            &samples,
-        )?;
+    let mut judge = judges.open(&output.join("judge.jsonl"), &session)?;
+    note_damaged("judge.jsonl", judge.damaged(), &session);
+    note_rewritten("judge.jsonl", judge.rewritten(), &session);
+    let mut silent = None;
+    // Written together at the end, so that files agree with each other.
+    let mut files = vec![];
+    for ((benchmark, items), (settings, others)) in asked.iter().zip(kept) {
+        let (mut result, mut samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
+        result.settings = settings;
         session.note(format_args!(
             "{}: {} questions",
             benchmark.title,
             items.len()
         ));
-        evaluation.replace(result);
+        if samples
+            .iter()
+            .all(|sample| sample.outcome == Outcome::Missing)
+        {
+            silent.get_or_insert((benchmark.title, samples.len()));
+        }
+        let file = format!("samples/{}.jsonl", benchmark.name);
+        if !others.is_empty() {
+            session.note(format_args!(
+                "{}: earlier results are kept in {}",
+                benchmark.title,
+                listed(others.iter().copied())
+            ));
+            let (earlier, damaged) = read_samples(&output.join(&file))?;
+            note_damaged(&file, &damaged, &session);
+            let mut earlier: Vec<Sample> = earlier
+                .into_iter()
+                .filter(|sample| others.contains(&sample.language))
+                .collect();
+            earlier.append(&mut samples);
+            samples = earlier;
+        }
+        files.push((output.join(file), samples));
+        evaluation.add(result);
+    }
+    fs::create_dir_all(output.join("samples")).map_err(Failure::io(&output))?;
+    for (path, samples) in &files {
+        write_samples(path, samples)?;
     }
     let usage = evaluation.judging.usage;
     evaluation.judging.cost = arguments.judge_price.map(|price| price.of(usage));
-    store(&output.join(EVALUATION), &evaluation)?;
+    write_atomically(&output.join(EVALUATION), &evaluation.to_json()?)?;
     write_atomically(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
     report::write(&output)?;
     session.note(format_args!("written to {}", output.display()));
     match arguments.json {
-        true => output::json(&evaluation),
-        false => output::line(table::evaluation(&evaluation)),
+        true => output::json(&evaluation)?,
+        false => output::line(table::evaluation(&evaluation))?,
+    }
+    match silent {
+        None => Ok(()),
+        Some((title, questions)) => Err(Failure::new(
+            format!("{title}: expected an outcome, got none to {questions} questions"),
+            "the reasons stand in samples/; a judge that reads these languages can be named with --judge",
+        )),
     }
 }
 
+/// Says which of the languages asked for a benchmark lacks.
+fn note_absent(benchmark: &Benchmark, items: &[Item], languages: &[Language], session: &Session) {
+    let absent = languages.iter().filter(|language| {
+        let of = |item: &Item| item.language == Some(**language);
+        !items.iter().any(of)
+    });
+    let absent: Vec<Option<Language>> = absent.copied().map(Some).collect();
+    if !absent.is_empty() {
+        session.note(format_args!(
+            "{}: no questions in {}",
+            benchmark.title,
+            listed(absent.into_iter())
+        ));
+    }
+}
+
+/// Says which lines of a file were passed over.
+fn note_damaged(file: &str, lines: &[usize], session: &Session) {
+    if let Some(first) = lines.first() {
+        session.note(format_args!(
+            "{file}: {} of its lines were damaged since they were written, the first is line {first}; they are not used",
+            lines.len()
+        ));
+    }
+}
+
+/// Says how many lines of a file are not as they were written.
+fn note_rewritten(file: &str, lines: usize, session: &Session) {
+    if lines > 0 {
+        session.note(format_args!(
+            "{file}: {lines} of its lines were written by another program; they are taken as they are"
+        ));
+    }
+}
+
+/// English names of languages.
+fn listed(languages: impl Iterator<Item = Option<Language>>) -> String {
+    let name = |language: Option<Language>| match language {
+        Some(language) => language.name().to_owned(),
+        None => "mixed languages".to_owned(),
+    };
+    languages.map(name).collect::<Vec<_>>().join(", ")
+}
+
 /// What the folder says of the same model already: measures that are not made anew are kept.
-fn earlier(output: &Path, hash: &str) -> Result<Evaluation, Failure> {
+fn earlier(output: &Path, hash: &str, template: &str) -> Result<Evaluation, Failure> {
     let path = output.join(EVALUATION);
-    match load::<Evaluation>(&path)? {
+    match Evaluation::read(&path)? {
         None => Ok(Evaluation::default()),
-        Some(earlier) if earlier.model_hash == hash => Ok(earlier),
+        Some(earlier) if earlier.model_hash == hash => {
+            match earlier.template.as_deref().filter(|of| *of != template) {
+                None => Ok(earlier),
+                Some(other) => Err(Failure::new(
+                    format!(
+                        "{}: expected results made with the chat template that is asked for ({template}), got those of another \
+                         ({other})",
+                        path.display()
+                    ),
+                    "name another folder with --output, or give the same --template",
+                )),
+            }
+        }
         Some(earlier) => Err(Failure::new(
             format!(
                 "{}: expected results of the model that is evaluated, got those of another ({})",
@@ -167,6 +285,8 @@ struct Evaluator<'a> {
     folder: ModelFolder,
     model: CausalLm,
     hash: String,
+    /// Whether damage to the answers kept was told of.
+    noted: Cell<bool>,
 }
 
 impl Evaluator<'_> {
@@ -176,15 +296,15 @@ impl Evaluator<'_> {
             return Ok(());
         };
         let session = self.session;
-        let data = data::read(
-            path,
-            &ReadOptions::default(),
-            self.arguments.rows,
-            None,
-            session,
-        )?;
-        let truncation = self.arguments.truncation.limits()?;
-        let (rows, _) = self.folder.tokenize(&data.rows, truncation, session)?;
+        let limit = self.arguments.rows.rows;
+        let options = self.arguments.rows.options();
+        let data = data::read(path, &options, limit, None, session)?;
+        let tokenize = TokenizeOptions {
+            truncation: self.arguments.truncation.limits()?,
+            skip_bad_rows: options.skip_bad_rows,
+        };
+        let (rows, _) = self.folder.tokenize(&data.rows, tokenize, session)?;
+        data::check_pairs(path, &data.report, &rows)?;
         let eval = EvalSet::new(&rows, rows.len(), data.report.dominant);
         evaluation.dominant = data.report.dominant;
         let scores = eval.scores(&self.model, AT_ONCE, "reward gaps", session)?;
@@ -192,8 +312,9 @@ impl Evaluator<'_> {
         // Those of an earlier command are of other rows.
         evaluation.implicit_gap.clear();
         if let Some(base) = &self.arguments.base {
-            let folder = ModelFolder::open(base, &self.arguments.model.template, session)?;
-            let (others, _) = folder.tokenize(&data.rows, truncation, session)?;
+            let folder =
+                ModelFolder::open(base, &self.arguments.model.template_options(), session)?;
+            let (others, _) = folder.tokenize(&data.rows, tokenize, session)?;
             if !others.token_ids().eq(rows.token_ids()) {
                 return Err(Failure::new(
                     format!(
@@ -248,15 +369,47 @@ impl Evaluator<'_> {
             options,
             // A sum is text that goes on; a request needs somebody who is asked.
             raw: self.arguments.raw && benchmark.marking == Marking::Number,
+            session: self.session,
+            told: Cell::new(false),
         };
         let cache = self.output.join("answers.jsonl");
         let mut subject = CachedChat::open(subject, &cache).map_err(EvalError::from)?;
+        if !self.noted.replace(true) {
+            note_damaged("answers.jsonl", subject.damaged(), self.session);
+            note_rewritten("answers.jsonl", subject.rewritten(), self.session);
+        }
         let mut samples = answers(items, &mut subject, &bar).map_err(EvalError::from)?;
         drop(bar);
         let judging = Bar::new(self.session, "judging", turns);
-        let by = match benchmark.marking {
+        let mut by = None;
+        let mut taken: HashMap<Option<Language>, Usage> = HashMap::new();
+        // Language by language, so that each knows what its judge took.
+        let mut rest = items;
+        for samples in samples.chunk_by_mut(|a, b| a.language == b.language) {
+            let (items, others) = rest.split_at(samples.len());
+            rest = others;
+            let before = judge.paid();
+            by = self.mark(benchmark, items, samples, judge, &judging)?;
+            let taken = taken.entry(samples[0].language).or_default();
+            *taken += judge.paid().since(before);
+        }
+        self.note_missing(benchmark, &samples);
+        let result = BenchmarkResult::new(benchmark, by, &samples).taking(&taken);
+        Ok((result, samples))
+    }
+
+    /// Marks answers, and says who judged and whether by phrases.
+    fn mark(
+        &self,
+        benchmark: &Benchmark,
+        items: &[Item],
+        samples: &mut [Sample],
+        judge: &mut OpenJudge<'_>,
+        bar: &Bar<'_>,
+    ) -> Result<Option<(String, bool)>, Failure> {
+        Ok(match benchmark.marking {
             Marking::Number | Marking::Choice => {
-                mark_by_number(&mut samples);
+                mark_by_number(samples);
                 None
             }
             Marking::Grade => {
@@ -266,19 +419,37 @@ impl Evaluator<'_> {
                     );
                 };
                 let name = name.to_owned();
-                mark_by_grade(&mut samples, items, chat, &judging).map_err(EvalError::from)?;
+                mark_by_grade(samples, items, chat, bar).map_err(EvalError::from)?;
                 Some((name, false))
             }
             marking => {
                 let marked = judge.with(|judge| {
-                    mark_by_judge(&mut samples, marking, judge, &judging)
+                    mark_by_judge(samples, marking, judge, bar)
                         .map(|()| (judge.name(), judge.is_heuristic()))
                 });
                 Some(marked.map_err(EvalError::from)?)
             }
-        };
-        self.note_missing(benchmark, &samples);
-        Ok((BenchmarkResult::new(benchmark, by, &samples), samples))
+        })
+    }
+
+    /// What a benchmark's answers and verdicts depend on, beside the model and its template.
+    fn settings(&self, benchmark: &Benchmark, judge: &str) -> Settings {
+        let or_all =
+            |limit: Option<usize>| limit.map_or("all".to_owned(), |limit| limit.to_string());
+        let mut settings = Settings::from([("--limit".to_owned(), or_all(self.arguments.limit))]);
+        if benchmark.marking != Marking::Choice {
+            let tokens = self.arguments.max_new_tokens;
+            let tokens = tokens.unwrap_or(benchmark.max_new_tokens).to_string();
+            settings.insert("--max-new-tokens".into(), tokens);
+        }
+        if benchmark.marking == Marking::Number {
+            settings.insert("--raw".into(), self.arguments.raw.to_string());
+        }
+        let is_judged = !matches!(benchmark.marking, Marking::Choice | Marking::Number);
+        if is_judged {
+            settings.insert("--judge".into(), judge.to_owned());
+        }
+        settings
     }
 
     /// Says how many samples have no outcome, and the commonest reason.
@@ -308,8 +479,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// log p of the four letters after each question.
-    fn letters(&self, items: &[Item], bar: &Bar<'_>) -> Result<Vec<Vec<f64>>, Failure> {
+    /// log p of the four letters after each question; none after one that is far beyond what the model was made for.
+    fn letters(&self, items: &[Item], bar: &Bar<'_>) -> Result<Vec<Option<Vec<f64>>>, Failure> {
         let encode = |text: &str| self.folder.encode_text(text);
         let mut prompts: Vec<Vec<u32>> = items
             .iter()
@@ -337,17 +508,23 @@ impl Evaluator<'_> {
         for prompt in &mut prompts {
             prompt.extend(&spaces[0]);
         }
-        let log_probs = letter_log_probs(&self.model, &prompts, &letters, AT_ONCE, bar);
-        Ok(log_probs.map_err(EvalError::from)?)
+        let lengths = prompts.iter().map(Vec::len);
+        self.folder
+            .check_positions(lengths, SHORTER, self.session)?;
+        let in_reach = |prompt: &Vec<u32>| self.folder.is_in_reach(prompt.len());
+        let asked: Vec<Vec<u32>> = prompts.iter().filter(|of| in_reach(of)).cloned().collect();
+        let found = letter_log_probs(&self.model, &asked, &letters, AT_ONCE, bar);
+        let mut found = found.map_err(EvalError::from)?.into_iter();
+        let or_none = |prompt| if in_reach(prompt) { found.next() } else { None };
+        Ok(prompts.iter().map(or_none).collect())
     }
 }
 
 fn write_samples(path: &Path, samples: &[Sample]) -> Result<(), Failure> {
     let mut text = String::new();
     for sample in samples {
-        let line = serde_json::to_string(sample);
+        let line = seal(sample);
         text += &line.map_err(|error| Failure::io(path)(error.into()))?;
-        text.push('\n');
     }
     Ok(write_atomically(path, text.as_bytes())?)
 }

@@ -1,11 +1,14 @@
 //! A model of ours as one that answers conversations: the one evaluated, or a judge.
 
+use std::cell::Cell;
+
 use indicatif::ProgressBar;
 use mpo_data::Message;
 use mpo_eval::{ChatError, ChatModel, Listener, Progress, Reply, Usage};
 use mpo_models::{CausalLm, GenerateOptions, Generated, generate};
 
 use crate::failure::Failure;
+use crate::generate::SHORTER;
 use crate::model_folder::ModelFolder;
 use crate::session::Session;
 
@@ -18,6 +21,9 @@ pub(crate) struct LocalChat<'a> {
     pub(crate) options: GenerateOptions,
     /// Whether the model is given the bare text, without its chat template.
     pub(crate) raw: bool,
+    pub(crate) session: &'a Session,
+    /// Whether the user was told of prompts that are too long.
+    pub(crate) told: Cell<bool>,
 }
 
 impl LocalChat<'_> {
@@ -50,15 +56,36 @@ impl ChatModel for LocalChat<'_> {
         listener: &mut dyn Listener,
     ) -> Result<(), ChatError> {
         let said = |failure: Failure| ChatError::Model(failure.to_string());
-        let prompts: Vec<Vec<u32>> = conversations
-            .iter()
-            .map(|conversation| self.encode(conversation))
-            .collect::<Result<_, _>>()
-            .map_err(said)?;
+        let mut prompts = vec![];
+        // Which conversation each prompt is of.
+        let mut numbers = vec![];
+        for (number, conversation) in conversations.iter().enumerate() {
+            match self.encode(conversation).map_err(said)? {
+                prompt if self.folder.is_in_reach(prompt.len()) => {
+                    prompts.push(prompt);
+                    numbers.push(number);
+                }
+                prompt => {
+                    let reason = format!(
+                        "a prompt of {} tokens is far beyond what the model was made for",
+                        prompt.len()
+                    );
+                    listener.reply(number, &Reply::Missing { reason });
+                }
+            }
+        }
+        // Said once: it is so in every language.
+        if !self.told.get() {
+            let lengths = prompts
+                .iter()
+                .map(|prompt| prompt.len() + self.options.max_new_tokens);
+            let fit = self.folder.check_positions(lengths, SHORTER, self.session);
+            self.told.set(!fit.map_err(said)?);
+        }
         let mut decoded = Ok(());
         generate(self.model, &prompts, &self.options, |event| {
             if let Generated::Answer { prompt, answer } = event {
-                match self.folder.tokenizer.decode(&answer.ids) {
+                match self.folder.answer_text(&answer.ids) {
                     Ok(text) => {
                         let reply = Reply::Answer {
                             text,
@@ -68,9 +95,9 @@ impl ChatModel for LocalChat<'_> {
                                 completion_tokens: answer.ids.len() as u64,
                             },
                         };
-                        listener.reply(prompt, &reply);
+                        listener.reply(numbers[prompt], &reply);
                     }
-                    Err(error) => decoded = Err(said(error.into())),
+                    Err(error) => decoded = Err(said(error)),
                 }
             }
             decoded.is_ok() && listener.go_on()
@@ -132,7 +159,7 @@ mod tests {
             let text = "{% for message in messages %}{{ message.content }}{% endfor %}";
             fs::write(&file, format!("{text}{end}")).unwrap();
             let choice = TemplateChoice::File(file.clone());
-            let folder = ModelFolder::open(miniature, &choice, &session).unwrap();
+            let folder = ModelFolder::open(miniature, &choice.into(), &session).unwrap();
             folder.template()
         };
         let first = template("");

@@ -3,12 +3,11 @@
 //! To make it again: `mpo-train miniature-model --output runs/base`, then copy `runs/base/model/` over
 //! `crates/mpo-train/miniature/model/`.
 
-use std::fs;
 use std::path::Path;
 
 use mpo_data::{LabelledAnswer, Message};
 use mpo_models::{CausalLm, Initializer};
-use mpo_trainer::{RunFolder, SaveDtype, TrainError, TrainOptions, TrainingRows, write_atomically};
+use mpo_trainer::{Identity, Kind, RunFolder, SaveDtype, TrainOptions, TrainingRows};
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -51,11 +50,10 @@ const TEMPLATE: &str = "{% for message in messages %}<|{{ message.role }}|>{{ me
     {% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}\
     {% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-/// Writes the carried model to a folder.
-pub(super) fn unpack(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(dir).map_err(Failure::io(dir))?;
+/// Writes the carried model to a folder in a run's.
+pub(super) fn unpack(run: &RunFolder, dir: &Path) -> Result<(), Failure> {
     for (name, contents) in FILES {
-        write_atomically(&dir.join(name), contents)?;
+        run.start(&dir.join(name), contents)?;
     }
     Ok(())
 }
@@ -63,16 +61,15 @@ pub(super) fn unpack(dir: &Path) -> Result<(), Failure> {
 /// Trains the model from nothing on the corpus's demonstrations, in the run folder `output`.
 pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let corpus = Corpus::embedded();
-    let run = RunFolder::create(output)?;
+    let run = RunFolder::create(output, Kind::MiniatureModel, Identity::default())?;
     let start = output.join("start");
-    fs::create_dir_all(&start).map_err(Failure::io(&start))?;
-    train_tokenizer(&corpus, &start)?;
+    train_tokenizer(&corpus, &run, &start)?;
     let config = architecture();
     let text =
         serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
-    write_atomically(&start.join("config.json"), &text)?;
+    run.start(&start.join("config.json"), &text)?;
 
-    let folder = ModelFolder::open(&path_text(&start)?, &Default::default(), session)?;
+    let folder = ModelFolder::without_weights(start.clone())?;
     // Answers are drawn anew each time round: a model shown the same draw twice would learn by heart which prompts to
     // refuse, instead of how often.
     let demonstrations = (SEED..SEED + ROUNDS)
@@ -106,7 +103,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         ..TrainOptions::default()
     }
     .resolve()?;
-    write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
+    run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     let device = session.device.clone().autodiff();
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
@@ -158,12 +155,9 @@ fn architecture() -> serde_json::Value {
 }
 
 /// Byte-level BPE over the corpus, as `tokenizer.json` and `tokenizer_config.json`.
-fn train_tokenizer(corpus: &Corpus, dir: &Path) -> Result<(), Failure> {
+fn train_tokenizer(corpus: &Corpus, run: &RunFolder, dir: &Path) -> Result<(), Failure> {
     let failed = |error: tokenizers::Error| {
-        Failure::from(TrainError::Broken {
-            path: dir.join("tokenizer.json"),
-            problem: error.to_string(),
-        })
+        Failure::io(&dir.join("tokenizer.json"))(std::io::Error::other(error))
     };
     let special = SPECIAL.map(|token| AddedToken::from(token, true)).to_vec();
     let mut trainer = BpeTrainerBuilder::new()
@@ -186,7 +180,7 @@ fn train_tokenizer(corpus: &Corpus, dir: &Path) -> Result<(), Failure> {
         .train(&mut trainer, corpus.text())
         .map_err(failed)?;
     let tokenizer = tokenizer.to_string(false).map_err(failed)?;
-    write_atomically(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
+    run.start(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": SPECIAL[3],
@@ -196,8 +190,5 @@ fn train_tokenizer(corpus: &Corpus, dir: &Path) -> Result<(), Failure> {
     });
     let config =
         serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(dir)(error.into()))?;
-    Ok(write_atomically(
-        &dir.join("tokenizer_config.json"),
-        &config,
-    )?)
+    Ok(run.start(&dir.join("tokenizer_config.json"), &config)?)
 }

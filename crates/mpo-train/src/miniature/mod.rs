@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use mpo_data::{Language, LanguagePair, Message, Pairs, TokenizedPair};
-use mpo_trainer::{RunFolder, TrainError, TrainOptions, write_atomically};
+use mpo_trainer::{Identity, RunFolder, TrainOptions};
 use serde::Serialize;
 
 pub(crate) use base::build;
@@ -21,7 +21,7 @@ use crate::measure::EvalSet;
 use crate::model_folder::ModelFolder;
 use crate::output;
 use crate::report;
-use crate::results::store;
+use crate::results::keep;
 use crate::run::Run;
 use crate::session::Session;
 use crate::table::{self, percent};
@@ -45,11 +45,11 @@ pub(crate) struct Miniature {
 }
 
 impl Miniature {
-    /// Unpacks the model into `output`.
-    pub(crate) fn new(output: &Path, session: &Session) -> Result<Self, Failure> {
+    /// Unpacks the model into a run folder.
+    pub(crate) fn new(run: &RunFolder, session: &Session) -> Result<Self, Failure> {
         let corpus = Rc::new(Corpus::embedded());
-        let base = output.join("base");
-        base::unpack(&base)?;
+        let base = run.path().join("base");
+        base::unpack(run, &base)?;
         let model = path_text(&base)?;
         Ok(Self {
             folder: ModelFolder::open(&model, &Default::default(), session)?,
@@ -58,7 +58,7 @@ impl Miniature {
             options: TrainOptions {
                 model: Some(model),
                 data: Some(DATA.into()),
-                output: Some(output.to_owned()),
+                output: Some(run.path().to_owned()),
                 max_tokens: Some(MAX_TOKENS),
                 // A model a thousand times smaller than the paper's learns at a few hundred times its rate.
                 lr: Some(2e-4),
@@ -153,18 +153,17 @@ fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs/miniature"));
-    refuse_to_replace_another_run(&output)?;
-    let run = RunFolder::replace(&output)?;
-    let miniature = Miniature::new(&output, session)?;
+    let run = RunFolder::begin_anew(&output, mpo_trainer::Kind::Miniature, Identity::default())?;
+    let miniature = Miniature::new(&run, session)?;
     let config = TrainOptions {
         device: Some(options.device),
         ..miniature.options.clone()
     }
     .resolve()?;
-    write_atomically(&run.config_file(), config.to_yaml()?.as_bytes())?;
+    run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     let folder = &miniature.folder;
     let model = folder.load(&session.device.clone().autodiff(), session)?;
-    let (rows, _) = folder.tokenize(&miniature.rows, config.truncation()?, session)?;
+    let (rows, _) = folder.tokenize(&miniature.rows, config.tokenize_options()?, session)?;
     session.note(format_args!(
         "{} rows in {} target languages; run folder {}",
         rows.len(),
@@ -192,7 +191,7 @@ fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
             .map(|(before, after)| (before.language, LanguageResults::new(before, after)))
             .collect(),
     };
-    store(&run.results_file(), &results)?;
+    keep(&run.results_file(), &results)?;
     report::write(run.path())?;
     session.note(format_args!("report in {}", run.report_file().display()));
     match options.json {
@@ -246,18 +245,6 @@ impl Results {
         });
         table::render(header, rows, 1)
     }
-}
-
-/// An earlier miniature makes way; somebody's training does not.
-fn refuse_to_replace_another_run(output: &Path) -> Result<(), Failure> {
-    let config = output.join("config.yaml");
-    if config.exists() && TrainOptions::from_file(&config)?.data != Some(DATA.into()) {
-        return Err(TrainError::RunExists {
-            path: output.to_owned(),
-        }
-        .into());
-    }
-    Ok(())
 }
 
 fn path_text(path: &Path) -> Result<String, Failure> {

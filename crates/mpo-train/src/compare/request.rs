@@ -1,0 +1,142 @@
+//! Which runs a comparison was asked for, kept in its folder: `--resume` goes on with them and needs no second asking.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use mpo_models::{checked_line, unchecked_line};
+use mpo_trainer::{RunFolder, TrainError};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{CompareArguments, Dimension};
+use crate::failure::Failure;
+
+/// The seed of a comparison that names none.
+const SEED: u64 = 42;
+
+/// What decides the runs and how they are examined, beside their settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) methods: Vec<String>,
+    pub(super) all: bool,
+    pub(super) grid: Vec<Dimension>,
+    pub(super) search: bool,
+    pub(super) seeds: Vec<u64>,
+    pub(super) benign: Option<PathBuf>,
+    pub(super) max_new_tokens: Option<usize>,
+}
+
+impl Request {
+    /// Of the command line and, where that says nothing, of what the comparison in this folder was asked for earlier.
+    /// Methods that are named now come beside the earlier ones only in the results.
+    ///
+    /// # Errors
+    /// If what is kept in the folder was damaged.
+    pub(super) fn new(
+        arguments: &CompareArguments,
+        held: Option<&RunFolder>,
+    ) -> Result<Self, Failure> {
+        let now = Self {
+            methods: arguments.methods.clone(),
+            all: arguments.all,
+            grid: arguments.grid.clone(),
+            search: arguments.search,
+            seeds: arguments.seeds.clone(),
+            benign: arguments.benign.clone(),
+            max_new_tokens: arguments.max_new_tokens,
+        };
+        let earlier = held.map(Self::kept).transpose()?.unwrap_or_default();
+        let mut request = now.or(earlier);
+        if request.seeds.is_empty() {
+            request.seeds = vec![SEED];
+        }
+        Ok(request)
+    }
+
+    fn or(self, earlier: Self) -> Self {
+        let names_methods = self.all || !self.methods.is_empty();
+        let first = |now: Vec<u64>, earlier| if now.is_empty() { earlier } else { now };
+        Self {
+            all: self.all || (!names_methods && earlier.all),
+            methods: match names_methods {
+                true => self.methods,
+                false => earlier.methods,
+            },
+            grid: match self.grid.is_empty() {
+                true => earlier.grid,
+                false => self.grid,
+            },
+            search: self.search || earlier.search,
+            seeds: first(self.seeds, earlier.seeds),
+            benign: self.benign.or(earlier.benign),
+            max_new_tokens: self.max_new_tokens.or(earlier.max_new_tokens),
+        }
+    }
+
+    /// Keeps it in the folder, for `--resume`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn keep(&self, held: &RunFolder) -> Result<(), Failure> {
+        let path = file(held);
+        let text = serde_json::to_string(self).map_err(|error| Failure::io(&path)(error.into()))?;
+        Ok(held.start(&path, checked_line(&text).as_bytes())?)
+    }
+
+    fn kept(held: &RunFolder) -> Result<Self, Failure> {
+        let path = file(held);
+        let text = match fs::read(&path) {
+            // Killed before it was written, the comparison is asked for now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            text => text.map_err(Failure::io(&path))?,
+        };
+        let line = String::from_utf8(text).ok();
+        let object = line.as_deref().and_then(unchecked_line);
+        let request = object.and_then(|object| serde_json::from_str(&object).ok());
+        request.ok_or_else(|| {
+            TrainError::Broken {
+                path,
+                problem: "bytes that were changed since they were written".into(),
+                remedy: "delete the file, and name --methods, --seeds and the like again beside --resume",
+            }
+            .into()
+        })
+    }
+}
+
+fn file(held: &RunFolder) -> PathBuf {
+    held.path().join("request.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_again_is_as_it_was() {
+        let earlier = Request {
+            methods: vec!["sft".into(), "dpo".into()],
+            grid: vec!["lr=1e-4,1e-5".parse().unwrap()],
+            seeds: vec![1, 2],
+            max_new_tokens: Some(8),
+            ..Request::default()
+        };
+        assert_eq!(Request::default().or(earlier.clone()), earlier);
+        let now = Request {
+            methods: vec!["mpo".into()],
+            ..Request::default()
+        };
+        let expected = Request {
+            methods: vec!["mpo".into()],
+            ..earlier.clone()
+        };
+        assert_eq!(now.or(earlier.clone()), expected);
+        let all = Request {
+            all: true,
+            seeds: vec![3],
+            ..Request::default()
+        };
+        let joined = all.or(earlier);
+        assert!(joined.all && joined.methods.is_empty() && joined.seeds == [3]);
+    }
+}
