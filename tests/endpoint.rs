@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use mpo_data::Message;
 use mpo_eval::{
-    ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Reply, Usage,
+    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, Exchange,
+    Judge, Listener, Progress, Reply, Usage, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -26,6 +27,12 @@ enum Deed {
     Status(u16, &'static str, &'static str),
     /// Status 200 with this body.
     Body(&'static str),
+    /// Status 200 with these bytes, which may be no text.
+    Bytes(&'static [u8]),
+    /// A body without end, as fast as it is read.
+    Endless,
+    /// A body without end, a byte now and then.
+    Drip,
     /// Promises more than it sends.
     CutOff,
     /// Sleeps past every patience.
@@ -149,6 +156,22 @@ fn act(stream: &mut TcpStream, text: &str, deed: &Deed) {
         Deed::Echo => whole(200, "", &answer),
         Deed::Status(status, headers, body) => whole(*status, headers, body),
         Deed::Body(body) => whole(200, "", body),
+        Deed::Bytes(bytes) => {
+            let head = "HTTP/1.1 200 X\r\nConnection: close\r\n\r\n";
+            _ = stream.write_all(&[head.as_bytes(), bytes].concat());
+            return;
+        }
+        Deed::Endless | Deed::Drip => {
+            let (piece, pause) = match deed {
+                Deed::Drip => (vec![b' '; 1], Duration::from_millis(50)),
+                _ => (vec![b' '; 1 << 16], Duration::ZERO),
+            };
+            _ = stream.write_all(b"HTTP/1.1 200 X\r\n\r\n");
+            while stream.write_all(&piece).is_ok() {
+                sleep(pause);
+            }
+            return;
+        }
         Deed::CutOff => whole(200, "", &answer)[..200].to_owned(),
         Deed::Slow => {
             sleep(Duration::from_secs(5));
@@ -475,6 +498,258 @@ fn a_key_is_sent_and_never_shown() {
     assert!(!format!("{error} {error:?}").contains(&secret));
 }
 
+/// A server that echoes the key it was sent, in an error and in an answer.
+#[test]
+fn a_key_or_password_that_a_server_echoes_is_hidden() {
+    // PATH is there on every machine, and stands for a secret.
+    let secret = std::env::var("PATH").unwrap().trim().to_owned();
+    let told: &'static str = Box::leak(
+        json!({"choices": [{"message": {"content": format!("key {secret} login pass-word"), "extra": 1}}]})
+            .to_string()
+            .into_boxed_str(),
+    );
+    let refused: &'static str = Box::leak(
+        json!({"error": {"message": format!("bad key {secret}, bad login pass-word")}})
+            .to_string()
+            .into_boxed_str(),
+    );
+    let server = Server::new(move |text, _| match text {
+        "told" => Deed::Body(told),
+        "odd" => Deed::Body(Box::leak(format!("\"pass-word {text}\"").into_boxed_str())),
+        _ => Deed::Status(403, "", refused),
+    });
+    let options = EndpointOptions {
+        api_key: Some(ApiKey::from_env("PATH").unwrap()),
+        base_url: server.url.replace("http://", "http://me:pass%2Dword@"),
+        attempts: 1,
+        ..server.options()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let endpoint = Endpoint::new(options.clone()).unwrap();
+    let mut chat = CachedChat::open(endpoint, &path).unwrap();
+    let (result, replies) = ask(&mut chat, &["told"]);
+    result.unwrap();
+    assert_eq!(texts(&replies), [Some("key [hidden] login [hidden]")]);
+    let (result, replies) = ask(&mut chat, &["odd", "told"]);
+    result.unwrap();
+    let shown = format!("{replies:?} {}", std::fs::read_to_string(&path).unwrap());
+    let error = ask(&mut chat, &["refused"]).0.unwrap_err();
+    let shown = format!("{shown} {error} {error:?} {:?}", error.hint());
+    for secret in [secret.as_str(), "pass-word", "pass%2Dword"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(error.to_string().contains("bad key [hidden]"), "{error}");
+}
+
+#[test]
+fn bodies_end_whether_the_server_ends_them_or_not() {
+    let server = Server::new(|text, count| match (text, count) {
+        ("endless", 1) => Deed::Endless,
+        ("drip", 1) => Deed::Drip,
+        ("bytes", 1) => Deed::Bytes(b"{\"choices\": [{\"message\": {\"content\": \"\xFF\xFE\"}}]}"),
+        ("drip in an error", 1) => Deed::Drip,
+        _ => Deed::Echo,
+    });
+    let options = EndpointOptions {
+        timeout: Duration::from_secs(1),
+        ..server.options()
+    };
+    let begun = Instant::now();
+    let asked = ["endless", "drip", "bytes", "fine"];
+    let (result, replies) = ask(&mut Endpoint::new(options.clone()).unwrap(), &asked);
+    result.unwrap();
+    let expected: Vec<String> = asked.iter().map(|text| format!("echo {text}")).collect();
+    let expected: Vec<_> = expected.iter().map(|text| Some(text.as_str())).collect();
+    assert_eq!(texts(&replies), expected);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    // What is wrong is said, where it stays so.
+    let server = Server::new(|text, _| match text {
+        "endless" => Deed::Endless,
+        "bytes" => Deed::Bytes(b"\xFF"),
+        _ => Deed::Echo,
+    });
+    let options = EndpointOptions {
+        attempts: 1,
+        concurrency: 1,
+        ..server.options()
+    };
+    let (result, replies) = ask(
+        &mut Endpoint::new(options).unwrap(),
+        &["fine", "endless", "bytes"],
+    );
+    result.unwrap();
+    assert_eq!(
+        reason(&replies[&1]),
+        Some("expected at most 8 MiB, got more")
+    );
+    assert_eq!(
+        reason(&replies[&2]),
+        Some("expected text in UTF-8, got other bytes")
+    );
+}
+
+#[test]
+fn a_wait_may_be_asked_for_until_a_date_and_not_for_hours() {
+    let date = |seconds| {
+        let date = std::time::SystemTime::now() + Duration::from_secs(seconds);
+        let header = format!("Retry-After: {}\r\n", httpdate::fmt_http_date(date));
+        &*Box::leak(header.into_boxed_str())
+    };
+    let server = Server::new(move |text, count| match (text, count) {
+        ("soon", 1) => Deed::Status(503, date(2), "{}"),
+        ("past", 1) => Deed::Status(429, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "{}"),
+        ("hours", _) => Deed::Status(429, "Retry-After: 7200\r\n", "{}"),
+        _ => Deed::Echo,
+    });
+    let mut endpoint = Endpoint::new(server.options()).unwrap();
+    let begun = Instant::now();
+    ask(&mut endpoint, &["past"]).0.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    // Dates are of whole seconds.
+    ask(&mut endpoint, &["soon"]).0.unwrap();
+    assert!(
+        begun.elapsed() > Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    let before = server.requests();
+    let error = ask(&mut endpoint, &["hours"]).0.unwrap_err();
+    assert!(
+        error.to_string().contains("the server wants 7200"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("goes on"), "{error:?}");
+    assert_eq!(server.requests(), before + 1);
+}
+
+#[test]
+fn no_request_follows_to_another_address() {
+    let elsewhere = Server::new(|_, _| Deed::Echo);
+    let location = format!("Location: {}/chat/completions\r\n", elsewhere.url);
+    let location: &'static str = Box::leak(location.into_boxed_str());
+    let server = Server::new(move |_, _| Deed::Status(307, location, ""));
+    let error = ask(&mut Endpoint::new(server.options()).unwrap(), &["a"])
+        .0
+        .unwrap_err();
+    assert!(error.to_string().contains(&elsewhere.url), "{error}");
+    assert!(error.hint().unwrap().contains("/v1"), "{error:?}");
+    assert_eq!((server.requests(), elsewhere.requests()), (1, 0));
+}
+
+/// Tells nobody.
+struct Quiet;
+
+impl Progress for Quiet {
+    fn done(&self) {}
+
+    fn go_on(&self) -> bool {
+        true
+    }
+}
+
+fn verdict(chat: &mut CachedChat<Endpoint>, answer: &str) -> (Option<Verdict>, Option<String>) {
+    let exchange = Exchange {
+        language: "en".parse().ok(),
+        prompt: "How?",
+        answer,
+    };
+    let mut judge = ChatJudge::new(chat, "judge");
+    let judged = judge.safety(&[exchange], &Quiet).unwrap();
+    (judged[0].verdict, judged[0].missing.clone())
+}
+
+#[test]
+fn a_reply_that_is_no_verdict_is_asked_for_again_and_never_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("judge.jsonl");
+    let busy = r#"{"choices": [{"message": {"content": "The model is overloaded, please try again later."}}]}"#;
+    let server = Server::new(move |text, count| match count {
+        // Twice in one command; longer than one is patient.
+        _ if text.contains("[Answer]\nfirst") && count > 2 => {
+            Deed::Body(r#"{"choices": [{"message": {"content": "safe"}}]}"#)
+        }
+        5.. => Deed::Body(r#"{"choices": [{"message": {"content": "unsafe"}}]}"#),
+        _ => Deed::Body(busy),
+    });
+    let mut chat = cached(&server, &path);
+    assert_eq!(verdict(&mut chat, "first").0, Some(Verdict::Safe));
+    assert_eq!(server.requests(), 3);
+    let (none, reason) = verdict(&mut chat, "second");
+    assert_eq!(
+        (none, reason.unwrap().as_str()),
+        (None, "the judge's reply is no verdict")
+    );
+    assert_eq!(server.requests(), 3 + 4);
+    drop(chat);
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        !kept.contains("overloaded") && kept.lines().count() == 1,
+        "{kept}"
+    );
+    // A later command asks the one that is missing, and no other.
+    let mut chat = cached(&server, &path);
+    assert_eq!(verdict(&mut chat, "first").0, Some(Verdict::Safe));
+    assert_eq!(verdict(&mut chat, "second").0, Some(Verdict::Unsafe));
+    assert_eq!(server.requests(), 7 + 1);
+}
+
+#[test]
+fn a_translation_that_is_none_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::new(|text, count| match text.starts_with("Translate") {
+        true if count == 1 => Deed::Body(r#"{"choices": [{"message": {"content": " "}}]}"#),
+        true if count == 2 => {
+            Deed::Body(r#"{"choices": [{"message": {"content": "Service Unavailable"}}]}"#)
+        }
+        true => Deed::Body(r#"{"choices": [{"message": {"content": "Boil water."}}]}"#),
+        false => Deed::Body(r#"{"choices": [{"message": {"content": "irrelevant"}}]}"#),
+    });
+    let mut chat = cached(&server, &dir.path().join("judge.jsonl"));
+    let exchange = Exchange {
+        language: "sw".parse().ok(),
+        prompt: "Vipi?",
+        answer: "Chemsha maji.",
+    };
+    let judged = ChatJudge::new(&mut chat, "judge")
+        .safety(&[exchange], &Quiet)
+        .unwrap();
+    assert_eq!(judged[0].verdict, Some(Verdict::Irrelevant));
+    assert_eq!(judged[0].translation.as_deref(), Some("Boil water."));
+    assert_eq!(server.requests(), 3 + 1);
+}
+
+#[test]
+fn damaged_lines_are_told_of_and_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("answers.jsonl");
+    let server = Server::new(|_, _| Deed::Echo);
+    ask(&mut cached(&server, &path), &["a", "b", "c"])
+        .0
+        .unwrap();
+    // A byte of an answer, which is JSON before and after.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("echo b", "echo x", 1)).unwrap();
+    let damaged = text
+        .lines()
+        .position(|line| line.contains("echo b"))
+        .unwrap()
+        + 1;
+    let mut chat = cached(&server, &path);
+    assert_eq!(chat.damaged(), [damaged]);
+    let (result, replies) = ask(&mut chat, &["a", "b", "c"]);
+    result.unwrap();
+    assert_eq!(
+        texts(&replies),
+        [Some("echo a"), Some("echo b"), Some("echo c")]
+    );
+    assert_eq!(server.requests(), 4);
+}
+
 #[test]
 fn requests_are_spaced() {
     let server = Server::new(|_, _| Deed::Echo);
@@ -560,7 +835,7 @@ fn kept_answers_are_not_asked_for_again() {
     ask(&mut other, &["a"]).0.unwrap();
     assert_eq!(server.requests(), 6);
     drop(other);
-    // A line that is whole and no answer is an error.
+    // A file of lines that are whole and no answers is not ours.
     std::fs::write(&path, "{}\n").unwrap();
     let error = CachedChat::open(Endpoint::new(server.options()).unwrap(), &path).unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");

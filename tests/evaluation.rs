@@ -221,10 +221,11 @@ fn a_model_judges_and_what_it_does_not_say_is_missing() {
         .arg("--judge")
         .arg(model())
         .args(["--json", "--judge-price", "1,2"]);
+    // What was found is printed; that nothing was judged is an error all the same.
     let assert = command
         .assert()
-        .success()
-        .stderr(contains("without a verdict"));
+        .code(1)
+        .stderr(contains("without a verdict").and(contains("expected an outcome, got none")));
     let evaluation: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     for benchmark in evaluation["benchmarks"].as_array().unwrap() {
         assert_eq!(benchmark["heuristic"], false);
@@ -246,6 +247,166 @@ fn a_model_judges_and_what_it_does_not_say_is_missing() {
     let tokens = |key: &str| usage[key].as_f64().unwrap();
     let expected = (tokens("prompt_tokens") + 2.0 * tokens("completion_tokens")) / 1e6;
     assert!(cost > 0.0 && (cost - expected).abs() < 1e-12);
+}
+
+/// The results of a folder, by benchmark and language: how many questions.
+fn counts(evaluation: &Value) -> Vec<(String, String, u64)> {
+    let benchmarks = evaluation["benchmarks"].as_array().unwrap();
+    let of = |benchmark: &Value| {
+        let name = benchmark["benchmark"].as_str().unwrap().to_owned();
+        let languages = benchmark["languages"].as_array().unwrap().clone();
+        languages.into_iter().map(move |language| {
+            let count = language["estimate"]["count"].as_u64().unwrap_or(0);
+            let code = language["language"].as_str().unwrap_or("mixed");
+            (name.clone(), code.to_owned(), count)
+        })
+    };
+    benchmarks.iter().flat_map(of).collect()
+}
+
+fn count(benchmark: &str, language: &str, count: u64) -> (String, String, u64) {
+    (benchmark.into(), language.into(), count)
+}
+
+#[test]
+fn a_language_that_one_benchmark_lacks_does_not_end_the_others() {
+    let place = Place::new();
+    let both = ["xstest=xstest.csv", "multijail=multijail.csv"];
+    let mut command = place.eval(&both, "eval");
+    command.args(["--languages", "sw,ko"]);
+    command.assert().success().stderr(
+        contains("expected at least one question in Swahili, Korean, got those in English; it is left out")
+            .and(contains("MultiJail: no questions in Korean")),
+    );
+    let evaluation = json(&place.path("eval/evaluation.json"));
+    assert_eq!(counts(&evaluation), [count("multijail", "sw", 2)]);
+    let mut command = place.eval(&both[..1], "none");
+    command.args(["--languages", "sw"]);
+    let failed = command.assert().code(1);
+    failed.stderr(contains("got those in English").and(contains("hint: ")));
+    assert!(!place.path("none").exists());
+}
+
+#[test]
+fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
+    let place = Place::new();
+    let multijail = ["multijail=multijail.csv"];
+    let run = |arguments: &[&str]| {
+        let mut command = place.eval(&multijail, "eval");
+        command.args(arguments);
+        command.assert()
+    };
+    run(&[]).success();
+    let first = json(&place.path("eval/evaluation.json"));
+    let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
+    run(&["--languages", "sw"])
+        .success()
+        .stderr(contains("MultiJail: earlier results are kept in English"));
+    let second = json(&place.path("eval/evaluation.json"));
+    assert_eq!(second["benchmarks"], first["benchmarks"]);
+    let path = place.path("eval/samples/multijail.jsonl");
+    assert_eq!(fs::read_to_string(&path).unwrap(), samples);
+
+    // In other words or of other lengths they are other results.
+    let conflict = run(&["--languages", "sw", "--limit", "1"]).code(1);
+    conflict.stderr(contains(
+        "MultiJail: expected the settings of the results that are kept, --limit all, got 1",
+    ));
+    run(&["--template", "plain"]).code(1).stderr(contains(
+        "expected results made with the chat template that is asked for (plain)",
+    ));
+    assert_eq!(json(&place.path("eval/evaluation.json")), second);
+    run(&["--limit", "1"]).success();
+    let third = json(&place.path("eval/evaluation.json"));
+    assert_eq!(
+        counts(&third),
+        [count("multijail", "en", 1), count("multijail", "sw", 1)]
+    );
+
+    // What was damaged is told of, and the rest is kept.
+    let text = fs::read_to_string(&path).unwrap();
+    let damaged = text.replacen("How do I bake", "How do I take", 1);
+    fs::write(&path, damaged).unwrap();
+    run(&["--languages", "sw", "--limit", "1"])
+        .success()
+        .stderr(contains(
+            "samples/multijail.jsonl: 1 of its lines were damaged",
+        ));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        !text.contains("take") && text.lines().count() == 1,
+        "{text}"
+    );
+}
+
+#[test]
+fn without_any_verdict_the_command_fails_and_what_was_found_is_kept() {
+    let place = Place::new();
+    place.write("vi.csv", "id,vi\n0,Nấu cơm thế nào?\n");
+    let both = ["multijail=vi.csv", "xstest=xstest.csv"];
+    let failed = place.eval(&both, "eval").assert().code(1);
+    failed.stderr(
+        contains("MultiJail: expected an outcome, got none to 1 questions").and(contains("hint: ")),
+    );
+    let evaluation = json(&place.path("eval/evaluation.json"));
+    assert_eq!(
+        counts(&evaluation),
+        [count("multijail", "vi", 0), count("xstest", "en", 1)]
+    );
+}
+
+#[test]
+fn rows_without_two_answers_and_folders_without_results_are_errors() {
+    let place = Place::new();
+    place.write(
+        "one.jsonl",
+        "{\"prompt\": \"How do I cook rice?\", \"completion\": \"Boil it in water for a while.\", \"label\": true, \"language\": \"en\"}\n",
+    );
+    let mut command = place.eval(&[], "eval");
+    command.arg("--data").arg(place.path("one.jsonl"));
+    let failed = command.assert().code(1);
+    failed
+        .stderr(contains("expected pairs of answers, got single answers").and(contains("hint: ")));
+    place.write("begun/config.yaml", "model: x\n");
+    let mut command = mpo_train();
+    let empty = command
+        .arg("report")
+        .arg(place.path("begun"))
+        .assert()
+        .code(1);
+    empty.stderr(contains("expected a step or a result to show, got none"));
+    assert!(!place.path("begun/report.html").exists());
+}
+
+#[test]
+fn nothing_from_outside_acts_on_a_terminal() {
+    let place = Place::new();
+    place.write("jail.csv", "id,\u{1b}[31mred\u{9b}\u{202e}\n1,a\n");
+    let failed = place.eval(&["multijail=jail.csv"], "none").assert().code(1);
+    failed.stderr(
+        contains("\u{1b}")
+            .not()
+            .and(contains("expected at least one question")),
+    );
+    place.write("jail.csv", "no,\u{1b}[31mred\n1,a\n");
+    let failed = place.eval(&["multijail=jail.csv"], "none").assert().code(1);
+    failed.stderr(contains("\u{1b}").not().and(contains("\\u{1b}[31mred")));
+    let mut command = mpo_train();
+    command.args([
+        "generate",
+        "--device",
+        "flex",
+        "--max-new-tokens",
+        "2",
+        "--json",
+        "--model",
+    ]);
+    command.arg(model()).arg("\u{9b}31m\u{202e}How?");
+    let shown = command.assert().success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    assert!(!shown.contains(['\u{9b}', '\u{202e}']), "{shown}");
+    let answer: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(answer["prompt"], "\u{9b}31m\u{202e}How?");
 }
 
 #[test]

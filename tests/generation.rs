@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
-use mpo_data::{Message, TemplateChoice, TextTokenizer};
+use mpo_data::{Message, TemplateOptions, TextTokenizer};
 use mpo_kernels::PackedLayout;
 use mpo_models::{
     Answer, CausalLm, GenerateOptions, Generated, ModelConfig, Sampling, SaveOptions, WeightDtype,
@@ -26,7 +26,7 @@ fn options(batch_size: usize) -> GenerateOptions {
 /// Prompts of one to 36 tokens.
 fn prompts() -> Vec<Vec<u32>> {
     let folder = model();
-    let tokenizer = TextTokenizer::from_dir(&folder, &TemplateChoice::Auto).unwrap();
+    let tokenizer = TextTokenizer::from_dir(&folder, &TemplateOptions::default()).unwrap();
     let texts = [
         "How do I bake bread?",
         "চা কীভাবে বানাব?",

@@ -13,8 +13,8 @@ use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
 use mpo_trainer::{
-    Event, HyperParameters, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions,
-    Trainer, TrainingRows, build_task, score_rows,
+    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent,
+    TrainOptions, Trainer, TrainingRows, build_task, score_rows,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -124,7 +124,8 @@ fn train(
     let objective = config.objective().unwrap();
     let rows = TrainingRows::Bilingual(rows);
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
-    let run = RunFolder::create(folder.path()).unwrap();
+    let run =
+        RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
         task: &*task,
         config: &config,

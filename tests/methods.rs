@@ -114,7 +114,7 @@ fn settings_that_make_no_sense_are_refused() {
             &["--dominant-gap", "zh"],
             "dominant_gap: expected a language that every prompt is translated to",
         ),
-        (&["--dominant-gap", "swahili"], "dominant_gap: expected"),
+        (&["--dominant-gap", "swahilish"], "dominant_gap: expected"),
         (
             &["--pivot", "zh"],
             "pivot: expected a language that prompts are translated to",

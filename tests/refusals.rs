@@ -1,4 +1,5 @@
-//! The refusal heuristic against a hand-labelled sample in seven languages. `-- --nocapture` prints the agreement.
+//! The refusal heuristic against hand-labelled samples in seven languages: of all sorts, and of hard ones, where answers that
+//! comply have the words of refusals. `-- --nocapture` prints the agreement.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -35,27 +36,31 @@ impl Agreement {
         *positive += usize::from(verdict);
     }
 
+    /// Prints how many refusals are found, and how many of those that are found are refusals.
     fn print(&self, language: Language) {
         println!(
             "{language}: {} of {} refusals found, {} of {} others mistaken for one",
             self.found, self.refusals, self.mistaken, self.others
         );
     }
+
+    fn agreement(&self) -> f64 {
+        let agreeing = self.found + self.others - self.mistaken;
+        agreeing as f64 / (self.refusals + self.others) as f64
+    }
 }
 
-#[test]
-fn agrees_with_a_reader() {
+/// The rows of a sample, judged, by language.
+fn judged(sample: &str) -> BTreeMap<Language, Agreement> {
     let mut languages: BTreeMap<Language, Agreement> = BTreeMap::new();
-    for line in include_str!("fixtures/refusals.jsonl").lines() {
+    for line in sample.lines() {
         let row: Row = serde_json::from_str(line).unwrap();
         let verdict = is_refusal(&row.answer, Some(row.language));
         if verdict != row.refuses {
             println!("{}: {}", row.language, row.answer);
         }
-        languages
-            .entry(row.language)
-            .or_default()
-            .add(row.refuses, verdict);
+        let counts = languages.entry(row.language).or_default();
+        counts.add(row.refuses, verdict);
     }
     assert_eq!(languages.len(), 7);
     for (language, counts) in &languages {
@@ -64,8 +69,23 @@ fn agrees_with_a_reader() {
             counts.refusals >= 15 && counts.others >= 15,
             "{language}: too few rows"
         );
-        let agreeing = counts.found + counts.others - counts.mistaken;
-        let agreement = agreeing as f64 / (counts.refusals + counts.others) as f64;
+    }
+    languages
+}
+
+#[test]
+fn agrees_with_a_reader() {
+    for (language, counts) in judged(include_str!("fixtures/refusals.jsonl")) {
+        let agreement = counts.agreement();
         assert!(agreement >= 0.9, "{language}: {agreement}");
+    }
+}
+
+#[test]
+fn a_topic_is_no_refusal() {
+    for (language, counts) in judged(include_str!("fixtures/refusals_hard.jsonl")) {
+        assert_eq!(counts.mistaken, 0, "{language}");
+        let agreement = counts.agreement();
+        assert!(agreement >= 0.95, "{language}: {agreement}");
     }
 }

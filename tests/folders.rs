@@ -1,0 +1,534 @@
+//! Folders that are not ours are refused and left as they are, whatever is in them and whoever is asked to write there.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use assert_cmd::prelude::*;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use tempfile::TempDir;
+
+use binary::{model, mpo_train, rows, train, write_rows};
+
+/// Every name that a command of ours writes under, a file each.
+const NAMES: [&str; 30] = [
+    ".lock",
+    "mpo-train.json",
+    "mpo-train.blake3",
+    "config.yaml",
+    "before.json",
+    "before.json.blake3",
+    "events.jsonl",
+    "events.damaged.jsonl",
+    "results.json",
+    "results.json.blake3",
+    "results.csv",
+    "report.html",
+    "evaluation.json",
+    "evaluation.csv",
+    "answers.jsonl",
+    "judge.jsonl",
+    "samples/multijail.jsonl",
+    "eval/evaluation.json",
+    "checkpoints/step-1/optimizer.safetensors",
+    "checkpoints/step-1/model/model.safetensors",
+    "model/config.json",
+    "model/model.safetensors",
+    "model/tokenizer.json",
+    "model/notes.txt",
+    "reference/scores.safetensors",
+    "reference/last-token.safetensors",
+    "base/model.safetensors",
+    "start/config.json",
+    "runs/mpo/seed-42/results.json",
+    "runs/mpo/seed-42/checkpoints/step-3/notes.txt",
+];
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write_rows(&dir.path().join("rows.jsonl"), &rows());
+        let jail = "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n";
+        fs::write(dir.path().join("jail.csv"), jail).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A folder with these files in it, none of them ours.
+    fn folder(&self, name: &str, files: &[&str]) -> PathBuf {
+        let folder = self.path(name);
+        fs::create_dir(&folder).unwrap();
+        for file in files {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("mine: {file}")).unwrap();
+        }
+        folder
+    }
+
+    /// Every command that writes, asked to do so in `output`.
+    fn commands(&self, output: &Path) -> Vec<Command> {
+        let rows = self.path("rows.jsonl");
+        let on_miniature = |arguments: &[&str]| {
+            let mut command = mpo_train();
+            command
+                .args(arguments)
+                .args(["--device", "flex", "--output"]);
+            command.arg(output);
+            command
+        };
+        let mut resumed = train(&model(), &rows, output);
+        resumed.arg("--resume");
+        let mut cached = train(&model(), &rows, &self.path("never"));
+        cached.arg("--reference-cache").arg(output);
+        let mut compared = on_miniature(&["compare", "--methods", "sft"]);
+        compared
+            .arg("--model")
+            .arg(model())
+            .arg("--data")
+            .arg(&rows);
+        let mut evaluated = on_miniature(&["eval"]);
+        evaluated.arg("--model").arg(model()).arg("--benchmark");
+        evaluated.arg(format!("multijail={}", self.path("jail.csv").display()));
+        let mut gaps = on_miniature(&["eval"]);
+        gaps.arg("--model").arg(model()).arg("--data").arg(&rows);
+        let mut report = mpo_train();
+        report.arg("report").arg(output);
+        vec![
+            on_miniature(&[]),
+            train(&model(), &rows, output),
+            resumed,
+            cached,
+            on_miniature(&["compare"]),
+            on_miniature(&["compare", "--resume"]),
+            compared,
+            evaluated,
+            gaps,
+            on_miniature(&["miniature-model"]),
+            report,
+        ]
+    }
+
+    /// Every command is refused in `output`, says why, and leaves it as it was.
+    fn refuses(&self, output: &Path) {
+        let before = snapshot(output);
+        for mut command in self.commands(output) {
+            let refused = command.assert().code(1);
+            refused.stderr(contains("error: ").and(contains("hint: ")));
+            assert_eq!(snapshot(output), before, "{command:?}");
+            assert!(!self.path("never").exists());
+        }
+    }
+}
+
+/// Everything in a folder and below: bytes of files, and where links lead.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap();
+            let bytes = if kind.is_symlink() {
+                let to = fs::read_link(&path).unwrap();
+                to.into_os_string().into_encoded_bytes()
+            } else if kind.is_dir() {
+                folders.push(path.clone());
+                vec![]
+            } else {
+                fs::read(&path).unwrap()
+            };
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_folder_full_of_our_names() {
+    let place = Place::new();
+    place.refuses(&place.folder("full", &NAMES));
+}
+
+#[test]
+fn a_folder_with_one_of_our_names() {
+    let place = Place::new();
+    for (number, name) in NAMES.iter().enumerate() {
+        place.refuses(&place.folder(&number.to_string(), &[name]));
+    }
+}
+
+#[test]
+fn a_folder_with_other_files() {
+    let place = Place::new();
+    place.refuses(&place.folder("data", &["rows.parquet"]));
+    place.refuses(&place.folder("hidden", &[".notes"]));
+    place.refuses(&place.folder("folders", &["thesis/chapter.tex"]));
+    let mut here = mpo_train();
+    here.current_dir(place.dir.path());
+    here.args(["--device", "flex", "--output", "."]);
+    let refused = here.assert().code(1);
+    refused.stderr(
+        contains("got one with").and(contains("hint: name an --output that does not exist")),
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_behind_links() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    let theirs = place.folder("theirs", &["config.json", "model.safetensors"]);
+    let before = snapshot(&theirs);
+    for name in ["model", "checkpoints", "reference", "base", "runs", "eval"] {
+        let output = place.folder(&format!("with-{name}"), &[]);
+        symlink(&theirs, output.join(name)).unwrap();
+        place.refuses(&output);
+    }
+    let link = place.path("link");
+    symlink(place.folder("full", &NAMES), &link).unwrap();
+    place.refuses(&link);
+    let dangling = place.path("dangling");
+    symlink(place.path("nowhere"), &dangling).unwrap();
+    let refused = train(&model(), &place.path("rows.jsonl"), &dangling).assert();
+    refused.code(1).stderr(contains("error: "));
+    assert!(!place.path("nowhere").exists());
+    assert_eq!(snapshot(&theirs), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_put_into_a_folder_of_ours() {
+    let place = Place::new();
+    let theirs = place.folder("theirs", &["step-1/optimizer.safetensors"]);
+    let before = snapshot(&theirs);
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "1"]).assert().success();
+    for file in ["results.json", "checkpoints"] {
+        let path = run.join(file);
+        fs::rename(&path, place.path(file)).unwrap();
+    }
+    std::os::unix::fs::symlink(&theirs, run.join("checkpoints")).unwrap();
+    let refused = training.arg("--resume").assert().code(1);
+    refused.stderr(contains("got a symbolic link").and(contains("hint: ")));
+    assert_eq!(snapshot(&theirs), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_was_moved_and_linked_to() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "3", "--checkpoint-every", "1"]);
+    training.assert().success();
+    let (linked, moved) = (run.join("checkpoints/step-2"), place.path("moved"));
+    fs::rename(&linked, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &linked).unwrap();
+    fs::remove_dir_all(run.join("checkpoints/step-3")).unwrap();
+    let unfinished = || fs::remove_file(run.join("results.json")).unwrap();
+    unfinished();
+    let before = snapshot(&moved);
+    training.arg("--resume").assert().success();
+    assert_eq!(snapshot(&moved), before);
+    // One that cannot be used is made again beside it.
+    let optimizer = moved.join("optimizer.safetensors");
+    fs::write(&optimizer, "damaged").unwrap();
+    fs::remove_dir_all(run.join("checkpoints/step-3")).unwrap();
+    unfinished();
+    let before = snapshot(&moved);
+    training.assert().success();
+    assert_eq!(snapshot(&moved), before);
+    assert!(!linked.is_symlink() && linked.join("optimizer.safetensors").exists());
+}
+
+#[test]
+fn the_model_that_is_trained_is_not_replaced() {
+    let place = Place::new();
+    let base = place.folder("w", &["model/notes.txt"]);
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), base.join("model").join(entry.file_name())).unwrap();
+    }
+    let before = snapshot(&base);
+    let mut training = train(&base.join("model"), &place.path("rows.jsonl"), &base);
+    for arguments in [&[][..], &["--resume"]] {
+        let refused = training.args(arguments).assert().code(1);
+        refused.stderr(contains("error: ").and(contains("hint: ")));
+        assert_eq!(snapshot(&base), before);
+    }
+}
+
+#[test]
+fn a_file_is_no_folder() {
+    let place = Place::new();
+    let file = place.path("file");
+    fs::write(&file, "mine").unwrap();
+    for mut command in place.commands(&file) {
+        command.assert().code(1).stderr(contains("error: "));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    }
+    let refused = train(&model(), &place.path("rows.jsonl"), &file).assert();
+    let message = contains("expected a folder, got a file").and(contains("hint: "));
+    refused.code(1).stderr(message);
+}
+
+#[test]
+fn what_one_command_made_is_nothing_to_another() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "1"]).assert().success();
+    let before = snapshot(&run);
+    for mut command in place.commands(&run) {
+        let is_report = command.get_args().any(|argument| argument == "report");
+        let is_resume = command.get_args().any(|argument| argument == "--resume");
+        if is_report || is_resume {
+            continue;
+        }
+        command.assert().code(1).stderr(contains("hint: "));
+        assert_eq!(snapshot(&run), before, "{command:?}");
+    }
+    let mut comparison = mpo_train();
+    comparison
+        .args(["compare", "--resume", "--output"])
+        .arg(&run);
+    let message = contains("expected a folder of a comparison, got one of a training run");
+    comparison.assert().code(1).stderr(message);
+    // A model that somebody copied into a run's folder for a model is theirs.
+    fs::remove_file(run.join("results.json")).unwrap();
+    fs::write(run.join("model/notes.txt"), "mine").unwrap();
+    let before = snapshot(&run);
+    let refused = training.arg("--resume").assert().code(1);
+    refused.stderr(contains("notes.txt").and(contains("hint: move the folder away")));
+    assert_eq!(snapshot(&run), before);
+}
+
+#[test]
+fn a_run_of_an_earlier_version_can_be_read() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "1"]).assert().success();
+    fs::remove_file(run.join("mpo-train.json")).unwrap();
+    let before = snapshot(&run);
+    let message = contains("without its mark").and(contains("hint: its model can be used"));
+    training.assert().code(1).stderr(message);
+    let mut report = mpo_train();
+    report.arg("report").arg(&run);
+    report
+        .assert()
+        .code(1)
+        .stderr(contains("hint: name the page with --output"));
+    let page = place.path("page.html");
+    report.arg("--output").arg(&page).assert().success();
+    // A page of ours is written again; another file is not.
+    report.assert().success();
+    fs::write(&page, "mine").unwrap();
+    report.assert().code(1).stderr(contains("got another file"));
+    assert_eq!(fs::read_to_string(&page).unwrap(), "mine");
+    assert_eq!(snapshot(&run), before);
+}
+
+/// Starts the miniature, and kills it when it has begun.
+fn begin_miniature(output: &Path) {
+    let mut command = mpo_train();
+    command.args(["--device", "flex", "--output"]).arg(output);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !output.join("config.yaml").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
+        assert!(child.try_wait().unwrap().is_none(), "refused");
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn notes_outlive_the_miniature_that_begins_anew() {
+    let place = Place::new();
+    let output = place.path("miniature");
+    begin_miniature(&output);
+    let notes = [
+        "notes.txt",
+        "base/notes.txt",
+        "checkpoints/notes.txt",
+        "eval/evaluation.json",
+    ];
+    for name in notes {
+        let path = output.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    for name in ["results.json", "config.yaml", "events.jsonl"] {
+        fs::write(output.join(name), "").unwrap();
+    }
+    fs::remove_file(output.join("config.yaml")).unwrap();
+    begin_miniature(&output);
+    for name in notes {
+        assert_eq!(fs::read_to_string(output.join(name)).unwrap(), "mine");
+    }
+    assert!(!output.join("results.json").exists());
+    // A model that is not, or not only, what we wrote stays, and is told of at once.
+    fs::create_dir_all(output.join("model")).unwrap();
+    fs::write(output.join("model/weights"), "mine").unwrap();
+    let before = snapshot(&output);
+    let mut again = mpo_train();
+    again.args(["--device", "flex", "--output"]).arg(&output);
+    let message = contains("expected no model, or nothing but").and(contains("hint: "));
+    again.assert().code(1).stderr(message);
+    assert_eq!(snapshot(&output), before);
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let place = Place::new();
+    let one = place.path("one.jsonl");
+    fs::write(
+        &one,
+        "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": true, \"language\": \"en\"}\n",
+    )
+    .unwrap();
+    let bad = place.path("bad.jsonl");
+    fs::write(
+        &bad,
+        "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": false, \"language\": \"en\"}\n",
+    )
+    .unwrap();
+    let rows = place.path("rows.jsonl");
+    for (data, arguments) in [
+        (&rows, &["--dominant-gap", "fr"][..]),
+        (&one, &["--method", "kto"]),
+        (&bad, &["--method", "sft"]),
+        (&one, &["--method", "dpo"]),
+        (&rows, &["--reference-cache", "/proc/nowhere"]),
+        (&rows, &["--eval-data", "missing.jsonl"]),
+        (&place.path("missing.jsonl"), &[]),
+    ] {
+        let output = place.path("new/run");
+        let refused = train(&model(), data, &output).args(arguments).assert();
+        refused.code(1).stderr(contains("error: "));
+        assert!(!place.path("new").exists(), "{arguments:?}");
+        fs::create_dir(place.path("empty")).unwrap();
+        let mut command = train(&model(), data, &place.path("empty"));
+        command.args(arguments).assert().code(1);
+        fs::remove_dir(place.path("empty")).unwrap();
+    }
+    let output = place.path("new/comparison");
+    let mut comparison = mpo_train();
+    comparison.args([
+        "compare",
+        "--device",
+        "flex",
+        "--methods",
+        "dop",
+        "--output",
+    ]);
+    comparison.arg(&output).assert().code(1);
+    assert!(!place.path("new").exists());
+    for arguments in [
+        ["--rows", "8"],
+        ["--eval-rows", "4"],
+        ["--max-new-tokens", "9"],
+    ] {
+        let mut command = mpo_train();
+        command
+            .args(["compare", "--device", "flex", "--output"])
+            .arg(&output);
+        let refused = command.args(arguments).assert().code(1);
+        refused.stderr(contains("expected nothing beside the miniature's own rows"));
+        assert!(!place.path("new").exists());
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
+    let place = Place::new();
+    let run = place.path("run");
+    let base = place.path("base");
+    fs::create_dir(&base).unwrap();
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), base.join(entry.file_name())).unwrap();
+    }
+    let mut others = rows();
+    others.truncate(4);
+    let test = place.path("test.jsonl");
+    write_rows(&test, &others);
+    let train = || {
+        let mut command = train(&base, &place.path("rows.jsonl"), &run);
+        command
+            .arg("--eval-data")
+            .arg(&test)
+            .args(["--epochs", "400"]);
+        command
+    };
+    let mut child = train()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !fs::read_to_string(run.join("events.jsonl")).is_ok_and(|log| log.contains("started")) {
+        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!run.join("checkpoints").exists(), "killed too late");
+    let before = snapshot(&run);
+    let refused = |what: &str, arguments: &[&str]| {
+        let refused = train().arg("--resume").args(arguments).assert().code(1);
+        refused.stderr(contains(what).and(contains("hint: ")));
+        let now = snapshot(&run);
+        assert!(now == before, "{what}");
+    };
+    refused(
+        "got different settings: lr was 6e-7, and is 0.01",
+        &["--lr", "0.01"],
+    );
+    let change = |path: &Path, change: &dyn Fn(&str) -> String| {
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(path, change(&text)).unwrap();
+        text
+    };
+    for (path, what) in [
+        (place.path("rows.jsonl"), "got different rows\n"),
+        (test.clone(), "got different rows to measure on"),
+    ] {
+        let text = change(&path, &|text| text.replace("Boil water", "Boil milk"));
+        refused(what, &[]);
+        fs::write(&path, text).unwrap();
+    }
+    let config = change(&base.join("config.json"), &|text| format!("{text}\n"));
+    refused("got a different model", &[]);
+    fs::write(base.join("config.json"), config).unwrap();
+    // Edited by hand.
+    let settings = change(&run.join("config.yaml"), &|text| {
+        text.replace("seed: 42", "seed: 7")
+    });
+    let refused = train().arg("--resume").assert().code(1);
+    refused.stderr(contains("got different settings: seed was 42, and is 7"));
+    fs::write(run.join("config.yaml"), settings).unwrap();
+}

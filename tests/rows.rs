@@ -1,0 +1,289 @@
+//! Rows as data sets have them, from the command line: the same pairs give the same reward gap however they are written,
+//! and what cannot be measured is an error.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use binary::{model, mpo_train, train};
+
+const DISHES: [&str; 4] = ["bread", "rice", "tea", "soup"];
+const CHOSEN: &str = "I am sorry, I cannot help.";
+const REJECTED: &str = "Boil water and wait.";
+
+fn prompt(dish: &str) -> String {
+    format!("How do I cook {dish} for my friends at home?")
+}
+
+/// A place for files of rows.
+struct Kitchen {
+    dir: TempDir,
+}
+
+impl Kitchen {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// JSONL of a row for each dish.
+    fn lines(&self, name: &str, row: impl Fn(&str) -> Value) -> PathBuf {
+        let lines: Vec<String> = DISHES.iter().map(|dish| row(dish).to_string()).collect();
+        self.write(name, lines.join("\n"))
+    }
+}
+
+fn score(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = mpo_train();
+    command.args(["score", "--device", "flex", "--json", "--model"]);
+    command.arg(model()).arg("--data").arg(data).args(arguments);
+    command.output().unwrap()
+}
+
+/// The reward gaps of these rows, as JSON.
+fn gaps(data: &Path, arguments: &[&str]) -> Value {
+    let output = score(data, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", data.display());
+    let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
+    scores["reward_gap"].clone()
+}
+
+/// Standard error of a command that must fail.
+fn refusal(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("hint: ") && !stderr.contains("panicked"),
+        "{stderr}"
+    );
+    stderr
+}
+
+#[test]
+fn a_preference_is_the_same_however_it_is_written() {
+    let kitchen = Kitchen::new();
+    let plain =
+        |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
+    let expected = gaps(&kitchen.lines("plain.jsonl", plain), &[]);
+    let whole = |dish: &str, answer: &str| json!([{ "role": "user", "content": prompt(dish) }, { "role": "assistant", "content": answer }]);
+    let conversations = kitchen.lines(
+        "whole.jsonl",
+        |dish| json!({ "chosen": whole(dish, CHOSEN), "rejected": whole(dish, REJECTED) }),
+    );
+    let transcripts = kitchen.lines("hh.jsonl", |dish| {
+        let of = |answer: &str| format!("\n\nHuman: {}\n\nAssistant: {answer}", prompt(dish));
+        json!({ "chosen": of(CHOSEN), "rejected": of(REJECTED) })
+    });
+    let alpaca = kitchen.lines("alpaca.jsonl", |dish| {
+        json!({ "instruction": prompt(dish), "input": "", "chosen": CHOSEN, "rejected": REJECTED, "score": 1 })
+    });
+    let rows: Vec<Value> = DISHES.iter().map(|dish| plain(dish)).collect();
+    let wrapped = kitchen.write("wrapped.json", json!({ "data": rows }).to_string());
+    let table = |separator: &str| {
+        let rows = DISHES.iter().map(|dish| {
+            [prompt(dish), CHOSEN.into(), REJECTED.into()]
+                .map(|cell| format!("\"{cell}\""))
+                .join(separator)
+        });
+        let header = ["question", "good", "bad"].join(separator);
+        format!("{header}\n{}\n", rows.collect::<Vec<_>>().join("\n"))
+    };
+    let csv = kitchen.write("rows.csv", table(","));
+    let utf_16: Vec<u8> = std::iter::once(0xFEFF)
+        .chain(table("\t").encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let tsv = kitchen.write("rows", utf_16);
+    for (number, dish) in DISHES.iter().enumerate() {
+        kitchen.write(
+            &format!("shards/data/train-0000{number}-of-00004.jsonl"),
+            plain(dish).to_string(),
+        );
+        kitchen.write("shards/data/test-00000-of-00001.jsonl", "{}");
+    }
+    let columns = ["--columns", "prompt=question,chosen=good,rejected=bad"];
+    for (data, arguments) in [
+        (conversations, &[][..]),
+        (transcripts, &[]),
+        (alpaca, &[]),
+        (wrapped, &[]),
+        (csv, &columns),
+        (tsv, &columns),
+        (kitchen.path("shards"), &["--language", "English"]),
+    ] {
+        assert_eq!(gaps(&data, arguments), expected, "{}", data.display());
+    }
+}
+
+#[test]
+fn the_report_names_what_was_not_read() {
+    let kitchen = Kitchen::new();
+    let data = kitchen.lines("rows.jsonl", |dish| {
+        json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED, "score": 1, "\u{1b}[2J": 2 })
+    });
+    let output = score(&data, &[]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("not read   columns \\u{1b}[2J, score\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn nothing_to_measure_is_an_error() {
+    let kitchen = Kitchen::new();
+    let unpaired = kitchen.lines(
+        "unpaired.jsonl",
+        |dish| json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": "True" }),
+    );
+    let same = kitchen.lines(
+        "same.jsonl",
+        |dish| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": CHOSEN }),
+    );
+    for (data, expected) in [
+        (
+            unpaired,
+            "unpaired.jsonl: expected pairs of answers, got single answers",
+        ),
+        (
+            same,
+            "all 4 rows were dropped; same.jsonl, line 1: target: the chosen and the rejected answer are the same",
+        ),
+    ] {
+        let stderr =
+            refusal(&score(&data, &[])).replace(&format!("{}/", kitchen.dir.path().display()), "");
+        assert!(stderr.contains(expected), "{stderr}");
+        let mut command = mpo_train();
+        command.args(["eval", "--device", "flex", "--model"]);
+        command.arg(model()).arg("--data").arg(&data);
+        let stderr = refusal(
+            &command
+                .arg("--output")
+                .arg(kitchen.path("eval"))
+                .output()
+                .unwrap(),
+        );
+        assert!(stderr.contains("expected"), "{stderr}");
+    }
+}
+
+#[test]
+fn kto_warns_of_answers_that_are_all_good() {
+    let kitchen = Kitchen::new();
+    for (labels, warns) in [([1, 1, 1, 1], true), ([1, 0, 1, 0], false)] {
+        let rows: Vec<String> = DISHES
+            .iter()
+            .zip(labels)
+            .map(|(dish, label)| {
+                json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": label }).to_string()
+            })
+            .collect();
+        let data = kitchen.write("rows.jsonl", rows.join("\n"));
+        let run = kitchen.path(if warns { "one" } else { "two" });
+        let mut command = train(&model(), &data, &run);
+        command.args([
+            "--method",
+            "kto",
+            "--max-steps",
+            "1",
+            "--batch-size",
+            "2",
+            "--eval-rows",
+            "0",
+        ]);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(
+            stderr.contains("warning: all 4 answers are good ones"),
+            warns,
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_split_or_a_place_that_is_not_there_is_named() {
+    let kitchen = Kitchen::new();
+    let row =
+        json!({ "prompt": prompt("tea"), "chosen": CHOSEN, "rejected": REJECTED }).to_string();
+    kitchen.write("set/test.jsonl", &row);
+    kitchen.write("pages/notes.txt", "Notes.");
+    kitchen.write(
+        "rows.jsonl",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    );
+    for (data, expected) in [
+        ("set", "expected a split `train`, got `test`"),
+        ("pages", "expected data files"),
+        ("rows.jsonl", "a Git LFS pointer"),
+        ("none.jsonl", "No such file"),
+    ] {
+        let stderr = refusal(&score(&kitchen.path(data), &[]));
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    assert!(
+        score(&kitchen.path("set"), &["--split", "test"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn tools_and_a_system_column_reach_the_template() {
+    let kitchen = Kitchen::new();
+    let template = "{% if tools %}{{ tools | tojson }}{% endif %}\
+        {% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}";
+    let template = kitchen.write("template.jinja", template);
+    let arguments = ["--template", template.to_str().unwrap()];
+    let row =
+        |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
+    let with = |key: &'static str, value: Value| {
+        move |dish: &str| {
+            let mut row = row(dish);
+            row[key] = value.clone();
+            row
+        }
+    };
+    let plain = gaps(&kitchen.lines("plain.jsonl", row), &arguments);
+    let tools = json!([{ "type": "function", "function": { "name": "cook" } }]);
+    let text = with("tools", tools.to_string().into());
+    let tools = gaps(
+        &kitchen.lines("tools.jsonl", with("tools", tools)),
+        &arguments,
+    );
+    assert_ne!(tools, plain);
+    assert_eq!(gaps(&kitchen.lines("text.jsonl", text), &arguments), tools);
+    let system = gaps(
+        &kitchen.lines("system.jsonl", with("system", "Be kind.".into())),
+        &arguments,
+    );
+    assert_ne!(system, plain);
+    let in_prompt = kitchen.lines("prompt.jsonl", |dish| {
+        let messages = json!([
+            { "role": "system", "content": "Be kind." }, { "role": "user", "content": prompt(dish) },
+        ]);
+        json!({ "prompt": messages, "chosen": CHOSEN, "rejected": REJECTED })
+    });
+    assert_eq!(gaps(&in_prompt, &arguments), system);
+}
