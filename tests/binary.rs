@@ -10,7 +10,23 @@ use serde_json::{Value, json};
 
 /// The program, as Cargo built it for this test.
 pub(crate) fn mpo_train() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_mpo-train"))
+    #[cfg_attr(not(unix), allow(unused_mut))]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpo-train"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        // Tests may run where signals are ignored, as under nohup, and the program would go on ignoring them.
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [libc::SIGINT, libc::SIGHUP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
+    }
+    command
 }
 
 /// The miniature's model: small, and a real one.

@@ -203,7 +203,7 @@ fn a_model_folder_without_one_of_its_files_or_with_garbage_in_it() {
     let bench = Bench::new();
     let garbage = Some(&b"\xff{"[..]);
     bench.refuses_model("model.safetensors", None, &["model.safetensors", "neither"]);
-    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+    for file in ["config.json", "tokenizer.json"] {
         bench.refuses_model(file, None, &[file]);
         bench.refuses_model(file, garbage, &[file, "line 1"]);
     }
