@@ -208,6 +208,7 @@ fn a_model_folder_without_one_of_its_files_or_with_garbage_in_it() {
         bench.refuses_model(file, garbage, &[file, "line 1"]);
     }
     let file = "tokenizer_config.json";
+    bench.refuses_model(file, garbage, &[file, "line 1"]);
     let text = fs::read(bench.path("model").join(file)).unwrap();
     let mut config: Value = serde_json::from_slice(&text).unwrap();
     config.as_object_mut().unwrap().remove("chat_template");
