@@ -287,3 +287,57 @@ fn tools_and_a_system_column_reach_the_template() {
     });
     assert_eq!(gaps(&in_prompt, &arguments), system);
 }
+
+#[test]
+fn a_folder_is_read_as_its_description_says() {
+    let kitchen = Kitchen::new();
+    let row = |dish: &str| {
+        json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED }).to_string()
+    };
+    let readme = "---\nconfigs:\n- config_name: tea\n  data_files: tea.jsonl\n  default: true\n- config_name: both\n  data_files: \"*.jsonl\"\n---\n";
+    kitchen.write("set/README.md", readme);
+    kitchen.write("set/tea.jsonl", row("tea"));
+    kitchen.write("set/soup.jsonl", row("soup"));
+    let rows = |arguments: &[&str]| gaps(&kitchen.path("set"), arguments)[0]["rows"].clone();
+    assert_eq!(rows(&[]), 1);
+    assert_eq!(rows(&["--split", "both/train"]), 2);
+    kitchen.write("shards/train-00001-of-00002.jsonl", row("tea"));
+    kitchen.write(
+        "table.csv",
+        "prompt,chosen,rejected\nWhy?,\"a,b\nHow?,\"c\",d\n",
+    );
+    kitchen.write(
+        "frame.json",
+        json!({ "prompt": ["a", "b"], "chosen": ["c", "d"] }).to_string(),
+    );
+    kitchen.write(
+        "other.jsonl",
+        json!({ "ask": "a", "chosen": "b", "bad": "c" }).to_string(),
+    );
+    for (data, arguments, expected) in [
+        (
+            "shards",
+            &[][..],
+            "expected 2 shards named `train-*-of-00002`, got 1",
+        ),
+        (
+            "table.csv",
+            &[],
+            "line 2: expected a separator or the end of the line",
+        ),
+        ("frame.json", &[], "got columns and no rows"),
+        (
+            "other.jsonl",
+            &[],
+            "--columns rejected=NAME: the row also has ask, bad",
+        ),
+        (
+            "set/tea.jsonl",
+            &["--split", "nope"],
+            "expected a split `nope`, got `train`",
+        ),
+    ] {
+        let stderr = refusal(&score(&kitchen.path(data), arguments));
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}

@@ -75,6 +75,22 @@ impl Columns {
         nest(fields);
     }
 
+    /// Those of these without which a row is no preference.
+    pub(crate) fn needed(&self) -> Self {
+        let is_needed = |ours: &str| {
+            matches!(
+                ours,
+                "instruction" | "conversations" | "output" | "chosen" | "rejected" | "kto_tag"
+            )
+        };
+        let needed = self.0.iter().filter(|(ours, _)| is_needed(ours));
+        Self(
+            needed
+                .map(|(ours, theirs)| (ours.clone(), theirs.clone()))
+                .collect(),
+        )
+    }
+
     /// The columns that are named here and that these fields do not have.
     pub(crate) fn missing(&self, fields: &Fields) -> BTreeSet<String> {
         let theirs = self.0.values();
@@ -132,9 +148,16 @@ impl FromStr for Columns {
                 .ok_or_else(|| DataError::Columns(format!("expected OURS=THEIRS, got `{pair}`")))?;
             Ok((ours.trim().to_owned(), theirs.trim().to_owned()))
         });
-        pairs
-            .collect::<Result<BTreeMap<_, _>, DataError>>()?
-            .try_into()
+        let mut columns = BTreeMap::new();
+        for pair in pairs {
+            let (ours, theirs) = pair?;
+            if let Some(other) = columns.insert(ours.clone(), theirs.clone()) {
+                let problem =
+                    format!("expected `{ours}` once, got `{other}` and `{theirs}` for it");
+                return Err(DataError::Columns(problem));
+            }
+        }
+        columns.try_into()
     }
 }
 
@@ -219,6 +242,10 @@ mod tests {
             ("promt=question", "got `promt`"),
             ("source.prompt=a", "got `source.prompt`"),
             ("prompt=", "column for `prompt`"),
+            (
+                "prompt=q,prompt=b",
+                "expected `prompt` once, got `q` and `b` for it",
+            ),
         ] {
             let error = columns.parse::<Columns>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

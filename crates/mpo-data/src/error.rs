@@ -1,7 +1,7 @@
 //! What can go wrong between a file and its token ids, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::HFError;
 
@@ -100,6 +100,48 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row without a field that its format has.
+    #[error("{origin}: {problem}")]
+    MissingField {
+        /// Where the row is.
+        origin: Origin,
+        /// What is wrong with it.
+        problem: String,
+        /// The field.
+        field: String,
+        /// The columns that the row has and that nothing reads.
+        columns: Vec<String>,
+    },
+    /// Shards of a set that are not there.
+    #[error("{}: expected {expected} shards named `{name}`, got {found}", .place.display())]
+    MissingShards {
+        /// The folder, or the name on the hub.
+        place: PathBuf,
+        /// What they are called.
+        name: String,
+        /// How many there are, by their names.
+        expected: usize,
+        /// How many are there.
+        found: usize,
+    },
+    /// A `README.md` with configurations that do not say what is to be read.
+    #[error("{}: {problem}", .readme.display())]
+    Configurations {
+        /// The file.
+        readme: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A set of a `dataset_info.json` that is not in its folder.
+    #[error("{}: the set `{}` lies on the hub, as {}", .info.display(), visible(.set), visible(.repository))]
+    SetOnHub {
+        /// The description.
+        info: PathBuf,
+        /// The set.
+        set: String,
+        /// Where it lies.
+        repository: String,
+    },
     /// An array of rows that is none: where its next row begins cannot be told.
     #[error("{origin}: {problem}")]
     Broken {
@@ -109,12 +151,12 @@ pub enum DataError {
         problem: &'static str,
     },
     /// A quoted cell without an end.
-    #[error("{origin}: expected a closing quote within {limit} bytes, got none")]
+    #[error("{origin}: {problem}")]
     UnclosedQuote {
-        /// Where the row begins.
+        /// Where its quote is.
         origin: Origin,
-        /// The limit it exceeds.
-        limit: usize,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A row longer than any real one: most likely not a file of rows at all.
     #[error("{origin}: expected a row of at most {limit} bytes, got a longer one")]
@@ -167,6 +209,14 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file of the tokenizer's folder is no JSON.
+    #[error("{}: expected JSON, got: {problem}", .path.display())]
+    DamagedTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops being JSON.
+        problem: serde_json::Error,
+    },
     /// The tokenizer has no such token.
     #[error("expected a token `{token}` ({role}) in the vocabulary, got none")]
     MissingToken {
@@ -206,6 +256,17 @@ pub enum DataError {
     /// The chat template refuses a conversation that it takes without a system message.
     #[error("the chat template refuses the system message: {0}")]
     RefusedSystem(String),
+    /// The chat template writes nothing of a system message, and says nothing of it.
+    #[error("the chat template leaves the system message out")]
+    DroppedSystem,
+    /// The system gives no thread for something that is kept apart.
+    #[error("expected to start a thread for the {what}, got: {error}")]
+    Thread {
+        /// What it is for.
+        what: &'static str,
+        /// Why there is none.
+        error: io::Error,
+    },
     /// A conversation cannot be written as tokens.
     #[error("{origin}: {problem}")]
     Conversation {
@@ -244,6 +305,18 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// That a file of a tokenizer is no JSON, or is JSON of another kind.
+    pub(crate) fn tokenizer_json(path: &Path, problem: serde_json::Error) -> Self {
+        let path = path.to_owned();
+        match problem.is_data() {
+            true => Self::TokenizerFile {
+                path,
+                problem: visible(&problem.to_string()),
+            },
+            false => Self::DamagedTokenizer { path, problem },
+        }
+    }
+
     /// A row that is not what its format promises; what it says of itself is made fit to be shown.
     pub(crate) fn row(origin: &Origin, problem: impl AsRef<str>) -> Self {
         Self::Row {
@@ -257,6 +330,7 @@ impl DataError {
         matches!(
             self,
             Self::Row { .. }
+                | Self::MissingField { .. }
                 | Self::RowTooLong { .. }
                 | Self::InvalidUtf8 { .. }
                 | Self::UnknownFormat { .. }
@@ -283,30 +357,54 @@ impl DataError {
             }
             Self::NotRows { hint, .. } => hint,
             Self::Parquet { .. } => "the file is damaged or cut short: fetch or write it again",
-            Self::Columns(_) => "write OURS=THEIRS, such as --columns prompt=question,chosen=good",
+            Self::Columns(_) => {
+                "write OURS=THEIRS, such as --columns prompt=question,chosen=good; in a dataset_info.json, correct its `columns`"
+            }
             Self::Empty(_) => "give a file with rows: JSON, JSONL, CSV, TSV or Parquet",
             Self::Broken { .. } => {
                 "check that the file is whole; JSONL, one row a line, is the safest"
             }
             Self::UnclosedQuote { .. } => "close the quote, or write a quote within a cell twice",
             Self::Row { .. } => {
-                "correct the row, or skip bad rows and have them listed in the report"
+                "correct the row, or leave bad rows out with --skip-bad-rows: the report lists them"
             }
-            Self::RowTooLong { .. } => {
-                "write one row a line (JSONL), and check that this is a file of preference rows"
-            }
-            Self::InvalidUtf8 { .. } => {
-                "save the file as UTF-8, or skip bad rows and have them listed in the report"
-            }
-            Self::TooMuchText { .. } => {
-                "take fewer rows with --max-rows, or a part of the data set"
-            }
-            Self::UnknownFormat { keys, .. } if let Some(column) = deciding(keys) => {
+            Self::UnknownFormat { keys: columns, .. } | Self::MissingField { columns, .. }
+                if let Some(column) = deciding(columns) =>
+            {
                 return Some(format!(
                     "column `{}` decides which of a row's answers is chosen, and no name of a column can: write every row \
                      anew, with the better answer as `chosen` and the other as `rejected`",
                     visible(column)
                 ));
+            }
+            Self::MissingField { field, columns, .. } if !columns.is_empty() => {
+                return Some(format!(
+                    "name the column that holds it, --columns {field}=NAME: the row also has {}; --skip-bad-rows leaves such \
+                     rows out",
+                    list(columns)
+                ));
+            }
+            Self::MissingField { .. } => {
+                "add it to the row, or leave such rows out with --skip-bad-rows: the report lists them"
+            }
+            Self::MissingShards { .. } => "fetch the others, or name the files to read one by one",
+            Self::Configurations { .. } => {
+                "name a configuration, --split CONFIGURATION/SPLIT, or the file or folder that holds the rows"
+            }
+            Self::SetOnHub { repository, .. } => {
+                return Some(format!(
+                    "give its name there: --data {}",
+                    visible(repository)
+                ));
+            }
+            Self::RowTooLong { .. } => {
+                "write one row a line (JSONL), and check that this is a file of preference rows"
+            }
+            Self::InvalidUtf8 { .. } => {
+                "save the file as UTF-8, or leave bad rows out with --skip-bad-rows: the report lists them"
+            }
+            Self::TooMuchText { .. } => {
+                "take fewer rows with --max-rows, or a part of the data set"
             }
             Self::UnknownFormat { .. } => {
                 "name the columns with --columns prompt=NAME,chosen=NAME,rejected=NAME; known formats: {dominant, target}; \
@@ -319,6 +417,7 @@ impl DataError {
             Self::Undetectable { .. } => {
                 "leave the others out, or name each row's language in the file"
             }
+            Self::DamagedTokenizer { .. } => "the file is cut short or damaged: download it again",
             Self::TokenizerFile { .. } => {
                 "take tokenizer.json and tokenizer_config.json from the same model"
             }
@@ -333,8 +432,11 @@ impl DataError {
                 "name a template with --template: a `.jinja` file, or a built-in one (`llama3`, `gemma`, `qwen`, `plain`)"
             }
             Self::Refused(_) => "change the conversation, or name another template with --template",
-            Self::RefusedSystem(_) => {
+            Self::RefusedSystem(_) | Self::DroppedSystem => {
                 "--system-message merge puts its text before the first user turn"
+            }
+            Self::Thread { .. } => {
+                "allow the process more memory (`ulimit -v`, or the limit of its container) or more threads (`ulimit -u`)"
             }
             Self::Conversation { problem, .. } => {
                 let skip = "--skip-bad-rows leaves such rows out";
@@ -362,7 +464,12 @@ fn is_damage(kind: io::ErrorKind) -> bool {
 /// Names for a message, the first of many.
 fn list(names: &[String]) -> String {
     const MOST: usize = 20;
-    let mut shown: Vec<String> = names.iter().take(MOST).map(|name| visible(name)).collect();
+    let show = |name: &String| match name.trim() {
+        // Nothing is no name to be seen.
+        "" => format!("`{}`", visible(name)),
+        _ => visible(name),
+    };
+    let mut shown: Vec<String> = names.iter().take(MOST).map(show).collect();
     if names.len() > MOST {
         shown.push(format!("and {} more", names.len() - MOST));
     }

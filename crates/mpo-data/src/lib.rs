@@ -17,6 +17,7 @@ mod quiet;
 mod read;
 mod records;
 mod report;
+mod seen;
 mod template;
 mod text;
 mod tokenized;
@@ -31,7 +32,7 @@ pub use pair::{
     Tools, UnpairedAnswer,
 };
 pub use pivot::pivot;
-pub use read::{Dataset, Pairs, ReadOptions, read};
+pub use read::{Dataset, Pairs, ReadOptions, ReadProgress, read, read_watched};
 pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
 pub use template::{

@@ -13,11 +13,12 @@ use crate::formats::{
 };
 use crate::language::Language;
 use crate::pair::{
-    BilingualPair, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Role,
-    UnpairedAnswer,
+    BilingualPair, MonolingualPair, Origin, PairProblem, PreferencePair, UnpairedAnswer,
 };
 use crate::records::{Fields, Record, Records, Selection};
 use crate::report::{ReadReport, Side, Warning, WarningKind};
+use crate::seen::{self, Seen, SeenSide};
+use crate::text::visible;
 
 /// Below this a detector's opinion about an answer is not worth a warning.
 const SURE: f64 = 0.8;
@@ -100,19 +101,47 @@ pub struct Dataset {
     pub report: ReadReport,
 }
 
+/// How far reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadProgress {
+    /// So many rows are read.
+    Rows(usize),
+    /// The languages of so many of the texts are told.
+    Languages {
+        /// Done.
+        done: usize,
+        /// All.
+        of: usize,
+    },
+}
+
+/// [`ReadProgress`] is told each time that so much more is done.
+const TELL_EVERY: usize = 100;
+
 /// Reads the rows of a file, a folder of files, or a data set on the hub, in any known format.
 ///
 /// What cannot be parsed is an error, unless [`ReadOptions::skip_bad_rows`]; what can be parsed but is no preference
 /// (an empty prompt, two equal answers, a language that cannot be told) is dropped and reported.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
+    read_watched(path, options, &|_| {})
+}
+
+/// [`read`], which `watch` is told of on the way, from several threads.
+pub fn read_watched(
+    path: &Path,
+    options: &ReadOptions,
+    watch: &(dyn Fn(ReadProgress) + Sync),
+) -> Result<Dataset, DataError> {
     let detector = Detector::new(options.languages.as_deref())?;
     let split = options.split.as_deref();
     let files = select(&Columns::default(), split, |selection| {
         files::find(path, selection)
     })?;
-    let mut reading = Reading::new(options);
+    let most_rows = files.iter().filter_map(|file| file.most_rows).min();
+    let mut reading = Reading::new(options, most_rows, watch);
     for file in &files {
         let columns = options.columns.or(file.columns.clone());
+        reading.needed = file.columns.needed();
         // The split of a folder has been found; only of a file that was named it is looked for within.
         let split = split.filter(|_| file.path == path);
         let records = select(&columns, split, |selection| {
@@ -120,13 +149,33 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
         });
         reading.report.files.push(file.path.clone());
         match records {
-            Ok(records) => reading.file(records, &columns, &file.tags)?,
+            Ok(records) => {
+                if let Some(wanted) = split
+                    && !records.are_of_a_list()
+                {
+                    check_split(&file.path, wanted)?;
+                }
+                reading.file(records, &columns, &file.tags)?;
+            }
             // A shard may be empty.
             Err(DataError::Empty(_)) => {}
             Err(error) => return Err(error),
         }
     }
     reading.dataset(path, &detector)
+}
+
+/// Fails unless a file that has no splits is the one that was asked for.
+fn check_split(file: &Path, wanted: &str) -> Result<(), DataError> {
+    let split = files::split_of(file);
+    match wanted == split || wanted == "train" {
+        true => Ok(()),
+        false => Err(DataError::NoSplit {
+            place: file.into(),
+            wanted: wanted.into(),
+            found: vec![split],
+        }),
+    }
 }
 
 /// Selects among lists of rows with columns by these names.
@@ -156,6 +205,11 @@ struct Drafted {
 /// What was read so far.
 struct Reading<'a> {
     options: &'a ReadOptions,
+    watch: &'a (dyn Fn(ReadProgress) + Sync),
+    /// Rows that are read at most.
+    most_rows: usize,
+    /// Columns that the description of the set names and without which a row is no preference.
+    needed: Columns,
     format: Option<Format>,
     /// What the first row of no known format was.
     unknown: Option<DataError>,
@@ -168,9 +222,17 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(options: &'a ReadOptions) -> Self {
+    fn new(
+        options: &'a ReadOptions,
+        most_rows: Option<usize>,
+        watch: &'a (dyn Fn(ReadProgress) + Sync),
+    ) -> Self {
+        let most = options.max_rows.map_or(usize::MAX, NonZeroUsize::get);
         Self {
             options,
+            watch,
+            most_rows: most_rows.map_or(most, |rows| rows.min(most)),
+            needed: Columns::default(),
             format: None,
             unknown: None,
             missing: None,
@@ -187,8 +249,7 @@ impl<'a> Reading<'a> {
         columns: &Columns,
         tags: &Tags,
     ) -> Result<(), DataError> {
-        let max = self.options.max_rows.map_or(usize::MAX, NonZeroUsize::get);
-        while self.report.read < max {
+        while self.report.read < self.most_rows {
             let Some(record) = records.next() else { break };
             let row = record.and_then(|record| self.row(record, columns, tags));
             match row {
@@ -198,6 +259,9 @@ impl<'a> Reading<'a> {
                     self.drop_bad(error);
                 }
                 Err(error) => return Err(error),
+            }
+            if self.report.read.is_multiple_of(TELL_EVERY) {
+                (self.watch)(ReadProgress::Rows(self.report.read));
             }
         }
         Ok(())
@@ -210,7 +274,8 @@ impl<'a> Reading<'a> {
             mut fields,
             surrogates,
         } = record;
-        let lacks = self.options.columns.missing(&fields);
+        let mut lacks = self.options.columns.missing(&fields);
+        lacks.extend(self.needed.missing(&fields));
         match &mut self.missing {
             Some(missing) => missing.retain(|column| lacks.contains(column)),
             None => self.missing = Some(lacks),
@@ -242,8 +307,10 @@ impl<'a> Reading<'a> {
                     column: column.clone(),
                 });
                 self.report.leave_unread(unread.into_iter());
+                let marker = draft.chat_marker();
+                let marker = marker.map(|marker| WarningKind::ChatFormat { marker });
                 let surrogate = (surrogates > 0).then_some(WarningKind::LoneSurrogate);
-                let oddities = surrogate.into_iter().chain(decides);
+                let oddities = surrogate.into_iter().chain(decides).chain(marker);
                 self.rows.push(Drafted {
                     origin,
                     draft,
@@ -252,14 +319,26 @@ impl<'a> Reading<'a> {
             }
             Err(Unfit::NoPreference(reason)) => self.report.drop_row(origin, reason),
             Err(Unfit::Malformed(problem)) => {
-                let problem = match self.missing_columns() {
-                    Some(columns) => format!("{problem}; there is no column {columns}"),
-                    None => problem,
-                };
-                return Err(DataError::row(&origin, problem));
+                return Err(DataError::row(&origin, self.with_missing_columns(problem)));
+            }
+            Err(Unfit::Missing(field)) => {
+                let problem = self.with_missing_columns(format!("missing field `{field}`"));
+                return Err(DataError::MissingField {
+                    origin,
+                    problem: visible(&problem),
+                    field,
+                    columns: row.unread().collect(),
+                });
             }
         }
         Ok(())
+    }
+
+    fn with_missing_columns(&self, problem: String) -> String {
+        match self.missing_columns() {
+            Some(columns) => format!("{problem}; there is no column {columns}"),
+            None => problem,
+        }
     }
 
     /// The columns that the user named and that no row has.
@@ -274,7 +353,10 @@ impl<'a> Reading<'a> {
 
     fn drop_bad(&mut self, error: DataError) {
         let (origin, reason) = match &error {
-            DataError::Row { origin, problem } => (origin, problem.clone()),
+            DataError::Row { origin, problem }
+            | DataError::MissingField {
+                origin, problem, ..
+            } => (origin, problem.clone()),
             DataError::InvalidUtf8 { origin, .. } => (origin, "not UTF-8".into()),
             DataError::RowTooLong { origin, limit } => (origin, format!("over {limit} bytes")),
             DataError::UnknownFormat { origin, .. } => {
@@ -298,8 +380,14 @@ impl<'a> Reading<'a> {
                 path.display()
             ))),
             (format, _) => {
-                let judge = Judge::new(self.options, detector, &self.rows, self.report);
-                Ok(judge.dataset(self.rows, format))
+                let drafts = self.rows.iter().map(|row| &row.draft);
+                let seen = seen::look(detector, self.options.language, drafts, |done, of| {
+                    if done.is_multiple_of(TELL_EVERY) {
+                        (self.watch)(ReadProgress::Languages { done, of });
+                    }
+                });
+                let judge = Judge::new(self.options, detector, &self.rows, &seen, self.report);
+                Ok(judge.dataset(self.rows, &seen, format))
             }
         }
     }
@@ -319,20 +407,21 @@ impl<'a> Judge<'a> {
         options: &'a ReadOptions,
         detector: &'a Detector,
         rows: &[Drafted],
+        seen: &[Seen],
         report: ReadReport,
     ) -> Self {
         let sides = || {
-            rows.iter().filter_map(|row| match &row.draft {
-                Draft::Pair(pair) => pair.dominant.as_ref(),
+            let rows = rows.iter().zip(seen);
+            rows.filter_map(|(row, seen)| match &row.draft {
+                Draft::Pair(pair) => Some((pair.dominant.as_ref()?, seen.dominant)),
                 Draft::Answer(_) => None,
             })
         };
         let dominant = options.dominant.or_else(|| {
             let mut votes: BTreeMap<Language, usize> = BTreeMap::new();
-            for language in sides().filter_map(|side| {
-                side.language
-                    .or_else(|| Some(detect(detector, &side.prompt)?.language))
-            }) {
+            let languages = sides()
+                .filter_map(|(side, seen)| side.language.or_else(|| Some(seen.prompt?.language)));
+            for language in languages {
                 *votes.entry(language).or_default() += 1;
             }
             votes
@@ -352,36 +441,38 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn dataset(mut self, rows: Vec<Drafted>, format: Option<Format>) -> Dataset {
+    fn dataset(mut self, rows: Vec<Drafted>, seen: &[Seen], format: Option<Format>) -> Dataset {
         let (mut pairs, mut singles, mut answers) = (vec![], vec![], vec![]);
-        for row in rows {
+        for (row, seen) in rows.into_iter().zip(seen) {
             let Drafted {
                 origin,
                 draft,
                 oddities: of_row,
             } = row;
             let judged = match draft {
-                Draft::Answer(draft) => self.judge_answer(draft, &origin).map(|answer| {
+                Draft::Answer(draft) => self.judge_answer(draft, seen, &origin).map(|answer| {
                     let language = answer.language;
                     answers.push(answer);
                     (language, vec![])
                 }),
-                Draft::Pair(draft) => self.judge(draft).map(|(dominant, target, oddities)| {
-                    let language = target.language();
-                    let origin = origin.clone();
-                    match dominant {
-                        Some(dominant) => pairs.push(BilingualPair {
-                            dominant,
-                            target,
-                            origin,
-                        }),
-                        None => singles.push(MonolingualPair {
-                            pair: target,
-                            origin,
-                        }),
-                    }
-                    (language, oddities)
-                }),
+                Draft::Pair(draft) => {
+                    self.judge(draft, seen).map(|(dominant, target, oddities)| {
+                        let language = target.language();
+                        let origin = origin.clone();
+                        match dominant {
+                            Some(dominant) => pairs.push(BilingualPair {
+                                dominant,
+                                target,
+                                origin,
+                            }),
+                            None => singles.push(MonolingualPair {
+                                pair: target,
+                                origin,
+                            }),
+                        }
+                        (language, oddities)
+                    })
+                }
             };
             match judged {
                 Ok((language, oddities)) => {
@@ -408,12 +499,17 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn judge_answer(&self, draft: AnswerDraft, origin: &Origin) -> Result<UnpairedAnswer, String> {
+    fn judge_answer(
+        &self,
+        draft: AnswerDraft,
+        seen: &Seen,
+        origin: &Origin,
+    ) -> Result<UnpairedAnswer, String> {
         if let Some(problem) = PairProblem::of_exchange(&draft.prompt, &draft.answer) {
             return Err(problem.to_string());
         }
         Ok(UnpairedAnswer {
-            language: self.language(draft.language, &draft.prompt)?,
+            language: self.language(draft.language, seen.target)?,
             prompt: draft.prompt,
             tools: draft.tools,
             answer: draft.answer,
@@ -426,31 +522,39 @@ impl<'a> Judge<'a> {
     fn judge(
         &self,
         draft: PairDraft,
+        seen: &Seen,
     ) -> Result<(Option<PreferencePair>, PreferencePair, Vec<WarningKind>), String> {
         let mut oddities = draft.oddities;
         let dominant = match draft.dominant {
             Some(side) => {
                 complete(Side::Dominant, &side)?;
-                let language = self.dominant_language(&side, &mut oddities)?;
-                Some(self.pair(Side::Dominant, language, side, &mut oddities)?)
+                let language = self.dominant_language(&side, seen.dominant, &mut oddities)?;
+                Some(self.pair(Side::Dominant, language, side, seen.dominant, &mut oddities)?)
             }
             None => None,
         };
         complete(Side::Target, &draft.target)?;
-        let language = self.language(draft.target.language, &draft.target.prompt)?;
+        let language = self.language(draft.target.language, seen.target)?;
         if dominant
             .as_ref()
             .is_some_and(|dominant| dominant.language() == language)
         {
             return Err(format!("both sides are in {language}"));
         }
-        let target = self.pair(Side::Target, language, draft.target, &mut oddities)?;
+        let target = self.pair(
+            Side::Target,
+            language,
+            draft.target,
+            seen.target,
+            &mut oddities,
+        )?;
         Ok((dominant, target, oddities))
     }
 
     fn dominant_language(
         &self,
         side: &DraftSide,
+        seen: SeenSide,
         oddities: &mut Vec<WarningKind>,
     ) -> Result<Language, String> {
         match (side.language, self.options.dominant) {
@@ -466,7 +570,7 @@ impl<'a> Judge<'a> {
             .dominant
             .ok_or("dominant: the language of the prompt cannot be told")?;
         // The format has one dominant language; a sentence that looks like another is no reason to lose a row.
-        if let Some(seen) = detect(self.detector, &side.prompt)
+        if let Some(seen) = seen.prompt
             && self.contradicts(seen, expected)
         {
             oddities.push(WarningKind::PromptLanguage {
@@ -478,11 +582,11 @@ impl<'a> Judge<'a> {
     }
 
     /// The language that a row names, else that of all that name none, else that of its prompt.
-    fn language(&self, named: Option<Language>, prompt: &[Message]) -> Result<Language, String> {
+    fn language(&self, named: Option<Language>, seen: SeenSide) -> Result<Language, String> {
         if let Some(language) = named.or(self.options.language) {
             return Ok(language);
         }
-        match detect(self.detector, prompt) {
+        match seen.prompt {
             Some(seen) if seen.confidence >= self.options.min_confidence => Ok(seen.language),
             Some(Detection {
                 language,
@@ -501,9 +605,10 @@ impl<'a> Judge<'a> {
         name: Side,
         language: Language,
         side: DraftSide,
+        seen: SeenSide,
         oddities: &mut Vec<WarningKind>,
     ) -> Result<PreferencePair, String> {
-        if let Some(seen) = self.detector.detect(&side.chosen)
+        if let Some(seen) = seen.chosen
             && self.contradicts(seen, language)
         {
             oddities.push(WarningKind::ChosenLanguage {
@@ -535,21 +640,12 @@ fn named(side: Side, problem: PairProblem) -> String {
     format!("{side}: {problem}")
 }
 
-/// The language of the last thing the user says: answers may be in another, which is what the data is about.
-fn detect(detector: &Detector, prompt: &[Message]) -> Option<Detection> {
-    let last = prompt
-        .iter()
-        .rev()
-        .find(|message| message.role == Role::User)?;
-    detector.detect(&last.content)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pair::Position;
+    use crate::pair::{Message, Position};
 
     const ENGLISH: &str = "How do I bake bread without an oven at home?";
     const SWAHILI: &str = "Ninawezaje kuoka mkate bila kutumia tanuri nyumbani kwangu?";
@@ -583,7 +679,7 @@ mod tests {
         let records = select(&options.columns, None, |selection| {
             Records::of_bytes(path, file, selection)
         })?;
-        let mut reading = Reading::new(options);
+        let mut reading = Reading::new(options, None, &|_| {});
         reading.file(records, &options.columns, &Tags::default())?;
         reading.dataset(path, &Detector::new(options.languages.as_deref())?)
     }
@@ -639,7 +735,9 @@ mod tests {
 
     #[test]
     fn rows_take_so_much_memory_and_no_more() {
-        let file = bilingual_row() + "\n" + &bilingual_row();
+        let tools = format!(r#""tools": ["{}"], "dominant""#, "t".repeat(999));
+        let file = [bilingual_row(), bilingual_row()].join("\n");
+        let file = file.replace(r#""dominant""#, &tools);
         let options = ReadOptions {
             skip_bad_rows: true,
             ..ReadOptions::default()
@@ -651,13 +749,13 @@ mod tests {
             select(&Columns::default(), None, selection).unwrap()
         };
         let read = |left| {
-            let mut reading = Reading::new(&options);
+            let mut reading = Reading::new(&options, None, &|_| {});
             reading.left = left;
             let read = reading.file(records(), &Columns::default(), &Tags::default());
             read.map(|()| left - reading.left)
         };
         let used = read(MOST_BYTES).unwrap();
-        assert!(used > 2 * (ENGLISH.len() + 2 * REFUSAL.len() + 2 * ANSWER.len()));
+        assert!(used > 2 * (2 * 999 + ENGLISH.len() + 2 * REFUSAL.len() + 2 * ANSWER.len()));
         assert!(read(used).is_ok());
         let error = read(used - 1).unwrap_err();
         assert!(
@@ -1008,6 +1106,103 @@ mod tests {
     }
 
     #[test]
+    fn a_column_by_another_name_is_named_in_the_hint() {
+        let row =
+            serde_json::json!({ "ask": ENGLISH, "chosen": ANSWER, "worse": REFUSAL, "id": 1 });
+        let error = load(&row.to_string(), &ReadOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), "f, line 1: missing field `rejected`");
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains("--columns rejected=NAME: the row also has ask, worse, id"),
+            "{hint}"
+        );
+        let skipping = ReadOptions {
+            skip_bad_rows: true,
+            ..ReadOptions::default()
+        };
+        let report = load(&row.to_string(), &skipping).unwrap().report;
+        assert_eq!((report.read, report.kept), (1, 0));
+        let nemo = serde_json::json!({ "prompt": ENGLISH, "chosen_response": ANSWER, "rejected_response": REFUSAL });
+        assert_eq!(
+            load(&nemo.to_string(), &ReadOptions::default())
+                .unwrap()
+                .report
+                .kept,
+            1
+        );
+    }
+
+    #[test]
+    fn texts_in_a_chat_format_are_told_of_once() {
+        let row = |prompt: &str| {
+            serde_json::json!({ "language": "en", "prompt": prompt, "chosen": ANSWER, "rejected": REFUSAL }).to_string()
+        };
+        let chat = format!("<|im_start|>user\n{ENGLISH}<|im_end|>\n<|im_start|>assistant\n");
+        let file = [
+            row(ENGLISH),
+            row(&chat),
+            row("[INST] Why? [/INST]"),
+            row(&chat),
+        ]
+        .join("\n");
+        let report = load(&file, &ReadOptions::default()).unwrap().report;
+        assert_eq!((report.kept, report.warnings.len()), (4, 3));
+        let shown = report.to_string();
+        assert_eq!(shown.matches("<|im_start|>").count(), 1, "{shown}");
+        assert!(
+            shown.contains("give the turns as messages: 2, first at f, line 2"),
+            "{shown}"
+        );
+        assert!(shown.contains("`[INST]` in a text"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_is_one_split() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = |name: &str, split: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bilingual_row()).unwrap();
+            let options = ReadOptions {
+                split: Some(split.into()),
+                ..ReadOptions::default()
+            };
+            read(&path, &options).map(|dataset| dataset.report.kept)
+        };
+        assert_eq!(kept("rows.jsonl", "train").unwrap(), 1);
+        assert_eq!(kept("test-00000-of-00002.jsonl", "test").unwrap(), 1);
+        let error = kept("rows.jsonl", "nope").unwrap_err().to_string();
+        assert!(
+            error.ends_with("expected a split `nope`, got `train`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn reading_tells_how_far_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.jsonl");
+        let row = |number: usize| {
+            serde_json::json!({ "prompt": format!("{ENGLISH} {number}"), "chosen": ANSWER, "rejected": REFUSAL }).to_string()
+        };
+        let rows: Vec<String> = (0..2 * TELL_EVERY).map(row).collect();
+        std::fs::write(&path, rows.join("\n")).unwrap();
+        let heard = std::sync::Mutex::new(Vec::new());
+        let watch = |progress| heard.lock().unwrap().push(progress);
+        read_watched(&path, &ReadOptions::default(), &watch).unwrap();
+        let heard = heard.into_inner().unwrap();
+        let of = 2 * TELL_EVERY + 1;
+        for expected in [
+            ReadProgress::Rows(2 * TELL_EVERY),
+            ReadProgress::Languages {
+                done: TELL_EVERY,
+                of,
+            },
+        ] {
+            assert!(heard.contains(&expected), "{heard:?}");
+        }
+    }
+
+    #[test]
     fn a_folder_of_shards_is_one_set() {
         let dir = tempfile::tempdir().unwrap();
         let row = |prompt: &str| {
@@ -1063,6 +1258,26 @@ mod tests {
             let dataset = read(&path, &ReadOptions::default()).unwrap();
             assert_eq!(dataset.report.kept, 1, "{}", path.display());
         }
+        let rewrite = |from: &str, to: &str| {
+            let text = info.to_string().replace(from, to);
+            std::fs::write(dir.path().join("dataset_info.json"), text).unwrap();
+            read(dir.path(), &ReadOptions::default())
+        };
+        let error = rewrite("\"good\"", "\"best\"").unwrap_err().to_string();
+        assert!(
+            error.ends_with("missing field `chosen`; there is no column `best`"),
+            "{error}"
+        );
+        let three = rows[0].to_string();
+        std::fs::write(
+            dir.path().join("rows.json"),
+            format!("[{three},{three},{three}]"),
+        )
+        .unwrap();
+        let report = rewrite("\"ranking\":true", "\"num_samples\":2")
+            .unwrap()
+            .report;
+        assert_eq!(report.read, 2);
     }
 
     fn any_file() -> impl Strategy<Value = Vec<u8>> {

@@ -53,6 +53,11 @@ pub enum WarningKind {
         /// The column.
         column: String,
     },
+    /// A text has this mark of a chat format, and the chat template writes its own around it.
+    ChatFormat {
+        /// The mark.
+        marker: &'static str,
+    },
     /// The dominant prompt looks like another language than the file's.
     PromptLanguage {
         /// The dominant language of the file.
@@ -85,6 +90,10 @@ impl fmt::Display for WarningKind {
             Self::Decides { column } => write!(
                 f,
                 "column `{column}`, which may say which answer is better, not read: --columns decides"
+            ),
+            Self::ChatFormat { marker } => write!(
+                f,
+                "`{marker}` in a text, which the chat template writes as words within a turn of its own; give the turns as messages"
             ),
             Self::PromptLanguage { expected, found } => {
                 write!(f, "dominant prompt in {found}, not {expected}")

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use mpo_data::{Dataset, Language, Pairs, ReadOptions, ReadReport};
+use mpo_data::{Dataset, Language, Pairs, ReadOptions, ReadProgress, ReadReport};
 use mpo_trainer::{TrainConfig, TrainError, TrainingRows};
 
 use crate::failure::Failure;
@@ -31,7 +31,13 @@ pub(crate) fn read(
     session: &Session,
 ) -> Result<Dataset, Failure> {
     let spinner = session.spinner("reading rows");
-    let mut dataset = mpo_data::read(path, options)?;
+    let watch = |progress| {
+        spinner.set_message(match progress {
+            ReadProgress::Rows(rows) => format!("{rows}"),
+            ReadProgress::Languages { done, of } => format!("languages of {done}/{of} texts"),
+        });
+    };
+    let mut dataset = mpo_data::read_watched(path, options, &watch)?;
     drop(spinner);
     session.note(format_args!(
         "{}\n{}",

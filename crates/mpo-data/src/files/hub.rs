@@ -1,9 +1,11 @@
 //! A data set on the Hugging Face Hub: the files of its split, brought into the usual cache.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeDataset};
 
+use super::configurations::README;
 use super::shards;
 use crate::error::DataError;
 use crate::records::Selection;
@@ -91,7 +93,15 @@ fn fetch_revision(
     let info = repository.info().maybe_revision(revision).send()?;
     let files = info.siblings.unwrap_or_default();
     let paths = files.iter().map(|file| file.rfilename.as_str());
-    let chosen = shards::choose(Path::new(name), paths, selection).map_err(Fetching::Choice)?;
+    let readme = match files.iter().any(|file| file.rfilename == README) {
+        true => {
+            let folder = snapshot(repository, revision, vec![README.into()], false)?;
+            fs::read_to_string(folder.join(README)).unwrap_or_default()
+        }
+        false => String::new(),
+    };
+    let chosen =
+        shards::choose(Path::new(name), paths, &readme, selection).map_err(Fetching::Choice)?;
     let patterns = chosen.iter().map(|path| (*path).to_owned()).collect();
     let folder = snapshot(repository, revision, patterns, false)?;
     Ok(chosen.into_iter().map(|path| folder.join(path)).collect())
@@ -113,7 +123,6 @@ fn snapshot(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     use std::thread;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::DataFile;
+use super::{DataFile, shards};
 use crate::columns::Columns;
 use crate::error::DataError;
 use crate::formats::Tags;
@@ -16,10 +16,17 @@ pub(super) const NAME: &str = "dataset_info.json";
 /// A description is a page or two.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// The sets of a folder that name a file.
+/// The sets of a folder that say where they lie.
 pub(super) struct Sets {
     info: PathBuf,
-    sets: Vec<(String, DataFile)>,
+    sets: Vec<(String, Place)>,
+}
+
+enum Place {
+    /// A file, or a folder of them.
+    Here(DataFile),
+    /// A name on the hub.
+    Hub(String),
 }
 
 /// The sets that a folder's `dataset_info.json` describes; none if there is no such file, or another kind of that name.
@@ -34,18 +41,26 @@ pub(super) fn sets(folder: &Path) -> Result<Option<Sets>, DataError> {
     };
     let mut sets = Vec::new();
     for (name, entry) in &entries {
-        let Some(file) = entry.get("file_name").and_then(Value::as_str) else {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str);
+        let Some(file) = text("file_name") else {
+            if let Some(repository) = text("hf_hub_url") {
+                sets.push((name.clone(), Place::Hub(repository.to_owned())));
+            }
             continue;
         };
         let problem =
             |error: DataError| DataError::Columns(format!("{}: {name}: {error}", info.display()));
         sets.push((
             name.clone(),
-            DataFile {
+            Place::Here(DataFile {
                 path: folder.join(file),
                 columns: columns(entry.get("columns")).map_err(problem)?,
                 tags: tags(entry.get("tags")),
-            },
+                most_rows: entry
+                    .get("num_samples")
+                    .and_then(Value::as_u64)
+                    .and_then(|rows| rows.try_into().ok()),
+            }),
         ));
     }
     Ok((!sets.is_empty()).then_some(Sets { info, sets }))
@@ -55,7 +70,10 @@ impl Sets {
     /// The set of a file.
     pub(super) fn of_file(self, path: &Path) -> Option<DataFile> {
         let name = path.file_name()?;
-        let mut sets = self.sets.into_iter().map(|(_, file)| file);
+        let mut sets = self.sets.into_iter().filter_map(|(_, place)| match place {
+            Place::Here(file) => Some(file),
+            Place::Hub(_) => None,
+        });
         sets.find(|file| file.path.file_name() == Some(name))
             .map(|file| DataFile {
                 path: path.into(),
@@ -70,13 +88,39 @@ impl Sets {
             (Some(wanted), sets) => sets.iter().position(|(name, _)| name == wanted),
             (None, _) => None,
         };
-        match chosen {
-            Some(index) => Ok(vec![self.sets.swap_remove(index).1]),
+        match chosen.map(|index| self.sets.swap_remove(index)) {
+            Some((_, Place::Here(file))) => file.files(),
+            Some((set, Place::Hub(repository))) => Err(DataError::SetOnHub {
+                info: self.info,
+                set,
+                repository,
+            }),
             None => Err(DataError::SeveralSets {
                 info: self.info,
                 found: self.sets.into_iter().map(|(name, _)| name).collect(),
             }),
         }
+    }
+}
+
+impl DataFile {
+    /// The file, or those of the folder that it is.
+    fn files(self) -> Result<Vec<Self>, DataError> {
+        if !self.path.is_dir() {
+            return Ok(vec![self]);
+        }
+        let whole = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        let paths = shards::in_folder(&self.path, &whole)?.into_iter();
+        let of = |path| Self {
+            path,
+            columns: self.columns.clone(),
+            tags: self.tags.clone(),
+            most_rows: self.most_rows,
+        };
+        Ok(paths.map(of).collect())
     }
 }
 
@@ -136,7 +180,7 @@ mod tests {
     fn a_set_has_its_file_and_the_names_of_its_columns() {
         let dir = folder(
             r#"{"one": {"file_name": "a.json", "columns": {"messages": "talk", "chosen": "good", "images": "i"},
-                "tags": {"role_tag": "who", "user_tag": "person"}}, "hub": {"hf_hub_url": "x/y"}}"#,
+                "tags": {"role_tag": "who", "user_tag": "person"}}, "other": {"script_url": "x"}}"#,
         );
         let files = sets(dir.path())
             .unwrap()
@@ -153,6 +197,37 @@ mod tests {
         assert!(sets(dir.path()).unwrap().unwrap().of_file(&path).is_some());
         let path = dir.path().join("b.json");
         assert!(sets(dir.path()).unwrap().unwrap().of_file(&path).is_none());
+    }
+
+    #[test]
+    fn a_set_lies_in_a_folder_or_on_the_hub() {
+        let dir = folder(
+            r#"{"hub": {"hf_hub_url": "owner/name"}, "shards": {"file_name": "rows", "num_samples": 7}}"#,
+        );
+        fs::create_dir(dir.path().join("rows")).unwrap();
+        for name in ["rows/a.jsonl", "rows/b.jsonl"] {
+            fs::write(dir.path().join(name), "{}").unwrap();
+        }
+        let choose = |split| {
+            sets(dir.path())
+                .unwrap()
+                .unwrap()
+                .choose(&selection(Some(split)))
+        };
+        let files = choose("shards").unwrap();
+        assert_eq!(files.len(), 2);
+        assert_eq!(files[1].path, dir.path().join("rows/b.jsonl"));
+        assert_eq!(files[1].most_rows, Some(7));
+        let error = choose("hub").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("the set `hub` lies on the hub, as owner/name")
+        );
+        assert_eq!(
+            error.hint().unwrap(),
+            "give its name there: --data owner/name"
+        );
     }
 
     #[test]

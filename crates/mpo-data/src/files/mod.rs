@@ -1,5 +1,6 @@
 //! Which files hold the rows: one file, a folder of shards, the sets of a `dataset_info.json`, or a data set on the hub.
 
+mod configurations;
 mod hub;
 mod info;
 mod shards;
@@ -18,6 +19,17 @@ pub(crate) struct DataFile {
     pub(crate) path: PathBuf,
     pub(crate) columns: Columns,
     pub(crate) tags: Tags,
+    /// Read so many rows and no more.
+    pub(crate) most_rows: Option<usize>,
+}
+
+/// The split that a file is which is not one of several lists: what its name says, else the one to train on.
+pub(crate) fn split_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match shards::split(&name) {
+        none if none.is_empty() => "train".into(),
+        split => split,
+    }
 }
 
 /// The files of `path`, which may be a file, a folder, or `owner/name` on the hub.

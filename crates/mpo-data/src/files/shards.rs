@@ -1,9 +1,10 @@
 //! The files of a folder, by split, as data sets lie on the hub.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::configurations::{Configurations, README};
 use crate::error::DataError;
 use crate::records::{Selection, names_a_split};
 
@@ -18,7 +19,7 @@ const DESCRIPTIONS: [&str; 4] = [
     "state.json",
 ];
 
-/// The files of a folder to read, sorted.
+/// The files of a folder to read, sorted: those that its `README.md` names, or all that have the names of data files.
 pub(super) fn in_folder(
     folder: &Path,
     selection: &Selection<'_>,
@@ -29,8 +30,43 @@ pub(super) fn in_folder(
     if is_there("config.json") && (is_there("tokenizer.json") || is_there("model.safetensors")) {
         return Err(DataError::ModelFolder(folder.into()));
     }
-    let chosen = choose(folder, paths.iter().map(String::as_str), selection)?;
-    Ok(chosen.into_iter().map(|path| folder.join(path)).collect())
+    if let Some((what, hint)) = saved_to_disk(&paths) {
+        return Err(DataError::NotRows {
+            path: folder.into(),
+            what,
+            hint,
+        });
+    }
+    let readme = fs::read_to_string(folder.join(README)).unwrap_or_default();
+    let chosen = choose(folder, paths.iter().map(String::as_str), &readme, selection)?;
+    let chosen = chosen.into_iter().map(|path| folder.join(path)).collect();
+    Ok(each_once(chosen))
+}
+
+/// What a folder is that Python's `datasets` wrote with `save_to_disk`, and what helps; none for others.
+fn saved_to_disk(paths: &BTreeSet<String>) -> Option<(&'static str, &'static str)> {
+    let has_arrow = paths.iter().any(|path| path.ends_with(".arrow"));
+    match has_arrow {
+        true if paths.contains("dataset_dict.json") => Some((
+            "splits as DatasetDict.save_to_disk writes them",
+            "write one as Parquet, in Python: datasets.load_from_disk(FOLDER)[\"train\"].to_parquet(\"train.parquet\")",
+        )),
+        true if paths.contains("state.json") => Some((
+            "a folder as Dataset.save_to_disk writes it",
+            "write it as Parquet, in Python: datasets.load_from_disk(FOLDER).to_parquet(\"train.parquet\")",
+        )),
+        _ => None,
+    }
+}
+
+/// The files without those that are there by another path too: a link may lead to a file or a folder that is read already.
+fn each_once(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort_by_key(|path| path.components().count());
+    let mut seen = HashSet::new();
+    // One that has gone is told of where it is opened.
+    paths.retain(|path| fs::canonicalize(path).map_or(true, |real| seen.insert(real)));
+    paths.sort_unstable();
+    paths
 }
 
 /// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are passed over.
@@ -65,18 +101,72 @@ fn collect(
     Ok(())
 }
 
-/// The files to read of those at these relative paths: data files, of one kind, and of one split where names tell splits.
+/// The files to read of those at these relative paths: what the set's `README.md` says, else data files, of one kind, and of
+/// one split where names tell splits.
 ///
 /// # Errors
-/// If there are none, or several kinds, or not the split.
+/// If there are none, or several kinds, or not the split, or some of its shards are not there.
 pub(super) fn choose<'p>(
     place: &Path,
     paths: impl Iterator<Item = &'p str>,
+    readme: &str,
+    selection: &Selection<'_>,
+) -> Result<Vec<&'p str>, DataError> {
+    let paths: Vec<&str> = paths.collect();
+    let chosen = match Configurations::of(&place.join(README), readme)? {
+        Some(configurations) => configurations.choose(place, &paths, selection)?,
+        None => by_names(place, &paths, selection)?,
+    };
+    check_shards(place, &chosen)?;
+    Ok(chosen)
+}
+
+/// Fails where names say that there are more shards than there are.
+fn check_shards(place: &Path, paths: &[&str]) -> Result<(), DataError> {
+    let mut sets: BTreeMap<(String, usize), usize> = BTreeMap::new();
+    for path in paths {
+        if let Some(set) = shard_of(path) {
+            *sets.entry(set).or_default() += 1;
+        }
+    }
+    let mut sets = sets.into_iter();
+    match sets.find(|((_, expected), found)| found < expected) {
+        Some(((name, expected), found)) => Err(DataError::MissingShards {
+            place: place.into(),
+            name,
+            expected,
+            found,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The set that a shard is of, as `data/train-*-of-00002`, and how many belong to it.
+fn shard_of(path: &str) -> Option<(String, usize)> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let (before, after) = name.split_once("-of-")?;
+    let (stem, number) = before.rsplit_once('-')?;
+    let end = after
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(after.len());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let count = after[..end].parse().ok().filter(|_| is_number)?;
+    let slash = if folder.is_empty() { "" } else { "/" };
+    Some((
+        format!("{folder}{slash}{stem}-*-of-{}", &after[..end]),
+        count,
+    ))
+}
+
+/// Of data files at these paths, those to read.
+fn by_names<'p>(
+    place: &Path,
+    paths: &[&'p str],
     selection: &Selection<'_>,
 ) -> Result<Vec<&'p str>, DataError> {
     let mut splits: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
     let mut others = Vec::new();
-    for path in paths {
+    for path in paths.iter().copied() {
         match (kind(path), split(path)) {
             (None, _) => others.push(path.to_owned()),
             (Some(kind), split) => splits.entry(split).or_default().push((path, kind)),
@@ -112,7 +202,7 @@ pub(super) fn choose<'p>(
 }
 
 /// What kind of data file a name says; none for others.
-fn kind(path: &str) -> Option<&'static str> {
+pub(super) fn kind(path: &str) -> Option<&'static str> {
     let name = path.rsplit('/').next()?.to_ascii_lowercase();
     if DESCRIPTIONS.contains(&name.as_str()) {
         return None;
@@ -129,7 +219,7 @@ fn kind(path: &str) -> Option<&'static str> {
 
 /// The split that a path names: `data/train_prefs-00000-of-00002.parquet` or `sw/train_prefs/0000.parquet`; empty where
 /// it names none.
-fn split(path: &str) -> String {
+pub(super) fn split(path: &str) -> String {
     let mut parts = path.rsplit('/');
     let file = parts.next().unwrap_or_default();
     let stem = file.split('.').next().unwrap_or_default();
@@ -160,7 +250,7 @@ mod tests {
             split,
             is_row: &|_| true,
         };
-        match choose(Path::new("d"), paths.iter().copied(), &selection) {
+        match choose(Path::new("d"), paths.iter().copied(), "", &selection) {
             Ok(paths) => paths.join(" "),
             Err(error) => error.to_string(),
         }
@@ -216,6 +306,82 @@ mod tests {
             chosen(&["notes.txt"], None),
             "d: expected data files (JSON, JSONL, CSV, TSV or Parquet), got notes.txt"
         );
+    }
+
+    #[test]
+    fn shards_that_are_not_there_are_missed() {
+        let missing = [
+            "data/train-00000-of-00003.parquet",
+            "data/train-00002-of-00003.parquet",
+        ];
+        assert_eq!(
+            chosen(&missing, None),
+            "d: expected 3 shards named `data/train-*-of-00003`, got 2"
+        );
+        let whole = [
+            "train-1-of-2.jsonl",
+            "train-2-of-2.jsonl",
+            "test-00000-of-00009.jsonl",
+        ];
+        assert_eq!(chosen(&whole, None), whole[..2].join(" "));
+        let no_shards = ["best-of-3.jsonl", "made-of-x.jsonl"];
+        assert_eq!(chosen(&no_shards, None), no_shards.join(" "));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_read_once_though_links_lead_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("v1");
+        fs::create_dir(&real).unwrap();
+        fs::write(real.join("rows.jsonl"), "{}").unwrap();
+        for (target, link) in [
+            ("v1", "latest"),
+            (".", "self"),
+            ("v1/rows.jsonl", "rows.jsonl"),
+        ] {
+            std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
+        }
+        let selection = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        let found = in_folder(dir.path(), &selection).unwrap();
+        assert_eq!(found, [dir.path().join("rows.jsonl")]);
+    }
+
+    #[test]
+    fn a_readme_names_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let head = "---\nconfigs:\n- config_name: default\n  data_files: a.jsonl\n---\n";
+        for (name, text) in [("README.md", head), ("a.jsonl", "{}"), ("b.jsonl", "{}")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let selection = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        let found = in_folder(dir.path(), &selection).unwrap();
+        assert_eq!(found, [dir.path().join("a.jsonl")]);
+    }
+
+    #[test]
+    fn what_datasets_saved_to_disk_is_called_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let selection = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        for (name, expected) in [
+            ("state.json", "Dataset.save_to_disk"),
+            ("dataset_dict.json", "DatasetDict"),
+        ] {
+            fs::write(dir.path().join(name), "{}").unwrap();
+            fs::write(dir.path().join("data-00000-of-00001.arrow"), "").unwrap();
+            let error = in_folder(dir.path(), &selection).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(error.hint().unwrap().contains("load_from_disk"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod authors;
 mod conversation;
+mod markers;
 mod side;
 mod transcript;
 mod unpaired;
@@ -37,11 +38,19 @@ impl Draft {
             let sizes = messages.map(|message| size_of::<Message>() + message.content.len());
             sizes.sum::<usize>()
         };
-        let of_side =
-            |side: &DraftSide| of_prompt(&side.prompt) + side.chosen.len() + side.rejected.len();
+        let of_tools = |tools: &Option<Tools>| {
+            let tools = tools.as_ref();
+            tools.map_or(0, |tools| tools.as_json().to_string().len())
+        };
+        let of_side = |side: &DraftSide| {
+            let answers = side.chosen.len() + side.rejected.len();
+            of_prompt(&side.prompt) + of_tools(&side.tools) + answers
+        };
         let texts = match self {
             Self::Pair(pair) => pair.dominant.as_ref().map_or(0, of_side) + of_side(&pair.target),
-            Self::Answer(answer) => of_prompt(&answer.prompt) + answer.answer.len(),
+            Self::Answer(answer) => {
+                of_prompt(&answer.prompt) + of_tools(&answer.tools) + answer.answer.len()
+            }
         };
         size_of::<Self>() + texts
     }
@@ -70,6 +79,8 @@ pub(crate) struct AnswerDraft {
 pub(crate) enum Unfit {
     /// It is not what its format promises.
     Malformed(String),
+    /// It does not have this field.
+    Missing(String),
     /// It is well formed, and no preference between two answers to one prompt.
     NoPreference(&'static str),
 }
@@ -197,7 +208,7 @@ impl<'a> Row<'a> {
         let is_null = self.fields.contains_key(key);
         self.take(key).ok_or_else(|| match is_null {
             true => format!("{}: expected a value, got null", self.name(key)).into(),
-            false => format!("missing field `{}`", self.name(key)).into(),
+            false => Unfit::Missing(self.name(key)),
         })
     }
 
@@ -318,6 +329,7 @@ mod tests {
     pub(super) fn problem(row: Value) -> String {
         match parsed(row.clone()) {
             Err(Unfit::Malformed(problem)) => problem,
+            Err(Unfit::Missing(field)) => format!("missing field `{field}`"),
             Err(Unfit::NoPreference(problem)) => format!("dropped: {problem}"),
             Ok(parsed) => panic!("{row}: {parsed}"),
         }

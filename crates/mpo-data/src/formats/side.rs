@@ -1,6 +1,6 @@
 //! A prompt and two answers to it, in the shapes that preference data has: TRL's, with or without a prompt of its own,
 //! plain or conversational; HH's transcripts; LLaMA-Factory's alpaca and sharegpt; ms-swift's conversation with a rejected
-//! response.
+//! response; NeMo's two responses.
 
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ pub(super) fn side(row: &mut Row<'_>, oddities: &mut Vec<WarningKind>) -> Result
         None => {
             let shared = shared_beginning(&mut chosen, &mut rejected);
             oddities.extend(shared.is_some().then_some(WarningKind::SharedBeginning));
-            let missing = || format!("missing field `{}`", row.name("prompt"));
+            let missing = || Unfit::Missing(row.name("prompt"));
             vec![Message::user(shared.ok_or_else(missing)?)]
         }
     };
@@ -105,10 +105,12 @@ pub(super) fn side(row: &mut Row<'_>, oddities: &mut Vec<WarningKind>) -> Result
 fn answers(row: &mut Row<'_>) -> Result<(Answer, Answer), Unfit> {
     if row.has("rejected_response") && !row.has("chosen") {
         let rejected = answer(row, "rejected_response")?;
-        return match last_of_conversation(row)? {
-            Some(chosen) => Ok((chosen, rejected)),
-            None => Ok((answer(row, "response")?, rejected)),
+        let chosen = match last_of_conversation(row)? {
+            Some(chosen) => chosen,
+            None if row.has("chosen_response") => answer(row, "chosen_response")?,
+            None => answer(row, "response")?,
         };
+        return Ok((chosen, rejected));
     }
     if let Some(Value::Array(outputs)) = row.fields.get("output")
         && !row.has("chosen")

@@ -36,7 +36,7 @@ fn exchange(row: &mut Row<'_>) -> Result<(Vec<Message>, Answer), Unfit> {
     let prompt = match prompt(row)? {
         Some(prompt) => joined(&prompt, &answer)?,
         None if !answer.before.is_empty() => std::mem::take(&mut answer.before),
-        None => return Err(format!("missing field `{}`", row.name("prompt")).into()),
+        None => return Err(Unfit::Missing(row.name("prompt"))),
     };
     Ok((prompt, answer))
 }

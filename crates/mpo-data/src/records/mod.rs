@@ -4,8 +4,10 @@
 mod content;
 mod object;
 mod parquet;
+mod quotes;
 mod repair;
 mod rows;
+mod shape;
 mod table;
 
 use std::io::Read;
@@ -112,6 +114,11 @@ impl Records<'static> {
 }
 
 impl<'a> Records<'a> {
+    /// Whether these are the rows of one of several lists in the file.
+    pub(crate) fn are_of_a_list(&self) -> bool {
+        matches!(&self.0, Source::Json(rows) if rows.are_under_a_key())
+    }
+
     fn of(path: &Path, content: Content<'a>, selection: &Selection<'_>) -> Result<Self, DataError> {
         Ok(Self(match content {
             Content::Json(source) => Source::Json(RowReader::new(path, source, selection)?),

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::reader::SerializedFileReader;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use serde_json::Value;
 
-use super::{Fields, Record};
+use super::{Fields, MAX_LINE_BYTES, Record};
 use crate::error::DataError;
 use crate::pair::{Origin, Position};
 use crate::quiet::quietly;
@@ -26,6 +28,14 @@ impl ParquetReader {
     pub(super) fn new(file: &Path, source: File) -> Result<Self, DataError> {
         let reader = caught(|| SerializedFileReader::new(source));
         let reader = reader.map_err(|error| damaged(file, &error))?;
+        if let Some(what) = unreadable(reader.metadata()) {
+            return Err(DataError::NotRows {
+                path: file.into(),
+                what,
+                hint: "write it anew with zstd: pq.write_table(pq.read_table(OLD), NEW, compression=\"zstd\") in Python, where pq is \
+                       pyarrow.parquet",
+            });
+        }
         Ok(Self {
             file: file.into(),
             rows: RowIter::from_file_into(Box::new(reader)),
@@ -44,17 +54,61 @@ impl ParquetReader {
         };
         self.count += 1;
         self.finished = row.is_err();
+        let origin = Origin {
+            file: self.file.clone(),
+            position: Position::Row(self.count),
+        };
         Some(match row {
+            Ok(row) if bytes(row.get_column_iter()) > MAX_LINE_BYTES => {
+                Err(DataError::RowTooLong {
+                    origin,
+                    limit: MAX_LINE_BYTES,
+                })
+            }
             Ok(row) => Ok(Record {
-                origin: Origin {
-                    file: self.file.clone(),
-                    position: Position::Row(self.count),
-                },
+                origin,
                 fields: fields(row),
                 surrogates: 0,
             }),
             Err(error) => Err(damaged(&self.file, &error)),
         })
+    }
+}
+
+/// What a file is that is compressed as is not read here; none for others.
+fn unreadable(metadata: &ParquetMetaData) -> Option<&'static str> {
+    let groups = metadata.row_groups().iter();
+    let mut columns = groups.flat_map(|group| group.columns());
+    columns.find_map(|column| match column.compression() {
+        Compression::LZ4 | Compression::LZ4_RAW => {
+            Some("Parquet compressed by lz4, which is not read")
+        }
+        Compression::BROTLI(_) => Some("Parquet compressed by brotli, which is not read"),
+        Compression::LZO => Some("Parquet compressed by lzo, which is not read"),
+        _ => None,
+    })
+}
+
+/// About how many bytes some columns of a row would take as JSON.
+fn bytes<'f>(columns: impl Iterator<Item = (&'f String, &'f Field)>) -> usize {
+    columns
+        .map(|(name, field)| name.len() + field_bytes(field))
+        .sum()
+}
+
+fn field_bytes(field: &Field) -> usize {
+    match field {
+        Field::Str(text) => text.len(),
+        Field::Bytes(bytes) => bytes.len(),
+        Field::Group(row) => bytes(row.get_column_iter()),
+        Field::ListInternal(list) => list.elements().iter().map(field_bytes).sum(),
+        Field::MapInternal(map) => {
+            let entries = map.entries().iter();
+            entries
+                .map(|(key, value)| field_bytes(key) + field_bytes(value))
+                .sum()
+        }
+        _ => size_of::<Value>(),
     }
 }
 
@@ -217,6 +271,47 @@ mod tests {
         ] {
             assert_eq!(read(&file(compression)).unwrap(), expected, "{compression}");
         }
+    }
+
+    #[test]
+    fn a_compression_that_is_not_read_is_named() {
+        let mut file = file(Compression::SNAPPY);
+        // The codec of a column is a small number in its metadata, behind the rows: 1 is snappy, 4 brotli, 7 lz4.
+        let metadata = file.len()
+            - 8
+            - usize::try_from(u32::from_le_bytes(
+                file[file.len() - 8..file.len() - 4].try_into().unwrap(),
+            ))
+            .unwrap();
+        for (codec, name) in [(4, "brotli"), (7, "lz4")] {
+            let mut found = Vec::new();
+            for at in metadata..file.len() - 8 {
+                let before = std::mem::replace(&mut file[at], codec * 2);
+                if before == 2
+                    && let Err(error) = read(&file)
+                    && error.contains("compressed by")
+                {
+                    found.push(error);
+                }
+                file[at] = before;
+            }
+            assert!(
+                !found.is_empty() && found.iter().all(|error| error.contains(name)),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_of_the_greatest_length_is_read_and_no_longer_one() {
+        let field = |length: usize| Field::Str("x".repeat(length));
+        let row = |field: &Field| bytes([(&"prompt".to_owned(), field)].into_iter());
+        assert_eq!(row(&field(100)), 106);
+        let list = Field::Group(Row::new(vec![
+            ("a".into(), field(9)),
+            ("b".into(), Field::Null),
+        ]));
+        assert_eq!(row(&list), 6 + 1 + 9 + 1 + size_of::<Value>());
     }
 
     #[test]

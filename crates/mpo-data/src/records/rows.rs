@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::object::Object;
 use super::repair::repair;
+use super::shape;
 use super::{Fields, Record, Selection};
 use crate::error::DataError;
 use crate::pair::{Origin, Position};
@@ -56,7 +57,13 @@ impl RawRow {
             1 => format!(" (column {})", error.column()),
             line => format!(" (line {line} of the row, column {})", error.column()),
         };
-        DataError::row(&self.origin, format!("{message}{place}"))
+        let advice = match self.origin.position {
+            Position::Line(_) if error.is_eof() => {
+                "; the line is cut short, or a row is over several lines: `jq -c . FILE` writes each in one"
+            }
+            _ => "",
+        };
+        DataError::row(&self.origin, format!("{message}{place}{advice}"))
     }
 }
 
@@ -143,6 +150,11 @@ impl<'a> RowReader<'a> {
         Ok(reader)
     }
 
+    /// Whether these rows lie under a key of the object that is the file.
+    pub(crate) fn are_under_a_key(&self) -> bool {
+        self.layout == Layout::Keyed
+    }
+
     /// Looks into the object that the file begins with, as far as one row may reach, for a key with rows under it; the
     /// offset after its `[`.
     fn rows_under_a_key(&mut self, selection: &Selection<'_>) -> Result<Option<usize>, DataError> {
@@ -153,6 +165,16 @@ impl<'a> RowReader<'a> {
             .read_to_end(&mut head)
             .map_err(|source| io_error(&self.file, source))?;
         let keys = keys_with_rows(&head, selection);
+        if keys.is_empty()
+            && head.len() < MAX_LINE_BYTES
+            && let Some((what, hint)) = shape::of_no_rows(&head)
+        {
+            return Err(DataError::NotRows {
+                path: self.file.clone(),
+                what,
+                hint,
+            });
+        }
         let rest = std::mem::replace(&mut self.source, Box::new(std::io::empty()));
         self.source = Box::new(Cursor::new(head).chain(rest));
         if keys.is_empty() {
@@ -198,6 +220,7 @@ impl<'a> RowReader<'a> {
         if self.within.take().is_some() {
             self.skip_line()?;
         }
+        let mut blank = 0;
         loop {
             let mut bytes = Vec::new();
             let offset = self.offset;
@@ -226,6 +249,8 @@ impl<'a> RowReader<'a> {
                     offset,
                 }));
             }
+            blank += read;
+            self.check_blank(blank)?;
         }
     }
 
@@ -340,12 +365,22 @@ impl<'a> RowReader<'a> {
 
     /// Passes over whitespace and returns the line breaks in it.
     fn skip_whitespace(&mut self) -> Result<usize, DataError> {
-        let mut lines = 0;
+        let (mut lines, mut blank) = (0, 0);
         while let Some(byte) = self.peek()?.filter(u8::is_ascii_whitespace) {
             lines += usize::from(byte == b'\n');
             self.consume(1);
+            blank += 1;
+            self.check_blank(blank)?;
         }
         Ok(lines)
+    }
+
+    /// A compressed file of a few kilobytes may hold gigabytes of blank lines.
+    fn check_blank(&mut self, blank: usize) -> Result<(), DataError> {
+        match blank > MAX_LINE_BYTES {
+            true => Err(self.broken("expected a row, got more blank space than a row may take")),
+            false => Ok(()),
+        }
     }
 
     fn peek(&mut self) -> Result<Option<u8>, DataError> {
@@ -548,6 +583,24 @@ mod tests {
         for (bytes, expected) in cases {
             assert_eq!(error(bytes), expected);
         }
+    }
+
+    #[test]
+    fn blank_space_without_end_is_refused() {
+        for start in ["{}\n", "[{}", "{\"data\": [{\"a\":1}", "{\n}\n"] {
+            let endless = start.as_bytes().chain(BufReader::new(io::repeat(b'\n')));
+            let mut reader = reader(endless).unwrap();
+            assert!(reader.next_row().unwrap().is_some());
+            let error = reader.next_row().err().unwrap().to_string();
+            assert!(error.contains("more blank space"), "{start}: {error}");
+            assert!(reader.next_row().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_row_over_several_lines_is_told_of() {
+        let errors = all(b"{\"a\": 1,\n\"b\": 2}\n");
+        assert!(errors[0].contains("`jq -c . FILE`"), "{errors:?}");
     }
 
     #[test]

@@ -6,25 +6,43 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, ReaderBuilder};
 use serde_json::Value;
 
+use super::quotes::{Fault, Quotes};
 use super::{Fields, MAX_LINE_BYTES, Record};
 use crate::error::DataError;
 use crate::pair::{Origin, Position};
 
-/// A source that gives no more than is granted: a quote that is never closed would swallow the file.
+/// A source that gives no more than is granted, and nothing from a quote on that is not closed as it should be: it would
+/// swallow the rows after it.
 struct Granted<R> {
     source: R,
     left: usize,
+    quotes: Quotes,
+    fault: Option<Fault>,
 }
 
 impl<R: Read> Read for Granted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.fault.is_some() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         if self.left == 0 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let most = buffer.len().min(self.left);
         let read = self.source.read(&mut buffer[..most])?;
         self.left -= read;
-        Ok(read)
+        if read == 0 {
+            self.fault = self.quotes.end();
+        } else if let Some((before, fault)) = self.quotes.follow(&buffer[..read]) {
+            self.fault = Some(fault);
+            if before > 0 {
+                return Ok(before);
+            }
+        }
+        match self.fault {
+            Some(_) => Err(io::ErrorKind::InvalidData.into()),
+            None => Ok(read),
+        }
     }
 }
 
@@ -47,6 +65,8 @@ impl<'a> TableReader<'a> {
         let granted = Granted {
             source,
             left: MAX_LINE_BYTES,
+            quotes: Quotes::new(delimiter),
+            fault: None,
         };
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
@@ -105,11 +125,30 @@ impl<'a> TableReader<'a> {
     fn read(&mut self, origin: &Origin) -> Result<bool, DataError> {
         self.reader.get_mut().left = MAX_LINE_BYTES;
         let read = self.reader.read_byte_record(&mut self.record);
+        let Granted { fault, quotes, .. } = self.reader.get_ref();
+        let unclosed = |line, problem: String| DataError::UnclosedQuote {
+            origin: Origin {
+                file: self.file.clone(),
+                position: Position::Line(line),
+            },
+            problem,
+        };
         read.map_err(|error| match error.into_kind() {
+            csv::ErrorKind::Io(_) if let Some(Fault { line, problem }) = fault => {
+                unclosed(*line, (*problem).to_owned())
+            }
             csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                DataError::UnclosedQuote {
-                    origin: origin.clone(),
-                    limit: MAX_LINE_BYTES,
+                match quotes.open() {
+                    Some(line) => {
+                        let limit = MAX_LINE_BYTES;
+                        let problem =
+                            format!("expected a closing quote within {limit} bytes, got none");
+                        unclosed(line, problem)
+                    }
+                    None => DataError::RowTooLong {
+                        origin: origin.clone(),
+                        limit: MAX_LINE_BYTES,
+                    },
                 }
             }
             csv::ErrorKind::Io(source) => DataError::Io {
@@ -196,8 +235,24 @@ mod tests {
         table.resize(MAX_LINE_BYTES * 2, b'x');
         let found = rows(&table);
         assert_eq!(found.len(), 2);
-        assert!(found[1].starts_with("f, row 2: "), "{}", found[1]);
+        assert!(found[1].starts_with("f, line 3: "), "{}", found[1]);
         assert!(found[1].contains("closing quote"), "{}", found[1]);
+        let blank = rows(&[b"a,b\n1,2\n", &b"\n".repeat(MAX_LINE_BYTES * 2)[..]].concat());
+        assert!(
+            blank[1].starts_with("f, row 2: expected a row of at most"),
+            "{}",
+            blank[1]
+        );
+        let joined = rows(b"a,b\n1,2\n3,\"x\n4,\"y\"\n5,6\n");
+        assert_eq!(joined.len(), 2);
+        assert!(
+            joined[1].starts_with("f, line 3: expected a separator"),
+            "{}",
+            joined[1]
+        );
+        let open = rows(b"a,b\n1,2\n3,\"x\n4,5\n");
+        let expected = "f, line 3: expected a closing quote of the cell that begins here, got the end of the file";
+        assert_eq!(open[1..], [expected]);
         let twice = rows(b"a,b,a\n1,2,3\n");
         assert_eq!(
             twice,

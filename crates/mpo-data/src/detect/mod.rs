@@ -1,6 +1,14 @@
 //! The language of a text.
+//!
+//! A model of letter sequences knows the languages that are answered and some of their neighbours. It takes a text in any
+//! other language for one of these, with confidence. So its answer is held against the letters of the text and against the
+//! words that are frequent in many more languages, and a text that does not fit it has no known language.
+
+mod letters;
+mod words;
 
 use lingua::{LanguageDetector, LanguageDetectorBuilder};
+use words::{FrequentWords, Share};
 
 use crate::error::DataError;
 use crate::language::Language;
@@ -21,12 +29,25 @@ const ANSWERS: [&str; 15] = [
 /// How much likelier a neighbour must be than the answer for a text to be in neither: a short text may resemble one.
 const NEIGHBOUR: f64 = 2.5;
 
+/// What must speak for a language at least: the model's confidence among all that it knows, and twice the share of words
+/// that are frequent in the language, less four times what another language has more of them. Of 8,000 sentences in the
+/// languages that are answered 1 in 250 has less.
+const EVIDENCE: f64 = 0.6;
+
 /// Tells apart the languages it was made for.
 pub(crate) struct Detector {
+    /// Knows the neighbours, too, unless languages were asked for.
     lingua: LanguageDetector,
     candidates: Vec<Language>,
-    /// Knows the neighbours, too; none where languages were asked for.
-    wide: Option<LanguageDetector>,
+    /// None where languages were asked for.
+    words: Option<FrequentWords>,
+}
+
+/// What of a text is looked at. A few sentences settle it: the time for a row must not depend on its length.
+pub(crate) fn beginning(text: &str) -> &str {
+    const ENOUGH: usize = 300;
+    let end = text.char_indices().nth(ENOUGH);
+    end.map_or(text, |(end, _)| text.split_at(end).0)
 }
 
 impl Detector {
@@ -56,19 +77,15 @@ impl Detector {
                 });
             }
         }
-        let of = |known: &[(Language, lingua::Language)]| {
-            let built_in: Vec<_> = known.iter().map(|(_, built_in)| *built_in).collect();
-            LanguageDetectorBuilder::from_languages(&built_in).build()
-        };
-        let wide = only.is_none().then(|| of(&known));
-        known.retain(|(language, _)| match only {
-            Some(only) => only.contains(language),
-            None => ANSWERS.contains(&language.code()),
-        });
+        known.retain(|(language, _)| only.is_none_or(|only| only.contains(language)));
+        let built_in: Vec<_> = known.iter().map(|(_, built_in)| *built_in).collect();
+        let languages = known.into_iter().map(|(language, _)| language);
+        let is_candidate =
+            |language: &Language| only.is_some() || ANSWERS.contains(&language.code());
         Ok(Self {
-            lingua: of(&known),
-            candidates: known.into_iter().map(|(language, _)| language).collect(),
-            wide,
+            lingua: LanguageDetectorBuilder::from_languages(&built_in).build(),
+            candidates: languages.filter(is_candidate).collect(),
+            words: only.is_none().then(FrequentWords::new),
         })
     }
 
@@ -79,12 +96,7 @@ impl Detector {
 
     /// The most likely language; none for a text without words, or in a language that is not known.
     pub(crate) fn detect(&self, text: &str) -> Option<Detection> {
-        // A few sentences settle it: the time for a row must not depend on its length.
-        const ENOUGH: usize = 600;
-        let start = text
-            .char_indices()
-            .nth(ENOUGH)
-            .map_or(text, |(end, _)| text.split_at(end).0);
+        let start = beginning(text);
         if let [only] = self.candidates[..] {
             let words = start.chars().any(char::is_alphabetic);
             return words.then_some(Detection {
@@ -92,29 +104,42 @@ impl Detector {
                 confidence: 1.0,
             });
         }
-        let found = most_likely(detections(&self.lingua, start))?;
-        let is_other = self.is_a_neighbour(start, found) || is_foreign(start, found.language);
-        (!is_other).then_some(found)
-    }
-
-    /// Whether a text is rather in a neighbour of the language that it was taken for.
-    fn is_a_neighbour(&self, text: &str, found: Detection) -> bool {
-        let Some(wide) = &self.wide else {
-            return false;
+        let all = detections(&self.lingua, start);
+        let (candidates, neighbours): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|of| self.knows(of.language));
+        let likeliest = most_likely(&candidates)?;
+        let sum: f64 = candidates.iter().map(|of| of.confidence).sum();
+        let found = Detection {
+            confidence: likeliest.confidence / sum,
+            ..likeliest
         };
-        let all = detections(wide, text);
-        let of_found = all.iter().find(|of| of.language == found.language);
-        let of_found = of_found.map_or(0.0, |of| of.confidence);
         // Full confidence comes of a script that no other candidate has, and says nothing of the language.
         let least = if found.confidence >= 1.0 {
             1.0
         } else {
             NEIGHBOUR
         };
-        most_likely(all).is_some_and(|neighbour| {
-            !self.knows(neighbour.language) && neighbour.confidence > least * of_found
-        })
+        let is_a_neighbour = most_likely(&neighbours)
+            .is_some_and(|neighbour| neighbour.confidence > least * likeliest.confidence);
+        let is_other = is_a_neighbour
+            || self.words.as_ref().is_some_and(|words| {
+                letters::contradict(start, found.language) || reject(words, start, likeliest)
+            });
+        (!is_other).then_some(found)
     }
+}
+
+/// Whether the words of a text speak against the likeliest of all languages that are built in.
+fn reject(words: &FrequentWords, text: &str, likeliest: Detection) -> bool {
+    let Some(Share { own, other }) = words.share(text, likeliest.language) else {
+        return false;
+    };
+    // The model is sure of all that Bulgarians and Macedonians write, for it knows no other language that is like Russian.
+    let is_tied = other > 0.0 && other >= own;
+    if likeliest.language.code() == "ru" && is_tied && letters::may_be_southern(text) {
+        return true;
+    }
+    likeliest.confidence + 2.0 * own - 4.0 * (other - own).max(0.0) < EVIDENCE
 }
 
 /// The languages that a text may be in.
@@ -132,42 +157,12 @@ fn detections(lingua: &LanguageDetector, text: &str) -> Vec<Detection> {
 }
 
 /// The language breaks ties, so that two runs agree.
-fn most_likely(detections: Vec<Detection>) -> Option<Detection> {
-    detections.into_iter().max_by(|a, b| {
+fn most_likely(detections: &[Detection]) -> Option<Detection> {
+    detections.iter().copied().max_by(|a, b| {
         a.confidence
             .total_cmp(&b.confidence)
             .then(b.language.cmp(&a.language))
     })
-}
-
-/// The letters beyond a to z of languages in scripts that many share.
-const ALPHABETS: [(&str, &str); 7] = [
-    ("de", "äöüß"),
-    ("en", "éèïöç"),
-    ("es", "áéíñóúü"),
-    ("fr", "àâæçéèêëîïôœùûüÿ"),
-    ("it", "àèéìíîòóùú"),
-    ("ru", "абвгдежзийклмнопрстуфхцчшщъыьэюяё"),
-    ("sw", ""),
-];
-
-/// Whether a text has letters of its script that the language is not written with: more than a foreign name or two.
-fn is_foreign(text: &str, language: Language) -> bool {
-    let alphabet = ALPHABETS.iter().find(|(code, _)| *code == language.code());
-    let Some((_, alphabet)) = alphabet else {
-        return false;
-    };
-    let letters = || {
-        text.chars()
-            .flat_map(char::to_lowercase)
-            .filter(|c| c.is_alphabetic())
-    };
-    let foreign = letters().filter(|c| {
-        matches!(c, '\u{DF}'..='\u{24F}' | '\u{400}'..='\u{52F}' | '\u{1E00}'..='\u{1EFF}')
-            && !alphabet.contains(*c)
-    });
-    let foreign = foreign.count();
-    foreign >= 2 && 25 * foreign >= letters().count()
 }
 
 fn ours(language: lingua::Language) -> Option<Language> {
@@ -206,35 +201,55 @@ mod tests {
         assert!(detector.detect("42 + 17 = ?").is_none());
     }
 
+    /// Sentences of everyday life, requests and refusals, each after the code of its language; `hi-Latn` is Hindi in Latin
+    /// letters, and `mix` is several languages in one sentence.
+    const SENTENCES: &str = include_str!("sentences.txt");
+
     #[test]
     fn other_languages_are_no_neighbours() {
         let detector = Detector::new(None).unwrap();
-        for text in [
-            "Bagaimana cara membuat roti tanpa oven di rumah?",
-            "Hur bakar jag bröd utan ugn hemma?",
-            "Como faço pão sem forno em casa?",
-            "Evde fırın olmadan nasıl ekmek yaparım?",
-            "Jak upiec chleb bez piekarnika w domu?",
-            "Hogyan süssek kenyeret sütő nélkül otthon?",
-            "Miten leivon leipää ilman uunia kotona?",
-            "Kā mājās izcept maizi bez krāsns?",
-            "Ngingasibhaka kanjani isinkwa ngaphandle kukahhavini ekhaya?",
-            "मैं बिना ओवन के रोटी कैसे बनाऊँ?",
-            "मी ओव्हनशिवाय भाकरी कशी बनवू?",
-            "Як спекти хліб без духовки вдома?",
-            "Как да изпека хляб без фурна у дома?",
-            "Би өнөөдөр гэртээ өөрийн гараар талх хийх үү?",
-            "چگونه می‌توانم بدون فر در خانه نان بپزم؟",
-            "میں گھر پر اوون کے بغیر روٹی کیسے بناؤں؟",
-            "איך אני אופה לחם בלי תנור בבית?",
-            "அடுப்பு இல்லாமல் ரொட்டி செய்வது எப்படி?",
+        let mut wrong = Vec::new();
+        let (mut known, mut other) = (0, 0);
+        for line in SENTENCES.lines() {
+            let (code, text) = line.split_once('\t').unwrap();
+            let expected = ANSWERS.contains(&code).then(|| language(code));
+            match expected {
+                Some(_) => known += 1,
+                None => other += 1,
+            }
+            let found = detector.detect(text).map(|found| found.language);
+            if found != expected {
+                wrong.push((code, text));
+            }
+        }
+        assert!(known >= 75 && other >= 200, "{known} {other}");
+        // Those that are left are short sentences in sisters of a known language, which may be written in either.
+        let known_wrong = wrong.iter().filter(|(code, _)| ANSWERS.contains(code));
+        assert_eq!(known_wrong.count(), 0, "{wrong:?}");
+        assert!(wrong.len() <= 9, "{wrong:?}");
+        // A foreign name is no foreign language.
+        for (code, text) in [
+            ("en", "Where did the writer José Saramago live as a child?"),
+            (
+                "en",
+                "What does the word “спасибо” mean, and when do I say it?",
+            ),
+            ("zh", "请解释 Python 里列表和元组的区别。"),
+            ("ru", "Что такое machine learning и зачем оно нужно?"),
+            ("ko", "한국어의 한자(漢字)는 어떻게 공부하나요?"),
         ] {
             let found = detector.detect(text).map(|found| found.language);
-            assert_eq!(found, None, "{text}");
+            assert_eq!(found, Some(language(code)), "{text}");
         }
-        // A foreign name is no foreign language.
-        let named = detector.detect("Where did the writer José Saramago live as a child?");
-        assert_eq!(named.unwrap().language, language("en"));
+    }
+
+    #[test]
+    fn han_alone_is_chinese_where_japanese_would_be_written_otherwise() {
+        let detector = Detector::new(None).unwrap();
+        let found = |text: &str| detector.detect(text).map(|found| found.language);
+        assert_eq!(found("写一首诗"), Some(language("zh")));
+        assert_eq!(found("東京都港区"), None);
+        assert_eq!(found("東京都港区へ行きます"), Some(language("ja")));
     }
 
     #[test]
