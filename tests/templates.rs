@@ -84,6 +84,70 @@ fn a_row_that_the_template_refuses_is_named_and_can_be_merged_or_left_out() {
 }
 
 #[test]
+fn a_system_message_that_the_template_leaves_out_is_no_secret() {
+    let place = Place::new();
+    let system = json!([{ "role": "system", "content": "Be kind." }, { "role": "user", "content": "Hello" }]);
+    let data = place.pairs(&["Hello".into(), system]);
+    let template = place.template(
+        "{% for m in messages %}{% if m.role != 'system' %}<|{{ m.role }}|>{{ m.content }}{% endif %}{% endfor %}",
+    );
+    score(&data, &template).assert().code(1).stderr(
+        contains("pairs.jsonl, line 2: the chat template leaves the system message out")
+            .and(contains("--system-message merge"))
+            .and(contains("--skip-bad-rows")),
+    );
+    let rows = |arguments: &[&str]| {
+        output(score(&data, &template).args(arguments))["reward_gap"][0]["rows"].clone()
+    };
+    assert_eq!(rows(&["--skip-bad-rows"]), 1);
+    assert_eq!(rows(&["--system-message", "merge"]), 2);
+}
+
+#[test]
+fn thoughts_that_do_not_end_are_no_answer() {
+    let place = Place::new();
+    let questions = place.path("jail.csv");
+    fs::write(
+        &questions,
+        "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n",
+    )
+    .unwrap();
+    let template = place.template(
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<think>\n' if enable_thinking is not defined }}{% endif %}",
+    );
+    let eval = |arguments: &[&str], output: &str| {
+        let mut command = mpo_train();
+        command.args([
+            "eval",
+            "--device",
+            "flex",
+            "--max-new-tokens",
+            "4",
+            "--model",
+        ]);
+        command.arg(model()).arg("--template").arg(&template);
+        command
+            .arg("--benchmark")
+            .arg(format!("multijail={}", questions.display()));
+        command
+            .arg("--output")
+            .arg(place.path(output))
+            .args(arguments);
+        command.assert()
+    };
+    eval(&[], "thinking").code(1).stderr(
+        contains("2 of 2 without a verdict")
+            .and(contains(
+                "2: its thoughts do not come to an end: give more --max-new-tokens",
+            ))
+            .and(contains("enable_thinking=false")),
+    );
+    eval(&["--template-arg", "enable_thinking=false"], "at-once")
+        .success()
+        .stderr(contains("thoughts").not());
+}
+
+#[test]
 fn a_template_is_told_what_the_command_line_says() {
     let place = Place::new();
     let data = place.pairs(&["Hello".into()]);
@@ -99,6 +163,14 @@ fn a_template_is_told_what_the_command_line_says() {
         .assert()
         .code(2)
         .stderr(contains("NAME=VALUE"));
+    score(&data, &template)
+        .args(["--template-arg", "time=9"])
+        .assert()
+        .success()
+        .stderr(
+            contains("warning: the chat template does not read time")
+                .and(contains("it reads times")),
+        );
     // Whoever lets a model answer hears that it may think first.
     let template = place.template(
         "{% for m in messages %}{{ m.content if enable_thinking else m.content }}{% endfor %}",
@@ -196,4 +268,17 @@ fn a_template_that_cannot_be_used_is_told_by_file_and_line() {
                 .and(contains("panicked").not()),
         );
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_memory_is_not_the_fault_of_the_template() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 400000 && exec \"$0\" \"$@\""]);
+    command.arg(mpo_train().get_program());
+    command.args(["generate", "--device", "flex", "--model"]);
+    command.arg(model()).arg("Hello").assert().code(1).stderr(
+        contains("expected to start a thread for the chat template, got:")
+            .and(contains("allow the process more memory (`ulimit -v`")),
+    );
 }

@@ -140,4 +140,5 @@ def main(folder):
     json.dump({"tokens": TOKENS, "templates": templates}, sys.stdout, ensure_ascii=False)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -84,6 +84,18 @@ impl Parts {
         first.get("content")?.as_str().filter(|_| is_system)
     }
 
+    /// The conversation with another text in its system message.
+    pub(crate) fn with_other_system(mut self) -> Self {
+        if let Some(content) = self
+            .messages
+            .get_mut(0)
+            .and_then(|first| first.get_mut("content"))
+        {
+            *content = format!("{}, else", content.as_str().unwrap_or_default()).into();
+        }
+        self
+    }
+
     /// The conversation with the text of its system message before that of the user's first turn.
     pub(crate) fn merged(mut self) -> Option<Self> {
         let system = self.system()?.to_owned();

@@ -1,12 +1,15 @@
 //! Jinja as Transformers sets it up: an `ImmutableSandboxedEnvironment` with loop controls, `trim_blocks` and
 //! `lstrip_blocks`, and Transformers' own filter and functions.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
+use super::generator::is_generator;
 use super::python::{self, text_of};
 use super::{date, filters, methods, namespace, scan};
 
@@ -14,12 +17,14 @@ use super::{date, filters, methods, namespace, scan};
 const FUEL: u64 = 2_000_000;
 
 /// Why a template wrote nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Problem {
     /// It refuses the conversation, with these words.
     Refused(String),
     /// It cannot be used at all, or not for this conversation.
     Failed(String),
+    /// The system gives no thread for it.
+    NoThread(io::Error),
 }
 
 /// What a template says with `raise_exception`.
@@ -65,18 +70,30 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Problem>
     environment.add_function("namespace", namespace::namespace);
     filters::add(&mut environment);
     // As Python sees it: what can be asked for its length and items, texts included, and none cannot.
-    let is_sequence = |kind| {
-        use ValueKind::{Iterable, Map, Seq, String};
-        matches!(kind, String | Seq | Map | Iterable)
+    let is_iterable = |value: &Value| {
+        use ValueKind::{Iterable, Map, Seq, String, Undefined};
+        matches!(value.kind(), String | Seq | Map | Iterable | Undefined)
     };
-    environment.add_test("sequence", move |value: &Value| is_sequence(value.kind()));
-    environment.add_test("iterable", move |value: &Value| {
-        value.is_undefined() || is_sequence(value.kind())
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", move |value: &Value| {
+        is_iterable(value) && !is_generator(value)
     });
     environment
         .add_template_owned(NAME, source)
         .map_err(|error| problem(&error))?;
     Ok(environment)
+}
+
+/// The names of the variables that the template reads, those that the engine itself knows aside.
+pub(super) fn variables(environment: &Environment<'_>) -> Result<BTreeSet<String>, Problem> {
+    let template = environment
+        .get_template(NAME)
+        .map_err(|error| problem(&error))?;
+    let mut names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
+    for (name, _) in environment.globals() {
+        names.remove(name);
+    }
+    Ok(names)
 }
 
 /// What the engine's error comes to.

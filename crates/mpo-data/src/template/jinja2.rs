@@ -44,7 +44,7 @@ fn difference(template: &Template, case: &Case, tokens: &SpecialTokens) -> Optio
         documents: Value::Null,
     };
     let ours = ChatTemplate::new(source.into(), tokens, &options)
-        .and_then(|ours| ours.render_parts(parts, case.add_generation_prompt));
+        .and_then(|ours| ours.write(parts, case.add_generation_prompt));
     match (ours, &case.text) {
         (Ok(ours), Some(text)) if ours == *text => None,
         (Ok(ours), Some(text)) => {

@@ -4,8 +4,9 @@ use minijinja::value::{Kwargs, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::python::{MAX_WIDTH, error, text_of};
-use super::scan::SET_ATTRIBUTE;
+use super::characters::{is_decimal, is_digit, is_numeric, is_printable, titled};
+use super::python::{MAX_WIDTH, Method, error, text_of};
+use super::scan::{ATTRIBUTE, SET_ATTRIBUTE};
 
 /// Calls a method that the engine itself does not have.
 pub(super) fn call(
@@ -21,6 +22,15 @@ pub(super) fn call(
                 value.kind()
             );
             return Err(error(message));
+        }
+        // A field that has the name of a method is not what Python finds there.
+        ValueKind::Map if method == ATTRIBUTE => {
+            let (name,): (&str,) = from_args(args)?;
+            Some(Value::from_object(Method(name.into())))
+        }
+        _ if method == ATTRIBUTE => {
+            let (name,): (&Value,) = from_args(args)?;
+            Some(value.get_item(name)?)
         }
         ValueKind::String => of_text(state, value.as_str().unwrap_or_default(), method, args)?,
         ValueKind::Map if method == "copy" => Some(value.clone()),
@@ -126,7 +136,9 @@ fn of_text(
             format!("{sign}{before}{digits}{after}").into()
         }
         "splitlines" => {
-            let (keep_ends,): (Option<bool>,) = from_args(args)?;
+            let (keep_ends, given): (Option<bool>, Kwargs) = from_args(args)?;
+            let keep_ends = keep_ends.or(given.get("keepends")?);
+            given.assert_all_used()?;
             lines(text, keep_ends.unwrap_or(false))
                 .map(Value::from)
                 .collect()
@@ -166,13 +178,24 @@ fn of_text(
             for c in text.chars() {
                 match after_letter {
                     true => title.extend(c.to_lowercase()),
-                    false => title.extend(c.to_uppercase()),
+                    false => title.extend(titled(c)),
                 }
                 after_letter = c.is_alphabetic();
             }
             title.into()
         }
-        "casefold" => text.to_lowercase().into(),
+        "capitalize" => {
+            let mut rest = text.chars();
+            let first = rest.next().map(titled);
+            let rest = rest.as_str().to_lowercase();
+            let first: String = first.into_iter().flatten().collect();
+            (first + &rest).into()
+        }
+        "casefold" => text
+            .to_lowercase()
+            .replace('ß', "ss")
+            .replace('ς', "σ")
+            .into(),
         "swapcase" => text
             .chars()
             .flat_map(|c| match c.is_uppercase() {
@@ -181,14 +204,76 @@ fn of_text(
             })
             .collect::<String>()
             .into(),
-        "isdecimal" => (!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())).into(),
-        "expandtabs" => text.replace('\t', "        ").into(),
+        "isdecimal" => is_all(text, is_decimal),
+        "isdigit" => is_all(text, is_digit),
+        "isnumeric" => is_all(text, is_numeric),
+        "isprintable" => text.chars().all(is_printable).into(),
+        "isidentifier" => {
+            let is_letter = |c: char| c == '_' || c.is_alphabetic();
+            let is_name =
+                text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || is_decimal(c));
+            is_name.into()
+        }
+        "istitle" => is_title(text).into(),
+        "expandtabs" => {
+            let (width, given): (Option<i64>, Kwargs) = from_args(args)?;
+            let width = width.or(given.get("tabsize")?).unwrap_or(8);
+            given.assert_all_used()?;
+            let width = usize::try_from(width).unwrap_or(0);
+            if width > MAX_WIDTH {
+                return Err(too_wide(method, width));
+            }
+            let expanded = expanded(text, width);
+            state.consume_fuel(expanded.len() as u64 / 64)?;
+            expanded.into()
+        }
         "format" => {
             check_format(text, args)?;
             return Ok(None);
         }
         _ => return Ok(None),
     }))
+}
+
+fn is_all(text: &str, is: impl Fn(char) -> bool) -> Value {
+    (!text.is_empty() && text.chars().all(is)).into()
+}
+
+/// Whether capitals begin words, and only they do.
+fn is_title(text: &str) -> bool {
+    let (mut after_letter, mut any) = (false, false);
+    for c in text.chars() {
+        if c.is_uppercase() && after_letter || c.is_lowercase() && !after_letter {
+            return false;
+        }
+        after_letter = c.is_uppercase() || c.is_lowercase();
+        any |= after_letter;
+    }
+    any
+}
+
+/// A text with spaces up to the next column that is a multiple of `width` for each tab.
+fn expanded(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut column = 0_usize;
+    for c in text.chars() {
+        match c {
+            '\t' => {
+                let spaces = column.checked_rem(width).map_or(0, |rest| width - rest);
+                out.extend(std::iter::repeat_n(' ', spaces));
+                column += spaces;
+            }
+            c => {
+                out.push(c);
+                column = if matches!(c, '\n' | '\r') {
+                    0
+                } else {
+                    column + 1
+                };
+            }
+        }
+    }
+    out
 }
 
 fn too_wide(what: &str, width: usize) -> Error {
@@ -198,7 +283,7 @@ fn too_wide(what: &str, width: usize) -> Error {
 }
 
 /// The engine makes whatever width a format asks for.
-pub(super) fn check_format(format: &str, args: &[Value]) -> Result<(), Error> {
+fn check_format(format: &str, args: &[Value]) -> Result<(), Error> {
     let digits = format.split(|c: char| !c.is_ascii_digit());
     let written = digits
         .filter(|digits| !digits.is_empty())
@@ -245,7 +330,7 @@ fn split(
 }
 
 /// The lines of a text, by all that Python takes for the end of one.
-fn lines(text: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
     let is_end = |c: char| matches!(c, '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut rest = text;
     std::iter::from_fn(move || {

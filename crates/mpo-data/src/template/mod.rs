@@ -1,20 +1,27 @@
 //! Chat templates: how a conversation is written as the text a model was trained on.
 
 mod builtin;
+mod characters;
 mod conversation;
 mod date;
 mod dialect;
 mod filters;
+mod generator;
 #[cfg(test)]
 mod jinja2;
 mod methods;
 mod namespace;
 mod options;
+mod percent;
 mod python;
 mod renderer;
 mod scan;
+#[cfg(test)]
+mod snippets;
 mod sources;
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -43,6 +50,8 @@ pub struct ChatTemplate {
     with_tools: Option<Arc<Loaded>>,
     /// The special tokens and the arguments, by name.
     variables: Map<String, Value>,
+    /// The names of the arguments.
+    arguments: Vec<String>,
     system_message: SystemMessage,
     builtin: Option<BuiltinTemplate>,
 }
@@ -67,6 +76,10 @@ impl Loaded {
 impl TemplateSource {
     fn error(&self, problem: Problem) -> DataError {
         match problem {
+            Problem::NoThread(error) => DataError::Thread {
+                what: "chat template",
+                error,
+            },
             Problem::Refused(message) => DataError::Refused(visible(&message)),
             Problem::Failed(problem) => DataError::Template {
                 file: self.file.clone(),
@@ -74,6 +87,19 @@ impl TemplateSource {
             },
         }
     }
+}
+
+/// How many characters two names have in common at their beginning or end.
+fn likeness(one: &str, other: &str) -> usize {
+    let same = |(a, b): &(char, char)| a == b;
+    let begin = one.chars().zip(other.chars()).take_while(same).count();
+    let end = one
+        .chars()
+        .rev()
+        .zip(other.chars().rev())
+        .take_while(same)
+        .count();
+    begin.max(end)
 }
 
 /// What a template writes after a response.
@@ -105,6 +131,11 @@ impl ChatTemplate {
             default: load(sources.default)?,
             with_tools: sources.with_tools.map(load).transpose()?,
             variables,
+            arguments: options
+                .arguments
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
             system_message: options.system_message,
             builtin: None,
         })
@@ -149,23 +180,51 @@ impl ChatTemplate {
         let written = self.write(parts.clone(), add_generation_prompt);
         let refused = match (&written, parts.system()) {
             (Err(DataError::Refused(_)), Some(_)) => true,
-            // Left out without a word is refused, too.
-            (Ok(text), Some(system)) => !text.contains(system.trim()),
+            (Ok(text), Some(system)) if !text.contains(system.trim()) => {
+                // It may be there in another form, such as a JSON string.
+                let other = parts.clone().with_other_system();
+                self.write(other, add_generation_prompt)
+                    .is_ok_and(|other| other == *text)
+            }
             _ => false,
         };
-        let merge = self.system_message == SystemMessage::Merge;
-        // Whoever keeps the message is told what merging it would do only where that would help.
-        if !refused || (written.is_ok() && !merge) {
+        if !refused {
             return written;
         }
         let merged = parts
             .merged()
             .map(|parts| self.write(parts, add_generation_prompt));
         match (merged, written) {
-            (Some(Ok(text)), _) if merge => Ok(text),
+            (Some(Ok(text)), _) if self.system_message == SystemMessage::Merge => Ok(text),
+            // What merging it would do is told only where that would help.
             (Some(Ok(_)), Err(DataError::Refused(why))) => Err(DataError::RefusedSystem(why)),
+            (_, Ok(_)) => Err(DataError::DroppedSystem),
             (_, written) => written,
         }
+    }
+
+    /// The arguments that the template does not read, each with the variables that it does read and that are no others' to
+    /// give, those of similar names first.
+    pub fn unread_arguments(&self) -> Vec<(String, Vec<String>)> {
+        let templates = [Some(&self.default), self.with_tools.as_ref()];
+        let read: BTreeSet<&String> = templates
+            .into_iter()
+            .flatten()
+            .flat_map(|template| template.renderer.variables())
+            .collect();
+        let unread = self.arguments.iter().filter(|name| !read.contains(name));
+        let free = |name: &&&String| !options::is_ours(name) && !name.ends_with("_token");
+        unread
+            .map(|argument| {
+                let mut others: Vec<String> = read
+                    .iter()
+                    .filter(free)
+                    .map(|name| (*name).clone())
+                    .collect();
+                others.sort_by_key(|other| Reverse(likeness(argument, other)));
+                (argument.clone(), others)
+            })
+            .collect()
     }
 
     fn write(&self, parts: Parts, add_generation_prompt: bool) -> Result<String, DataError> {
@@ -460,7 +519,7 @@ mod tests {
                 "recursion",
             ),
             (
-                "{% set n = namespace() %}{% set n.a = [n] %}{{ n.a }}{{ n.a | tojson }}",
+                "{% set n = namespace() %}{% set n.a = [n] %}{{ n.a | tojson }}{{ n.a }}",
                 "no JSON",
             ),
             ("{% for a in [1] %}{{ loop.cycle() }}{% endfor %}", "fails"),
@@ -578,6 +637,21 @@ mod tests {
     }
 
     #[test]
+    fn arguments_that_nothing_reads_are_told() {
+        let arguments = ["enable_thinkin=false", "style=plain", "bos_token=<x>"];
+        let options = TemplateOptions {
+            arguments: arguments.iter().map(|text| text.parse().unwrap()).collect(),
+            ..TemplateOptions::default()
+        };
+        let source = "{{ bos_token }}{% if enable_thinking is defined %}{{ namespace(a=budget) }}{% endif %}\
+                      {% set own = 1 %}{{ own }}{{ raise_exception }}{{ messages }}";
+        let names = ["enable_thinking", "budget"].map(String::from).to_vec();
+        let unread = template(source, &options).unwrap().unread_arguments();
+        assert_eq!(unread[0], ("enable_thinkin".into(), names));
+        assert_eq!((unread.len(), &*unread[1].0), (2, "style"));
+    }
+
+    #[test]
     fn a_template_of_its_own_writes_conversations_with_tools() {
         let source = |text: &str| TemplateSource {
             file: "f".into(),
@@ -624,7 +698,17 @@ mod tests {
             let merged = with(SystemMessage::Merge, source).unwrap();
             assert_eq!(merged, "Be kind.\n\nHi");
         }
-        assert_eq!(with(SystemMessage::Keep, deaf).unwrap(), "Hi");
+        let dropped = with(SystemMessage::Keep, deaf).unwrap_err();
+        assert!(matches!(dropped, DataError::DroppedSystem), "{dropped}");
+        assert!(dropped.hint().unwrap().contains("--system-message merge"));
+        // One of its own in the place of ours is no better.
+        let other = format!("{{% if messages[0].role != 'system' %}}default{{% endif %}}{deaf}");
+        assert!(with(SystemMessage::Keep, &other).is_err());
+        // Not left out, but written otherwise.
+        let otherwise = "{{ messages[0].content | upper }}";
+        for choice in [SystemMessage::Keep, SystemMessage::Merge] {
+            assert_eq!(with(choice, otherwise).unwrap(), "BE KIND.");
+        }
         let chatml = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}";
         assert_eq!(
             with(SystemMessage::Merge, chatml).unwrap(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use minijinja::value::{Kwargs, Object, ObjectRepr, Value};
 use minijinja::{Error, ErrorKind, State};
 
-use super::scan::SET_ATTRIBUTE;
+use super::scan::{ATTRIBUTE, SET_ATTRIBUTE};
 
 /// Attributes by name. It is opaque as in Jinja2, neither a map nor iterable, so that one which holds itself is printed in
 /// one step.
@@ -47,6 +47,7 @@ impl Object for Namespace {
         args: &[Value],
     ) -> Result<Value, Error> {
         match (method, args) {
+            (ATTRIBUTE, [name]) => Ok(self.get_value(name).unwrap_or_default()),
             (SET_ATTRIBUTE, [name, value]) => {
                 let name = name.as_str().unwrap_or_default().to_owned();
                 self.attributes().insert(name, value.clone());

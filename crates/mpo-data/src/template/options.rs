@@ -60,7 +60,7 @@ impl From<TemplateChoice> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SystemMessage {
-    /// The conversation is refused.
+    /// The conversation is refused; also where the template leaves the message out without a word.
     #[default]
     Keep,
     /// Its text is put before that of the first user turn.
@@ -135,7 +135,7 @@ impl TryFrom<Map<String, Value>> for TemplateArguments {
 }
 
 /// Whether the program itself gives templates this variable.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     matches!(
         name,
         "messages" | "tools" | "documents" | "add_generation_prompt"

@@ -1,9 +1,13 @@
 //! Values as Python writes them: `str()`, `repr()`, and Transformers' `tojson`.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Kwargs, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
+
+use super::characters::is_printable;
+use super::generator::is_generator;
 
 /// Lists in lists that are written; Python's own limit is near a thousand.
 const MAX_DEPTH: usize = 200;
@@ -16,6 +20,23 @@ pub(super) fn error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
+/// A method of a map that is named and not called. In Python it is there, is true, and is no field.
+#[derive(Debug)]
+pub(super) struct Method(pub(super) String);
+
+impl Object for Method {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+/// What `repr(value)` is.
+pub(super) fn repr_of(value: &Value) -> Result<String, Error> {
+    let mut text = String::new();
+    repr(&mut text, value, 0)?;
+    Ok(text)
+}
+
 /// What `str(value)` is, and so what `{{ value }}` writes.
 pub(super) fn text_of(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
@@ -24,14 +45,17 @@ pub(super) fn text_of(value: &Value) -> Result<String, Error> {
     if value.is_undefined() {
         return Ok(String::new());
     }
-    let mut text = String::new();
-    repr(&mut text, value, 0)?;
-    Ok(text)
+    repr_of(value)
 }
 
 /// Writes `repr(value)`.
 fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
     check(out, depth)?;
+    if is_generator(value) {
+        return Err(error(
+            "what map, select and the like give has no text of its own: expected `| list` or `| join` behind it",
+        ));
+    }
     match value.kind() {
         ValueKind::None => out.push_str("None"),
         ValueKind::Undefined => out.push_str("Undefined"),
@@ -69,7 +93,16 @@ fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
             }
             out.push('}');
         }
-        _ => _ = write!(out, "{value}"),
+        kind => {
+            // In Python an address would be written.
+            return Err(match value.downcast_object_ref::<Method>() {
+                Some(Method(name)) => error(format!(
+                    "`.{name}` is a method of Python's maps and has no text of its own: expected `.{name}()`, or ['{name}'] for \
+                     the field"
+                )),
+                None => error(format!("a value of type {kind} has no text of its own")),
+            });
+        }
     }
     Ok(())
 }
@@ -135,10 +168,14 @@ fn quoted(out: &mut String, text: &str) {
                 out.push('\\');
                 out.push(next);
             }
-            next if next.is_control() && u32::from(next) < 256 => {
-                _ = write!(out, "\\x{:02x}", u32::from(next));
+            next if is_printable(next) => out.push(next),
+            next => {
+                _ = match u32::from(next) {
+                    code @ ..0x100 => write!(out, "\\x{code:02x}"),
+                    code @ ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    code => write!(out, "\\U{code:08x}"),
+                };
             }
-            next => out.push(next),
         }
     }
     out.push(quote);
@@ -148,11 +185,12 @@ fn quoted(out: &mut String, text: &str) {
 pub(super) fn tojson(
     state: &State<'_, '_>,
     value: &Value,
-    ensure_ascii: Option<bool>,
+    ensure_ascii: Option<Value>,
     indent: Option<Value>,
     options: Kwargs,
 ) -> Result<String, Error> {
     let ensure_ascii = ensure_ascii.or(options.get("ensure_ascii")?);
+    let ensure_ascii = ensure_ascii.is_some_and(|value| value.is_true());
     let indent = match indent.or(options.get("indent")?) {
         None => None,
         Some(none) if none.is_none() => None,
@@ -179,7 +217,7 @@ pub(super) fn tojson(
         None => (", ".into(), ": ".into()),
     };
     let json = Json {
-        ensure_ascii: ensure_ascii.unwrap_or(false),
+        ensure_ascii,
         indent,
         item,
         key,
@@ -203,6 +241,11 @@ struct Json {
 impl Json {
     fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         check(out, depth)?;
+        if is_generator(value) {
+            return Err(error(
+                "what map, select and the like give has no JSON: expected `| list` before `| tojson`",
+            ));
+        }
         match value.kind() {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),

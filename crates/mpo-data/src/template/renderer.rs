@@ -3,6 +3,7 @@
 //! It is read and rendered on a thread of its own, whose stack is large enough for whatever its limits let it build, and
 //! whoever waits for it waits for a limited time. What unwinds is caught there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ type Request = (serde_json::Value, Sender<Result<String, Problem>>);
 /// A template on its thread, which ends when this is dropped.
 pub(super) struct Renderer {
     requests: Sender<Request>,
+    variables: BTreeSet<String>,
     /// Whether it has been waited for in vain: whoever asks next need not wait.
     stuck: AtomicBool,
 }
@@ -48,12 +50,17 @@ impl Renderer {
             .name("chat template".into())
             .stack_size(STACK)
             .spawn(move || serve(&source, &ready, &received))
-            .map_err(|error| Problem::Failed(format!("cannot start a thread for it: {error}")))?;
-        wait(&read)??;
+            .map_err(Problem::NoThread)?;
         Ok(Self {
+            variables: wait(&read)??,
             requests,
             stuck: AtomicBool::new(false),
         })
+    }
+
+    /// The names of the variables that it reads and does not set itself.
+    pub(super) fn variables(&self) -> &BTreeSet<String> {
+        &self.variables
     }
 
     /// The text with these variables.
@@ -82,15 +89,26 @@ fn wait<T>(answer: &Receiver<T>) -> Result<T, Problem> {
     })
 }
 
-fn serve(source: &str, ready: &Sender<Result<(), Problem>>, requests: &Receiver<Request>) {
-    let environment = match caught(|| dialect::environment(source)) {
-        Ok(environment) => environment,
+fn serve(
+    source: &str,
+    ready: &Sender<Result<BTreeSet<String>, Problem>>,
+    requests: &Receiver<Request>,
+) {
+    let read = caught(|| {
+        let environment = dialect::environment(source)?;
+        let variables = dialect::variables(&environment)?;
+        Ok((environment, variables))
+    });
+    let environment = match read {
+        Ok((environment, variables)) => {
+            _ = ready.send(Ok(variables));
+            environment
+        }
         Err(problem) => {
             _ = ready.send(Err(problem));
             return;
         }
     };
-    _ = ready.send(Ok(()));
     for (variables, reply) in requests {
         // Whoever asked may have stopped waiting.
         _ = reply.send(caught(|| render(&environment, &variables)));

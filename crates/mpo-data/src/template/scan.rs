@@ -1,7 +1,8 @@
 //! What is asked of a template's source before the engine reads it: that it is no larger and no deeper than a template
-//! is, and that three things which Jinja2 in Transformers has, and the engine has not, are said in words it knows.
+//! is, and that what Jinja2 in Transformers has, and the engine has not or reads otherwise, is said in words it knows.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 /// Bytes of a source; the longest public ones have 60 thousand.
 const MAX_SOURCE: usize = 512 * 1024;
@@ -14,8 +15,26 @@ const MAX_BLOCKS: usize = 500;
 
 /// The method by which an attribute of a namespace is set.
 pub(super) const SET_ATTRIBUTE: &str = "__set_attribute__";
-/// The filter that `'text' % values` is.
+/// The filter that `format % values` is.
 pub(super) const PERCENT: &str = "__percent__";
+/// The method that gives what `.name` is, where maps have a method of that name.
+pub(super) const ATTRIBUTE: &str = "__attribute__";
+/// The filter of what a loop goes over.
+pub(super) const ITEMS: &str = "__items__";
+/// The methods of Python's maps.
+const OF_MAPS: [&str; 11] = [
+    "clear",
+    "copy",
+    "fromkeys",
+    "get",
+    "items",
+    "keys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "values",
+];
 
 /// What a variable is called that a block is kept in until it becomes an attribute.
 const BLOCK: &str = "__block__";
@@ -25,7 +44,12 @@ const BLOCK: &str = "__block__";
 /// - `{% generation %}` and `{% endgeneration %}` become comments;
 /// - `{% set ns.name = value %}` becomes a method of the namespace, which is ours: printing the engine's own one does not
 ///   end where it holds itself;
-/// - `'text' % values` becomes a filter.
+/// - `format % values` becomes a filter;
+/// - `.items` and the like that are not called become a method: on a map, Python finds its own there, and no field;
+/// - what a loop goes over becomes a filter of it: the engine loops over none, and does not count the characters of a text;
+/// - escapes in literals that the engine does not know become what they stand for.
+///
+/// What has another meaning there, and cannot be said, is refused.
 pub(super) fn prepare(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE {
         let got = source.len();
@@ -38,6 +62,7 @@ pub(super) fn prepare(source: &str) -> Result<String, String> {
         prepared: String::with_capacity(source.len() + 64),
         blocks: vec![],
         chains: 0,
+        macros: 0,
         at: 0,
     };
     scan.run()?;
@@ -71,6 +96,8 @@ struct Scan<'s> {
     blocks: Vec<Option<(&'s str, &'s str)>>,
     /// How many `elif` the open `if` have.
     chains: usize,
+    /// How many macros are open.
+    macros: usize,
     at: usize,
 }
 
@@ -90,7 +117,7 @@ impl<'s> Scan<'s> {
                 }
                 '{' => {
                     let tag = self.tag("}}")?;
-                    self.expression(&tag, 0)?;
+                    self.expression(&tag.tokens)?;
                     self.copy_to(tag.end);
                 }
                 '%' => self.block()?,
@@ -166,7 +193,14 @@ impl<'s> Scan<'s> {
         let word = |index: usize| tag.tokens.get(index).map_or("", |token| token.text);
         match word(0) {
             "raw" => {
-                self.copy_to(tag.end);
+                self.copy_to(tag.last);
+                // Jinja2 keeps the break of a line behind it.
+                self.prepared
+                    .push_str(match self.source[tag.last..tag.end].starts_with('-') {
+                        true => "-%}",
+                        false => "+%}",
+                    });
+                self.at = tag.end;
                 let rest = &self.source[self.at..];
                 let end = rest.find("endraw").map_or(rest.len(), |end| end);
                 self.copy_to(self.at + end);
@@ -179,7 +213,7 @@ impl<'s> Scan<'s> {
                 self.prepared.push_str(self.opening());
                 _ = write!(self.prepared, " do {name}.{SET_ATTRIBUTE}('{attribute}', (");
                 self.at = value;
-                self.expression(&tag, 5)?;
+                self.expression(&tag.tokens[5..])?;
                 self.copy_to(tag.last);
                 self.prepared.push_str(")) ");
                 self.copy_to(tag.end);
@@ -208,9 +242,15 @@ impl<'s> Scan<'s> {
             opening => {
                 let is_assignment = tag.tokens.iter().any(|token| token.text == "=");
                 match opening {
-                    "if" | "for" | "macro" | "call" | "filter" | "with" | "block" => {
+                    "macro" => {
+                        self.check_macro(&tag)?;
+                        self.macros += 1;
                         self.open(None, tag.end)?;
                     }
+                    "if" | "for" | "call" | "filter" | "with" | "block" => {
+                        self.open(None, tag.end)?;
+                    }
+                    "autoescape" => return Err(self.refused(tag.end, "autoescape is not known")),
                     "set" if !is_assignment => self.open(None, tag.end)?,
                     "elif" => {
                         self.chains += 1;
@@ -220,13 +260,30 @@ impl<'s> Scan<'s> {
                     "endif" | "endfor" | "endmacro" | "endcall" | "endfilter" | "endwith"
                     | "endblock" => {
                         self.blocks.pop();
+                        self.macros = self
+                            .macros
+                            .saturating_sub(usize::from(opening == "endmacro"));
                         if self.blocks.is_empty() {
                             self.chains = 0;
                         }
                     }
                     _ => {}
                 }
-                self.expression(&tag, 0)?;
+                match (opening, looped_over(&tag.tokens)) {
+                    ("for", Some(over)) => {
+                        let (before, rest) = tag.tokens.split_at(over.start);
+                        let (over, rest) = rest.split_at(over.len());
+                        self.expression(before)?;
+                        self.copy_to(over[0].at);
+                        self.prepared.push('(');
+                        self.expression(over)?;
+                        let last = over[over.len() - 1];
+                        self.copy_to(last.at + last.text.len());
+                        _ = write!(self.prepared, ")|{ITEMS}");
+                        self.expression(rest)?;
+                    }
+                    _ => self.expression(&tag.tokens)?,
+                }
                 self.copy_to(tag.end);
             }
         }
@@ -262,27 +319,69 @@ impl<'s> Scan<'s> {
         self.at = tag.end;
     }
 
-    /// Copies a tag's expression up to its last `'text' % values`, which is written as a filter.
-    fn expression(&mut self, tag: &Tag<'s>, from: usize) -> Result<(), String> {
-        let tokens = &tag.tokens;
-        for index in from.max(1)..tokens.len() {
-            let inside_another = tokens[index].at < self.at;
-            if inside_another || tokens[index].text != "%" || !tokens[index - 1].is_text() {
-                continue;
+    fn refused(&self, at: usize, problem: &str) -> String {
+        format!("line {}: {problem}", self.line(at))
+    }
+
+    /// The engine gives a macro no default that is another of its parameters.
+    fn check_macro(&self, tag: &Tag<'s>) -> Result<(), String> {
+        let mut parameters = vec![];
+        let mut in_default = false;
+        // Behind `macro`, its name and the bracket.
+        for pair in tag.tokens.windows(2).skip(2) {
+            match (pair[0].text, pair[1].text) {
+                (_, "=") => in_default = true,
+                (_, ",") => in_default = false,
+                (before, name) if in_default && before != "." && parameters.contains(&name) => {
+                    let problem = format!("expected a default that is no parameter, got {name}");
+                    return Err(self.refused(pair[1].at, &problem));
+                }
+                (_, name) if !in_default => parameters.push(name),
+                _ => {}
             }
-            let Some(end) = operand_end(tokens, index + 1) else {
-                continue;
+        }
+        Ok(())
+    }
+
+    /// Copies an expression up to the last part that is said otherwise.
+    fn expression(&mut self, tokens: &[Token<'s>]) -> Result<(), String> {
+        let mut index = 0;
+        while let Some(&token) = tokens.get(index) {
+            let after = |more: usize| tokens.get(index + more).map_or("", |token| token.text);
+            index += match token.text {
+                text if token.is_text() && text.contains('\\') => {
+                    self.copy_to(token.at);
+                    let literal =
+                        unescaped(text).map_err(|problem| self.refused(token.at, &problem))?;
+                    self.prepared.push_str(&literal);
+                    self.at = token.at + text.len();
+                    1
+                }
+                "." if index > 0 && OF_MAPS.contains(&after(1)) && after(2) != "(" => {
+                    self.copy_to(token.at);
+                    _ = write!(self.prepared, ".{ATTRIBUTE}('{}')", after(1));
+                    self.at = tokens[index + 1].at + after(1).len();
+                    2
+                }
+                "%" if let Some(end) = formatted(tokens, index) => {
+                    self.copy_to(token.at);
+                    _ = write!(self.prepared, "|{PERCENT}(");
+                    let values = &tokens[index + 1..end];
+                    self.at = token.at + 1;
+                    self.expression(values)?;
+                    let last = tokens[end - 1];
+                    self.copy_to(last.at + last.text.len());
+                    self.prepared.push(')');
+                    end - index
+                }
+                "varargs" | "kwargs"
+                    if self.macros > 0 && (index == 0 || tokens[index - 1].text != ".") =>
+                {
+                    let problem = format!("{} of a macro is not known", token.text);
+                    return Err(self.refused(token.at, &problem));
+                }
+                _ => 1,
             };
-            let (first, last) = (tokens[index + 1], tokens[end - 1]);
-            // A tuple is a list of arguments.
-            let inside = match first.text == "(" && matching(tokens, index + 1) == Some(end - 1) {
-                true => first.at + 1..last.at,
-                false => first.at..last.at + last.text.len(),
-            };
-            self.copy_to(tokens[index].at);
-            let values = &self.source[inside];
-            _ = write!(self.prepared, "|{PERCENT}({values})");
-            self.at = last.at + last.text.len();
         }
         Ok(())
     }
@@ -310,9 +409,22 @@ fn token_length(rest: &str, first: char) -> usize {
             }
             rest.len()
         }
-        word if word == '_' || word.is_alphanumeric() => rest
-            .find(|c: char| c != '_' && !c.is_alphanumeric())
-            .unwrap_or(rest.len()),
+        word if word == '_' || word.is_alphanumeric() => {
+            let is_end = |c: char| c != '_' && !c.is_alphanumeric();
+            let length = rest.find(is_end).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(length);
+            let is_exponent = word.starts_with(|c: char| c.is_ascii_digit())
+                && word.ends_with(['e', 'E'])
+                && word[..length - 1]
+                    .bytes()
+                    .all(|c| c.is_ascii_digit() || c == b'_');
+            match behind.strip_prefix(['-', '+']) {
+                Some(digits) if is_exponent && digits.starts_with(|c: char| c.is_ascii_digit()) => {
+                    length + 1 + digits.find(is_end).unwrap_or(digits.len())
+                }
+                _ => length,
+            }
+        }
         _ => ["==", "!=", "<=", ">=", "**", "//"]
             .iter()
             .find(|operator| rest.starts_with(**operator))
@@ -320,11 +432,128 @@ fn token_length(rest: &str, first: char) -> usize {
     }
 }
 
+/// The tokens of what a loop goes over, in those of its tag.
+fn looped_over(tokens: &[Token<'_>]) -> Option<Range<usize>> {
+    let start = tokens.iter().position(|token| token.text == "in")? + 1;
+    let mut open = 0_usize;
+    let end = tokens[start..].iter().position(|token| {
+        match token.text {
+            "(" | "[" | "{" => open += 1,
+            ")" | "]" | "}" => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open == 0 && matches!(token.text, "if" | "recursive")
+    });
+    let over = start..end.map_or(tokens.len(), |end| start + end);
+    (!over.is_empty()).then_some(over)
+}
+
+/// One past the values of the `%` at a token, if it is to be a filter: behind a text, or where either side may be one. There
+/// a filter binds as `%` does, unless a factor or a sign stands before.
+fn formatted(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+    let end = operand_end(tokens, at + 1)?;
+    let first = operand_start(tokens, at)?;
+    let is_number = |token: &Token<'_>| token.text.starts_with(|c: char| c.is_ascii_digit());
+    let is_of_numbers = is_number(&tokens[first]) || is_number(&tokens[at + 1]);
+    let before = first
+        .checked_sub(1)
+        .map_or("", |before| tokens[before].text);
+    let binds_closer = matches!(before, "*" | "/" | "//" | "%" | "**" | "-" | "+");
+    (tokens[at - 1].is_text() || !is_of_numbers && !binds_closer).then_some(end)
+}
+
+/// The first token of the operand that ends before a token.
+fn operand_start(tokens: &[Token<'_>], end: usize) -> Option<usize> {
+    let mut at = end.checked_sub(1)?;
+    loop {
+        match tokens[at].text {
+            ")" | "]" => {
+                at = opening(tokens, at)?;
+                // What is called or indexed stands before.
+                match at.checked_sub(1) {
+                    Some(before)
+                        if tokens[before].is_operand()
+                            || matches!(tokens[before].text, ")" | "]") =>
+                    {
+                        at = before;
+                        continue;
+                    }
+                    _ => return Some(at),
+                }
+            }
+            _ if tokens[at].is_operand() => {}
+            _ => return None,
+        }
+        match at.checked_sub(1) {
+            Some(before) if matches!(tokens[before].text, "." | "|") => {
+                at = before.checked_sub(1)?
+            }
+            _ => return Some(at),
+        }
+    }
+}
+
+/// The bracket that opens what the one at a token closes.
+fn opening(tokens: &[Token<'_>], end: usize) -> Option<usize> {
+    let mut open = 0_usize;
+    for at in (0..=end).rev() {
+        match tokens[at].text {
+            ")" | "]" | "}" => open += 1,
+            "(" | "[" | "{" => {
+                open -= 1;
+                if open == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A literal whose escapes are those that the engine knows.
+fn unescaped(literal: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(literal.len());
+    let mut rest = literal;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let Some(kind) = after.chars().next() else {
+            out.push('\\');
+            return Ok(out);
+        };
+        let (written, length) = match kind {
+            'U' => {
+                let code = after
+                    .get(1..9)
+                    .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                let c = code.and_then(char::from_u32);
+                (
+                    c.ok_or("expected the eight digits of a character behind \\U")?
+                        .to_string(),
+                    9,
+                )
+            }
+            // The line goes on.
+            '\n' => (String::new(), 1),
+            'a' => ("\u{7}".into(), 1),
+            'v' => ("\u{b}".into(), 1),
+            // Which the engine makes one slash of.
+            '/' => ("\\\\/".into(), 1),
+            'N' => return Err("names of characters behind \\N are not known".into()),
+            kind => (format!("\\{kind}"), kind.len_utf8()),
+        };
+        out += &written;
+        rest = &after[length..];
+    }
+    Ok(out + rest)
+}
+
 /// One past the operand that begins at a token: a name or text, brackets behind it, attributes and filters.
 fn operand_end(tokens: &[Token<'_>], start: usize) -> Option<usize> {
     let mut at = match tokens.get(start)? {
+        token if token.text == "-" => return operand_end(tokens, start + 1),
         token if token.is_operand() => start + 1,
-        token if matches!(token.text, "(" | "[") => matching(tokens, start)? + 1,
+        token if matches!(token.text, "(" | "[" | "{") => matching(tokens, start)? + 1,
         _ => return None,
     };
     while let Some(token) = tokens.get(at) {
@@ -376,11 +605,28 @@ mod tests {
             ),
             (
                 "{{ 'a' ~ '[%s]' % m.role | upper ~ b }}",
-                "{{ 'a' ~ '[%s]' |__percent__(m.role | upper) ~ b }}",
+                "{{ 'a' ~ '[%s]' |__percent__( m.role | upper) ~ b }}",
             ),
             (
                 "{{ '%s-%s' % (a[1], b('x')) }}",
-                "{{ '%s-%s' |__percent__(a[1], b('x')) }}",
+                "{{ '%s-%s' |__percent__( (a[1], b('x'))) }}",
+            ),
+            (
+                "{{ f[0](1) % x.y ~ a % 2 ~ 2 * a % b ~ (a) % b }}",
+                "{{ f[0](1) |__percent__( x.y) ~ a % 2 ~ 2 * a % b ~ (a) |__percent__( b) }}",
+            ),
+            (
+                "{% for a, b in x.items() if a in [1] %}{% endfor %}{%- for c in (x if y else z) recursive -%}{% endfor %}",
+                "{% for a, b in (x.items())|__items__ if a in [1] %}{% endfor %}\
+                 {%- for c in ((x if y else z))|__items__ recursive -%}{% endfor %}",
+            ),
+            (
+                "{{ m.items ~ m.items() ~ m.item }}{% if m.keys %}{% endif %}",
+                "{{ m.__attribute__('items') ~ m.items() ~ m.item }}{% if m.__attribute__('keys') %}{% endif %}",
+            ),
+            (
+                r"{{ '\U0001F600\n\/\q' }}{% raw %}",
+                r"{{ '😀\n\\/\q' }}{% raw +%}",
             ),
         ] {
             assert_eq!(prepare(source).unwrap(), expected);
@@ -394,13 +640,34 @@ mod tests {
             "{",
             "{{",
             "{% set",
-            "a {# {{ '%s' % x }} #} {b} {% raw %}{% generation %}{{ '%s' % x }}{% endraw %}",
+            "a {# {{ '%s' % x }} #} {b} {% raw -%}{% generation %}{{ '%s' % x }}{% endraw %}",
             "{{ {'a': {'b': '}}'}} }}{{ 7 % 2 }}{{ x % 2 }}",
             "{% set a = 'x' %}{% set b %}{% if c %}{% endif %}{% endset %}",
             "{% set a, b = 1, 2 %}",
         ] {
             assert_eq!(prepare(source).unwrap(), source);
         }
+    }
+
+    #[test]
+    fn what_means_something_else_to_the_engine_is_refused() {
+        for (source, expected) in [
+            (
+                "a\n{% macro f(a, b=a) %}{% endmacro %}",
+                "line 2: expected a default that is no parameter, got a",
+            ),
+            (
+                "{% macro f() %}{{ varargs }}{% endmacro %}",
+                "varargs of a macro",
+            ),
+            ("{% autoescape true %}", "autoescape"),
+            (r"{{ '\N{DIGIT ONE}' }}", "names of characters"),
+        ] {
+            let problem = prepare(source).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        let fine = "{% set kwargs = 1 %}{{ kwargs }}{% macro f(a, b=m.a, c='a') %}{% endmacro %}";
+        assert_eq!(prepare(fine).unwrap(), fine);
     }
 
     #[test]

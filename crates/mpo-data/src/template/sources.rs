@@ -105,11 +105,8 @@ impl TemplateSources {
         }
         let path = dir.join("chat_template.json");
         if named.is_empty() && path.is_file() {
-            let file: ProcessorFile =
-                serde_json::from_str(&text(&path)?).map_err(|error| DataError::TokenizerFile {
-                    path: path.clone(),
-                    problem: error.to_string(),
-                })?;
+            let file: ProcessorFile = serde_json::from_str(&text(&path)?)
+                .map_err(|error| DataError::tokenizer_json(&path, error))?;
             if let Some(field) = file.chat_template {
                 named = label(field, &path);
             }

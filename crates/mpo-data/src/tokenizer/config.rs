@@ -107,7 +107,7 @@ impl TokenizerConfig {
         let template = template
             .map(TemplateField::deserialize)
             .transpose()
-            .map_err(|error| invalid(&path, &error))?;
+            .map_err(|error| DataError::tokenizer_json(&path, error))?;
         Ok(Self { tokens, template })
     }
 
@@ -144,15 +144,9 @@ impl TokenizerConfig {
 fn object(path: &Path) -> Result<Map<String, Value>, DataError> {
     match path.exists() {
         true => {
-            serde_json::from_slice(&super::read_bytes(path)?).map_err(|error| invalid(path, &error))
+            let bytes = super::read_bytes(path)?;
+            serde_json::from_slice(&bytes).map_err(|error| DataError::tokenizer_json(path, error))
         }
         false => Ok(Map::new()),
-    }
-}
-
-fn invalid(path: &Path, error: &serde_json::Error) -> DataError {
-    DataError::TokenizerFile {
-        path: path.into(),
-        problem: error.to_string(),
     }
 }

@@ -62,7 +62,9 @@ impl Guarded {
             path: path.into(),
             problem,
         };
-        let unknown = check(bytes).map_err(invalid)?;
+        let steps = serde_json::from_slice(bytes);
+        let steps = steps.map_err(|error| DataError::tokenizer_json(path, error))?;
+        let unknown = check(steps).map_err(invalid)?;
         let tokenizer = caught(|| {
             let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())?;
             // Cutting and padding are ours: what the file asks for is for another program.
@@ -88,12 +90,12 @@ impl Guarded {
             tokenizer,
             path: path.into(),
         };
-        guarded.try_out().map_err(invalid)?;
+        guarded.try_out()?;
         Ok(guarded)
     }
 
     /// Has a short text of many kinds read, on a thread of its own: what never ends is left behind there.
-    fn try_out(&self) -> Result<(), String> {
+    fn try_out(&self) -> Result<(), DataError> {
         let (done, answer) = mpsc::channel();
         let tokenizer = self.clone();
         let spawned = thread::Builder::new()
@@ -117,10 +119,15 @@ impl Guarded {
                 _ = ids.map(|ids| tokenizer.decode(&ids));
                 _ = done.send(());
             });
-        spawned.map_err(|error| format!("cannot start a thread to try it out: {error}"))?;
+        spawned.map_err(|error| DataError::Thread {
+            what: "tokenizer",
+            error,
+        })?;
         answer.recv_timeout(PATIENCE).map_err(|_| {
             let seconds = PATIENCE.as_secs();
-            format!("it takes more than {seconds} seconds for a short text")
+            self.error(&format!(
+                "it takes more than {seconds} seconds for a short text"
+            ))
         })
     }
 
@@ -191,22 +198,24 @@ enum Unknown {
     Id(u32),
 }
 
+/// The parts of a `tokenizer.json` that are looked at before a tokenizer is made of it.
+#[derive(Deserialize)]
+struct Steps {
+    model: Option<Model>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    unk_token: Option<Value>,
+    unk_id: Option<u32>,
+}
+
 /// Refuses steps of a tokenizer that make a text far longer or never end, and reads what is unknown to it.
-fn check(bytes: &[u8]) -> Result<Option<Unknown>, String> {
-    #[derive(Deserialize)]
-    struct Model {
-        unk_token: Option<Value>,
-        unk_id: Option<u32>,
-    }
-    #[derive(Deserialize)]
-    struct Steps {
-        model: Option<Model>,
-        normalizer: Option<Value>,
-        pre_tokenizer: Option<Value>,
-        post_processor: Option<Value>,
-        decoder: Option<Value>,
-    }
-    let steps: Steps = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+fn check(steps: Steps) -> Result<Option<Unknown>, String> {
     for (name, step) in [
         ("normalizer", steps.normalizer),
         ("pre_tokenizer", steps.pre_tokenizer),

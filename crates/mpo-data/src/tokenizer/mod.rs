@@ -614,8 +614,19 @@ mod tests {
         ));
         assert!(matches!(
             error("{", "plain"),
-            DataError::TokenizerFile { .. }
+            DataError::DamagedTokenizer { .. }
         ));
+        let cut = folder(false, &config(CHATML));
+        let path = cut.path().join("tokenizer.json");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let cut = TextTokenizer::from_dir(cut.path(), &TemplateOptions::default()).unwrap_err();
+        assert!(
+            cut.to_string()
+                .contains("tokenizer.json: expected JSON, got: EOF"),
+            "{cut}"
+        );
+        assert!(cut.hint().unwrap().contains("download it again"));
         let other = error(&config(CHATML), "llama3");
         assert!(
             matches!(&other, DataError::MissingToken { token, .. } if token == "<|eot_id|>"),
