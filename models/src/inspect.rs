@@ -5,14 +5,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, INDEX_FILE, MODEL_FILE, verify_description, verify_weights,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, verify_description, verify_weights};
+use crate::command::python;
 use crate::config::{CONFIG_FILE, ModelConfig};
 use crate::error::{ModelError, abridged};
 use crate::kind::FileKind;
+use crate::other_formats::other_formats;
 
-const ADAPTER_FILE: &str = "adapter_config.json";
+pub(crate) const ADAPTER_FILE: &str = "adapter_config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What tokenizers are kept in that are not `tokenizer.json`.
@@ -185,103 +185,10 @@ fn check_tokenizer(dir: &Path) -> Result<(), ModelError> {
     })
 }
 
-/// What the folder holds in place of a configuration and weights in safetensors, if it is something known.
-fn other_formats(dir: &Path) -> Option<ModelError> {
-    let names = file_names(dir);
-    let ending = |endings: &[&str]| {
-        names.iter().find(|name| {
-            let name = name.to_ascii_lowercase();
-            endings.iter().any(|ending| name.ends_with(ending))
-        })
-    };
-    let error = |found: String, remedy: String| {
-        Some(ModelError::Folder {
-            path: dir.to_owned(),
-            expected: "config.json and weights in safetensors",
-            found,
-            remedy,
-        })
-    };
-    if dir.join("model").join(CONFIG_FILE).exists() {
-        let remedy = format!("pass {}", dir.join("model").display());
-        return error(
-            "a folder with a model in a folder of its own".into(),
-            remedy,
-        );
-    }
-    let safetensors = ending(&[".safetensors"]);
-    if safetensors.is_none()
-        && let Some(name) = ending(&[".gguf", ".ggml"])
-    {
-        let remedy = "GGUF is the format of llama.cpp: pass the folder with safetensors that it was made from, the model of the \
-                      same name without -GGUF";
-        return error(format!("GGUF ({name:?})"), remedy.into());
-    }
-    if safetensors.is_none()
-        && dir.join("params.json").exists()
-        && let Some(name) = ending(&[".pth"])
-    {
-        let remedy =
-            "pass the model of the same name in Hugging Face layout, usually with -hf at the end";
-        return error(format!("Meta's own layout ({name:?})"), remedy.into());
-    }
-    if safetensors.is_none()
-        && let Some(name) = ending(&[".bin", ".bin.index.json", ".pth", ".pt", ".ckpt"])
-    {
-        let convert = python(
-            "from sys import argv as a; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; \
-             M.from_pretrained(a[1], dtype='auto').save_pretrained(a[2]); T.from_pretrained(a[1]).save_pretrained(a[2])",
-            dir,
-            "-safetensors",
-        );
-        return error(
-            format!("weights as a Python pickle ({name:?})"),
-            format!("convert them with `{convert}`; torch 2.6 or later runs no code from the file"),
-        );
-    }
-    let name = safetensors?;
-    let config = dir.join(CONFIG_FILE).exists();
-    let (found, remedy) = match (config, name.contains("-of-")) {
-        (false, _) => (
-            format!("{name:?} without config.json"),
-            "download the model's other files too".into(),
-        ),
-        (true, true) => (
-            format!("{name:?} without {INDEX_FILE}"),
-            format!("download {INDEX_FILE} too"),
-        ),
-        (true, false) => (
-            format!("{name:?}"),
-            format!("if these are the model's weights, call the file {MODEL_FILE}"),
-        ),
-    };
-    error(found, remedy)
-}
-
-fn file_names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
-}
-
-/// A command line that runs `code` on `dir` and, where there is an ending, on another folder whose name has it too.
-fn python(code: &str, dir: &Path, ending: &str) -> String {
-    let quoted = |path: String| format!("'{}'", path.replace('\'', r"'\''"));
-    let dir = dir.display().to_string();
-    let dir = dir.trim_end_matches(['/', '\\']);
-    let target = match ending {
-        "" => String::new(),
-        ending => format!(" {}", quoted(format!("{dir}{ending}"))),
-    };
-    format!("python -c \"{code}\" {}{target}", quoted(dir.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::MODEL_FILE;
     use serde_json::json;
     use tempfile::TempDir;
 
@@ -358,30 +265,8 @@ mod tests {
             ],
         );
         assert_refused(
-            &[("tiny.Q4.GGUF", b"GGUF")],
-            &["got GGUF (\"tiny.Q4.GGUF\")", "safetensors"],
-        );
-        assert_refused(
-            &[(CONFIG_FILE, &config), ("pytorch_model.bin", b"PK")],
-            &["a Python pickle (\"pytorch_model.bin\")", "save_pretrained"],
-        );
-        assert_refused(
-            &[
-                (CONFIG_FILE, &config),
-                ("pytorch_model.bin.index.json", b"{}"),
-            ],
-            &["a Python pickle"],
-        );
-        assert_refused(
-            &[("params.json", b"{}"), ("consolidated.00.pth", b"PK")],
-            &["Meta's own layout"],
-        );
-        assert_refused(
-            &[
-                (CONFIG_FILE, &config),
-                ("model-00001-of-00002.safetensors", &tensors),
-            ],
-            &["without model.safetensors.index.json"],
+            &[(CONFIG_FILE, &config), ("model.onnx", b"x")],
+            &["got ONNX"],
         );
         assert_refused(&[(MODEL_FILE, &tensors)], &["without config.json"]);
         assert_refused(
@@ -436,14 +321,5 @@ mod tests {
                 "{notes:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_path_in_a_command_is_one_word_of_the_shell() {
-        let command = python("code", Path::new("/a/it's $(here)/"), "-new");
-        assert_eq!(
-            command,
-            r#"python -c "code" '/a/it'\''s $(here)' '/a/it'\''s $(here)-new'"#
-        );
     }
 }

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod checksums;
+mod command;
 mod config;
 mod decoder;
 mod error;
@@ -13,6 +14,8 @@ mod inspect;
 mod kind;
 mod lines;
 mod memory;
+mod nested;
+mod other_formats;
 mod sampling;
 mod scratch;
 
@@ -32,4 +35,4 @@ pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;
 pub use lines::{checked_line, unchecked_line};
 pub use sampling::{Sampling, SamplingError};
-pub use scratch::Scratch;
+pub use scratch::{Scratch, is_partial_name, partial_name};

@@ -1,14 +1,18 @@
 //! A folder to write in before what is written takes its place, and what is done with those that a killed process left.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// Every scratch folder is called this and six letters or digits.
+/// What the name of every file and folder begins with that is being written.
 const PREFIX: &str = ".partial-";
-const RANDOM: usize = 6;
+/// Digits of a name that are drawn, and of those that follow from them.
+const DRAWN: usize = 16;
+const PROOF: usize = 8;
 
 /// In every scratch folder: that it is one of ours, and for whom. Locked while it is in use.
 const MARKER: &str = "mpo-train-scratch";
@@ -40,8 +44,8 @@ impl Scratch {
         fs::create_dir_all(parent)?;
         Self::clear(parent)?;
         let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .rand_bytes(RANDOM)
+            .prefix(&partial_name())
+            .rand_bytes(0)
             .tempdir_in(parent)?;
         let mut marker = File::create_new(folder.path().join(MARKER))?;
         marker.try_lock().map_err(io::Error::from)?;
@@ -97,7 +101,9 @@ impl Scratch {
         };
         for entry in entries {
             let entry = entry?;
-            if entry.file_type()?.is_dir() && is_scratch_name(&entry.file_name()) {
+            let name = entry.file_name();
+            let is_ours = name.to_str().is_some_and(is_partial_name);
+            if is_ours && entry.file_type()?.is_dir() {
                 clear_one(dir, &entry.path())?;
             }
         }
@@ -147,11 +153,24 @@ fn clear_one(dir: &Path, scratch: &Path) -> io::Result<()> {
     fs::remove_dir_all(scratch)
 }
 
-fn is_scratch_name(name: &std::ffi::OsStr) -> bool {
-    let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-    random.is_some_and(|random| {
-        random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
+/// A new name for what is being written. A part of it follows from the rest, so that it is nobody else's.
+pub fn partial_name() -> String {
+    // Other keys each time.
+    let drawn = format!("{:016x}", RandomState::new().build_hasher().finish());
+    format!("{PREFIX}{drawn}-{}", proof(&drawn))
+}
+
+/// Whether a name is one that [`partial_name`] made.
+pub fn is_partial_name(name: &str) -> bool {
+    let parts = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(drawn, end)| drawn.len() == DRAWN && end == proof(drawn))
+}
+
+fn proof(drawn: &str) -> String {
+    let sum = blake3::hash(format!("mpo-train {drawn}").as_bytes());
+    sum.to_hex()[..PROOF].to_owned()
 }
 
 fn is_plain_name(name: &str) -> bool {
@@ -221,14 +240,20 @@ mod tests {
         killed(&target, |scratch| {
             fs::write(scratch.join(NEW).join("half"), "x").unwrap()
         });
-        fs::create_dir(home.path().join(".partial-empty0")).unwrap();
-        fs::create_dir(home.path().join(".partial-empty1")).unwrap();
-        fs::write(home.path().join(".partial-empty1").join(MARKER), "").unwrap();
+        fs::create_dir(home.path().join(partial_name())).unwrap();
+        let begun = home.path().join(partial_name());
+        fs::create_dir(&begun).unwrap();
+        fs::write(begun.join(MARKER), "").unwrap();
         // Alike in name, but a user's.
-        for name in [".partial-mine00", ".partial-abc", ".partial-too-long"] {
+        for name in [
+            ".partial-mine00",
+            ".partial-abc",
+            ".partial-0123456789abcdef-01234567",
+        ] {
             fs::create_dir(home.path().join(name)).unwrap();
             fs::write(home.path().join(name).join("notes"), "mine").unwrap();
         }
+        fs::create_dir(home.path().join(".partial-empty0")).unwrap();
         fs::write(home.path().join(".partial-mine00").join(MARKER), "mine").unwrap();
         fs::write(home.path().join(".partial-file00"), "mine").unwrap();
         let at_work = Scratch::beside(&target).unwrap();
@@ -238,10 +263,11 @@ mod tests {
         assert_eq!(
             entries(home.path()),
             [
+                ".partial-0123456789abcdef-01234567",
                 ".partial-abc",
+                ".partial-empty0",
                 ".partial-file00",
                 ".partial-mine00",
-                ".partial-too-long"
             ]
         );
     }

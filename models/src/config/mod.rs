@@ -743,6 +743,11 @@ mod tests {
             ),
             (
                 "llama",
+                json!({"rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [2.0]}}),
+                "rope_scaling.type: expected default, linear, llama3, yarn or dynamic, got \"su\"",
+            ),
+            (
+                "llama",
                 json!({"rope_scaling": {"type": "yarn", "factor": 4}}),
                 "rope_scaling.original_max_position_embeddings: expected a positive integer",
             ),

@@ -238,9 +238,9 @@ impl RopeScaling {
     }
 }
 
-/// The hint for a scaling that is not computed here.
-const UNKNOWN: &str = "choose a model without this scaling; within the original context, setting rope_scaling to null gives \
-     the model as it was pre-trained";
+/// The hint for a scaling that is not computed here. Most change positions within the original context too.
+const UNKNOWN: &str = "choose a model without this scaling; with rope_scaling set to null these weights would be another \
+     model, which nobody trained";
 
 /// Some relatives rotate a part of each head only.
 fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
