@@ -140,10 +140,11 @@ pub(crate) fn remove_all(run: &RunFolder) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Removes what we wrote of a checkpoint. What makes it one goes first, so that half of one is never taken for it. One that
-/// somebody moved elsewhere and linked to stays.
+/// Removes what we wrote of a checkpoint. What makes it one goes first, so that half of one is never taken for it, and the
+/// list of sums, which says that it is ours, last. One that somebody moved elsewhere and linked to stays.
 fn remove(checkpoint: &Path) -> Result<(), TrainError> {
-    if checkpoint.is_symlink() || checkpoint.join(MODEL).is_symlink() {
+    let is_ours = checkpoint.join(CHECKSUMS_FILE).is_file();
+    if !is_ours || checkpoint.is_symlink() || checkpoint.join(MODEL).is_symlink() {
         return Ok(());
     }
     remove_file(&checkpoint.join(OPTIMIZER))?;

@@ -10,6 +10,7 @@ use mpo_data::{
 use mpo_objectives::{Objective, Settings};
 use serde::{Deserialize, Serialize};
 
+use crate::config_file;
 use crate::error::TrainError;
 use crate::method::{HyperParameters, Method};
 use crate::optimizer::OptimizerOptions;
@@ -59,7 +60,7 @@ pub struct TrainOptions {
     )]
     #[serde(with = "template_args")]
     pub template_args: Option<Vec<TemplateArgument>>,
-    /// A system message that the chat template refuses: keep (the row is an error) or merge (into the first user turn)
+    /// A system message that the chat template refuses or leaves out: keep (the row is an error) or merge (into the first user turn)
     /// [default: keep]
     #[arg(long, value_name = "CHOICE", help_heading = "What")]
     pub system_message: Option<SystemMessage>,
@@ -284,13 +285,11 @@ impl TrainOptions {
             path: path.to_owned(),
             problem,
         };
-        // YAML 1.1 takes `no`, the code of Norwegian, for a truth value.
-        let yaml = serde_saphyr::options! { strict_booleans: true };
-        let options: Self = serde_saphyr::from_str_with_options(&text, yaml)
-            .map_err(|problem| error(problem.to_string()))?;
+        let options: Self = config_file::read(&text).map_err(error)?;
         match options.hyper_parameters.unknown() {
             Some(key) => Err(error(format!(
-                "expected a key of the configuration, got {key}"
+                "{}expected a key of the configuration, got {key}",
+                config_file::place(&text, key)
             ))),
             None => Ok(options),
         }
@@ -902,8 +901,9 @@ mod tests {
     fn unknown_keys_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.yaml");
-        std::fs::write(&path, "learning_rate: 1").unwrap();
+        std::fs::write(&path, "lr: 1\nlearning_rate: 1").unwrap();
         let error = TrainOptions::from_file(&path).unwrap_err().to_string();
-        assert!(error.contains("learning_rate"), "{error}");
+        let expected = "line 2: expected a key of the configuration, got learning_rate";
+        assert!(error.contains(expected), "{error}");
     }
 }

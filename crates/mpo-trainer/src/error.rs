@@ -97,6 +97,12 @@ pub enum TrainError {
         /// What else is there.
         found: String,
     },
+    /// A file of a name that this program writes, which it has not written.
+    #[error("{}: expected no file, or the one that this program wrote, got another", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// The trained model would take the place of the one that training begins with.
     #[error("{}: expected an --output apart from the model that is trained, got the folder of its run", path.display())]
     OwnModel {
@@ -243,6 +249,9 @@ impl TrainError {
             }
             Self::ForeignModel { .. } => {
                 "move the folder away, or name another --output; nothing was touched"
+            }
+            Self::Foreign { .. } => {
+                "move the file away, or name another --output; nothing was touched"
             }
             Self::OwnModel { .. } => "name another --output",
             Self::Locked { .. } => "wait for it, or name another --output",

@@ -1,16 +1,16 @@
 //! What happens in a run, as whoever listens is told: the terminal, `events.jsonl`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mpo_data::Language;
 use mpo_models::{checked_line, unchecked_line};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::folder::write_atomically;
+use crate::folder::RunFolder;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,15 +117,22 @@ impl EventLog {
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(path: &Path, step: u64, note: &mut dyn FnMut(String)) -> Result<Self, TrainError> {
-        let io = |error| TrainError::io(path, error);
-        let bytes = match std::fs::read(path) {
+    pub fn open(
+        run: &RunFolder,
+        step: u64,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Self, TrainError> {
+        let path = run.events_file();
+        let io = |error| TrainError::io(&path, error);
+        let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => vec![],
             Err(error) => return Err(io(error)),
         };
         let (mut kept, mut damaged) = (String::new(), vec![]);
         let mut is_told = step == 0;
+        // Steps without a line.
+        let mut missing: BTreeSet<u64> = (1..=step).collect();
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             let Some(event) = parse(line) else {
@@ -143,6 +150,9 @@ impl EventLog {
             };
             if of <= step {
                 is_told |= event == Event::Checkpoint { step };
+                if let Event::Step(event) = &event {
+                    missing.remove(&event.step);
+                }
                 kept += &text(&event).map_err(io)?;
             }
         }
@@ -151,7 +161,8 @@ impl EventLog {
             kept += &text(&Event::Checkpoint { step }).map_err(io)?;
         }
         if !damaged.is_empty() {
-            let aside = path.with_file_name("events.damaged.jsonl");
+            let aside = run.damaged_events_file();
+            run.claim(&aside)?;
             let count = damaged.split(|&byte| byte == b'\n').count() - 1;
             note(format!(
                 "{}: {count} lines are not as they were written, and were moved to {}",
@@ -165,12 +176,16 @@ impl EventLog {
             };
             append().map_err(|error| TrainError::io(&aside, error))?;
         }
-        write_atomically(path, kept.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path).map_err(io)?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-        })
+        if let Some(first) = missing.first() {
+            note(format!(
+                "{}: the lines of {} steps are gone, the first is that of step {first}; the run goes on without them",
+                path.display(),
+                missing.len()
+            ));
+        }
+        run.write(&path, kept.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        Ok(Self { path, file })
     }
 
     /// Writes one event.
@@ -206,6 +221,7 @@ fn parse(line: &[u8]) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::{Identity, Kind};
 
     #[test]
     fn means_over_all_and_by_language() {
@@ -222,7 +238,9 @@ mod tests {
     #[test]
     fn a_resumed_log_forgets_what_will_happen_again() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
+        let run = RunFolder::create(&dir.path().join("run"), Kind::Train, Identity::default());
+        let run = run.unwrap();
+        let path = run.events_file();
         let step = |step| {
             Event::Step(StepEvent {
                 step,
@@ -234,7 +252,7 @@ mod tests {
         };
         let open = |step| {
             let mut notes = vec![];
-            let log = EventLog::open(&path, step, &mut |note| notes.push(note)).unwrap();
+            let log = EventLog::open(&run, step, &mut |note| notes.push(note)).unwrap();
             (log, notes)
         };
         let events = || -> Vec<Event> {
@@ -262,8 +280,17 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let (_, notes) = open(2);
         assert!(notes[0].contains(": 1 lines are not"), "{notes:?}");
+        assert!(notes[1].contains("of 1 steps are gone, the first is that of step 1;"));
         assert_eq!(events(), [step(2), checkpoint]);
-        let aside = std::fs::read(dir.path().join("events.damaged.jsonl")).unwrap();
+        let aside = std::fs::read(run.damaged_events_file()).unwrap();
         assert_eq!(aside, line);
+        // So does one that was cut off, as a whole or not.
+        let bytes = std::fs::read(&path).unwrap();
+        for length in [bytes.len() / 2, 0] {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            let (_, notes) = open(2);
+            assert_eq!(notes.len(), 1, "{notes:?}");
+            assert!(notes[0].contains("of 2 steps are gone"), "{notes:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod batches;
 mod checkpoint;
 mod config;
+mod config_file;
 mod error;
 mod events;
 mod folder;
@@ -22,8 +23,8 @@ pub use config::{DeviceChoice, Preset, SaveDtype, Schedule, TrainConfig, TrainOp
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
 pub use folder::{
-    Identity, Kind, RunFolder, check_ours, is_marked, read_checked, share, write_atomically,
-    write_checked,
+    Identity, Kind, RunFolder, check_ours, check_page, is_edited, is_marked, read_checked, share,
+    write_atomically,
 };
 pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};

@@ -84,7 +84,7 @@ impl Trainer<'_> {
         };
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
-        let mut log = EventLog::open(&self.run.events_file(), start, &mut note)?;
+        let mut log = EventLog::open(self.run, start, &mut note)?;
         let mut tell = |log: &mut EventLog, event: Event| {
             progress.event(&event);
             log.write(&event).map(|()| progress.stop())

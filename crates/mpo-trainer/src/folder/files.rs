@@ -1,17 +1,16 @@
 //! Files of ours: written whole or not at all, and removed without touching what is not ours.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use mpo_models::Scratch;
+use mpo_models::{Scratch, is_partial_name, partial_name};
 use tempfile::NamedTempFile;
 
 use crate::error::TrainError;
 
-/// What a temporary file or folder of ours begins with; so many random letters and digits follow.
-pub(crate) const PARTIAL: &str = ".partial-";
-const RANDOM: usize = 6;
+/// What every page of ours has near its beginning.
+const PAGE_MARK: &str = "<meta name=\"generator\" content=\"mpo-train\">";
 /// What a list of checksums is called behind the name of the one file that it is of; `b3sum --check` reads it.
 const SUM: &str = ".blake3";
 
@@ -38,7 +37,8 @@ pub(super) fn write_new(path: &Path, contents: &[u8]) -> Result<(), TrainError> 
 fn temporary(path: &Path, contents: &[u8]) -> Result<NamedTempFile, TrainError> {
     let io = |error| TrainError::io(path, error);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(PARTIAL).rand_bytes(RANDOM);
+    let name = partial_name();
+    builder.prefix(&name).rand_bytes(0);
     // As any other file: colleagues may read it if the umask lets them.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -54,13 +54,13 @@ fn temporary(path: &Path, contents: &[u8]) -> Result<NamedTempFile, TrainError> 
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write_checked(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
+pub(super) fn write_checked(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     // The sum first: killed in between, the file is missing, or is not what its sum says, and is made again.
     write_atomically(&sum_file(path), sum_line(path, contents).as_bytes())?;
     write_atomically(path, contents)
 }
 
-/// What [`write_checked`] wrote, if it is there.
+/// What [`RunFolder::write_checked`](super::RunFolder::write_checked) wrote, if it is there.
 ///
 /// # Errors
 /// If it cannot be read, or is not what was written.
@@ -126,6 +126,19 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), TrainError> {
     }
 }
 
+/// Gives a file that is not as we wrote it another name, beside it: somebody may want it.
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, TrainError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = (1..).map(|number| path.with_file_name(format!("{name}.damaged-{number}")));
+    let mut free = names.filter(|aside| fs::symlink_metadata(aside).is_err());
+    let aside = free.next().unwrap_or_else(|| path.to_owned());
+    match fs::rename(path, &aside) {
+        // Another process was faster.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TrainError::io(path, error)),
+        _ => Ok(aside),
+    }
+}
+
 /// Removes the files in a folder that `is_ours` selects by name, and the folder if nothing is left in it. Links to
 /// folders are not followed, and a link in the folder's place leaves everything.
 pub(crate) fn remove_files(dir: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), TrainError> {
@@ -151,7 +164,7 @@ pub(crate) fn remove_partial(dir: &Path) -> Result<(), TrainError> {
     // First, for a folder that was being replaced is in there.
     Scratch::clear(dir).map_err(|error| TrainError::io(dir, error))?;
     for (name, path) in entries(dir)? {
-        if is_partial(&name) && is_file(&path) && !is_in_use(&path) {
+        if is_partial_name(&name) && is_file(&path) && !is_in_use(&path) {
             remove_file(&path)?;
         }
     }
@@ -167,12 +180,24 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
-/// Whether a name is one of our temporary ones.
-pub(super) fn is_partial(name: &str) -> bool {
-    let random = name.strip_prefix(PARTIAL);
-    random.is_some_and(|random| {
-        random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
+/// Whether a page may be written to a path: there is nothing, or a page of ours.
+///
+/// # Errors
+/// If there is something else.
+pub fn check_page(path: &Path) -> Result<(), TrainError> {
+    let mut beginning = vec![];
+    let read = match File::open(path) {
+        Ok(file) => file.take(1024).read_to_end(&mut beginning),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| TrainError::io(path, error))?;
+    match String::from_utf8_lossy(&beginning).contains(PAGE_MARK) {
+        true => Ok(()),
+        false => Err(TrainError::Foreign {
+            path: path.to_owned(),
+        }),
+    }
 }
 
 /// The files and folders in a folder and below; links are files.
@@ -219,15 +244,10 @@ mod tests {
     fn only_what_is_ours_goes() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("d");
-        fs::create_dir_all(dir.join(".partial-Abc123")).unwrap();
+        fs::create_dir_all(dir.join(partial_name())).unwrap();
+        fs::write(dir.join(partial_name()), "x").unwrap();
         fs::create_dir(dir.join("ours.txt")).unwrap();
-        for name in [
-            "a.ours",
-            "notes",
-            ".partial-Abc124",
-            ".partial-mine",
-            ".partial-my.key",
-        ] {
+        for name in ["a.ours", "notes", ".partial-Abc124", ".partial-my.key"] {
             fs::write(dir.join(name), "x").unwrap();
         }
         remove_partial(&dir).unwrap();
@@ -239,7 +259,7 @@ mod tests {
             .collect();
         assert_eq!(
             left,
-            [".partial-mine", ".partial-my.key", "notes", "ours.txt"]
+            [".partial-Abc124", ".partial-my.key", "notes", "ours.txt"]
         );
         remove_files(&dir, |_| true).unwrap();
         assert!(dir.join("ours.txt").exists());

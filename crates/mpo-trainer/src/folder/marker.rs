@@ -8,6 +8,7 @@ use std::path::Path;
 
 use mpo_objectives::Settings;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::files;
 use crate::error::TrainError;
@@ -79,15 +80,18 @@ impl Identity {
 
     /// The first setting that differs from `other`'s, as it was and is.
     pub(super) fn changed_setting(&self, other: &Settings) -> Option<String> {
-        let keys = self.settings.keys().chain(other.keys());
-        let text = |value: Option<&serde_json::Value>| match value {
-            None | Some(serde_json::Value::Null) => "none".to_owned(),
-            Some(serde_json::Value::String(text)) => text.clone(),
+        let mut keys = self.settings.keys().chain(other.keys());
+        let key = keys.find(|key| {
+            let (was, is) = (self.settings.get(*key), other.get(*key));
+            was != is && !(is_off(was) && is_off(is))
+        })?;
+        let text = |value: Option<&Value>| match value {
+            None | Some(Value::Null) => "none".to_owned(),
+            Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        keys.map(|key| (key, text(self.settings.get(key)), text(other.get(key))))
-            .find(|(_, was, is)| was != is)
-            .map(|(key, was, is)| format!("different settings: {key} was {was}, and is {is}"))
+        let (was, is) = (text(self.settings.get(key)), text(other.get(key)));
+        Some(format!("different settings: {key} was {was}, and is {is}"))
     }
 
     /// What of `other` is not as it was, in words.
@@ -104,6 +108,18 @@ impl Identity {
     }
 }
 
+/// Whether a setting is at what one is that was added later, of which markers of earlier versions know nothing: such a
+/// setting is off by default, so that their runs can go on.
+fn is_off(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => true,
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Number(_) | Value::Bool(true)) => false,
+    }
+}
+
 /// What the marker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Marker {
@@ -111,6 +127,10 @@ pub(super) struct Marker {
     written_by: String,
     pub(super) kind: Kind,
     pub(super) identity: Identity,
+    /// The files that were written in the folder, by their paths there, with the BLAKE3 of those that stay as they were
+    /// written at the start. The first versions kept no account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) written: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// The marker as it stands in its file.
@@ -128,6 +148,7 @@ impl Marker {
             written_by: concat!("mpo-train ", env!("CARGO_PKG_VERSION")).into(),
             kind,
             identity,
+            written: Some(BTreeMap::new()),
         }
     }
 
@@ -191,14 +212,14 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        let settings = [("lr", 1e-4.into()), ("rows", serde_json::Value::Null)];
+        let settings = [("lr", 1e-4.into()), ("rows", Value::Null)];
         let settings = settings.map(|(key, value)| (key.to_owned(), value));
         Identity::new(Settings::from_iter(settings)).with("rows", "abc")
     }
 
     #[test]
     fn what_changed_is_named() {
-        let is = |settings: &[(&str, serde_json::Value)]| {
+        let is = |settings: &[(&str, Value)]| {
             let settings = settings.iter().cloned();
             Settings::from_iter(settings.map(|(key, value)| (key.to_owned(), value)))
         };
@@ -213,12 +234,41 @@ mod tests {
                 is(&[("lr", 1e-4.into()), ("seed", 7.into())]),
                 Some("different settings: seed was none, and is 7"),
             ),
+            // Added since, and off.
+            (
+                is(&[
+                    ("lr", 1e-4.into()),
+                    ("lora", false.into()),
+                    ("adapters", serde_json::json!({})),
+                ]),
+                None,
+            ),
+            (
+                is(&[("lr", 1e-4.into()), ("lora", true.into())]),
+                Some("different settings: lora was none, and is true"),
+            ),
         ] {
             let other = Identity::new(now).with("rows", "abc");
             assert_eq!(was.changed(&other).as_deref(), expected);
         }
         let other = Identity::new(is(&[("lr", 1e-4.into())])).with("rows", "abd");
         assert_eq!(was.changed(&other).unwrap(), "different rows");
+    }
+
+    #[test]
+    fn a_marker_of_an_earlier_version_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Marker {
+            written: None,
+            ..Marker::new(Kind::Train, identity())
+        };
+        old.put(dir.path()).unwrap();
+        let text = fs::read_to_string(dir.path().join(MARKER)).unwrap();
+        assert!(!text.contains("written\""), "{text}");
+        let read = Marker::read(dir.path()).unwrap().unwrap();
+        let mut settings = identity().settings;
+        settings.insert("lora".into(), false.into());
+        assert_eq!(read.identity.changed_setting(&settings), None);
     }
 
     #[test]

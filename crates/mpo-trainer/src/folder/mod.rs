@@ -7,23 +7,25 @@ mod files;
 mod marker;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mpo_models::Checksums;
+use mpo_models::{Checksums, is_partial_name};
 use mpo_objectives::Settings;
 
 use crate::error::TrainError;
-pub use files::{read_checked, write_atomically, write_checked};
-pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial};
+pub use files::{check_page, read_checked, write_atomically};
+pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial, set_aside};
 pub(crate) use marker::MARKER;
 use marker::Marker;
 pub use marker::{Identity, Kind};
 
 const LOCK: &str = ".lock";
 const CONFIG: &str = "config.yaml";
+const REPORT: &str = "report.html";
 /// What we make in a folder, and follow no link to.
 const OURS: [&str; 7] = [
     "base",
@@ -41,7 +43,7 @@ const WRITTEN_IN: [&str; 6] = ["", "checkpoints", "reference", "base", "start", 
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    marker: Marker,
+    marker: RefCell<Marker>,
     /// Folders that this process made to have this one, the innermost first.
     made: Vec<PathBuf>,
     /// Whether it goes when it is let go and nothing of value is in it.
@@ -105,6 +107,7 @@ impl RunFolder {
         match Found::at(path, kind)? {
             Found::Ours(marker) => {
                 let held = Self::of(path, marker)?;
+                held.check_files()?;
                 held.remove_partial()?;
                 Ok(held)
             }
@@ -140,7 +143,7 @@ impl RunFolder {
 
     /// What the folder is of.
     pub fn kind(&self) -> Kind {
-        self.marker.kind
+        self.marker.borrow().kind
     }
 
     /// Takes a folder of this kind and removes what an earlier run wrote in it, or takes a new one. What anybody put
@@ -152,6 +155,7 @@ impl RunFolder {
         match Found::at(path, kind)? {
             Found::Ours(marker) => {
                 let held = Self::of(path, marker)?;
+                held.check_files()?;
                 held.remove_partial()?;
                 held.check_model()?;
                 held.remove_run()?;
@@ -172,7 +176,7 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                marker,
+                marker: RefCell::new(marker),
                 made: vec![],
                 fleeting: Cell::new(false),
                 of_start: RefCell::default(),
@@ -189,18 +193,18 @@ impl RunFolder {
     fn check_unbegun(&self) -> Result<(), TrainError> {
         let entries = files::entries(&self.path)?;
         let of_start = [MARKER, LOCK, "base", "start"];
-        let is_bare = |name: &str| of_start.contains(&name) || files::is_partial(name);
+        let is_bare = |name: &str| of_start.contains(&name) || is_partial_name(name);
         match entries.iter().all(|(name, _)| is_bare(name)) {
             true => Ok(()),
             false => Err(TrainError::RunExists {
                 path: self.path.clone(),
-                kind: self.marker.kind,
+                kind: self.kind(),
             }),
         }
     }
 
     /// The same folder as another run's.
-    fn renewed(mut self, identity: Identity) -> Result<Self, TrainError> {
+    fn renewed(self, identity: Identity) -> Result<Self, TrainError> {
         self.remove_partial()?;
         self.identify(identity)?;
         Ok(self)
@@ -217,18 +221,121 @@ impl RunFolder {
         crate::checkpoint::remove_all(self)?;
         crate::reference::remove(&self.reference_dir())?;
         self.remove_model()?;
+        // Killed half-way, the rest is removed the next time.
+        for file in self.files() {
+            remove_file(&file)?;
+        }
+        if let Some(written) = &mut self.marker.borrow_mut().written {
+            written.retain(|name, _| self.path.join(name).exists());
+        }
+        Ok(())
+    }
+
+    /// The files that a run of this kind writes beside its folders.
+    fn files(&self) -> Vec<PathBuf> {
+        let path = |name| self.path.join(name);
         let results = files::checked_files(&self.results_file());
-        let others = [
-            self.events_file(),
-            self.damaged_events_file(),
-            self.report_file(),
-            // Killed half-way, the rest is removed the next time.
-            self.config_file(),
-        ];
-        results
+        let before = files::checked_files(&self.before_file());
+        let report = self.report_file();
+        match self.kind() {
+            Kind::Evaluation => {
+                let names = [
+                    "evaluation.json",
+                    "evaluation.csv",
+                    "answers.jsonl",
+                    "judge.jsonl",
+                ];
+                names.map(path).into_iter().chain([report]).collect()
+            }
+            Kind::Compare => {
+                let names = [CONFIG, "request.json", "results.csv"].map(path);
+                names.into_iter().chain(before).chain(results).collect()
+            }
+            Kind::Reference => vec![],
+            _ => {
+                let names = [
+                    self.config_file(),
+                    self.events_file(),
+                    self.damaged_events_file(),
+                ];
+                let names = names.into_iter().chain([report]);
+                names.chain(before).chain(results).collect()
+            }
+        }
+    }
+
+    /// Whether each file that the run will write is there already as one of ours, or not at all.
+    fn check_files(&self) -> Result<(), TrainError> {
+        self.files()
             .iter()
-            .chain(&others)
-            .try_for_each(|file| remove_file(file))
+            .try_for_each(|file| self.check_file(file))
+    }
+
+    /// Whether a file in the folder may be written: there is none of this name, or one that we wrote.
+    ///
+    /// # Errors
+    /// If there is another.
+    pub fn check_file(&self, file: &Path) -> Result<(), TrainError> {
+        if file == self.report_file() {
+            return check_page(file);
+        }
+        let is_ours = match &self.marker.borrow().written {
+            Some(written) => written.contains_key(&self.name_of(file)),
+            None => true,
+        };
+        match is_ours || fs::symlink_metadata(file).is_err() {
+            true => Ok(()),
+            false => Err(TrainError::Foreign {
+                path: file.to_owned(),
+            }),
+        }
+    }
+
+    /// Takes a file's name for what this run is about to write, which then is ours.
+    ///
+    /// # Errors
+    /// If there is a file of that name that we have not written.
+    pub fn claim(&self, file: &Path) -> Result<(), TrainError> {
+        self.claim_as(file, None)
+    }
+
+    /// The same for a file that will stay as it is, which has this BLAKE3.
+    fn claim_as(&self, file: &Path, sum: Option<String>) -> Result<(), TrainError> {
+        self.check_file(file)?;
+        let mut marker = self.marker.borrow_mut();
+        let name = self.name_of(file);
+        let is_known = |of: &mut BTreeMap<_, _>| of.insert(name, sum.clone()) == Some(sum);
+        match marker.written.as_mut().is_none_or(is_known) {
+            true => Ok(()),
+            false => marker.replace(&self.path),
+        }
+    }
+
+    /// A file's path in the folder, with `/` between folders.
+    fn name_of(&self, file: &Path) -> String {
+        let inside = file.strip_prefix(&self.path).unwrap_or(file);
+        let parts = inside.iter().map(|part| part.to_string_lossy());
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Writes a file in the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// If there is a file of that name that we have not written, or it cannot be written.
+    pub fn write(&self, file: &Path, contents: &[u8]) -> Result<(), TrainError> {
+        self.claim(file)?;
+        write_atomically(file, contents)
+    }
+
+    /// The same and, beside it, the checksum that [`read_checked`] asks for.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn write_checked(&self, file: &Path, contents: &[u8]) -> Result<(), TrainError> {
+        for file in files::checked_files(file) {
+            self.claim(&file)?;
+        }
+        files::write_checked(file, contents)
     }
 
     /// Whether a run with these settings is the one that was started here: found before anything is read.
@@ -236,7 +343,7 @@ impl RunFolder {
     /// # Errors
     /// If it is another.
     pub fn check_settings(&self, settings: &Settings) -> Result<(), TrainError> {
-        self.unchanged(self.marker.identity.changed_setting(settings))
+        self.unchanged(self.marker.borrow().identity.changed_setting(settings))
     }
 
     /// Whether a run of this identity is the one that was started here.
@@ -244,7 +351,7 @@ impl RunFolder {
     /// # Errors
     /// If it is another.
     pub fn check(&self, identity: &Identity) -> Result<(), TrainError> {
-        self.unchanged(self.marker.identity.changed(identity))
+        self.unchanged(self.marker.borrow().identity.changed(identity))
     }
 
     fn unchanged(&self, changed: Option<String>) -> Result<(), TrainError> {
@@ -284,6 +391,7 @@ impl RunFolder {
         let parent = file.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent).map_err(|error| TrainError::io(parent, error))?;
         self.of_start.borrow_mut().push(file.to_owned());
+        self.claim_as(file, Some(blake3::hash(contents).to_string()))?;
         write_atomically(file, contents)
     }
 
@@ -291,9 +399,10 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn identify(&mut self, identity: Identity) -> Result<(), TrainError> {
-        self.marker = Marker::new(self.marker.kind, identity);
-        self.marker.replace(&self.path)
+    pub fn identify(&self, identity: Identity) -> Result<(), TrainError> {
+        let mut marker = self.marker.borrow_mut();
+        marker.identity = identity;
+        marker.replace(&self.path)
     }
 
     /// Leaves the folder where it is, whatever happens: there is something to go on from.
@@ -317,13 +426,18 @@ impl RunFolder {
     }
 
     /// Lines that were damaged on the disk.
-    fn damaged_events_file(&self) -> PathBuf {
+    pub(crate) fn damaged_events_file(&self) -> PathBuf {
         self.path.join("events.damaged.jsonl")
     }
 
     /// The trained model, a folder in Hugging Face layout.
     pub fn model_dir(&self) -> PathBuf {
         self.path.join("model")
+    }
+
+    /// What the model was before training: a resumed run has lost none of it.
+    pub fn before_file(&self) -> PathBuf {
+        self.path.join("before.json")
     }
 
     /// What training changed; written last.
@@ -333,12 +447,27 @@ impl RunFolder {
 
     /// The page that shows the run.
     pub fn report_file(&self) -> PathBuf {
-        self.path.join("report.html")
+        self.path.join(REPORT)
     }
 
     /// The reference's numbers.
     pub fn reference_dir(&self) -> PathBuf {
         self.path.join("reference")
+    }
+
+    /// Makes the reference's folder usable again if its marker was damaged, and tells `note`: every number in it is checked by
+    /// itself, and the folder around it is ours.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn mend_reference(&self, note: &mut dyn FnMut(String)) -> Result<(), TrainError> {
+        let dir = self.reference_dir();
+        let Err(damaged @ TrainError::Broken { .. }) = Marker::read(&dir) else {
+            return Ok(());
+        };
+        set_aside(&dir.join(MARKER))?;
+        note(format!("{damaged}; it is made again"));
+        Marker::new(Kind::Reference, Identity::default()).put(&dir)
     }
 
     pub(crate) fn checkpoints_dir(&self) -> PathBuf {
@@ -362,15 +491,26 @@ impl Drop for RunFolder {
             return;
         }
         let own = [MARKER, LOCK].map(|name| self.path.join(name));
-        let is_worthless = |file: &PathBuf| of_start.contains(file) || own.contains(file);
+        // What was opened to write to and never written.
+        let is_empty = |file: &PathBuf| {
+            let written = &self.marker.borrow().written;
+            let is_ours = written
+                .as_ref()
+                .is_some_and(|of| of.contains_key(&self.name_of(file)));
+            is_ours && fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+        };
+        let is_worthless =
+            |file: &PathBuf| of_start.contains(file) || own.contains(file) || is_empty(file);
         let (mut files, mut folders) = (vec![], vec![]);
         if files::below(&self.path, &mut files, &mut folders).is_err()
             || !files.iter().all(is_worthless)
         {
             return;
         }
-        for file in of_start.iter().chain(own.iter().rev()) {
-            _ = remove_file(file);
+        // The marker last: what is left without it would be nobody's.
+        files.sort_by_key(|file| *file == own[0]);
+        for file in files {
+            _ = remove_file(&file);
         }
         folders.iter().rev().for_each(|dir| remove_empty(dir));
         self.made.iter().for_each(|dir| remove_empty(dir));
@@ -417,7 +557,7 @@ impl Found {
         let Some(marker) = marker? else {
             return match files::entries(path)?
                 .iter()
-                .find(|(name, _)| !files::is_partial(name))
+                .find(|(name, _)| !is_partial_name(name))
             {
                 None => Ok(Self::Empty),
                 Some((name, _)) => Err(not_ours(path, kind, name)),
@@ -475,6 +615,14 @@ fn make(path: &Path) -> Result<Vec<PathBuf>, TrainError> {
 /// If it is not.
 pub fn check_ours(path: &Path, kind: Kind) -> Result<(), TrainError> {
     Found::at(path, kind).map(drop)
+}
+
+/// Whether a file that a run's start wrote is known to be another now.
+pub fn is_edited(folder: &Path, file: &str) -> bool {
+    let marker = Marker::read(folder).ok().flatten();
+    let written = marker.and_then(|marker| marker.written?.remove(file)?);
+    let bytes = fs::read(folder.join(file)).unwrap_or_default();
+    written.is_some_and(|sum| sum != blake3::hash(&bytes).to_string())
 }
 
 /// Marks a folder in which several processes keep what they share, and removes what killed ones left in it.
@@ -546,9 +694,10 @@ mod tests {
         // Killed before anything was begun, or even marked.
         fs::remove_file(path.join(MARKER)).unwrap();
         fs::remove_file(path.join(LOCK)).unwrap();
-        fs::write(path.join(".partial-Abc123"), "{").unwrap();
+        let partial = path.join(mpo_models::partial_name());
+        fs::write(&partial, "{").unwrap();
         let held = create(&path).unwrap();
-        assert!(!path.join(".partial-Abc123").exists());
+        assert!(!partial.exists());
         held.keep();
         drop(held);
         let held = create(&path).unwrap();
@@ -573,6 +722,7 @@ mod tests {
             "config.yaml",
             ".lock",
             ".hidden",
+            ".partial-Abc123",
             "results.json",
         ] {
             let path = dir.path().join(name.trim_start_matches('.'));
@@ -621,10 +771,7 @@ mod tests {
         held.start(&held.config_file(), b"x").unwrap();
         let (ours, theirs) = (
             [
-                "events.jsonl",
-                "results.json",
-                "results.json.blake3",
-                "report.html",
+                "checkpoints/step-3/mpo-train.blake3",
                 "checkpoints/step-3/optimizer.safetensors",
                 "checkpoints/step-3/model/model.safetensors",
                 "reference/scores.safetensors",
@@ -633,6 +780,8 @@ mod tests {
                 "notes.txt",
                 "checkpoints/step-3/notes.txt",
                 "checkpoints/best/model.safetensors",
+                "checkpoints/step-4/optimizer.safetensors",
+                ".partial-Abc123",
                 "reference/mine.safetensors",
                 "base/notes.txt",
             ],
@@ -642,12 +791,21 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "x").unwrap();
         }
+        let (events, results) = (held.events_file(), held.results_file());
+        held.write(&events, b"x").unwrap();
+        held.write_checked(&results, b"x").unwrap();
+        let page = format!(
+            "<html>{}",
+            "<meta name=\"generator\" content=\"mpo-train\">"
+        );
+        fs::write(held.report_file(), page).unwrap();
         drop(held);
         Marker::new(Kind::Reference, Identity::default())
             .put(&path.join("reference"))
             .unwrap();
         drop(anew().unwrap());
         assert!(ours.iter().all(|file| !path.join(file).exists()));
+        assert!(!events.exists() && !results.exists() && !path.join(REPORT).exists());
         assert!(theirs.iter().all(|file| path.join(file).exists()));
         // A model that is not as we wrote it is replaced by nothing.
         fs::create_dir(path.join("model")).unwrap();

@@ -212,7 +212,11 @@ impl<'a> Reference<'a> {
         folder::check_ours(&self.dir, Kind::Reference)?;
         let mut table = match Table::load(&path, &key) {
             Err(damaged @ TrainError::Broken { .. }) => {
-                self.notes.push(format!("{damaged}; it is made again"));
+                let aside = folder::set_aside(&path)?;
+                self.notes.push(format!(
+                    "{damaged}; it is made again, and what was there is {}",
+                    aside.display()
+                ));
                 Table::default()
             }
             loaded => loaded?.unwrap_or_default(),

@@ -67,8 +67,10 @@ impl Table {
         let text = |error: safetensors::SafeTensorError| error.to_string();
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(text)?;
         let stored = metadata.metadata().as_ref().and_then(|map| map.get("key"));
-        if stored.map(String::as_str) != Some(key) {
-            return Ok(None);
+        match stored {
+            None => return Err("tensors without the model that they are of".into()),
+            Some(stored) if stored != key => return Ok(None),
+            Some(_) => {}
         }
         let check = metadata
             .metadata()
