@@ -799,7 +799,7 @@ fn kept_answers_are_not_asked_for_again() {
     drop(chat);
     // A process that was killed while it wrote.
     let mut text = std::fs::read_to_string(&path).unwrap();
-    text.push_str("{\"key\": \"ab");
+    text.push_str("{\"key\":\"ab");
     std::fs::write(&path, text).unwrap();
     let mut chat = cached(&server, &path);
     let (result, replies) = ask(&mut chat, &["b", "later", "a", "new"]);

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mpo_data::DataError;
+use mpo_data::{DataError, Language};
+use mpo_trainer::TrainError;
 
 use crate::benchmark::BENCHMARKS;
 use crate::chat::ChatError;
@@ -68,6 +69,16 @@ pub enum EvalError {
         /// As it was asked for.
         got: String,
     },
+    /// Results of different questions would stand beside each other.
+    #[error(
+        "{benchmark}: expected questions of the set that the results in {} are of, got those of another", named(*language)
+    )]
+    OtherQuestions {
+        /// The benchmark.
+        benchmark: &'static str,
+        /// The language of the results that are kept; none where several are mixed.
+        language: Option<Language>,
+    },
     /// Too little to compute with.
     #[error("{what}: expected {expected}, got {got}")]
     TooFew {
@@ -93,12 +104,27 @@ pub enum EvalError {
     /// The report cannot be drawn.
     #[error("report: {0}")]
     Report(String),
+    /// A file of results that is not what was written.
+    #[error("{}: expected results as they were written, got {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of a run cannot be used.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// A file is no text of rows.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A judge cannot be asked.
     #[error(transparent)]
     Chat(#[from] ChatError),
+}
+
+fn named(language: Option<Language>) -> String {
+    language.map_or("mixed languages".into(), |of| of.name().to_owned())
 }
 
 fn names() -> String {
@@ -139,10 +165,21 @@ impl EvalError {
                 "give the same setting, ask every language again, or name another folder with --output"
                     .into(),
             ),
+            Self::OtherQuestions { .. } => Some(
+                "name another folder with --output; or ask every language again, from one file or folder: answers that are \
+                 kept are not made again"
+                    .into(),
+            ),
             Self::NoRun { .. } => Some("name the --output of `train` or of `eval`".into()),
             Self::NothingToShow { .. } => Some(
                 "name a folder that `train` or `eval` has written to; of a comparison, one of the runs in it".into(),
             ),
+            Self::Damaged { .. } => Some(
+                "restore the file; or move it away and give the commands again that made it: answers that are kept beside it \
+                 are not made again"
+                    .into(),
+            ),
+            Self::Train(error) => error.hint(),
             Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
             Self::Data(error) => error.hint(),

@@ -9,7 +9,7 @@ use mpo_data::Language;
 use mpo_models::checked_line;
 use serde::{Deserialize, Serialize};
 
-use crate::benchmark::{Benchmark, Marking};
+use crate::benchmark::{Benchmark, Marking, QuestionSet, Questions};
 use crate::chat::Usage;
 use crate::error::EvalError;
 use crate::estimate::Estimate;
@@ -30,6 +30,9 @@ pub struct LanguageResult {
     /// What its judge took.
     #[serde(default)]
     pub usage: Usage,
+    /// The set that its questions are of; none in files of the first versions.
+    #[serde(default)]
+    pub questions: Option<QuestionSet>,
 }
 
 /// What answers and verdicts depend on beside the questions, by name: none in files of the first versions.
@@ -101,7 +104,10 @@ impl Evaluation {
         match fs::read(path) {
             Ok(text) => unseal(&text)
                 .map(Some)
-                .map_err(|problem| EvalError::broken(path, problem)),
+                .map_err(|problem| EvalError::Damaged {
+                    path: path.to_owned(),
+                    problem,
+                }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(EvalError::io(path)(error)),
         }
@@ -117,21 +123,35 @@ impl Evaluation {
         Ok(checked_line(&text).into_bytes())
     }
 
-    /// The languages of an earlier result that one of `languages` leaves as they are.
+    /// Those of an earlier result, language by language, that one of `asked` leaves as they are.
     ///
     /// # Errors
-    /// If there are some, and they were measured in another way: beside each other they would pass for the same.
+    /// If there are some, and they were measured in another way or on other questions: beside each other they would pass
+    /// for the same.
     pub fn others(
         &self,
         benchmark: &Benchmark,
         settings: &Settings,
-        languages: &[Option<Language>],
-    ) -> Result<Vec<Option<Language>>, EvalError> {
+        asked: &Questions,
+    ) -> Result<Vec<LanguageResult>, EvalError> {
         let Some(earlier) = self.of(benchmark.name) else {
             return Ok(vec![]);
         };
-        let others = earlier.languages.iter().map(|of| of.language);
-        let others: Vec<_> = others.filter(|of| !languages.contains(of)).collect();
+        let is_asked = |of: &LanguageResult| asked.iter().any(|item| item.language == of.language);
+        let others = earlier.languages.iter().filter(|of| !is_asked(of));
+        let others: Vec<_> = others.cloned().collect();
+        for of in &others {
+            let is_other = |set: &QuestionSet| {
+                let mut languages = asked.iter().map(|item| item.language);
+                languages.any(|language| !asked.set(language).is_of(set))
+            };
+            if of.questions.as_ref().is_some_and(is_other) {
+                return Err(EvalError::OtherQuestions {
+                    benchmark: benchmark.title,
+                    language: of.language,
+                });
+            }
+        }
         let names = earlier.settings.keys().chain(settings.keys());
         let differing = names
             .filter(|name| earlier.settings.get(*name) != settings.get(*name))
@@ -206,6 +226,7 @@ impl BenchmarkResult {
                 language,
                 missing: of[&language].len() - values.len(),
                 usage: Usage::default(),
+                questions: None,
                 estimate: match benchmark.marking {
                     Marking::Grade => Estimate::mean(&values),
                     _ => Estimate::rate(ones, values.len()),
@@ -223,6 +244,16 @@ impl BenchmarkResult {
             languages: order.into_iter().map(result).collect(),
             usage: Usage::default(),
         }
+    }
+
+    /// The same with what decides it: settings, and the sets that questions are of.
+    #[must_use]
+    pub fn decided_by(mut self, settings: Settings, questions: &Questions) -> Self {
+        self.settings = settings;
+        for of in &mut self.languages {
+            of.questions = Some(questions.set(of.language));
+        }
+        self
     }
 
     /// The same with what the judge took for each language.
@@ -272,7 +303,7 @@ mod tests {
         assert_eq!(Evaluation::read(&path).unwrap(), Some(evaluation));
         fs::write(&path, text.replacen("\"missing\": 1", "\"missing\": 2", 1)).unwrap();
         let error = Evaluation::read(&path).unwrap_err().to_string();
-        assert!(error.contains("evaluation.json: it was changed"), "{error}");
+        assert!(error.contains("got bytes that were changed"), "{error}");
     }
 
     #[test]
@@ -290,17 +321,20 @@ mod tests {
         assert_eq!(evaluation.judging.usage.prompt_tokens, 4 * 2);
     }
 
+    /// Questions in these languages, all with one answer.
+    fn questions(languages: &[&str], answer: &str) -> Questions {
+        let of = |code: &&str| Item::testing(code, &[code], Expected::Number(answer.into()));
+        Questions::new(languages.iter().map(of).collect())
+    }
+
     #[test]
     fn results_of_other_settings_are_not_mixed() {
         let mut evaluation = Evaluation::default();
-        let languages = |codes: &[&str]| -> Vec<Option<Language>> {
-            codes.iter().map(|code| code.parse().ok()).collect()
-        };
         let multijail = benchmark("multijail").unwrap();
         evaluation.add(measured(&["en", "sw"], "10"));
         let settings = measured(&[], "9").settings;
         let error = evaluation
-            .others(multijail, &settings, &languages(&["sw"]))
+            .others(multijail, &settings, &questions(&["sw"], "5"))
             .unwrap_err();
         let text = error.to_string();
         assert!(
@@ -308,13 +342,31 @@ mod tests {
             "{text}"
         );
         // All of them anew are no mixture.
-        let all = languages(&["sw", "en"]);
+        let all = questions(&["sw", "en"], "5");
         assert_eq!(evaluation.others(multijail, &settings, &all).unwrap(), []);
         let same = measured(&[], "10").settings;
         let others = evaluation
-            .others(multijail, &same, &languages(&["sw"]))
+            .others(multijail, &same, &questions(&["sw"], "5"))
             .unwrap();
-        assert_eq!(others, languages(&["en"]));
+        let of: Vec<_> = others.iter().map(|of| of.language).collect();
+        assert_eq!(of, ["en".parse().ok()]);
+    }
+
+    #[test]
+    fn results_of_other_questions_are_not_mixed() {
+        let multijail = benchmark("multijail").unwrap();
+        let result = measured(&["en"], "10");
+        let settings = result.settings.clone();
+        let mut evaluation = Evaluation::default();
+        evaluation.add(result.decided_by(settings.clone(), &questions(&["en"], "5")));
+        let others = |answer| evaluation.others(multijail, &settings, &questions(&["sw"], answer));
+        assert_eq!(others("5").unwrap().len(), 1);
+        let error = others("6").unwrap_err();
+        assert!(error.to_string().contains("results in English"), "{error}");
+        assert!(error.hint().unwrap().contains("--output"));
+        // Read back, it says the same.
+        let text = evaluation.to_json().unwrap();
+        assert_eq!(unseal::<Evaluation>(&text).unwrap(), evaluation);
     }
 
     #[test]

@@ -22,7 +22,8 @@ mod sample;
 mod sealed;
 
 pub use benchmark::{
-    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, benchmark, first_answer,
+    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, QuestionSet, Questions, benchmark,
+    first_answer,
 };
 pub use chat::{
     ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Progress, Reply,

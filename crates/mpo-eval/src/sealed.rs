@@ -19,7 +19,7 @@ pub(crate) fn unseal<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let object = match unchecked_line(text) {
         Some(object) => object,
         None if text.contains("\"check\"") => {
-            return Err("it was changed since it was written: its checksum is another".into());
+            return Err("bytes that were changed since: their checksum is another".into());
         }
         None => text.to_owned(),
     };

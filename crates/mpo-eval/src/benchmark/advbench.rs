@@ -11,7 +11,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "harmful_behaviors.csv, with a column goal; or a CSV with a column for each language's code",
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
-    read: |path| {
+    read: |path, _| {
         let table = Table::read(path)?;
         let translations = harmful(&table, None)?;
         if !translations.is_empty() {

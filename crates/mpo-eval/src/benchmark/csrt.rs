@@ -10,7 +10,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "csrt.csv, with columns id and csrt",
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
-    read: |path| {
+    read: |path, _| {
         let table = Table::read(path)?;
         let (id, csrt) = (table.column("id")?, table.column("csrt")?);
         let item = |(_, row): (usize, &Vec<String>)| Item {

@@ -18,7 +18,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "mgsm_LANGUAGE.tsv, with lines of question, tab, number; or a folder of them",
     marking: Marking::Number,
     max_new_tokens: 256,
-    read: |path| {
+    read: |path, _| {
         if !path.is_dir() {
             return questions(path, named::language(path));
         }

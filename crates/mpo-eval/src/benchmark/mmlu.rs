@@ -7,7 +7,7 @@ use std::path::Path;
 use mpo_data::Language;
 
 use super::named;
-use super::table::{file_in, has_extension, sorted, stem, text};
+use super::table::{csv_text, file_in, has_extension, sorted, stem};
 use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
@@ -24,7 +24,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv, named by a language or English; a folder of such folders; or mmlu_LANGUAGE.csv with Question, A, B, C, D, Answer and Subject, or a folder of such files",
     marking: Marking::Choice,
     max_new_tokens: 1,
-    read: |path| {
+    read: |path, notes| {
         if !path.is_dir() {
             return translated(path);
         }
@@ -34,13 +34,14 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
         }
         let mut items = vec![];
         for inside in sorted(path, None)? {
-            let Some(language) = named::language(&inside) else {
-                continue;
-            };
-            if inside.join("test").is_dir() {
-                items.extend(subjects(&inside, Some(language))?);
-            } else if has_extension(&inside, "csv") {
-                items.extend(translated(&inside)?);
+            let language = named::language(&inside);
+            let (is_folder, is_file) =
+                (inside.join("test").is_dir(), has_extension(&inside, "csv"));
+            match language {
+                None if is_folder || is_file => notes.push(named::without(&inside)),
+                Some(_) if is_folder => items.extend(subjects(&inside, language)?),
+                Some(_) if is_file => items.extend(translated(&inside)?),
+                _ => {}
             }
         }
         Ok(items)
@@ -162,7 +163,7 @@ impl Columns {
 
 /// The rows of a file: question, four options, letter; or what its header names.
 fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
-    let text = text(path)?;
+    let text = csv_text(path)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)

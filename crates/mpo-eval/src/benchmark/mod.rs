@@ -10,6 +10,8 @@ mod mmlu;
 mod mt_bench;
 mod multijail;
 mod named;
+mod questions;
+mod quotes;
 mod table;
 mod xstest;
 
@@ -22,6 +24,7 @@ use crate::error::EvalError;
 
 pub use mgsm::first_answer;
 pub use mmlu::LETTERS;
+pub use questions::{QuestionSet, Questions};
 
 /// Bytes of what a user says at most: what is longer is no question, and would take gigabytes to read as tokens.
 const LONGEST_TURN: usize = 1 << 20;
@@ -52,8 +55,8 @@ pub struct Benchmark {
     pub marking: Marking,
     /// Tokens an answer may have, unless the user says otherwise.
     pub max_new_tokens: usize,
-    /// Reads its questions.
-    pub(crate) read: fn(&Path) -> Result<Vec<Item>, EvalError>,
+    /// Reads its questions, and notes what it leaves out.
+    pub(crate) read: fn(&Path, &mut Vec<String>) -> Result<Vec<Item>, EvalError>,
 }
 
 /// How answers are marked.
@@ -139,8 +142,9 @@ impl Benchmark {
         path: &Path,
         languages: &[Language],
         limit: Option<usize>,
-    ) -> Result<Vec<Item>, EvalError> {
-        let mut items = (self.read)(path)?;
+    ) -> Result<Questions, EvalError> {
+        let mut notes = vec![];
+        let mut items = Questions::new((self.read)(path, &mut notes)?).with(notes);
         if items.is_empty() {
             return Err(EvalError::NoItems {
                 path: path.to_owned(),
@@ -422,6 +426,47 @@ mod tests {
             .map(|item| item.language.unwrap().to_string())
             .collect();
         assert_eq!(languages, ["ar", "sw"]);
+    }
+
+    #[test]
+    fn what_has_no_language_is_left_out_and_noted() {
+        let table = "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n";
+        let turns = "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\"]}\n";
+        let (_dir, path) = files(&[
+            ("mmlu_SW-KE.csv", table),
+            ("questions.csv", table),
+            ("klingonese/test/x.csv", "T,1,2,3,4,A\n"),
+            ("notes/notes.txt", "mine"),
+            ("bench/sw/question.jsonl", turns),
+            ("bench/klingonese/question.jsonl", turns),
+        ]);
+        let read =
+            |name: &str, path: &Path| benchmark(name).unwrap().items(path, &[], None).unwrap();
+        let found = read("mmlu", &path);
+        assert_eq!((found.len(), found.notes().len()), (1, 2));
+        assert!(found.notes()[0].contains("klingonese: expected a name with a language's code"));
+        assert!(found.notes()[1].contains("questions.csv"));
+        let found = read("mt-bench", &path.join("bench"));
+        assert_eq!((found.len(), found.notes().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_an_error_with_its_line() {
+        for (name, file, text) in [
+            ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,c\n"),
+            ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,\"c\"\n4,d\n"),
+            (
+                "mmlu",
+                "mmlu_SW-KE.csv",
+                "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n\"U?,1,2,3,4,B,art\n",
+            ),
+        ] {
+            let error = read(name, file, text).unwrap_err();
+            assert!(
+                error.contains("line 3: expected a quote that is closed"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

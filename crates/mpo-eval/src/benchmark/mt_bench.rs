@@ -27,7 +27,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "a folder with question.jsonl or question_LANGUAGE.jsonl and, if there are some, reference_answer_gpt-4.jsonl or reference_answer/gpt-4.jsonl; named by a language's code, or English; or a folder of such folders",
     marking: Marking::Grade,
     max_new_tokens: 1024,
-    read: |path| {
+    read: |path, notes| {
         if !path.is_dir() {
             return conversations(path, path.parent());
         }
@@ -39,8 +39,12 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             .into_iter()
             .filter(|inner| inner.is_dir())
         {
-            if let Some(file) = questions(&folder)?.filter(|_| named::language(&folder).is_some()) {
-                items.extend(conversations(&file, Some(&folder))?);
+            match questions(&folder)? {
+                Some(_) if named::language(&folder).is_none() => {
+                    notes.push(named::without(&folder))
+                }
+                Some(file) => items.extend(conversations(&file, Some(&folder))?),
+                None => {}
             }
         }
         match items.is_empty() {

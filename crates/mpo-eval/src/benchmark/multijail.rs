@@ -11,7 +11,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "MultiJail.csv, with a column id and a column for each language's code",
     marking: Marking::AttackSuccess,
     max_new_tokens: 128,
-    read: |path| {
+    read: |path, _| {
         let table = Table::read(path)?;
         harmful(&table, Some(table.column("id")?))
     },

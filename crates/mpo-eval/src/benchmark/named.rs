@@ -12,14 +12,24 @@ const WORDS: &str = "am an as at be by go he hi id in is it me my na no nr of on
 /// The language in the name of a file or folder: the name as a whole (`ar`, `DE`, `pt-BR`, `Arabic`), or a part of it, the
 /// last first (`mmlu_AR-XY.csv`, `MMLU_zh`, `mmlu_arabic`, `question_ko.jsonl`).
 pub(super) fn language(path: &Path) -> Option<Language> {
-    // `.` and `..` are called as the folder that they are.
-    let whole = path.canonicalize();
-    let path = whole.as_deref().unwrap_or(path);
+    // `.` and `..` are called as the folder that they are, and so is a link whose own name says nothing.
+    called(path).or_else(|| called(&path.canonicalize().ok()?))
+}
+
+fn called(path: &Path) -> Option<Language> {
     let name = match path.is_dir() {
         true => path.file_name()?,
         false => Path::new(path.file_name()?).file_prefix()?,
     };
     in_name(name.to_str()?)
+}
+
+/// Says that a part of a benchmark is left out: no language is known for it.
+pub(super) fn without(path: &Path) -> String {
+    format!(
+        "{}: expected a name with a language's code in it, got none; it is left out",
+        path.display()
+    )
 }
 
 fn in_name(name: &str) -> Option<Language> {
@@ -102,6 +112,12 @@ mod tests {
         let folder = dir.path().join("sw/inside");
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(language(&folder.join("..")), "sw".parse().ok());
+        #[cfg(unix)]
+        for (name, to, code) in [("th", "inside", "th"), ("link", "sw", "sw")] {
+            let link = dir.path().join(name);
+            std::os::unix::fs::symlink(dir.path().join(to), &link).unwrap();
+            assert_eq!(language(&link), code.parse().ok());
+        }
         assert_eq!(
             language(&dir.path().join("mgsm_th.tsv.gz")),
             "th".parse().ok()

@@ -8,6 +8,7 @@ use mpo_data::{Language, Records, read_text};
 use serde_json::Value;
 
 use super::named;
+use super::quotes::unclosed;
 use super::{Expected, Item};
 use crate::error::EvalError;
 
@@ -22,6 +23,23 @@ pub(super) fn text(path: &Path) -> Result<String, EvalError> {
         let problem = format!("line {line}: expected text in UTF-8, got other bytes");
         EvalError::broken(path, problem)
     })
+}
+
+/// The text of a file of CSV.
+///
+/// # Errors
+/// If it is no text, or a quote in it is not closed.
+pub(super) fn csv_text(path: &Path) -> Result<String, EvalError> {
+    let text = text(path)?;
+    match unclosed(&text) {
+        None => Ok(text),
+        Some(line) => {
+            let problem = format!(
+                "line {line}: expected a quote that is closed before its cell ends, got one that joins rows"
+            );
+            Err(EvalError::broken(path, problem))
+        }
+    }
 }
 
 /// What compressed files end in.
@@ -84,7 +102,7 @@ impl Table {
         if is_read.is_ok() && &start == b"PAR1" {
             return Self::of_records(path);
         }
-        let text = text(path)?;
+        let text = csv_text(path)?;
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
         let broken = |error: csv::Error| EvalError::broken(path, error.to_string());
         let header: Vec<String> = reader

@@ -14,7 +14,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
     layout: "xstest_prompts.csv, with columns id, prompt, type and label; or xstest_v2_prompts.csv, with id_v2 and without label",
     marking: Marking::OverRefusal,
     max_new_tokens: 128,
-    read: |path| {
+    read: |path, _| {
         let table = Table::read(path)?;
         let ids = table.any_column(&["id", "id_v2", "id_v1"])?;
         let (prompt, kind) = (table.column("prompt")?, table.column("type")?);

@@ -22,6 +22,9 @@ pub struct CachedChat<M> {
     store: Store,
 }
 
+/// What every line begins with.
+const BEGINNING: &[u8] = b"{\"key\":\"";
+
 /// The file and what is in it.
 #[derive(Debug)]
 struct Store {
@@ -66,9 +69,6 @@ impl<M: ChatModel> CachedChat<M> {
             .iter()
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |end| end + 1);
-        if whole < bytes.len() {
-            file.set_len(whole as u64).map_err(failed)?;
-        }
         let mut store = Store {
             file,
             kept: HashMap::new(),
@@ -77,6 +77,9 @@ impl<M: ChatModel> CachedChat<M> {
             torn: false,
         };
         store.read(&bytes[..whole], path)?;
+        if whole < bytes.len() {
+            store.cut(&bytes, whole, path)?;
+        }
         Ok(Self {
             identity: inner.identity(),
             inner,
@@ -221,6 +224,24 @@ impl Store {
         }
     }
 
+    /// Cuts off a last line that was not finished.
+    fn cut(&self, bytes: &[u8], whole: usize, path: &Path) -> Result<(), ChatError> {
+        // What begins in another way, nobody was killed at.
+        let is_ours = bytes[whole..].iter().zip(BEGINNING).all(|(a, b)| a == b);
+        if !is_ours {
+            return Err(ChatError::BrokenCache {
+                path: path.to_owned(),
+                line: bytes[..whole].split(|&byte| byte == b'\n').count(),
+                problem: "a line that is not finished, of something else".into(),
+            });
+        }
+        let cut = self.file.set_len(whole as u64);
+        cut.map_err(|error| ChatError::Cache {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("an earlier answer could not be written"));
@@ -307,6 +328,7 @@ mod tests {
     use super::*;
 
     /// Repeats what it is asked, and does not stop when it is told to.
+    #[derive(Debug)]
     struct Echo;
 
     impl ChatModel for Echo {
@@ -342,6 +364,23 @@ mod tests {
 
         fn go_on(&self) -> bool {
             true
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("answers.jsonl");
+        for text in ["mine", "a\nb\n", "{\"keys\": [1, 2"] {
+            fs::write(&path, text).unwrap();
+            let error = CachedChat::open(Echo, &path).unwrap_err();
+            assert!(error.hint().unwrap().contains("move the file away"));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        for text in ["{\"ke", "{\"key\":\"ab"] {
+            fs::write(&path, text).unwrap();
+            CachedChat::open(Echo, &path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "");
         }
     }
 

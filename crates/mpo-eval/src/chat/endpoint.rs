@@ -275,12 +275,14 @@ impl Endpoint {
         });
         let deadline = Instant::now() + self.options.timeout;
         let response = self.client.post(self.url.clone()).json(&body).send();
-        let response = response.map_err(|error| Attempt::failed(described(error), false))?;
+        let response = response
+            .map_err(|error| Attempt::failed(self.secrets.hide(described(error)), false))?;
         let status = response.status();
         if !status.is_success() {
             return self.unsuccessful(status, response, deadline);
         }
-        let text = body_of(response, deadline).map_err(|problem| Attempt::failed(problem, true))?;
+        let text = body_of(response, deadline)
+            .map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
         let completion: Result<Completion, _> = serde_json::from_str(&text);
         let completion = completion.map_err(|error| {
             let problem = format!("expected a chat completion, got: {error}");

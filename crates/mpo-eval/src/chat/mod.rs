@@ -1,6 +1,7 @@
 //! Whoever answers conversations: an endpoint on the network, or a model of ours; and a cache before either.
 
 mod cache;
+mod decoded;
 mod endpoint;
 mod error;
 mod secrets;

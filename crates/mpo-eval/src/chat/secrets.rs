@@ -1,7 +1,11 @@
-//! What must not be shown, in whatever a server says.
+//! What must not be shown, in whatever a server says and however it is written there.
+
+use std::ops::Range;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+
+use super::decoded::{Decoded, levels};
 
 /// Shorter ones are words, such as the `none` that a server without keys is given: hiding these would garble answers.
 const SHORTEST: usize = 6;
@@ -9,71 +13,187 @@ const SHORTEST: usize = 6;
 /// What stands in a secret's place.
 const HIDDEN: &str = "[hidden]";
 
-/// Keys and passwords.
+/// Keys and passwords, as bytes that are searched for.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets {
+    /// In a text as it is.
+    exact: Vec<Vec<u8>>,
+    /// In one without white space and the like.
+    bare: Vec<Vec<u8>>,
+}
 
 impl Secrets {
     /// A key; a name and a password as an address has them, and as they are sent. A name without a password is a key.
     pub(super) fn new(key: Option<&str>, name: &str, password: Option<&str>) -> Self {
-        let mut secrets: Vec<String> = key.map(str::to_owned).into_iter().collect();
         let login = password.unwrap_or(name);
-        let plain = percent_decoded(login);
-        let sent = match password {
-            Some(_) => format!("{}:{plain}", percent_decoded(name)),
-            None => format!("{plain}:"),
-        };
-        if !login.is_empty() {
-            secrets.extend([login.to_owned(), plain, BASE64_STANDARD.encode(sent)]);
+        let mut secrets = Self::default();
+        for secret in [key.unwrap_or_default(), login] {
+            // As it is, and as it is sent.
+            for level in levels(secret) {
+                secrets.add(&level);
+            }
         }
-        secrets.retain(|secret| secret.len() >= SHORTEST);
-        // One may be a part of another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self(secrets)
+        secrets
+    }
+
+    fn add(&mut self, secret: &Decoded) {
+        let plain = secret.bytes();
+        if plain.len() < SHORTEST {
+            return;
+        }
+        self.exact.push(plain.to_vec());
+        let hex: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut written = vec![hex.to_uppercase(), hex];
+        // Wherever it stands in what is encoded: a password comes behind a name, and a key behind `Bearer`.
+        written.extend((0..3).flat_map(|before| base64(plain, before)));
+        let written = written.into_iter().map(String::into_bytes);
+        self.bare.extend(written.map(|text| bare(&text)));
+        self.bare.push(secret.bare().bytes().to_vec());
+        self.bare.retain(|secret| secret.len() >= SHORTEST);
     }
 
     /// A text with nothing secret in it.
     pub(super) fn hide(&self, text: String) -> String {
-        let hide = |text: String, secret: &String| match text.contains(secret.as_str()) {
-            true => text.replace(secret.as_str(), HIDDEN),
-            false => text,
-        };
-        self.0.iter().fold(text, hide)
+        if self.exact.is_empty() {
+            return text;
+        }
+        let mut found: Vec<Range<usize>> = vec![];
+        for level in levels(&text) {
+            find(&self.exact, &level, &mut found);
+            find(&self.bare, &level.bare(), &mut found);
+        }
+        found.sort_by_key(|place| place.start);
+        let (mut hidden, mut end) = (String::new(), 0);
+        for place in found {
+            // Characters are hidden as a whole.
+            let start = text.floor_char_boundary(place.start);
+            if start >= end {
+                hidden += &text[end..start];
+                hidden += HIDDEN;
+            }
+            end = end.max(text.ceil_char_boundary(place.end));
+        }
+        hidden + &text[end..]
     }
 }
 
-/// What `%40` and the like stand for.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = vec![];
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let byte = hex
-            .and_then(|hex| str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        decoded.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
+/// The places of secrets in a text.
+fn find(secrets: &[Vec<u8>], text: &Decoded, found: &mut Vec<Range<usize>>) {
+    for secret in secrets {
+        let mut windows = text.bytes().windows(secret.len()).enumerate();
+        while let Some((at, _)) = windows.find(|(_, window)| *window == &secret[..]) {
+            found.push(text.place(at..at + secret.len()));
+        }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// What of a secret's base64 is the same whatever comes before it (so many bytes, and any number of threes) and behind it;
+/// in both alphabets.
+fn base64(secret: &[u8], before: usize) -> [String; 2] {
+    let mut bytes = vec![0; before];
+    bytes.extend(secret);
+    let text = BASE64_STANDARD.encode(&bytes);
+    // Six bits a letter: those that share bits with a neighbour vary.
+    let text = &text[(before * 8).div_ceil(6)..bytes.len() * 8 / 6];
+    [text.to_owned(), text.replace('+', "-").replace('/', "_")]
+}
+
+/// Of ASCII, what [`Decoded::bare`] leaves.
+fn bare(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|&byte| byte != b'+').collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+
     use super::*;
 
     #[test]
     fn keys_and_passwords_are_hidden_in_every_form() {
         let secrets = Secrets::new(Some("sk-123456"), "me", Some("pa%40ss-word"));
-        let sent = BASE64_STANDARD.encode("me:pa@ss-word");
-        let text = format!("key sk-123456, pa%40ss-word, pa@ss-word, Basic {sent}, me");
-        assert_eq!(
-            secrets.hide(text),
-            "key [hidden], [hidden], [hidden], Basic [hidden], me"
-        );
+        let text = "key sk-123456, pa%40ss-word, pa@ss-word, me";
+        let hidden = secrets.hide(text.into());
+        assert_eq!(hidden, "key [hidden], [hidden], [hidden], me");
         let token = Secrets::new(None, "token-1", None);
         assert_eq!(token.hide("a token-1".into()), "a [hidden]");
         let short = Secrets::new(Some("none"), "", None);
         assert_eq!(short.hide("none of it".into()), "none of it");
+    }
+
+    #[test]
+    fn no_escape_and_no_encoding_shows_a_secret() {
+        let key = "s/Kq+7é&Zx_w=9";
+        let secrets = Secrets::new(Some(key), "me", Some("p%2Bss%20w/rd"));
+        let json = serde_json::to_string(key).unwrap();
+        for text in [
+            json.replace('/', "\\/"),
+            key.chars()
+                .map(|c| format!("\\u{:04X}", c as u32))
+                .collect(),
+            key.chars().map(|c| format!("&#{};", c as u32)).collect(),
+            key.chars().map(|c| format!("&#x{:x};", c as u32)).collect(),
+            key.bytes().map(|b| format!("%{b:02X}")).collect(),
+            key.bytes().map(|b| format!("%25{b:02x}")).collect(),
+            key.bytes().map(|b| format!("{b:02x}")).collect(),
+            key.replace('&', "&amp;").replace('+', "&plus;"),
+            key.replace('+', " "),
+            key.replace('+', "%2b").replace('&', "%26"),
+            key.replace("Kq", "K\\nq"),
+            key.replace("Kq", "K\u{1b}[0mq"),
+            key.replace("Kq", "K\u{200b}q\\"),
+            key.chars().map(|c| format!("{c}\n")).collect(),
+            "p+ss w/rd".into(),
+            "p%2Bss+w%2Frd".into(),
+            "p%2bss%20w\\/rd".into(),
+        ] {
+            let hidden = secrets.hide(format!("bad key: {text}, sorry"));
+            let rest = hidden
+                .replace("[hidden]", "")
+                .replace(['"', '\n', '\\'], "");
+            assert_eq!(rest, "bad key: , sorry", "{text}");
+        }
+        for before in ["", "B", "me", "Bearer "] {
+            let login = format!("{before}{key} ");
+            for encoded in [
+                BASE64_STANDARD.encode(&login),
+                BASE64_STANDARD_NO_PAD.encode(&login),
+                BASE64_URL_SAFE.encode(&login),
+            ] {
+                let hidden = secrets.hide(encoded.clone());
+                // A letter or two at its ends share bits with what is beside it.
+                let letters = hidden.replace("[hidden]", "").len();
+                assert!(
+                    hidden.contains("[hidden]") && letters <= before.len() * 2 + 8,
+                    "{hidden}"
+                );
+            }
+        }
+        let sent = BASE64_STANDARD.encode("me:p+ss w/rd");
+        assert!(secrets.hide(format!("Basic {sent}")).contains("[hidden]"));
+    }
+
+    #[test]
+    fn what_is_no_secret_stays_as_it_is() {
+        let secrets = Secrets::new(Some("sk-123456"), "", None);
+        for text in [
+            "sk-12345 &amp; \\u0041 100 % \u{1b}[31m",
+            "sk-123 456 is found, sk-12 is not",
+            "",
+            "é",
+        ] {
+            let expected = text.replace("sk-123 456", "[hidden]");
+            assert_eq!(secrets.hide(text.into()), expected);
+        }
+    }
+
+    #[test]
+    fn megabytes_of_escapes_take_no_time_to_speak_of() {
+        let secrets = Secrets::new(Some("sk-123456"), "me", Some("pass-word"));
+        let began = std::time::Instant::now();
+        for text in ["%25", "\\", "&amp;", "sk-12345"] {
+            _ = secrets.hide(text.repeat((4 << 20) / text.len()));
+        }
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }

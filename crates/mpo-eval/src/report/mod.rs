@@ -218,7 +218,12 @@ fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
 
 fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
     let of = |run: &RunReport| {
-        let same = |other: &&Sample| other.id == sample.id && other.language == sample.language;
+        // Another set may have the same ids.
+        let same = |other: &&Sample| {
+            other.id == sample.id
+                && other.language == sample.language
+                && other.turns == sample.turns
+        };
         let found = run.samples.get(benchmark)?.iter().find(same)?;
         Some(Said {
             run: run.name.clone(),

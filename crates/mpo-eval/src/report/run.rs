@@ -1,12 +1,12 @@
 //! What a folder tells of a run: how it was trained, and how its model was evaluated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use mpo_data::Language;
-use mpo_trainer::{TrainError, read_checked};
+use mpo_trainer::{is_edited, read_checked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,7 @@ struct Step {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Results {
+    steps: u64,
     dominant: Option<Language>,
     reward_gap: Gaps,
     languages: BTreeMap<Language, MiniatureLanguage>,
@@ -129,6 +130,12 @@ impl RunReport {
             ..Self::default()
         };
         (run.steps, run.damaged) = steps(&trained.join(EVENTS))?;
+        run.note_missing(trained);
+        if is_edited(trained, CONFIG) {
+            let note =
+                "config.yaml: it was changed since the run was started, which had other settings";
+            run.damaged.push(note.into());
+        }
         if let Some(evaluated) = evaluated {
             run.read_evaluation(&evaluated)?;
         }
@@ -138,6 +145,26 @@ impl RunReport {
             });
         }
         Ok(run)
+    }
+
+    /// Notes steps that were taken and have no line in the log.
+    fn note_missing(&mut self, trained: &Path) {
+        let checkpoints = fs::read_dir(trained.join("checkpoints"))
+            .into_iter()
+            .flatten();
+        let last = checkpoints.filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok()
+        });
+        let told: BTreeSet<u64> = self.steps.iter().filter_map(|step| step.number()).collect();
+        let known = last.chain([self.results.steps]).chain(told.last().copied());
+        let mut missing = (1..=known.max().unwrap_or(0)).filter(|step| !told.contains(step));
+        if let Some(first) = missing.next() {
+            self.damaged.push(format!(
+                "events.jsonl: the lines of {} steps are gone, the first is that of step {first}",
+                1 + missing.count()
+            ));
+        }
     }
 
     /// The numbers and samples in the folder of an evaluation.
@@ -155,6 +182,11 @@ impl RunReport {
             self.samples.insert(result.benchmark.clone(), samples);
         }
         Ok(())
+    }
+
+    /// What of it is not as it was written, in words.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
     }
 
     /// A metric by step.
@@ -335,6 +367,14 @@ impl RunReport {
     }
 }
 
+impl Step {
+    fn number(&self) -> Option<u64> {
+        self.step
+            .filter(|step| step.fract() == 0.0)
+            .map(|step| step as u64)
+    }
+}
+
 impl Number {
     fn plain(value: f64) -> Self {
         Self {
@@ -432,10 +472,9 @@ fn steps(path: &Path) -> Result<(Vec<Step>, Vec<String>), EvalError> {
 
 /// A run's results, checked where their sum lies beside them, as runs of earlier versions have none.
 fn results(path: &Path) -> Result<Option<Results>, EvalError> {
-    let broken = |error: TrainError| EvalError::broken(path, error.to_string());
     let sum = path.with_extension("json.blake3");
     if sum.exists() {
-        read_checked(path).map_err(broken)?;
+        read_checked(path)?;
     }
     json(path)
 }
