@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -41,6 +43,19 @@ pub(crate) fn train(model: &Path, data: &Path, output: &Path) -> Command {
     command.arg(model).arg("--data").arg(data);
     command.arg("--output").arg(output);
     command
+}
+
+/// Starts a command, and waits until it has come so far.
+pub(crate) fn begun(mut command: Command, so_far: impl Fn() -> bool) -> Child {
+    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let began = Instant::now();
+    while !so_far() {
+        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        sleep(Duration::from_millis(1));
+    }
+    child
 }
 
 /// Twelve bilingual rows: six in Swahili, six in Bengali.

@@ -323,6 +323,16 @@ fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
         [count("multijail", "en", 1), count("multijail", "sw", 1)]
     );
 
+    // Numbers that were damaged are not used, and nothing is written over them.
+    let numbers = place.path("eval/evaluation.json");
+    let good = fs::read_to_string(&numbers).unwrap();
+    fs::write(&numbers, good.replacen("0.", "1.", 1)).unwrap();
+    run(&["--limit", "1"]).code(1).stderr(
+        contains("evaluation.json: expected results as they were written")
+            .and(contains("hint: restore the file; or move it away")),
+    );
+    fs::write(&numbers, good).unwrap();
+
     // What was damaged is told of, and the rest is kept.
     let text = fs::read_to_string(&path).unwrap();
     let damaged = text.replacen("How do I bake", "How do I take", 1);
@@ -337,6 +347,61 @@ fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
         !text.contains("take") && text.lines().count() == 1,
         "{text}"
     );
+}
+
+#[test]
+fn results_of_another_set_of_questions_are_not_joined() {
+    let place = Place::new();
+    place.write(
+        "set/mgsm_sw.tsv",
+        "Nina mayai 2 na nikinunua 3. Ngapi?\t5\n",
+    );
+    place.write(
+        "other/mgsm_sw.tsv",
+        "Nina vitabu 4 na nikinunua 4. Ngapi?\t8\n",
+    );
+    let run = |benchmark: &str, arguments: &[&str]| {
+        let mut command = place.eval(&[benchmark], "eval");
+        command.args(arguments);
+        command.assert()
+    };
+    run("mgsm=mgsm_en.tsv", &[]).success();
+    let path = place.path("eval/evaluation.json");
+    let first = json(&path);
+    run("mgsm=other/mgsm_sw.tsv", &[]).code(1).stderr(
+        contains("MGSM: expected questions of the set that the results in English are of")
+            .and(contains("hint: name another folder")),
+    );
+    assert_eq!(json(&path), first);
+    // The same sums in another language.
+    run("mgsm=set/mgsm_sw.tsv", &[]).success();
+    let both = [count("mgsm", "en", 1), count("mgsm", "sw", 1)];
+    assert_eq!(counts(&json(&path)), both);
+
+    // A table that was changed is another set, unless all of it is asked again.
+    let jail = "multijail=multijail.csv";
+    run(jail, &["--languages", "en"]).success();
+    run(jail, &["--languages", "sw"]).success();
+    let table = fs::read_to_string(place.path("multijail.csv")).unwrap();
+    place.write("multijail.csv", &table.replace("cook rice", "cook beans"));
+    let message = "MultiJail: expected questions of the set that the results in Swahili are of";
+    run(jail, &["--languages", "en"])
+        .code(1)
+        .stderr(contains(message));
+    run(jail, &[]).success();
+
+    // Of results that do not say which questions they are of, the user is told.
+    let mut old = json(&path);
+    old.as_object_mut().unwrap().remove("check");
+    for language in old["benchmarks"][0]["languages"].as_array_mut().unwrap() {
+        language.as_object_mut().unwrap().remove("questions");
+    }
+    fs::write(&path, old.to_string()).unwrap();
+    run("mgsm=other/mgsm_sw.tsv", &[])
+        .success()
+        .stderr(contains(
+            "MGSM: the earlier results in English do not say which questions they are of",
+        ));
 }
 
 #[test]
@@ -367,6 +432,7 @@ fn rows_without_two_answers_and_folders_without_results_are_errors() {
     let failed = command.assert().code(1);
     failed
         .stderr(contains("expected pairs of answers, got single answers").and(contains("hint: ")));
+    assert!(!place.path("eval").exists());
     place.write("begun/config.yaml", "model: x\n");
     let mut command = mpo_train();
     let empty = command

@@ -11,13 +11,11 @@ mod binary;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use binary::{model, mpo_train, rows, train, write_rows};
+use binary::{begun, model, mpo_train, rows, train, write_rows};
 
 fn flips() -> usize {
     let asked = std::env::var("MPO_FLIPS").ok();
@@ -79,16 +77,7 @@ fn killed_run(place: &TempDir) -> (PathBuf, Files, Files) {
     assert!(run(start(), place).0);
     let whole = files(&output);
     fs::remove_dir_all(&output).unwrap();
-    let mut child = start()
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !output.join("checkpoints/step-28").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "no checkpoint");
-        sleep(Duration::from_millis(1));
-    }
+    let mut child = begun(start(), || output.join("checkpoints/step-28").exists());
     child.kill().unwrap();
     child.wait().unwrap();
     let killed = files(&output);

@@ -7,16 +7,14 @@ mod binary;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use assert_cmd::prelude::*;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use tempfile::TempDir;
 
-use binary::{model, mpo_train, rows, train, write_rows};
+use binary::{begun, model, mpo_train, rows, train, write_rows};
 
 /// Every name that a command of ours writes under, a file each.
 const NAMES: [&str; 30] = [
@@ -276,6 +274,45 @@ fn the_model_that_is_trained_is_not_replaced() {
 }
 
 #[test]
+fn a_folder_that_is_read_is_not_written_in() {
+    let place = Place::new();
+    let source = place.path("source");
+    fs::create_dir(&source).unwrap();
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
+    }
+    let data = place.path("data");
+    fs::create_dir(&data).unwrap();
+    let rows = data.join("rows.jsonl");
+    fs::copy(place.path("rows.jsonl"), &rows).unwrap();
+    let (before, data_before) = (snapshot(&source), snapshot(&data));
+    let command = |name: &str, data: &Path, output: &Path| {
+        let mut command = mpo_train();
+        command.args([name, "--device", "flex", "--model"]);
+        command.arg(&source).arg("--data").arg(data);
+        command.arg("--output").arg(output);
+        if name == "compare" {
+            command.args(["--methods", "sft"]);
+        }
+        command
+    };
+    for name in ["train", "compare", "eval"] {
+        for (data, inside, option) in [
+            (&rows, source.join("run"), "--model"),
+            (&data, data.join("runs/first"), "--data"),
+        ] {
+            let expected = format!("expected an --output apart from {option}, got a folder in");
+            command(name, data, &inside)
+                .assert()
+                .code(1)
+                .stderr(contains(expected).and(contains("name another --output")));
+        }
+    }
+    assert!(snapshot(&source) == before && snapshot(&data) == data_before);
+}
+
+#[test]
 fn a_file_is_no_folder() {
     let place = Place::new();
     let file = place.path("file");
@@ -350,17 +387,7 @@ fn a_run_of_an_earlier_version_can_be_read() {
 fn begin_miniature(output: &Path) {
     let mut command = mpo_train();
     command.args(["--device", "flex", "--output"]).arg(output);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !output.join("config.yaml").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
-        assert!(child.try_wait().unwrap().is_none(), "refused");
-        sleep(Duration::from_millis(5));
-    }
+    let mut child = begun(command, || output.join("config.yaml").exists());
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -381,9 +408,18 @@ fn notes_outlive_the_miniature_that_begins_anew() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "mine").unwrap();
     }
-    for name in ["results.json", "config.yaml", "events.jsonl"] {
-        fs::write(output.join(name), "").unwrap();
-    }
+    // A file of a name that we write, and have not written, is theirs.
+    fs::write(output.join("results.json"), "mine").unwrap();
+    let before = snapshot(&output);
+    let mut again = mpo_train();
+    again.args(["--device", "flex", "--output"]).arg(&output);
+    let message = contains("results.json: expected no file, or the one that this program wrote");
+    again
+        .assert()
+        .code(1)
+        .stderr(message.and(contains("hint: move the file away")));
+    assert_eq!(snapshot(&output), before);
+    fs::remove_file(output.join("results.json")).unwrap();
     fs::remove_file(output.join("config.yaml")).unwrap();
     begin_miniature(&output);
     for name in notes {
@@ -462,6 +498,120 @@ fn a_start_that_fails_leaves_nothing_behind() {
     }
 }
 
+fn says(run: &Path, what: &str) -> bool {
+    fs::read_to_string(run.join("events.jsonl")).is_ok_and(|log| log.contains(what))
+}
+
+#[test]
+fn what_somebody_puts_into_an_interrupted_run_is_theirs() {
+    let place = Place::new();
+    let run = place.path("run");
+    let start = || {
+        let mut command = train(&model(), &place.path("rows.jsonl"), &run);
+        command.args(["--epochs", "30", "--checkpoint-every", "1000"]);
+        command
+    };
+    let mut child = begun(start(), || says(&run, "\"step\":1,"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for name in [
+        "results.json",
+        "results.json.blake3",
+        "report.html",
+        "events.damaged.jsonl",
+    ] {
+        fs::write(run.join(name), "mine").unwrap();
+        let before = snapshot(&run);
+        let refused = start().arg("--resume").assert().code(1);
+        let message = format!("{name}: expected no file, or the one that this program wrote");
+        refused.stderr(contains(message).and(contains("hint: move the file away")));
+        assert_eq!(snapshot(&run), before);
+        fs::remove_file(run.join(name)).unwrap();
+    }
+    let theirs = [
+        ".partial-Abc123",
+        "results.csv",
+        "checkpoints/step-1/optimizer.safetensors",
+    ];
+    for name in theirs {
+        fs::create_dir_all(run.join(name).parent().unwrap()).unwrap();
+        fs::write(run.join(name), "mine").unwrap();
+    }
+    start().arg("--resume").assert().success();
+    for name in theirs {
+        assert_eq!(fs::read_to_string(run.join(name)).unwrap(), "mine");
+    }
+    // A page of theirs in a finished run.
+    fs::write(run.join("report.html"), "mine").unwrap();
+    let mut report = mpo_train();
+    let refused = report.arg("report").arg(&run).assert().code(1);
+    refused.stderr(contains("got another file").and(contains("hint: name another one")));
+    assert_eq!(fs::read_to_string(run.join("report.html")).unwrap(), "mine");
+}
+
+#[test]
+fn a_run_at_work_can_be_looked_at() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--epochs", "400"]);
+    let mut child = begun(training, || says(&run, "\"step\":2,"));
+    let mut report = mpo_train();
+    report
+        .current_dir(place.dir.path())
+        .arg("report")
+        .arg("run");
+    report.assert().success().stdout(contains("report.html"));
+    let page = fs::read_to_string(place.path("report.html")).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(page.contains("<h2>") && !page.contains("damaged"), "{page}");
+    assert!(!run.join("report.html").exists());
+}
+
+#[test]
+fn what_is_gone_or_edited_is_told_of() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "3", "--checkpoint-every", "1"]);
+    training.assert().success();
+    let events = run.join("events.jsonl");
+    let log = fs::read_to_string(&events).unwrap();
+    let cut: String = log.split_inclusive('\n').take(2).collect();
+    fs::write(&events, &cut).unwrap();
+    let results = fs::read(run.join("results.json")).unwrap();
+    let config = fs::read_to_string(run.join("config.yaml")).unwrap();
+    fs::write(
+        run.join("config.yaml"),
+        config.replace("seed: 42", "seed: 7"),
+    )
+    .unwrap();
+    let page = place.path("page.html");
+    let mut report = mpo_train();
+    report.arg("report").arg(&run).arg("--output").arg(&page);
+    let shown = report.assert().success();
+    shown.stderr(contains(
+        "run: config.yaml: it was changed since the run was started",
+    ));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("the lines of 2 steps are gone, the first is that of step 2"));
+    assert!(page.contains("config.yaml: it was changed since the run was started"));
+    fs::write(run.join("config.yaml"), config).unwrap();
+    fs::remove_file(run.join("results.json")).unwrap();
+    fs::write(run.join("reference/mpo-train.json"), "damaged").unwrap();
+    fs::write(run.join("reference/scores.safetensors"), "damaged").unwrap();
+    training.arg("--resume");
+    training.assert().success().stderr(
+        contains("the lines of 2 steps are gone, the first is that of step 2").and(contains(
+            "reference/mpo-train.json: expected a file written by this program",
+        )),
+    );
+    assert_eq!(fs::read(run.join("results.json")).unwrap(), results);
+    let aside = run.join("reference/mpo-train.json.damaged-1");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "damaged");
+}
+
 #[test]
 fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     let place = Place::new();
@@ -484,16 +634,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
             .args(["--epochs", "400"]);
         command
     };
-    let mut child = train()
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !fs::read_to_string(run.join("events.jsonl")).is_ok_and(|log| log.contains("started")) {
-        assert!(began.elapsed() < Duration::from_secs(60), "not begun");
-        sleep(Duration::from_millis(2));
-    }
+    let mut child = begun(train(), || says(&run, "started"));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!run.join("checkpoints").exists(), "killed too late");

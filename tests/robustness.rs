@@ -356,8 +356,11 @@ fn settings_that_make_no_sense() {
             "lr: 1e-4\nlearning: 3\n",
             "expected a key of the configuration, got learning",
         ),
-        ("lr: fast\n", "line 1 column 5"),
-        ("lr: [1\n", "line 1 column 5"),
+        (
+            "lr: fast\n",
+            "line 1: lr: expected a number, such as 1e-6, got fast",
+        ),
+        ("lr: [1\n", "line 1: lr: expected one value, got [1"),
         (
             "lr: .nan\n",
             "lr: expected a number above 0 and up to 1, got NaN",

@@ -23,7 +23,7 @@ use mpo_eval::{
     BENCHMARKS, ChatError, ChatJudge, ChatModel, Exchange, Judge, Listener, Progress, Reply,
 };
 use mpo_models::{CausalLm, Checkpoint, ModelConfig};
-use mpo_trainer::{EventLog, TrainOptions};
+use mpo_trainer::{EventLog, Identity, Kind, RunFolder, TrainOptions};
 
 #[test]
 fn rows() {
@@ -138,8 +138,14 @@ fn benchmarks() {
 
 #[test]
 fn events() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("run");
+    let run = RunFolder::create(&folder, Kind::Train, Identity::default()).unwrap();
+    // The log is one that the run began itself.
+    drop(EventLog::open(&run, 0, &mut |_| {}).unwrap());
     Campaign::new("events", "events.jsonl").run(seeds::events(), |path| {
-        outcome(EventLog::open(path, 1, &mut |_| {}))
+        fs::copy(path, run.events_file()).unwrap();
+        outcome(EventLog::open(&run, 1, &mut |_| {}))
     });
 }
 

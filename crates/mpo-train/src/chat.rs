@@ -16,12 +16,8 @@ use crate::session::Session;
 pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure> {
     let session = Session::new(arguments.model.device, quiet)?;
     let sampling = arguments.sampling.sampling()?;
-    let folder = ModelFolder::open(
-        &arguments.model.model,
-        &arguments.model.template_options(),
-        &session,
-    )?;
-    folder.note_thinking(&session);
+    let model = &arguments.model;
+    let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
     let model = folder.load_frozen(&session)?;
     // Ctrl-C ends an answer, and the conversation only where no answer is being given.
     session.idle();

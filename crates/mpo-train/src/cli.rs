@@ -246,7 +246,7 @@ pub(crate) struct ModelArguments {
     /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
     #[arg(long = "template-arg", value_name = "NAME=VALUE")]
     pub(crate) template_args: Vec<TemplateArgument>,
-    /// A system message that the chat template refuses: keep (an error) or merge (into the first user turn)
+    /// A system message that the chat template refuses or leaves out: keep (an error) or merge (into the first user turn)
     #[arg(long, value_name = "CHOICE", default_value = "keep")]
     pub(crate) system_message: SystemMessage,
     /// Let control tokens that texts spell out, such as </s>, be control tokens
@@ -301,7 +301,8 @@ pub(crate) struct RowArguments {
     /// Columns of the rows by other names, such as prompt=question,chosen=good
     #[arg(long, value_name = "OURS=THEIRS,…")]
     pub(crate) columns: Option<Columns>,
-    /// Split of a folder, of a data set on the hub, or of a file with several lists [default: train]
+    /// Split of a folder, of a data set on the hub, or of a file with several lists; of a data set with configurations,
+    /// CONFIGURATION/SPLIT [default: train]
     #[arg(long, value_name = "NAME")]
     pub(crate) split: Option<String>,
     /// Drop rows that cannot be read, and report them, instead of stopping
@@ -475,7 +476,7 @@ pub(crate) struct ReportArguments {
     /// Run folders, or folders of evaluations
     #[arg(value_name = "DIR", required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// The page [default: report.html, in the run folder if there is one run]
+    /// The page [default: report.html, in the run folder if there is one run and nothing is at work there]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

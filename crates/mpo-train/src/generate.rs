@@ -33,8 +33,7 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         template.template = TemplateChoice::Builtin(BuiltinTemplate::Plain);
     }
     let sampling = arguments.sampling.sampling()?;
-    let folder = ModelFolder::open(&arguments.model.model, &template, &session)?;
-    folder.note_thinking(&session);
+    let folder = ModelFolder::open_to_ask(&arguments.model.model, &template, &session)?;
     let options = GenerateOptions {
         sampling,
         batch_size: arguments.batch_size,

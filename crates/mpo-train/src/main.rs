@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;
+mod apart;
 mod chat;
 mod cli;
 mod compare;
@@ -26,6 +27,7 @@ mod score;
 mod session;
 mod signals;
 mod table;
+mod thoughts;
 mod threads;
 mod train;
 mod visible;
@@ -71,7 +73,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compare(arguments) => compare::run(*arguments, quiet),
         Command::Score(arguments) => score::run(&arguments, quiet),
         Command::Eval(arguments) => eval::run(&arguments, quiet),
-        Command::Report(arguments) => report::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments, quiet),
         Command::Generate(arguments) => generate::run(&arguments, quiet),
         Command::Chat(arguments) => chat::run(&arguments, quiet),
         Command::Devices(arguments) => devices::run(&arguments),

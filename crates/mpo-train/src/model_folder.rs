@@ -12,6 +12,10 @@ use mpo_trainer::TrainingRows;
 
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::thoughts;
+
+/// The argument by which templates let a model think first, or not.
+const THINKING: &str = "enable_thinking";
 
 /// A model before its weights are read.
 #[derive(Debug)]
@@ -38,7 +42,22 @@ impl ModelFolder {
         for note in notes {
             session.note(note);
         }
-        Self::with_tokenizer(path, config, template)
+        let folder = Self::with_tokenizer(path, config, template)?;
+        for (argument, others) in folder.tokenizer.template().unread_arguments() {
+            session.note(unread(&argument, &others));
+        }
+        Ok(folder)
+    }
+
+    /// The same of a model that is to answer: whether it thinks first is told.
+    pub(crate) fn open_to_ask(
+        model: &str,
+        template: &TemplateOptions,
+        session: &Session,
+    ) -> Result<Self, Failure> {
+        let folder = Self::open(model, template, session)?;
+        folder.note_thinking(session);
+        Ok(folder)
     }
 
     /// A folder with a configuration and a tokenizer, for weights that are yet to be made.
@@ -216,20 +235,33 @@ impl ModelFolder {
         known
     }
 
-    /// What a model said, without the thoughts before it, as servers of such models give it. Of an answer that was cut while
-    /// it was thinking, that is all.
-    pub(crate) fn answer_text(&self, ids: &[u32]) -> Result<String, Failure> {
+    /// What a model said to a prompt, without the thoughts before it, as servers of such models give it; or why that is
+    /// nothing: its thoughts have not come to an end.
+    pub(crate) fn answer_text(
+        &self,
+        prompt: &[u32],
+        ids: &[u32],
+    ) -> Result<Result<String, &'static str>, Failure> {
+        // More than the tokens of an opening tag.
+        const TAIL: usize = 16;
         let text = self.tokenizer.decode(ids)?;
-        // The template may have opened the thoughts.
-        let thinks = self.tokenizer.template().mentions("<think>");
-        Ok(without_thoughts(&text, thinks).to_owned())
+        let template = self.tokenizer.template();
+        let may_be_open = thoughts::may_open(template.source());
+        let tail = &prompt[prompt.len().saturating_sub(TAIL)..];
+        let is_open = may_be_open && thoughts::opens(&self.tokenizer.decode(tail)?);
+        let answer = thoughts::answer(&text, may_be_open, is_open);
+        Ok(answer.map(str::to_owned).ok_or(match template.mentions(THINKING) {
+            true => {
+                "its thoughts do not come to an end: give more --max-new-tokens, or --template-arg enable_thinking=false"
+            }
+            false => "its thoughts do not come to an end: give more --max-new-tokens",
+        }))
     }
 
     /// Says so where the model may think before it answers, and nobody has said whether it should.
-    pub(crate) fn note_thinking(&self, session: &Session) {
-        const ARGUMENT: &str = "enable_thinking";
-        if self.tokenizer.template().mentions(ARGUMENT)
-            && !self.template.arguments.contains(ARGUMENT)
+    fn note_thinking(&self, session: &Session) {
+        if self.tokenizer.template().mentions(THINKING)
+            && !self.template.arguments.contains(THINKING)
         {
             session.note(
                 "note: the chat template has enable_thinking, and by default the model may think first, which can take all \
@@ -291,14 +323,16 @@ impl ModelFolder {
     }
 }
 
-/// The text behind a complete block of thoughts that it begins with; `opened`, if its opening tag may stand in the prompt.
-fn without_thoughts(text: &str, opened: bool) -> &str {
-    match text.split_once("</think>") {
-        Some((thoughts, answer)) if opened || thoughts.trim_start().starts_with("<think>") => {
-            answer.trim_start()
-        }
-        _ => text,
-    }
+/// That the template does not read an argument, and which it does read.
+fn unread(argument: &str, others: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let known = match &others[..others.len().min(SHOWN)] {
+        [] => "it reads none".into(),
+        names => format!("it reads {}", names.join(", ")),
+    };
+    format!(
+        "warning: the chat template does not read {argument}, which so changes nothing: {known}"
+    )
 }
 
 #[cfg(test)]
@@ -306,19 +340,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thoughts_are_no_part_of_an_answer() {
-        for (text, opened, answer) in [
-            ("<think>\nHm.\n</think>\n\nBoil it.", false, "Boil it."),
-            ("Hm.</think>Boil it.", true, "Boil it."),
-            (
-                "Write </think> to close.",
-                false,
-                "Write </think> to close.",
-            ),
-            ("<think>\nHm", true, "<think>\nHm"),
-            ("Boil it.", true, "Boil it."),
-        ] {
-            assert_eq!(without_thoughts(text, opened), answer, "{text}");
-        }
+    fn an_argument_that_is_not_read_is_told_with_those_that_are() {
+        let names = ["enable_thinking", "a", "b", "c"].map(String::from);
+        let said = unread("enable_thinkin", &names);
+        assert!(said.ends_with("it reads enable_thinking, a, b"), "{said}");
+        assert!(unread("x", &[]).ends_with("it reads none"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mpo_data::Language;
 use mpo_eval::LanguageGap;
-use mpo_trainer::{TrainError, read_checked, write_checked};
+use mpo_trainer::{RunFolder, TrainError, read_checked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -62,24 +62,28 @@ pub(crate) fn kept<T: DeserializeOwned>(
     })?)
 }
 
-/// Writes a value as JSON, whole or not at all, with its checksum beside it.
-pub(crate) fn keep(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+/// Writes a value as JSON into a run's folder, whole or not at all, with its checksum beside it.
+pub(crate) fn keep(run: &RunFolder, path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|error| Failure::io(path)(error.into()))?;
     text.push(b'\n');
-    Ok(write_checked(path, &text)?)
+    Ok(run.write_checked(path, &text)?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use mpo_trainer::{Identity, Kind};
+
     use super::*;
 
     #[test]
     fn a_file_reads_back_a_missing_one_is_none_and_a_damaged_one_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("before.json");
+        let run = RunFolder::create(&dir.path().join("run"), Kind::Train, Identity::default());
+        let run = run.unwrap();
+        let path = run.before_file();
         let read = || {
             let mut notes = vec![];
             let gaps = kept::<Vec<LanguageGap>>(&path, |note| notes.push(note)).unwrap();
@@ -95,7 +99,7 @@ mod tests {
             chosen_mean: -1.0,
             rejected_mean: -1.3,
         }];
-        keep(&path, &gaps).unwrap();
+        keep(&run, &path, &gaps).unwrap();
         assert_eq!(read(), (Some(gaps), String::new()));
         fs::write(&path, "[]").unwrap();
         let (none, note) = read();

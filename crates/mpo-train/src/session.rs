@@ -101,7 +101,7 @@ impl Session {
         self.styled(
             ProgressBar::no_length(),
             what,
-            "{spinner} {prefix} {elapsed}",
+            "{spinner} {prefix} {elapsed} {msg}",
         )
     }
 

@@ -225,6 +225,7 @@ mod tests {
             estimate: Estimate::mean(grades),
             missing: 1,
             usage: Default::default(),
+            questions: None,
         };
         let graded = BenchmarkResult {
             benchmark: "mt-bench".into(),

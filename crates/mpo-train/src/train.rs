@@ -10,6 +10,7 @@ use mpo_trainer::{
     share,
 };
 
+use crate::apart::check_apart;
 use crate::cli::TrainArguments;
 use crate::data;
 use crate::failure::Failure;
@@ -20,9 +21,6 @@ use crate::report;
 use crate::results::{self, Results, RewardGaps};
 use crate::run::Run;
 use crate::session::Session;
-
-/// Reward gaps before training: a resumed run has lost none of them.
-const BEFORE: &str = "before.json";
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
     let TrainArguments {
@@ -57,9 +55,12 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     if let Some(cache) = &config.reference_cache {
         check_ours(cache, Kind::Reference)?;
     }
+    check_apart(&config.output, "--data", &config.data)?;
+    check_apart(&config.output, "--model", Path::new(&config.model))?;
     let session = Session::new(config.device, quiet)?;
     session.catch_interrupts()?;
     if let Some(run) = &resumed {
+        run.mend_reference(&mut |note| session.note(note))?;
         if let Some(results) =
             results::kept::<Results>(&run.results_file(), |note| session.note(note))?
         {
@@ -106,7 +107,7 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         run.keep();
     }
     let results = results?;
-    report::write(run.path())?;
+    report::write(&run)?;
     session.note(format_args!(
         "model in {}, report in {}",
         run.model_dir().display(),
@@ -178,12 +179,12 @@ fn align(
         eval.measure(model, run.config.micro_batch_tokens, what, run.session)
     };
     // The gaps before training are measured once a run.
-    let file = run.folder.path().join(BEFORE);
+    let file = run.folder.before_file();
     let before = match results::kept(&file, |note| run.session.note(note))? {
         Some(gaps) => gaps,
         None => {
             let gaps = measure(&model, "measuring before")?;
-            results::keep(&file, &gaps)?;
+            results::keep(run.folder, &file, &gaps)?;
             gaps
         }
     };
@@ -197,6 +198,6 @@ fn align(
             after: measure(&outcome.model, "measuring after")?,
         },
     };
-    results::keep(&run.folder.results_file(), &results)?;
+    results::keep(run.folder, &run.folder.results_file(), &results)?;
     Ok(results)
 }

@@ -13,11 +13,11 @@ use std::time::Instant;
 use mpo_models::{CausalLm, SamplingError};
 use mpo_trainer::{
     Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
-    write_atomically,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::apart::check_apart;
 use crate::cli::CompareArguments;
 use crate::exam::{Exam, Marks};
 use crate::failure::Failure;
@@ -94,6 +94,9 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let device = options.device.unwrap_or(mpo_trainer::DeviceChoice::Auto);
     let session = Session::new(device, quiet)?;
     session.catch_interrupts()?;
+    if let Some(held) = &held {
+        held.mend_reference(&mut |note| session.note(note))?;
+    }
     let subject = match is_miniature {
         true => {
             // It is unpacked there.
@@ -107,6 +110,8 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         }
         false => {
             let config = options.clone().resolve()?;
+            check_apart(&output, "--data", &config.data)?;
+            check_apart(&output, "--model", Path::new(&config.model))?;
             let tokens = request.max_new_tokens.unwrap_or(MAX_NEW_TOKENS);
             let benign = request.benign.as_deref();
             Subject::read(&config, options, benign, tokens, &session)?
@@ -128,7 +133,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         .with("model", &*model_hash)
         .with("rows to measure on", &*test)
         .with("rows to choose settings by", &*validation);
-    let mut held = match held {
+    let held = match held {
         Some(held) => held,
         None => RunFolder::create(&output, Kind::Compare, identity.clone())?,
     };
@@ -148,6 +153,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         subject: &subject,
         session: &session,
         output: &output,
+        held: &held,
         seeds: &request.seeds,
         save_models: arguments.save_models,
         start: digest_of(&[&test, &model_hash]),
@@ -155,7 +161,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         model_hash,
     };
     let earlier = match resume {
-        true => work.earlier(&held)?,
+        true => work.earlier()?,
         false => None,
     };
     let comparison = work.compare(&entrants);
@@ -163,9 +169,9 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         held.keep();
     }
     let comparison = comparison?.with(earlier);
-    keep(&held.results_file(), &comparison)?;
+    keep(&held, &held.results_file(), &comparison)?;
     let csv = output.join("results.csv");
-    write_atomically(&csv, comparison.to_csv().as_bytes())?;
+    held.write(&csv, comparison.to_csv().as_bytes())?;
     session.note(format_args!(
         "{} and {}",
         held.results_file().display(),
@@ -198,6 +204,7 @@ struct Compare<'a> {
     subject: &'a Subject,
     session: &'a Session,
     output: &'a Path,
+    held: &'a RunFolder,
     seeds: &'a [u64],
     save_models: bool,
     model_hash: String,
@@ -259,7 +266,7 @@ impl Compare<'_> {
             exam: String,
             test: Vec<Marks>,
         }
-        let path = self.output.join("before.json");
+        let path = self.held.before_file();
         if let Some(before) = self.kept::<Before>(&path)? {
             return match before.exam == self.start {
                 true => Ok(before.test),
@@ -272,7 +279,7 @@ impl Compare<'_> {
             exam: self.start.clone(),
             test: test.examine(&model, folder, "measuring before", self.session)?,
         };
-        keep(&path, &before)?;
+        keep(self.held, &path, &before)?;
         Ok(before.test)
     }
 
@@ -281,8 +288,8 @@ impl Compare<'_> {
     }
 
     /// The results of an earlier call, if one came to its end.
-    fn earlier(&self, held: &RunFolder) -> Result<Option<Comparison>, Failure> {
-        let earlier = self.kept::<Comparison>(&held.results_file())?;
+    fn earlier(&self) -> Result<Option<Comparison>, Failure> {
+        let earlier = self.kept::<Comparison>(&self.held.results_file())?;
         let same = |earlier: &Comparison| earlier.is_of(self.subject.dominant, &self.exam);
         match earlier.as_ref().is_none_or(same) {
             true => Ok(earlier),
@@ -353,7 +360,7 @@ impl Compare<'_> {
             },
             Err(failure) => return Err(failure),
         };
-        keep(&folder.results_file(), &result)?;
+        keep(&folder, &folder.results_file(), &result)?;
         folder.remove_checkpoints()?;
         Ok((result, true))
     }

@@ -1,7 +1,6 @@
 //! Who judges: the refusal heuristic, an endpoint, or a model of ours; the latter two with a cache.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::time::Duration;
 
 use mpo_data::{Message, TemplateOptions};
@@ -10,6 +9,7 @@ use mpo_eval::{
     Judge, Listener, RefusalJudge, Usage,
 };
 use mpo_models::CausalLm;
+use mpo_trainer::RunFolder;
 
 use super::subject::LocalChat;
 use crate::cli::{EvalArguments, JudgeChoice};
@@ -69,10 +69,10 @@ impl Judges {
         }
     }
 
-    /// The judge at work, whose replies are kept in `cache`.
+    /// The judge at work, whose replies are kept in a folder of ours.
     pub(crate) fn open<'a>(
         &'a self,
-        cache: &Path,
+        held: &RunFolder,
         session: &'a Session,
     ) -> Result<OpenJudge<'a>, Failure> {
         let chat = match self {
@@ -95,7 +95,9 @@ impl Judges {
             }
         };
         let (name, chat) = chat;
-        let chat = CachedChat::open(chat, cache).map_err(EvalError::from)?;
+        let cache = held.path().join("judge.jsonl");
+        held.claim(&cache)?;
+        let chat = CachedChat::open(chat, &cache).map_err(EvalError::from)?;
         Ok(OpenJudge {
             chat: Some((name, chat)),
         })

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use mpo_data::{Language, TokenizeOptions};
 use mpo_eval::{
     Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS,
-    Marking, Outcome, Projection, Sample, Settings, Usage, answer_states, answers, by_language,
-    implicit_by_language, letter_log_probs, mark_by_grade, mark_by_judge, mark_by_letter,
-    mark_by_number, read_samples, seal,
+    LanguageResult, Marking, Outcome, Projection, Questions, Sample, Settings, Usage,
+    answer_states, answers, by_language, implicit_by_language, letter_log_probs, mark_by_grade,
+    mark_by_judge, mark_by_letter, mark_by_number, read_samples, seal,
 };
 use mpo_models::{CausalLm, GenerateOptions};
-use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours, write_atomically};
+use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours};
 
+use crate::apart::check_apart;
 use crate::cli::EvalArguments;
 use crate::data;
 use crate::failure::Failure;
@@ -47,7 +48,11 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     session.catch_interrupts()?;
     let output = output_folder(arguments)?;
     check_ours(&output, Kind::Evaluation)?;
-    let mut asked: Vec<(&Benchmark, Vec<Item>)> = vec![];
+    check_apart(&output, "--model", Path::new(&arguments.model.model))?;
+    if let Some(data) = &arguments.data {
+        check_apart(&output, "--data", data)?;
+    }
+    let mut asked: Vec<(&Benchmark, Questions)> = vec![];
     let mut left_out = None;
     for (benchmark, path) in &arguments.benchmarks {
         if asked.iter().any(|(of, _)| of.name == benchmark.name) {
@@ -61,6 +66,7 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         }
         match benchmark.items(path, &arguments.languages, arguments.limit) {
             Ok(items) => {
+                items.notes().iter().for_each(|note| session.note(note));
                 note_absent(benchmark, &items, &arguments.languages, &session);
                 asked.push((benchmark, items));
             }
@@ -85,23 +91,28 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             "name an endpoint or a model with --judge",
         ));
     }
-    let folder = ModelFolder::open(
-        &arguments.model.model,
-        &arguments.model.template_options(),
-        &session,
-    )?;
-    folder.note_thinking(&session);
+    let model = &arguments.model;
+    let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
     let judges = Judges::new(arguments, &session)?;
+    let (hash, model) = (
+        folder.content_hash(&session)?,
+        folder.load_frozen(&session)?,
+    );
+    let held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
+    let samples_file =
+        |benchmark: &Benchmark| output.join(format!("samples/{}.jsonl", benchmark.name));
+    for (benchmark, _) in &asked {
+        held.check_file(&samples_file(benchmark))?;
+    }
     let evaluator = Evaluator {
         arguments,
         session: &session,
-        output: &output,
-        hash: folder.content_hash(&session)?,
-        model: folder.load_frozen(&session)?,
+        held: &held,
+        hash,
+        model,
         folder,
         noted: Cell::new(false),
     };
-    let _held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
     let template = evaluator.folder.template();
     let mut evaluation = Evaluation {
         model: arguments.model.model.clone(),
@@ -114,8 +125,9 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     let mut kept = vec![];
     for (benchmark, items) in &asked {
         let settings = evaluator.settings(benchmark, &judged_by);
-        let languages: Vec<_> = items.iter().map(|item| item.language).collect();
-        let others = evaluation.others(benchmark, &settings, &languages)?;
+        let others = evaluation.others(benchmark, &settings, items)?;
+        note_unknown(benchmark, &others, &session);
+        let others: Vec<_> = others.iter().map(|of| of.language).collect();
         kept.push((settings, others));
     }
     evaluator
@@ -125,15 +137,15 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
             failure => failure,
         })?;
-    let mut judge = judges.open(&output.join("judge.jsonl"), &session)?;
+    let mut judge = judges.open(&held, &session)?;
     note_damaged("judge.jsonl", judge.damaged(), &session);
     note_rewritten("judge.jsonl", judge.rewritten(), &session);
     let mut silent = None;
     // Written together at the end, so that files agree with each other.
     let mut files = vec![];
     for ((benchmark, items), (settings, others)) in asked.iter().zip(kept) {
-        let (mut result, mut samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
-        result.settings = settings;
+        let (result, mut samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
+        let result = result.decided_by(settings, items);
         session.note(format_args!(
             "{}: {} questions",
             benchmark.title,
@@ -145,15 +157,19 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
         {
             silent.get_or_insert((benchmark.title, samples.len()));
         }
-        let file = format!("samples/{}.jsonl", benchmark.name);
+        let file = samples_file(benchmark);
         if !others.is_empty() {
             session.note(format_args!(
                 "{}: earlier results are kept in {}",
                 benchmark.title,
                 listed(others.iter().copied())
             ));
-            let (earlier, damaged) = read_samples(&output.join(&file))?;
-            note_damaged(&file, &damaged, &session);
+            let (earlier, damaged) = read_samples(&file)?;
+            note_damaged(
+                &format!("samples/{}.jsonl", benchmark.name),
+                &damaged,
+                &session,
+            );
             let mut earlier: Vec<Sample> = earlier
                 .into_iter()
                 .filter(|sample| others.contains(&sample.language))
@@ -161,18 +177,18 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
             earlier.append(&mut samples);
             samples = earlier;
         }
-        files.push((output.join(file), samples));
+        files.push((file, samples));
         evaluation.add(result);
     }
     fs::create_dir_all(output.join("samples")).map_err(Failure::io(&output))?;
     for (path, samples) in &files {
-        write_samples(path, samples)?;
+        held.write(path, &lines(path, samples)?)?;
     }
     let usage = evaluation.judging.usage;
     evaluation.judging.cost = arguments.judge_price.map(|price| price.of(usage));
-    write_atomically(&output.join(EVALUATION), &evaluation.to_json()?)?;
-    write_atomically(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
-    report::write(&output)?;
+    held.write(&output.join(EVALUATION), &evaluation.to_json()?)?;
+    held.write(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
+    report::write(&held)?;
     session.note(format_args!("written to {}", output.display()));
     match arguments.json {
         true => output::json(&evaluation)?,
@@ -199,6 +215,19 @@ fn note_absent(benchmark: &Benchmark, items: &[Item], languages: &[Language], se
             "{}: no questions in {}",
             benchmark.title,
             listed(absent.into_iter())
+        ));
+    }
+}
+
+/// Says which earlier results may be of other questions: those of the first versions do not say.
+fn note_unknown(benchmark: &Benchmark, others: &[LanguageResult], session: &Session) {
+    let unknown = others.iter().filter(|of| of.questions.is_none());
+    let unknown: Vec<_> = unknown.map(|of| of.language).collect();
+    if !unknown.is_empty() {
+        session.note(format_args!(
+            "{}: the earlier results in {} do not say which questions they are of; they are taken for the same set",
+            benchmark.title,
+            listed(unknown.into_iter())
         ));
     }
 }
@@ -281,7 +310,7 @@ fn output_folder(arguments: &EvalArguments) -> Result<PathBuf, Failure> {
 struct Evaluator<'a> {
     arguments: &'a EvalArguments,
     session: &'a Session,
-    output: &'a Path,
+    held: &'a RunFolder,
     folder: ModelFolder,
     model: CausalLm,
     hash: String,
@@ -372,7 +401,8 @@ impl Evaluator<'_> {
             session: self.session,
             told: Cell::new(false),
         };
-        let cache = self.output.join("answers.jsonl");
+        let cache = self.held.path().join("answers.jsonl");
+        self.held.claim(&cache)?;
         let mut subject = CachedChat::open(subject, &cache).map_err(EvalError::from)?;
         if !self.noted.replace(true) {
             note_damaged("answers.jsonl", subject.damaged(), self.session);
@@ -520,11 +550,11 @@ impl Evaluator<'_> {
     }
 }
 
-fn write_samples(path: &Path, samples: &[Sample]) -> Result<(), Failure> {
-    let mut text = String::new();
-    for sample in samples {
-        let line = seal(sample);
-        text += &line.map_err(|error| Failure::io(path)(error.into()))?;
-    }
-    Ok(write_atomically(path, text.as_bytes())?)
+/// Samples, a line each.
+fn lines(path: &Path, samples: &[Sample]) -> Result<Vec<u8>, Failure> {
+    let line = |sample| seal(sample).map(String::into_bytes);
+    let lines: Result<Vec<_>, _> = samples.iter().map(line).collect();
+    Ok(lines
+        .map_err(|error| Failure::io(path)(error.into()))?
+        .concat())
 }

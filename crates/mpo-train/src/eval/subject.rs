@@ -85,8 +85,8 @@ impl ChatModel for LocalChat<'_> {
         let mut decoded = Ok(());
         generate(self.model, &prompts, &self.options, |event| {
             if let Generated::Answer { prompt, answer } = event {
-                match self.folder.answer_text(&answer.ids) {
-                    Ok(text) => {
+                match self.folder.answer_text(&prompts[prompt], &answer.ids) {
+                    Ok(Ok(text)) => {
                         let reply = Reply::Answer {
                             text,
                             complete: answer.complete,
@@ -96,6 +96,10 @@ impl ChatModel for LocalChat<'_> {
                             },
                         };
                         listener.reply(numbers[prompt], &reply);
+                    }
+                    Ok(Err(reason)) => {
+                        let reason = reason.into();
+                        listener.reply(numbers[prompt], &Reply::Missing { reason });
                     }
                     Err(error) => decoded = Err(said(error)),
                 }

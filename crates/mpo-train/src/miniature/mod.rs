@@ -191,8 +191,8 @@ fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
             .map(|(before, after)| (before.language, LanguageResults::new(before, after)))
             .collect(),
     };
-    keep(&run.results_file(), &results)?;
-    report::write(run.path())?;
+    keep(&run, &run.results_file(), &results)?;
+    report::write(&run)?;
     session.note(format_args!("report in {}", run.report_file().display()));
     match options.json {
         true => output::json(&results),
