@@ -5,7 +5,9 @@
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use mpo_kernels::SequenceScore;
-use mpo_objectives::{Loss, Mpo, OBJECTIVES, PairScore, Settings, UnpairedScore};
+use mpo_objectives::{
+    BilingualLoss, BilingualScores, Loss, OBJECTIVES, PairScore, Settings, UnpairedScore,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -50,10 +52,17 @@ impl Inputs<'_> {
         }
     }
 
-    fn pair(&self, chosen: &str, rejected: &str) -> PairScore {
+    /// The pair whose scores' names begin with `of`, and those of its tokens with `tokens`.
+    fn pair(&self, of: &str, tokens: &str) -> PairScore {
+        let score = |answer: &str| {
+            self.score(
+                &format!("{of}{answer}"),
+                &format!("{tokens}{answer}_tokens"),
+            )
+        };
         PairScore {
-            chosen: self.score(chosen, "chosen_tokens"),
-            rejected: self.score(rejected, "rejected_tokens"),
+            chosen: score("chosen"),
+            rejected: score("rejected"),
         }
     }
 }
@@ -90,12 +99,11 @@ fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)
     let objective = definition.unwrap().objective(&case.settings).unwrap();
     let losses = match objective.loss() {
         Loss::Demonstrations(loss) => loss.losses(&inputs.score("chosen", "chosen_tokens")),
-        Loss::Pairs(loss) => loss.losses(&inputs.pair("chosen", "rejected")),
-        Loss::ReferencedPairs(loss) => loss.losses(
-            &inputs.pair("chosen", "rejected"),
-            &inputs.pair("reference_chosen", "reference_rejected"),
-        ),
-        Loss::Unpaired(kto) => {
+        Loss::Pairs(loss) => loss.losses(&inputs.pair("", "")),
+        Loss::ReferencedPairs(loss) => {
+            loss.losses(&inputs.pair("", ""), &inputs.pair("reference_", ""))
+        }
+        Loss::Unpaired(loss) => {
             let score = |sum: Tensor<1>| SequenceScore {
                 tokens: sum.ones_like(),
                 sum,
@@ -107,9 +115,9 @@ fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)
                 desirable: labels.map(|label| label.as_bool().unwrap()).collect(),
             };
             let ratios = inputs.tensor("mismatched") - inputs.tensor("mismatched_reference");
-            kto.losses(&answers, kto.reference_point(&numbers(ratios)))
+            loss.losses(&answers, loss.reference_point(&numbers(ratios)))
         }
-        Loss::Bilingual(mpo) => bilingual(mpo, &inputs),
+        Loss::Bilingual(loss) => bilingual(loss, &inputs),
     };
     let gradients = losses.clone().sum().backward();
     let slopes = inputs.tracked.iter().map(|(name, tensor)| {
@@ -119,9 +127,22 @@ fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)
     (numbers(losses), slopes.collect())
 }
 
-fn bilingual(mpo: &Mpo, inputs: &Inputs<'_>) -> Tensor<1> {
-    let gap = mpo.gap(&inputs.pair("chosen", "rejected"));
-    mpo.gap_losses(gap, inputs.tensor("dominant_gap"))
+fn bilingual(loss: &dyn BilingualLoss, inputs: &Inputs<'_>) -> Tensor<1> {
+    let needs = loss.needs();
+    let scores = BilingualScores {
+        target: inputs.pair("", ""),
+        dominant: needs
+            .dominant
+            .then(|| inputs.pair("dominant_", "dominant_")),
+        reference_target: needs
+            .reference_target
+            .then(|| inputs.pair("reference_", "")),
+        reference: needs
+            .reference
+            .map(|_| inputs.pair("reference_dominant_", "dominant_")),
+        held: None,
+    };
+    loss.losses(&scores).losses
 }
 
 fn compare(tolerance: impl Fn(f64) -> f64, dtype: FloatDType) {

@@ -2,11 +2,11 @@
 //! the next prompt takes its place.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
-use mpo_kernels::{PackedLayout, Segment};
+use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use crate::decoder::{CausalLm, KeyValueCache};
+use crate::batch::{Growing, Sequence};
+use crate::decoder::CausalLm;
 use crate::sampling::{Sampling, SamplingError};
 
 /// How to generate.
@@ -60,10 +60,8 @@ const MAX_PROMPT_TOKENS: usize = 2048;
 struct Active {
     /// Which one.
     prompt: usize,
-    /// Its first row in the cache.
-    start: usize,
-    /// Its tokens in the cache.
-    cached: usize,
+    /// Its place in the cache.
+    sequence: Sequence,
     /// Its tokens that go in next: the prompt, then one token at a time.
     pending: Vec<u32>,
     randomness: Option<ChaCha8Rng>,
@@ -88,24 +86,21 @@ pub fn generate(
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let lanes = options.batch_size.clamp(1, prompts.len().max(1));
     // The last token of an answer is never put in.
-    let lane = longest + options.max_new_tokens - 1;
-    let mut cache = KeyValueCache::new(lanes * lane);
-    let mut free: Vec<usize> = (0..lanes).rev().map(|number| number * lane).collect();
+    let mut places = Growing::new(lanes, longest + options.max_new_tokens - 1);
     let mut waiting = prompts.iter().enumerate().peekable();
     let mut active: Vec<Active> = vec![];
     loop {
         let mut prompt_tokens = 0;
-        while let Some(&start) = free.last()
+        while places.has_room()
             && let Some((prompt, ids)) = waiting.next_if(|(_, ids)| {
                 prompt_tokens == 0 || prompt_tokens + ids.len() <= MAX_PROMPT_TOKENS
             })
+            && let Some(sequence) = places.begin()
         {
-            free.pop();
             prompt_tokens += ids.len();
             active.push(Active {
                 prompt,
-                start,
-                cached: 0,
+                sequence,
                 pending: ids.clone(),
                 randomness: options.sampling.map(|sampling| sampling.randomness(prompt)),
             });
@@ -113,27 +108,25 @@ pub fn generate(
         if active.is_empty() {
             return Ok(answers);
         }
-        let next = next_tokens(&model, &mut active, &mut cache, options.sampling)?;
+        let next = next_tokens(&model, &mut active, &mut places, options.sampling)?;
         let mut go_on = true;
-        let mut next = next.into_iter();
-        active.retain_mut(|sequence| {
-            let Some(id) = next.next() else {
-                return false;
-            };
-            let (prompt, answer) = (sequence.prompt, &mut answers[sequence.prompt]);
+        let mut going_on = vec![];
+        for (mut one, id) in active.into_iter().zip(next) {
+            let (prompt, answer) = (one.prompt, &mut answers[one.prompt]);
             answer.complete = options.stop_ids.contains(&id);
             if !answer.complete {
                 answer.ids.push(id);
-                sequence.pending = vec![id];
+                one.pending = vec![id];
                 go_on &= on_event(Generated::Token { prompt, id });
                 if answer.ids.len() < options.max_new_tokens {
-                    return true;
+                    going_on.push(one);
+                    continue;
                 }
             }
-            free.push(sequence.start);
+            places.end(one.sequence);
             go_on &= on_event(Generated::Answer { prompt, answer });
-            false
-        });
+        }
+        active = going_on;
         if !go_on {
             return Ok(answers);
         }
@@ -144,35 +137,21 @@ pub fn generate(
 fn next_tokens(
     model: &CausalLm,
     active: &mut [Active],
-    cache: &mut KeyValueCache,
+    places: &mut Growing,
     sampling: Option<Sampling>,
 ) -> Result<Vec<u32>, SamplingError> {
-    let mut tokens = vec![];
-    let mut last_rows = vec![];
-    let mut segments = vec![];
-    for sequence in active.iter_mut() {
-        let first = sequence.start + sequence.cached;
-        segments.push(Segment {
-            rows: first..first + sequence.pending.len(),
-            context: match sequence.cached {
-                0 => vec![],
-                _ => vec![sequence.start..first],
-            },
-            attends_itself: true,
-        });
-        sequence.cached += sequence.pending.len();
-        tokens.append(&mut sequence.pending);
-        last_rows.push(tokens.len() - 1);
-    }
-    let layout = PackedLayout::in_cache(cache.rows(), segments);
-    let hidden = model.next_hidden_states(&tokens, &layout, cache);
+    let next = active
+        .iter_mut()
+        .map(|one| (&mut one.sequence, std::mem::take(&mut one.pending)));
+    let last = places.extend(model, next);
     let at_once = (MAX_LOGITS / model.config().vocab_size).max(1);
     let mut chosen = vec![];
-    for (rows, sequences) in last_rows.chunks(at_once).zip(active.chunks_mut(at_once)) {
-        let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-        let indices = TensorData::new(indices, [rows.len()]);
-        let indices = Tensor::<1, Int>::from_data(indices, &hidden.device());
-        let logits = model.logits(hidden.clone().select(0, indices));
+    for (states, sequences) in last
+        .split(at_once, 0)
+        .into_iter()
+        .zip(active.chunks_mut(at_once))
+    {
+        let logits = model.logits(states);
         chosen.extend(match sampling {
             None => most_probable(logits, sequences)?,
             Some(sampling) => drawn(logits, sampling, sequences)?,

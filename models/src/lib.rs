@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod batch;
 mod checkpoint;
 mod checksums;
 mod command;
@@ -19,6 +20,7 @@ mod other_formats;
 mod sampling;
 mod scratch;
 
+pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, Sequence, States};
 pub use checkpoint::{
     Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description,
 };

@@ -79,12 +79,18 @@ def simpo(p, beta, gamma):
     return nll(beta * mean(p, "chosen") - beta * mean(p, "rejected") - gamma)
 
 
-def mpo(p, beta, length_normalized=True, **_):
+def gap(p, side, length_normalized):
+    """The gap of a pair; `side` is what its names begin with, and those of its tokens but for the model."""
+    chosen, rejected = p[f"{side}chosen"], p[f"{side}rejected"]
     if length_normalized:
-        gap = mean(p, "chosen") - mean(p, "rejected")
-    else:
-        gap = p["chosen"] - p["rejected"]
-    return (beta * gap - p["dominant_gap"]) ** 2
+        tokens = side.removeprefix("reference_")
+        chosen, rejected = chosen / p[f"{tokens}chosen_tokens"], rejected / p[f"{tokens}rejected_tokens"]
+    return chosen - rejected
+
+
+def mpo(p, beta, length_normalized=True, dominant_gap="reference"):
+    dominant = {"reference": "reference_dominant_", "policy": "dominant_"}[dominant_gap]
+    return (beta * gap(p, "", length_normalized) - gap(p, dominant, length_normalized)) ** 2
 
 
 def pairs(extreme=False):
@@ -111,6 +117,15 @@ def pairs(extreme=False):
             s = [-random.uniform(0.3, 4) * count for count in n]
             rows.append((*s, *n, *(x + random.gauss(0, 6) for x in s)))
     return dict(zip(names, map(list, zip(*rows))))
+
+
+def dominants(inputs):
+    """Dominant pairs beside target pairs: other pairs of the same kind."""
+    others = pairs()
+    count = len(inputs["chosen"])
+    repeat = lambda row: [row[i % len(row)] for i in range(count)]
+    rename = lambda name: f"reference_dominant_{name.removeprefix('reference_')}" if name.startswith("reference_") else f"dominant_{name}"
+    return {rename(name): repeat(row) for name, row in others.items()}
 
 
 def case(objective, loss, inputs, tracked, **settings):
@@ -177,7 +192,6 @@ def main():
             cases.append(case(objective, loss, inputs, tracked, **settings))
 
         alone = ["chosen", "rejected", "chosen_tokens", "rejected_tokens"]
-        gaps = lambda inputs: {"dominant_gap": [random.uniform(-1, 3) for _ in inputs["chosen"]]}
         add("sft", lambda p: -mean(p, "chosen"), ["chosen"], ["chosen", "chosen_tokens"])
         add("dpo", dpo, beta=0.1)
         add("dpo", dpo, beta=0.01)
@@ -193,10 +207,10 @@ def main():
         add("r-dpo", r_dpo, beta=0.05, alpha=1.0)
         add("simpo", simpo, needs=alone, beta=2.0, gamma=1.0)
         add("simpo", simpo, needs=alone, beta=2.5, gamma=1.6)
-        add("mpo", mpo, needs=alone, extra=gaps, beta=1.5, length_normalized=True)
-        add("mpo", mpo, needs=alone, extra=gaps, beta=0.5, length_normalized=False)
-        policy = [*both, "dominant_gap"]
-        add("mpo", mpo, policy, alone, gaps, beta=1.0, length_normalized=True, dominant_gap="policy")
+        add("mpo", mpo, extra=dominants, beta=1.5, length_normalized=True)
+        add("mpo", mpo, extra=dominants, beta=0.5, length_normalized=False)
+        policy = [*both, "dominant_chosen", "dominant_rejected"]
+        add("mpo", mpo, policy, extra=dominants, beta=1.0, length_normalized=True, dominant_gap="policy")
     cases += [
         kto_case("above", 0.1, 1.0, 1.0),
         kto_case("below", 1.0, 1.33, 1.0),

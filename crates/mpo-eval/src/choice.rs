@@ -1,11 +1,7 @@
 //! Multiple choice by likelihood: the option whose letter is likeliest next.
 
-use std::ops::Range;
-
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
-use mpo_kernels::{PackedLayout, Segment};
-use mpo_models::CausalLm;
+use mpo_models::{At, Batch, CausalLm, Layer, Places, States};
 
 use crate::chat::{ChatError, Progress};
 
@@ -34,10 +30,10 @@ pub fn letter_log_probs(
         if !progress.go_on() {
             return Err(ChatError::Stopped);
         }
-        let batch = Batch::of(rest, prompts, max_tokens);
-        let (part, after) = rest.split_at(batch.last_rows.len());
+        let asked = Asked::of(rest, prompts, max_tokens);
+        let (part, after) = rest.split_at(asked.prompts);
         rest = after;
-        for (&number, log_probs) in part.iter().zip(batch.log_probs(&model, letters)) {
+        for (&number, log_probs) in part.iter().zip(asked.log_probs(&model, letters)) {
             scored[number] = log_probs;
             progress.done();
         }
@@ -45,15 +41,15 @@ pub fn letter_log_probs(
     Ok(scored)
 }
 
-/// Prompts laid out behind what they have in common.
-struct Batch {
-    tokens: Vec<u32>,
-    layout: PackedLayout,
-    /// Each prompt's last row.
-    last_rows: Vec<usize>,
+/// Prompts behind what they have in common.
+struct Asked {
+    batch: Batch,
+    /// The states of each prompt's last token.
+    last: States,
+    prompts: usize,
 }
 
-impl Batch {
+impl Asked {
     /// As many of the first prompts of `order` as fit, at least one.
     fn of(order: &[usize], prompts: &[Vec<u32>], max_tokens: usize) -> Self {
         let first = &prompts[order[0]];
@@ -71,45 +67,24 @@ impl Batch {
             }
             (count, shared, total) = (count + 1, common, total + prompt.len());
         }
-        let shared = if count == 1 { 0 } else { shared };
-        let mut batch = first[..shared].to_vec();
-        let prefix: Range<usize> = 0..shared;
-        let mut segments = vec![];
-        if shared > 0 {
-            segments.push(Segment {
-                rows: prefix.clone(),
-                context: vec![],
-                attends_itself: true,
-            });
-        }
-        let mut last_rows = vec![];
-        for &number in &order[..count] {
-            let start = batch.len();
-            batch.extend(&prompts[number][shared..]);
-            segments.push(Segment {
-                rows: start..batch.len(),
-                context: if shared > 0 {
-                    vec![prefix.clone()]
-                } else {
-                    vec![]
-                },
-                attends_itself: true,
-            });
-            last_rows.push(batch.len() - 1);
-        }
+        let mut batch = Batch::default();
+        let part = &order[..count];
+        let last = if count == 1 {
+            vec![At::Last(batch.prompt(first))]
+        } else {
+            let opening = batch.prompt(&first[..shared]);
+            let mut rest = |&number: &usize| batch.prompt_from(opening, &prompts[number][shared..]);
+            part.iter().map(|number| At::Last(rest(number))).collect()
+        };
         Self {
-            tokens: batch,
-            layout: PackedLayout::new(segments),
-            last_rows,
+            last: batch.want_states(Layer::Last, Places::Tokens(last)),
+            batch,
+            prompts: count,
         }
     }
 
     fn log_probs(&self, model: &CausalLm, letters: &[u32]) -> Vec<Vec<f64>> {
-        let hidden = model.hidden_states(&self.tokens, &self.layout);
-        let rows: Vec<i32> = self.last_rows.iter().map(|&row| row as i32).collect();
-        let rows = TensorData::new(rows, [self.last_rows.len()]);
-        let rows = Tensor::<1, Int>::from_data(rows, &hidden.device());
-        let logits = model.logits(hidden.select(0, rows));
+        let logits = model.logits(model.forward(&self.batch).states(self.last));
         let vocab_size = logits.dims()[1];
         let logits = logits.into_data().convert::<f64>().try_to_vec::<f64>();
         let logits = logits.expect("the data has just been converted to f64");
@@ -147,28 +122,28 @@ mod tests {
             vec![7, 8],
             prompt(&[90]),
         ];
-        let batch = Batch::of(&[0, 1, 3, 2], &prompts, 100);
+        let asked = |order: &[usize], max_tokens| {
+            let asked = Asked::of(order, &prompts, max_tokens);
+            (asked.prompts, asked.batch.tokens())
+        };
         // The third prompt's last token is the others' forty-first.
-        assert_eq!(batch.tokens.len(), 40 + 2 + 3 + 1);
-        assert_eq!(batch.last_rows, [41, 44, 45]);
-        assert_eq!(batch.layout.positions()[40..], [40, 41, 40, 41, 42, 40]);
-        assert_eq!(Batch::of(&[2, 0], &prompts, 100).tokens, [7, 8]);
-        let full = Batch::of(&[0, 1], &prompts, 43);
-        assert_eq!(full.tokens, prompts[0]);
-        let two = Batch::of(&[0, 1], &prompts, 44);
-        assert_eq!((two.tokens.len(), two.last_rows.len()), (44, 2));
+        assert_eq!(asked(&[0, 1, 3, 2], 100), (3, 40 + 2 + 3 + 1));
+        assert_eq!(asked(&[2, 0], 100), (1, 2));
+        assert_eq!(asked(&[0, 1], 43), (1, 42));
+        assert_eq!(asked(&[0, 1], 44), (2, 44));
     }
 
     #[test]
     fn a_batch_holds_as_many_prompts_as_fit() {
         let opening: Vec<u32> = (0..40).collect();
-        let prompt = |own: Range<u32>| -> Vec<u32> { opening.iter().copied().chain(own).collect() };
+        let prompt = |own: std::ops::Range<u32>| -> Vec<u32> {
+            opening.iter().copied().chain(own).collect()
+        };
         // Beside the opening 20, 3 and 5 tokens of their own.
         let prompts = [prompt(100..120), prompt(200..203), prompt(300..305)];
-        let batch = |max_tokens| Batch::of(&[0, 1, 2], &prompts, max_tokens);
         for (max_tokens, count, tokens) in [(62, 1, 60), (63, 2, 63), (67, 2, 63), (68, 3, 68)] {
-            let batch = batch(max_tokens);
-            let got = (batch.last_rows.len(), batch.tokens.len());
+            let asked = Asked::of(&[0, 1, 2], &prompts, max_tokens);
+            let got = (asked.prompts, asked.batch.tokens());
             assert_eq!(got, (count, tokens), "{max_tokens}");
         }
     }

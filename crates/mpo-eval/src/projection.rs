@@ -2,10 +2,8 @@
 //! apart the two kinds are (Figures 5 and 6 of the paper).
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
 use mpo_data::{Language, LanguagePair};
-use mpo_kernels::PackedLayout;
-use mpo_models::CausalLm;
+use mpo_models::{At, Batch, CausalLm, Layer, Places};
 use nalgebra::{DMatrix, DVector, Dyn, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
@@ -73,34 +71,21 @@ pub fn answer_states(
         if !progress.go_on() {
             return Err(ChatError::Stopped);
         }
-        let (mut tokens, mut lengths, mut taken) = (vec![], vec![], 0);
-        for pair in rest {
-            let parts = [pair.pair.chosen(), pair.pair.rejected()];
-            let answers = parts.map(|answer| [pair.pair.prompt(), answer].concat());
-            let more: usize = answers.iter().map(Vec::len).sum();
-            if taken > 0 && tokens.len() + more > max_tokens {
+        let (mut batch, mut last, mut taken) = (Batch::default(), vec![], 0);
+        for LanguagePair { pair, .. } in rest {
+            if taken > 0 && batch.tokens() + pair.tokens() > max_tokens {
                 break;
             }
             taken += 1;
-            for answer in answers {
-                lengths.push(answer.len());
-                tokens.extend(answer);
+            let prompt = batch.prompt(pair.prompt());
+            for answer in [pair.chosen(), pair.rejected()] {
+                last.push(At::Last(batch.answer(prompt, answer)));
             }
         }
-        let hidden = model.hidden_states(&tokens, &PackedLayout::sequences(&lengths));
-        let mut end = 0;
-        let rows: Vec<i32> = lengths
-            .iter()
-            .map(|length| {
-                end += length;
-                end as i32 - 1
-            })
-            .collect();
-        let rows = TensorData::new(rows, [lengths.len()]);
-        let rows = Tensor::<1, Int>::from_data(rows, &hidden.device());
+        let last = batch.want_states(Layer::Last, Places::Tokens(last));
+        let hidden = model.forward(&batch).states(last);
         let width = hidden.dims()[1];
-        let values = hidden.select(0, rows).into_data().convert::<f64>();
-        let values = values.try_to_vec::<f64>();
+        let values = hidden.into_data().convert::<f64>().try_to_vec::<f64>();
         let values = values.expect("the data has just been converted to f64");
         let (part, after) = rest.split_at(taken);
         for (pair, both) in part.iter().zip(values.chunks_exact(2 * width)) {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, PairLoss, Parameter, Values};
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::PairLoss;
 
 /// `−log σ(β·s_w − β·s_l) + λ·NLL`, without a reference. The negative log-likelihood of the safe answer is its sum
 /// `−s_w`, as in the paper's Table 7; or its mean over tokens `−m_w`, as TRL has it.

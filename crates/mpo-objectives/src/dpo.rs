@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, Parameter, ReferencedPairLoss, Values};
-use crate::pair::log_ratio;
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::{ReferencedPairLoss, log_ratio};
 
 /// `−log σ(βΔ)`, with sums: `Δ = (s_w − s_w^ref) − (s_l − s_l^ref)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

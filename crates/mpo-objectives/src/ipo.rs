@@ -5,8 +5,8 @@ use mpo_kernels::SequenceScore;
 use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
-use crate::objective::{Definition, Loss, Objective, Parameter, ReferencedPairLoss, Values};
-use crate::pair::log_ratio;
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::{ReferencedPairLoss, log_ratio};
 
 /// `(Δ − 1/(2τ))²`. Δ is of sums, as in the paper's Table 7; or of log-ratios each divided by its answer's length, as
 /// TRL has it.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::logistic::sigmoid;
 use crate::objective::{Definition, Loss, Objective, Parameter, Values};
 use crate::pair::log_ratio;
+use crate::unpaired::{UnpairedLoss, UnpairedScore};
 
 /// `λ_w·(1 − σ(r − z))` of a good answer and `λ_l·(1 − σ(z − r))` of a bad one, with `r = β(s − s^ref)` and the
-/// reference point z of [`reference_point`](Self::reference_point).
+/// reference point z of [`reference_point`](UnpairedLoss::reference_point).
 ///
 /// The paper's Table 7 prints the second term as `+λ_l·σ(z − r_l)`, which would raise the bad answer; this is the
 /// original's sign. Answers need not come in pairs.
@@ -22,17 +23,6 @@ pub struct Kto {
     pub chosen_weight: f64,
     /// λ_l, the weight of bad answers.
     pub rejected_weight: f64,
-}
-
-/// Single answers: their scores, and whether each is good.
-#[derive(Debug, Clone)]
-pub struct UnpairedScore {
-    /// Under the policy, `[answers]`.
-    pub policy: SequenceScore,
-    /// Under the reference, `[answers]`.
-    pub reference: SequenceScore,
-    /// Whether each is good.
-    pub desirable: Vec<bool>,
 }
 
 impl Default for Kto {
@@ -74,20 +64,21 @@ impl Kto {
             ],
         )
     };
+}
 
+impl UnpairedLoss for Kto {
     /// `z = max(0, β·mean(s − s^ref))` over answers to other prompts than their own: an estimate of how far the policy
     /// has moved. A number, as no gradient flows through it.
     ///
     /// # Panics
     /// If there is no log-ratio.
-    pub fn reference_point(&self, mismatched_log_ratios: &[f64]) -> f64 {
+    fn reference_point(&self, mismatched_log_ratios: &[f64]) -> f64 {
         assert!(!mismatched_log_ratios.is_empty(), "no mismatched pairs");
         let mean = mismatched_log_ratios.iter().sum::<f64>() / mismatched_log_ratios.len() as f64;
         (self.beta * mean).max(0.0)
     }
 
-    /// `[answers]`
-    pub fn losses(&self, answers: &UnpairedScore, reference_point: f64) -> Tensor<1> {
+    fn losses(&self, answers: &UnpairedScore, reference_point: f64) -> Tensor<1> {
         let side = |good: f64, bad: f64| -> Tensor<1> {
             let of = |&desirable: &bool| if desirable { good } else { bad };
             let values: Vec<f64> = answers.desirable.iter().map(of).collect();
@@ -102,8 +93,7 @@ impl Kto {
         sigmoid(disappointment) * side(self.chosen_weight, self.rejected_weight)
     }
 
-    /// The reward that the loss takes answers to have, `[answers]`.
-    pub fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1> {
+    fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1> {
         log_ratio(answers, reference).mul_scalar(self.beta)
     }
 }

@@ -5,17 +5,23 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bilingual;
 mod logistic;
 mod objective;
 mod pair;
 #[cfg(test)]
 mod testing;
+mod unpaired;
 
-pub use objective::{
-    Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, PairLoss, Parameter,
-    ReferencedPairLoss, SettingError, Settings, Values, Variant,
+pub use bilingual::{
+    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs,
 };
-pub use pair::PairScore;
+pub use objective::{
+    Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError,
+    Settings, Values, Variant,
+};
+pub use pair::{PairLoss, PairScore, ReferencedPairLoss};
+pub use unpaired::{UnpairedLoss, UnpairedScore};
 
 /// Declares the modules, exports the types and lists the definitions.
 macro_rules! objectives {
@@ -40,7 +46,6 @@ objectives! {
     simpo::SimPo,
 }
 
-pub use kto::UnpairedScore;
 pub use mpo::{GapSource, Retain, RetainScale};
 
 #[cfg(test)]

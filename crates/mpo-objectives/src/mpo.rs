@@ -4,6 +4,10 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
+use crate::bilingual::{
+    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs,
+    asked,
+};
 use crate::objective::{
     Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant,
 };
@@ -122,7 +126,7 @@ const PARAMETERS: &[Parameter] = &[
         name: "beta",
         help: "factor on the target reward gap",
         values: Values::Positive,
-        search: &[],
+        search: &[1.0, 1.5, 2.0],
     },
     Parameter {
         name: "dominant_gap",
@@ -211,8 +215,8 @@ impl Mpo {
         )
     };
 
-    /// The gap of pairs, `[pairs]`: of means, nats a token, or of sums, nats.
-    pub fn gap(&self, pairs: &PairScore) -> Tensor<1> {
+    /// The gap of pairs, `[pairs]`: of means, nats per token, or of sums, nats.
+    fn gap(&self, pairs: &PairScore) -> Tensor<1> {
         match self.length_normalized {
             true => pairs.reward_gap(),
             false => pairs.chosen.sum.clone() - pairs.rejected.sum.clone(),
@@ -220,19 +224,74 @@ impl Mpo {
     }
 
     /// `(β·RG_target − RG_dominant)²`, `[pairs]`; the gradient is `2β(β·RG_target − RG_dominant)·∇RG_target` (eq. 27).
-    pub fn gap_losses(&self, target_gap: Tensor<1>, dominant_gap: Tensor<1>) -> Tensor<1> {
+    fn gap_losses(&self, target_gap: Tensor<1>, dominant_gap: Tensor<1>) -> Tensor<1> {
         (target_gap.mul_scalar(self.beta) - dominant_gap).square()
     }
 
-    /// The distance of `hidden_states` `[rows, elements]` from `reference` of the same shape, `[rows]` (eq. 8).
-    pub fn retain_losses(&self, hidden_states: Tensor<2>, reference: Tensor<2>) -> Tensor<1> {
-        let [rows, _] = hidden_states.dims();
-        let squares = (hidden_states - reference).square();
+    /// How far the policy is from the reference on the dominant language, `[rows]` (eq. 8).
+    fn retain_losses(&self, held: &Held) -> Tensor<1> {
+        let (policy, reference) = match held {
+            Held::Divergence(divergence) => return divergence.clone(),
+            Held::States { policy, reference } => (policy.clone(), reference.clone()),
+        };
+        let [rows, _] = policy.dims();
+        let squares = (policy - reference).square();
         match self.retain_scale {
             RetainScale::Mean => squares.mean_dim(1),
             RetainScale::Squared => squares.sum_dim(1),
         }
         .reshape([rows])
+    }
+}
+
+impl BilingualLoss for Mpo {
+    fn needs(&self) -> BilingualNeeds {
+        BilingualNeeds {
+            dominant: self.dominant_gap == GapSource::Policy,
+            reference_target: false,
+            reference: match &self.dominant_gap {
+                GapSource::Reference => Some(ReferencePairs::Dominant),
+                GapSource::Language(code) => Some(ReferencePairs::Language(code.clone())),
+                GapSource::Policy | GapSource::Constant(_) => None,
+            },
+            held: match self.retain {
+                Retain::LastToken => Some(Hold::LastToken),
+                Retain::MaskedMean => Some(Hold::MaskedMean),
+                Retain::MeanPool => Some(Hold::MeanPool {
+                    pad_multiple: self.pad_multiple,
+                }),
+                Retain::Kl => Some(Hold::Distributions),
+                Retain::None => None,
+            },
+        }
+    }
+
+    fn losses(&self, scores: &BilingualScores) -> BilingualLosses {
+        let gap = self.gap(&scores.target);
+        let dominant_gap = match &self.dominant_gap {
+            GapSource::Reference | GapSource::Language(_) => self.gap(asked(&scores.reference)),
+            GapSource::Policy => self.gap(asked(&scores.dominant)),
+            GapSource::Constant(constant) => gap.zeros_like().add_scalar(*constant),
+        };
+        let gap_losses = self.gap_losses(gap, dominant_gap.clone());
+        let mut columns = vec![
+            ("rg/dominant", dominant_gap),
+            ("loss/gap", gap_losses.clone()),
+        ];
+        let mut losses = gap_losses;
+        if let Some(held) = &scores.held {
+            let retain = self.retain_losses(held);
+            columns.push(("loss/retain", retain.clone()));
+            losses = losses + retain.mul_scalar(self.retain_weight);
+        }
+        // MPO's implicit reward: β times the mean log-prob per token, without a reference.
+        let reward = |mean: Tensor<1>| mean.mul_scalar(self.beta);
+        BilingualLosses {
+            losses,
+            chosen_rewards: reward(scores.target.chosen.mean()),
+            rejected_rewards: reward(scores.target.rejected.mean()),
+            columns,
+        }
     }
 }
 
@@ -289,14 +348,16 @@ mod tests {
     #[test]
     fn retain_by_hand() {
         // (1, 2) from (0, 0): 5 in all, 2.5 in the mean
-        let hidden = || constant(&[1.0, 2.0]).reshape([1, 2]);
-        let origin = || constant(&[0.0, 0.0]).reshape([1, 2]);
+        let held = Held::States {
+            policy: constant(&[1.0, 2.0]).reshape([1, 2]),
+            reference: constant(&[0.0, 0.0]).reshape([1, 2]),
+        };
         let squared = Mpo {
             retain_scale: RetainScale::Squared,
             ..Mpo::default()
         };
-        check(&numbers(squared.retain_losses(hidden(), origin())), &[5.0]);
-        check(&numbers(mpo(1.0).retain_losses(hidden(), origin())), &[2.5]);
+        check(&numbers(squared.retain_losses(&held)), &[5.0]);
+        check(&numbers(mpo(1.0).retain_losses(&held)), &[2.5]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Kto, Mpo, PairScore};
+use crate::bilingual::BilingualLoss;
+use crate::pair::{PairLoss, ReferencedPairLoss};
+use crate::unpaired::UnpairedLoss;
 
 /// Hyper-parameters by name, as a configuration file gives them.
 pub type Settings = Map<String, Value>;
@@ -29,33 +31,15 @@ pub enum Loss<'a> {
     /// Pairs of answers, under the reference too.
     ReferencedPairs(&'a dyn ReferencedPairLoss),
     /// Single answers, each good or bad, under the reference too.
-    Unpaired(&'a Kto),
-    /// Pairs in two languages; the reference's gap, and its hidden states if they are held.
-    Bilingual(&'a Mpo),
+    Unpaired(&'a dyn UnpairedLoss),
+    /// Pairs in two languages, and what the loss needs of both models.
+    Bilingual(&'a dyn BilingualLoss),
 }
 
 /// A loss on safe answers.
 pub trait DemonstrationLoss: Debug {
     /// `[answers]`
     fn losses(&self, answers: &SequenceScore) -> Tensor<1>;
-}
-
-/// A loss on pairs.
-pub trait PairLoss: Debug {
-    /// `[pairs]`
-    fn losses(&self, policy: &PairScore) -> Tensor<1>;
-
-    /// The reward that the loss takes answers to have, `[answers]`.
-    fn rewards(&self, answers: &SequenceScore) -> Tensor<1>;
-}
-
-/// A loss on pairs, given their scores under the reference.
-pub trait ReferencedPairLoss: Debug {
-    /// `[pairs]`
-    fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1>;
-
-    /// The reward that the loss takes answers to have, `[answers]`.
-    fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1>;
 }
 
 /// A hyper-parameter.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::{log_odds, log_sigmoid};
-use crate::objective::{Definition, Loss, Objective, PairLoss, Parameter, Values};
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::PairLoss;
 
 /// `−m_w − λ·log σ(log odds_w − log odds_l)`, without a reference; the odds p/(1 − p) of an answer are of
 /// `p = exp(m)`, the geometric mean of its tokens' probabilities.

@@ -1,4 +1,6 @@
-//! The scores of a preference pair.
+//! Preference pairs: their scores, and losses on them.
+
+use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 use mpo_kernels::SequenceScore;
@@ -22,6 +24,24 @@ impl PairScore {
     pub fn margin_over(&self, reference: &Self) -> Tensor<1> {
         log_ratio(&self.chosen, &reference.chosen) - log_ratio(&self.rejected, &reference.rejected)
     }
+}
+
+/// A loss on pairs.
+pub trait PairLoss: Debug {
+    /// `[pairs]`
+    fn losses(&self, policy: &PairScore) -> Tensor<1>;
+
+    /// The reward that the loss takes answers to have, `[answers]`.
+    fn rewards(&self, answers: &SequenceScore) -> Tensor<1>;
+}
+
+/// A loss on pairs, given their scores under the reference.
+pub trait ReferencedPairLoss: Debug {
+    /// `[pairs]`
+    fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1>;
+
+    /// The reward that the loss takes answers to have, `[answers]`.
+    fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1>;
 }
 
 /// `log π(y)/π_ref(y)`, nats, `[sequences]`.

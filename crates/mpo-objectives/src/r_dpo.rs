@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::PairScore;
 use crate::dpo::{BETA, Dpo};
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, Parameter, ReferencedPairLoss, Values};
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::ReferencedPairLoss;
 
 /// `−log σ(βΔ + α·n_w − α·n_l)`: a pair whose safe answer is the longer one pulls less.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::dpo::{BETA, Dpo};
-use crate::objective::{Definition, Loss, Objective, Parameter, ReferencedPairLoss, Values};
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::ReferencedPairLoss;
 
 /// `[(1 − ε)·ℓ(w, l) − ε·ℓ(l, w)] / (1 − 2ε)` with ℓ DPO's loss: unbiased where a fraction ε of the labels is flipped.
 /// It may be negative, and is undefined at ε = 0.5.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, PairLoss, Parameter, Values};
+use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::pair::PairLoss;
 
 /// `−log σ(β·m_w − β·m_l − γ)`, without a reference. γ stands outside β; TRL's ratio γ/β gives the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

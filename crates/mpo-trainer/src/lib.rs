@@ -11,10 +11,11 @@ mod events;
 mod folder;
 mod method;
 mod optimizer;
-mod pack;
+mod pairs;
 mod reference;
 mod schedule;
 mod score;
+mod step;
 mod tasks;
 mod train;
 
@@ -28,8 +29,8 @@ pub use folder::{
 };
 pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};
-pub use pack::{Packer, PairRows};
-pub use reference::{Answer, Padding, PairSums, Reference};
+pub use pairs::{PairParts, PairScores};
+pub use reference::{Answer, KnownPairs, Reference};
 pub use score::{ScoredRow, score_rows};
-pub use tasks::{MicroBatch, Shared, Task, TrainingRows, build_task};
+pub use tasks::{MicroBatch, Shared, Task, TrainingRows, Work, build_task};
 pub use train::{Outcome, Progress, Trainer};

@@ -66,20 +66,12 @@ impl Optimizer {
         &self.moments
     }
 
-    /// √Σ‖g‖² over all parameters.
-    pub(crate) fn global_norm(gradients: &NamedGradients) -> f64 {
-        let squares: Vec<Tensor<1>> = gradients
+    /// ‖g‖² of each parameter's gradient, `[1]` each, on the device; their sum's root is the global norm.
+    pub(crate) fn squared_norms(gradients: &NamedGradients) -> impl Iterator<Item = Tensor<1>> {
+        let gradients = gradients
             .iter()
-            .flat_map(|(_, gradient)| gradient)
-            .map(|gradient| squared_l2_norm(gradient.clone()).cast(DType::F32))
-            .collect();
-        if squares.is_empty() {
-            return 0.0;
-        }
-        // One wait for the device, not one a parameter.
-        let squares = Tensor::cat(squares, 0).into_data();
-        let squares = squares.iter::<f64>().sum::<f64>();
-        squares.sqrt()
+            .filter_map(|(_, gradient)| gradient.clone());
+        gradients.map(squared_l2_norm)
     }
 
     /// One step with learning rate `lr`, given the gradients and their global norm.

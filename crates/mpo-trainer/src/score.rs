@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use mpo_data::{Language, LanguagePair};
-use mpo_models::CausalLm;
+use mpo_models::{Batch, CausalLm};
 
 use crate::error::TrainError;
-use crate::pack::{Packer, chunks};
+use crate::pairs::{PairParts, PairScores, chunks};
 use crate::reference::values;
 
 /// A pair's score under one model.
@@ -44,10 +44,13 @@ pub fn score_rows(
         if !progress(scored.len()) {
             return Err(TrainError::Interrupted);
         }
-        let mut packer = Packer::default();
-        let pairs: Vec<_> = part.iter().map(|row| packer.pair(&row.pair)).collect();
-        let states = packer.hidden_states(&model);
-        let scores = packer.pair_scores(&model, &states, &pairs);
+        let mut batch = Batch::default();
+        let pairs: Vec<PairParts> = part
+            .iter()
+            .map(|row| PairParts::add(&mut batch, &row.pair))
+            .collect();
+        let scores = PairScores::want(&mut batch, &pairs);
+        let scores = scores.of(&model.forward(&batch));
         let sums = values(scores.chosen.sum)
             .into_iter()
             .zip(values(scores.rejected.sum));

@@ -1,19 +1,17 @@
-//! The loop: batches, backward, clipping, the step, the log, checkpoints.
+//! The loop: batches, steps, the log, checkpoints.
 
 use std::time::Instant;
 
-use burn::tensor::Tensor;
 use mpo_models::{CausalLm, ModelConfig};
 
 use crate::batches::Batches;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
-use crate::events::{Event, EventLog, RowValues, StepEvent, means};
+use crate::events::{Event, EventLog, StepEvent};
 use crate::folder::RunFolder;
-use crate::optimizer::{NamedGradients, Optimizer};
-use crate::pack::chunks;
-use crate::reference::values;
+use crate::optimizer::Optimizer;
+use crate::step::Step;
 use crate::tasks::Task;
 
 /// Whoever watches a run, and may stop it.
@@ -104,16 +102,23 @@ impl Trainer<'_> {
             let batch = batches.batch(step);
             let at = Instant::now();
             let diverged = |error| diverged(error, step + 1, saved);
-            let (next, mut event) = self
-                .step(model, &mut optimizer, &batch, lr)
-                .map_err(diverged)?;
+            let taken = Step {
+                task: self.task,
+                rows: &batch,
+                max_tokens: self.config.micro_batch_tokens,
+                learning_rate: lr,
+            };
+            let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
-            event.step = step + 1;
-            event.epoch = batches.epochs_after(step + 1);
             let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
-            event.tokens_per_second = tokens as f64 / at.elapsed().as_secs_f64();
             let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
-            event.seconds_left = pace * (total - step - 1) as f64;
+            let event = StepEvent {
+                step: step + 1,
+                epoch: batches.epochs_after(step + 1),
+                tokens_per_second: tokens as f64 / at.elapsed().as_secs_f64(),
+                seconds_left: pace * (total - step - 1) as f64,
+                metrics,
+            };
             stop = tell(&mut log, Event::Step(event))?;
             let due = (step + 1) % self.config.checkpoint_every == 0;
             if due || stop || step + 1 == total {
@@ -144,87 +149,6 @@ impl Trainer<'_> {
         })
     }
 
-    /// One optimizer step over `batch`, in micro-batches of at most so many tokens.
-    fn step(
-        &self,
-        model: CausalLm,
-        optimizer: &mut Optimizer,
-        batch: &[usize],
-        lr: f64,
-    ) -> Result<(CausalLm, StepEvent), TrainError> {
-        let mut accumulated: Option<NamedGradients> = None;
-        let mut described: Vec<RowValues> = vec![];
-        let shared = self.task.shared(&model, batch);
-        let tokens = |&row: &usize| self.task.tokens(row);
-        for rows in chunks(batch, self.config.micro_batch_tokens, tokens) {
-            let micro = self.task.losses(&model, rows, &shared);
-            // Read before the backward: a loss that is not a number must name its row, and cost no more time.
-            let losses = values(micro.losses.clone());
-            described.extend(self.describe(rows, &losses, micro.columns)?);
-            let loss = micro.losses.sum().div_scalar(batch.len() as f32);
-            let mut gradients = loss.backward();
-            let gradients = model.take_gradients(&mut gradients);
-            accumulated = Some(match accumulated {
-                None => gradients,
-                Some(sum) => add(sum, gradients),
-            });
-        }
-        let gradients = accumulated.ok_or(TrainError::NoRows)?;
-        let norm = Optimizer::global_norm(&gradients);
-        if !norm.is_finite() {
-            let rows: Vec<&str> = described.iter().map(|row| row.origin.as_str()).collect();
-            return Err(TrainError::NotFinite {
-                what: "the gradient's norm",
-                value: norm,
-                row: format!("one of {}", rows.join("; ")),
-            });
-        }
-        let model = optimizer.step(model, gradients, norm, lr);
-        let mut metrics = means(&described);
-        metrics.extend(
-            shared
-                .0
-                .iter()
-                .map(|&(name, value)| (name.to_owned(), value)),
-        );
-        metrics.insert("grad_norm".into(), norm);
-        metrics.insert("learning_rate".into(), lr);
-        let event = StepEvent {
-            step: 0,
-            epoch: 0.0,
-            tokens_per_second: 0.0,
-            seconds_left: 0.0,
-            metrics,
-        };
-        Ok((model, event))
-    }
-
-    fn describe(
-        &self,
-        rows: &[usize],
-        losses: &[f32],
-        columns: Vec<(&'static str, Tensor<1>)>,
-    ) -> Result<Vec<RowValues>, TrainError> {
-        let mut described: Vec<RowValues> =
-            rows.iter().map(|&row| self.task.describe(row)).collect();
-        for (row, &loss) in described.iter_mut().zip(losses) {
-            if !loss.is_finite() {
-                return Err(TrainError::NotFinite {
-                    what: "the loss",
-                    value: f64::from(loss),
-                    row: row.origin.clone(),
-                });
-            }
-            row.values.push(("loss", f64::from(loss)));
-        }
-        for (name, column) in columns {
-            for (row, value) in described.iter_mut().zip(values(column)) {
-                row.values.push((name, f64::from(value)));
-            }
-        }
-        Ok(described)
-    }
-
     fn fingerprint(&self) -> String {
         let what = [
             &self.task.fingerprint(),
@@ -250,17 +174,4 @@ fn diverged(error: TrainError, step: u64, saved: Option<u64>) -> TrainError {
         },
         error => error,
     }
-}
-
-fn add(sum: NamedGradients, gradients: NamedGradients) -> NamedGradients {
-    sum.into_iter()
-        .zip(gradients)
-        .map(|((name, sum), (_, gradient))| {
-            let total = match (sum, gradient) {
-                (Some(sum), Some(gradient)) => Some(sum + gradient),
-                (one, other) => one.or(other),
-            };
-            (name, total)
-        })
-        .collect()
 }

@@ -12,8 +12,11 @@ mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs};
+use mpo_kernels::{
+    LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs,
+};
 
+use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places};
 use crate::{DecoderConfig, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
@@ -97,12 +100,50 @@ impl CausalLm {
         self.model.embed_tokens.weight.val().device()
     }
 
+    /// What is wanted of a batch. Layers that nothing is wanted of are not computed.
+    ///
+    /// # Panics
+    /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
+    pub fn forward(&self, batch: &Batch) -> Outputs {
+        let packed = Packed::new(batch);
+        let targets = packed.targets(batch);
+        let layers: Vec<Layer> = batch.layers().collect();
+        let all = self.run(&packed.ids, &packed.layout, None, &layers);
+        let scores = (!targets.ids.is_empty()).then(|| {
+            let hidden = all[0].clone();
+            let log_probs = self.token_log_probs(hidden, &targets.rows, &targets.ids);
+            sequence_log_probs(log_probs, &targets.lengths)
+        });
+        let states = batch.wanted_states().map(|(layer, places)| {
+            let at = layers.iter().position(|one| *one == layer);
+            let hidden = &all[at.expect("every wanted layer is among them")];
+            match places {
+                Places::Tokens(at) => {
+                    let rows: Vec<usize> = at.iter().flat_map(|&at| packed.rows(at)).collect();
+                    select_rows(hidden, &rows)
+                }
+                Places::Means(groups) => {
+                    let groups: Vec<_> = groups.iter().map(|of| packed.all_rows(of)).collect();
+                    mean_rows(hidden, &groups)
+                }
+            }
+        });
+        Outputs {
+            states: states.collect(),
+            scores,
+            head: Head {
+                weight: self.head(),
+                softcap: self.config.final_softcap,
+            },
+        }
+    }
+
     /// The last layer's output after the final norm, `[tokens, hidden_size]`, for packed `tokens`.
     ///
     /// # Panics
     /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made.
     pub fn hidden_states(&self, tokens: &[u32], layout: &PackedLayout) -> Tensor<2> {
-        self.run(tokens, layout, None)
+        self.run(tokens, layout, None, &[Layer::Last]).remove(0)
     }
 
     /// The same for tokens that may follow others: `layout` says where in `cache` this batch's keys and values go, and
@@ -117,15 +158,18 @@ impl CausalLm {
         cache: &mut KeyValueCache,
     ) -> Tensor<2> {
         assert_eq!(cache.rows(), layout.keys(), "the layout is for this cache");
-        self.run(tokens, layout, Some(cache))
+        self.run(tokens, layout, Some(cache), &[Layer::Last])
+            .remove(0)
     }
 
+    /// The states of each of `wanted`, `[tokens, hidden_size]`.
     fn run(
         &self,
         tokens: &[u32],
         layout: &PackedLayout,
         cache: Option<&mut KeyValueCache>,
-    ) -> Tensor<2> {
+        wanted: &[Layer],
+    ) -> Vec<Tensor<2>> {
         assert_eq!(tokens.len(), layout.tokens(), "one token a row");
         let device = self.device();
         let mut x = self.model.embed_tokens.forward(tokens);
@@ -137,10 +181,25 @@ impl CausalLm {
             cache,
             tables: self.rotary_tables(layout, &device),
         };
-        for (index, block) in self.model.layers.iter().enumerate() {
+        let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
+        let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
+            for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
+                *slot = Some(states());
+            }
+        };
+        let depth = match wanted.contains(&Layer::Last) {
+            true => self.model.layers.len(),
+            false => wanted.iter().map(Layer::depth).max().unwrap_or(0),
+        };
+        for (index, block) in self.model.layers.iter().take(depth).enumerate() {
             x = block.forward(x, index, &mut context);
+            keep(Layer::Output(index), &|| x.clone());
         }
-        self.model.norm.forward(x)
+        keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
+        let found = found
+            .into_iter()
+            .map(|states| states.expect("a layer of the model"));
+        found.collect()
     }
 
     fn rotary_tables(
@@ -168,12 +227,10 @@ impl CausalLm {
         rows: &[usize],
         targets: &[u32],
     ) -> Tensor<1> {
-        let device = hidden_states.device();
-        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         linear_token_log_probs(
-            hidden_states.select(0, indices(&rows, &device)),
+            select_rows(&hidden_states, rows),
             widened(self.head()),
-            indices(targets, &device),
+            indices(targets, &hidden_states.device()),
             LinearLogProbsOptions {
                 softcap: self.config.final_softcap,
                 gradient_filter: None,
@@ -197,6 +254,26 @@ impl CausalLm {
             None => self.model.embed_tokens.weight.val(),
         }
     }
+}
+
+/// Some rows of a matrix, `[rows, width]`.
+pub(crate) fn select_rows(matrix: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+    matrix.clone().select(0, indices(&rows, &matrix.device()))
+}
+
+/// The mean of each group of rows, `[groups, width]`.
+fn mean_rows(matrix: &Tensor<2>, groups: &[Vec<usize>]) -> Tensor<2> {
+    let [rows, _] = matrix.dims();
+    let mut weights = vec![0.0f32; groups.len() * rows];
+    for (group, weights) in groups.iter().zip(weights.chunks_mut(rows)) {
+        for &row in group {
+            weights[row] = 1.0 / group.len() as f32;
+        }
+    }
+    let options = (&matrix.device(), matrix.dtype());
+    let weights = Tensor::<2>::from_data(TensorData::new(weights, [groups.len(), rows]), options);
+    weights.matmul(matrix.clone())
 }
 
 /// A matrix in f32, in which everything is computed; one that is stored in bf16 is widened.

@@ -1,143 +1,134 @@
-//! What of the dominant side is held in place, collected while a batch is packed.
+//! What of the dominant side is held in place, collected while a batch is made.
 
-use std::ops::Range;
-
-use burn::tensor::{Int, Tensor, TensorData};
 use mpo_data::TokenizedPair;
-use mpo_objectives::Retain;
+use mpo_models::{At, Batch, Layer, Part, Places, States};
+use mpo_objectives::Hold;
 
-use crate::pack::{Packer, PairRows, mean_rows};
+use crate::pairs::PairParts;
 
 /// Which hidden states are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holding {
-    pub(crate) retain: Retain,
-    pub(crate) padding: Padding,
-}
-
-/// The padding that enters the authors' unmasked mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Padding {
-    /// The padding token.
-    pub token: u32,
-    /// Sequences of a pair are padded to the longer one, rounded up to a multiple of this.
-    pub multiple: usize,
+    pub(crate) hold: Hold,
+    /// What sequences are padded with, where padding enters the mean.
+    pub(crate) pad_token: u32,
 }
 
 impl Holding {
     /// Nothing of a batch yet.
-    pub(crate) fn collect(self) -> Held {
-        Held {
+    pub(crate) fn collect(self) -> Collected {
+        Collected {
             holding: self,
-            rows: vec![],
-            lengths: vec![],
+            tokens: vec![],
             means: vec![],
+            lengths: vec![],
         }
     }
 
     /// Tokens of a dominant pair that must pass through the model.
     pub(crate) fn tokens(self, pair: &TokenizedPair) -> usize {
         let padding = pair.chosen().len().abs_diff(pair.rejected().len());
-        match self.retain {
-            Retain::None => 0,
-            Retain::LastToken => pair.prompt().len(),
-            Retain::MaskedMean | Retain::Kl => pair.tokens(),
-            Retain::MeanPool => pair.tokens() + padding,
+        match self.hold {
+            Hold::LastToken => pair.prompt().len(),
+            Hold::MaskedMean | Hold::Distributions => pair.tokens(),
+            Hold::MeanPool { .. } => pair.tokens() + padding,
         }
     }
 
     /// Names the numbers in a file, and tells them from others.
     pub(crate) fn name(self) -> (&'static str, String) {
-        let name = match self.retain {
-            Retain::LastToken => "last-token",
-            Retain::MaskedMean => "masked-mean",
-            Retain::MeanPool => return ("mean-pool", format!("{:?}", self.padding)),
-            Retain::Kl => "distributions",
-            Retain::None => "none",
-        };
-        (name, String::new())
+        match self.hold {
+            Hold::LastToken => ("last-token", String::new()),
+            Hold::MaskedMean => ("masked-mean", String::new()),
+            Hold::Distributions => ("distributions", String::new()),
+            Hold::MeanPool { pad_multiple } => {
+                let token = self.pad_token;
+                let detail = format!("Padding {{ token: {token}, multiple: {pad_multiple} }}");
+                ("mean-pool", detail)
+            }
+        }
     }
 }
 
-/// The rows of a batch whose states are held.
+/// The states of a batch that are held.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Collected {
     holding: Holding,
-    /// Single rows.
-    rows: Vec<usize>,
-    /// How many of them each pair has.
+    /// Single tokens.
+    tokens: Vec<At>,
+    /// Two groups of parts for each pair: chosen, rejected.
+    means: Vec<Vec<Part>>,
+    /// How many states each pair has.
     lengths: Vec<usize>,
-    /// Two groups of rows for each pair: chosen, rejected.
-    means: Vec<Vec<Range<usize>>>,
 }
 
-impl Held {
+/// Held states, once the batch has passed through a model; those of a pair stand together.
+#[derive(Debug)]
+pub(crate) struct HeldStates {
+    pub(crate) states: States,
+    /// How many each pair has.
+    pub(crate) lengths: Vec<usize>,
+}
+
+impl Collected {
     /// Adds what is needed of a dominant pair to the batch.
-    pub(crate) fn pack(&mut self, packer: &mut Packer, pair: &TokenizedPair) {
-        match self.holding.retain {
-            Retain::None => {}
-            Retain::LastToken => self.hold_rows([packer.prompt(pair.prompt()).end - 1]),
-            Retain::MaskedMean | Retain::MeanPool | Retain::Kl => {
-                let rows = packer.pair(pair);
-                self.add(packer, &rows);
+    pub(crate) fn pack(&mut self, batch: &mut Batch, pair: &TokenizedPair) {
+        match self.holding.hold {
+            Hold::LastToken => {
+                let prompt = batch.prompt(pair.prompt());
+                self.hold_tokens(&[At::Last(prompt)], 1);
+            }
+            Hold::MaskedMean | Hold::MeanPool { .. } | Hold::Distributions => {
+                let parts = PairParts::add(batch, pair);
+                self.add(batch, &parts);
             }
         }
     }
 
     /// Adds what is needed of a dominant pair that is in the batch already.
-    pub(crate) fn add(&mut self, packer: &mut Packer, pair: &PairRows) {
-        let answers = [&pair.chosen, &pair.rejected];
-        match self.holding.retain {
-            Retain::None => {}
-            Retain::LastToken => self.hold_rows([pair.prompt.end - 1]),
-            Retain::Kl => self.hold_rows(
-                answers
-                    .into_iter()
-                    .flat_map(|answer| pair.predicting(answer)),
-            ),
-            Retain::MaskedMean => self
-                .means
-                .extend(answers.map(|answer| vec![pair.prompt.clone(), answer.clone()])),
-            Retain::MeanPool => {
-                let longest = pair.chosen.len().max(pair.rejected.len());
-                let length =
-                    (pair.prompt.len() + longest).next_multiple_of(self.holding.padding.multiple);
-                for answer in answers {
-                    let missing = length - pair.prompt.len() - answer.len();
-                    let token = self.holding.padding.token;
-                    let pads = packer.padding(&pair.prompt, answer, token, missing);
-                    self.means
-                        .push(vec![pair.prompt.clone(), answer.clone(), pads]);
-                }
+    pub(crate) fn add(&mut self, batch: &mut Batch, pair: &PairParts) {
+        let answers = [pair.chosen, pair.rejected];
+        let lengths = answers.map(|answer| batch.ids(answer).len());
+        match self.holding.hold {
+            Hold::LastToken => self.hold_tokens(&[At::Last(pair.prompt)], 1),
+            Hold::Distributions => {
+                let count = lengths.iter().sum();
+                self.hold_tokens(&answers.map(At::Predicting), count);
+            }
+            Hold::MaskedMean => self.hold_means(answers.map(|answer| vec![pair.prompt, answer])),
+            Hold::MeanPool { pad_multiple } => {
+                let prompt = batch.ids(pair.prompt).len();
+                let longest = lengths[0].max(lengths[1]);
+                let padded = (prompt + longest).next_multiple_of(pad_multiple);
+                let token = self.holding.pad_token;
+                self.hold_means(answers.map(|answer| {
+                    let missing = padded - prompt - batch.ids(answer).len();
+                    let padding = batch.padding(answer, token, missing);
+                    vec![pair.prompt, answer, padding]
+                }));
             }
         }
     }
 
-    fn hold_rows(&mut self, rows: impl IntoIterator<Item = usize>) {
-        let before = self.rows.len();
-        self.rows.extend(rows);
-        self.lengths.push(self.rows.len() - before);
+    fn hold_tokens(&mut self, at: &[At], count: usize) {
+        self.tokens.extend_from_slice(at);
+        self.lengths.push(count);
     }
 
-    /// The hidden states held, `[states, hidden_size]`, from the packed batch's; those of a pair stand together.
-    pub(crate) fn states(&self, hidden_states: &Tensor<2>) -> Tensor<2> {
-        if !self.means.is_empty() {
-            return mean_rows(hidden_states, &self.means);
-        }
-        let rows: Vec<i32> = self.rows.iter().map(|&row| row as i32).collect();
-        let count = rows.len();
-        let rows = TensorData::new(rows, [count]);
-        let device = hidden_states.device();
-        hidden_states
-            .clone()
-            .select(0, Tensor::<1, Int>::from_data(rows, &device))
+    fn hold_means(&mut self, groups: [Vec<Part>; 2]) {
+        self.lengths.push(groups.len());
+        self.means.extend(groups);
     }
 
-    /// How many states each pair has.
-    pub(crate) fn lengths(&self) -> Vec<usize> {
-        match self.means.len() {
-            0 => self.lengths.clone(),
-            groups => vec![2; groups / 2],
+    /// Asks for the states.
+    pub(crate) fn want(self, batch: &mut Batch) -> HeldStates {
+        let places = match self.means.is_empty() {
+            true => Places::Tokens(self.tokens),
+            false => Places::Means(self.means),
+        };
+        HeldStates {
+            states: batch.want_states(Layer::Last, places),
+            lengths: self.lengths,
         }
     }
 }

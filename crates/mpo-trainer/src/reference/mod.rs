@@ -9,16 +9,16 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::{Origin, TokenizedPair};
-use mpo_models::CausalLm;
-use mpo_objectives::Retain;
+use mpo_kernels::SequenceScore;
+use mpo_models::{Batch, CausalLm};
+use mpo_objectives::{Hold, PairScore};
 
 use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
-use crate::pack::{Packer, chunks};
-pub use held::Padding;
-pub(crate) use held::{Held, Holding};
+use crate::pairs::{add_answers, chunks};
+pub(crate) use held::{HeldStates, Holding};
 use table::Table;
 pub(crate) use table::{Digest, digest};
 
@@ -102,10 +102,11 @@ impl<'a> Reference<'a> {
             .collect();
         let size = |one: &Answer<'_>| one.prompt.len() + one.answer.len();
         let table = self.table("scores", "", answers, &of, size, |model, answers| {
-            let mut packer = Packer::default();
-            let rows = packer.answers(answers.iter().map(|one| (one.prompt, one.answer)));
-            let states = packer.hidden_states(model);
-            let sums = values(packer.scores(model, &states, &rows).sum);
+            let mut batch = Batch::default();
+            let asked = answers.iter().map(|one| (one.prompt, one.answer));
+            let parts = add_answers(&mut batch, asked);
+            let scores = batch.want_scores(parts);
+            let sums = values(model.forward(&batch).scores(scores).sum);
             for (sum, one) in sums.iter().zip(answers) {
                 if !sum.is_finite() {
                     return Err(TrainError::NotFinite {
@@ -123,14 +124,11 @@ impl<'a> Reference<'a> {
             .collect())
     }
 
-    /// Σ log p of both answers of pairs, nats.
+    /// Scores of both answers of pairs.
     ///
     /// # Errors
     /// Those of [`sums`](Self::sums).
-    pub fn pair_sums(
-        &mut self,
-        pairs: &[(&TokenizedPair, &Origin)],
-    ) -> Result<Vec<PairSums>, TrainError> {
+    pub fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
         let answers: Vec<Answer<'_>> = pairs
             .iter()
             .flat_map(|(pair, origin)| {
@@ -142,11 +140,10 @@ impl<'a> Reference<'a> {
             })
             .collect();
         let sums = self.sums(&answers)?;
-        let (sums, _) = sums.as_chunks::<2>();
-        Ok(sums
-            .iter()
-            .map(|&[chosen, rejected]| PairSums { chosen, rejected })
-            .collect())
+        let tokens = answers.iter().map(|one| one.answer.len());
+        let scores: Vec<(f32, usize)> = sums.into_iter().zip(tokens).collect();
+        let (pairs, _) = scores.as_chunks::<2>();
+        Ok(KnownPairs(pairs.to_vec()))
     }
 
     /// The hidden states that are held of dominant pairs.
@@ -161,38 +158,30 @@ impl<'a> Reference<'a> {
             .map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()]))
             .collect();
         let (name, detail) = holding.name();
-        let table = match holding.retain {
-            Retain::None => Table::default(),
-            _ => self.table(
-                name,
-                &detail,
-                pairs,
-                &of,
-                |pair| holding.tokens(pair),
-                |model, pairs| {
-                    let (mut packer, mut held) = (Packer::default(), holding.collect());
-                    for pair in pairs {
-                        held.pack(&mut packer, pair);
-                    }
-                    let states = held.states(&packer.hidden_states(model));
-                    let elements = states.shape().num_elements();
-                    let states = values(states.reshape([elements]));
-                    let mut rest = &states[..];
-                    let mut take = |length: usize| {
-                        let (states, after) = rest.split_at(length * width);
-                        rest = after;
-                        states.to_vec()
-                    };
-                    Ok(held.lengths().into_iter().map(&mut take).collect())
-                },
-            )?,
-        };
+        let tokens = |pair: &&TokenizedPair| holding.tokens(pair);
+        let table = self.table(name, &detail, pairs, &of, tokens, |model, pairs| {
+            let (mut batch, mut held) = (Batch::default(), holding.collect());
+            for pair in pairs {
+                held.pack(&mut batch, pair);
+            }
+            let held = held.want(&mut batch);
+            let states = model.forward(&batch).states(held.states);
+            let elements = states.shape().num_elements();
+            let states = values(states.reshape([elements]));
+            let mut rest = &states[..];
+            let mut take = |length: usize| {
+                let (states, after) = rest.split_at(length * width);
+                rest = after;
+                states.to_vec()
+            };
+            Ok(held.lengths.into_iter().map(&mut take).collect())
+        })?;
         Ok(HeldReference {
             holding,
             table,
             of,
             width,
-            head: self.head.clone(),
+            head: (holding.hold == Hold::Distributions).then(|| self.head.clone()),
         })
     }
 
@@ -248,13 +237,28 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Σ log p of a pair's answers under the reference, nats.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PairSums {
-    /// Of the safe answer.
-    pub chosen: f32,
-    /// Of the unsafe one.
-    pub rejected: f32,
+/// Scores of pairs under the reference: of the safe answer and of the unsafe one, Σ log p in nats and tokens.
+#[derive(Debug, Clone)]
+pub struct KnownPairs(Vec<[(f32, usize); 2]>);
+
+impl KnownPairs {
+    /// The scores of some of the pairs, `[pairs]`, on `device`.
+    pub(crate) fn scores(&self, pairs: &[usize], device: &Device) -> PairScore {
+        let of = |side: usize| {
+            let known = pairs.iter().map(|&pair| self.0[pair][side]);
+            let (sums, tokens): (Vec<f32>, Vec<f32>) =
+                known.map(|(sum, tokens)| (sum, tokens as f32)).unzip();
+            let tensor = |values| Tensor::from_data(TensorData::new(values, [pairs.len()]), device);
+            SequenceScore {
+                sum: tensor(sums),
+                tokens: tensor(tokens),
+            }
+        };
+        PairScore {
+            chosen: of(0),
+            rejected: of(1),
+        }
+    }
 }
 
 /// The reference's hidden states for every row of a task.
@@ -265,13 +269,13 @@ pub(crate) struct HeldReference {
     /// One a row.
     of: Vec<Digest>,
     width: usize,
-    /// `[vocabulary, hidden_size]`
-    pub(crate) head: Tensor<2>,
+    /// `[vocab_size, hidden_size]`, kept where distributions are held; else its memory is free for training.
+    pub(crate) head: Option<Tensor<2>>,
 }
 
 impl HeldReference {
-    /// The states of these rows, `[states, hidden_size]`, in the order of [`Held::states`].
-    pub(crate) fn states(&self, rows: &[usize]) -> Tensor<2> {
+    /// The states of these rows, `[states, hidden_size]`, in the order of [`HeldStates::states`].
+    pub(crate) fn states(&self, rows: &[usize], device: &Device) -> Tensor<2> {
         let states: Vec<f32> = rows
             .iter()
             .filter_map(|&row| self.table.get(&self.of[row]))
@@ -279,10 +283,7 @@ impl HeldReference {
             .copied()
             .collect();
         let count = states.len() / self.width;
-        Tensor::from_data(
-            TensorData::new(states, [count, self.width]),
-            &self.head.device(),
-        )
+        Tensor::from_data(TensorData::new(states, [count, self.width]), device)
     }
 }
 

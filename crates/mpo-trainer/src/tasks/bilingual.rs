@@ -1,122 +1,75 @@
-//! Pairs in two languages: the target's and what is held of the dominant one through the policy, the reference from its
-//! cache (MPO).
+//! Pairs in two languages: what the loss asks for of the policy and of the reference, and no more.
 
 use std::collections::HashMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
 use mpo_kernels::{HeadInputs, linear_kl, sequence_log_probs};
-use mpo_models::CausalLm;
-use mpo_objectives::{GapSource, Mpo, Retain};
+use mpo_models::{Batch, Outputs};
+use mpo_objectives::{BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs};
 
 use super::pairs::columns;
-use super::{MicroBatch, Shared, Task};
+use super::{MicroBatch, Task, Work};
 use crate::error::TrainError;
 use crate::events::RowValues;
-use crate::pack::Packer;
-use crate::reference::{Held, HeldReference, Holding, Padding, PairSums, Reference, digest};
+use crate::pairs::{PairParts, PairScores};
+use crate::reference::{HeldReference, HeldStates, Holding, KnownPairs, Reference, digest};
 
 /// Bilingual rows and the reference's numbers for them.
 #[derive(Debug)]
 pub(super) struct BilingualTask<'a> {
-    mpo: &'a Mpo,
+    loss: &'a dyn BilingualLoss,
+    needs: BilingualNeeds,
     rows: Vec<TokenizedRow>,
-    /// The gap that each row's target is drawn towards; none if it is the policy's.
-    dominant_gaps: Option<Vec<f32>>,
-    held: HeldReference,
+    /// The reference's scores of target pairs.
+    reference_target: Option<KnownPairs>,
+    /// The reference's scores of the pairs that the loss names.
+    reference: Option<KnownPairs>,
+    held: Option<HeldReference>,
 }
 
 impl<'a> BilingualTask<'a> {
     pub(super) fn new(
-        mpo: &'a Mpo,
+        loss: &'a dyn BilingualLoss,
         rows: Vec<TokenizedRow>,
-        padding: Padding,
+        pad_token: u32,
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
-        let dominant_gaps = match &mpo.dominant_gap {
-            GapSource::Policy => None,
-            GapSource::Constant(gap) => Some(vec![*gap as f32; rows.len()]),
-            GapSource::Reference => {
-                let pairs: Vec<_> = rows
-                    .iter()
-                    .map(|row| (&row.dominant, &row.origin))
-                    .collect();
-                Some(gaps(mpo, &pairs, reference)?)
-            }
-            GapSource::Language(code) => Some(gaps(mpo, &translations(&rows, code)?, reference)?),
-        };
-        let holding = Holding {
-            retain: mpo.retain,
-            padding,
-        };
+        let needs = loss.needs();
+        let targets: Vec<_> = rows.iter().map(|row| (&row.target, &row.origin)).collect();
         let dominant: Vec<&TokenizedPair> = rows.iter().map(|row| &row.dominant).collect();
+        let named = match &needs.reference {
+            None => None,
+            Some(ReferencePairs::Dominant) => Some(
+                rows.iter()
+                    .map(|row| (&row.dominant, &row.origin))
+                    .collect(),
+            ),
+            Some(ReferencePairs::Language(code)) => Some(translations(&rows, code)?),
+        };
+        let holding = needs.held.map(|hold| Holding { hold, pad_token });
         Ok(Self {
-            held: reference.held(&dominant, holding)?,
-            mpo,
-            dominant_gaps,
+            loss,
+            reference_target: match needs.reference_target {
+                true => Some(reference.pairs(&targets)?),
+                false => None,
+            },
+            reference: named.map(|pairs| reference.pairs(&pairs)).transpose()?,
+            held: holding
+                .map(|holding| reference.held(&dominant, holding))
+                .transpose()?,
+            needs,
             rows,
         })
     }
-
-    /// The retain losses of rows, `[rows]`, if anything is held.
-    fn retain(
-        &self,
-        model: &CausalLm,
-        held: &Held,
-        hidden_states: &Tensor<2>,
-        rows: &[usize],
-    ) -> Option<Tensor<1>> {
-        if self.mpo.retain == Retain::None {
-            return None;
-        }
-        let states = held.states(hidden_states);
-        let reference = self.held.states(rows);
-        if self.mpo.retain == Retain::Kl {
-            let policy = HeadInputs {
-                hidden: states,
-                head: model.head(),
-            };
-            let reference = HeadInputs {
-                hidden: reference,
-                head: self.held.head.clone(),
-            };
-            let kl = linear_kl(policy, reference, model.config().final_softcap);
-            return Some(sequence_log_probs(kl, &held.lengths()).mean());
-        }
-        let elements = states.shape().num_elements() / rows.len();
-        let flat = |states: Tensor<2>| states.reshape([rows.len(), elements]);
-        Some(self.mpo.retain_losses(flat(states), flat(reference)))
-    }
 }
 
-/// Whether MPO can be trained on these rows.
-pub(super) fn check(mpo: &Mpo, rows: &[TokenizedRow]) -> Result<(), TrainError> {
-    match &mpo.dominant_gap {
-        GapSource::Language(code) => translations(rows, code).map(drop),
+/// Whether a loss can be trained on these rows.
+pub(super) fn check(loss: &dyn BilingualLoss, rows: &[TokenizedRow]) -> Result<(), TrainError> {
+    match loss.needs().reference {
+        Some(ReferencePairs::Language(code)) => translations(rows, &code).map(drop),
         _ => Ok(()),
     }
-}
-
-/// Reward gaps of pairs under the reference.
-fn gaps(
-    mpo: &Mpo,
-    pairs: &[(&TokenizedPair, &Origin)],
-    reference: &mut Reference<'_>,
-) -> Result<Vec<f32>, TrainError> {
-    let gap = |(sums, (pair, _)): (PairSums, &(&TokenizedPair, &Origin))| match mpo
-        .length_normalized
-    {
-        true => {
-            sums.chosen / pair.chosen().len() as f32 - sums.rejected / pair.rejected().len() as f32
-        }
-        false => sums.chosen - sums.rejected,
-    };
-    Ok(reference
-        .pair_sums(pairs)?
-        .into_iter()
-        .zip(pairs)
-        .map(gap)
-        .collect())
 }
 
 /// For every row, the pair that says the same in this language: that of another row with the same dominant side.
@@ -149,6 +102,31 @@ fn translations<'r>(
         .collect()
 }
 
+/// What is held of both models.
+fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs: &Outputs) -> Held {
+    let policy = outputs.states(wanted.states);
+    let constant = reference.states(rows, &policy.device());
+    if let Some(reference_head) = &reference.head {
+        let head = outputs.head();
+        let policy = HeadInputs {
+            hidden: policy,
+            head: head.weight.clone(),
+        };
+        let reference = HeadInputs {
+            hidden: constant,
+            head: reference_head.clone(),
+        };
+        let kl = linear_kl(policy, reference, head.softcap);
+        return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
+    }
+    let elements = policy.shape().num_elements() / rows.len();
+    let flat = |states: Tensor<2>| states.reshape([rows.len(), elements]);
+    Held::States {
+        policy: flat(policy),
+        reference: flat(constant),
+    }
+}
+
 impl Task for BilingualTask<'_> {
     fn rows(&self) -> usize {
         self.rows.len()
@@ -156,57 +134,68 @@ impl Task for BilingualTask<'_> {
 
     fn tokens(&self, row: usize) -> usize {
         let row = &self.rows[row];
-        let dominant = match self.dominant_gaps {
-            Some(_) => 0,
-            None => row.dominant.tokens(),
+        let held = self.held.as_ref();
+        let held = held.map_or(0, |held| held.holding.tokens(&row.dominant));
+        let dominant = match self.needs.dominant {
+            true => row.dominant.tokens(),
+            false => 0,
         };
-        row.target.tokens() + dominant.max(self.held.holding.tokens(&row.dominant))
+        row.target.tokens() + dominant.max(held)
     }
 
-    fn losses(&self, model: &CausalLm, rows: &[usize], _: &Shared) -> MicroBatch {
-        let mut packer = Packer::default();
-        let targets: Vec<_> = rows
+    fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {
+        let mut batch = Batch::default();
+        let of = |row: &usize| &self.rows[*row];
+        let targets: Vec<PairParts> = rows
             .iter()
-            .map(|&row| packer.pair(&self.rows[row].target))
+            .map(|row| PairParts::add(&mut batch, &of(row).target))
             .collect();
-        let mut held = self.held.holding.collect();
+        let mut states = self.held.as_ref().map(|held| held.holding.collect());
         let mut dominants = vec![];
-        for &row in rows {
-            let dominant = &self.rows[row].dominant;
-            match self.dominant_gaps {
-                Some(_) => held.pack(&mut packer, dominant),
-                None => {
-                    let pair = packer.pair(dominant);
-                    held.add(&mut packer, &pair);
-                    dominants.push(pair);
+        for row in rows {
+            let dominant = &of(row).dominant;
+            if self.needs.dominant {
+                let pair = PairParts::add(&mut batch, dominant);
+                dominants.push(pair);
+                if let Some(states) = &mut states {
+                    states.add(&mut batch, &pair);
                 }
+            } else if let Some(states) = &mut states {
+                states.pack(&mut batch, dominant);
             }
         }
-        let hidden_states = packer.hidden_states(model);
-        let policy = packer.pair_scores(model, &hidden_states, &targets);
-        let gap = self.mpo.gap(&policy);
-        let dominant_gap = match &self.dominant_gaps {
-            Some(gaps) => {
-                let gaps: Vec<f32> = rows.iter().map(|&row| gaps[row]).collect();
-                Tensor::from_data(TensorData::new(gaps, [rows.len()]), &gap.device())
-            }
-            None => self
-                .mpo
-                .gap(&packer.pair_scores(model, &hidden_states, &dominants)),
+        let targets = PairScores::want(&mut batch, &targets);
+        let dominants = match self.needs.dominant {
+            true => Some(PairScores::want(&mut batch, &dominants)),
+            false => None,
         };
-        let gap_losses = self.mpo.gap_losses(gap, dominant_gap.clone());
-        // MPO's implicit reward: β times the mean log-prob a token, without a reference.
-        let rewards = |mean: Tensor<1>| mean.mul_scalar(self.mpo.beta);
-        let (chosen, rejected) = (policy.chosen.mean(), policy.rejected.mean());
-        let mut columns = columns(&policy, rewards(chosen), rewards(rejected));
-        columns.push(("rg/dominant", dominant_gap));
-        columns.push(("loss/gap", gap_losses.clone()));
-        let mut losses = gap_losses;
-        if let Some(retain) = self.retain(model, &held, &hidden_states, rows) {
-            columns.push(("loss/retain", retain.clone()));
-            losses = losses + retain.mul_scalar(self.mpo.retain_weight);
-        }
-        MicroBatch { losses, columns }
+        let states = states.map(|states| states.want(&mut batch));
+        Work::new(batch, move |outputs: &Outputs| {
+            let target = targets.of(outputs);
+            let device = target.chosen.sum.device();
+            let known = |pairs: &Option<KnownPairs>| {
+                let pairs = pairs.as_ref();
+                pairs.map(|pairs| pairs.scores(rows, &device))
+            };
+            let scores = BilingualScores {
+                dominant: dominants.map(|dominants| dominants.of(outputs)),
+                reference_target: known(&self.reference_target),
+                reference: known(&self.reference),
+                held: self
+                    .held
+                    .as_ref()
+                    .zip(states)
+                    .map(|(reference, wanted)| held(reference, &wanted, rows, outputs)),
+                target,
+            };
+            let made = self.loss.losses(&scores);
+            let mut columns = columns(&scores.target, made.chosen_rewards, made.rejected_rewards);
+            columns.extend(made.columns);
+            MicroBatch {
+                losses: made.losses,
+                columns,
+            }
+        })
     }
 
     fn describe(&self, row: usize) -> RowValues {
@@ -223,7 +212,7 @@ impl Task for BilingualTask<'_> {
         {
             hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
         }
-        let padding = self.held.holding.padding;
-        format!("bilingual {padding:?} {}", hasher.finalize())
+        let holding = self.held.as_ref().map(|held| held.holding);
+        format!("bilingual {holding:?} {}", hasher.finalize())
     }
 }

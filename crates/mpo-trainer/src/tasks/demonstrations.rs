@@ -1,12 +1,12 @@
 //! Safe answers: nothing to compare with.
 
 use mpo_data::LabelledAnswer;
-use mpo_models::CausalLm;
+use mpo_models::{Batch, Outputs};
 use mpo_objectives::DemonstrationLoss;
 
-use super::{MicroBatch, Shared, Task};
+use super::{MicroBatch, Task, Work};
 use crate::events::RowValues;
-use crate::pack::Packer;
+use crate::pairs::add_answers;
 use crate::reference::digest;
 
 /// Answers to imitate.
@@ -32,16 +32,20 @@ impl Task for DemonstrationTask<'_> {
         row.prompt.len() + row.answer.len()
     }
 
-    fn losses(&self, model: &CausalLm, rows: &[usize], _: &Shared) -> MicroBatch {
+    fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {
+        let mut batch = Batch::default();
         let answers = rows.iter().map(|&row| &self.answers[row]);
-        let mut packer = Packer::default();
-        let answers = packer.answers(answers.map(|row| (&row.prompt[..], &row.answer[..])));
-        let hidden_states = packer.hidden_states(model);
-        let scores = packer.scores(model, &hidden_states, &answers);
-        MicroBatch {
-            losses: self.loss.losses(&scores),
-            columns: vec![("logps/chosen", scores.sum)],
-        }
+        let answers = answers.map(|row| (&row.prompt[..], &row.answer[..]));
+        let answers = add_answers(&mut batch, answers);
+        let scores = batch.want_scores(answers);
+        let then = move |outputs: &Outputs| {
+            let scores = outputs.scores(scores);
+            MicroBatch {
+                losses: self.loss.losses(&scores),
+                columns: vec![("logps/chosen", scores.sum)],
+            }
+        };
+        Work::new(batch, then)
     }
 
     fn describe(&self, row: usize) -> RowValues {

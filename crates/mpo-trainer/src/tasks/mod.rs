@@ -5,19 +5,19 @@ mod demonstrations;
 mod pairs;
 mod unpaired;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use mpo_data::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
-use mpo_kernels::SequenceScore;
-use mpo_models::CausalLm;
+use mpo_models::{Batch, Outputs};
 use mpo_objectives::{Loss, Objective};
 
 use crate::batches::Batches;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::RowValues;
-use crate::reference::{Padding, Reference, digest};
+use crate::reference::{Reference, digest};
+use crate::step::LOSS;
 use bilingual::BilingualTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
@@ -26,17 +26,76 @@ use unpaired::UnpairedTask;
 /// The loss of some rows, and what it is made of.
 #[derive(Debug)]
 pub struct MicroBatch {
-    /// One loss a row, `[rows]`, differentiable.
+    /// One loss for each row, `[rows]`, differentiable.
     pub losses: Tensor<1>,
     /// Named columns of `[rows]`, for the log.
     pub columns: Vec<(&'static str, Tensor<1>)>,
 }
 
-/// Numbers that the losses of a whole batch share, for the log and for [`Task::losses`]; most tasks have none.
-#[derive(Debug, Default)]
-pub struct Shared(pub Vec<(&'static str, f64)>);
+impl MicroBatch {
+    /// The same without what the backward needs, whose memory is freed.
+    pub(crate) fn detached(self) -> Self {
+        let columns = self.columns.into_iter();
+        Self {
+            losses: self.losses.without_autodiff(),
+            columns: columns
+                .map(|(name, column)| (name, column.without_autodiff()))
+                .collect(),
+        }
+    }
 
-/// Rows to train on and their loss.
+    /// The losses and what they are made of, by name.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&'static str, Tensor<1>)> {
+        let losses = (LOSS, self.losses.clone());
+        std::iter::once(losses).chain(self.columns.iter().cloned())
+    }
+}
+
+/// What passes through a model, and what is made of its outputs.
+pub struct Work<'t, T> {
+    /// What passes through.
+    pub batch: Batch,
+    /// What is made of it.
+    pub then: Box<dyn FnOnce(&Outputs) -> T + 't>,
+}
+
+impl<'t, T> Work<'t, T> {
+    pub(crate) fn new(batch: Batch, then: impl FnOnce(&Outputs) -> T + 't) -> Self {
+        Self {
+            batch,
+            then: Box::new(then),
+        }
+    }
+}
+
+impl<T> Debug for Work<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work")
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number that the losses of a whole batch share, computed before them and without gradients.
+pub struct Shared<'t> {
+    /// Its name in the log.
+    pub name: &'static str,
+    /// What it is computed from; each part passes through the model at once.
+    pub work: Vec<Work<'t, Tensor<1>>>,
+    /// The number, given those of all parts.
+    pub of: Box<dyn FnOnce(&[f64]) -> f64 + 't>,
+}
+
+impl Debug for Shared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("work", &self.work)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rows to train on and their loss. A task says what passes through the model; it never calls it.
 pub trait Task: Debug {
     /// How many rows there are.
     fn rows(&self) -> usize;
@@ -49,13 +108,13 @@ pub trait Task: Debug {
     /// Tokens that pass through the model for a row: what a micro-batch is filled by.
     fn tokens(&self, row: usize) -> usize;
 
-    /// What the losses of a batch share, computed before its micro-batches and without gradients.
-    fn shared(&self, _model: &CausalLm, _batch: &[usize]) -> Shared {
-        Shared::default()
+    /// What the losses of these rows share; most tasks have nothing.
+    fn shared(&self, _rows: &[usize]) -> Option<Shared<'_>> {
+        None
     }
 
-    /// Losses of these rows, computed in one pass.
-    fn losses(&self, model: &CausalLm, rows: &[usize], shared: &Shared) -> MicroBatch;
+    /// Losses of these rows, computed in one pass, given what they share.
+    fn losses<'t>(&'t self, rows: &'t [usize], shared: Option<f64>) -> Work<'t, MicroBatch>;
 
     /// Where a row came from and which language it counts for.
     fn describe(&self, row: usize) -> RowValues;
@@ -134,7 +193,7 @@ impl TrainingRows {
             return Err(TrainError::NoRows);
         }
         match (objective.loss(), self) {
-            (Loss::Bilingual(mpo), Self::Bilingual(rows)) => bilingual::check(mpo, rows),
+            (Loss::Bilingual(loss), Self::Bilingual(rows)) => bilingual::check(loss, rows),
             (Loss::Bilingual(_), _) => wrong(BILINGUAL),
             (Loss::Pairs(_) | Loss::ReferencedPairs(_), Self::Unpaired(_)) => wrong(PAIRS),
             (Loss::Demonstrations(_), Self::Unpaired(answers)) => {
@@ -273,33 +332,20 @@ pub fn build_task<'a>(
             let pairs = rows.into_pairs(method)?;
             Box::new(PairTask::with_reference(loss, pairs, reference)?)
         }
-        Loss::Unpaired(kto) => {
+        Loss::Unpaired(loss) => {
             let answers = rows.into_answers(method)?;
             let min = config.method.definition().min_batch;
             let batches = Batches::new(config, answers.len(), min);
             let max_tokens = config.micro_batch_tokens;
             Box::new(UnpairedTask::new(
-                kto, answers, &batches, max_tokens, reference,
+                loss, answers, &batches, max_tokens, reference,
             )?)
         }
-        Loss::Bilingual(mpo) => {
+        Loss::Bilingual(loss) => {
             let TrainingRows::Bilingual(rows) = rows else {
                 return Err(wrong_rows(method, BILINGUAL, &rows));
             };
-            let padding = Padding {
-                token: pad_token,
-                multiple: mpo.pad_multiple,
-            };
-            Box::new(BilingualTask::new(mpo, rows, padding, reference)?)
+            Box::new(BilingualTask::new(loss, rows, pad_token, reference)?)
         }
     })
-}
-
-/// Scores of the same answers under the reference: its sums beside the policy's.
-fn reference_score(policy: &SequenceScore, sums: Vec<f32>) -> SequenceScore {
-    let count = sums.len();
-    SequenceScore {
-        sum: Tensor::from_data(TensorData::new(sums, [count]), &policy.sum.device()),
-        tokens: policy.tokens.clone(),
-    }
 }

@@ -2,14 +2,14 @@
 
 use burn::tensor::Tensor;
 use mpo_data::{LanguagePair, Origin, TokenizedPair};
-use mpo_models::CausalLm;
+use mpo_models::{Batch, Outputs};
 use mpo_objectives::{PairLoss, PairScore, ReferencedPairLoss};
 
-use super::{MicroBatch, Shared, Task, reference_score};
+use super::{MicroBatch, Task, Work};
 use crate::error::TrainError;
 use crate::events::RowValues;
-use crate::pack::Packer;
-use crate::reference::{PairSums, Reference, digest};
+use crate::pairs::{PairParts, PairScores};
+use crate::reference::{KnownPairs, Reference, digest};
 
 /// Pairs and what is minimized over them.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct PairTask<'a> {
 enum Loss<'a> {
     Alone(&'a dyn PairLoss),
     /// With the reference's score of every pair.
-    Referenced(&'a dyn ReferencedPairLoss, Vec<PairSums>),
+    Referenced(&'a dyn ReferencedPairLoss, KnownPairs),
 }
 
 impl<'a> PairTask<'a> {
@@ -40,9 +40,9 @@ impl<'a> PairTask<'a> {
     ) -> Result<Self, TrainError> {
         let of: Vec<(&TokenizedPair, &Origin)> =
             pairs.iter().map(|row| (&row.pair, &row.origin)).collect();
-        let sums = reference.pair_sums(&of)?;
+        let known = reference.pairs(&of)?;
         Ok(Self {
-            loss: Loss::Referenced(loss, sums),
+            loss: Loss::Referenced(loss, known),
             pairs,
         })
     }
@@ -57,38 +57,37 @@ impl Task for PairTask<'_> {
         self.pairs[row].pair.tokens()
     }
 
-    fn losses(&self, model: &CausalLm, rows: &[usize], _: &Shared) -> MicroBatch {
-        let mut packer = Packer::default();
-        let pairs: Vec<_> = rows
+    fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {
+        let mut batch = Batch::default();
+        let pairs: Vec<PairParts> = rows
             .iter()
-            .map(|&row| packer.pair(&self.pairs[row].pair))
+            .map(|&row| PairParts::add(&mut batch, &self.pairs[row].pair))
             .collect();
-        let hidden_states = packer.hidden_states(model);
-        let policy = packer.pair_scores(model, &hidden_states, &pairs);
-        let (losses, chosen, rejected) = match &self.loss {
-            Loss::Alone(loss) => (
-                loss.losses(&policy),
-                loss.rewards(&policy.chosen),
-                loss.rewards(&policy.rejected),
-            ),
-            Loss::Referenced(loss, sums) => {
-                let of = rows.iter().map(|&row| sums[row]);
-                let (chosen, rejected) = of.map(|pair| (pair.chosen, pair.rejected)).unzip();
-                let reference = PairScore {
-                    chosen: reference_score(&policy.chosen, chosen),
-                    rejected: reference_score(&policy.rejected, rejected),
-                };
-                (
-                    loss.losses(&policy, &reference),
-                    loss.rewards(&policy.chosen, &reference.chosen),
-                    loss.rewards(&policy.rejected, &reference.rejected),
-                )
+        let scores = PairScores::want(&mut batch, &pairs);
+        Work::new(batch, move |outputs: &Outputs| {
+            let policy = scores.of(outputs);
+            let (losses, [chosen, rejected]) = match &self.loss {
+                Loss::Alone(loss) => {
+                    let rewards = [&policy.chosen, &policy.rejected];
+                    (loss.losses(&policy), rewards.map(|of| loss.rewards(of)))
+                }
+                Loss::Referenced(loss, known) => {
+                    let reference = known.scores(rows, &policy.chosen.sum.device());
+                    let rewards = [
+                        (&policy.chosen, &reference.chosen),
+                        (&policy.rejected, &reference.rejected),
+                    ];
+                    (
+                        loss.losses(&policy, &reference),
+                        rewards.map(|(of, reference)| loss.rewards(of, reference)),
+                    )
+                }
+            };
+            MicroBatch {
+                losses,
+                columns: columns(&policy, chosen, rejected),
             }
-        };
-        MicroBatch {
-            losses,
-            columns: columns(&policy, chosen, rejected),
-        }
+        })
     }
 
     fn describe(&self, row: usize) -> RowValues {

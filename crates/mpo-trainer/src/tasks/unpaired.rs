@@ -2,22 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::LabelledAnswer;
-use mpo_models::CausalLm;
-use mpo_objectives::{Kto, UnpairedScore};
+use mpo_kernels::SequenceScore;
+use mpo_models::{Batch, Outputs};
+use mpo_objectives::{UnpairedLoss, UnpairedScore};
 
-use super::{MicroBatch, Shared, Task, reference_score};
+use super::{MicroBatch, Shared, Task, Work};
 use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::events::RowValues;
-use crate::pack::{Packer, chunks};
-use crate::reference::{Answer, Reference, digest, values};
+use crate::pairs::{add_answers, chunks};
+use crate::reference::{Answer, Reference, digest};
 
 /// Answers, and the reference's numbers for them.
 #[derive(Debug)]
 pub(super) struct UnpairedTask<'a> {
-    kto: &'a Kto,
+    loss: &'a dyn UnpairedLoss,
     answers: Vec<LabelledAnswer>,
     /// Σ log p of each.
     reference: Vec<f32>,
@@ -31,7 +32,7 @@ type Mismatched = (usize, usize);
 
 impl<'a> UnpairedTask<'a> {
     pub(super) fn new(
-        kto: &'a Kto,
+        loss: &'a dyn UnpairedLoss,
         answers: Vec<LabelledAnswer>,
         batches: &Batches,
         max_tokens: usize,
@@ -59,7 +60,7 @@ impl<'a> UnpairedTask<'a> {
             known.extend(pairs.iter().copied().zip(reference.sums(&asked)?));
         }
         Ok(Self {
-            kto,
+            loss,
             mismatched: known,
             reference: own,
             answers,
@@ -87,6 +88,11 @@ fn mismatched(answers: &[LabelledAnswer], batch: &[usize]) -> Vec<Mismatched> {
     batch.iter().enumerate().map(of).collect()
 }
 
+fn floats(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
 impl Task for UnpairedTask<'_> {
     fn rows(&self) -> usize {
         self.answers.len()
@@ -101,62 +107,62 @@ impl Task for UnpairedTask<'_> {
         row.prompt.len() + row.answer.len()
     }
 
-    /// The reference point z, under the name `kl` by which it is known.
-    fn shared(&self, model: &CausalLm, batch: &[usize]) -> Shared {
-        let model = model.valid();
-        let pairs = mismatched(&self.answers, batch);
-        let mut ratios = vec![];
+    /// The reference point, under the name `kl` by which it is known.
+    fn shared(&self, rows: &[usize]) -> Option<Shared<'_>> {
+        let pairs = mismatched(&self.answers, rows);
         let size = |&(prompt, answer): &Mismatched| {
             self.answers[prompt].prompt.len() + self.answers[answer].answer.len()
         };
-        for part in chunks(&pairs, self.max_tokens, size) {
-            let mut packer = Packer::default();
-            let rows = packer.answers(part.iter().map(|&(prompt, answer)| {
+        let ratios = |part: &[Mismatched]| {
+            let asked = part.iter().map(|&(prompt, answer)| {
                 (
                     &self.answers[prompt].prompt[..],
                     &self.answers[answer].answer[..],
                 )
-            }));
-            let states = packer.hidden_states(&model);
-            let sums = values(packer.scores(&model, &states, &rows).sum);
-            let reference = part.iter().map(|pair| self.mismatched[pair]);
-            ratios.extend(
-                sums.iter()
-                    .zip(reference)
-                    .map(|(sum, of)| f64::from(sum - of)),
-            );
-        }
-        Shared(vec![("kl", self.kto.reference_point(&ratios))])
+            });
+            let mut batch = Batch::default();
+            let answers = add_answers(&mut batch, asked);
+            let scores = batch.want_scores(answers);
+            let reference: Vec<f32> = part.iter().map(|pair| self.mismatched[pair]).collect();
+            Work::new(batch, move |outputs: &Outputs| {
+                let sums = outputs.scores(scores).sum;
+                sums.clone() - floats(reference, &sums.device())
+            })
+        };
+        Some(Shared {
+            name: "kl",
+            work: chunks(&pairs, self.max_tokens, size).map(ratios).collect(),
+            of: Box::new(|ratios| self.loss.reference_point(ratios)),
+        })
     }
 
-    fn losses(&self, model: &CausalLm, rows: &[usize], shared: &Shared) -> MicroBatch {
-        let [(_, reference_point)] = shared.0[..] else {
-            unreachable!("the reference point is what `shared` gives");
-        };
-        let answers = rows.iter().map(|&row| &self.answers[row]);
-        let mut packer = Packer::default();
-        let asked = answers
-            .clone()
-            .map(|row| (&row.prompt[..], &row.answer[..]));
-        let packed = packer.answers(asked);
-        let hidden_states = packer.hidden_states(model);
-        let policy = packer.scores(model, &hidden_states, &packed);
-        let sums = rows.iter().map(|&row| self.reference[row]).collect();
-        let scores = UnpairedScore {
-            reference: reference_score(&policy, sums),
-            policy,
-            desirable: answers.map(|row| row.desirable).collect(),
-        };
-        MicroBatch {
-            losses: self.kto.losses(&scores, reference_point),
-            columns: vec![
-                (
-                    "rewards",
-                    self.kto.rewards(&scores.policy, &scores.reference),
-                ),
-                ("logps", scores.policy.sum),
-            ],
-        }
+    fn losses<'t>(&'t self, rows: &'t [usize], shared: Option<f64>) -> Work<'t, MicroBatch> {
+        let reference_point = shared.expect("a batch of answers shares its reference point");
+        let mut batch = Batch::default();
+        let asked = rows.iter().map(|&row| &self.answers[row]);
+        let asked = asked.map(|row| (&row.prompt[..], &row.answer[..]));
+        let answers = add_answers(&mut batch, asked);
+        let scores = batch.want_scores(answers);
+        Work::new(batch, move |outputs: &Outputs| {
+            let policy = outputs.scores(scores);
+            let sums = rows.iter().map(|&row| self.reference[row]).collect();
+            let scores = UnpairedScore {
+                reference: SequenceScore {
+                    sum: floats(sums, &policy.sum.device()),
+                    tokens: policy.tokens.clone(),
+                },
+                policy,
+                desirable: rows
+                    .iter()
+                    .map(|&row| self.answers[row].desirable)
+                    .collect(),
+            };
+            let rewards = self.loss.rewards(&scores.policy, &scores.reference);
+            MicroBatch {
+                losses: self.loss.losses(&scores, reference_point),
+                columns: vec![("rewards", rewards), ("logps", scores.policy.sum)],
+            }
+        })
     }
 
     fn describe(&self, row: usize) -> RowValues {

@@ -1,0 +1,104 @@
+//! Losses on pairs in two languages.
+
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+
+use crate::PairScore;
+
+/// A loss on pairs that say the same in a dominant and in a target language.
+pub trait BilingualLoss: Debug {
+    /// What it is computed from, beside the policy's scores of target pairs.
+    fn needs(&self) -> BilingualNeeds;
+
+    /// The losses of rows, given what it needs.
+    fn losses(&self, scores: &BilingualScores) -> BilingualLosses;
+}
+
+/// What a loss on pairs in two languages is computed from, beside the policy's scores of target pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BilingualNeeds {
+    /// The policy's scores of dominant pairs, their gradient flowing.
+    pub dominant: bool,
+    /// The reference's scores of target pairs.
+    pub reference_target: bool,
+    /// The reference's scores of these pairs.
+    pub reference: Option<ReferencePairs>,
+    /// What of both models is compared on dominant pairs.
+    pub held: Option<Hold>,
+}
+
+/// Pairs that the reference scores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferencePairs {
+    /// Those of the dominant language.
+    Dominant,
+    /// Those that say the same in this language, by its code.
+    Language(String),
+}
+
+/// What of a model is held in place on dominant pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// The hidden state at the prompt's last token.
+    LastToken,
+    /// The mean hidden state of prompt and answer, for both answers.
+    MaskedMean,
+    /// The same over all positions of both padded sequences, padding included.
+    MeanPool {
+        /// Sequences are padded to the longer one's length, rounded up to a multiple of this.
+        pad_multiple: usize,
+    },
+    /// The next-token distributions of both answers.
+    Distributions,
+}
+
+/// What was held, of both models.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// Hidden states, `[rows, elements]` each.
+    States {
+        /// The policy's.
+        policy: Tensor<2>,
+        /// The reference's.
+        reference: Tensor<2>,
+    },
+    /// KL(policy ‖ reference), the mean over both answers' tokens, nats, `[rows]`.
+    Divergence(Tensor<1>),
+}
+
+/// What a loss asked for, of some rows.
+#[derive(Debug, Clone)]
+pub struct BilingualScores {
+    /// The policy's scores of target pairs, `[rows]`.
+    pub target: PairScore,
+    /// The policy's scores of dominant pairs.
+    pub dominant: Option<PairScore>,
+    /// The reference's scores of target pairs.
+    pub reference_target: Option<PairScore>,
+    /// The reference's scores of the [`ReferencePairs`].
+    pub reference: Option<PairScore>,
+    /// What is held in place.
+    pub held: Option<Held>,
+}
+
+/// The losses of rows and what they are made of, for the log; each `[rows]`.
+#[derive(Debug, Clone)]
+pub struct BilingualLosses {
+    /// What is minimized.
+    pub losses: Tensor<1>,
+    /// The reward that the loss takes safe target answers to have.
+    pub chosen_rewards: Tensor<1>,
+    /// The same of unsafe ones.
+    pub rejected_rewards: Tensor<1>,
+    /// Its parts by name.
+    pub columns: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// What a loss asked for.
+///
+/// # Panics
+/// If it did not.
+pub(crate) fn asked<T>(given: &Option<T>) -> &T {
+    given.as_ref().expect("what a loss needs is given to it")
+}

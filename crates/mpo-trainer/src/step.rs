@@ -1,0 +1,144 @@
+//! One optimizer step: forward, backward, accumulation, the gradient's norm, the update.
+//!
+//! A task says what passes through the model and what is made of it; only here is the model run. Numbers are read from the
+//! device once a step, after every backward has been sent to it.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{DType, Tensor};
+use mpo_models::CausalLm;
+
+use crate::error::TrainError;
+use crate::events::{RowValues, means};
+use crate::optimizer::{NamedGradients, Optimizer};
+use crate::pairs::chunks;
+use crate::reference::values;
+use crate::tasks::{MicroBatch, Task};
+
+/// What a step is taken on.
+pub(crate) struct Step<'a> {
+    pub(crate) task: &'a dyn Task,
+    /// Rows of the batch.
+    pub(crate) rows: &'a [usize],
+    /// Tokens that pass through the model at once.
+    pub(crate) max_tokens: usize,
+    pub(crate) learning_rate: f64,
+}
+
+impl Step<'_> {
+    /// Takes the step. Returns the model after it and the step's numbers by name.
+    pub(crate) fn take(
+        &self,
+        model: CausalLm,
+        optimizer: &mut Optimizer,
+    ) -> Result<(CausalLm, BTreeMap<String, f64>), TrainError> {
+        let shared = self.shared(&model);
+        let mut gradients: Option<NamedGradients> = None;
+        let mut done: Vec<(&[usize], MicroBatch)> = vec![];
+        for rows in self.parts(self.rows, |&row| self.task.tokens(row)) {
+            let work = self.task.losses(rows, shared.map(|(_, value)| value));
+            let micro = (work.then)(&model.forward(&work.batch));
+            let loss = micro.losses.clone().sum();
+            let loss = loss.div_scalar(self.rows.len() as f32);
+            let own = model.take_gradients(&mut loss.backward());
+            gradients = Some(match gradients {
+                None => own,
+                Some(sum) => add(sum, own),
+            });
+            done.push((rows, micro.detached()));
+        }
+        let gradients = gradients.ok_or(TrainError::NoRows)?;
+        let (rows, norm) = self.read(done, &gradients)?;
+        let model = optimizer.step(model, gradients, norm, self.learning_rate);
+        let mut metrics = means(&rows);
+        metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
+        metrics.insert("grad_norm".into(), norm);
+        metrics.insert("learning_rate".into(), self.learning_rate);
+        Ok((model, metrics))
+    }
+
+    fn parts<'i, T>(
+        &self,
+        items: &'i [T],
+        tokens: impl Fn(&T) -> usize,
+    ) -> impl Iterator<Item = &'i [T]> {
+        chunks(items, self.max_tokens, tokens)
+    }
+
+    /// What the losses of the batch share.
+    fn shared(&self, model: &CausalLm) -> Option<(&'static str, f64)> {
+        let asked = self.task.shared(self.rows)?;
+        let model = model.valid();
+        let numbers = asked.work.into_iter().flat_map(|work| {
+            let of = (work.then)(&model.forward(&work.batch));
+            values(of).into_iter().map(f64::from).collect::<Vec<f64>>()
+        });
+        let numbers: Vec<f64> = numbers.collect();
+        Some((asked.name, (asked.of)(&numbers)))
+    }
+
+    /// Every row's numbers and the gradient's norm.
+    fn read(
+        &self,
+        done: Vec<(&[usize], MicroBatch)>,
+        gradients: &NamedGradients,
+    ) -> Result<(Vec<RowValues>, f64), TrainError> {
+        let squares = Optimizer::squared_norms(gradients);
+        let columns = done.iter().flat_map(|(_, micro)| micro.columns());
+        let all: Vec<Tensor<1>> = columns
+            .map(|(_, column)| column)
+            .chain(squares)
+            .map(|tensor| tensor.cast(DType::F32))
+            .collect();
+        let all = values(Tensor::cat(all, 0));
+        let mut all = all.into_iter().map(f64::from);
+        let mut described = vec![];
+        for (rows, micro) in &done {
+            let mut of: Vec<RowValues> = rows.iter().map(|&row| self.task.describe(row)).collect();
+            for (name, _) in micro.columns() {
+                for row in &mut of {
+                    let value = all.next().expect("a number for each row of each column");
+                    row.values.push((name, value));
+                }
+            }
+            described.append(&mut of);
+        }
+        for row in &described {
+            let loss = row.values.iter().find(|(name, _)| *name == LOSS);
+            if let Some((_, value)) = loss.filter(|(_, value)| !value.is_finite()) {
+                return Err(TrainError::NotFinite {
+                    what: "the loss",
+                    value: *value,
+                    row: row.origin.clone(),
+                });
+            }
+        }
+        let norm = all.sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            let rows: Vec<&str> = described.iter().map(|row| row.origin.as_str()).collect();
+            return Err(TrainError::NotFinite {
+                what: "the gradient's norm",
+                value: norm,
+                row: format!("one of {}", rows.join("; ")),
+            });
+        }
+        Ok((described, norm))
+    }
+}
+
+/// What is minimized, in the log.
+pub(crate) const LOSS: &str = "loss";
+
+fn add(sum: NamedGradients, gradients: NamedGradients) -> NamedGradients {
+    sum.into_iter()
+        .zip(gradients)
+        .map(|((name, sum), (_, gradient))| {
+            let total = match (sum, gradient) {
+                (Some(sum), Some(gradient)) => Some(sum + gradient),
+                (one, other) => one.or(other),
+            };
+            (name, total)
+        })
+        .collect()
+}
