@@ -9,16 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::prelude::*;
+use mpo_objectives::{Loss, OBJECTIVES, Settings};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::{Value, json};
 
 use binary::{model, rows, train, write_rows};
 
-const METHODS: [&str; 10] = [
-    "mpo", "sft", "dpo", "ipo", "rdpo", "cpo", "kto", "orpo", "r-dpo", "simpo",
-];
-const WITHOUT_REFERENCE: [&str; 4] = ["sft", "cpo", "orpo", "simpo"];
+/// Every method's name, and whether its loss is computed from the reference too.
+fn methods() -> impl Iterator<Item = (&'static str, bool)> {
+    OBJECTIVES.iter().map(|one| {
+        let objective = one.objective(&Settings::new()).unwrap();
+        let alone = matches!(objective.loss(), Loss::Demonstrations(_) | Loss::Pairs(_));
+        (one.name, !alone)
+    })
+}
 
 /// The loss of every step in a run's log.
 fn losses(run: &Path) -> Vec<f64> {
@@ -46,7 +51,7 @@ fn every_method_learns_and_only_some_ask_the_reference() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("rows.jsonl");
     write_rows(&data, &rows());
-    for method in METHODS {
+    for (method, needs_reference) in methods() {
         let run = dir.path().join(method);
         let mut command = train(&model(), &data, &run);
         whole_batches(&mut command, method, "2e-5");
@@ -55,7 +60,7 @@ fn every_method_learns_and_only_some_ask_the_reference() {
         assert_eq!(losses.len(), 6);
         assert!(losses[5] < losses[0], "{method}: {losses:?}");
         let asked = run.join("reference").exists();
-        assert_eq!(asked, !WITHOUT_REFERENCE.contains(&method), "{method}");
+        assert_eq!(asked, needs_reference, "{method}");
     }
 }
 
@@ -180,7 +185,7 @@ fn every_method_learns_on_a_real_model() {
         |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
     let (data, model) = (path("MPO_DATA"), path("MPO_MODELS").join("smollm2-135m"));
     let dir = tempfile::tempdir().unwrap();
-    for method in METHODS {
+    for (method, _) in methods() {
         let run = dir.path().join(method);
         let mut command = train(&model, &data, &run);
         command.args(["--method", method, "--rows", "16", "--max-tokens", "192"]);
@@ -201,6 +206,6 @@ fn every_method_learns_on_a_real_model() {
         println!("{method}: {losses:?}");
         assert!(losses[2] < losses[0], "{method}: {losses:?}");
         let asked = run.join("reference").exists();
-        assert_eq!(asked, !WITHOUT_REFERENCE.contains(&method), "{method}");
+        assert_eq!(asked, needs_reference, "{method}");
     }
 }

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use mpo_kernels::SequenceScore;
 use mpo_objectives::{
     BilingualLoss, BilingualScores, Loss, OBJECTIVES, PairScore, Settings, UnpairedScore,
+    sft_losses,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -118,6 +119,10 @@ fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)
             loss.losses(&answers, loss.reference_point(&numbers(ratios)))
         }
         Loss::Bilingual(loss) => bilingual(loss, &inputs),
+    };
+    let losses = match objective.sft_weight() {
+        0.0 => losses,
+        weight => sft_losses(losses, &inputs.score("chosen", "chosen_tokens"), weight),
     };
     let gradients = losses.clone().sum().backward();
     let slopes = inputs.tracked.iter().map(|(name, tensor)| {

@@ -44,8 +44,8 @@ def log_odds(m):
     return m - log1p(-exp(m))
 
 
-def dpo(p, beta):
-    return nll(beta * margin(p))
+def dpo(p, beta, sft_weight=0):
+    return nll(beta * margin(p)) - sft_weight * mean(p, "chosen")
 
 
 def ipo(p, tau, length_normalized):
@@ -195,6 +195,7 @@ def main():
         add("sft", lambda p: -mean(p, "chosen"), ["chosen"], ["chosen", "chosen_tokens"])
         add("dpo", dpo, beta=0.1)
         add("dpo", dpo, beta=0.01)
+        add("dpo", dpo, beta=0.1, sft_weight=0.5)
         add("ipo", ipo, tau=0.1, length_normalized=False)
         add("ipo", ipo, tau=0.5, length_normalized=True)
         add("rdpo", rdpo, beta=0.05, epsilon=0.1)

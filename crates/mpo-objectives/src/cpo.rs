@@ -43,7 +43,7 @@ impl Default for Cpo {
 }
 
 impl Cpo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "cpo",
         "CPO, contrastive preference optimization (Xu et al., ICML 2024)",
         &[

@@ -32,7 +32,7 @@ impl Default for Dpo {
 }
 
 impl Dpo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "dpo",
         "DPO, direct preference optimization (Rafailov et al., NeurIPS 2023)",
         &[BETA],

@@ -29,7 +29,7 @@ impl Default for Ipo {
 }
 
 impl Ipo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "ipo",
         "IPO, identity preference optimization (Azar et al., AISTATS 2024)",
         &[

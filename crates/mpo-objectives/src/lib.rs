@@ -47,6 +47,7 @@ objectives! {
 }
 
 pub use mpo::{GapSource, Retain, RetainScale};
+pub use sft::sft_losses;
 
 #[cfg(test)]
 mod tests {
@@ -56,12 +57,12 @@ mod tests {
     fn defaults_are_values_that_parameters_may_have() {
         for definition in OBJECTIVES {
             let settings = definition.resolve(&Settings::new()).unwrap();
-            let names: Vec<&str> = definition.parameters.iter().map(|one| one.name).collect();
+            let names: Vec<&str> = definition.parameters().map(|one| one.name).collect();
             let keys: Vec<&str> = settings.keys().map(String::as_str).collect();
             assert_eq!(names, keys, "{}", definition.name);
             definition.objective(&settings).unwrap();
             // What the paper searches may be tried, except rDPO's ε = 0.5.
-            for parameter in definition.parameters {
+            for parameter in definition.parameters() {
                 for &value in parameter.search {
                     let one = Settings::from_iter([(parameter.name.into(), value.into())]);
                     definition.objective(&one).unwrap();
@@ -71,11 +72,49 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_variants_can_be_built() {
-        let mut names: Vec<&str> = OBJECTIVES.iter().map(|one| one.name).collect();
+    fn names_of_objectives_and_variants_are_unique() {
+        let variants = |one: &'static Definition| {
+            let variants = one.variants.iter();
+            variants.map(|variant| format!("{}-{}", one.name, variant.name))
+        };
+        let mut names: Vec<String> = OBJECTIVES
+            .iter()
+            .flat_map(|one| variants(one).chain([one.name.to_owned()]))
+            .collect();
         names.sort_unstable();
+        let all = names.len();
         names.dedup();
-        assert_eq!(names.len(), 10);
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn settings_of_variants_are_values_that_parameters_may_have() {
+        for definition in OBJECTIVES {
+            for variant in definition.variants {
+                let own = variant.settings.iter().filter(|(key, _)| {
+                    // Others are the run's.
+                    definition.parameters().any(|one| one.name == *key)
+                });
+                let settings = own.map(|&(key, value)| {
+                    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+                    (key.to_owned(), value)
+                });
+                definition.objective(&settings.collect()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_loss_on_pairs_can_be_given_the_likelihood_of_safe_answers() {
+        for definition in OBJECTIVES {
+            let settings = Settings::from_iter([("sft_weight".into(), 0.5.into())]);
+            match definition.objective(&settings) {
+                Ok(objective) => assert_eq!(objective.sft_weight(), 0.5),
+                Err(_) => assert!(["sft", "kto"].contains(&definition.name)),
+            }
+            let without = definition.objective(&Settings::new()).unwrap();
+            assert_eq!(without.sft_weight(), 0.0);
+        }
     }
 
     #[test]
@@ -85,7 +124,12 @@ mod tests {
             ("rdpo", "epsilon", 0.5, "a number from 0 to below 0.5"),
             ("dpo", "beta", 0.0, "a number above 0"),
             ("dpo", "beta", f64::NAN, "a number above 0"),
-            ("dpo", "tau", 0.1, "a hyper-parameter of dpo (beta)"),
+            (
+                "dpo",
+                "tau",
+                0.1,
+                "a hyper-parameter of dpo (beta, sft_weight)",
+            ),
             ("sft", "beta", 0.1, "none, as sft has no hyper-parameters"),
         ] {
             let settings = Settings::from_iter([(key.into(), value.into())]);

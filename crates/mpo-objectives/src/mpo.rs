@@ -208,7 +208,7 @@ const VARIANTS: &[Variant] = &[
 impl Mpo {
     pub(crate) const DEFINITION: Definition = Definition {
         variants: VARIANTS,
-        ..Definition::of::<Self>(
+        ..Definition::of_pairs::<Self>(
             "mpo",
             "MPO, reward gap optimization (Zhao et al., ACL 2025)",
             PARAMETERS,

@@ -19,6 +19,11 @@ pub type Settings = Map<String, Value>;
 pub trait Objective: Debug {
     /// Its loss, by what it is computed from.
     fn loss(&self) -> Loss<'_>;
+
+    /// Weight of the safe answer's negative log-likelihood beside it: see [`sft_losses`](crate::sft_losses).
+    fn sft_weight(&self) -> f64 {
+        0.0
+    }
 }
 
 /// A loss by what it is computed from. What is not named here is not computed: no reference, no rejected answer.
@@ -126,8 +131,10 @@ pub struct Definition {
     pub name: &'static str,
     /// Its full name and where it comes from.
     pub source: &'static str,
-    /// Its hyper-parameters.
-    pub parameters: &'static [Parameter],
+    /// Hyper-parameters of its own.
+    pub(crate) own: &'static [Parameter],
+    /// Whether the safe answer's likelihood can be added to the loss.
+    pub(crate) takes_sft: bool,
     /// Ablations of it.
     pub variants: &'static [Variant],
     /// Rows that a batch needs at least.
@@ -160,7 +167,8 @@ impl Definition {
         Self {
             name,
             source,
-            parameters,
+            own: parameters,
+            takes_sft: false,
             variants: &[],
             min_batch: 1,
             defaults: || match serde_json::to_value(T::default()) {
@@ -174,20 +182,47 @@ impl Definition {
         }
     }
 
+    /// The same for a loss on pairs, to which the safe answer's likelihood can be added.
+    pub(crate) const fn of_pairs<T>(
+        name: &'static str,
+        source: &'static str,
+        parameters: &'static [Parameter],
+    ) -> Self
+    where
+        T: Objective + Default + Serialize + DeserializeOwned + 'static,
+    {
+        Self {
+            takes_sft: true,
+            ..Self::of::<T>(name, source, parameters)
+        }
+    }
+
+    /// Its hyper-parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> + use<> {
+        let shared: &[Parameter] = match self.takes_sft {
+            true => &[SFT_WEIGHT],
+            false => &[],
+        };
+        self.own.iter().chain(shared)
+    }
+
     /// Every hyper-parameter: `given`, and its default where nothing is given.
     ///
     /// # Errors
     /// If a key is not one of this objective's, or a value is not one that it may be.
     pub fn resolve(&self, given: &Settings) -> Result<Settings, SettingError> {
         let mut settings = (self.defaults)();
+        if self.takes_sft {
+            settings.insert(SFT_WEIGHT.name.into(), 0.0.into());
+        }
         for (key, value) in given {
             let error = |expected: String, got: String| SettingError {
                 key: key.clone(),
                 expected,
                 got,
             };
-            let Some(parameter) = self.parameters.iter().find(|one| one.name == key) else {
-                let names: Vec<&str> = self.parameters.iter().map(|one| one.name).collect();
+            let Some(parameter) = self.parameters().find(|one| one.name == key) else {
+                let names: Vec<&str> = self.parameters().map(|one| one.name).collect();
                 let expected = match names[..] {
                     [] => format!("none, as {} has no hyper-parameters", self.name),
                     _ => format!("a hyper-parameter of {} ({})", self.name, names.join(", ")),
@@ -210,11 +245,41 @@ impl Definition {
     /// # Errors
     /// Those of [`resolve`](Self::resolve).
     pub fn objective(&self, given: &Settings) -> Result<Box<dyn Objective>, SettingError> {
-        let settings = self.resolve(given)?;
-        (self.build)(settings).map_err(|got| SettingError {
+        let mut settings = self.resolve(given)?;
+        let sft_weight = settings.remove(SFT_WEIGHT.name);
+        let objective = (self.build)(settings).map_err(|got| SettingError {
             key: self.name.to_owned(),
             expected: "settings that agree with each other".into(),
             got,
-        })
+        })?;
+        Ok(Box::new(WithSft {
+            objective,
+            weight: sft_weight.and_then(|weight| weight.as_f64()).unwrap_or(0.0),
+        }))
+    }
+}
+
+/// A hyper-parameter of every loss on pairs.
+const SFT_WEIGHT: Parameter = Parameter {
+    name: "sft_weight",
+    help: "weight of the safe answer's negative log-likelihood per token, added to the loss",
+    values: Values::NotNegative,
+    search: &[],
+};
+
+/// An objective and the weight of the likelihood beside it.
+#[derive(Debug)]
+struct WithSft {
+    objective: Box<dyn Objective>,
+    weight: f64,
+}
+
+impl Objective for WithSft {
+    fn loss(&self) -> Loss<'_> {
+        self.objective.loss()
+    }
+
+    fn sft_weight(&self) -> f64 {
+        self.weight
     }
 }

@@ -25,7 +25,7 @@ impl Default for Orpo {
 }
 
 impl Orpo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "orpo",
         "ORPO, odds ratio preference optimization (Hong et al., EMNLP 2024)",
         &[Parameter {

@@ -30,7 +30,7 @@ impl Default for LengthRegularizedDpo {
 }
 
 impl LengthRegularizedDpo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "r-dpo",
         "R-DPO, length-regularized DPO (Park et al., ACL Findings 2024)",
         &[

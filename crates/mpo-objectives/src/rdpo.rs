@@ -30,7 +30,7 @@ impl Default for RobustDpo {
 }
 
 impl RobustDpo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "rdpo",
         "rDPO, robust DPO (Chowdhury et al., ICML 2024)",
         &[

@@ -28,10 +28,30 @@ impl DemonstrationLoss for Sft {
     }
 }
 
+/// `losses + weight·(−m_w)`, `[pairs]`: a loss on pairs beside the likelihood of the safe answer per token, which keeps its
+/// probability from falling along with the unsafe answer's (Pang et al., NeurIPS 2024, eq. 2; TRL's `rpo_alpha`).
+pub fn sft_losses(losses: Tensor<1>, chosen: &SequenceScore, weight: f64) -> Tensor<1> {
+    match weight {
+        0.0 => losses,
+        weight => losses - chosen.mean().mul_scalar(weight),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check, check_gradients, numbers, score, scored};
+    use crate::testing::{check, check_gradients, constant, numbers, score, scored};
+
+    #[test]
+    fn beside_a_loss_on_pairs_by_hand() {
+        // 2 + 0.5·3/2
+        let loss = |sums: &[Tensor<1>]| {
+            let chosen = scored(sums[0].clone(), &[2.0]);
+            sft_losses(sums[1].clone(), &chosen, 0.5)
+        };
+        check_gradients(&[&[-3.0], &[2.0]], loss);
+        check(&numbers(loss(&[constant(&[-3.0]), constant(&[2.0])])), &[2.75]);
+    }
 
     #[test]
     fn by_hand() {

@@ -29,7 +29,7 @@ impl Default for SimPo {
 }
 
 impl SimPo {
-    pub(crate) const DEFINITION: Definition = Definition::of::<Self>(
+    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
         "simpo",
         "SimPO, simple preference optimization (Meng et al., NeurIPS 2024)",
         &[

@@ -116,7 +116,7 @@ pub fn typed_value(text: &str) -> Value {
 
 /// Names of all hyper-parameters; one that several objectives have comes several times.
 fn parameter_names() -> impl Iterator<Item = &'static str> {
-    let all = OBJECTIVES.iter().flat_map(|one| one.parameters);
+    let all = OBJECTIVES.iter().flat_map(Definition::parameters);
     all.map(|parameter| parameter.name)
 }
 
@@ -148,7 +148,7 @@ impl Args for HyperParameters {
 fn help(name: &str) -> String {
     let mut lines: Vec<(String, Vec<&str>)> = vec![];
     for objective in OBJECTIVES {
-        let Some(parameter) = objective.parameters.iter().find(|one| one.name == name) else {
+        let Some(parameter) = objective.parameters().find(|one| one.name == name) else {
             continue;
         };
         let defaults = objective.resolve(&Settings::new()).unwrap_or_default();

@@ -21,8 +21,8 @@ pub(super) struct Entrant {
 impl Entrant {
     /// Whether its method has a hyper-parameter of this name.
     pub(super) fn has(&self, key: &str) -> bool {
-        let parameters = self.method.definition().parameters;
-        parameters.iter().any(|one| one.name == key)
+        let mut parameters = self.method.definition().parameters();
+        parameters.any(|one| one.name == key)
     }
 }
 
@@ -154,8 +154,8 @@ fn entrant(
     let mut dimensions: Vec<(String, Vec<Value>)> = vec![];
     for Dimension { key, values } in asked.grid {
         // What makes an ablation is not searched, and a hyper-parameter only where the method has it.
-        let foreign = HyperParameters::is_known(key)
-            && definition.parameters.iter().all(|one| one.name != key);
+        let foreign =
+            HyperParameters::is_known(key) && definition.parameters().all(|one| one.name != key);
         if !own.contains_key(key) && !foreign {
             dimensions.push((
                 key.clone(),
@@ -164,7 +164,7 @@ fn entrant(
         }
     }
     if asked.search {
-        for parameter in definition.parameters {
+        for parameter in definition.parameters() {
             let searched = !parameter.search.is_empty()
                 && !own.contains_key(parameter.name)
                 && dimensions.iter().all(|(key, _)| key != parameter.name);
@@ -229,14 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn all_are_ten_methods_and_seven_ablations() {
+    fn all_are_every_method_and_then_every_ablation() {
         let all = plan(&[], &[], false).unwrap();
         let names: Vec<&str> = all.iter().map(|entrant| &*entrant.name).collect();
-        assert_eq!(names.len(), 17);
-        assert_eq!(
-            (names[0], names[9], names[10]),
-            ("mpo", "simpo", "mpo-no-retain")
-        );
+        let methods = OBJECTIVES.iter().map(|one| one.name.to_owned());
+        let ablations = OBJECTIVES.iter().flat_map(|one| {
+            let variants = one.variants.iter();
+            variants.map(|variant| format!("{}-{}", one.name, variant.name))
+        });
+        assert_eq!(names, methods.chain(ablations).collect::<Vec<String>>());
+        assert!(names.contains(&"mpo-no-retain"));
         for entrant in &all {
             let options = TrainOptions {
                 model: Some("m".into()),
@@ -268,7 +270,7 @@ mod tests {
     fn the_papers_search_space() {
         let plan = plan(&["simpo", "mpo-kl"], &["gamma=3"], true).unwrap();
         assert_eq!(labels(&plan[0]), ["gamma=3,beta=2.0", "gamma=3,beta=2.5"]);
-        assert_eq!(labels(&plan[1]), [""]);
+        assert_eq!(labels(&plan[1]), ["beta=1.0", "beta=1.5", "beta=2.0"]);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
 use mpo_kernels::{HeadInputs, linear_kl, sequence_log_probs};
 use mpo_models::{Batch, Outputs};
-use mpo_objectives::{BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs};
+use mpo_objectives::{
+    BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs, sft_losses,
+};
 
 use super::pairs::columns;
 use super::{MicroBatch, Task, Work};
@@ -20,6 +22,8 @@ use crate::reference::{HeldReference, HeldStates, Holding, KnownPairs, Reference
 pub(super) struct BilingualTask<'a> {
     loss: &'a dyn BilingualLoss,
     needs: BilingualNeeds,
+    /// Weight of the safe target answers' likelihood beside the loss.
+    sft_weight: f64,
     rows: Vec<TokenizedRow>,
     /// The reference's scores of target pairs.
     reference_target: Option<KnownPairs>,
@@ -32,6 +36,7 @@ impl<'a> BilingualTask<'a> {
     pub(super) fn new(
         loss: &'a dyn BilingualLoss,
         rows: Vec<TokenizedRow>,
+        sft_weight: f64,
         pad_token: u32,
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
@@ -59,6 +64,7 @@ impl<'a> BilingualTask<'a> {
                 .map(|holding| reference.held(&dominant, holding))
                 .transpose()?,
             needs,
+            sft_weight,
             rows,
         })
     }
@@ -192,7 +198,7 @@ impl Task for BilingualTask<'_> {
             let mut columns = columns(&scores.target, made.chosen_rewards, made.rejected_rewards);
             columns.extend(made.columns);
             MicroBatch {
-                losses: made.losses,
+                losses: sft_losses(made.losses, &scores.target.chosen, self.sft_weight),
                 columns,
             }
         })

@@ -327,10 +327,14 @@ pub fn build_task<'a>(
             answers.retain(|answer| answer.desirable);
             Box::new(DemonstrationTask::new(loss, answers))
         }
-        Loss::Pairs(loss) => Box::new(PairTask::new(loss, rows.into_pairs(method)?)),
+        Loss::Pairs(loss) => {
+            let pairs = rows.into_pairs(method)?;
+            Box::new(PairTask::new(loss, pairs, objective.sft_weight()))
+        }
         Loss::ReferencedPairs(loss) => {
             let pairs = rows.into_pairs(method)?;
-            Box::new(PairTask::with_reference(loss, pairs, reference)?)
+            let weight = objective.sft_weight();
+            Box::new(PairTask::with_reference(loss, pairs, weight, reference)?)
         }
         Loss::Unpaired(loss) => {
             let answers = rows.into_answers(method)?;
@@ -345,7 +349,10 @@ pub fn build_task<'a>(
             let TrainingRows::Bilingual(rows) = rows else {
                 return Err(wrong_rows(method, BILINGUAL, &rows));
             };
-            Box::new(BilingualTask::new(loss, rows, pad_token, reference)?)
+            let weight = objective.sft_weight();
+            Box::new(BilingualTask::new(
+                loss, rows, weight, pad_token, reference,
+            )?)
         }
     })
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use mpo_data::{LanguagePair, Origin, TokenizedPair};
 use mpo_models::{Batch, Outputs};
-use mpo_objectives::{PairLoss, PairScore, ReferencedPairLoss};
+use mpo_objectives::{PairLoss, PairScore, ReferencedPairLoss, sft_losses};
 
 use super::{MicroBatch, Task, Work};
 use crate::error::TrainError;
@@ -15,6 +15,8 @@ use crate::reference::{KnownPairs, Reference, digest};
 #[derive(Debug)]
 pub(super) struct PairTask<'a> {
     loss: Loss<'a>,
+    /// Weight of the safe answers' likelihood beside it.
+    sft_weight: f64,
     pairs: Vec<LanguagePair>,
 }
 
@@ -26,9 +28,10 @@ enum Loss<'a> {
 }
 
 impl<'a> PairTask<'a> {
-    pub(super) fn new(loss: &'a dyn PairLoss, pairs: Vec<LanguagePair>) -> Self {
+    pub(super) fn new(loss: &'a dyn PairLoss, pairs: Vec<LanguagePair>, sft_weight: f64) -> Self {
         Self {
             loss: Loss::Alone(loss),
+            sft_weight,
             pairs,
         }
     }
@@ -36,6 +39,7 @@ impl<'a> PairTask<'a> {
     pub(super) fn with_reference(
         loss: &'a dyn ReferencedPairLoss,
         pairs: Vec<LanguagePair>,
+        sft_weight: f64,
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
         let of: Vec<(&TokenizedPair, &Origin)> =
@@ -43,6 +47,7 @@ impl<'a> PairTask<'a> {
         let known = reference.pairs(&of)?;
         Ok(Self {
             loss: Loss::Referenced(loss, known),
+            sft_weight,
             pairs,
         })
     }
@@ -84,7 +89,7 @@ impl Task for PairTask<'_> {
                 }
             };
             MicroBatch {
-                losses,
+                losses: sft_losses(losses, &policy.chosen, self.sft_weight),
                 columns: columns(&policy, chosen, rejected),
             }
         })
