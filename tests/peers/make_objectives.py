@@ -93,6 +93,12 @@ def mpo(p, beta, length_normalized=True, dominant_gap="reference"):
     return (beta * gap(p, "", length_normalized) - gap(p, dominant, length_normalized)) ** 2
 
 
+def dco(p, beta, length_normalized=False):
+    learnt = lambda side: gap(p, side, length_normalized) - gap(p, "reference_" + side, length_normalized)
+    wanted = gap(p, "reference_dominant_", length_normalized) / beta, gap(p, "reference_", length_normalized) * beta
+    return abs(learnt("") - wanted[0]) + abs(learnt("dominant_") - wanted[1])
+
+
 def pairs(extreme=False):
     """Six ordinary pairs; or those that lie at the ends of the range."""
     names = ["chosen", "rejected", "chosen_tokens", "rejected_tokens", "reference_chosen", "reference_rejected"]
@@ -211,6 +217,8 @@ def main():
         add("mpo", mpo, extra=dominants, beta=1.5, length_normalized=True)
         add("mpo", mpo, extra=dominants, beta=0.5, length_normalized=False)
         policy = [*both, "dominant_chosen", "dominant_rejected"]
+        add("dco", dco, policy, extra=dominants, beta=1.0, length_normalized=False)
+        add("dco", dco, policy, extra=dominants, beta=1.5, length_normalized=True)
         add("mpo", mpo, policy, extra=dominants, beta=1.0, length_normalized=True, dominant_gap="policy")
     cases += [
         kto_case("above", 0.1, 1.0, 1.0),

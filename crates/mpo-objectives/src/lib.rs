@@ -44,6 +44,7 @@ objectives! {
     orpo::Orpo,
     r_dpo::LengthRegularizedDpo,
     simpo::SimPo,
+    dco::Dco,
 }
 
 pub use mpo::{GapSource, Retain, RetainScale};
