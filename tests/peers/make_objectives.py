@@ -48,6 +48,10 @@ def dpo(p, beta, sft_weight=0):
     return nll(beta * margin(p)) - sft_weight * mean(p, "chosen")
 
 
+def ln_dpo(p, beta):
+    return nll(beta * (gap(p, "", True) - gap(p, "reference_", True)))
+
+
 def ipo(p, tau, length_normalized):
     w, l = p["chosen"] - p["reference_chosen"], p["rejected"] - p["reference_rejected"]
     if length_normalized:
@@ -202,6 +206,8 @@ def main():
         add("dpo", dpo, beta=0.1)
         add("dpo", dpo, beta=0.01)
         add("dpo", dpo, beta=0.1, sft_weight=0.5)
+        add("ln-dpo", ln_dpo, beta=5.0)
+        add("ln-dpo", ln_dpo, beta=0.5)
         add("ipo", ipo, tau=0.1, length_normalized=False)
         add("ipo", ipo, tau=0.5, length_normalized=True)
         add("rdpo", rdpo, beta=0.05, epsilon=0.1)

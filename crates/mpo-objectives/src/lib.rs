@@ -44,6 +44,7 @@ objectives! {
     orpo::Orpo,
     r_dpo::LengthRegularizedDpo,
     simpo::SimPo,
+    ln_dpo::LengthNormalizedDpo,
     dco::Dco,
 }
 
