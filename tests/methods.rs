@@ -109,7 +109,7 @@ fn settings_that_make_no_sense_are_refused() {
         ),
         (
             &["--method", "dpo", "--tau", "0.1"],
-            "tau: expected a hyper-parameter of dpo (beta)",
+            "tau: expected a hyper-parameter of dpo (beta, sft_weight)",
         ),
         (
             &["--method", "dpo", "--beta", "much"],
@@ -185,7 +185,7 @@ fn every_method_learns_on_a_real_model() {
         |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
     let (data, model) = (path("MPO_DATA"), path("MPO_MODELS").join("smollm2-135m"));
     let dir = tempfile::tempdir().unwrap();
-    for (method, _) in methods() {
+    for (method, needs_reference) in methods() {
         let run = dir.path().join(method);
         let mut command = train(&model, &data, &run);
         command.args(["--method", method, "--rows", "16", "--max-tokens", "192"]);

@@ -55,6 +55,10 @@ pub enum Hold {
 
 /// What was held, of both models.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each micro-batch"
+)]
 pub enum Held {
     /// Hidden states, `[rows, elements]` each.
     States {

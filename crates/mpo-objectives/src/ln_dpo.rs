@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
 use crate::objective::{Definition, Loss, Objective, Parameter, Values};
-use crate::pair::ReferencedPairLoss;
+use crate::pair::{ReferencedPairLoss, log_ratio};
 
 /// `−log σ(β[(m_w − m_w^ref) − (m_l − m_l^ref)])`: DPO with means in place of sums, so that a long answer does not weigh
 /// more than a short one. Means are smaller than sums, so β is larger than DPO's.
@@ -45,12 +45,14 @@ impl Objective for LengthNormalizedDpo {
 
 impl ReferencedPairLoss for LengthNormalizedDpo {
     fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1> {
-        let margin = policy.reward_gap() - reference.reward_gap();
-        log_sigmoid(margin.mul_scalar(self.beta)).neg()
+        let margin = self.rewards(&policy.chosen, &reference.chosen)
+            - self.rewards(&policy.rejected, &reference.rejected);
+        log_sigmoid(margin).neg()
     }
 
     fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1> {
-        (answers.mean() - reference.mean()).mul_scalar(self.beta)
+        // The sums are nearer to each other than their quotients: their difference loses fewer digits.
+        (log_ratio(answers, reference) / answers.tokens.clone()).mul_scalar(self.beta)
     }
 }
 

@@ -32,5 +32,5 @@ pub use optimizer::{Optimizer, OptimizerOptions};
 pub use pairs::{PairParts, PairScores};
 pub use reference::{Answer, KnownPairs, Reference};
 pub use score::{ScoredRow, score_rows};
-pub use tasks::{MicroBatch, Shared, Task, TrainingRows, Work, build_task};
+pub use tasks::{MicroBatch, Reduction, Shared, Task, TrainingRows, Work, build_task};
 pub use train::{Outcome, Progress, Trainer};

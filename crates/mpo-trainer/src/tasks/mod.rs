@@ -83,8 +83,11 @@ pub struct Shared<'t> {
     /// What it is computed from; each part passes through the model at once.
     pub work: Vec<Work<'t, Tensor<1>>>,
     /// The number, given those of all parts.
-    pub of: Box<dyn FnOnce(&[f64]) -> f64 + 't>,
+    pub of: Reduction<'t>,
 }
+
+/// Makes one number of many.
+pub type Reduction<'t> = Box<dyn FnOnce(&[f64]) -> f64 + 't>;
 
 impl Debug for Shared<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
