@@ -59,7 +59,7 @@ impl Columns {
         })
     }
 
-    /// Gives a row's fields our names. A column that is not there is left to be missed by the name of ours.
+    /// Gives a row's fields our names, those too that are ours but for the case of their letters. A column that is not there is left to be missed by the name of ours.
     pub(crate) fn rename(&self, fields: &mut Fields) {
         let taken: Vec<(&str, Value)> = self
             .0
@@ -72,6 +72,7 @@ impl Columns {
         for (ours, value) in taken {
             fields.insert(ours.into(), value);
         }
+        lower(fields);
         nest(fields);
     }
 
@@ -96,6 +97,21 @@ impl Columns {
         let theirs = self.0.values();
         let missing = theirs.filter(|theirs| lookup(fields, theirs).is_none());
         missing.cloned().collect()
+    }
+}
+
+/// Gives names of ours the letters that they have here, where no other field has them.
+fn lower(fields: &mut Fields) {
+    let is_other = |name: &&String| name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let others: Vec<String> = fields.keys().filter(is_other).cloned().collect();
+    for other in others {
+        let ours = other.to_ascii_lowercase();
+        if OURS.contains(&ours.as_str())
+            && !fields.contains_key(&ours)
+            && let Some(value) = fields.remove(&other)
+        {
+            fields.insert(ours, value);
+        }
     }
 }
 
@@ -228,6 +244,11 @@ mod tests {
                 "prompt=a.b",
                 json!({ "a.b": "literal", "target.chosen": "c" }),
                 json!({ "prompt": "literal", "target": { "chosen": "c" } }),
+            ),
+            (
+                "chosen=good",
+                json!({ "Prompt": "q", "good": "g", "CHOSEN": "x", "Id": 1 }),
+                json!({ "prompt": "q", "chosen": "g", "CHOSEN": "x", "Id": 1 }),
             ),
             ("prompt=missing", json!({ "a": 1 }), json!({ "a": 1 })),
         ] {

@@ -100,6 +100,14 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row whose `chosen` and `rejected` are no answers, but say which of its columns has them.
+    #[error("{origin}: {problem}")]
+    AnswersElsewhere {
+        /// Where the row is.
+        origin: Origin,
+        /// What it says.
+        problem: String,
+    },
     /// A row without a field that its format has.
     #[error("{origin}: {problem}")]
     MissingField {
@@ -189,6 +197,8 @@ pub enum DataError {
         origin: Origin,
         /// The keys it has.
         keys: Vec<String>,
+        /// What helps, where what lies under them says.
+        advice: Option<String>,
     },
     /// A text that names no language.
     #[error("expected a language, got `{}`", visible(.0))]
@@ -330,6 +340,7 @@ impl DataError {
         matches!(
             self,
             Self::Row { .. }
+                | Self::AnswersElsewhere { .. }
                 | Self::MissingField { .. }
                 | Self::RowTooLong { .. }
                 | Self::InvalidUtf8 { .. }
@@ -368,6 +379,14 @@ impl DataError {
             Self::Row { .. } => {
                 "correct the row, or leave bad rows out with --skip-bad-rows: the report lists them"
             }
+            Self::AnswersElsewhere { .. } => {
+                "no name of a column can say that: write every row anew, with the better answer itself as `chosen` and the \
+                 other as `rejected`"
+            }
+            Self::UnknownFormat {
+                advice: Some(advice),
+                ..
+            } => return Some(advice.clone()),
             Self::UnknownFormat { keys: columns, .. } | Self::MissingField { columns, .. }
                 if let Some(column) = deciding(columns) =>
             {

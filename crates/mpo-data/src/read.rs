@@ -9,7 +9,7 @@ use crate::detect::{Detection, Detector};
 use crate::error::DataError;
 use crate::files;
 use crate::formats::{
-    AnswerDraft, Draft, DraftSide, Format, PairDraft, Row, Tags, Unfit, deciding,
+    AnswerDraft, Draft, DraftSide, Format, PairDraft, Row, Tags, Unfit, advice, deciding,
 };
 use crate::language::Language;
 use crate::pair::{
@@ -18,6 +18,7 @@ use crate::pair::{
 use crate::records::{Fields, Record, Records, Selection};
 use crate::report::{ReadReport, Side, Warning, WarningKind};
 use crate::seen::{self, Seen, SeenSide};
+use crate::splits;
 use crate::text::visible;
 
 /// Below this a detector's opinion about an answer is not worth a warning.
@@ -167,8 +168,9 @@ pub fn read_watched(
 
 /// Fails unless a file that has no splits is the one that was asked for.
 fn check_split(file: &Path, wanted: &str) -> Result<(), DataError> {
-    let split = files::split_of(file);
-    match wanted == split || wanted == "train" {
+    let split = files::split_of(file, wanted);
+    let wanted_split = splits::of_word(wanted).unwrap_or(wanted);
+    match [wanted, wanted_split].contains(&&*split) || wanted == "train" {
         true => Ok(()),
         false => Err(DataError::NoSplit {
             place: file.into(),
@@ -287,6 +289,7 @@ impl<'a> Reading<'a> {
                 return Err(DataError::UnknownFormat {
                     origin,
                     keys: fields.keys().cloned().collect(),
+                    advice: advice(&fields),
                 });
             }
         };
@@ -321,6 +324,10 @@ impl<'a> Reading<'a> {
             Err(Unfit::Malformed(problem)) => {
                 return Err(DataError::row(&origin, self.with_missing_columns(problem)));
             }
+            Err(Unfit::Elsewhere(problem)) => {
+                let problem = visible(&problem);
+                return Err(DataError::AnswersElsewhere { origin, problem });
+            }
             Err(Unfit::Missing(field)) => {
                 let problem = self.with_missing_columns(format!("missing field `{field}`"));
                 return Err(DataError::MissingField {
@@ -354,6 +361,7 @@ impl<'a> Reading<'a> {
     fn drop_bad(&mut self, error: DataError) {
         let (origin, reason) = match &error {
             DataError::Row { origin, problem }
+            | DataError::AnswersElsewhere { origin, problem }
             | DataError::MissingField {
                 origin, problem, ..
             } => (origin, problem.clone()),

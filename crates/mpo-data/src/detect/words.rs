@@ -117,7 +117,7 @@ const OTHERS: [(&str, &str); 66] = [
     ("su", "abdi anjeun nu jeung di teu ka ti kumaha naon éta ieu pikeun geus bisa kuring hapunten sareng oge upami \
         tiasa kana"),
     ("rw", "ni mu ku cyangwa kandi na nta gute iyo uyu iki ibyo kuko ariko muri cyane nk' n' kugira ngo mbere buri ubu \
-        uko ese mbabarira icyo ndashaka hanyuma umuntu yo wo ry' cy' by' umwe imwe"),
+        uko ese nigute kuki w' wanjye yanjye byanjye inzu ntafite mbabarira icyo ndashaka hanyuma umuntu yo wo ry' cy' by' umwe imwe"),
     ("sn", "kuti uye asi pa mu ne nekuti sei ndiri iri izvi icho ichocho here kana kubva ndinoda sanganisa zvakanaka \
         kwete chete mumwe wa imwe munhu ndisina inoda vanhu ini iwe"),
     ("lg", "nga mu ku okwo kubanga era oba nti ntya ne nnyo omuntu ebyo bwe ekyo eky' ez' nnyumba sirina nsonyiwa \

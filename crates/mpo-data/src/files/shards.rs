@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::configurations::{Configurations, README};
 use crate::error::DataError;
-use crate::records::{Selection, names_a_split};
-
-/// How deep folders are looked into: `data/`, or a folder for each configuration and one for each split in it.
-const DEPTH: usize = 3;
+use crate::records::Selection;
+use crate::splits;
 
 /// Names of files that describe a data set and hold none of its rows.
 const DESCRIPTIONS: [&str; 4] = [
@@ -25,7 +23,7 @@ pub(super) fn in_folder(
     selection: &Selection<'_>,
 ) -> Result<Vec<PathBuf>, DataError> {
     let mut paths = BTreeSet::new();
-    collect(folder, Path::new(""), DEPTH, &mut paths)?;
+    collect(folder, Path::new(""), &mut vec![], &mut paths)?;
     let is_there = |name: &str| folder.join(name).exists();
     if is_there("config.json") && (is_there("tokenizer.json") || is_there("model.safetensors")) {
         return Err(DataError::ModelFolder(folder.into()));
@@ -69,11 +67,12 @@ fn each_once(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths
 }
 
-/// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are passed over.
+/// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are passed over, and so are links
+/// to folders `around`, which this one lies in.
 fn collect(
     folder: &Path,
     relative: &Path,
-    depth: usize,
+    around: &mut Vec<PathBuf>,
     paths: &mut BTreeSet<String>,
 ) -> Result<(), DataError> {
     let here = folder.join(relative);
@@ -81,6 +80,11 @@ fn collect(
         path: here.clone(),
         source,
     };
+    let real = fs::canonicalize(&here).map_err(io_error)?;
+    if around.contains(&real) {
+        return Ok(());
+    }
+    around.push(real);
     for entry in fs::read_dir(&here).map_err(io_error)? {
         let entry = entry.map_err(io_error)?;
         let name = entry.file_name();
@@ -90,7 +94,7 @@ fn collect(
         let path = relative.join(name);
         // Files of the hub's cache are links.
         match fs::metadata(entry.path()) {
-            Ok(found) if found.is_dir() && depth > 1 => collect(folder, &path, depth - 1, paths)?,
+            Ok(found) if found.is_dir() => collect(folder, &path, around, paths)?,
             Ok(found) if found.is_file() => {
                 let parts = path.iter().map(|part| part.to_string_lossy());
                 paths.insert(parts.collect::<Vec<_>>().join("/"));
@@ -98,6 +102,7 @@ fn collect(
             _ => {}
         }
     }
+    around.pop();
     Ok(())
 }
 
@@ -167,7 +172,7 @@ fn by_names<'p>(
     let mut splits: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
     let mut others = Vec::new();
     for path in paths.iter().copied() {
-        match (kind(path), split(path)) {
+        match (kind(path), split(path, selection.split)) {
             (None, _) => others.push(path.to_owned()),
             (Some(kind), split) => splits.entry(split).or_default().push((path, kind)),
         }
@@ -217,19 +222,31 @@ pub(super) fn kind(path: &str) -> Option<&'static str> {
     }
 }
 
-/// The split that a path names: `data/train_prefs-00000-of-00002.parquet` or `sw/train_prefs/0000.parquet`; empty where
-/// it names none.
-pub(super) fn split(path: &str) -> String {
-    let mut parts = path.rsplit('/');
-    let file = parts.next().unwrap_or_default();
+/// The split that a path names, empty where it names none: the one that is `wanted`, if a folder or the file is called so; one
+/// that shards are called by, as in `data/train_prefs-00000-of-00002.parquet` or `sw/train_prefs/0000.parquet`; else one of
+/// those that `datasets` knows, by a word of the name of a folder, or of the file.
+pub(super) fn split(path: &str, wanted: Option<&str>) -> String {
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let folders: Vec<&str> = folders
+        .rsplit('/')
+        .filter(|folder| *folder != "data")
+        .collect();
     let stem = file.split('.').next().unwrap_or_default();
-    let folders = parts.filter(|folder| *folder != "data");
-    std::iter::once(stem)
-        .chain(folders)
-        .map(without_number)
-        .find(|name| names_a_split(name))
-        .unwrap_or_default()
-        .to_owned()
+    let called = without_number(stem);
+    if let Some(wanted) = wanted
+        && (folders.contains(&wanted) || [stem, called].contains(&wanted))
+    {
+        return wanted.into();
+    }
+    let is_numbered = called != stem || stem.bytes().all(|byte| byte.is_ascii_digit());
+    let mut numbered = folders.iter().copied().chain([called]);
+    if let Some(name) = numbered.find(|name| is_numbered && splits::begins(name)) {
+        return name.into();
+    }
+    let words = file.rsplit_once('.').map_or(file, |(words, _)| words);
+    let mut named = folders.iter().chain([&words]);
+    let split = named.find_map(|name| splits::within(name));
+    split.unwrap_or_default().to_owned()
 }
 
 /// A name up to the number of the shard: `train` of `train-00000-of-00002` and of `train-01`.
@@ -284,6 +301,47 @@ mod tests {
         ];
         assert_eq!(chosen(&prefs, Some("train_prefs")), prefs[0]);
         assert!(chosen(&prefs, None).ends_with("got `train_prefs`, `train_sft`"));
+        // The words of names tell splits as they do for Python's `datasets`.
+        for (paths, split, expected) in [
+            (
+                ["rows_train.jsonl", "rows_test.jsonl"],
+                None,
+                "rows_train.jsonl",
+            ),
+            (
+                ["rows_train.jsonl", "rows_test.jsonl"],
+                Some("eval"),
+                "rows_test.jsonl",
+            ),
+            (
+                ["my.training.v1.jsonl", "my.dev.v1.jsonl"],
+                None,
+                "my.training.v1.jsonl",
+            ),
+            (["training.csv", "evaluation.csv"], None, "training.csv"),
+            (
+                ["training.csv", "evaluation.csv"],
+                Some("evaluation"),
+                "evaluation.csv",
+            ),
+            (
+                ["my train/a.jsonl", "my test/a.jsonl"],
+                None,
+                "my train/a.jsonl",
+            ),
+            (
+                ["train/test_of_strength.csv", "test/a.csv"],
+                None,
+                "train/test_of_strength.csv",
+            ),
+            (
+                ["train_prefs.jsonl", "test_prefs.jsonl"],
+                Some("test_prefs"),
+                "test_prefs.jsonl",
+            ),
+        ] {
+            assert_eq!(chosen(&paths, split), expected, "{paths:?}");
+        }
         let by_folder = [
             "harmless/train.jsonl.gz",
             "helpful/train.jsonl.gz",
@@ -381,6 +439,30 @@ mod tests {
             let error = in_folder(dir.path(), &selection).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
             assert!(error.hint().unwrap().contains("load_from_disk"));
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_to_its_depths() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c/d");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("rows.jsonl"), "{}").unwrap();
+        let selection = Selection {
+            split: None,
+            is_row: &|_| true,
+        };
+        for pattern in ["", "**", "a/**", "**/*.jsonl"] {
+            let head =
+                format!("---\nconfigs:\n- config_name: x\n  data_files: \"{pattern}\"\n---\n");
+            let head = if pattern.is_empty() {
+                String::new()
+            } else {
+                head
+            };
+            fs::write(dir.path().join("README.md"), head).unwrap();
+            let found = in_folder(dir.path(), &selection).unwrap();
+            assert_eq!(found, [deep.join("rows.jsonl")], "{pattern}");
         }
     }
 

@@ -30,12 +30,12 @@ pub(crate) struct Tags {
 impl Tags {
     fn speaker(&self, name: &str) -> Option<Role> {
         let is = |tag: &Option<String>| tag.as_deref() == Some(name);
-        match name {
+        match name.to_ascii_lowercase().as_str() {
             _ if is(&self.system) => Some(Role::System),
             _ if is(&self.user) => Some(Role::User),
             _ if is(&self.assistant) => Some(Role::Assistant),
             "system" | "developer" => Some(Role::System),
-            "user" | "human" => Some(Role::User),
+            "user" | "human" | "prompter" => Some(Role::User),
             "assistant" | "gpt" | "model" | "bot" | "chatgpt" => Some(Role::Assistant),
             _ => None,
         }

@@ -4,7 +4,7 @@ use super::{Draft, DraftSide};
 use crate::pair::Message;
 
 /// What turns begin with in the chat formats of common models.
-const MARKERS: [&str; 10] = [
+const MARKERS: [&str; 16] = [
     "<|im_start|>",
     "<|start_header_id|>",
     "<start_of_turn>",
@@ -14,6 +14,12 @@ const MARKERS: [&str; 10] = [
     "<|START_OF_TURN_TOKEN|>",
     "<｜User｜>",
     "<|start|>user",
+    "<extra_id_1>",
+    "<|prompter|>",
+    "<|start_of_role|>",
+    "<|header_start|>",
+    "<|end_of_turn|>",
+    "### Human:",
     "### Instruction:",
 ];
 

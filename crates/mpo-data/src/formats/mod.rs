@@ -2,6 +2,7 @@
 
 mod authors;
 mod conversation;
+mod elsewhere;
 mod markers;
 mod side;
 mod transcript;
@@ -14,6 +15,7 @@ use crate::pair::{Message, Tools};
 use crate::records::Fields;
 use crate::report::WarningKind;
 pub(crate) use conversation::Tags;
+pub(crate) use elsewhere::advice;
 
 /// What a row says once its syntax is known and before its content is judged.
 pub(crate) enum Draft {
@@ -81,6 +83,8 @@ pub(crate) enum Unfit {
     Malformed(String),
     /// It does not have this field.
     Missing(String),
+    /// What it has for answers says where they are.
+    Elsewhere(String),
     /// It is well formed, and no preference between two answers to one prompt.
     NoPreference(&'static str),
 }
@@ -328,7 +332,7 @@ mod tests {
 
     pub(super) fn problem(row: Value) -> String {
         match parsed(row.clone()) {
-            Err(Unfit::Malformed(problem)) => problem,
+            Err(Unfit::Malformed(problem) | Unfit::Elsewhere(problem)) => problem,
             Err(Unfit::Missing(field)) => format!("missing field `{field}`"),
             Err(Unfit::NoPreference(problem)) => format!("dropped: {problem}"),
             Ok(parsed) => panic!("{row}: {parsed}"),

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::conversation::{of_bearable_length, unfolded};
+use super::elsewhere::refuse_pointers;
 use super::{DraftSide, PairDraft, Row, Unfit, transcript};
 use crate::pair::{Message, Role};
 use crate::records::Fields;
@@ -72,8 +73,8 @@ pub(super) fn side(row: &mut Row<'_>, oddities: &mut Vec<WarningKind>) -> Result
     let (mut chosen, mut rejected) = answers(row)?;
     let prompt = match prompt(row)? {
         Some(prompt) => {
-            let of_chosen = joined(&prompt, &chosen)?;
-            let of_rejected = joined(&prompt, &rejected)?;
+            let of_chosen = joined(&prompt, &mut chosen)?;
+            let of_rejected = joined(&prompt, &mut rejected)?;
             if !same(&of_chosen, &of_rejected) {
                 return Err(DIVERGED);
             }
@@ -121,6 +122,7 @@ fn answers(row: &mut Row<'_>) -> Result<(Answer, Answer), Unfit> {
         row.fields.insert("chosen".into(), chosen);
         row.fields.insert("rejected".into(), rejected);
     }
+    refuse_pointers(row)?;
     Ok((answer(row, "chosen")?, answer(row, "rejected")?))
 }
 
@@ -195,20 +197,36 @@ fn conversation(row: &mut Row<'_>) -> Result<Option<(String, Vec<Message>)>, Unf
     Ok(Some((name, messages)))
 }
 
+/// What was asked.
+pub(super) struct Prompt {
+    messages: Vec<Message>,
+    /// Whether it is a transcript that ends where the assistant is to speak.
+    is_open: bool,
+}
+
+impl From<Vec<Message>> for Prompt {
+    fn from(messages: Vec<Message>) -> Self {
+        Self {
+            messages,
+            is_open: false,
+        }
+    }
+}
+
 /// What was asked, where the row says it apart from the answers.
-pub(super) fn prompt(row: &mut Row<'_>) -> Result<Option<Vec<Message>>, Unfit> {
+pub(super) fn prompt(row: &mut Row<'_>) -> Result<Option<Prompt>, Unfit> {
     if row.fields.contains_key("prompt") {
         let name = row.name("prompt");
         return match unfolded(row.need("prompt")?, &name)? {
             Value::String(text) => Ok(Some(spoken(text, &name)?)),
-            value => row.messages("prompt", &value).map(Some),
+            value => Ok(Some(row.messages("prompt", &value)?.into())),
         };
     }
     if row.has("instruction") {
-        return instruction(row).map(Some);
+        return Ok(Some(instruction(row)?.into()));
     }
     if let Some((_, messages)) = conversation(row)? {
-        return Ok(Some(messages));
+        return Ok(Some(messages.into()));
     }
     for key in ["question", "query", "input"] {
         let name = row.name(key);
@@ -220,14 +238,18 @@ pub(super) fn prompt(row: &mut Row<'_>) -> Result<Option<Vec<Message>>, Unfit> {
 }
 
 /// A prompt's text as messages.
-fn spoken(text: String, name: &str) -> Result<Vec<Message>, Unfit> {
+fn spoken(text: String, name: &str) -> Result<Prompt, Unfit> {
     match transcript::messages(&text) {
         Some(mut messages) => {
             // A last turn with nothing in it says who is to speak.
-            messages.pop_if(|last| last.role == Role::Assistant && last.content.is_empty());
-            Ok(messages)
+            let open =
+                messages.pop_if(|last| last.role == Role::Assistant && last.content.is_empty());
+            Ok(Prompt {
+                messages,
+                is_open: open.is_some(),
+            })
         }
-        None => Ok(vec![Message::user(of_bearable_length(text, name)?)]),
+        None => Ok(vec![Message::user(of_bearable_length(text, name)?)].into()),
     }
 }
 
@@ -262,8 +284,13 @@ fn instruction(row: &mut Row<'_>) -> Result<Vec<Message>, Unfit> {
     Ok(messages)
 }
 
-/// The conversation before an answer, of a prompt and of what was written with the answer, which must agree.
-pub(super) fn joined(prompt: &[Message], answer: &Answer) -> Result<Vec<Message>, Unfit> {
+/// The conversation before an answer, of a prompt and of what was written with the answer, which must agree. White space around
+/// an answer that goes on with a transcript is part of that, as it is between its turns.
+pub(super) fn joined(prompt: &Prompt, answer: &mut Answer) -> Result<Vec<Message>, Unfit> {
+    if prompt.is_open {
+        answer.text = answer.text.trim().into();
+    }
+    let prompt = &prompt.messages[..];
     let before = &answer.before;
     let begins = |long: &[Message], short: &[Message]| {
         long.len() >= short.len() && same(&long[..short.len()], short)
@@ -382,6 +409,7 @@ mod tests {
             json!({ "chosen": whole("Yes."), "rejected": whole("No.") }),
             json!({ "chosen": hh("Yes."), "rejected": hh("No.") }),
             json!({ "prompt": hh(""), "chosen": "Yes.", "rejected": "No." }),
+            json!({ "prompt": hh("").trim_end(), "chosen": " Yes.", "rejected": " No.\n" }),
             json!({ "prompt": "Ask?", "chosen": hh("Yes."), "rejected": hh("No.") }),
             json!({ "conversations": [{ "from": "human", "value": "Ask?" }], "chosen": said("Yes."), "rejected": said("No.") }),
             json!({ "messages": talk(&asked), "chosen": said("Yes."), "rejected": "No." }),

@@ -34,7 +34,7 @@ fn exchange(row: &mut Row<'_>) -> Result<(Vec<Message>, Answer), Unfit> {
     }
     let mut answer = answer(row, key)?;
     let prompt = match prompt(row)? {
-        Some(prompt) => joined(&prompt, &answer)?,
+        Some(prompt) => joined(&prompt, &mut answer)?,
         None if !answer.before.is_empty() => std::mem::take(&mut answer.before),
         None => return Err(Unfit::Missing(row.name("prompt"))),
     };

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::error::DataError;
 use crate::pair::Origin;
+use crate::splits;
 use content::Content;
 use parquet::ParquetReader;
 use rows::RowReader;
@@ -57,8 +58,14 @@ impl Selection<'_> {
         let wanted = self.split.unwrap_or("train");
         match names[..] {
             _ if names.contains(&wanted) => Ok(wanted.into()),
+            // `eval` is another name of `test`.
+            _ if let Some(split) = splits::of_word(wanted)
+                && names.contains(&split) =>
+            {
+                Ok(split.into())
+            }
             // A list that is the only one and named for no split, such as `data`, is what there is to read.
-            [only] if self.split.is_none() && !names_a_split(only) => Ok(only.into()),
+            [only] if self.split.is_none() && !splits::begins(only) => Ok(only.into()),
             _ => Err(DataError::NoSplit {
                 place: place.into(),
                 wanted: wanted.into(),
@@ -66,24 +73,6 @@ impl Selection<'_> {
             }),
         }
     }
-}
-
-/// Whether a name is that of a split, or begins with it as `train_prefs` does.
-pub(crate) fn names_a_split(name: &str) -> bool {
-    let word = name.split(['_', '-', '.']).next().unwrap_or_default();
-    [
-        "train",
-        "training",
-        "test",
-        "testing",
-        "validation",
-        "valid",
-        "val",
-        "dev",
-        "eval",
-        "evaluation",
-    ]
-    .contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// The records of a file. After an error of one row the next can be read; any other is the last item.

@@ -61,6 +61,12 @@ impl RawRow {
             Position::Line(_) if error.is_eof() => {
                 "; the line is cut short, or a row is over several lines: `jq -c . FILE` writes each in one"
             }
+            Position::Line(_) if message == "trailing characters" => {
+                "; the line has more after the row: `jq -c . FILE` writes each value in a line of its own"
+            }
+            Position::Line(_) if self.bytes.starts_with(b"\x1e") => {
+                "; the line begins with a record separator (RFC 7464): `tr -d '\\036' < FILE` takes them out"
+            }
             _ => "",
         };
         DataError::row(&self.origin, format!("{message}{place}{advice}"))
@@ -115,8 +121,8 @@ pub(crate) struct RowReader<'a> {
 }
 
 impl<'a> RowReader<'a> {
-    /// Looks at the first bytes: `[` opens an array, `{` an object that holds the rows under a key or is the first line
-    /// of JSONL, as is anything else.
+    /// Looks at the first bytes: `[` opens an array, `{` an object that is the file and holds the rows under a key, or is
+    /// the first line of JSONL, as is anything else.
     pub(crate) fn new(
         file: &Path,
         source: Box<dyn BufRead + 'a>,
@@ -164,7 +170,10 @@ impl<'a> RowReader<'a> {
         start
             .read_to_end(&mut head)
             .map_err(|source| io_error(&self.file, source))?;
-        let keys = keys_with_rows(&head, selection);
+        let keys = match is_one_object_of_rows(&head, selection) {
+            true => keys_with_rows(&head, selection),
+            false => vec![],
+        };
         if keys.is_empty()
             && head.len() < MAX_LINE_BYTES
             && let Some((what, hint)) = shape::of_no_rows(&head)
@@ -314,6 +323,11 @@ impl<'a> RowReader<'a> {
         self.count += 1;
         match self.peek()? {
             Some(b'{') => return self.take_object(Nesting::default(), true),
+            Some(b']') => {
+                return Err(
+                    self.broken("expected a row after the last `,`, got `]`: take that comma out")
+                );
+            }
             Some(b'[' | b'"') => self.within = Some(Nesting::default()),
             _ => self.skip_scalar()?,
         }
@@ -442,6 +456,23 @@ impl<'a> RowReader<'a> {
     }
 }
 
+/// Whether the object that a file begins with may hold its rows: nothing comes after it, and it is no row itself. One that
+/// goes on after `head` is too long for a row.
+fn is_one_object_of_rows(head: &[u8], selection: &Selection<'_>) -> bool {
+    let mut nesting = Nesting::default();
+    let Some(end) = head.iter().position(|byte| nesting.ends_with(*byte)) else {
+        return true;
+    };
+    let (object, rest) = head.split_at(end + 1);
+    rest.trim_ascii().is_empty() && !fields_of(object).is_some_and(|own| (selection.is_row)(&own))
+}
+
+fn fields_of(object: &[u8]) -> Option<Fields> {
+    let text = str::from_utf8(object).ok()?;
+    let repaired = || serde_json::from_str(&repair(text)?.text).ok();
+    serde_json::from_str(text).ok().or_else(repaired)
+}
+
 /// The keys of the object at the start of a file that have a list under them whose first element is a row, each with the
 /// offset after the `[`. Looked for as far as `head` reaches.
 fn keys_with_rows(head: &[u8], selection: &Selection<'_>) -> Vec<(String, usize)> {
@@ -477,12 +508,10 @@ fn keys_with_rows(head: &[u8], selection: &Selection<'_>) -> Vec<(String, usize)
         if head.get(value) == Some(&b'[') {
             let element = blank(value + 1);
             let row = value_end(element).map(|end| &head[element..end]);
-            let fields = row.and_then(|row| {
-                let text = str::from_utf8(row).ok()?;
-                let repaired = || serde_json::from_str(&repair(text)?.text).ok();
-                serde_json::from_str::<Fields>(text).ok().or_else(repaired)
-            });
-            if fields.is_some_and(|fields| (selection.is_row)(&fields)) {
+            if row
+                .and_then(fields_of)
+                .is_some_and(|fields| (selection.is_row)(&fields))
+            {
                 found.push((key, value + 1));
             }
         }
@@ -565,7 +594,10 @@ mod tests {
                 "f, row 1: expected `]` at the end of the array, got the end of the file",
             ),
             (b"[{} {}]", "f, row 1: expected `,` or `]` after the row"),
-            (b"[{},]", "f, row 2: expected an object"),
+            (
+                b"[{},]",
+                "f, row 2: expected a row after the last `,`, got `]`: take that comma out",
+            ),
             (b"[3]", "f, row 1: expected an object"),
             (
                 b"[{\"a\":\"}",
@@ -594,6 +626,18 @@ mod tests {
             let error = reader.next_row().err().unwrap().to_string();
             assert!(error.contains("more blank space"), "{start}: {error}");
             assert!(reader.next_row().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_between_rows_is_told_of() {
+        for (file, expected) in [
+            ("{\"a\":1}{\"a\":2}", "`jq -c . FILE`"),
+            ("\x1e{\"a\":1}\n", "record separator"),
+            ("[{\"a\":1},]", "take that comma out"),
+        ] {
+            let found = all(file.as_bytes());
+            assert!(found.last().unwrap().contains(expected), "{found:?}");
         }
     }
 
@@ -653,6 +697,19 @@ mod tests {
         // The first row of JSONL has lists of objects too.
         let lines = "{\"a\":1,\"b\":[{\"c\":1}]}\n{\"a\":2}\n";
         assert_eq!(all(lines.as_bytes()), ["1", "2"]);
+        // Lines that hold rows are no rows, and a row may hold others.
+        for (file, expected) in [
+            (
+                "{\"a\":1,\"b\":[{\"a\":8}]}\n{\"a\":2,\"b\":[{\"a\":9}]}\n",
+                &["1", "2"][..],
+            ),
+            ("{\"a\":1,\"b\":[{\"a\":8}]}\n", &["1"]),
+            ("{\n\"a\":1,\"b\":[{\"a\":8}]\n}\n{\"a\":2}", &["1", "2"]),
+        ] {
+            assert_eq!(all(file.as_bytes()), expected, "{file}");
+        }
+        let listed = "{\"b\":[{\"a\":1}]}\n{\"b\":[{\"a\":2}]}\n";
+        assert_eq!(rows(listed.as_bytes()).unwrap().len(), 2);
         let error = error(br#"{"test": [{"a":9}], "dev": [{"a":1}]}"#);
         assert_eq!(error, "f: expected a split `train`, got `test`, `dev`");
     }

@@ -21,6 +21,12 @@ pub(super) fn of_no_rows(head: &[u8]) -> Option<(&'static str, &'static str)> {
             "write rows: DataFrame.to_json(NEW, orient=\"records\", lines=True) in Python",
         ));
     }
+    if all(Value::is_object) && object.keys().all(|key| is_number(key)) {
+        return Some((
+            "rows under their numbers, as a data frame is written",
+            "write a list of them: DataFrame.to_json(NEW, orient=\"records\", lines=True) in Python, or `jq -c '.[]' FILE`",
+        ));
+    }
     None
 }
 
@@ -32,9 +38,12 @@ fn is_a_column(value: &Value) -> bool {
 
 /// An object with a cell for each row under its number.
 fn is_an_indexed_column(value: &Value) -> bool {
-    let is_number = |key: &String| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
     let cells = value.as_object();
-    cells.is_some_and(|cells| !cells.is_empty() && cells.keys().all(is_number))
+    cells.is_some_and(|cells| !cells.is_empty() && cells.keys().all(|key| is_number(key)))
+}
+
+fn is_number(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -59,6 +68,10 @@ mod tests {
             (
                 r#"{"features": [{"name": "a"}], "rows": [{"row_idx": 0, "row": {"a": 1}}]}"#,
                 Some("viewer"),
+            ),
+            (
+                r#"{"0": {"prompt": "a"}, "1": {"prompt": "b"}}"#,
+                Some("under their numbers"),
             ),
             (r#"{"prompt": "a", "chosen": ["b"]}"#, None),
             (
