@@ -18,6 +18,7 @@ mod read;
 mod records;
 mod report;
 mod seen;
+mod splits;
 mod template;
 mod text;
 mod tokenized;
@@ -44,5 +45,5 @@ pub use tokenized::{
     LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TruncationReport,
     tokenize_answers, tokenize_pairs, tokenize_rows,
 };
-pub use tokenizer::{SpecialTokens, TextTokenizer};
+pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};
 pub use truncation::{Lengths, Truncation};

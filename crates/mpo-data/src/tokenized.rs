@@ -9,7 +9,7 @@ use crate::error::DataError;
 use crate::language::Language;
 use crate::pair::{BilingualPair, MonolingualPair, Origin, PreferencePair, UnpairedAnswer};
 use crate::report::Dropped;
-use crate::tokenizer::TextTokenizer;
+use crate::tokenizer::{Exchange, TextTokenizer};
 use crate::truncation::{Lengths, Truncation};
 
 /// A prompt and its two responses, none of them empty.
@@ -156,12 +156,21 @@ pub struct TruncationReport {
     /// Rows left out: answers that are the same once they are cut, and, where that was asked for, what the chat template
     /// refuses.
     pub dropped: Vec<Dropped>,
+    /// What generation adds to prompts and conversations do not have: it was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 impl TruncationReport {
     /// Whether there is anything to tell.
     pub fn is_worth_saying(&self) -> bool {
-        self.truncated > 0 || !self.dropped.is_empty()
+        self.truncated > 0 || !self.dropped.is_empty() || self.left_out.is_some()
+    }
+
+    fn left_out<const N: usize>(&mut self, exchange: &Exchange<N>) {
+        if self.left_out.is_none() {
+            self.left_out.clone_from(&exchange.left_out);
+        }
     }
 
     /// Counts a prompt and its longer answer, and says what is kept of them.
@@ -185,12 +194,23 @@ impl fmt::Display for TruncationReport {
             prompts,
             longest,
             dropped,
+            left_out,
         } = self;
-        if *truncated > 0 || dropped.is_empty() {
+        let mut line = "";
+        if let Some(left_out) = left_out {
             write!(
                 f,
-                "{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
+                "prompts are scored and trained on without {:?}: the chat template writes it where an answer is asked for, and not in a conversation that has one",
+                left_out
             )?;
+            line = "\n";
+        }
+        if *truncated > 0 || (dropped.is_empty() && left_out.is_none()) {
+            write!(
+                f,
+                "{line}{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
+            )?;
+            line = "\n";
         }
         if *prompts > 0 {
             write!(
@@ -199,7 +219,6 @@ impl fmt::Display for TruncationReport {
             )?;
         }
         if !dropped.is_empty() {
-            let line = if *truncated > 0 { "\n" } else { "" };
             write!(f, "{line}{} rows dropped:", dropped.len())?;
             for Dropped { origin, reason } in dropped.iter().take(NAMED) {
                 write!(f, "\n  {origin}: {reason}")?;
@@ -268,9 +287,11 @@ impl<'a> Tokenizing<'a> {
         pair: &PreferencePair,
         origin: &Origin,
     ) -> Result<Option<TokenizedPair>, DataError> {
-        let mut prompt = self.tokenizer.encode_prompt(pair)?;
-        let mut chosen = self.tokenizer.encode_response(pair.chosen())?;
-        let mut rejected = self.tokenizer.encode_response(pair.rejected())?;
+        let answers = [pair.chosen(), pair.rejected()];
+        let exchange = self.tokenizer.encode_exchange(pair, answers)?;
+        self.report.left_out(&exchange);
+        let mut prompt = exchange.prompt;
+        let [mut chosen, mut rejected] = exchange.answers;
         let response = chosen.len().max(rejected.len());
         let keep = self
             .report
@@ -307,8 +328,10 @@ pub fn tokenize_answers(
         answers,
         |row| &row.origin,
         |work, row| {
-            let mut prompt = tokenizer.encode_prompt(row)?;
-            let mut answer = tokenizer.encode_response(&row.answer)?;
+            let exchange = tokenizer.encode_exchange(row, [&*row.answer])?;
+            work.report.left_out(&exchange);
+            let mut prompt = exchange.prompt;
+            let [mut answer] = exchange.answers;
             not_empty(&row.origin, [("prompt", &prompt), ("completion", &answer)])?;
             let keep = work
                 .report

@@ -19,6 +19,7 @@ mod scan;
 #[cfg(test)]
 mod snippets;
 mod sources;
+mod turn;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -34,9 +35,9 @@ pub use options::{
 };
 pub(crate) use sources::TemplateField;
 pub use sources::{TemplateSource, TemplateSources};
+pub(crate) use turn::{Turn, Turns};
 
 use crate::error::DataError;
-use crate::pair::{Message, Role};
 use crate::text::visible;
 use crate::tokenizer::SpecialTokens;
 use dialect::Problem;
@@ -100,17 +101,6 @@ fn likeness(one: &str, other: &str) -> usize {
         .take_while(same)
         .count();
     begin.max(end)
-}
-
-/// What a template writes after a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ending {
-    /// All of the conversation that it was asked with.
-    pub(crate) conversation: String,
-    /// The text, from the response's last character on.
-    pub(crate) text: String,
-    /// Whether the template takes away the white space before a response, and behind it.
-    pub(crate) trims: (bool, bool),
 }
 
 impl ChatTemplate {
@@ -269,33 +259,12 @@ impl ChatTemplate {
     pub(crate) fn also_ends(&self) -> Option<&'static str> {
         self.builtin.and_then(BuiltinTemplate::also_ends)
     }
-
-    /// What the template writes after a response, which it is asked.
-    pub(crate) fn ending(&self) -> Result<Ending, DataError> {
-        // No template writes tabs around a response of its own accord.
-        const AROUND: &str = "\t\t";
-        const RESPONSE: &str = "ResponseToBeFound";
-        let response = Message {
-            role: Role::Assistant,
-            content: format!("{AROUND}{RESPONSE}{AROUND}"),
-        };
-        let text = self.render(&[Message::user("Prompt"), response], false)?;
-        let Some((before, after)) = text.rsplit_once(RESPONSE) else {
-            return Err(self.default.source.error(Problem::Failed(
-                "expected the assistant's message in what it writes, got none".into(),
-            )));
-        };
-        Ok(Ending {
-            text: after.strip_prefix(AROUND).unwrap_or(after).into(),
-            trims: (!before.ends_with(AROUND), !after.starts_with(AROUND)),
-            conversation: text,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pair::{Message, Role};
 
     fn template(source: &str, options: &TemplateOptions) -> Result<ChatTemplate, DataError> {
         let tokens = [
@@ -576,38 +545,6 @@ mod tests {
             _ = render(&format!("{{{{ x{} }}}}", chain.repeat(1_600)));
         }
         assert!(started.elapsed().as_secs() < 60);
-    }
-
-    #[test]
-    fn the_end_of_a_turn_is_what_follows_the_response() {
-        let each = |answer: &str| {
-            let source = format!("{{% for m in messages %}}{{{{ {answer} }}}}{{% endfor %}}");
-            template(&source, &TemplateOptions::default())
-                .unwrap()
-                .ending()
-        };
-        for (answer, text, trims) in [
-            (
-                "'<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n'",
-                "<|im_end|>\n",
-                (false, false),
-            ),
-            ("m.content", "", (false, false)),
-            (
-                "' ' + m.content.strip() + ' ' + eos_token",
-                " </s>",
-                (true, true),
-            ),
-            ("m.content.lstrip() + eos_token", "</s>", (true, false)),
-        ] {
-            let ending = each(answer).unwrap();
-            assert_eq!((&*ending.text, ending.trims), (text, trims), "{answer}");
-        }
-        let error = each("'x'").unwrap_err().to_string();
-        assert!(
-            error.contains("expected the assistant's message"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub use config::SpecialTokens;
 
 use crate::error::DataError;
 use crate::template::{
-    ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources,
+    ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources, Turn,
+    Turns,
 };
 use config::TokenizerConfig;
 use control::ControlTokens;
@@ -40,12 +41,34 @@ pub struct TextTokenizer {
 /// How a response is written.
 #[derive(Debug, Clone)]
 struct Response {
-    /// Whether white space before it, and behind it, is left out.
-    trims: (bool, bool),
-    /// What follows it, up to the control token that ends the turn; nothing where the template has none.
-    ending: String,
+    /// What the template writes.
+    turns: Turns,
+    /// What it writes behind the control token that ends a turn; behind the answer where it writes none.
+    rest: String,
     /// The last token of a turn.
     end: u32,
+    /// Whether the template writes it.
+    is_written: bool,
+    /// Whether the tokenizer begins a text with a space that is not there.
+    adds_space: bool,
+}
+
+/// A prompt and answers to it as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange<const N: usize> {
+    /// The prompt, up to where the answers begin.
+    pub prompt: Vec<u32>,
+    /// Each answer and what ends it.
+    pub answers: [Vec<u32>; N],
+    /// What generation adds to the prompt and a conversation with these answers does not have; it is not in `prompt`.
+    pub left_out: Option<String>,
+}
+
+/// A response as text.
+struct Written {
+    turn: Turn,
+    /// Whether control tokens are broken up in it.
+    broken: bool,
 }
 
 impl TextTokenizer {
@@ -96,19 +119,28 @@ impl TextTokenizer {
             None | Some("") => eos,
             Some(pad) => id(pad, "padding: `pad_token` of the tokenizer")?,
         };
-        let ending = template.ending()?;
-        let control = ControlTokens::new(all, tokens.texts(), &ending.conversation)?;
-        let ending_text = match template.end_token() {
+        let turns = Turns::of(&template)?;
+        let control = ControlTokens::new(all, tokens.texts(), turns.conversation())?;
+        let ending = turns.ending();
+        let end = match template.end_token() {
             Some(token) => {
                 id(token, "end of a response: written by the chat template")?;
-                token
+                ending.find(token).map(|at| at + token.len())
             }
-            None => match control.end_of_first(&ending.text) {
-                Some(end) => &ending.text[..end],
-                None => "",
-            },
+            None => control.end_of_first(ending),
         };
-        let end = tokenizer.encode(ending_text, false)?.last().copied();
+        let (ending, rest) = ending.split_at(end.unwrap_or(0));
+        let last = tokenizer.encode(ending, false)?.last().copied();
+        let word = tokenizer.encode("a", false)?.first().copied();
+        let piece = word.and_then(|word| all.id_to_token(word));
+        let response = Response {
+            rest: rest.into(),
+            end: last.unwrap_or(eos),
+            is_written: !ending.is_empty(),
+            // As SentencePiece and byte-level tokenizers write it.
+            adds_space: piece.is_some_and(|piece| piece.starts_with(['▁', 'Ġ'])),
+            turns,
+        };
         let also_ends = template
             .also_ends()
             .and_then(|token| all.token_to_id(token));
@@ -119,11 +151,7 @@ impl TextTokenizer {
             bos: first.filter(|first| Some(*first) == bos),
             eos,
             pad,
-            response: Response {
-                trims: ending.trims,
-                ending: ending_text.into(),
-                end: end.unwrap_or(eos),
-            },
+            response,
             also_ends,
             vocab_size: largest.map_or(0, |largest| largest as usize + 1),
             control: Arc::new(control),
@@ -142,16 +170,55 @@ impl TextTokenizer {
         &self,
         conversation: impl Into<Conversation<'a>>,
     ) -> Result<Vec<u32>, DataError> {
-        let mut parts: Parts = conversation.into().into();
+        let (text, broken) = self.write_prompt(conversation.into())?;
+        self.encode_written_prompt(&text, broken)
+    }
+
+    /// The prompt as text, and whether control tokens are broken up in it.
+    fn write_prompt(&self, conversation: Conversation<'_>) -> Result<(String, bool), DataError> {
+        let mut parts: Parts = conversation.into();
         let broken = !self.special_tokens_in_text && self.break_up(&mut parts);
-        let text = self.template.render_parts(parts, true)?;
-        let mut ids = self.encode(&text, broken, false)?;
+        Ok((self.template.render_parts(parts, true)?, broken))
+    }
+
+    fn encode_written_prompt(&self, text: &str, broken: bool) -> Result<Vec<u32>, DataError> {
+        let mut ids = self.encode(text, broken, false)?;
         if self.template.is_plain()
             && let Some(bos) = self.bos
         {
             ids.insert(0, bos);
         }
         Ok(ids)
+    }
+
+    /// A prompt and answers to it as they stand in a conversation: what generation alone adds to the prompt is left out.
+    ///
+    /// # Errors
+    /// If the template refuses the conversation or an answer, or fails on it.
+    pub fn encode_exchange<'a, const N: usize>(
+        &self,
+        conversation: impl Into<Conversation<'a>>,
+        answers: [&str; N],
+    ) -> Result<Exchange<N>, DataError> {
+        let (text, broken) = self.write_prompt(conversation.into())?;
+        let mut written = Vec::with_capacity(N);
+        for answer in answers {
+            written.push(self.write_response(answer)?);
+        }
+        let generation = self.response.turns.prompt();
+        let after = written.iter().map(|one| one.turn.after);
+        let after = after.min().unwrap_or(generation.len());
+        let left_out = &generation[after..];
+        let prompt = text.strip_suffix(left_out).unwrap_or(&text);
+        let mut ids = [const { vec![] }; N];
+        for (ids, written) in ids.iter_mut().zip(&written) {
+            *ids = self.encode_written_response(written, after)?;
+        }
+        Ok(Exchange {
+            prompt: self.encode_written_prompt(prompt, broken)?,
+            answers: ids,
+            left_out: (prompt.len() < text.len()).then(|| left_out.into()),
+        })
     }
 
     /// A text without any template, as the tokenizer begins a sequence.
@@ -171,27 +238,58 @@ impl TextTokenizer {
     /// released code does.
     ///
     /// # Errors
-    /// If the tokenizer fails on it.
+    /// If the template or the tokenizer fails on it.
     pub fn encode_response(&self, response: &str) -> Result<Vec<u32>, DataError> {
-        let mut text = response;
-        let (before, behind) = self.response.trims;
-        if before {
-            text = text.trim_start();
-        }
-        if behind {
-            text = text.trim_end();
-        }
-        let mut text = text.to_owned();
+        let written = self.write_response(response)?;
+        self.encode_written_response(&written, written.turn.after)
+    }
+
+    fn write_response(&self, response: &str) -> Result<Written, DataError> {
+        let mut text = response.to_owned();
         let broken = !self.special_tokens_in_text && self.control.is_in(&text);
         if broken {
             self.control.break_up(&mut text);
         }
-        text += &self.response.ending;
-        let mut ids = self.encode(&text, broken, false)?;
-        if self.response.ending.is_empty() {
+        let mut turn = self.response.turns.turn(&self.template, &text)?;
+        if let Some(kept) = turn.text.strip_suffix(&self.response.rest) {
+            turn.text.truncate(kept.len());
+        }
+        Ok(Written { turn, broken })
+    }
+
+    /// The ids of a response behind so much of the generation prompt.
+    fn encode_written_response(
+        &self,
+        written: &Written,
+        after: usize,
+    ) -> Result<Vec<u32>, DataError> {
+        let Written { turn, broken } = written;
+        let prompt = self.response.turns.prompt();
+        let text = format!("{}{}", &prompt[after..turn.after], turn.text);
+        let mut ids = match self.encode_behind(&prompt[..after], &text, *broken)? {
+            Some(ids) => ids,
+            None => self.encode(&text, *broken, false)?,
+        };
+        if !self.response.is_written {
             ids.push(self.eos);
         }
         Ok(ids)
+    }
+
+    /// The ids that a text adds to those of a prompt, where the tokenizer would begin it with a space that no conversation
+    /// has; none where they cannot be told apart.
+    fn encode_behind(
+        &self,
+        prompt: &str,
+        text: &str,
+        broken: bool,
+    ) -> Result<Option<Vec<u32>>, DataError> {
+        if !self.response.adds_space || self.template.is_plain() {
+            return Ok(None);
+        }
+        let before = self.encode(prompt, false, false)?;
+        let all = self.encode(&format!("{prompt}{text}"), broken, false)?;
+        Ok(all.strip_prefix(&*before).map(<[u32]>::to_vec))
     }
 
     /// Whether there were control tokens in the texts of a conversation; they are broken up.
@@ -434,16 +532,109 @@ mod tests {
             tokenizer
                 .encode_response("<think> bake </think> bread <end> <turn>")
                 .unwrap(),
-            [0, 7, 1, 8, 4, 4, 3]
+            // The first one is the template's.
+            [0, 0, 7, 1, 8, 4, 4, 3]
         );
     }
 
     #[test]
     fn answers_end_as_they_do_in_a_conversation() {
-        let template = "{% for m in messages %}{{ m.role + ' ' + m.content.strip() + ' bake ' + eos_token }}{% endfor %}";
+        let template = "{% for m in messages %}{{ m.role + ' ' + m.content.strip() + ' bake ' + eos_token }}{% endfor %}\
+                        {% if add_generation_prompt %}assistant {% endif %}";
         let tokenizer = load(false, &config(template), TemplateChoice::Auto).unwrap();
         assert_eq!(tokenizer.encode_response(" bread\n").unwrap(), [8, 7, 1]);
         assert_eq!(tokenizer.stop_ids(), [1]);
+    }
+
+    #[test]
+    fn prompts_of_answers_end_where_those_of_conversations_do() {
+        let thinking = CHATML.replace("<turn>assistant ", "<turn>assistant bake bake ");
+        for (template, left_out) in [(CHATML, None), (&thinking, Some("bake bake "))] {
+            let tokenizer = load(false, &config(template), TemplateChoice::Auto).unwrap();
+            let prompt = [Message::user("bake bread")];
+            let exchange = tokenizer
+                .encode_exchange(&prompt, ["bread", "baker"])
+                .unwrap();
+            assert_eq!(exchange.prompt, [2, 5, 7, 8, 3, 2, 6]);
+            assert_eq!(exchange.answers, [vec![8, 3], vec![4, 3]]);
+            assert_eq!(exchange.left_out.as_deref(), left_out);
+            let row = MonolingualPair {
+                pair: PreferencePair::new(
+                    "en".parse().unwrap(),
+                    prompt.to_vec(),
+                    "bread".into(),
+                    "baker".into(),
+                )
+                .unwrap(),
+                origin: Origin {
+                    file: "f".into(),
+                    position: Position::Line(1),
+                },
+            };
+            let (_, report) = tokenize_pairs(&[row], &tokenizer, Truncation::UNLIMITED).unwrap();
+            assert_eq!(report.is_worth_saying(), left_out.is_some());
+            let told = report
+                .to_string()
+                .contains("without \"bake bake \": the chat");
+            assert_eq!(told, left_out.is_some());
+            // Generation meets all of it.
+            let asked = tokenizer.encode_prompt(&prompt).unwrap();
+            assert_eq!(asked.len(), if left_out.is_some() { 9 } else { 7 });
+            // An answer that begins as the generation prompt does is one to it; a pair's prompt is one for both answers.
+            let one = tokenizer.encode_exchange(&prompt, ["bake bake bread"]);
+            let one = one.unwrap();
+            assert_eq!(
+                [one.prompt, one.answers.concat()].concat(),
+                [2, 5, 7, 8, 3, 2, 6, 7, 7, 8, 3]
+            );
+            let two = tokenizer.encode_exchange(&prompt, ["bake bake bread", "bread"]);
+            let two = two.unwrap();
+            assert_eq!(two.prompt, [2, 5, 7, 8, 3, 2, 6]);
+            assert_eq!(two.answers, [vec![7, 7, 8, 3], vec![8, 3]]);
+        }
+    }
+
+    #[test]
+    fn an_answer_begins_with_a_space_where_a_conversation_has_one() {
+        let ids = |scheme: &str, before: &str| {
+            let template = format!(
+                "{{% for m in messages %}}{{{{ m.role + ':{before}' + m.content }}}}<end>{{% endfor %}}\
+                 {{% if add_generation_prompt %}}assistant:{{% endif %}}"
+            );
+            let folder = folder(false, &config(&template));
+            let path = folder.path().join("tokenizer.json");
+            let mut file: serde_json::Value =
+                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            file["pre_tokenizer"] = serde_json::json!({ "type": "Sequence", "pretokenizers": [
+                { "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false },
+                { "type": "Split", "pattern": { "Regex": ":|▁" }, "behavior": "Isolated", "invert": false },
+            ] });
+            let words = [
+                "<s>",
+                "</s>",
+                "<turn>",
+                "<end>",
+                "<unk>",
+                "▁",
+                ":",
+                "assistant",
+                "a",
+                "bread",
+            ];
+            let words = words.into_iter().zip(0..);
+            file["model"]["vocab"] = words
+                .map(|(word, id)| (word.to_owned(), serde_json::Value::from(id)))
+                .collect();
+            fs::write(&path, file.to_string()).unwrap();
+            let options = TemplateOptions::default();
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
+            let exchange = tokenizer.encode_exchange(&[Message::user("a")], ["bread"]);
+            exchange.unwrap().answers.concat()
+        };
+        for scheme in ["always", "first", "never"] {
+            assert_eq!(ids(scheme, ""), [9, 3], "{scheme}");
+            assert_eq!(ids(scheme, " "), [5, 9, 3], "{scheme}");
+        }
     }
 
     #[test]
