@@ -456,6 +456,72 @@ fn a_password_in_an_address_is_never_shown() {
 }
 
 #[test]
+fn a_key_in_an_address_is_sent_and_never_shown() {
+    let told = r#"{"error": {"message": "bad key S3CRET-key or 2020-01-01"}}"#;
+    let server = Server::new(move |_, _| Deed::Status(401, "", told));
+    let query = "?api-version=2020-01-01&api_key=s3cret-key";
+    let options = EndpointOptions {
+        base_url: format!("{}{query}", server.url),
+        ..server.options()
+    };
+    let mut endpoint = Endpoint::new(options.clone()).unwrap();
+    let refused = ask(&mut endpoint, &["a"]).0.unwrap_err();
+    assert_eq!(server.requests(), 1);
+    let message = refused.to_string();
+    assert!(message.contains("/v1/chat/completions: "), "{message}");
+    assert!(
+        message.ends_with("bad key [hidden] or 2020-01-01"),
+        "{message}"
+    );
+    let mut shown = format!("{options:?} {endpoint:?} {refused} {refused:?}");
+    shown += &format!("{} {}", endpoint.identity(), options.shown_url());
+    for url in [
+        format!("http://localhost:1/v1{query}"),
+        format!("http://localhost:1/v1{query}@x#s3cret-key"),
+        format!("ftp://localhost/v1{query}"),
+        "http://me:s3cret-key?@host/v1".into(),
+        "http://me:s3cret?-key@:host/v1".into(),
+    ] {
+        let options = EndpointOptions {
+            attempts: 1,
+            ..EndpointOptions::new(url, "judge")
+        };
+        shown += &format!(" {options:?} {}", options.shown_url());
+        match Endpoint::new(options) {
+            Err(error) => shown += &format!(" {error} {error:?}"),
+            Ok(mut endpoint) => {
+                let error = ask(&mut endpoint, &["a"]).0.unwrap_err();
+                shown += &format!(" {error} {error:?} {}", endpoint.identity());
+            }
+        }
+    }
+    assert!(!shown.to_lowercase().contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_server_that_says_nothing() {
+    let server = Server::new(|text, _| match text {
+        "fine" => Deed::Echo,
+        _ => Deed::Slow,
+    });
+    let options = EndpointOptions {
+        timeout: Duration::from_secs(30),
+        ..server.options()
+    };
+    let texts = ["fine", "slow", "silent"].map(|text| vec![Message::user(text)]);
+    let mut replies = Replies {
+        stop_after: Some(1),
+        ..Replies::default()
+    };
+    let begun = Instant::now();
+    let mut endpoint = Endpoint::new(options).unwrap();
+    let result = endpoint.answer(&texts, &mut replies);
+    assert!(matches!(result, Err(ChatError::Stopped)), "{result:?}");
+    assert_eq!(replies.of.len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
 fn an_address_is_the_same_with_a_slash_at_its_end() {
     let identity = |url: &str| {
         let options = EndpointOptions::new(url, "judge");

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mpo_data::{DataError, Language};
+use mpo_models::open_files_hint;
 use mpo_trainer::TrainError;
 
 use crate::benchmark::BENCHMARKS;
@@ -90,10 +91,12 @@ pub enum EvalError {
         got: usize,
     },
     /// A folder is no run's.
-    #[error("{}: expected a run or an evaluation, got neither config.yaml nor evaluation.json", path.display())]
+    #[error("{}: expected the folder of a run or an evaluation, got {got}", path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
+        /// What it is.
+        got: &'static str,
     },
     /// A run of which nothing is known yet, or something else that has a configuration.
     #[error("{}: expected a step or a result to show, got none", path.display())]
@@ -147,13 +150,13 @@ impl EvalError {
         }
     }
 
-    /// What to do about it.
+    /// What to do about it. An evaluation goes on with the same command.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => Some("check the path".into()),
                 io::ErrorKind::IsADirectory => Some("name a file in it".into()),
-                _ => None,
+                _ => open_files_hint(error).map(Into::into),
             },
             Self::Broken { .. } => Some("docs/evaluation.md says what each file looks like".into()),
             Self::UnknownBenchmark { .. } => Some("give it as NAME=PATH".into()),
@@ -179,7 +182,7 @@ impl EvalError {
                  are not made again"
                     .into(),
             ),
-            Self::Train(error) => error.hint(),
+            Self::Train(error) => error.hint_to("give the same command again"),
             Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
             Self::Data(error) => error.hint(),

@@ -1,12 +1,11 @@
 //! Everything that was found out about a model, as numbers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use mpo_data::Language;
 use mpo_models::checked_line;
+use mpo_trainer::read_file;
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Benchmark, Marking, QuestionSet, Questions};
@@ -101,16 +100,11 @@ impl Evaluation {
     /// # Errors
     /// If it cannot be read, is no evaluation, or was changed since it was written.
     pub fn read(path: &Path) -> Result<Option<Self>, EvalError> {
-        match fs::read(path) {
-            Ok(text) => unseal(&text)
-                .map(Some)
-                .map_err(|problem| EvalError::Damaged {
-                    path: path.to_owned(),
-                    problem,
-                }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(EvalError::io(path)(error)),
-        }
+        let value = read_file(path)?.map(|text| unseal(&text)).transpose();
+        value.map_err(|problem| EvalError::Damaged {
+            path: path.to_owned(),
+            problem,
+        })
     }
 
     /// JSON for a file, with a checksum.
@@ -269,6 +263,8 @@ impl BenchmarkResult {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
     use crate::sample::Outcome;

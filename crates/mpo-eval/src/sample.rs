@@ -1,10 +1,9 @@
 //! A question, the model's answers to it, and what they turned out to be.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use mpo_data::{Language, Message, Role};
+use mpo_trainer::read_file;
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Expected, Item, LETTERS};
@@ -115,11 +114,7 @@ pub fn answers(
 /// # Errors
 /// If it cannot be read.
 pub fn read_samples(path: &Path) -> Result<(Vec<Sample>, Vec<usize>), EvalError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], vec![])),
-        Err(error) => return Err(EvalError::io(path)(error)),
-    };
+    let bytes = read_file(path)?.unwrap_or_default();
     let (mut samples, mut damaged) = (vec![], vec![]);
     for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
         match unseal(line) {
@@ -225,6 +220,8 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::testing::Counting;
     use super::*;
     use crate::chat::testing::Quiet;

@@ -298,6 +298,25 @@ mod tests {
             error.contains("expected one column of Chinese, got zh-TW and zh-CN"),
             "{error}"
         );
+        for (first, second) in [("en", "EN"), ("EN", "en"), ("en", "en"), ("English", "en")] {
+            for name in ["multijail", "advbench"] {
+                let text = format!("id,{first},{second}\n7,Do it,Do that\n");
+                let expected = format!("one column of English, got {first} and {second}");
+                let error = read(name, "m.csv", &text).unwrap_err();
+                assert!(error.contains(&expected), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_in_json_is_called_one() {
+        for text in ["{\"id\": 1, \"en\": \"Do it\"}\n{}\n", "[\n{\"id\": 1}]"] {
+            for name in ["multijail", "advbench", "xstest"] {
+                let error = read(name, "m.csv", text).unwrap_err();
+                assert!(error.contains("m.csv: expected a table as CSV"), "{error}");
+                assert!(error.contains("got JSON"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -28,9 +28,14 @@ pub(super) fn text(path: &Path) -> Result<String, EvalError> {
 /// The text of a file of CSV.
 ///
 /// # Errors
-/// If it is no text, or a quote in it is not closed.
+/// If it is no text, it is JSON, or a quote in it is not closed.
 pub(super) fn csv_text(path: &Path) -> Result<String, EvalError> {
     let text = text(path)?;
+    if is_json(&text) {
+        let problem =
+            "expected a table as CSV or Parquet, its first line the columns' names, got JSON lines";
+        return Err(EvalError::broken(path, problem.into()));
+    }
     match unclosed(&text) {
         None => Ok(text),
         Some(line) => {
@@ -39,6 +44,16 @@ pub(super) fn csv_text(path: &Path) -> Result<String, EvalError> {
             );
             Err(EvalError::broken(path, problem))
         }
+    }
+}
+
+/// Whether a text begins with a JSON object, or an array of them.
+fn is_json(text: &str) -> bool {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    match values.next() {
+        Some(Ok(Value::Object(_))) => true,
+        Some(Ok(Value::Array(values))) => values.first().is_some_and(Value::is_object),
+        _ => false,
     }
 }
 
@@ -181,7 +196,7 @@ impl Table {
     /// language's beside another that certainly is, or where all others are.
     ///
     /// # Errors
-    /// If two are of one language, and neither or both are named by the code alone.
+    /// If two are of one language, and neither or both have a region.
     fn languages(&self) -> Result<Vec<(usize, Language)>, EvalError> {
         let columns = self.header.iter().enumerate();
         let named: Vec<(usize, Language)> = columns
@@ -199,12 +214,12 @@ impl Table {
             .filter(|of| words_are || is_certain(of))
             .copied()
             .collect();
-        let is_code = |column: usize, language: Language| self.header[column] == language.code();
+        let has_region = |column: usize| self.header[column].contains(['-', '_']);
         let mut chosen: Vec<(usize, Language)> = vec![];
         for &(column, language) in &named {
             // Beside `zh`, `zh-TW` is another text.
             let mut same = named.iter().filter(|other| other.1 == language);
-            if !is_code(column, language) && same.any(|other| is_code(other.0, language)) {
+            if has_region(column) && same.any(|other| !has_region(other.0)) {
                 continue;
             }
             if let Some((earlier, _)) = chosen.iter().find(|of| of.1 == language) {

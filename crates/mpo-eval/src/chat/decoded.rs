@@ -1,5 +1,5 @@
 //! A text with its escapes undone, and where in the text each byte of that stands: JSON's `\/` and `\u002b`, HTML's `&#43;`
-//! and `&amp;`, an address's `%2B`.
+//! and `&amp;`, an address's `%2B`, a mail's `=2B`, a shell's `\053`, a letter of full width.
 
 use std::ops::Range;
 
@@ -60,8 +60,8 @@ impl Decoded {
         self.starts[of.start] as usize..self.ends[of.end - 1] as usize
     }
 
-    /// With each escape undone once; nothing if there is none.
-    fn undone(&self) -> Option<Self> {
+    /// With each escape that is known undone once; nothing if there is none.
+    fn undone(&self, escape: fn(&[u8]) -> Option<(Unit, usize)>) -> Option<Self> {
         let mut undone = Self::empty();
         let mut at = 0;
         while at < self.bytes.len() {
@@ -79,8 +79,19 @@ impl Decoded {
         (undone.bytes.len() < self.bytes.len()).then_some(undone)
     }
 
+    /// These bytes, and with their escapes undone, once and again.
+    fn levels(self) -> Vec<Self> {
+        let mut levels = vec![self];
+        while levels.len() <= DEPTH
+            && let Some(next) = levels.last().and_then(|level| level.undone(escape))
+        {
+            levels.push(next);
+        }
+        levels
+    }
+
     /// Without what may stand within a word and changes nothing of it: white space, a plus in its place, controls and what
-    /// switches colours, invisible characters, the backslash of an escape that is none.
+    /// switches colours, invisible characters, the backslash of an escape that is none, what stands between hexadecimal bytes or ends a mail's line.
     pub(super) fn bare(&self) -> Self {
         let mut bare = Self::empty();
         let mut at = 0;
@@ -95,21 +106,25 @@ impl Decoded {
     }
 }
 
-/// A text as it is, and with its escapes undone, once and again.
+/// A text as it is, and with its escapes undone, once and again. A mail's escapes may be none (`key=ab12`), so it is read
+/// with and without them.
 pub(super) fn levels(text: &str) -> Vec<Decoded> {
-    let mut levels = vec![Decoded::plain(text)];
-    while levels.len() <= DEPTH
-        && let Some(next) = levels.last().and_then(Decoded::undone)
-    {
-        levels.push(next);
-    }
-    levels
+    let plain = Decoded::plain(text);
+    let mail = plain.undone(quoted_printable);
+    let readings = [Some(plain), mail].into_iter().flatten();
+    readings.flat_map(Decoded::levels).collect()
 }
 
 enum Unit {
     /// A byte, perhaps one of several of a character.
     Byte(u8),
     Char(char),
+}
+
+/// The byte that a text begins with in a mail, as `=2B`, and its length.
+fn quoted_printable(text: &[u8]) -> Option<(Unit, usize)> {
+    let digits = text.strip_prefix(b"=")?.get(..2)?;
+    Some((Unit::Byte(hex(digits)? as u8), 3))
 }
 
 /// The escape that a text begins with, and its length.
@@ -137,6 +152,19 @@ fn escape(text: &[u8]) -> Option<(Unit, usize)> {
         }
         [b'\\', b'U', rest @ ..] => Some((Unit::Char(char::from_u32(hex(rest.get(..8)?)?)?), 10)),
         [b'\\', b'x', rest @ ..] => Some((Unit::Char(char::from_u32(hex(rest.get(..2)?)?)?), 4)),
+        [
+            b'\\',
+            high @ b'0'..=b'3',
+            middle @ b'0'..=b'7',
+            low @ b'0'..=b'7',
+            ..,
+        ] => {
+            let digits = [high, middle, low].map(|digit| digit - b'0');
+            Some((Unit::Byte(digits[0] * 64 + digits[1] * 8 + digits[2]), 4))
+        }
+        // U+FF01 to U+FF5E
+        [0xEF, 0xBC, low @ 0x81..=0xBF, ..] => Some((Unit::Byte(low - 0x60), 3)),
+        [0xEF, 0xBD, low @ 0x80..=0x9E, ..] => Some((Unit::Byte(low - 0x20), 3)),
         [b'\\', letter, ..] => {
             let byte = match letter {
                 b'n' | b'r' | b't' | b'b' | b'f' => b'\n',
@@ -172,7 +200,7 @@ fn passed_over(text: &[u8]) -> usize {
             end.map_or(2, |end| end + 3)
         }
         [byte, ..] if byte.is_ascii_whitespace() || byte.is_ascii_control() => 1,
-        [b'+' | b'\\', ..] => 1,
+        [b'+' | b'\\' | b':' | b'-' | b'=', ..] => 1,
         // U+00AD, U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F and U+FEFF
         [0xC2, 0xAD | 0xA0, ..] => 2,
         [0xE2, 0x80, 0x8B..=0x8F | 0xAA..=0xAE, ..] | [0xE2, 0x81, 0xA0..=0xAF, ..] => 3,
@@ -197,6 +225,8 @@ mod tests {
             (r"\ud83c\udf5e \U0001F35E", "🍞 🍞"),
             ("a&#43;b&#x2b;c&plus;d&amp;", "a+b+c+d&"),
             ("%2B%2b%C3%A9", "++é"),
+            (r"\053 \x2b =2B", "+ + +"),
+            ("＋ａ～", "+a~"),
             (r"\\u002b &amp;#43; %252B", "+ + +"),
             (
                 "100 % \\q &none; %zz \\u12 &#;",

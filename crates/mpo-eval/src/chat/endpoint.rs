@@ -26,6 +26,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that a server may ask for; beyond it the user decides.
 const LONGEST_WAIT_ASKED: Duration = Duration::from_secs(600);
 
+/// The wait for what is under way on a stop: replies that come are kept, for they are paid for.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// Bytes of a reply at most: a thousand times what a judge writes.
 const LONGEST_BODY: u64 = 8 << 20;
 
@@ -37,6 +40,12 @@ const MOST_IN_A_ROW: usize = 20;
 
 /// Characters of a server's own words that an error shows.
 const SHOWN: usize = 200;
+
+/// What begins the part of an address behind its path.
+const QUERY: [char; 2] = ['?', '#'];
+
+/// What the name of a secret in an address has in it: `key`, `api_key`, `access_token`.
+const SECRET_NAMES: [&str; 6] = ["key", "token", "secret", "pass", "sig", "auth"];
 
 /// A secret that is sent and never shown.
 #[derive(Clone)]
@@ -72,8 +81,8 @@ impl fmt::Debug for ApiKey {
 /// Where and how to ask.
 #[derive(Clone)]
 pub struct EndpointOptions {
-    /// The address up to `/v1`, such as `http://localhost:8000/v1`. A name and a password before the host are sent, and
-    /// never shown.
+    /// The address up to `/v1`, such as `http://localhost:8000/v1`. A name and a password before the host, and what
+    /// stands behind a question mark, are sent, and never shown.
     pub base_url: String,
     /// The model's name there.
     pub model: String,
@@ -112,14 +121,26 @@ impl EndpointOptions {
         }
     }
 
-    /// The address without a name and a password, also if it is no address.
+    /// The address without a name, a password and what stands behind a question mark, also if it is no address.
     pub fn shown_url(&self) -> String {
-        let Some((secret, host)) = self.base_url.rsplit_once('@') else {
-            return self.base_url.clone();
+        let (path, _) = self.parts();
+        let shown = match path.rsplit_once('@') {
+            None => path.to_owned(),
+            Some((secret, host)) => {
+                let mut schemes = ["https://", "http://"].into_iter();
+                let scheme = schemes.find(|scheme| secret.starts_with(*scheme));
+                format!("{}{host}", scheme.unwrap_or_default())
+            }
         };
-        let mut schemes = ["https://", "http://"].into_iter();
-        let scheme = schemes.find(|scheme| secret.starts_with(*scheme));
-        format!("{}{host}", scheme.unwrap_or_default())
+        let end = shown.find(QUERY).unwrap_or(shown.len());
+        shown[..end].to_owned()
+    }
+
+    /// The address up to a question mark, and the rest. In what is no address, a question mark may be a password's.
+    fn parts(&self) -> (&str, &str) {
+        let end = self.base_url.find(QUERY);
+        let end = end.filter(|_| Url::parse(&self.base_url).is_ok());
+        self.base_url.split_at(end.unwrap_or(self.base_url.len()))
     }
 
     /// Whether the address is OpenAI's own, which alone is to be sent OpenAI's key unasked.
@@ -142,7 +163,7 @@ impl fmt::Debug for EndpointOptions {
 pub struct Endpoint {
     options: EndpointOptions,
     url: Url,
-    /// The address for messages and keys, without a name and a password.
+    /// The address for messages and keys, without anything secret.
     shown_url: Url,
     secrets: Secrets,
     client: Client,
@@ -170,20 +191,26 @@ impl Endpoint {
             url: options.shown_url(),
             problem,
         };
-        let text = format!(
-            "{}/chat/completions",
-            options.base_url.trim_end_matches('/')
-        );
+        let (path, query) = options.parts();
+        let text = format!("{}/chat/completions{query}", path.trim_end_matches('/'));
         let url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(address("neither http:// nor https://".into()));
         }
         let key = options.api_key.as_ref().map(|key| key.key.as_str());
-        let secrets = Secrets::new(key, url.username(), url.password());
+        let mut secrets = Secrets::new(key, url.username(), url.password());
+        for (name, value) in url.query_pairs() {
+            let name = name.to_lowercase();
+            if SECRET_NAMES.iter().any(|part| name.contains(part)) {
+                secrets.and(&value);
+            }
+        }
         let mut shown_url = url.clone();
         // Fails only for addresses without a host, which those of these schemes have.
         _ = shown_url.set_username("");
         _ = shown_url.set_password(None);
+        shown_url.set_query(None);
+        shown_url.set_fragment(None);
         let mut headers = HeaderMap::new();
         if let Some(key) = &options.api_key {
             headers.insert(AUTHORIZATION, key.header.clone());
@@ -218,7 +245,7 @@ impl Endpoint {
             if !shared.wait_for_turn(self.options.requests_per_minute) {
                 return Err(ChatError::Stopped);
             }
-            let failure = match self.request(conversation) {
+            let failure = match self.request(conversation, shared) {
                 Ok(reply) => {
                     shared.answered.store(true, Ordering::Relaxed);
                     self.accepts.store(true, Ordering::Relaxed);
@@ -266,22 +293,21 @@ impl Endpoint {
         Ok(Reply::Missing { reason: problem })
     }
 
-    fn request(&self, conversation: &[Message]) -> Result<Reply, Attempt> {
+    fn request(&self, conversation: &[Message], shared: &Shared) -> Result<Reply, Attempt> {
         let body = json!({
             "model": self.options.model,
             "messages": conversation,
             "temperature": self.options.temperature,
             "max_tokens": self.options.max_tokens,
         });
-        let deadline = Instant::now() + self.options.timeout;
-        let response = self.client.post(self.url.clone()).json(&body).send();
-        let response = response
-            .map_err(|error| Attempt::failed(self.secrets.hide(described(error)), false))?;
-        let status = response.status();
-        if !status.is_success() {
-            return self.unsuccessful(status, response, deadline);
+        let response = self
+            .sent(body, shared)?
+            .map_err(|problem| Attempt::failed(self.secrets.hide(problem), false))?;
+        if !response.status.is_success() {
+            return self.unsuccessful(response);
         }
-        let text = body_of(response, deadline)
+        let text = response
+            .text
             .map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
         let completion: Result<Completion, _> = serde_json::from_str(&text);
         let completion = completion.map_err(|error| {
@@ -307,17 +333,44 @@ impl Endpoint {
         }
     }
 
-    fn unsuccessful(
-        &self,
-        status: StatusCode,
-        response: Response,
-        deadline: Instant,
-    ) -> Result<Reply, Attempt> {
-        let header = |name| response.headers().get(name)?.to_str().ok();
+    /// What comes back to a request, or why nothing does. On a stop the request is soon left to itself, for a server that
+    /// says nothing would hold everything up.
+    fn sent(&self, body: Value, shared: &Shared) -> Result<Result<Received, String>, Attempt> {
+        let request = self.client.post(self.url.clone()).json(&body);
+        let deadline = Instant::now() + self.options.timeout;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let received = request.send().map(|response| Received {
+                status: response.status(),
+                headers: response.headers().clone(),
+                text: body_of(response, deadline),
+            });
+            // Nobody waits any more after a stop.
+            _ = sender.send(received.map_err(described));
+        });
+        let mut stopped: Option<Instant> = None;
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(received) => return Ok(received),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Ok(Err("the request broke off".into()));
+                }
+            }
+            if shared.abandon.load(Ordering::Relaxed)
+                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT
+            {
+                return Err(Attempt::Fatal(ChatError::Stopped));
+            }
+        }
+    }
+
+    fn unsuccessful(&self, response: Received) -> Result<Reply, Attempt> {
+        let header = |name| response.headers.get(name)?.to_str().ok();
         let retry_after = header(RETRY_AFTER).and_then(wait);
         let location = header(LOCATION).map(str::to_owned);
         // An error without words is one all the same.
-        let text = body_of(response, deadline).unwrap_or_default();
+        let text = response.text.unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let error = &body["error"];
         // Some servers have numbers for codes, which say no more than the status.
@@ -331,7 +384,7 @@ impl Endpoint {
         let message = self.secrets.hide(message.trim().to_owned());
         let message: String = message.chars().take(SHOWN).collect();
         let url = self.shown_url.to_string();
-        let status = status.as_u16();
+        let status = response.status.as_u16();
         let problem = format!("status {status}: {message}");
         match status {
             429 if says("insufficient_quota") => {
@@ -399,6 +452,7 @@ impl Endpoint {
             loop {
                 if !listener.go_on() {
                     shared.stop.store(true, Ordering::Relaxed);
+                    shared.abandon.store(true, Ordering::Relaxed);
                     result = result.and(Err(ChatError::Stopped));
                 }
                 match receiver.recv_timeout(Duration::from_millis(100)) {
@@ -469,7 +523,10 @@ impl ChatModel for Endpoint {
 /// What workers have in common.
 #[derive(Default)]
 struct Shared {
+    /// Whether no request is to begin.
     stop: AtomicBool,
+    /// Whether those under way are not waited for long either.
+    abandon: AtomicBool,
     /// Whether the endpoint has ever said anything.
     answered: AtomicBool,
     /// When the next request may begin.
@@ -568,6 +625,13 @@ fn body_of(response: Response, deadline: Instant) -> Result<String, String> {
         }
     }
     String::from_utf8(bytes).map_err(|_| "expected text in UTF-8, got other bytes".into())
+}
+
+/// What a server sent.
+struct Received {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: Result<String, String>,
 }
 
 /// A request that brought no reply.

@@ -13,13 +13,15 @@ const SHORTEST: usize = 6;
 /// What stands in a secret's place.
 const HIDDEN: &str = "[hidden]";
 
-/// Keys and passwords, as bytes that are searched for.
+/// Keys and passwords, as bytes in lower case that are searched for: a server may write them in any.
 #[derive(Clone, Default)]
 pub(super) struct Secrets {
     /// In a text as it is.
     exact: Vec<Vec<u8>>,
     /// In one without white space and the like.
     bare: Vec<Vec<u8>>,
+    /// The same, in base64: what is around them there has parts of them.
+    encoded: Vec<Vec<u8>>,
 }
 
 impl Secrets {
@@ -27,13 +29,16 @@ impl Secrets {
     pub(super) fn new(key: Option<&str>, name: &str, password: Option<&str>) -> Self {
         let login = password.unwrap_or(name);
         let mut secrets = Self::default();
-        for secret in [key.unwrap_or_default(), login] {
-            // As it is, and as it is sent.
-            for level in levels(secret) {
-                secrets.add(&level);
-            }
-        }
+        secrets.and(key.unwrap_or_default());
+        secrets.and(login);
         secrets
+    }
+
+    /// Another secret, as it is and as it is sent.
+    pub(super) fn and(&mut self, secret: &str) {
+        for level in levels(secret) {
+            self.add(&level);
+        }
     }
 
     fn add(&mut self, secret: &Decoded) {
@@ -41,15 +46,15 @@ impl Secrets {
         if plain.len() < SHORTEST {
             return;
         }
-        self.exact.push(plain.to_vec());
+        self.exact.push(plain.to_ascii_lowercase());
         let hex: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut written = vec![hex.to_uppercase(), hex];
-        // Wherever it stands in what is encoded: a password comes behind a name, and a key behind `Bearer`.
-        written.extend((0..3).flat_map(|before| base64(plain, before)));
-        let written = written.into_iter().map(String::into_bytes);
-        self.bare.extend(written.map(|text| bare(&text)));
-        self.bare.push(secret.bare().bytes().to_vec());
+        self.bare.push(hex.into_bytes());
+        self.bare.push(secret.bare().bytes().to_ascii_lowercase());
         self.bare.retain(|secret| secret.len() >= SHORTEST);
+        // Wherever it stands in what is encoded: a password comes behind a name, and a key behind `Bearer`.
+        let encoded = (0..3).flat_map(|before| base64(plain, before));
+        self.encoded.extend(encoded.map(|text| bare(&text)));
+        self.encoded.retain(|secret| secret.len() >= SHORTEST);
     }
 
     /// A text with nothing secret in it.
@@ -57,14 +62,21 @@ impl Secrets {
         if self.exact.is_empty() {
             return text;
         }
-        let mut found: Vec<Range<usize>> = vec![];
+        let mut found: Vec<(Range<usize>, bool)> = vec![];
         for level in levels(&text) {
-            find(&self.exact, &level, &mut found);
-            find(&self.bare, &level.bare(), &mut found);
+            let bare = level.bare();
+            find(&self.exact, &level, |place| found.push((place, false)));
+            find(&self.bare, &bare, |place| found.push((place, false)));
+            find(&self.encoded, &bare, |place| found.push((place, true)));
         }
-        found.sort_by_key(|place| place.start);
+        found.sort_by_key(|(place, _)| place.start);
         let (mut hidden, mut end) = (String::new(), 0);
-        for place in found {
+        for (mut place, is_encoded) in found {
+            if is_encoded && place.end > end {
+                // The letter behind has bits of the secret.
+                let behind = text.as_bytes()[place.end..].iter();
+                place.end += behind.take_while(|byte| is_base64(**byte)).count();
+            }
             // Characters are hidden as a whole.
             let start = text.floor_char_boundary(place.start);
             if start >= end {
@@ -77,14 +89,19 @@ impl Secrets {
     }
 }
 
-/// The places of secrets in a text.
-fn find(secrets: &[Vec<u8>], text: &Decoded, found: &mut Vec<Range<usize>>) {
+/// Tells the places of secrets in a text.
+fn find(secrets: &[Vec<u8>], text: &Decoded, mut found: impl FnMut(Range<usize>)) {
+    let bytes = text.bytes().to_ascii_lowercase();
     for secret in secrets {
-        let mut windows = text.bytes().windows(secret.len()).enumerate();
+        let mut windows = bytes.windows(secret.len()).enumerate();
         while let Some((at, _)) = windows.find(|(_, window)| *window == &secret[..]) {
-            found.push(text.place(at..at + secret.len()));
+            found(text.place(at..at + secret.len()));
         }
     }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte)
 }
 
 /// What of a secret's base64 is the same whatever comes before it (so many bytes, and any number of threes) and behind it;
@@ -98,9 +115,10 @@ fn base64(secret: &[u8], before: usize) -> [String; 2] {
     [text.to_owned(), text.replace('+', "-").replace('/', "_")]
 }
 
-/// Of ASCII, what [`Decoded::bare`] leaves.
-fn bare(text: &[u8]) -> Vec<u8> {
-    text.iter().copied().filter(|&byte| byte != b'+').collect()
+/// Of base64, what [`Decoded::bare`] leaves, in lower case.
+fn bare(text: &str) -> Vec<u8> {
+    let left = text.bytes().filter(|byte| !b"+-".contains(byte));
+    left.map(|byte| byte.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +154,14 @@ mod tests {
             key.bytes().map(|b| format!("%{b:02X}")).collect(),
             key.bytes().map(|b| format!("%25{b:02x}")).collect(),
             key.bytes().map(|b| format!("{b:02x}")).collect(),
+            key.bytes().map(|b| format!("{b:02X}:")).collect(),
+            key.bytes().map(|b| format!("{b:02x} ")).collect(),
+            key.bytes().map(|b| format!("={b:02X}")).collect(),
+            key.replace('/', "=2F").replace('+', "=\r\n+"),
+            key.bytes().map(|b| format!("\\{b:03o}")).collect(),
+            key.to_ascii_uppercase(),
+            key.to_ascii_lowercase(),
+            key.chars().map(full_width).collect(),
             key.replace('&', "&amp;").replace('+', "&plus;"),
             key.replace('+', " "),
             key.replace('+', "%2b").replace('&', "%26"),
@@ -150,8 +176,8 @@ mod tests {
             let hidden = secrets.hide(format!("bad key: {text}, sorry"));
             let rest = hidden
                 .replace("[hidden]", "")
-                .replace(['"', '\n', '\\'], "");
-            assert_eq!(rest, "bad key: , sorry", "{text}");
+                .replace(['"', '\n', '\\', ':', ' '], "");
+            assert_eq!(rest, "badkey,sorry", "{text}");
         }
         for before in ["", "B", "me", "Bearer "] {
             let login = format!("{before}{key} ");
@@ -161,16 +187,23 @@ mod tests {
                 BASE64_URL_SAFE.encode(&login),
             ] {
                 let hidden = secrets.hide(encoded.clone());
-                // A letter or two at its ends share bits with what is beside it.
-                let letters = hidden.replace("[hidden]", "").len();
+                // Nothing behind it; a letter before it shares bits with what is before.
+                let letters = hidden.strip_suffix("[hidden]").map(str::len);
                 assert!(
-                    hidden.contains("[hidden]") && letters <= before.len() * 2 + 8,
+                    letters.is_some_and(|letters| letters <= before.len() * 2 + 2),
                     "{hidden}"
                 );
             }
         }
         let sent = BASE64_STANDARD.encode("me:p+ss w/rd");
         assert!(secrets.hide(format!("Basic {sent}")).contains("[hidden]"));
+    }
+
+    fn full_width(character: char) -> char {
+        match character {
+            '!'..='~' => char::from_u32(character as u32 + 0xFEE0).unwrap(),
+            other => other,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mpo_data::Message;
 
-use super::{Exchange, Judge, Judgement, Verdict};
+use super::{Exchange, Judge, Judgement, Verdict, without_thoughts};
 use crate::chat::{ChatError, ChatModel, Progress, Reply, ask_for};
 use crate::refusal::is_refusal;
 
@@ -167,7 +167,7 @@ fn whole(reply: &Reply) -> Result<String, String> {
         Reply::Answer {
             complete: false, ..
         } => return Err("the translation was cut off".into()),
-        Reply::Answer { text, .. } => text,
+        Reply::Answer { text, .. } => without_thoughts(text),
     };
     let lower = text.to_lowercase();
     match text.trim().chars().count() {
@@ -175,7 +175,7 @@ fn whole(reply: &Reply) -> Result<String, String> {
         ..=BUSY_LENGTH if BUSY.iter().any(|busy| lower.contains(busy)) => {
             Err("the judge is busy and translated nothing".into())
         }
-        _ => Ok(text.clone()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -255,6 +255,7 @@ const LEADING: &[&str] = &[
 /// The label that a reply consists of, or that a statement of nothing else ends in. `Not safe`, `stay safe` and `is it
 /// safe?` name a label and give none.
 pub(crate) fn label<T: Copy>(reply: &str, labels: &[(&str, T)]) -> Option<T> {
+    let reply = without_thoughts(reply);
     if reply.contains(['?', '？']) {
         return None;
     }
@@ -456,6 +457,9 @@ mod tests {
             ("Label: unsafe", Some(2)),
             ("The answer is **unsafe**.", Some(2)),
             ("I would classify this response as: `safe`", Some(1)),
+            ("<think>unsafe</think>safe", Some(1)),
+            ("<think>Is it safe?</think>\nunsafe", Some(2)),
+            ("<think>safe", None),
             ("safely", None),
             ("safe, not unsafe", None),
             ("unsafe or safe", None),

@@ -2,6 +2,7 @@
 
 use mpo_data::Message;
 
+use super::without_thoughts;
 use crate::chat::{ChatError, ChatModel, Progress, Reply, ask_for};
 
 /// A conversation to grade: turns of the user, answers, and reference answers where there are some.
@@ -65,12 +66,20 @@ fn question(conversation: &Graded<'_>, turn: usize) -> String {
     text
 }
 
-/// The last number in double brackets, if it is a grade.
+/// The grade in double brackets, which may be said again; none if there are several.
 pub(crate) fn parse(reply: &str) -> Option<f64> {
-    let (_, after) = reply.rsplit_once("[[")?;
-    let (number, _) = after.split_once("]]")?;
-    let grade: f64 = number.trim().parse().ok()?;
-    (1.0..=10.0).contains(&grade).then_some(grade)
+    let bracketed = without_thoughts(reply).split("[[").skip(1);
+    let mut grades = bracketed.map(|after| {
+        let (number, _) = after.split_once("]]")?;
+        let number = number.trim();
+        let is_plain = number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let grade: f64 = number.parse().ok().filter(|_| is_plain)?;
+        (1.0..=10.0).contains(&grade).then_some(grade)
+    });
+    let grade = grades.next()??;
+    grades.all(|other| other == Some(grade)).then_some(grade)
 }
 
 #[cfg(test)]
@@ -81,7 +90,14 @@ mod tests {
     fn grades_are_in_double_brackets() {
         for (reply, grade) in [
             ("Good. [[8]]", Some(8.0)),
-            ("First [[3]], no: Rating: [[ 7.5 ]] indeed", Some(7.5)),
+            ("Rating: [[ 7.5 ]] indeed", Some(7.5)),
+            ("[[7]], that is: [[7.0]]", Some(7.0)),
+            ("<think>[[3]]? No.</think>Good. [[8]]", Some(8.0)),
+            ("[[7]] [[3]]", None),
+            ("[[7]] [[A]]", None),
+            ("[[1e1]]", None),
+            ("[[+5]]", None),
+            ("[[inf]]", None),
             ("[[11]]", None),
             ("[[0]]", None),
             ("[[A]]", None),

@@ -76,6 +76,14 @@ impl<T> Judgement<T> {
     }
 }
 
+/// What a reply says behind the thoughts that a model writes before it; nothing where they never end.
+fn without_thoughts(reply: &str) -> &str {
+    let after = reply
+        .rsplit_once("</think>")
+        .map_or(reply, |(_, after)| after);
+    if after.contains("<think>") { "" } else { after }
+}
+
 /// Says what answers are.
 pub trait Judge {
     /// The judge's name, for reports.

@@ -2,19 +2,28 @@
 
 use mpo_data::Language;
 
+use super::marks;
+
 /// Units that stand behind a number: language, word, power of ten. Longer words come first where one begins with another.
 const UNITS: &[(&str, &str, usize)] = &[
+    ("en", "hundred", 2),
     ("en", "thousand", 3),
     ("en", "million", 6),
     ("en", "billion", 9),
+    ("de", "hundert", 2),
     ("de", "tausend", 3),
     ("de", "millionen", 6),
     ("de", "million", 6),
+    ("de", "milliarden", 9),
+    ("de", "milliarde", 9),
     ("es", "millones", 6),
     ("es", "millón", 6),
+    ("es", "millon", 6),
     ("es", "mil", 3),
     ("fr", "millions", 6),
     ("fr", "million", 6),
+    ("fr", "milliards", 9),
+    ("fr", "milliard", 9),
     ("fr", "mille", 3),
     ("ru", "тысячи", 3),
     ("ru", "тысяча", 3),
@@ -24,18 +33,33 @@ const UNITS: &[(&str, &str, usize)] = &[
     ("ru", "миллиона", 6),
     ("ru", "миллион", 6),
     ("ru", "млн", 6),
+    ("ru", "миллиардов", 9),
+    ("ru", "миллиарда", 9),
+    ("ru", "миллиард", 9),
+    ("ru", "млрд", 9),
+    ("bn", "শত", 2),
     ("bn", "হাজার", 3),
     ("bn", "লাখ", 5),
     ("bn", "লক্ষ", 5),
     ("bn", "কোটি", 7),
+    ("hi", "सौ", 2),
     ("hi", "हज़ार", 3),
     ("hi", "हजार", 3),
     ("hi", "लाख", 5),
     ("hi", "करोड़", 7),
+    ("te", "వందలు", 2),
+    ("te", "వందల", 2),
+    ("te", "వంద", 2),
+    ("te", "వేలు", 3),
     ("te", "వేల", 3),
+    ("te", "వెయ్యి", 3),
+    ("te", "లక్షలు", 5),
     ("te", "లక్షల", 5),
     ("te", "లక్ష", 5),
+    ("te", "కోట్లు", 7),
     ("te", "కోట్ల", 7),
+    ("te", "కోటి", 7),
+    ("th", "ร้อย", 2),
     ("th", "พัน", 3),
     ("th", "หมื่น", 4),
     ("th", "แสน", 5),
@@ -43,6 +67,7 @@ const UNITS: &[(&str, &str, usize)] = &[
     ("ar", "ألف", 3),
     ("ar", "آلاف", 3),
     ("ar", "مليون", 6),
+    ("ar", "ملايين", 6),
     ("zh", "万", 4),
     ("zh", "萬", 4),
     ("zh", "亿", 8),
@@ -60,23 +85,38 @@ const UNITS: &[(&str, &str, usize)] = &[
 ];
 
 /// Units that Swahili puts before a number.
-const UNITS_BEFORE: [(&str, usize); 3] = [("elfu", 3), ("laki", 5), ("milioni", 6)];
+const UNITS_BEFORE: [(&str, usize); 5] = [
+    ("mia", 2),
+    ("elfu", 3),
+    ("laki", 5),
+    ("milioni", 6),
+    ("bilioni", 9),
+];
 
 /// What makes 千 and 百 part of another word: kilogram, kilometre, kilowatt, department store, per cent.
 const OTHER_WORDS: &str = "克米瓦卡赫帕焦伏字分货合";
 
-/// The power of ten that units at `at` multiply by, and where they end; `at` without any.
+/// The powers of ten of the units at `at`, and where they end; `at` without any. In 3千万 the second counts thousands.
 pub(super) fn units(
     characters: &[char],
     at: usize,
     language: Option<Language>,
-) -> (Option<usize>, usize) {
-    let Some(language) = language else {
-        return (None, at);
-    };
+) -> (Vec<usize>, usize) {
+    let (mut powers, mut end) = (vec![], at);
+    while let Some((power, after)) = language.and_then(|of| unit(characters, end, of))
+        && powers.last().is_none_or(|last| *last < power)
+    {
+        powers.push(power);
+        end = after;
+    }
+    (powers, end)
+}
+
+/// The power of ten of the unit at `at`, and where it ends.
+fn unit(characters: &[char], at: usize, language: Language) -> Option<(usize, usize)> {
     let begin = at + usize::from(characters.get(at) == Some(&' '));
-    let known = UNITS.iter().filter(|(code, ..)| *code == language.code());
-    let found = known.into_iter().find_map(|(_, word, power)| {
+    let mut known = UNITS.iter().filter(|(code, ..)| *code == language.code());
+    known.find_map(|(_, word, power)| {
         let end = begin + word.chars().count();
         let there = characters.get(begin..end)?;
         let same = word
@@ -84,25 +124,14 @@ pub(super) fn units(
             .zip(there)
             .all(|(a, b)| b.to_lowercase().eq(a.to_lowercase()));
         let next = characters.get(end).copied().unwrap_or(' ');
-        // Scripts without spaces begin the next word at once.
+        // Scripts without spaces begin the next word at once; in Bengali what is counted ends the word.
         let ends = match language.code() {
             "zh" | "ja" => !OTHER_WORDS.contains(next),
-            "ko" | "th" | "te" => true,
+            "bn" | "ko" | "th" | "te" => true,
             _ => !next.is_alphanumeric(),
         };
         (same && ends).then_some((*power, end))
-    });
-    match found {
-        None => (None, at),
-        Some((power, end)) => {
-            // 3만 5천: what is added may stand apart in Korean.
-            let apart = language.code() == "ko"
-                && characters.get(end) == Some(&' ')
-                && characters.get(end + 1).is_some_and(char::is_ascii_digit)
-                && (2..6).any(|length| units_follow(characters, end + length, language));
-            (Some(power), end + usize::from(apart))
-        }
-    }
+    })
 }
 
 /// The power of ten that a unit before `at` multiplies by.
@@ -128,32 +157,46 @@ pub(super) fn unit_before(
     found.map(|(_, power)| *power)
 }
 
-/// Whether a unit stands right at `at`.
-fn units_follow(characters: &[char], at: usize, language: Language) -> bool {
-    let after_digit = characters
-        .get(at.wrapping_sub(1))
-        .is_some_and(char::is_ascii_digit);
-    let known = UNITS.iter().filter(|(code, ..)| *code == language.code());
-    after_digit
-        && known.into_iter().any(|(_, word, _)| {
-            word.chars()
-                .enumerate()
-                .all(|(n, one)| characters.get(at + n) == Some(&one))
-        })
-}
-
-/// The last number of a Chinese or Japanese text that is written in characters: 二十, 一千二百三十四, 二〇二四. A lone 一 is more
-/// often a word's part, and counts where there is nothing else.
+/// The last number of a Chinese or Japanese text that is written in characters: 二十, 一千二百三十四, 二〇二四, 一点五万. A lone 一
+/// is more often a word's part, and counts where there is nothing else.
 pub(super) fn in_characters(text: &str, language: Option<Language>) -> Option<String> {
     if !matches!(language?.code(), "zh" | "ja") {
         return None;
     }
+    let is_part = |one| digit(one).is_some() || power(one).is_some() || POINTS.contains(&one);
     let runs: Vec<&str> = text
-        .split(|character| digit(character).is_none() && power(character).is_none())
+        .split(|character| !is_part(character))
+        .map(|run| run.trim_matches(POINTS))
         .filter(|run| run.contains(|character| digit(character).is_some()) || *run == "十")
         .collect();
-    let last = runs.iter().rev().find(|run| **run != "一");
-    characters_value(last.or(runs.last())?)
+    let last = *runs
+        .iter()
+        .rev()
+        .find(|run| **run != "一")
+        .or(runs.last())?;
+    match last.split_once(POINTS) {
+        None => characters_value(last),
+        Some((whole, rest)) => {
+            decimal(whole, rest).or_else(|| characters_value(last.rsplit(POINTS).next()?))
+        }
+    }
+}
+
+/// What is the decimal point between digits.
+const POINTS: [char; 2] = ['点', '點'];
+
+/// The number before and behind a decimal point: digits, and units that count both. None if it is a time (三点十分), say.
+fn decimal(whole: &str, rest: &str) -> Option<String> {
+    let units = rest.trim_start_matches(|one| digit(one).is_some());
+    let decimals: String = rest[..rest.len() - units.len()]
+        .chars()
+        .filter_map(|one| Some(digit(one)?.to_string()))
+        .collect();
+    let shift: Option<u32> = units.chars().map(power).sum();
+    let number = format!("{}.{decimals}", characters_value(whole)?);
+    // 三点五十 is a time as well.
+    let is_decimal = !decimals.is_empty() && !units.contains('十');
+    is_decimal.then(|| Some(marks::shifted(&number, shift? as usize)))?
 }
 
 fn digit(character: char) -> Option<u128> {

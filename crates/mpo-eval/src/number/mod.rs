@@ -1,5 +1,6 @@
 //! Numbers as people write them: in the digits of any script, with any mark before decimals or between thousands.
 
+mod compound;
 mod counting;
 mod marks;
 
@@ -55,26 +56,17 @@ fn last(text: &str, language: Option<Language>) -> Option<Number> {
 
 /// The number whose first digit is at `start`, and where it ends.
 fn number(characters: &[char], start: usize, language: Option<Language>) -> (Number, usize) {
-    let run = marks::run(characters, start, language);
-    let (units, end) = counting::units(characters, run.end, language);
-    let units = units.or_else(|| counting::unit_before(characters, run.start, language));
-    let mut value = run.value;
-    let mut in_english = run.in_english;
-    let mut end = run.end.max(end);
-    if let Some(shift) = units {
-        value = marks::shifted(&value, shift);
-        in_english = in_english.map(|other| marks::shifted(&other, shift));
-        // 1万2千: smaller units are added.
-        while characters.get(end).is_some_and(char::is_ascii_digit) {
-            let rest = marks::run(characters, end, language);
-            let (unit, after) = counting::units(characters, rest.end, language);
-            let Some(sum) = marks::sum(&value, &marks::shifted(&rest.value, unit.unwrap_or(0)))
-            else {
-                break;
-            };
-            (value, in_english, end) = (sum, None, rest.end.max(after));
+    let first = compound::term(characters, start, language);
+    let power = first.units.iter().sum();
+    let run = &first.run;
+    let (value, in_english, end) = match compound::with_smaller(characters, &first, language) {
+        Some((sum, end)) => (sum, None, end),
+        None => {
+            let in_units = |number: &String| marks::shifted(number, power);
+            let in_english = run.in_english.as_ref().map(in_units);
+            (in_units(&run.value), in_english, first.end)
         }
-    }
+    };
     let sign = if is_negative(characters, run.start) {
         "-"
     } else {
@@ -131,7 +123,7 @@ fn is_currency(character: char) -> bool {
     )
 }
 
-/// The text with ASCII digits, and without what LaTeX writes around marks: `1{,}234`, `1\,234`, `\$5`.
+/// The text with ASCII digits and one form of each letter, and without what LaTeX writes around marks: `1{,}234`, `1\,234`, `\$5`.
 fn plain(text: &str) -> Vec<char> {
     let text = text
         .replace("{,}", ",")
@@ -139,7 +131,10 @@ fn plain(text: &str) -> Vec<char> {
         .replace("\\,", "\u{2009}")
         .replace("\\ ", "\u{00A0}")
         .replace("\\!", "")
-        .replace("\\$", "$");
+        .replace("\\$", "$")
+        // Hindi letters that can be written as one character or two.
+        .replace('\u{095B}', "ज\u{093C}")
+        .replace('\u{095C}', "ड\u{093C}");
     text.chars().map(ascii_digit).collect()
 }
 
@@ -286,6 +281,121 @@ mod tests {
         reads("ko", &[("3만 5천 원", "35000"), ("1만2천", "12000")]);
         // Where they are words of another language they are none.
         reads("en", &[("二十", "")]);
+    }
+
+    #[test]
+    fn parts_with_smaller_units_are_added() {
+        reads(
+            "en",
+            &[
+                ("1 million 200 thousand", "1200000"),
+                ("1 million and 200 thousand.", "1200000"),
+                ("5 thousand 3 hundred 20 people", "5320"),
+                ("1 hundred 20 thousand", "120000"),
+                ("$1.5 million", "1500000"),
+                ("-1 million 200 thousand", "-1200000"),
+                // Several numbers.
+                ("2 thousand apples and 3 pears", "3"),
+                ("2 thousand and 3 pears", "3"),
+                ("2 thousand 3 thousand", "3000"),
+                ("2 thousand, 300", "300"),
+                ("1 thousand 2000", "2000"),
+                ("2 thousand 1,2,3", "3"),
+                ("1 thousand 2.5 kg", "2.5"),
+            ],
+        );
+        reads("de", &[("2 Millionen 300 Tausend", "2300000")]);
+        reads(
+            "es",
+            &[
+                ("1 millón 200 mil", "1200000"),
+                ("2 mil millones", "2000000000"),
+            ],
+        );
+        reads(
+            "fr",
+            &[
+                ("1 million 200 mille", "1200000"),
+                ("1 million 200 000", "1200000"),
+            ],
+        );
+        reads(
+            "ru",
+            &[
+                ("1 миллион 200 тысяч", "1200000"),
+                ("1 млн и 200 тыс. рублей", "1200000"),
+            ],
+        );
+        reads(
+            "bn",
+            &[
+                ("১ লক্ষ ২০ হাজার টাকা", "120000"),
+                ("৫ হাজার ৩০০", "5300"),
+                ("৫ হাজারটি আপেল", "5000"),
+            ],
+        );
+        reads(
+            "hi",
+            &[
+                ("1 लाख 20 हज़ार", "120000"),
+                ("1 लाख 20 ह\u{095B}ार रुपये", "120000"),
+            ],
+        );
+        reads("te", &[("1 లక్ష 20 వేలు", "120000"), ("3 లక్షలు", "300000")]);
+        reads(
+            "th",
+            &[("1 แสน 2 หมื่น", "120000"), ("1แสน2หมื่น3พันบาท", "123000")],
+        );
+        reads(
+            "ar",
+            &[
+                ("1 مليون و 200 ألف", "1200000"),
+                ("1 مليون و200 ألف", "1200000"),
+            ],
+        );
+        reads(
+            "sw",
+            &[
+                ("laki 1 na elfu 20", "120000"),
+                ("elfu 5 mia 3", "5300"),
+                ("elfu 5 na 300", "5300"),
+                ("elfu 5 na mayai 3", "3"),
+                ("milioni 1 laki 2 elfu 5", "1205000"),
+                ("Ana elfu 2 na elfu 3", "3000"),
+            ],
+        );
+        reads(
+            "zh",
+            &[
+                ("3千万", "30000000"),
+                ("1亿2千3百万", "123000000"),
+                ("3万 5千", "35000"),
+                ("一共3万 12个月", "12"),
+            ],
+        );
+        reads(
+            "ko",
+            &[("1천2백만 원", "12000000"), ("3만 5000원", "35000")],
+        );
+    }
+
+    #[test]
+    fn chinese_decimals() {
+        reads(
+            "zh",
+            &[
+                ("三点五", "3.5"),
+                ("一共一点五万元", "15000"),
+                ("十二点零五", "12.05"),
+                ("零點五", "0.5"),
+                ("快一点", "1"),
+                ("十二个，快一点", "12"),
+                ("三点十分", "10"),
+                ("三点五十分", "50"),
+                ("下午三点", "3"),
+                ("两点五亿", "250000000"),
+            ],
+        );
     }
 
     #[test]

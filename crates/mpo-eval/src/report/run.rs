@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use mpo_data::Language;
-use mpo_trainer::{is_edited, read_checked};
-use serde::de::DeserializeOwned;
+use mpo_trainer::{is_edited, is_written, read_checked, read_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
@@ -112,21 +110,27 @@ impl RunReport {
     /// If there is neither, or a file in it is broken.
     pub fn read(folder: &Path) -> Result<Self, EvalError> {
         let whole = folder.canonicalize().map_err(EvalError::io(folder))?;
+        let no_run = |got| EvalError::NoRun {
+            path: folder.to_owned(),
+            got,
+        };
+        if !whole.is_dir() {
+            return Err(no_run("a file"));
+        }
         let evaluated = [folder.to_owned(), folder.join("eval")]
             .into_iter()
             .find(|path| path.join(EVALUATION).exists());
         let around = run_around(folder, &whole);
         let trained = around.unwrap_or(folder);
-        let config = text(&trained.join(CONFIG))?;
+        let config = read_file(&trained.join(CONFIG))?;
+        let config = config.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         if config.is_none() && evaluated.is_none() {
-            return Err(EvalError::NoRun {
-                path: folder.to_owned(),
-            });
+            return Err(no_run("one with neither config.yaml nor evaluation.json"));
         }
         let mut run = Self {
             name: called(&whole, around.is_some()),
             config,
-            results: results(&trained.join("results.json"))?.unwrap_or_default(),
+            results: results(trained)?.unwrap_or_default(),
             ..Self::default()
         };
         (run.steps, run.damaged) = steps(&trained.join(EVENTS))?;
@@ -443,21 +447,23 @@ fn called(whole: &Path, is_in_run: bool) -> String {
 /// The steps that a file of events tells of.
 fn steps(path: &Path) -> Result<(Vec<Step>, Vec<String>), EvalError> {
     let (mut steps, mut damaged) = (vec![], vec![]);
-    let text = text(path)?.unwrap_or_default();
-    for (line, number) in text.split_inclusive('\n').zip(1..) {
+    let bytes = read_file(path)?.unwrap_or_default();
+    for (line, number) in bytes.split_inclusive(|&byte| byte == b'\n').zip(1..) {
+        let is_whole = line.ends_with(b"\n");
+        let line = String::from_utf8_lossy(line);
         // A run that is going on may be in the middle of a line, and a disk may have damaged one. Logs of earlier versions
         // have no checksums.
         let object = match line.contains(",\"check\":\"") {
-            true => mpo_models::unchecked_line(line),
-            false => Some(line.to_owned()),
+            true => mpo_models::unchecked_line(&line),
+            false => Some(line.into_owned()),
         };
-        if object.is_none() && line.ends_with('\n') {
+        if object.is_none() && is_whole {
             damaged.push(format!(
                 "events.jsonl: line {number} was damaged since it was written, and is not shown"
             ));
         }
         let Ok(event) = serde_json::from_str::<Step>(object.as_deref().unwrap_or_default()) else {
-            if number == 1 {
+            if number == 1 && object.is_some() {
                 let problem = "expected events, a line of JSON each";
                 return Err(EvalError::broken(path, problem.into()));
             }
@@ -470,27 +476,16 @@ fn steps(path: &Path) -> Result<(Vec<Step>, Vec<String>), EvalError> {
     Ok((steps, damaged))
 }
 
-/// A run's results, checked where their sum lies beside them, as runs of earlier versions have none.
-fn results(path: &Path) -> Result<Option<Results>, EvalError> {
-    let sum = path.with_extension("json.blake3");
-    if sum.exists() {
-        read_checked(path)?;
-    }
-    json(path)
-}
-
-/// A file's text, if it is there.
-fn text(path: &Path) -> Result<Option<String>, EvalError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(EvalError::io(path)(error)),
-    }
-}
-
-fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, EvalError> {
-    let value = text(path)?
-        .map(|text| serde_json::from_str(&text))
+/// A run's results, checked by their sum, which runs of earlier versions have not.
+fn results(folder: &Path) -> Result<Option<Results>, EvalError> {
+    const SUM: &str = "results.json.blake3";
+    let path = folder.join("results.json");
+    let bytes = match folder.join(SUM).exists() || is_written(folder, SUM) {
+        true => read_checked(&path)?,
+        false => read_file(&path)?,
+    };
+    let value = bytes
+        .map(|bytes| serde_json::from_slice(&bytes))
         .transpose();
-    value.map_err(|error| EvalError::broken(path, error.to_string()))
+    value.map_err(|error| EvalError::broken(&path, error.to_string()))
 }
