@@ -514,7 +514,7 @@ fn a_report_sets_runs_beside_each_other() {
     }
     let mut command = mpo_train();
     let nothing = command.arg("report").arg(place.dir.path()).assert().code(1);
-    nothing.stderr(contains("expected a run or an evaluation").and(contains("hint: ")));
+    nothing.stderr(contains("expected the folder of a run or an evaluation").and(contains("hint: ")));
 }
 
 #[test]

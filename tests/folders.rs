@@ -673,3 +673,149 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     refused.stderr(contains("got different settings: seed was 42, and is 7"));
     fs::write(run.join("config.yaml"), settings).unwrap();
 }
+
+#[test]
+fn a_finished_run_is_made_whole_when_it_is_resumed() {
+    let place = Place::new();
+    let run = place.path("run");
+    let mut training = train(&model(), &place.path("rows.jsonl"), &run);
+    training.args(["--max-steps", "2", "--checkpoint-every", "1"]);
+    training.assert().success();
+    let before = snapshot(&run.join("model"));
+    let resume = || {
+        let mut command = mpo_train();
+        command.args(["train", "--resume", "--output"]).arg(&run);
+        command
+    };
+    // Killed before the page was written.
+    fs::remove_file(run.join("report.html")).unwrap();
+    let resumed = resume().assert().success();
+    resumed.stderr(contains("finished already"));
+    assert!(run.join("report.html").exists());
+    // A file beside a whole model does no harm.
+    let notes = run.join("model/notes.txt");
+    fs::write(&notes, "mine").unwrap();
+    let resumed = resume().assert().success();
+    resumed.stderr(contains("notes.txt").and(contains("finished already")));
+    fs::remove_file(notes).unwrap();
+    let weights = run.join("model/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+    let refused = resume().assert().code(1);
+    refused.stderr(contains("model.safetensors").and(contains("hint: move the folder away")));
+    assert_eq!(fs::read(&weights).unwrap(), bytes);
+    fs::rename(run.join("model"), place.path("damaged")).unwrap();
+    let resumed = resume().assert().success();
+    resumed.stderr(contains("the trained model is gone").and(contains("continuing after step 2")));
+    assert!(snapshot(&run.join("model")) == before);
+    // Numbers without their sum may be anybody's.
+    fs::remove_file(run.join("results.json.blake3")).unwrap();
+    let page = place.path("page.html");
+    let report = |page: &Path| {
+        let mut command = mpo_train();
+        command.arg("report").arg(&run).arg("--output").arg(page);
+        command
+    };
+    let refused = report(&page).assert().code(1);
+    refused.stderr(contains("results.json.blake3 is not the checksum of"));
+    resume().assert().success();
+    // A page is not put among files of which each is known.
+    let refused = report(&run.join("model/page.html")).assert().code(1);
+    refused.stderr(contains("expected an --output apart from the run's model/"));
+    let refused = report(&run).assert().code(1);
+    refused.stderr(contains("got a folder").and(contains("hint: ")));
+    // A line that is no text is one that was damaged.
+    let events = run.join("events.jsonl");
+    let mut log = fs::read(&events).unwrap();
+    log[3] = 0xff;
+    fs::write(&events, log).unwrap();
+    let shown = report(&page).assert().success();
+    shown.stderr(contains("events.jsonl: line 1 was damaged"));
+    #[cfg(unix)]
+    {
+        fs::remove_file(&events).unwrap();
+        let made = Command::new("mkfifo").arg(&events).status().unwrap();
+        assert!(made.success());
+        for mut command in [report(&page), resume()] {
+            let refused = command.assert().code(1);
+            refused.stderr(contains("not a regular file").and(contains("hint: move it away")));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_a_run_makes_no_folder() {
+    let place = Place::new();
+    let rows = place.path("rows.jsonl");
+    let run = place.path("run");
+    let answers: Vec<_> = ["bread", "rice"]
+        .map(|dish| serde_json::json!({"language": "en", "prompt": dish, "completion": "Boil it.", "label": true}))
+        .into();
+    let unpaired = place.path("unpaired.jsonl");
+    write_rows(&unpaired, &answers);
+    let mut training = train(&model(), &rows, &run);
+    let refused = training.arg("--eval-data").arg(unpaired).assert().code(1);
+    refused.stderr(contains("expected pairs of answers, got single answers"));
+    for cache in [run.clone(), run.join("checkpoints"), model().join("cache")] {
+        let mut training = train(&model(), &rows, &run);
+        let refused = training.arg("--reference-cache").arg(&cache).assert();
+        refused
+            .code(1)
+            .stderr(contains("expected a --reference-cache apart from --"));
+        assert!(!run.exists() && !cache.exists());
+    }
+    // A file where a run should be.
+    let mut report = mpo_train();
+    let refused = report.arg("report").arg(&rows).assert().code(1);
+    refused.stderr(contains(
+        "expected the folder of a run or an evaluation, got a file",
+    ));
+}
+
+#[test]
+fn a_run_that_was_stopped_before_its_settings_were_written_asks_for_them() {
+    let place = Place::new();
+    let run = place.path("run");
+    let rows = place.path("rows.jsonl");
+    let mut training = train(&model(), &rows, &run);
+    training.args(["--max-steps", "1"]).assert().success();
+    for entry in fs::read_dir(&run).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_name().to_str() {
+            Some("mpo-train.json") => {}
+            _ if entry.path().is_dir() => fs::remove_dir_all(entry.path()).unwrap(),
+            _ => fs::remove_file(entry.path()).unwrap(),
+        }
+    }
+    let mut resumed = mpo_train();
+    resumed.args(["train", "--resume", "--output"]).arg(&run);
+    let refused = resumed.assert().code(1);
+    refused.stderr(
+        contains("config.yaml: expected the settings of the run")
+            .and(contains("again beside --resume")),
+    );
+    training.arg("--resume").assert().success();
+}
+
+#[test]
+fn a_table_that_was_edited_is_kept() {
+    let place = Place::new();
+    let folder = place.path("numbers");
+    let rows = place.path("rows.jsonl");
+    let mut gaps = mpo_train();
+    gaps.args(["eval", "--device", "flex", "--model"])
+        .arg(model());
+    gaps.arg("--data").arg(rows).arg("--output").arg(&folder);
+    gaps.assert().success();
+    gaps.assert().success();
+    let table = folder.join("evaluation.csv");
+    fs::write(&table, "mine").unwrap();
+    let before = snapshot(&folder);
+    let refused = gaps.assert().code(1);
+    refused.stderr(contains("evaluation.csv: expected").and(contains("hint: move the file away")));
+    assert!(snapshot(&folder) == before);
+    fs::remove_file(&table).unwrap();
+    gaps.assert().success();
+}

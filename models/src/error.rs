@@ -1,5 +1,6 @@
 //! Why a model cannot be had.
 
+use std::io;
 use std::path::PathBuf;
 
 use hf_hub::HFError;
@@ -68,6 +69,13 @@ pub enum ModelError {
     /// The weights do not fit.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+/// What to do where a process has as many files open as it may.
+pub fn open_files_hint(error: &io::Error) -> Option<&'static str> {
+    // EMFILE and ENFILE, which have no kind of their own.
+    let is_limit = cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24));
+    is_limit.then_some("allow more open files (`ulimit -n`)")
 }
 
 impl ModelError {

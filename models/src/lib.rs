@@ -30,7 +30,7 @@ pub use config::{
     RopeScaling, Yarn,
 };
 pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
-pub use error::ModelError;
+pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, GenerateOptions, Generated, generate};
 pub use hub::resolve;
 pub use inspect::{Inspected, inspect};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use mpo_data::DataError;
 use mpo_eval::{ChatError, EvalError};
-use mpo_models::{ModelError, SamplingError};
+use mpo_models::{ModelError, SamplingError, open_files_hint};
 use mpo_trainer::TrainError;
 
 use crate::signals;
@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     Sampling(#[from] SamplingError),
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The same in a command, or at a time, in which there is nothing to resume.
+    #[error(transparent)]
+    Fresh(TrainError),
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error("standard output: {0}")]
@@ -56,10 +59,11 @@ impl Failure {
         }
     }
 
-    /// The same in a command without --resume, which has nothing to say of how to continue.
+    /// The same where there is nothing to resume.
     pub(crate) fn without_resume(self) -> Self {
         match self {
             Self::Train(TrainError::Interrupted) => Self::Stopped,
+            Self::Train(error) => Self::Fresh(error),
             failure => failure,
         }
     }
@@ -70,11 +74,13 @@ impl Failure {
             Self::Data(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Train(error) => error.hint(),
+            Self::Fresh(error) => error.hint_to("give the same command again"),
             Self::Eval(error) => error.hint(),
             Self::Sampling(error) => Some(error.hint().into()),
-            Self::Io { error, .. } => {
-                (error.kind() == io::ErrorKind::NotFound).then(|| "check the path".into())
-            }
+            Self::Io { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => Some("check the path".into()),
+                _ => open_files_hint(error).map(Into::into),
+            },
             Self::Message { hint, .. } => hint.clone(),
             Self::Output(_) | Self::Stopped => None,
         }
@@ -95,7 +101,9 @@ impl Failure {
     fn shown(&self) -> String {
         match self {
             // A picture of the place in a YAML file, of several lines.
-            Self::Train(TrainError::Config { .. }) => visible::lines(self),
+            Self::Train(TrainError::Config { .. }) | Self::Fresh(TrainError::Config { .. }) => {
+                visible::lines(self)
+            }
             _ => visible::line(self),
         }
     }
@@ -145,6 +153,15 @@ mod tests {
         let interrupted = Failure::from(TrainError::Interrupted);
         assert_eq!(interrupted.hint(), TrainError::Interrupted.hint());
         assert_eq!(interrupted.without_resume().hint(), None);
+        let full = || {
+            Failure::Train(TrainError::Io {
+                path: "x".into(),
+                error: io::ErrorKind::StorageFull.into(),
+            })
+        };
+        assert!(full().hint().unwrap().ends_with("continue with --resume"));
+        let hint = full().without_resume().hint().unwrap();
+        assert_eq!(hint, "free some space and give the same command again");
         let error = mpo_models::Sampling::new(1.0, Some(0), 1.0, 1).unwrap_err();
         let hint = Failure::from(error).hint().unwrap();
         assert!(hint.contains("--top-k"), "{hint}");

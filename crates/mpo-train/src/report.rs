@@ -6,6 +6,7 @@ use std::path::Path;
 use mpo_eval::{RunReport, render};
 use mpo_trainer::{Kind, RunFolder, TrainError, check_page, is_marked, write_atomically};
 
+use crate::apart::{OUTPUT, check_apart};
 use crate::cli::ReportArguments;
 use crate::failure::Failure;
 use crate::output;
@@ -20,6 +21,9 @@ pub(crate) fn run(arguments: &ReportArguments, quiet: bool) -> Result<(), Failur
         (None, _) => REPORT.into(),
     };
     check(&path)?;
+    for folder in &arguments.runs {
+        check_within(&path, folder)?;
+    }
     let runs = arguments.runs.iter().map(|folder| read(folder, quiet));
     let runs: Vec<RunReport> = runs.collect::<Result<_, _>>()?;
     write_atomically(&path, render(&runs)?.as_bytes())?;
@@ -68,6 +72,18 @@ fn read(folder: &Path, quiet: bool) -> Result<RunReport, Failure> {
         _ = writeln!(io::stderr(), "{}: {}", run.name, visible::lines(note));
     }
     Ok(run)
+}
+
+/// A page in a folder of which every file is known would be taken for damage.
+fn check_within(page: &Path, run: &Path) -> Result<(), Failure> {
+    let folder = page.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    ["model", "checkpoints", "reference"]
+        .iter()
+        .try_for_each(|name| {
+            let own = format!("the run's {name}/");
+            check_apart((OUTPUT, folder), (&own, &run.join(name)))
+        })
 }
 
 /// A file that is not a page of ours is somebody's.

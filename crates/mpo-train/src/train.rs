@@ -7,10 +7,10 @@ use mpo_data::Language;
 use mpo_models::CausalLm;
 use mpo_trainer::{
     Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
-    share,
+    is_marked, share,
 };
 
-use crate::apart::check_apart;
+use crate::apart::{CACHE, OUTPUT, check_apart, check_cache};
 use crate::cli::TrainArguments;
 use crate::data;
 use crate::failure::Failure;
@@ -43,20 +43,44 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         }
         false => None,
     };
-    let config = options.resolve()?;
+    let config = options.resolve().map_err(|error| match &resumed {
+        Some(run) => unsettled(run, error),
+        None => error.into(),
+    })?;
     if print_config {
         return output::line(config.to_yaml()?.trim_end());
     }
+    let output = config.output.clone();
+    let trained = run_with(config, resumed, json, quiet);
+    trained.map_err(|failure| match is_marked(&output, Kind::Train) {
+        true => failure,
+        // A start that failed left nothing to resume.
+        false => failure.without_resume(),
+    })
+}
+
+/// Trains as configured, in the folder of a run that was started earlier or a new one.
+fn run_with(
+    config: TrainConfig,
+    resumed: Option<RunFolder>,
+    json: bool,
+    quiet: bool,
+) -> Result<(), Failure> {
     // What is already known is said before minutes of reading.
     match &resumed {
         Some(run) => run.check_settings(&config.deciding()?)?,
         None => RunFolder::check_new(&config.output, Kind::Train)?,
     }
+    let mut written = vec![(OUTPUT, config.output.as_path())];
     if let Some(cache) = &config.reference_cache {
+        check_cache(cache, &config.output)?;
         check_ours(cache, Kind::Reference)?;
+        written.push((CACHE, cache));
     }
-    check_apart(&config.output, "--data", &config.data)?;
-    check_apart(&config.output, "--model", Path::new(&config.model))?;
+    for written in written {
+        check_apart(written, ("--data", &config.data))?;
+        check_apart(written, ("--model", Path::new(&config.model)))?;
+    }
     let session = Session::new(config.device, quiet)?;
     session.catch_interrupts()?;
     if let Some(run) = &resumed {
@@ -64,11 +88,21 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         if let Some(results) =
             results::kept::<Results>(&run.results_file(), |note| session.note(note))?
         {
-            let (path, steps) = (run.path().display(), results.steps);
+            if run.has_model(|note| session.note(note))? {
+                // Killed when its results were written.
+                if !run.report_file().exists() {
+                    report::write(run)?;
+                }
+                let (path, steps) = (run.path().display(), results.steps);
+                session.note(format_args!(
+                    "{path}: finished already, after {steps} steps"
+                ));
+                return results.print(json);
+            }
             session.note(format_args!(
-                "{path}: finished already, after {steps} steps"
+                "{}: the trained model is gone; it is made again, from the last checkpoint if there is one",
+                run.model_dir().display()
             ));
-            return results.print(json);
         }
         run.check_model()?;
     }
@@ -83,13 +117,13 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         .with("rows", inputs.rows.digest())
         .with("rows to measure on", inputs.eval.digest());
     // New folders only now: input that cannot be used leaves none behind.
-    if let Some(cache) = &config.reference_cache {
-        share(cache, Kind::Reference)?;
-    }
     let run = match resumed {
         Some(run) => run,
         None => RunFolder::create(&config.output, Kind::Train, identity.clone())?,
     };
+    if let Some(cache) = &config.reference_cache {
+        share(cache, Kind::Reference)?;
+    }
     run.check(&identity)?;
     if !run.config_file().exists() {
         run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
@@ -121,6 +155,21 @@ fn output_folder(options: &TrainOptions) -> Result<PathBuf, TrainError> {
     options.output.clone().ok_or_else(missing)
 }
 
+/// Why a run cannot be resumed with settings that lack something: killed early, it has not written them down.
+fn unsettled(run: &RunFolder, error: TrainError) -> Failure {
+    let file = run.config_file();
+    match file.exists() {
+        true => error.into(),
+        false => Failure::new(
+            format!(
+                "{}: expected the settings of the run, got no such file: the run was stopped before it was written; {error}",
+                file.display()
+            ),
+            "give --model, --data and the other settings again beside --resume",
+        ),
+    }
+}
+
 /// The trained model is written to `model/` in the run folder, so the one that training begins with may not be there.
 fn refuse_own_model(model: &Path, output: &Path) -> Result<(), Failure> {
     let canonical = |path: &Path| fs::canonicalize(path).ok();
@@ -146,16 +195,21 @@ impl Inputs {
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = data::read(path, &data::options(config), limit, config.pivot, session)?;
             let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
-            Ok((rows, data.report.dominant))
+            Ok((rows, data.report))
         };
-        let (rows, dominant) = read(&config.data, config.rows)?;
+        let (rows, report) = read(&config.data, config.rows)?;
+        let dominant = report.dominant;
         rows.check(&*config.objective()?, config)?;
         data::warn_of_one_class(&rows, config, session);
         let eval = match &config.eval_data {
             None => EvalSet::new(&rows, config.eval_rows, dominant),
             Some(path) => {
-                let (rows, _) = read(path, Some(config.eval_rows))?;
-                EvalSet::new(&rows, config.eval_rows, dominant)
+                let (pairs, report) = read(path, Some(config.eval_rows))?;
+                // Whoever trains on single answers may have nothing else to measure on.
+                if config.eval_rows > 0 && !matches!(rows, TrainingRows::Unpaired(_)) {
+                    data::check_pairs(path, &report, &pairs)?;
+                }
+                EvalSet::new(&pairs, config.eval_rows, dominant)
             }
         };
         Ok(Self {

@@ -140,6 +140,18 @@ pub(crate) fn remove_all(run: &RunFolder) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Removes what is left of checkpoints whose removal was killed half-way: the list of sums, and what of the model comes after
+/// its configuration.
+pub(crate) fn remove_remains(dir: &Path) -> Result<(), TrainError> {
+    for (_, path) in all(dir)? {
+        let parts = [path.join(OPTIMIZER), path.join(MODEL).join("config.json")];
+        if !parts.iter().any(|part| part.exists()) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what we wrote of a checkpoint. What makes it one goes first, so that half of one is never taken for it, and the
 /// list of sums, which says that it is ours, last. One that somebody moved elsewhere and linked to stays.
 fn remove(checkpoint: &Path) -> Result<(), TrainError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mpo_data::DataError;
-use mpo_models::ModelError;
+use mpo_models::{ModelError, open_files_hint};
 use mpo_objectives::SettingError;
 
 use crate::folder::Kind;
@@ -205,8 +205,13 @@ impl TrainError {
         }
     }
 
-    /// The next thing to do, where there is one.
+    /// The next thing to do, where there is one, in a run that can be resumed.
     pub fn hint(&self) -> Option<String> {
+        self.hint_to("continue with --resume")
+    }
+
+    /// The same where `go_on` is how to go on after the cause is removed.
+    pub fn hint_to(&self, go_on: &str) -> Option<String> {
         let hint = match self {
             Self::Setting { key, .. } => {
                 return Some(format!(
@@ -248,7 +253,7 @@ impl TrainError {
                 "make a link of the whole folder instead, or name another --output"
             }
             Self::ForeignModel { .. } => {
-                "move the folder away, or name another --output; nothing was touched"
+                "move the folder away and give the same command again, or name another --output; nothing was touched"
             }
             Self::Foreign { .. } => {
                 "move the file away, or name another --output; nothing was touched"
@@ -261,15 +266,17 @@ impl TrainError {
             }
             Self::Broken { remedy, .. } => *remedy,
             Self::Io { error, .. } => match error.kind() {
-                std::io::ErrorKind::StorageFull => "free some space and continue with --resume",
+                std::io::ErrorKind::StorageFull => {
+                    return Some(format!("free some space and {go_on}"));
+                }
                 std::io::ErrorKind::FileTooLarge => {
-                    "allow larger files (`ulimit -f`) and continue with --resume"
+                    return Some(format!("allow larger files (`ulimit -f`) and {go_on}"));
                 }
                 std::io::ErrorKind::PermissionDenied
                 | std::io::ErrorKind::ReadOnlyFilesystem
                 | std::io::ErrorKind::NotADirectory => "name an --output that can be written to",
                 std::io::ErrorKind::NotFound => "check the path",
-                _ => return None,
+                _ => return open_files_hint(error).map(|hint| format!("{hint} and {go_on}")),
             },
             Self::NotFinite { .. } => "check the model's weights, and the row",
             Self::Diverged { saved, .. } => {
@@ -279,10 +286,33 @@ impl TrainError {
                     None => format!("{lower}; at the first step, check the model's weights"),
                 });
             }
-            Self::Interrupted => "continue with --resume",
+            Self::Interrupted => go_on,
             Self::Data(error) => return error.hint(),
             Self::Model(error) => return error.hint(),
         };
         Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn limits_are_named_with_how_to_go_on() {
+        let hint = |code: i32, go_on: &str| {
+            let error = std::io::Error::from_raw_os_error(code);
+            TrainError::io(Path::new("x"), error).hint_to(go_on)
+        };
+        assert_eq!(
+            hint(24, "try again").unwrap(),
+            "allow more open files (`ulimit -n`) and try again"
+        );
+        assert_eq!(
+            hint(28, "try again").unwrap(),
+            "free some space and try again"
+        );
+        assert_eq!(hint(5, "try again"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use mpo_data::Language;
@@ -10,7 +10,7 @@ use mpo_models::{checked_line, unchecked_line};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::folder::RunFolder;
+use crate::folder::{RunFolder, read_file};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,11 +124,7 @@ impl EventLog {
     ) -> Result<Self, TrainError> {
         let path = run.events_file();
         let io = |error| TrainError::io(&path, error);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => vec![],
-            Err(error) => return Err(io(error)),
-        };
+        let bytes = read_file(&path)?.unwrap_or_default();
         let (mut kept, mut damaged) = (String::new(), vec![]);
         let mut is_told = step == 0;
         // Steps without a line.

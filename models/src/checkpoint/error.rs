@@ -7,6 +7,7 @@ use std::{
 
 use super::HEAD;
 use crate::checksums::ChecksumError;
+use crate::error::open_files_hint;
 use crate::kind::{FileKind, SAFETENSORS};
 
 /// A checkpoint that cannot be read or written. Every message names the file.
@@ -141,7 +142,7 @@ impl CheckpointError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space or choose another disk; nothing was left half written"
                 }
-                _ => return None,
+                _ => return open_files_hint(error).map(Into::into),
             },
             Self::NoWeights { .. } => {
                 "pass a folder in Hugging Face layout with weights in safetensors"

@@ -26,6 +26,7 @@ use fields::{COMPARE, Fields, abridged};
 pub use rope::{RopeConfig, RopeScaling};
 pub use yarn::Yarn;
 
+use crate::error::open_files_hint;
 use crate::kind::FileKind;
 
 static DIALECTS: [Dialect; 5] = [
@@ -295,7 +296,7 @@ impl ModelConfig {
     pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
         let file = dir.join(CONFIG_FILE);
         let hint = "pass the folder of a model in Hugging Face layout";
-        let bytes = read(&file).map_err(|error| unreadable(&file, error.to_string(), hint))?;
+        let bytes = read(&file).map_err(|error| unread(&file, &error, hint))?;
         let mut config = Self::from_value(&file, parse(&file, &bytes)?)?;
         let eos = &mut config.decoder.eos_token_ids;
         for id in generation_eos(&dir.join(GENERATION_FILE))? {
@@ -337,7 +338,7 @@ fn generation_eos(file: &Path) -> Result<Vec<u32>, ConfigError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         Err(error) => {
             let hint = "make the file readable, or download it again";
-            return Err(unreadable(file, error.to_string(), hint));
+            return Err(unread(file, &error, hint));
         }
     };
     match parse(file, &bytes)? {
@@ -366,6 +367,15 @@ fn parse(file: &Path, bytes: &[u8]) -> Result<Value, ConfigError> {
 
 fn not_an_object(file: &Path, value: &Value) -> ConfigError {
     unreadable(file, abridged(value), COMPARE)
+}
+
+/// A file that the system does not let us read; `hint` is what most often helps.
+fn unread(file: &Path, error: &io::Error, hint: &'static str) -> ConfigError {
+    unreadable(
+        file,
+        error.to_string(),
+        open_files_hint(error).unwrap_or(hint),
+    )
 }
 
 /// A file that is no object of keys and values.

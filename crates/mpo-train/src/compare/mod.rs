@@ -13,11 +13,12 @@ use std::time::Instant;
 use mpo_models::{CausalLm, SamplingError};
 use mpo_trainer::{
     Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
+    is_marked,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::apart::check_apart;
+use crate::apart::{CACHE, OUTPUT, check_apart, check_cache};
 use crate::cli::CompareArguments;
 use crate::exam::{Exam, Marks};
 use crate::failure::Failure;
@@ -54,11 +55,8 @@ struct RunResult {
 }
 
 pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failure> {
-    let resume = arguments.resume;
     let mut options = arguments.options.clone();
-    let file = &arguments.config;
-    let flags = options.hyper_parameters.clone();
-    if let Some(file) = file {
+    if let Some(file) = &arguments.config {
         options = options.or(TrainOptions::from_file(file)?);
     }
     check_nothing_twice(&options)?;
@@ -66,10 +64,28 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         .output
         .get_or_insert_with(|| PathBuf::from("runs/compare"))
         .clone();
+    run_in(&output, options, arguments, quiet).map_err(|failure| {
+        match is_marked(&output, Kind::Compare) {
+            true => failure,
+            // A start that failed left nothing to resume.
+            false => failure.without_resume(),
+        }
+    })
+}
+
+/// Compares in a folder.
+fn run_in(
+    output: &Path,
+    options: TrainOptions,
+    arguments: CompareArguments,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let resume = arguments.resume;
+    let flags = arguments.options.hyper_parameters.clone();
     let mut held = match resume {
-        true => Some(RunFolder::open(&output, Kind::Compare)?),
+        true => Some(RunFolder::open(output, Kind::Compare)?),
         false => {
-            RunFolder::check_new(&output, Kind::Compare)?;
+            RunFolder::check_new(output, Kind::Compare)?;
             None
         }
     };
@@ -80,6 +96,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let request = Request::new(&arguments, held.as_ref())?;
     let mut options = joined(options, started)?;
     if let Some(cache) = &options.reference_cache {
+        check_cache(cache, output)?;
         check_ours(cache, Kind::Reference)?;
     }
     options
@@ -102,7 +119,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
             // It is unpacked there.
             let taken = match held.take() {
                 Some(taken) => taken,
-                None => RunFolder::create(&output, Kind::Compare, Identity::default())?,
+                None => RunFolder::create(output, Kind::Compare, Identity::default())?,
             };
             let subject = Subject::miniature(options, &taken, &session)?;
             held = Some(taken);
@@ -110,8 +127,12 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         }
         false => {
             let config = options.clone().resolve()?;
-            check_apart(&output, "--data", &config.data)?;
-            check_apart(&output, "--model", Path::new(&config.model))?;
+            let cache = config.reference_cache.as_deref();
+            let cache = cache.map(|cache| (CACHE, cache));
+            for written in [(OUTPUT, output)].into_iter().chain(cache) {
+                check_apart(written, ("--data", &config.data))?;
+                check_apart(written, ("--model", Path::new(&config.model)))?;
+            }
             let tokens = request.max_new_tokens.unwrap_or(MAX_NEW_TOKENS);
             let benign = request.benign.as_deref();
             Subject::read(&config, options, benign, tokens, &session)?
@@ -135,7 +156,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         .with("rows to choose settings by", &*validation);
     let held = match held {
         Some(held) => held,
-        None => RunFolder::create(&output, Kind::Compare, identity.clone())?,
+        None => RunFolder::create(output, Kind::Compare, identity.clone())?,
     };
     match held.config_file().exists() {
         true => held.check(&identity)?,
@@ -152,7 +173,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let work = Compare {
         subject: &subject,
         session: &session,
-        output: &output,
+        output,
         held: &held,
         seeds: &request.seeds,
         save_models: arguments.save_models,
@@ -171,7 +192,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     let comparison = comparison?.with(earlier);
     keep(&held, &held.results_file(), &comparison)?;
     let csv = output.join("results.csv");
-    held.write(&csv, comparison.to_csv().as_bytes())?;
+    held.write_table(&csv, comparison.to_csv().as_bytes())?;
     session.note(format_args!(
         "{} and {}",
         held.results_file().display(),

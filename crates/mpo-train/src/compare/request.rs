@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use mpo_models::{checked_line, unchecked_line};
-use mpo_trainer::{RunFolder, TrainError};
+use mpo_trainer::{RunFolder, TrainError, typed_value};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{CompareArguments, Dimension};
@@ -31,7 +31,7 @@ impl Request {
     /// Methods that are named now come beside the earlier ones only in the results.
     ///
     /// # Errors
-    /// If what is kept in the folder was damaged.
+    /// If a seed or a value of a grid is named twice, or what is kept in the folder was damaged.
     pub(super) fn new(
         arguments: &CompareArguments,
         held: Option<&RunFolder>,
@@ -50,7 +50,24 @@ impl Request {
         if request.seeds.is_empty() {
             request.seeds = vec![SEED];
         }
+        request.check()?;
         Ok(request)
+    }
+
+    /// Whether everything is named once: the same run twice would look like two that agree.
+    fn check(&self) -> Result<(), TrainError> {
+        if let Some(seed) = repeated(&self.seeds) {
+            let got = format!("{seed} twice");
+            return Err(TrainError::setting("seeds", "each seed once", got));
+        }
+        for Dimension { key, values } in &self.grid {
+            let numbers: Vec<_> = values.iter().map(|value| typed_value(value)).collect();
+            if let Some(value) = repeated(&numbers) {
+                let got = format!("{key}={value} twice");
+                return Err(TrainError::setting("grid", "each value once", got));
+            }
+        }
+        Ok(())
     }
 
     fn or(self, earlier: Self) -> Self {
@@ -104,6 +121,13 @@ impl Request {
     }
 }
 
+/// The first item that stands there a second time.
+fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
+    let again = items.iter().enumerate();
+    let mut again = again.filter(|(at, item)| items[..*at].contains(item));
+    again.next().map(|(_, item)| item)
+}
+
 fn file(held: &RunFolder) -> PathBuf {
     held.path().join("request.json")
 }
@@ -138,5 +162,19 @@ mod tests {
         };
         let joined = all.or(earlier);
         assert!(joined.all && joined.methods.is_empty() && joined.seeds == [3]);
+    }
+
+    #[test]
+    fn a_run_is_not_asked_for_twice() {
+        let of = |seeds: &[u64], grid: &str| Request {
+            seeds: seeds.to_vec(),
+            grid: vec![grid.parse().unwrap()],
+            ..Request::default()
+        };
+        of(&[1, 2], "lr=1e-4,1e-5").check().unwrap();
+        let refused = |request: Request| request.check().unwrap_err().to_string();
+        assert!(refused(of(&[1, 2, 1], "lr=1e-4")).contains("1 twice"));
+        // Written in two ways.
+        assert!(refused(of(&[1], "lr=1e-4,0.0001")).contains("lr=0.0001 twice"));
     }
 }

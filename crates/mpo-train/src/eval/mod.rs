@@ -18,7 +18,7 @@ use mpo_eval::{
 use mpo_models::{CausalLm, GenerateOptions};
 use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours};
 
-use crate::apart::check_apart;
+use crate::apart::{OUTPUT, check_apart};
 use crate::cli::EvalArguments;
 use crate::data;
 use crate::failure::Failure;
@@ -38,6 +38,10 @@ const EVALUATION: &str = "evaluation.json";
 const AT_ONCE: usize = 4096;
 
 pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
+    evaluate(arguments, quiet).map_err(Failure::without_resume)
+}
+
+fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     if arguments.benchmarks.is_empty() && arguments.data.is_none() {
         return Err(Failure::new(
             "expected something to evaluate on, got neither --benchmark nor --data",
@@ -48,9 +52,12 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     session.catch_interrupts()?;
     let output = output_folder(arguments)?;
     check_ours(&output, Kind::Evaluation)?;
-    check_apart(&output, "--model", Path::new(&arguments.model.model))?;
+    check_apart(
+        (OUTPUT, &output),
+        ("--model", Path::new(&arguments.model.model)),
+    )?;
     if let Some(data) = &arguments.data {
-        check_apart(&output, "--data", data)?;
+        check_apart((OUTPUT, &output), ("--data", data))?;
     }
     let mut asked: Vec<(&Benchmark, Questions)> = vec![];
     let mut left_out = None;
@@ -187,7 +194,7 @@ pub(crate) fn run(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure>
     let usage = evaluation.judging.usage;
     evaluation.judging.cost = arguments.judge_price.map(|price| price.of(usage));
     held.write(&output.join(EVALUATION), &evaluation.to_json()?)?;
-    held.write(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
+    held.write_table(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
     report::write(&held)?;
     session.note(format_args!("written to {}", output.display()));
     match arguments.json {

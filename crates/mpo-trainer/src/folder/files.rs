@@ -50,6 +50,35 @@ fn temporary(path: &Path, contents: &[u8]) -> Result<NamedTempFile, TrainError> 
     Ok(file)
 }
 
+/// What is in a file of a run's folder, if it is there.
+///
+/// # Errors
+/// If it cannot be read, or is no regular file.
+pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, TrainError> {
+    if !is_there(path)? {
+        return Ok(None);
+    }
+    fs::read(path)
+        .map(Some)
+        .map_err(|error| TrainError::io(path, error))
+}
+
+/// Whether there is a file. A folder in its place cannot be read, a pipe would be waited for, and a device never ends.
+pub(super) fn is_there(path: &Path) -> Result<bool, TrainError> {
+    let got = match fs::metadata(path) {
+        Ok(meta) if meta.is_file() => return Ok(true),
+        Ok(meta) if meta.is_dir() => "a folder",
+        Ok(_) => "a pipe or a device, which is not a regular file",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(TrainError::io(path, error)),
+    };
+    Err(TrainError::Broken {
+        path: path.to_owned(),
+        problem: got.into(),
+        remedy: "move it away, or name another --output",
+    })
+}
+
 /// Writes a file and, beside it, the checksum that [`read_checked`] asks for.
 ///
 /// # Errors
@@ -65,15 +94,10 @@ pub(super) fn write_checked(path: &Path, contents: &[u8]) -> Result<(), TrainErr
 /// # Errors
 /// If it cannot be read, or is not what was written.
 pub fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, TrainError> {
-    let read = |path: &Path| match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(TrainError::io(path, error)),
-    };
-    let Some(contents) = read(path)? else {
+    let Some(contents) = read_file(path)? else {
         return Ok(None);
     };
-    let sum = read(&sum_file(path))?.unwrap_or_default();
+    let sum = read_file(&sum_file(path))?.unwrap_or_default();
     match sum == sum_line(path, &contents).as_bytes() {
         true => Ok(Some(contents)),
         false => Err(TrainError::Broken {
@@ -185,13 +209,13 @@ fn is_file(path: &Path) -> bool {
 /// # Errors
 /// If there is something else.
 pub fn check_page(path: &Path) -> Result<(), TrainError> {
+    if !is_there(path)? {
+        return Ok(());
+    }
     let mut beginning = vec![];
-    let read = match File::open(path) {
-        Ok(file) => file.take(1024).read_to_end(&mut beginning),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Err(error),
-    };
-    read.map_err(|error| TrainError::io(path, error))?;
+    File::open(path)
+        .and_then(|file| file.take(1024).read_to_end(&mut beginning))
+        .map_err(|error| TrainError::io(path, error))?;
     match String::from_utf8_lossy(&beginning).contains(PAGE_MARK) {
         true => Ok(()),
         false => Err(TrainError::Foreign {
@@ -266,6 +290,22 @@ mod tests {
         remove_empty(&dir.join("ours.txt"));
         remove_files(&dir, |_| true).unwrap();
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.html");
+        assert_eq!(read_file(&path).unwrap(), None);
+        fs::create_dir(&path).unwrap();
+        let said = read_file(&path).unwrap_err().to_string();
+        assert!(said.contains("got a folder"), "{said}");
+        assert!(matches!(check_page(&path), Err(TrainError::Broken { .. })));
+        #[cfg(unix)]
+        {
+            let said = read_file(Path::new("/dev/zero")).unwrap_err().to_string();
+            assert!(said.contains("not a regular file"), "{said}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use mpo_models::{Checksums, is_partial_name};
 use mpo_objectives::Settings;
 
 use crate::error::TrainError;
-pub use files::{check_page, read_checked, write_atomically};
+pub use files::{check_page, read_checked, read_file, write_atomically};
 pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial, set_aside};
 pub(crate) use marker::MARKER;
 use marker::Marker;
@@ -109,6 +109,7 @@ impl RunFolder {
                 let held = Self::of(path, marker)?;
                 held.check_files()?;
                 held.remove_partial()?;
+                crate::checkpoint::remove_remains(&held.checkpoints_dir())?;
                 Ok(held)
             }
             Found::Nothing | Found::Empty => Err(TrainError::NothingToResume {
@@ -168,6 +169,7 @@ impl RunFolder {
     /// Locks a folder of ours.
     fn of(path: &Path, marker: Marker) -> Result<Self, TrainError> {
         let file = path.join(LOCK);
+        files::is_there(&file)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
         let lock = options
@@ -279,12 +281,21 @@ impl RunFolder {
         if file == self.report_file() {
             return check_page(file);
         }
+        if fs::symlink_metadata(file).is_err() {
+            return Ok(());
+        }
         let is_ours = match &self.marker.borrow().written {
-            Some(written) => written.contains_key(&self.name_of(file)),
+            Some(written) => match written.get(&self.name_of(file)) {
+                // Other edits are found by whoever reads the file, and tables are read by nobody.
+                Some(Some(sum)) if is_table(file) => {
+                    read_file(file)?.is_none_or(|bytes| is_of(sum, &bytes))
+                }
+                ours => ours.is_some(),
+            },
             None => true,
         };
-        match is_ours || fs::symlink_metadata(file).is_err() {
-            true => Ok(()),
+        match is_ours {
+            true => files::is_there(file).map(drop),
             false => Err(TrainError::Foreign {
                 path: file.to_owned(),
             }),
@@ -327,7 +338,17 @@ impl RunFolder {
         write_atomically(file, contents)
     }
 
-    /// The same and, beside it, the checksum that [`read_checked`] asks for.
+    /// The same for a table: edited later, it is not written again.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn write_table(&self, file: &Path, contents: &[u8]) -> Result<(), TrainError> {
+        self.write(file, contents)?;
+        // The sum last: killed in between, whatever is there is ours.
+        self.claim_as(file, Some(blake3::hash(contents).to_string()))
+    }
+
+    /// Writes a file and, beside it, the checksum that [`read_checked`] asks for.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -370,6 +391,25 @@ impl RunFolder {
     /// If there is anything else.
     pub fn check_model(&self) -> Result<(), TrainError> {
         check_model(&self.model_dir())
+    }
+
+    /// Whether the trained model is in the folder, as it was written; `note` is told of files that were put beside it.
+    ///
+    /// # Errors
+    /// If it was changed.
+    pub fn has_model(&self, note: impl FnOnce(String)) -> Result<bool, TrainError> {
+        let dir = self.model_dir();
+        let Err(foreign) = self.check_model() else {
+            return Ok(!files::entries(&dir)?.is_empty());
+        };
+        let sums = Checksums::read(&dir).ok().flatten();
+        match sums.is_some_and(|sums| sums.verify(&dir, |_| true).is_ok()) {
+            true => {
+                note(foreign.to_string());
+                Ok(true)
+            }
+            false => Err(foreign),
+        }
     }
 
     /// After [`check_model`](Self::check_model).
@@ -619,10 +659,27 @@ pub fn check_ours(path: &Path, kind: Kind) -> Result<(), TrainError> {
 
 /// Whether a file that a run's start wrote is known to be another now.
 pub fn is_edited(folder: &Path, file: &str) -> bool {
-    let marker = Marker::read(folder).ok().flatten();
-    let written = marker.and_then(|marker| marker.written?.remove(file)?);
-    let bytes = fs::read(folder.join(file)).unwrap_or_default();
-    written.is_some_and(|sum| sum != blake3::hash(&bytes).to_string())
+    let bytes = read_file(&folder.join(file)).ok().flatten();
+    let sum = written(folder, file).flatten();
+    sum.is_some_and(|sum| !is_of(&sum, &bytes.unwrap_or_default()))
+}
+
+/// Whether a folder's marker says that a file was written there.
+pub fn is_written(folder: &Path, file: &str) -> bool {
+    written(folder, file).is_some()
+}
+
+/// What a folder's marker says of a file.
+fn written(folder: &Path, file: &str) -> Option<Option<String>> {
+    Marker::read(folder).ok()??.written?.remove(file)
+}
+
+fn is_of(sum: &str, bytes: &[u8]) -> bool {
+    sum == blake3::hash(bytes).to_string()
+}
+
+fn is_table(file: &Path) -> bool {
+    file.extension() == Some(OsStr::new("csv"))
 }
 
 /// Marks a folder in which several processes keep what they share, and removes what killed ones left in it.
@@ -811,6 +868,53 @@ mod tests {
         fs::create_dir(path.join("model")).unwrap();
         fs::write(path.join("model/config.json"), "{}").unwrap();
         assert!(matches!(anew(), Err(TrainError::ForeignModel { .. })));
+    }
+
+    #[test]
+    fn a_table_that_was_edited_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let table = path.join("results.csv");
+        let held = RunFolder::create(&path, Kind::Compare, Identity::default()).unwrap();
+        held.write_table(&table, b"a").unwrap();
+        held.write_table(&table, b"b").unwrap();
+        drop(held);
+        drop(RunFolder::open(&path, Kind::Compare).unwrap());
+        fs::write(&table, "mine").unwrap();
+        let error = RunFolder::open(&path, Kind::Compare).unwrap_err();
+        assert!(matches!(error, TrainError::Foreign { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&table).unwrap(), "mine");
+        fs::remove_file(&table).unwrap();
+        let held = RunFolder::open(&path, Kind::Compare).unwrap();
+        held.write_table(&table, b"c").unwrap();
+    }
+
+    #[test]
+    fn remains_of_a_checkpoint_go_and_a_model_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let held = create(&path).unwrap();
+        held.keep();
+        drop(held);
+        let remains = [
+            "step-1/mpo-train.blake3",
+            "step-2/mpo-train.blake3",
+            "step-2/model/model.safetensors",
+        ];
+        let stays = [
+            "step-3/mpo-train.blake3",
+            "step-3/model/config.json",
+            "step-4/notes.txt",
+        ];
+        for file in remains.iter().chain(&stays) {
+            let file = path.join("checkpoints").join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "x").unwrap();
+        }
+        drop(RunFolder::open(&path, Kind::Train).unwrap());
+        let is_there = |file: &&str| path.join("checkpoints").join(file).exists();
+        assert!(!remains.iter().any(&is_there) && stays.iter().all(is_there));
+        assert!(!path.join("checkpoints/step-1").exists());
     }
 
     #[cfg(unix)]

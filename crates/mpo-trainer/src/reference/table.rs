@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::error::TrainError;
-use crate::folder::write_atomically;
+use crate::folder::{read_file, write_atomically};
 
 /// Identifies token ids.
 pub(crate) type Digest = [u8; 32];
@@ -51,10 +51,8 @@ impl Table {
 
     /// The table at `path`, if there is one with this key.
     pub(crate) fn load(path: &Path, key: &str) -> Result<Option<Self>, TrainError> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(TrainError::io(path, error)),
+        let Some(bytes) = read_file(path)? else {
+            return Ok(None);
         };
         Self::parse(&bytes, key).map_err(|problem| TrainError::Broken {
             path: path.to_owned(),
