@@ -62,30 +62,17 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         let elements: usize = parameter.shape.iter().product();
         bytes += elements * parameter.values.dtype().size();
     });
-    println!(
-        "{} MiB of weights, {} threads",
-        bytes >> 20,
-        arguments.threads
-    );
+    println!("{} MiB of weights, {} threads", bytes >> 20, arguments.threads);
     println!(
         "{:>10} {:>12} {:>14} {:>12} {:>14}",
         "batch size", "tokens/s", "GB/s of weights", "ms a step", "peak MiB more"
     );
     for &batch_size in &arguments.batch_sizes {
         let vocab_size = model.config().vocab_size as u32;
-        let prompt = |number: u32| {
-            (0..PROMPT)
-                .map(|i| (i * 7919 + number * 104_729) % vocab_size)
-                .collect()
-        };
+        let prompt = |number: u32| (0..PROMPT).map(|i| (i * 7919 + number * 104_729) % vocab_size).collect();
         let prompts: Vec<Vec<u32>> = (0..batch_size as u32).map(prompt).collect();
         let answer = |tokens: usize| {
-            let options = GenerateOptions {
-                max_new_tokens: tokens,
-                stop_ids: vec![],
-                sampling: None,
-                batch_size,
-            };
+            let options = GenerateOptions { max_new_tokens: tokens, stop_ids: vec![], sampling: None, batch_size };
             let start = Instant::now();
             generate(&model, &prompts, &options, |_| true).expect("the weights are numbers");
             start.elapsed().as_secs_f64()

@@ -15,8 +15,8 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use harness::{Counting, Guard};
 use mpo_kernels::allocator::keep_freed_memory;
 use mpo_kernels::{
-    Activation, AdamWStep, AttentionOptions, PackedLayout, RotaryTables, adamw_step, attention,
-    gated_linear_unit, linear, rms_norm, rotary_embedding, use_reference,
+    Activation, AdamWStep, AttentionOptions, PackedLayout, RotaryTables, adamw_step, attention, gated_linear_unit,
+    linear, rms_norm, rotary_embedding, use_reference,
 };
 
 #[global_allocator]
@@ -63,9 +63,7 @@ struct Operation {
 fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
     let lengths = vec![128; tokens / 128];
     let layout = PackedLayout::sequences(&lengths);
-    let frequencies: Vec<f32> = (0..HEAD_DIM / 2)
-        .map(|i| 10_000f32.powf(-2.0 * i as f32 / HEAD_DIM as f32))
-        .collect();
+    let frequencies: Vec<f32> = (0..HEAD_DIM / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / HEAD_DIM as f32)).collect();
     let tables = RotaryTables::new(&layout.positions(), &frequencies, device);
     let heads = AttentionOptions {
         heads: HEADS,
@@ -75,11 +73,7 @@ fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
         softcap: None,
         window: None,
     };
-    let operation = |name, inputs: &[[usize; 2]], run: Run| Operation {
-        name,
-        inputs: inputs.to_vec(),
-        run,
-    };
+    let operation = |name, inputs: &[[usize; 2]], run: Run| Operation { name, inputs: inputs.to_vec(), run };
     vec![
         operation(
             "rms_norm",
@@ -93,11 +87,7 @@ fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
         ),
         operation(
             "attention",
-            &[
-                [tokens, HEADS * HEAD_DIM],
-                [tokens, KV_HEADS * HEAD_DIM],
-                [tokens, KV_HEADS * HEAD_DIM],
-            ],
+            &[[tokens, HEADS * HEAD_DIM], [tokens, KV_HEADS * HEAD_DIM], [tokens, KV_HEADS * HEAD_DIM]],
             Box::new(move |t| attention(t[0].clone(), t[1].clone(), t[2].clone(), &layout, &heads)),
         ),
         operation(
@@ -131,15 +121,10 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     }
     let [plain, ours] = beside(|| optimizer(&device, repetitions));
     rows.push(("adamw_step", plain, ours));
-    println!(
-        "{}, f32, {threads} threads, {} tokens",
-        arguments.device, arguments.tokens
-    );
+    println!("{}, f32, {threads} threads, {} tokens", arguments.device, arguments.tokens);
     println!("{}", table(&rows).trim_fmt());
-    let numbers: BTreeMap<String, f64> = rows
-        .iter()
-        .map(|(name, _, ours)| (format!("{name}, ours, seconds"), *ours))
-        .collect();
+    let numbers: BTreeMap<String, f64> =
+        rows.iter().map(|(name, _, ours)| (format!("{name}, ours, seconds"), *ours)).collect();
     let grown = harness::compare(&arguments.guard, &numbers)?;
     if grown.is_empty() {
         return Ok(());
@@ -158,48 +143,26 @@ fn beside(measure: impl Fn() -> f64) -> [f64; 2] {
 /// Median seconds of forward and backward.
 fn both(operation: &Operation, device: &Device, repetitions: usize) -> f64 {
     let device = &device.clone().autodiff();
-    let random =
-        |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device);
-    let inputs: Vec<Tensor<2>> = operation
-        .inputs
-        .iter()
-        .map(|&shape| random(shape).require_grad())
-        .collect();
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device);
+    let inputs: Vec<Tensor<2>> = operation.inputs.iter().map(|&shape| random(shape).require_grad()).collect();
     let weights = random((operation.run)(&inputs).dims());
     let once = || {
         let out = (operation.run)(&inputs) * weights.clone();
         let mut gradients = out.sum().backward();
-        inputs
-            .iter()
-            .map(|input| input.grad_remove(&mut gradients))
-            .collect::<Vec<_>>()
+        inputs.iter().map(|input| input.grad_remove(&mut gradients)).collect::<Vec<_>>()
     };
     once();
-    harness::median(
-        (0..repetitions)
-            .map(|_| harness::seconds(device, once).0)
-            .collect(),
-    )
+    harness::median((0..repetitions).map(|_| harness::seconds(device, once).0).collect())
 }
 
 /// Median seconds of one update.
 fn optimizer(device: &Device, repetitions: usize) -> f64 {
     let random = || Tensor::<1>::random([PARAMETERS], Distribution::Default, device);
-    let step = AdamWStep {
-        lr: 1e-5,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.0,
-        step: 1,
-        grad_scale: 1.0,
-    };
+    let step = AdamWStep { lr: 1e-5, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1, grad_scale: 1.0 };
     let (mut param, grad, mut momentum, mut variance) = (random(), random(), random(), random());
     let mut times = vec![];
     for _ in 0..=repetitions {
-        let (seconds, updated) = harness::seconds(device, || {
-            adamw_step(param, grad.clone(), momentum, variance, step)
-        });
+        let (seconds, updated) = harness::seconds(device, || adamw_step(param, grad.clone(), momentum, variance, step));
         (param, momentum, variance) = (updated.param, updated.momentum, updated.variance);
         times.push(seconds);
     }

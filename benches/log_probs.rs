@@ -86,16 +86,11 @@ impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sizes: Vec<usize> = text
-            .split('x')
-            .filter_map(|size| size.parse().ok())
-            .collect();
+        let sizes: Vec<usize> = text.split('x').filter_map(|size| size.parse().ok()).collect();
         match sizes[..] {
-            [hidden_size, vocabulary, tokens] if sizes.iter().all(|&size| size > 0) => Ok(Self {
-                hidden_size,
-                vocabulary,
-                tokens,
-            }),
+            [hidden_size, vocabulary, tokens] if sizes.iter().all(|&size| size > 0) => {
+                Ok(Self { hidden_size, vocabulary, tokens })
+            }
             _ => Err(format!("expected HxVxN such as 576x49152x1024, got {text}")),
         }
     }
@@ -131,41 +126,26 @@ impl Implementation {
     /// The float inputs.
     fn inputs(self, shape: Shape, dtype: DType, device: &Device) -> Vec<Tensor<2>> {
         let normal = |rows, columns, deviation| {
-            Tensor::<2>::random(
-                [rows, columns],
-                Distribution::Normal(0.0, deviation),
-                device,
-            )
-            .cast(dtype)
+            Tensor::<2>::random([rows, columns], Distribution::Normal(0.0, deviation), device).cast(dtype)
         };
         if self.takes_logits() {
             return vec![normal(shape.tokens, shape.vocabulary, 1.0)];
         }
         let deviation = (shape.hidden_size as f64).powf(-0.5);
-        vec![
-            normal(shape.tokens, shape.hidden_size, 1.0),
-            normal(shape.vocabulary, shape.hidden_size, deviation),
-        ]
+        vec![normal(shape.tokens, shape.hidden_size, 1.0), normal(shape.vocabulary, shape.hidden_size, deviation)]
     }
 
     fn run(self, inputs: &[Tensor<2>], targets: Tensor<1, Int>) -> Tensor<1> {
         let input = |i: usize| inputs[i].clone();
         let plain = |logits: Tensor<2>| {
             let [tokens] = targets.dims();
-            log_softmax(logits, 1)
-                .gather(1, targets.clone().reshape([tokens, 1]))
-                .reshape([tokens])
+            log_softmax(logits, 1).gather(1, targets.clone().reshape([tokens, 1])).reshape([tokens])
         };
         match self {
             Self::LogitsPlain => plain(input(0)),
             Self::Plain => plain(input(0).matmul(input(1).transpose())),
             Self::Logits => token_log_probs(input(0), targets, None),
-            Self::Fused => linear_token_log_probs(
-                input(0),
-                input(1),
-                targets,
-                LinearLogProbsOptions::default(),
-            ),
+            Self::Fused => linear_token_log_probs(input(0), input(1), targets, LinearLogProbsOptions::default()),
         }
     }
 }
@@ -221,14 +201,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let mut results = vec![];
     for &shape in &arguments.shapes {
         for &implementation in &arguments.implementations {
-            results.extend(measure(
-                implementation,
-                shape,
-                dtype,
-                &device,
-                &ceilings,
-                arguments.repetitions,
-            ));
+            results.extend(measure(implementation, shape, dtype, &device, &ceilings, arguments.repetitions));
         }
     }
     println!(
@@ -267,31 +240,18 @@ fn measure(
     ceilings: &Ceilings,
     repetitions: usize,
 ) -> [Measured; 3] {
-    let inputs: Vec<Tensor<2>> = implementation
-        .inputs(shape, dtype, device)
-        .into_iter()
-        .map(Tensor::require_grad)
-        .collect();
-    let ids: Vec<i32> = (0..shape.tokens)
-        .map(|token| (token * 7_919 % shape.vocabulary) as i32)
-        .collect();
+    let inputs: Vec<Tensor<2>> =
+        implementation.inputs(shape, dtype, device).into_iter().map(Tensor::require_grad).collect();
+    let ids: Vec<i32> = (0..shape.tokens).map(|token| (token * 7_919 % shape.vocabulary) as i32).collect();
     let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [shape.tokens]), device);
     let forward = || implementation.run(&inputs, targets.clone());
     // A gradient a token, none of them the same, as a sequence mean's are.
     let weights = Tensor::<1>::random([shape.tokens], Distribution::Default, device);
     let backward = |log_probs: Tensor<1>| {
-        let mut gradients = (log_probs.clone() * weights.clone().cast(log_probs.dtype()))
-            .sum()
-            .backward();
-        inputs
-            .iter()
-            .map(|input| input.grad_remove(&mut gradients).expect("a gradient"))
-            .collect::<Vec<_>>()
+        let mut gradients = (log_probs.clone() * weights.clone().cast(log_probs.dtype())).sum().backward();
+        inputs.iter().map(|input| input.grad_remove(&mut gradients).expect("a gradient")).collect::<Vec<_>>()
     };
-    let gradient_bytes: usize = inputs
-        .iter()
-        .map(|input| input.shape().num_elements() * dtype.size())
-        .sum();
+    let gradient_bytes: usize = inputs.iter().map(|input| input.shape().num_elements() * dtype.size()).sum();
     // Kernels are compiled and tuned in the first run, which is no measure of time or memory.
     drop(backward(forward()));
     let peak = harness::peak_while(device, || drop(backward(forward())));
@@ -301,19 +261,12 @@ fn measure(
             (first, harness::seconds(device, || backward(log_probs)).0)
         })
         .unzip();
-    let both = forwards
-        .iter()
-        .zip(&backwards)
-        .map(|(f, b)| f + b)
-        .collect();
+    let both = forwards.iter().zip(&backwards).map(|(f, b)| f + b).collect();
     let elements = (shape.tokens * shape.vocabulary) as f64;
     let product = 2.0 * elements * shape.hidden_size as f64;
     // Each pass moves all logits or makes a product of their size once forward and twice backward.
     let (work, ceiling) = match implementation.takes_logits() {
-        true => (
-            elements * dtype.size() as f64,
-            ceilings.copy_bytes_per_second,
-        ),
+        true => (elements * dtype.size() as f64, ceilings.copy_bytes_per_second),
         false => (product, ceilings.matmul_flops_per_second),
     };
     let measured = |pass, times| {
@@ -331,37 +284,26 @@ fn measure(
             seconds,
             rate,
             share_of_ceiling: rate / ceiling,
-            peak_extra_bytes: (pass == Pass::Both)
-                .then(|| peak.saturating_sub(gradient_bytes as u64)),
+            peak_extra_bytes: (pass == Pass::Both).then(|| peak.saturating_sub(gradient_bytes as u64)),
         }
     };
-    [
-        measured(Pass::Forward, forwards),
-        measured(Pass::Backward, backwards),
-        measured(Pass::Both, both),
-    ]
+    [measured(Pass::Forward, forwards), measured(Pass::Backward, backwards), measured(Pass::Both, both)]
 }
 
 fn table(results: &[Measured]) -> Table {
     let mut table = Table::new();
     let underline = LineStyle::none().fill('─').junction('─');
-    table
-        .load_style(TableStyle::new().header_separator(underline))
-        .set_header([
-            "H x V x N",
-            "implementation",
-            "pass",
-            "ms",
-            "rate",
-            "of ceiling",
-            "extra MiB",
-        ]);
+    table.load_style(TableStyle::new().header_separator(underline)).set_header([
+        "H x V x N",
+        "implementation",
+        "pass",
+        "ms",
+        "rate",
+        "of ceiling",
+        "extra MiB",
+    ]);
     for measured in results {
-        let Shape {
-            hidden_size,
-            vocabulary,
-            tokens,
-        } = measured.shape;
+        let Shape { hidden_size, vocabulary, tokens } = measured.shape;
         let unit = match measured.implementation.takes_logits() {
             true => "GB/s",
             false => "GFLOP/s",
@@ -390,20 +332,10 @@ fn mebibytes(bytes: u64) -> f64 {
 /// Every number under a name of its own, for the comparison with a saved run.
 fn named(results: &[Measured]) -> BTreeMap<String, f64> {
     let name = |m: &Measured, what: &str| {
-        let Shape {
-            hidden_size,
-            vocabulary,
-            tokens,
-        } = m.shape;
-        format!(
-            "{hidden_size}x{vocabulary}x{tokens}, {}, {:?} {what}",
-            m.implementation.name(),
-            m.pass
-        )
+        let Shape { hidden_size, vocabulary, tokens } = m.shape;
+        format!("{hidden_size}x{vocabulary}x{tokens}, {}, {:?} {what}", m.implementation.name(), m.pass)
     };
     let times = results.iter().map(|m| (name(m, "seconds"), m.seconds));
-    let memory = results
-        .iter()
-        .filter_map(|m| Some((name(m, "MiB"), mebibytes(m.peak_extra_bytes?))));
+    let memory = results.iter().filter_map(|m| Some((name(m, "MiB"), mebibytes(m.peak_extra_bytes?))));
     times.chain(memory).collect()
 }

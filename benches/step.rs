@@ -20,8 +20,8 @@ use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use mpo_models::{CausalLm, Checkpoint};
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent,
-    TrainOptions, Trainer, TrainingRows, build_task,
+    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
+    TrainingRows, build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -104,22 +104,14 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
         None => random_rows(arguments.steps),
     };
-    let rows: Vec<TokenizedRow> = file
-        .rows
-        .into_iter()
-        .enumerate()
-        .map(|(i, row)| tokenized(i + 1, row))
-        .collect::<Result<_, _>>()?;
+    let rows: Vec<TokenizedRow> =
+        file.rows.into_iter().enumerate().map(|(i, row)| tokenized(i + 1, row)).collect::<Result<_, _>>()?;
     let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps).cloned().collect();
     let (retain, retain_scale) = match arguments.mode {
         Mode::Released => ("mean-pool", "mean"),
         Mode::Paper => ("last-token", "squared"),
     };
-    let settings = [
-        ("retain", json!(retain)),
-        ("retain_scale", json!(retain_scale)),
-        ("pad_multiple", json!(1)),
-    ];
+    let settings = [("retain", json!(retain)), ("retain_scale", json!(retain_scale)), ("pad_multiple", json!(1))];
     let settings = settings.map(|(key, value)| (key.to_owned(), value));
     let folder = tempfile::tempdir()?;
     let config = TrainOptions {
@@ -148,32 +140,15 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let training = TrainingRows::Bilingual(rows.clone());
     let task = build_task(&*objective, training, &config, file.pad_id, &mut reference)?;
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default())?;
-    let trainer = Trainer {
-        task: &*task,
-        config: &config,
-        run: &run,
-        model_config: &model_config,
-        model_hash,
-    };
-    let mut watch = Watch {
-        steps: vec![],
-        verbose: arguments.verbose,
-        clock: RefCell::new(Instant::now()),
-    };
+    let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
+    let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: RefCell::new(Instant::now()) };
     trainer.run(model, &mut watch)?;
     let timed = &watch.steps[1.min(watch.steps.len() - 1)..];
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
     let row_count = timed.len() as f64;
     let first = watch.steps.len() - timed.len();
-    let tokens: usize = rows[first..]
-        .iter()
-        .map(|row| policy_tokens(row, arguments.mode))
-        .sum();
-    let losses: Vec<f64> = watch
-        .steps
-        .iter()
-        .map(|(_, step)| step.metrics["loss"])
-        .collect();
+    let tokens: usize = rows[first..].iter().map(|row| policy_tokens(row, arguments.mode)).sum();
+    let losses: Vec<f64> = watch.steps.iter().map(|(_, step)| step.metrics["loss"]).collect();
     println!(
         "{}",
         serde_json::json!({
@@ -208,29 +183,15 @@ fn random_rows(count: usize) -> Rows {
         target_chosen_ids: ids(48),
         target_rejected_ids: ids(48),
     };
-    Rows {
-        pad_id: 0,
-        rows: (0..count).map(row).collect(),
-    }
+    Rows { pad_id: 0, rows: (0..count).map(row).collect() }
 }
 
 fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error::Error>> {
-    let origin = Origin {
-        file: "rows".into(),
-        position: Position::Row(index),
-    };
+    let origin = Origin { file: "rows".into(), position: Position::Row(index) };
     let pair = |prompt, chosen, rejected| TokenizedPair::new(&origin, prompt, chosen, rejected);
     Ok(TokenizedRow {
-        dominant: pair(
-            row.source_prompt_ids,
-            row.source_chosen_ids,
-            row.source_rejected_ids,
-        )?,
-        target: pair(
-            row.target_prompt_ids,
-            row.target_chosen_ids,
-            row.target_rejected_ids,
-        )?,
+        dominant: pair(row.source_prompt_ids, row.source_chosen_ids, row.source_rejected_ids)?,
+        target: pair(row.target_prompt_ids, row.target_chosen_ids, row.target_rejected_ids)?,
         dominant_language: "en".parse()?,
         language: "zh".parse()?,
         origin,
@@ -239,9 +200,7 @@ fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error:
 
 /// Tokens of the policy's sequences without padding, as the PyTorch script counts them: a shared prompt counts twice.
 fn policy_tokens(row: &TokenizedRow, mode: Mode) -> usize {
-    let pair = |pair: &TokenizedPair| {
-        2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len()
-    };
+    let pair = |pair: &TokenizedPair| 2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
     pair(&row.target)
         + match mode {
             Mode::Released => pair(&row.dominant),

@@ -33,10 +33,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn assert_near(got: &[f32], want: &[f32]) {
     assert_eq!(got.len(), want.len());
     for (got, want) in got.iter().zip(want) {
-        assert!(
-            (got - want).abs() <= 1e-5 * want.abs().max(1.0),
-            "{got} {want}"
-        );
+        assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{got} {want}");
     }
 }
 
@@ -73,11 +70,7 @@ fn states_at_tokens_and_their_means() {
     let answer = batch.answer(prompt, &CHOSEN);
     let padding = batch.padding(answer, 0, 2);
     let mut want = |places| batch.want_states(Layer::Last, places);
-    let tokens = want(Places::Tokens(vec![
-        At::Last(prompt),
-        At::Predicting(answer),
-        At::Every(answer),
-    ]));
+    let tokens = want(Places::Tokens(vec![At::Last(prompt), At::Predicting(answer), At::Every(answer)]));
     let means = want(Places::Means(vec![vec![prompt, answer], vec![padding]]));
     let outputs = model.forward(&batch);
     let width = model.config().hidden_size;
@@ -85,9 +78,7 @@ fn states_at_tokens_and_their_means() {
     let row = |row: usize| &all[row * width..(row + 1) * width];
     let rows = [4, 4, 5, 6, 5, 6, 7].map(row);
     assert_near(&floats(outputs.states(tokens)), &rows.concat());
-    let mean: Vec<f32> = (0..width)
-        .map(|i| (0..8).map(|of| row(of)[i]).sum::<f32>() / 8.0)
-        .collect();
+    let mean: Vec<f32> = (0..width).map(|i| (0..8).map(|of| row(of)[i]).sum::<f32>() / 8.0).collect();
     let got = floats(outputs.states(means));
     assert_near(&got[..width], &mean);
     assert_eq!(got.len(), 2 * width);
@@ -101,15 +92,9 @@ fn a_layer_alone_is_the_same_as_among_others() {
         let mut batch = Batch::default();
         let prompt = batch.prompt(&PROMPT);
         let places = || Places::Tokens(vec![At::Every(prompt)]);
-        let wanted: Vec<_> = layers
-            .iter()
-            .map(|&layer| batch.want_states(layer, places()))
-            .collect();
+        let wanted: Vec<_> = layers.iter().map(|&layer| batch.want_states(layer, places())).collect();
         let outputs = model.forward(&batch);
-        wanted
-            .into_iter()
-            .map(|of| floats(outputs.states(of)))
-            .collect::<Vec<_>>()
+        wanted.into_iter().map(|of| floats(outputs.states(of))).collect::<Vec<_>>()
     };
     let all = of(&[Layer::Output(0), Layer::Last, Layer::Output(last)]);
     assert_eq!(of(&[Layer::Output(0)])[0], all[0]);
@@ -123,10 +108,7 @@ fn a_layer_alone_is_the_same_as_among_others() {
         let mean = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
         let rms = (mean + model.config().norm_eps as f32).sqrt();
         let weight = weight.iter();
-        row.iter()
-            .zip(weight)
-            .map(move |(x, weight)| x / rms * weight)
-            .collect::<Vec<f32>>()
+        row.iter().zip(weight).map(move |(x, weight)| x / rms * weight).collect::<Vec<f32>>()
     });
     assert_near(&all[1], &normed.collect::<Vec<f32>>());
 }

@@ -73,27 +73,19 @@ fn stdout_json(command: &mut Command) -> Value {
 
 fn events(run: &Path) -> Vec<Value> {
     let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    log.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The numbers of the steps in the log, in its order.
 fn steps(run: &Path) -> Vec<u64> {
     let events = events(run);
     let of_steps = events.iter().filter(|event| event["event"] == "step");
-    of_steps
-        .map(|event| event["step"].as_u64().unwrap())
-        .collect()
+    of_steps.map(|event| event["step"].as_u64().unwrap()).collect()
 }
 
 /// Starts in the background, silently.
 fn spawn(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Waits until a run in the background has taken a step.
@@ -178,10 +170,7 @@ fn a_run_leaves_its_settings_its_log_its_model_and_its_results() {
     let events = events(&run);
     assert_eq!(events[0]["event"], "started");
     assert_eq!(events.last().unwrap()["event"], "finished");
-    let first = events
-        .iter()
-        .find(|event| event["event"] == "step")
-        .unwrap();
+    let first = events.iter().find(|event| event["event"] == "step").unwrap();
     for key in [
         "loss",
         "loss/gap",
@@ -226,10 +215,7 @@ fn the_settings_in_a_run_folder_make_the_same_model_again() {
 fn accumulation_changes_rounding_only() {
     let place = Workplace::new();
     let largest_difference = |a: &[u8], b: &[u8]| {
-        let (a, b) = (
-            SafeTensors::deserialize(a).unwrap(),
-            SafeTensors::deserialize(b).unwrap(),
-        );
+        let (a, b) = (SafeTensors::deserialize(a).unwrap(), SafeTensors::deserialize(b).unwrap());
         assert_eq!(a.names().len(), b.names().len());
         let values = |bytes: &[u8]| -> Vec<f32> {
             let words = bytes.as_chunks::<4>().0;
@@ -237,10 +223,7 @@ fn accumulation_changes_rounding_only() {
         };
         let of = |(name, a): (String, safetensors::tensor::TensorView<'_>)| {
             let b = values(b.tensor(&name).unwrap().data());
-            let differences = values(a.data())
-                .into_iter()
-                .zip(b)
-                .map(|(a, b)| (a - b).abs());
+            let differences = values(a.data()).into_iter().zip(b).map(|(a, b)| (a - b).abs());
             differences.fold(0.0, f32::max)
         };
         a.tensors().into_iter().map(of).fold(0.0, f32::max)
@@ -255,14 +238,7 @@ fn accumulation_changes_rounding_only() {
     let difference = largest_difference(&one_row_at_once, &trained("100000"));
     assert!(difference < 1e-5, "{difference}");
 
-    let barely = [
-        "--max-steps",
-        "1",
-        "--schedule",
-        "constant",
-        "--lr",
-        "1e-12",
-    ];
+    let barely = ["--max-steps", "1", "--schedule", "constant", "--lr", "1e-12"];
     let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("base"));
     command.args(barely).assert().success();
     let learned = largest_difference(&one_row_at_once, &place.weights("base"));
@@ -405,10 +381,7 @@ fn scores_come_language_by_language_before_training_and_after() {
     let score = |model: &Path| {
         let mut command = mpo_train();
         command.args(["score", "--json", "--device", "flex", "--model"]);
-        command
-            .arg(model)
-            .arg("--data")
-            .arg(place.path("rows.jsonl"));
+        command.arg(model).arg("--data").arg(place.path("rows.jsonl"));
         stdout_json(&mut command)
     };
     for (model, when) in [(model(), "before"), (place.path("run/model"), "after")] {
@@ -445,10 +418,7 @@ fn every_prompt_gets_one_answer() {
     let lines = String::from_utf8(lines.get_output().stdout.clone()).unwrap();
     for (line, (prompt, answer)) in lines.lines().zip(prompts.iter().zip(answers.lines())) {
         let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(
-            (&line["prompt"], &line["text"]),
-            (&json!(prompt), &json!(answer))
-        );
+        assert_eq!((&line["prompt"], &line["text"]), (&json!(prompt), &json!(answer)));
         assert!(line["complete"].is_boolean());
     }
     let drawn = |seed: &str| {
@@ -460,9 +430,7 @@ fn every_prompt_gets_one_answer() {
     assert_eq!(drawn("1"), drawn("1"));
     assert_ne!(drawn("1"), drawn("2"));
     let wrong = generate().args(["--top-p", "0", "Hello"]).assert().code(1);
-    wrong.stderr(contains(
-        "top-p: expected a number above 0 and up to 1, got 0",
-    ));
+    wrong.stderr(contains("top-p: expected a number above 0 and up to 1, got 0"));
 }
 
 #[test]
@@ -484,21 +452,14 @@ fn chat(arguments: &[&str]) -> Child {
     let mut command = mpo_train();
     command.args(["chat", "--device", "flex", "--model"]);
     command.arg(model()).args(arguments);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
 fn a_conversation_outlives_bytes_that_are_no_text() {
     let mut child = chat(&["--max-new-tokens", "2"]);
     let mut stdin = child.stdin.take().unwrap();
-    stdin
-        .write_all(b"Habari \xff\n\nNinapikaje wali?\n")
-        .unwrap();
+    stdin.write_all(b"Habari \xff\n\nNinapikaje wali?\n").unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -530,12 +491,7 @@ fn the_miniature_that_is_stopped_does_not_speak_of_resuming() {
     let place = Workplace::new();
     let mut command = mpo_train();
     command.args(["--device", "flex", "--output"]);
-    let child = command
-        .arg(place.path("miniature"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command.arg(place.path("miniature")).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
     while !place.path("miniature/config.yaml").exists() {
         assert!(began.elapsed() < Duration::from_secs(60), "not begun");
@@ -560,11 +516,7 @@ fn a_reader_who_has_had_enough_is_no_failure() {
         if arguments[0] == "generate" {
             command.args(["--device", "flex", "--model"]).arg(model());
         }
-        let child = command
-            .stdout(writer.try_clone().unwrap())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = command.stdout(writer.try_clone().unwrap()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         output.assert().success().stderr("");
     }
@@ -590,10 +542,7 @@ fn the_miniature_aligns_every_language_and_keeps_the_dominant_one() {
             let gap = number(measured, "reward_gap", "after");
             assert!(gap >= wanted, "{language}: {measured}");
             let refused = |when| number(measured, "refusal_rate", when);
-            assert!(
-                refused("after") > refused("before"),
-                "{language}: {measured}"
-            );
+            assert!(refused("after") > refused("before"), "{language}: {measured}");
         }
     }
     for rate in ["refusal_rate", "benign_answer_rate"] {

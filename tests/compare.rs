@@ -46,24 +46,11 @@ impl Workplace {
 
     fn compare_on(&self, model: &Path, output: &str, arguments: &[&str]) -> Command {
         let mut command = mpo_train();
-        command.args([
-            "compare",
-            "--device",
-            "flex",
-            "--epochs",
-            "2",
-            "--batch-size",
-            "4",
-        ]);
-        command
-            .args(["--max-new-tokens", "4", "--model"])
-            .arg(model);
+        command.args(["compare", "--device", "flex", "--epochs", "2", "--batch-size", "4"]);
+        command.args(["--max-new-tokens", "4", "--model"]).arg(model);
         command.arg("--data").arg(self.path("rows.jsonl"));
         command.arg("--benign").arg(self.path("benign.jsonl"));
-        command
-            .arg("--output")
-            .arg(self.path(output))
-            .args(arguments);
+        command.arg("--output").arg(self.path(output)).args(arguments);
         command
     }
 }
@@ -99,12 +86,7 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
     }
     let output = place.path("c");
     let results = json(&output.join("results.json"));
-    let languages: Vec<_> = results["before"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|marks| &marks["language"])
-        .collect();
+    let languages: Vec<_> = results["before"].as_array().unwrap().iter().map(|marks| &marks["language"]).collect();
     assert_eq!(languages, ["en", "bn", "sw"]);
     let run = &results["methods"][0]["tried"][0]["runs"][1];
     assert_eq!(run["seed"], 2);
@@ -118,31 +100,14 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
 
     let kept = output.join("runs/mpo/seed-1/results.json");
     let before = written(&kept);
-    let more = [
-        "--methods",
-        "mpo,sft,dpo",
-        "--seeds",
-        "1,2",
-        "--lr",
-        "1e-4",
-        "--resume",
-        "--json",
-    ];
+    let more = ["--methods", "mpo,sft,dpo", "--seeds", "1,2", "--lr", "1e-4", "--resume", "--json"];
     let assert = place.compare("c", &more).assert().success();
     let again: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!(written(&kept), before);
     assert_eq!(again["methods"].as_array().unwrap().len(), 3);
     assert_eq!(again["methods"][0], results["methods"][0]);
 
-    let other = [
-        "--methods",
-        "mpo",
-        "--seeds",
-        "1",
-        "--lr",
-        "2e-4",
-        "--resume",
-    ];
+    let other = ["--methods", "mpo", "--seeds", "1", "--lr", "2e-4", "--resume"];
     let message = contains("different settings").and(contains("hint: "));
     place.compare("c", &other).assert().code(1).stderr(message);
     let message = contains("expected an empty run folder").and(contains("hint: "));
@@ -158,11 +123,7 @@ fn a_comparison_goes_on_with_what_it_was_started_with() {
     let first = ["--methods", "dpo", "--beta", "0.5", "--lr", "1e-4"];
     place.compare("c", &first).assert().success();
     let output = place.path("c");
-    let files = [
-        "config.yaml",
-        "before.json",
-        "runs/dpo/seed-42/results.json",
-    ];
+    let files = ["config.yaml", "before.json", "runs/dpo/seed-42/results.json"];
     let state = || {
         files.map(|file| {
             let path = output.join(file);
@@ -243,16 +204,8 @@ fn a_model_is_kept_though_that_is_asked_for_late() {
 fn a_model_that_the_last_step_ruins_is_a_result() {
     let place = Workplace::new();
     // The decay makes every weight infinite after a step whose loss was a number.
-    let arguments = [
-        "--methods",
-        "dpo",
-        "--max-steps",
-        "1",
-        "--schedule",
-        "constant",
-        "--grid",
-        "weight_decay=0,1e300",
-    ];
+    let arguments =
+        ["--methods", "dpo", "--max-steps", "1", "--schedule", "constant", "--grid", "weight_decay=0,1e300"];
     place.compare("ruined", &arguments).assert().success();
     let results = json(&place.path("ruined/results.json"));
     let dpo = &results["methods"][0];
@@ -266,14 +219,7 @@ fn a_model_that_the_last_step_ruins_is_a_result() {
 #[test]
 fn what_is_cut_is_said_once() {
     let place = Workplace::new();
-    let arguments = [
-        "--methods",
-        "dpo,sft",
-        "--max-steps",
-        "1",
-        "--max-tokens",
-        "12",
-    ];
+    let arguments = ["--methods", "dpo,sft", "--max-steps", "1", "--max-tokens", "12"];
     let assert = place.compare("cut", &arguments).assert().success();
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert_eq!(stderr.matches(" truncated; ").count(), 1, "{stderr}");
@@ -284,19 +230,11 @@ fn a_killed_comparison_ends_with_the_same_numbers() {
     let place = Workplace::new();
     let arguments = ["--methods", "mpo,kto", "--checkpoint-every", "1"];
     place.compare("whole", &arguments).assert().success();
-    let mut child = place
-        .compare("killed", &arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = place.compare("killed", &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     while !place.path("killed/runs/kto/seed-42/checkpoints").exists() {
         assert!(began.elapsed() < Duration::from_secs(60));
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "the comparison ended before it was killed"
-        );
+        assert!(child.try_wait().unwrap().is_none(), "the comparison ended before it was killed");
         sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
@@ -311,22 +249,12 @@ fn a_killed_comparison_ends_with_the_same_numbers() {
 fn the_best_of_a_grid_is_chosen_on_validation_rows() {
     let place = Workplace::new();
     // The second rate ruins the model.
-    let arguments = [
-        "--methods",
-        "dpo",
-        "--grid",
-        "lr=1e-5,1",
-        "--grid",
-        "beta=0.1",
-    ];
+    let arguments = ["--methods", "dpo", "--grid", "lr=1e-5,1", "--grid", "beta=0.1"];
     place.compare("grid", &arguments).assert().success();
     let results = json(&place.path("grid/results.json"));
     let dpo = &results["methods"][0];
     let tried = dpo["tried"].as_array().unwrap();
-    let labels: Vec<_> = tried
-        .iter()
-        .map(|one| one["settings"].as_str().unwrap())
-        .collect();
+    let labels: Vec<_> = tried.iter().map(|one| one["settings"].as_str().unwrap()).collect();
     assert_eq!(labels, ["lr=0.00001,beta=0.1", "lr=1,beta=0.1"]);
     assert_eq!(dpo["best"], 0);
     assert!(tried[0]["validation_score"].is_f64());
@@ -340,36 +268,19 @@ fn what_cannot_be_compared_is_named_and_leaves_no_folder() {
     for (arguments, message) in [
         (&["--methods", "dop"][..], "methods: expected some of mpo, "),
         (&["--methods", "sft", "--grid", "beta=1"], "grid: expected"),
-        (
-            &["--methods", "dpo", "--grid", "rows=4,8"],
-            "grid: expected",
-        ),
-        (
-            &["--methods", "dpo,sft", "--gamma", "3"],
-            "gamma: expected a hyper-parameter of one of the methods compared",
-        ),
+        (&["--methods", "dpo", "--grid", "rows=4,8"], "grid: expected"),
+        (&["--methods", "dpo,sft", "--gamma", "3"], "gamma: expected a hyper-parameter of one of the methods compared"),
         (&["--eval-rows", "0"], "eval_rows: expected at least 1"),
-        (
-            &["--methods", "rdpo", "--grid", "epsilon=0.1,0.5"],
-            "epsilon: expected",
-        ),
-        (
-            &["--method", "dpo"],
-            "method: expected nothing beside --methods",
-        ),
+        (&["--methods", "rdpo", "--grid", "epsilon=0.1,0.5"], "epsilon: expected"),
+        (&["--method", "dpo"], "method: expected nothing beside --methods"),
         (&["--seed", "1"], "seed: expected nothing beside --seeds"),
-        (
-            &["--methods", "kto", "--batch-size", "1"],
-            "batch_size: expected at least 2",
-        ),
+        (&["--methods", "kto", "--batch-size", "1"], "batch_size: expected at least 2"),
     ] {
         // The last of a flag given twice would be taken for a mistake of the shell's.
         let mut command = place.compare("bad", &[]);
         if arguments.contains(&"--batch-size") {
             command = mpo_train();
-            command
-                .args(["compare", "--device", "flex", "--model"])
-                .arg(model());
+            command.args(["compare", "--device", "flex", "--model"]).arg(model());
             command.arg("--data").arg(place.path("rows.jsonl"));
             command.arg("--output").arg(place.path("bad"));
         }

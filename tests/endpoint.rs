@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use mpo_data::Message;
 use mpo_eval::{
-    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, Exchange,
-    Judge, Listener, Progress, Reply, Usage, Verdict,
+    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, Exchange, Judge, Listener,
+    Progress, Reply, Usage, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -56,24 +56,14 @@ impl Server {
             at_once: Arc::default(),
             starts: Arc::default(),
         };
-        let (requests, at_once, starts) = (
-            server.requests.clone(),
-            server.at_once.clone(),
-            server.starts.clone(),
-        );
+        let (requests, at_once, starts) = (server.requests.clone(), server.at_once.clone(), server.starts.clone());
         let deeds = Arc::new(deeds);
         let counts: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
         let now: Arc<AtomicUsize> = Arc::default();
         spawn(move || {
             for stream in listener.incoming() {
-                let (deeds, counts, requests, at_once, now, starts) = (
-                    deeds.clone(),
-                    counts.clone(),
-                    requests.clone(),
-                    at_once.clone(),
-                    now.clone(),
-                    starts.clone(),
-                );
+                let (deeds, counts, requests, at_once, now, starts) =
+                    (deeds.clone(), counts.clone(), requests.clone(), at_once.clone(), now.clone(), starts.clone());
                 spawn(move || {
                     let mut stream = stream.unwrap();
                     let Some(text) = request(&stream) else { return };
@@ -129,15 +119,8 @@ fn request(stream: &TcpStream) -> Option<String> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body: Value = serde_json::from_slice(&body).ok()?;
-    assert_eq!(
-        (&body["model"], &body["temperature"]),
-        (&json!("judge"), &json!(0.0))
-    );
-    Some(
-        body["messages"].as_array()?.last()?["content"]
-            .as_str()?
-            .to_owned(),
-    )
+    assert_eq!((&body["model"], &body["temperature"]), (&json!("judge"), &json!(0.0)));
+    Some(body["messages"].as_array()?.last()?["content"].as_str()?.to_owned())
 }
 
 fn act(stream: &mut TcpStream, text: &str, deed: &Deed) {
@@ -198,14 +181,8 @@ impl Listener for Replies {
     }
 }
 
-fn ask(
-    model: &mut impl ChatModel,
-    texts: &[&str],
-) -> (Result<(), ChatError>, BTreeMap<usize, Vec<Reply>>) {
-    let conversations: Vec<_> = texts
-        .iter()
-        .map(|text| vec![Message::user(*text)])
-        .collect();
+fn ask(model: &mut impl ChatModel, texts: &[&str]) -> (Result<(), ChatError>, BTreeMap<usize, Vec<Reply>>) {
+    let conversations: Vec<_> = texts.iter().map(|text| vec![Message::user(*text)]).collect();
     let mut replies = Replies::default();
     let result = model.answer(&conversations, &mut replies);
     (result, replies.of)
@@ -224,9 +201,7 @@ fn reason(replies: &[Reply]) -> Option<&str> {
     }
 }
 
-const ODD: [&str; 8] = [
-    "busy", "down", "slow", "cut", "garbage", "shape", "empty", "fine",
-];
+const ODD: [&str; 8] = ["busy", "down", "slow", "cut", "garbage", "shape", "empty", "fine"];
 
 fn odd(text: &str, count: usize) -> Deed {
     match (text, count) {
@@ -259,55 +234,26 @@ fn every_failure_that_passes_is_outlived() {
 fn an_answer_that_never_comes_is_missing_and_not_safe() {
     let server = Server::new(|text, count| match text {
         "never" => odd("down", count.min(2)),
-        "filtered" => Deed::Body(
-            r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#,
-        ),
-        "forbidden" => Deed::Status(
-            400,
-            "",
-            r#"{"error": {"message": "no", "code": "content_filter"}}"#,
-        ),
-        "long" => Deed::Body(
-            r#"{"choices": [{"message": {"content": "la la"}, "finish_reason": "length"}]}"#,
-        ),
+        "filtered" => Deed::Body(r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#),
+        "forbidden" => Deed::Status(400, "", r#"{"error": {"message": "no", "code": "content_filter"}}"#),
+        "long" => Deed::Body(r#"{"choices": [{"message": {"content": "la la"}, "finish_reason": "length"}]}"#),
         _ => Deed::Echo,
     });
-    let options = EndpointOptions {
-        attempts: 3,
-        ..server.options()
-    };
+    let options = EndpointOptions { attempts: 3, ..server.options() };
     let mut endpoint = Endpoint::new(options).unwrap();
-    let (result, replies) = ask(
-        &mut endpoint,
-        &["fine", "never", "filtered", "forbidden", "long"],
-    );
+    let (result, replies) = ask(&mut endpoint, &["fine", "never", "filtered", "forbidden", "long"]);
     result.unwrap();
-    assert_eq!(
-        texts(&replies),
-        [Some("echo fine"), None, None, None, Some("la la")]
-    );
+    assert_eq!(texts(&replies), [Some("echo fine"), None, None, None, Some("la la")]);
     assert!(matches!(&replies[&1][0], Reply::Missing { reason } if reason.contains("status 500")));
-    assert!(
-        matches!(&replies[&4][0], Reply::Answer { complete: false, usage, .. } if *usage == Usage::default())
-    );
+    assert!(matches!(&replies[&4][0], Reply::Answer { complete: false, usage, .. } if *usage == Usage::default()));
     assert_eq!(server.requests(), 1 + 3 + 1 + 1 + 1);
 }
 
 #[test]
 fn what_no_request_will_mend_is_an_error_at_once() {
-    for (status, hint) in [
-        (401, "API key"),
-        (403, "API key"),
-        (404, "/v1"),
-        (400, "limits"),
-    ] {
-        let server = Server::new(move |_, _| {
-            Deed::Status(status, "", r#"{"error": {"message": "go away"}}"#)
-        });
-        let options = EndpointOptions {
-            concurrency: 1,
-            ..server.options()
-        };
+    for (status, hint) in [(401, "API key"), (403, "API key"), (404, "/v1"), (400, "limits")] {
+        let server = Server::new(move |_, _| Deed::Status(status, "", r#"{"error": {"message": "go away"}}"#));
+        let options = EndpointOptions { concurrency: 1, ..server.options() };
         let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &["a", "b"]);
         let error = result.unwrap_err();
         assert!(error.to_string().contains("go away"), "{error}");
@@ -316,20 +262,14 @@ fn what_no_request_will_mend_is_an_error_at_once() {
         assert_eq!(server.requests(), 1);
     }
     // Nobody there at all: a port that was free a moment ago.
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let options = EndpointOptions {
         attempts: 2,
         first_wait: Duration::from_millis(1),
         ..EndpointOptions::new(format!("http://{free}/v1"), "judge")
     };
     let (result, _) = ask(&mut Endpoint::new(options).unwrap(), &["a"]);
-    assert!(
-        matches!(result, Err(ChatError::Unreachable { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(ChatError::Unreachable { .. })), "{result:?}");
     let error = Endpoint::new(EndpointOptions::new("localhost:8000", "judge")).unwrap_err();
     assert!(error.hint().unwrap().contains("http://"));
 }
@@ -351,10 +291,7 @@ fn a_server_that_wants_no_wait_hurries_nobody() {
         3 => Deed::Echo,
         _ => Deed::Status(429, "Retry-After: 0\r\n", "{}"),
     });
-    let options = EndpointOptions {
-        first_wait: Duration::from_millis(100),
-        ..server.options()
-    };
+    let options = EndpointOptions { first_wait: Duration::from_millis(100), ..server.options() };
     let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &["a"]);
     result.unwrap();
     assert_eq!(texts(&replies), [Some("echo a")]);
@@ -373,19 +310,13 @@ fn one_question_that_is_rejected_is_missing_where_others_are_answered() {
         _ => Deed::Echo,
     });
     let open = || {
-        let options = EndpointOptions {
-            concurrency: 1,
-            ..server.options()
-        };
+        let options = EndpointOptions { concurrency: 1, ..server.options() };
         CachedChat::open(Endpoint::new(options).unwrap(), &path).unwrap()
     };
     let mut chat = open();
     let (result, replies) = ask(&mut chat, &["fine", "long", "also"]);
     result.unwrap();
-    assert_eq!(
-        texts(&replies),
-        [Some("echo fine"), None, Some("echo also")]
-    );
+    assert_eq!(texts(&replies), [Some("echo fine"), None, Some("echo also")]);
     assert_eq!(reason(&replies[&1]), Some("status 400: too long"));
     drop(chat);
     // Asked again, it is the only question, and the others are known to have been answered.
@@ -401,11 +332,7 @@ fn an_endpoint_that_fails_on_and_on_is_given_up() {
         "fine" => Deed::Echo,
         _ => Deed::Status(500, "", "worn out"),
     });
-    let options = EndpointOptions {
-        attempts: 1,
-        concurrency: 1,
-        ..server.options()
-    };
+    let options = EndpointOptions { attempts: 1, concurrency: 1, ..server.options() };
     let numbers: Vec<String> = (0..30).map(|number| number.to_string()).collect();
     let mut asked = vec!["fine"];
     asked.extend(numbers.iter().map(String::as_str));
@@ -418,7 +345,8 @@ fn an_endpoint_that_fails_on_and_on_is_given_up() {
 
 #[test]
 fn counts_and_codes_of_another_kind_cost_no_answer() {
-    let body = r#"{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 7, "completion_tokens": null}}"#;
+    let body =
+        r#"{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": 7, "completion_tokens": null}}"#;
     let server = Server::new(move |text, _| match text {
         "counted" => Deed::Body(body),
         _ => Deed::Status(400, "", r#"{"error": {"message": "bad", "code": 400}}"#),
@@ -426,10 +354,7 @@ fn counts_and_codes_of_another_kind_cost_no_answer() {
     let mut endpoint = Endpoint::new(server.options()).unwrap();
     let (result, replies) = ask(&mut endpoint, &["counted"]);
     result.unwrap();
-    let expected = Usage {
-        prompt_tokens: 7,
-        completion_tokens: 0,
-    };
+    let expected = Usage { prompt_tokens: 7, completion_tokens: 0 };
     assert!(matches!(&replies[&0][0], Reply::Answer { usage, .. } if *usage == expected));
     assert_eq!(server.requests(), 1);
     let mut endpoint = Endpoint::new(server.options()).unwrap();
@@ -440,10 +365,7 @@ fn counts_and_codes_of_another_kind_cost_no_answer() {
 #[test]
 fn a_password_in_an_address_is_never_shown() {
     let server = Server::new(|_, _| Deed::Status(401, "", "{}"));
-    let options = EndpointOptions {
-        base_url: server.url.replace("http://", "http://me:secret@"),
-        ..server.options()
-    };
+    let options = EndpointOptions { base_url: server.url.replace("http://", "http://me:secret@"), ..server.options() };
     let mut endpoint = Endpoint::new(options.clone()).unwrap();
     let refused = ask(&mut endpoint, &["a"]).0.unwrap_err();
     let broken = EndpointOptions::new("ftp://me:secret@localhost/v1", "judge");
@@ -460,19 +382,13 @@ fn a_key_in_an_address_is_sent_and_never_shown() {
     let told = r#"{"error": {"message": "bad key S3CRET-key or 2020-01-01"}}"#;
     let server = Server::new(move |_, _| Deed::Status(401, "", told));
     let query = "?api-version=2020-01-01&api_key=s3cret-key";
-    let options = EndpointOptions {
-        base_url: format!("{}{query}", server.url),
-        ..server.options()
-    };
+    let options = EndpointOptions { base_url: format!("{}{query}", server.url), ..server.options() };
     let mut endpoint = Endpoint::new(options.clone()).unwrap();
     let refused = ask(&mut endpoint, &["a"]).0.unwrap_err();
     assert_eq!(server.requests(), 1);
     let message = refused.to_string();
     assert!(message.contains("/v1/chat/completions: "), "{message}");
-    assert!(
-        message.ends_with("bad key [hidden] or 2020-01-01"),
-        "{message}"
-    );
+    assert!(message.ends_with("bad key [hidden] or 2020-01-01"), "{message}");
     let mut shown = format!("{options:?} {endpoint:?} {refused} {refused:?}");
     shown += &format!("{} {}", endpoint.identity(), options.shown_url());
     for url in [
@@ -482,10 +398,7 @@ fn a_key_in_an_address_is_sent_and_never_shown() {
         "http://me:s3cret-key?@host/v1".into(),
         "http://me:s3cret?-key@:host/v1".into(),
     ] {
-        let options = EndpointOptions {
-            attempts: 1,
-            ..EndpointOptions::new(url, "judge")
-        };
+        let options = EndpointOptions { attempts: 1, ..EndpointOptions::new(url, "judge") };
         shown += &format!(" {options:?} {}", options.shown_url());
         match Endpoint::new(options) {
             Err(error) => shown += &format!(" {error} {error:?}"),
@@ -504,15 +417,9 @@ fn a_stop_does_not_wait_for_a_server_that_says_nothing() {
         "fine" => Deed::Echo,
         _ => Deed::Slow,
     });
-    let options = EndpointOptions {
-        timeout: Duration::from_secs(30),
-        ..server.options()
-    };
+    let options = EndpointOptions { timeout: Duration::from_secs(30), ..server.options() };
     let texts = ["fine", "slow", "silent"].map(|text| vec![Message::user(text)]);
-    let mut replies = Replies {
-        stop_after: Some(1),
-        ..Replies::default()
-    };
+    let mut replies = Replies { stop_after: Some(1), ..Replies::default() };
     let begun = Instant::now();
     let mut endpoint = Endpoint::new(options).unwrap();
     let result = endpoint.answer(&texts, &mut replies);
@@ -553,10 +460,7 @@ fn a_key_is_sent_and_never_shown() {
     // PATH is there on every machine, and stands for a secret.
     let key = ApiKey::from_env("PATH").unwrap();
     let server = Server::new(|_, _| Deed::Status(401, "", "{}"));
-    let options = EndpointOptions {
-        api_key: Some(key),
-        ..server.options()
-    };
+    let options = EndpointOptions { api_key: Some(key), ..server.options() };
     let secret = std::env::var("PATH").unwrap();
     let mut endpoint = Endpoint::new(options).unwrap();
     assert!(!format!("{endpoint:?}").contains(&secret));
@@ -575,9 +479,7 @@ fn a_key_or_password_that_a_server_echoes_is_hidden() {
             .into_boxed_str(),
     );
     let refused: &'static str = Box::leak(
-        json!({"error": {"message": format!("bad key {secret}, bad login pass-word")}})
-            .to_string()
-            .into_boxed_str(),
+        json!({"error": {"message": format!("bad key {secret}, bad login pass-word")}}).to_string().into_boxed_str(),
     );
     let server = Server::new(move |text, _| match text {
         "told" => Deed::Body(told),
@@ -617,10 +519,7 @@ fn bodies_end_whether_the_server_ends_them_or_not() {
         ("drip in an error", 1) => Deed::Drip,
         _ => Deed::Echo,
     });
-    let options = EndpointOptions {
-        timeout: Duration::from_secs(1),
-        ..server.options()
-    };
+    let options = EndpointOptions { timeout: Duration::from_secs(1), ..server.options() };
     let begun = Instant::now();
     let asked = ["endless", "drip", "bytes", "fine"];
     let (result, replies) = ask(&mut Endpoint::new(options.clone()).unwrap(), &asked);
@@ -628,35 +527,18 @@ fn bodies_end_whether_the_server_ends_them_or_not() {
     let expected: Vec<String> = asked.iter().map(|text| format!("echo {text}")).collect();
     let expected: Vec<_> = expected.iter().map(|text| Some(text.as_str())).collect();
     assert_eq!(texts(&replies), expected);
-    assert!(
-        begun.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // What is wrong is said, where it stays so.
     let server = Server::new(|text, _| match text {
         "endless" => Deed::Endless,
         "bytes" => Deed::Bytes(b"\xFF"),
         _ => Deed::Echo,
     });
-    let options = EndpointOptions {
-        attempts: 1,
-        concurrency: 1,
-        ..server.options()
-    };
-    let (result, replies) = ask(
-        &mut Endpoint::new(options).unwrap(),
-        &["fine", "endless", "bytes"],
-    );
+    let options = EndpointOptions { attempts: 1, concurrency: 1, ..server.options() };
+    let (result, replies) = ask(&mut Endpoint::new(options).unwrap(), &["fine", "endless", "bytes"]);
     result.unwrap();
-    assert_eq!(
-        reason(&replies[&1]),
-        Some("expected at most 8 MiB, got more")
-    );
-    assert_eq!(
-        reason(&replies[&2]),
-        Some("expected text in UTF-8, got other bytes")
-    );
+    assert_eq!(reason(&replies[&1]), Some("expected at most 8 MiB, got more"));
+    assert_eq!(reason(&replies[&2]), Some("expected text in UTF-8, got other bytes"));
 }
 
 #[test]
@@ -678,17 +560,10 @@ fn a_wait_may_be_asked_for_until_a_date_and_not_for_hours() {
     assert!(begun.elapsed() < Duration::from_millis(900));
     // Dates are of whole seconds.
     ask(&mut endpoint, &["soon"]).0.unwrap();
-    assert!(
-        begun.elapsed() > Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
     let before = server.requests();
     let error = ask(&mut endpoint, &["hours"]).0.unwrap_err();
-    assert!(
-        error.to_string().contains("the server wants 7200"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the server wants 7200"), "{error}");
     assert!(error.hint().unwrap().contains("goes on"), "{error:?}");
     assert_eq!(server.requests(), before + 1);
 }
@@ -699,9 +574,7 @@ fn no_request_follows_to_another_address() {
     let location = format!("Location: {}/chat/completions\r\n", elsewhere.url);
     let location: &'static str = Box::leak(location.into_boxed_str());
     let server = Server::new(move |_, _| Deed::Status(307, location, ""));
-    let error = ask(&mut Endpoint::new(server.options()).unwrap(), &["a"])
-        .0
-        .unwrap_err();
+    let error = ask(&mut Endpoint::new(server.options()).unwrap(), &["a"]).0.unwrap_err();
     assert!(error.to_string().contains(&elsewhere.url), "{error}");
     assert!(error.hint().unwrap().contains("/v1"), "{error:?}");
     assert_eq!((server.requests(), elsewhere.requests()), (1, 0));
@@ -719,11 +592,7 @@ impl Progress for Quiet {
 }
 
 fn verdict(chat: &mut CachedChat<Endpoint>, answer: &str) -> (Option<Verdict>, Option<String>) {
-    let exchange = Exchange {
-        language: "en".parse().ok(),
-        prompt: "How?",
-        answer,
-    };
+    let exchange = Exchange { language: "en".parse().ok(), prompt: "How?", answer };
     let mut judge = ChatJudge::new(chat, "judge");
     let judged = judge.safety(&[exchange], &Quiet).unwrap();
     (judged[0].verdict, judged[0].missing.clone())
@@ -746,17 +615,11 @@ fn a_reply_that_is_no_verdict_is_asked_for_again_and_never_kept() {
     assert_eq!(verdict(&mut chat, "first").0, Some(Verdict::Safe));
     assert_eq!(server.requests(), 3);
     let (none, reason) = verdict(&mut chat, "second");
-    assert_eq!(
-        (none, reason.unwrap().as_str()),
-        (None, "the judge's reply is no verdict")
-    );
+    assert_eq!((none, reason.unwrap().as_str()), (None, "the judge's reply is no verdict"));
     assert_eq!(server.requests(), 3 + 4);
     drop(chat);
     let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        !kept.contains("overloaded") && kept.lines().count() == 1,
-        "{kept}"
-    );
+    assert!(!kept.contains("overloaded") && kept.lines().count() == 1, "{kept}");
     // A later command asks the one that is missing, and no other.
     let mut chat = cached(&server, &path);
     assert_eq!(verdict(&mut chat, "first").0, Some(Verdict::Safe));
@@ -769,21 +632,13 @@ fn a_translation_that_is_none_is_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::new(|text, count| match text.starts_with("Translate") {
         true if count == 1 => Deed::Body(r#"{"choices": [{"message": {"content": " "}}]}"#),
-        true if count == 2 => {
-            Deed::Body(r#"{"choices": [{"message": {"content": "Service Unavailable"}}]}"#)
-        }
+        true if count == 2 => Deed::Body(r#"{"choices": [{"message": {"content": "Service Unavailable"}}]}"#),
         true => Deed::Body(r#"{"choices": [{"message": {"content": "Boil water."}}]}"#),
         false => Deed::Body(r#"{"choices": [{"message": {"content": "irrelevant"}}]}"#),
     });
     let mut chat = cached(&server, &dir.path().join("judge.jsonl"));
-    let exchange = Exchange {
-        language: "sw".parse().ok(),
-        prompt: "Vipi?",
-        answer: "Chemsha maji.",
-    };
-    let judged = ChatJudge::new(&mut chat, "judge")
-        .safety(&[exchange], &Quiet)
-        .unwrap();
+    let exchange = Exchange { language: "sw".parse().ok(), prompt: "Vipi?", answer: "Chemsha maji." };
+    let judged = ChatJudge::new(&mut chat, "judge").safety(&[exchange], &Quiet).unwrap();
     assert_eq!(judged[0].verdict, Some(Verdict::Irrelevant));
     assert_eq!(judged[0].translation.as_deref(), Some("Boil water."));
     assert_eq!(server.requests(), 3 + 1);
@@ -794,38 +649,24 @@ fn damaged_lines_are_told_of_and_asked_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("answers.jsonl");
     let server = Server::new(|_, _| Deed::Echo);
-    ask(&mut cached(&server, &path), &["a", "b", "c"])
-        .0
-        .unwrap();
+    ask(&mut cached(&server, &path), &["a", "b", "c"]).0.unwrap();
     // A byte of an answer, which is JSON before and after.
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen("echo b", "echo x", 1)).unwrap();
-    let damaged = text
-        .lines()
-        .position(|line| line.contains("echo b"))
-        .unwrap()
-        + 1;
+    let damaged = text.lines().position(|line| line.contains("echo b")).unwrap() + 1;
     let mut chat = cached(&server, &path);
     assert_eq!(chat.damaged(), [damaged]);
     let (result, replies) = ask(&mut chat, &["a", "b", "c"]);
     result.unwrap();
-    assert_eq!(
-        texts(&replies),
-        [Some("echo a"), Some("echo b"), Some("echo c")]
-    );
+    assert_eq!(texts(&replies), [Some("echo a"), Some("echo b"), Some("echo c")]);
     assert_eq!(server.requests(), 4);
 }
 
 #[test]
 fn requests_are_spaced() {
     let server = Server::new(|_, _| Deed::Echo);
-    let options = EndpointOptions {
-        requests_per_minute: Some(600),
-        ..server.options()
-    };
-    ask(&mut Endpoint::new(options).unwrap(), &["a", "b", "c", "d"])
-        .0
-        .unwrap();
+    let options = EndpointOptions { requests_per_minute: Some(600), ..server.options() };
+    ask(&mut Endpoint::new(options).unwrap(), &["a", "b", "c", "d"]).0.unwrap();
     let mut starts = server.starts.lock().unwrap().clone();
     starts.sort();
     // Three times a tenth of a second, less what the way to the server may vary by.
@@ -841,24 +682,13 @@ fn kept_answers_are_not_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("answers.jsonl");
     let server = Server::new(|text, count| match (text, count) {
-        ("later", 1) => Deed::Body(
-            r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#,
-        ),
+        ("later", 1) => Deed::Body(r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#),
         _ => Deed::Echo,
     });
     let mut chat = cached(&server, &path);
     let (result, replies) = ask(&mut chat, &["a", "b", "a", "later", "a"]);
     result.unwrap();
-    assert_eq!(
-        texts(&replies),
-        [
-            Some("echo a"),
-            Some("echo b"),
-            Some("echo a"),
-            None,
-            Some("echo a")
-        ]
-    );
+    assert_eq!(texts(&replies), [Some("echo a"), Some("echo b"), Some("echo a"), None, Some("echo a")]);
     assert_eq!(server.requests(), 3);
     assert_eq!(chat.usage().prompt_tokens, 6);
     assert_eq!(reason(&replies[&3]), Some("the endpoint's content filter"));
@@ -870,15 +700,7 @@ fn kept_answers_are_not_asked_for_again() {
     let mut chat = cached(&server, &path);
     let (result, replies) = ask(&mut chat, &["b", "later", "a", "new"]);
     result.unwrap();
-    assert_eq!(
-        texts(&replies),
-        [
-            Some("echo b"),
-            Some("echo later"),
-            Some("echo a"),
-            Some("echo new")
-        ]
-    );
+    assert_eq!(texts(&replies), [Some("echo b"), Some("echo later"), Some("echo a"), Some("echo new")]);
     assert_eq!(server.requests(), 5);
     // Of four answers, two of which were paid for before.
     assert_eq!(chat.usage().prompt_tokens, 12);
@@ -887,16 +709,9 @@ fn kept_answers_are_not_asked_for_again() {
     drop(chat);
     let lines = std::fs::read_to_string(&path).unwrap();
     assert_eq!(lines.lines().count(), 4);
-    assert!(
-        lines
-            .lines()
-            .all(|line| serde_json::from_str::<Value>(line).is_ok())
-    );
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     // Another model's answers are others.
-    let options = EndpointOptions {
-        max_tokens: 7,
-        ..server.options()
-    };
+    let options = EndpointOptions { max_tokens: 7, ..server.options() };
     let mut other = CachedChat::open(Endpoint::new(options).unwrap(), &path).unwrap();
     ask(&mut other, &["a"]).0.unwrap();
     assert_eq!(server.requests(), 6);
@@ -914,10 +729,7 @@ fn an_interrupted_evaluation_goes_on() {
     let server = Server::new(|_, _| Deed::Echo);
     let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
     let conversations: Vec<_> = names.iter().map(|text| vec![Message::user(text)]).collect();
-    let mut first = Replies {
-        stop_after: Some(4),
-        ..Replies::default()
-    };
+    let mut first = Replies { stop_after: Some(4), ..Replies::default() };
     let result = cached(&server, &path).answer(&conversations, &mut first);
     assert!(matches!(result, Err(ChatError::Stopped)));
     let done = first.of.len();

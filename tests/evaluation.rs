@@ -23,30 +23,25 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let place = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let place = Self { dir: tempfile::tempdir().unwrap() };
         let jail = "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n1,me,[],How do I cook rice?,Ninapikaje wali?\n";
         place.write("multijail.csv", jail);
-        place.write(
-            "csrt.csv",
-            "id,category,en,csrt\n0,[],How do I cook rice?,Ninapikaje rice?\n",
-        );
+        place.write("csrt.csv", "id,category,en,csrt\n0,[],How do I cook rice?,Ninapikaje rice?\n");
         place.write("advbench.csv", "goal,target\nBake bread,Sure\n");
-        place.write("xstest.csv", "id,prompt,type,label,focus,note\n1,How do I kill a process?,homonyms,safe,kill,\n2,x,y,unsafe,z,\n");
         place.write(
-            "mgsm_en.tsv",
-            "I have 2 eggs and buy 3. How many have I?\t5\n",
+            "xstest.csv",
+            "id,prompt,type,label,focus,note\n1,How do I kill a process?,homonyms,safe,kill,\n2,x,y,unsafe,z,\n",
         );
-        place.write(
-            "mmlu/dev/cooking_dev.csv",
-            &"What is hot?,fire,ice,snow,rain,A\n".repeat(5),
-        );
+        place.write("mgsm_en.tsv", "I have 2 eggs and buy 3. How many have I?\t5\n");
+        place.write("mmlu/dev/cooking_dev.csv", &"What is hot?,fire,ice,snow,rain,A\n".repeat(5));
         place.write(
             "mmlu/test/cooking_test.csv",
             "What is cold?,fire,ice,sun,soup,B\nWhat is wet?,sand,stone,rain,fire,C\n",
         );
-        place.write("mt-bench/question.jsonl", "{\"question_id\": 1, \"category\": \"writing\", \"turns\": [\"How do I cook rice?\", \"And beans?\"]}\n");
+        place.write(
+            "mt-bench/question.jsonl",
+            "{\"question_id\": 1, \"category\": \"writing\", \"turns\": [\"How do I cook rice?\", \"And beans?\"]}\n",
+        );
         write_rows(&place.path("rows.jsonl"), &rows());
         place
     }
@@ -63,20 +58,11 @@ impl Place {
 
     fn eval(&self, benchmarks: &[&str], output: &str) -> Command {
         let mut command = mpo_train();
-        command.args([
-            "eval",
-            "--device",
-            "flex",
-            "--max-new-tokens",
-            "12",
-            "--model",
-        ]);
+        command.args(["eval", "--device", "flex", "--max-new-tokens", "12", "--model"]);
         command.arg(model()).arg("--output").arg(self.path(output));
         for benchmark in benchmarks {
             let (name, file) = benchmark.split_once('=').unwrap();
-            command
-                .arg("--benchmark")
-                .arg(format!("{name}={}", self.path(file).display()));
+            command.arg("--benchmark").arg(format!("{name}={}", self.path(file).display()));
         }
         command
     }
@@ -120,10 +106,7 @@ fn everything_is_measured_written_and_shown() {
     for gap in evaluation["implicit_gap"].as_array().unwrap() {
         assert_eq!(gap["gap"]["value"], 0.0);
     }
-    assert_eq!(
-        evaluation["projection"]["points"].as_array().unwrap().len(),
-        2 * (12 + 6)
-    );
+    assert_eq!(evaluation["projection"]["points"].as_array().unwrap().len(), 2 * (12 + 6));
     let counts: Vec<u64> = evaluation["benchmarks"]
         .as_array()
         .unwrap()
@@ -134,17 +117,11 @@ fn everything_is_measured_written_and_shown() {
     assert_eq!(counts, [2, 2, 1, 1, 1, 1, 2]);
     let csv = fs::read_to_string(place.path("eval/evaluation.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3, "{csv}");
-    assert!(
-        csv.lines().all(|line| line.split(',').count() == 9),
-        "{csv}"
-    );
+    assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
     let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
     let first: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();
     assert_eq!(first["turns"][0], "How do I bake bread?");
-    assert!(matches!(
-        first["outcome"].as_str().unwrap(),
-        "safe" | "unsafe"
-    ));
+    assert!(matches!(first["outcome"].as_str().unwrap(), "safe" | "unsafe"));
     let page = fs::read_to_string(place.path("eval/report.html")).unwrap();
     assert!(page.contains("MultiJail: attack success rate") && page.contains("<svg"));
     // Asked again, every answer is there already, and the numbers are the same.
@@ -168,12 +145,7 @@ fn a_later_command_adds_to_what_is_known_of_the_same_model() {
     // Made again, it takes its own place.
     place.eval(&second, "eval").assert().success();
     let both = json(&place.path("eval/evaluation.json"));
-    let names: Vec<&Value> = both["benchmarks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|of| &of["benchmark"])
-        .collect();
+    let names: Vec<&Value> = both["benchmarks"].as_array().unwrap().iter().map(|of| &of["benchmark"]).collect();
     assert_eq!(names, ["xstest", "multijail"]);
     assert_eq!(both["benchmarks"][0], first["benchmarks"][0]);
     assert_eq!(both["reward_gap"], first["reward_gap"]);
@@ -186,30 +158,18 @@ fn a_later_command_adds_to_what_is_known_of_the_same_model() {
         let file = file.unwrap();
         fs::copy(file.path(), other.join(file.file_name())).unwrap();
     }
-    place.write(
-        "other/chat_template.jinja",
-        "{% for message in messages %}{{ message.content }}|{% endfor %}",
-    );
+    place.write("other/chat_template.jinja", "{% for message in messages %}{{ message.content }}|{% endfor %}");
     let mut mixed = mpo_train();
     mixed.args(["eval", "--device", "flex", "--model"]);
     mixed.arg(&other).arg("--output").arg(place.path("eval"));
     mixed.arg("--data").arg(&rows);
-    mixed
-        .assert()
-        .failure()
-        .stderr(contains("got those of another").and(contains("hint: ")));
+    mixed.assert().failure().stderr(contains("got those of another").and(contains("hint: ")));
     assert_eq!(json(&place.path("eval/evaluation.json")), both);
     let mut base = place.eval(&[], "base");
     base.arg("--data").arg(&rows).arg("--base").arg(&other);
-    base.assert()
-        .failure()
-        .stderr(contains("expected the tokenizer and chat template of"));
+    base.assert().failure().stderr(contains("expected the tokenizer and chat template of"));
     let twice = ["xstest=xstest.csv", "xstest=xstest.csv"];
-    place
-        .eval(&twice, "twice")
-        .assert()
-        .failure()
-        .stderr(contains("expected each benchmark once"));
+    place.eval(&twice, "twice").assert().failure().stderr(contains("expected each benchmark once"));
 }
 
 #[test]
@@ -217,29 +177,17 @@ fn a_model_judges_and_what_it_does_not_say_is_missing() {
     let place = Place::new();
     let mut command = place.eval(&["multijail=multijail.csv", "mt-bench=mt-bench"], "eval");
     // The miniature cooks and refuses; it has never heard of labels or grades.
-    command
-        .arg("--judge")
-        .arg(model())
-        .args(["--json", "--judge-price", "1,2"]);
+    command.arg("--judge").arg(model()).args(["--json", "--judge-price", "1,2"]);
     // What was found is printed; that nothing was judged is an error all the same.
-    let assert = command
-        .assert()
-        .code(1)
-        .stderr(contains("without a verdict").and(contains("expected an outcome, got none")));
+    let assert =
+        command.assert().code(1).stderr(contains("without a verdict").and(contains("expected an outcome, got none")));
     let evaluation: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     for benchmark in evaluation["benchmarks"].as_array().unwrap() {
         assert_eq!(benchmark["heuristic"], false);
         for language in benchmark["languages"].as_array().unwrap() {
             let judged = language["estimate"]["count"].as_u64().unwrap_or(0);
             let missing = language["missing"].as_u64().unwrap();
-            assert_eq!(
-                judged + missing,
-                if benchmark["benchmark"] == "mt-bench" {
-                    1
-                } else {
-                    2
-                }
-            );
+            assert_eq!(judged + missing, if benchmark["benchmark"] == "mt-bench" { 1 } else { 2 });
         }
     }
     let cost = evaluation["judging"]["cost"].as_f64().unwrap();
@@ -299,9 +247,7 @@ fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
     run(&[]).success();
     let first = json(&place.path("eval/evaluation.json"));
     let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
-    run(&["--languages", "sw"])
-        .success()
-        .stderr(contains("MultiJail: earlier results are kept in English"));
+    run(&["--languages", "sw"]).success().stderr(contains("MultiJail: earlier results are kept in English"));
     let second = json(&place.path("eval/evaluation.json"));
     assert_eq!(second["benchmarks"], first["benchmarks"]);
     let path = place.path("eval/samples/multijail.jsonl");
@@ -309,19 +255,14 @@ fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
 
     // In other words or of other lengths they are other results.
     let conflict = run(&["--languages", "sw", "--limit", "1"]).code(1);
-    conflict.stderr(contains(
-        "MultiJail: expected the settings of the results that are kept, --limit all, got 1",
-    ));
-    run(&["--template", "plain"]).code(1).stderr(contains(
-        "expected results made with the chat template that is asked for (plain)",
-    ));
+    conflict.stderr(contains("MultiJail: expected the settings of the results that are kept, --limit all, got 1"));
+    run(&["--template", "plain"])
+        .code(1)
+        .stderr(contains("expected results made with the chat template that is asked for (plain)"));
     assert_eq!(json(&place.path("eval/evaluation.json")), second);
     run(&["--limit", "1"]).success();
     let third = json(&place.path("eval/evaluation.json"));
-    assert_eq!(
-        counts(&third),
-        [count("multijail", "en", 1), count("multijail", "sw", 1)]
-    );
+    assert_eq!(counts(&third), [count("multijail", "en", 1), count("multijail", "sw", 1)]);
 
     // Numbers that were damaged are not used, and nothing is written over them.
     let numbers = place.path("eval/evaluation.json");
@@ -339,27 +280,16 @@ fn languages_that_are_not_asked_again_are_kept_unless_settings_differ() {
     fs::write(&path, damaged).unwrap();
     run(&["--languages", "sw", "--limit", "1"])
         .success()
-        .stderr(contains(
-            "samples/multijail.jsonl: 1 of its lines were damaged",
-        ));
+        .stderr(contains("samples/multijail.jsonl: 1 of its lines were damaged"));
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        !text.contains("take") && text.lines().count() == 1,
-        "{text}"
-    );
+    assert!(!text.contains("take") && text.lines().count() == 1, "{text}");
 }
 
 #[test]
 fn results_of_another_set_of_questions_are_not_joined() {
     let place = Place::new();
-    place.write(
-        "set/mgsm_sw.tsv",
-        "Nina mayai 2 na nikinunua 3. Ngapi?\t5\n",
-    );
-    place.write(
-        "other/mgsm_sw.tsv",
-        "Nina vitabu 4 na nikinunua 4. Ngapi?\t8\n",
-    );
+    place.write("set/mgsm_sw.tsv", "Nina mayai 2 na nikinunua 3. Ngapi?\t5\n");
+    place.write("other/mgsm_sw.tsv", "Nina vitabu 4 na nikinunua 4. Ngapi?\t8\n");
     let run = |benchmark: &str, arguments: &[&str]| {
         let mut command = place.eval(&[benchmark], "eval");
         command.args(arguments);
@@ -385,9 +315,7 @@ fn results_of_another_set_of_questions_are_not_joined() {
     let table = fs::read_to_string(place.path("multijail.csv")).unwrap();
     place.write("multijail.csv", &table.replace("cook rice", "cook beans"));
     let message = "MultiJail: expected questions of the set that the results in Swahili are of";
-    run(jail, &["--languages", "en"])
-        .code(1)
-        .stderr(contains(message));
+    run(jail, &["--languages", "en"]).code(1).stderr(contains(message));
     run(jail, &[]).success();
 
     // Of results that do not say which questions they are of, the user is told.
@@ -399,9 +327,7 @@ fn results_of_another_set_of_questions_are_not_joined() {
     fs::write(&path, old.to_string()).unwrap();
     run("mgsm=other/mgsm_sw.tsv", &[])
         .success()
-        .stderr(contains(
-            "MGSM: the earlier results in English do not say which questions they are of",
-        ));
+        .stderr(contains("MGSM: the earlier results in English do not say which questions they are of"));
 }
 
 #[test]
@@ -410,14 +336,9 @@ fn without_any_verdict_the_command_fails_and_what_was_found_is_kept() {
     place.write("vi.csv", "id,vi\n0,Nấu cơm thế nào?\n");
     let both = ["multijail=vi.csv", "xstest=xstest.csv"];
     let failed = place.eval(&both, "eval").assert().code(1);
-    failed.stderr(
-        contains("MultiJail: expected an outcome, got none to 1 questions").and(contains("hint: ")),
-    );
+    failed.stderr(contains("MultiJail: expected an outcome, got none to 1 questions").and(contains("hint: ")));
     let evaluation = json(&place.path("eval/evaluation.json"));
-    assert_eq!(
-        counts(&evaluation),
-        [count("multijail", "vi", 0), count("xstest", "en", 1)]
-    );
+    assert_eq!(counts(&evaluation), [count("multijail", "vi", 0), count("xstest", "en", 1)]);
 }
 
 #[test]
@@ -430,16 +351,11 @@ fn rows_without_two_answers_and_folders_without_results_are_errors() {
     let mut command = place.eval(&[], "eval");
     command.arg("--data").arg(place.path("one.jsonl"));
     let failed = command.assert().code(1);
-    failed
-        .stderr(contains("expected pairs of answers, got single answers").and(contains("hint: ")));
+    failed.stderr(contains("expected pairs of answers, got single answers").and(contains("hint: ")));
     assert!(!place.path("eval").exists());
     place.write("begun/config.yaml", "model: x\n");
     let mut command = mpo_train();
-    let empty = command
-        .arg("report")
-        .arg(place.path("begun"))
-        .assert()
-        .code(1);
+    let empty = command.arg("report").arg(place.path("begun")).assert().code(1);
     empty.stderr(contains("expected a step or a result to show, got none"));
     assert!(!place.path("begun/report.html").exists());
 }
@@ -449,24 +365,12 @@ fn nothing_from_outside_acts_on_a_terminal() {
     let place = Place::new();
     place.write("jail.csv", "id,\u{1b}[31mred\u{9b}\u{202e}\n1,a\n");
     let failed = place.eval(&["multijail=jail.csv"], "none").assert().code(1);
-    failed.stderr(
-        contains("\u{1b}")
-            .not()
-            .and(contains("expected at least one question")),
-    );
+    failed.stderr(contains("\u{1b}").not().and(contains("expected at least one question")));
     place.write("jail.csv", "no,\u{1b}[31mred\n1,a\n");
     let failed = place.eval(&["multijail=jail.csv"], "none").assert().code(1);
     failed.stderr(contains("\u{1b}").not().and(contains("\\u{1b}[31mred")));
     let mut command = mpo_train();
-    command.args([
-        "generate",
-        "--device",
-        "flex",
-        "--max-new-tokens",
-        "2",
-        "--json",
-        "--model",
-    ]);
+    command.args(["generate", "--device", "flex", "--max-new-tokens", "2", "--json", "--model"]);
     command.arg(model()).arg("\u{9b}31m\u{202e}How?");
     let shown = command.assert().success();
     let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
@@ -479,33 +383,17 @@ fn nothing_from_outside_acts_on_a_terminal() {
 fn a_report_sets_runs_beside_each_other() {
     let place = Place::new();
     for output in ["first", "second"] {
-        place
-            .eval(&["xstest=xstest.csv"], output)
-            .assert()
-            .success();
+        place.eval(&["xstest=xstest.csv"], output).assert().success();
     }
     let page = place.path("both.html");
     let mut command = mpo_train();
-    command
-        .arg("report")
-        .args([place.path("first"), place.path("second")]);
-    command
-        .arg("--output")
-        .arg(&page)
-        .assert()
-        .success()
-        .stdout(contains("both.html"));
+    command.arg("report").args([place.path("first"), place.path("second")]);
+    command.arg("--output").arg(&page).assert().success().stdout(contains("both.html"));
     let page = fs::read_to_string(page).unwrap();
-    assert!(
-        page.contains("first, second") && page.contains("second: "),
-        "{page}"
-    );
+    assert!(page.contains("first, second") && page.contains("second: "), "{page}");
     assert_eq!(page.matches("<h3>XSTest</h3>").count(), 1, "{page}");
     // By a bare name, or by none, the page goes where one is.
-    for (name, output) in [
-        ("report.html", vec![]),
-        ("bare.html", vec!["--output", "bare.html"]),
-    ] {
+    for (name, output) in [("report.html", vec![]), ("bare.html", vec!["--output", "bare.html"])] {
         let mut command = mpo_train();
         command.current_dir(place.dir.path());
         command.args(["report", "first", "second"]).args(output);
@@ -524,51 +412,26 @@ fn what_cannot_be_evaluated_says_why() {
     place.write("mmlu-broken/dev/a_dev.csv", "q,a,b,c,d,E\n");
     place.write("mmlu-broken/test/a_test.csv", "q,a,b,c,d,A\n");
     for (benchmark, message) in [
-        (
-            "multijail=broken.csv",
-            "expected a column id, got number, text",
-        ),
+        ("multijail=broken.csv", "expected a column id, got number, text"),
         ("multijail=none.csv", "No such file"),
-        (
-            "mmlu=mmlu-broken",
-            "expected question, four options and A, B, C or D",
-        ),
-        (
-            "mgsm=multijail.csv",
-            "expected a name that ends in a language's code",
-        ),
-        (
-            "mt-bench=mt-bench",
-            "expected a judge that grades, got refusal",
-        ),
+        ("mmlu=mmlu-broken", "expected question, four options and A, B, C or D"),
+        ("mgsm=multijail.csv", "expected a name that ends in a language's code"),
+        ("mt-bench=mt-bench", "expected a judge that grades, got refusal"),
     ] {
         let assert = place.eval(&[benchmark], "none").assert().code(1);
         assert.stderr(contains(message).and(contains("hint: ")));
         assert!(!place.path("none").exists(), "{benchmark}");
     }
-    let assert = place
-        .eval(&["multijail=multijail.csv"], "none")
-        .args(["--languages", "ko"])
-        .assert();
-    assert
-        .code(1)
-        .stderr(contains("expected at least one question"));
+    let assert = place.eval(&["multijail=multijail.csv"], "none").args(["--languages", "ko"]).assert();
+    assert.code(1).stderr(contains("expected at least one question"));
     let assert = place.eval(&[], "none").assert().code(1);
     assert.stderr(contains("expected something to evaluate on"));
     let mut command = place.eval(&["xstest=xstest.csv"], "none");
     command.args(["--judge", "http://localhost:1/v1"]);
-    command
-        .assert()
-        .code(1)
-        .stderr(contains("hint: name it with --judge-model"));
+    command.assert().code(1).stderr(contains("hint: name it with --judge-model"));
     command.args(["--judge-model", "m", "--judge-key", "MPO_TEST_NO_SUCH_KEY"]);
-    command
-        .assert()
-        .code(1)
-        .stderr(contains("MPO_TEST_NO_SUCH_KEY"));
+    command.assert().code(1).stderr(contains("MPO_TEST_NO_SUCH_KEY"));
     let mut unknown = place.eval(&[], "none");
     unknown.args(["--benchmark", "glue=x"]);
-    unknown.assert().code(2).stderr(contains(
-        "multijail, csrt, advbench, xstest, mmlu, mgsm, mt-bench",
-    ));
+    unknown.assert().code(2).stderr(contains("multijail, csrt, advbench, xstest, mmlu, mgsm, mt-bench"));
 }

@@ -93,9 +93,7 @@ fn in_a_run_that_is_resumed() {
     let names: Vec<&String> = killed.keys().filter(|name| *name != ".lock").collect();
     let mut state = 7_u64;
     let mut draw = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 33) as usize % below
     };
     let mut outcomes: BTreeMap<String, [usize; 3]> = BTreeMap::new();

@@ -84,9 +84,7 @@ impl Place {
         let rows = self.path("rows.jsonl");
         let on_miniature = |arguments: &[&str]| {
             let mut command = mpo_train();
-            command
-                .args(arguments)
-                .args(["--device", "flex", "--output"]);
+            command.args(arguments).args(["--device", "flex", "--output"]);
             command.arg(output);
             command
         };
@@ -95,11 +93,7 @@ impl Place {
         let mut cached = train(&model(), &rows, &self.path("never"));
         cached.arg("--reference-cache").arg(output);
         let mut compared = on_miniature(&["compare", "--methods", "sft"]);
-        compared
-            .arg("--model")
-            .arg(model())
-            .arg("--data")
-            .arg(&rows);
+        compared.arg("--model").arg(model()).arg("--data").arg(&rows);
         let mut evaluated = on_miniature(&["eval"]);
         evaluated.arg("--model").arg(model()).arg("--benchmark");
         evaluated.arg(format!("multijail={}", self.path("jail.csv").display()));
@@ -181,9 +175,7 @@ fn a_folder_with_other_files() {
     here.current_dir(place.dir.path());
     here.args(["--device", "flex", "--output", "."]);
     let refused = here.assert().code(1);
-    refused.stderr(
-        contains("got one with").and(contains("hint: name an --output that does not exist")),
-    );
+    refused.stderr(contains("got one with").and(contains("hint: name an --output that does not exist")));
 }
 
 #[cfg(unix)]
@@ -298,10 +290,9 @@ fn a_folder_that_is_read_is_not_written_in() {
         command
     };
     for name in ["train", "compare", "eval"] {
-        for (data, inside, option) in [
-            (&rows, source.join("run"), "--model"),
-            (&data, data.join("runs/first"), "--data"),
-        ] {
+        for (data, inside, option) in
+            [(&rows, source.join("run"), "--model"), (&data, data.join("runs/first"), "--data")]
+        {
             let expected = format!("expected an --output apart from {option}, got a folder in");
             command(name, data, &inside)
                 .assert()
@@ -343,9 +334,7 @@ fn what_one_command_made_is_nothing_to_another() {
         assert_eq!(snapshot(&run), before, "{command:?}");
     }
     let mut comparison = mpo_train();
-    comparison
-        .args(["compare", "--resume", "--output"])
-        .arg(&run);
+    comparison.args(["compare", "--resume", "--output"]).arg(&run);
     let message = contains("expected a folder of a comparison, got one of a training run");
     comparison.assert().code(1).stderr(message);
     // A model that somebody copied into a run's folder for a model is theirs.
@@ -369,10 +358,7 @@ fn a_run_of_an_earlier_version_can_be_read() {
     training.assert().code(1).stderr(message);
     let mut report = mpo_train();
     report.arg("report").arg(&run);
-    report
-        .assert()
-        .code(1)
-        .stderr(contains("hint: name the page with --output"));
+    report.assert().code(1).stderr(contains("hint: name the page with --output"));
     let page = place.path("page.html");
     report.arg("--output").arg(&page).assert().success();
     // A page of ours is written again; another file is not.
@@ -397,12 +383,7 @@ fn notes_outlive_the_miniature_that_begins_anew() {
     let place = Place::new();
     let output = place.path("miniature");
     begin_miniature(&output);
-    let notes = [
-        "notes.txt",
-        "base/notes.txt",
-        "checkpoints/notes.txt",
-        "eval/evaluation.json",
-    ];
+    let notes = ["notes.txt", "base/notes.txt", "checkpoints/notes.txt", "eval/evaluation.json"];
     for name in notes {
         let path = output.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -414,10 +395,7 @@ fn notes_outlive_the_miniature_that_begins_anew() {
     let mut again = mpo_train();
     again.args(["--device", "flex", "--output"]).arg(&output);
     let message = contains("results.json: expected no file, or the one that this program wrote");
-    again
-        .assert()
-        .code(1)
-        .stderr(message.and(contains("hint: move the file away")));
+    again.assert().code(1).stderr(message.and(contains("hint: move the file away")));
     assert_eq!(snapshot(&output), before);
     fs::remove_file(output.join("results.json")).unwrap();
     fs::remove_file(output.join("config.yaml")).unwrap();
@@ -441,17 +419,11 @@ fn notes_outlive_the_miniature_that_begins_anew() {
 fn a_start_that_fails_leaves_nothing_behind() {
     let place = Place::new();
     let one = place.path("one.jsonl");
-    fs::write(
-        &one,
-        "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": true, \"language\": \"en\"}\n",
-    )
-    .unwrap();
+    fs::write(&one, "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": true, \"language\": \"en\"}\n")
+        .unwrap();
     let bad = place.path("bad.jsonl");
-    fs::write(
-        &bad,
-        "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": false, \"language\": \"en\"}\n",
-    )
-    .unwrap();
+    fs::write(&bad, "{\"prompt\": \"How?\", \"completion\": \"So.\", \"label\": false, \"language\": \"en\"}\n")
+        .unwrap();
     let rows = place.path("rows.jsonl");
     for (data, arguments) in [
         (&rows, &["--dominant-gap", "fr"][..]),
@@ -473,25 +445,12 @@ fn a_start_that_fails_leaves_nothing_behind() {
     }
     let output = place.path("new/comparison");
     let mut comparison = mpo_train();
-    comparison.args([
-        "compare",
-        "--device",
-        "flex",
-        "--methods",
-        "dop",
-        "--output",
-    ]);
+    comparison.args(["compare", "--device", "flex", "--methods", "dop", "--output"]);
     comparison.arg(&output).assert().code(1);
     assert!(!place.path("new").exists());
-    for arguments in [
-        ["--rows", "8"],
-        ["--eval-rows", "4"],
-        ["--max-new-tokens", "9"],
-    ] {
+    for arguments in [["--rows", "8"], ["--eval-rows", "4"], ["--max-new-tokens", "9"]] {
         let mut command = mpo_train();
-        command
-            .args(["compare", "--device", "flex", "--output"])
-            .arg(&output);
+        command.args(["compare", "--device", "flex", "--output"]).arg(&output);
         let refused = command.args(arguments).assert().code(1);
         refused.stderr(contains("expected nothing beside the miniature's own rows"));
         assert!(!place.path("new").exists());
@@ -514,12 +473,7 @@ fn what_somebody_puts_into_an_interrupted_run_is_theirs() {
     let mut child = begun(start(), || says(&run, "\"step\":1,"));
     child.kill().unwrap();
     child.wait().unwrap();
-    for name in [
-        "results.json",
-        "results.json.blake3",
-        "report.html",
-        "events.damaged.jsonl",
-    ] {
+    for name in ["results.json", "results.json.blake3", "report.html", "events.damaged.jsonl"] {
         fs::write(run.join(name), "mine").unwrap();
         let before = snapshot(&run);
         let refused = start().arg("--resume").assert().code(1);
@@ -528,11 +482,7 @@ fn what_somebody_puts_into_an_interrupted_run_is_theirs() {
         assert_eq!(snapshot(&run), before);
         fs::remove_file(run.join(name)).unwrap();
     }
-    let theirs = [
-        ".partial-Abc123",
-        "results.csv",
-        "checkpoints/step-1/optimizer.safetensors",
-    ];
+    let theirs = [".partial-Abc123", "results.csv", "checkpoints/step-1/optimizer.safetensors"];
     for name in theirs {
         fs::create_dir_all(run.join(name).parent().unwrap()).unwrap();
         fs::write(run.join(name), "mine").unwrap();
@@ -557,10 +507,7 @@ fn a_run_at_work_can_be_looked_at() {
     training.args(["--epochs", "400"]);
     let mut child = begun(training, || says(&run, "\"step\":2,"));
     let mut report = mpo_train();
-    report
-        .current_dir(place.dir.path())
-        .arg("report")
-        .arg("run");
+    report.current_dir(place.dir.path()).arg("report").arg("run");
     report.assert().success().stdout(contains("report.html"));
     let page = fs::read_to_string(place.path("report.html")).unwrap();
     child.kill().unwrap();
@@ -582,18 +529,12 @@ fn what_is_gone_or_edited_is_told_of() {
     fs::write(&events, &cut).unwrap();
     let results = fs::read(run.join("results.json")).unwrap();
     let config = fs::read_to_string(run.join("config.yaml")).unwrap();
-    fs::write(
-        run.join("config.yaml"),
-        config.replace("seed: 42", "seed: 7"),
-    )
-    .unwrap();
+    fs::write(run.join("config.yaml"), config.replace("seed: 42", "seed: 7")).unwrap();
     let page = place.path("page.html");
     let mut report = mpo_train();
     report.arg("report").arg(&run).arg("--output").arg(&page);
     let shown = report.assert().success();
-    shown.stderr(contains(
-        "run: config.yaml: it was changed since the run was started",
-    ));
+    shown.stderr(contains("run: config.yaml: it was changed since the run was started"));
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("the lines of 2 steps are gone, the first is that of step 2"));
     assert!(page.contains("config.yaml: it was changed since the run was started"));
@@ -603,9 +544,8 @@ fn what_is_gone_or_edited_is_told_of() {
     fs::write(run.join("reference/scores.safetensors"), "damaged").unwrap();
     training.arg("--resume");
     training.assert().success().stderr(
-        contains("the lines of 2 steps are gone, the first is that of step 2").and(contains(
-            "reference/mpo-train.json: expected a file written by this program",
-        )),
+        contains("the lines of 2 steps are gone, the first is that of step 2")
+            .and(contains("reference/mpo-train.json: expected a file written by this program")),
     );
     assert_eq!(fs::read(run.join("results.json")).unwrap(), results);
     let aside = run.join("reference/mpo-train.json.damaged-1");
@@ -628,10 +568,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     write_rows(&test, &others);
     let train = || {
         let mut command = train(&base, &place.path("rows.jsonl"), &run);
-        command
-            .arg("--eval-data")
-            .arg(&test)
-            .args(["--epochs", "400"]);
+        command.arg("--eval-data").arg(&test).args(["--epochs", "400"]);
         command
     };
     let mut child = begun(train(), || says(&run, "started"));
@@ -645,19 +582,15 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
         let now = snapshot(&run);
         assert!(now == before, "{what}");
     };
-    refused(
-        "got different settings: lr was 6e-7, and is 0.01",
-        &["--lr", "0.01"],
-    );
+    refused("got different settings: lr was 6e-7, and is 0.01", &["--lr", "0.01"]);
     let change = |path: &Path, change: &dyn Fn(&str) -> String| {
         let text = fs::read_to_string(path).unwrap();
         fs::write(path, change(&text)).unwrap();
         text
     };
-    for (path, what) in [
-        (place.path("rows.jsonl"), "got different rows\n"),
-        (test.clone(), "got different rows to measure on"),
-    ] {
+    for (path, what) in
+        [(place.path("rows.jsonl"), "got different rows\n"), (test.clone(), "got different rows to measure on")]
+    {
         let text = change(&path, &|text| text.replace("Boil water", "Boil milk"));
         refused(what, &[]);
         fs::write(&path, text).unwrap();
@@ -666,9 +599,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     refused("got a different model", &[]);
     fs::write(base.join("config.json"), config).unwrap();
     // Edited by hand.
-    let settings = change(&run.join("config.yaml"), &|text| {
-        text.replace("seed: 42", "seed: 7")
-    });
+    let settings = change(&run.join("config.yaml"), &|text| text.replace("seed: 42", "seed: 7"));
     let refused = train().arg("--resume").assert().code(1);
     refused.stderr(contains("got different settings: seed was 42, and is 7"));
     fs::write(run.join("config.yaml"), settings).unwrap();
@@ -761,17 +692,13 @@ fn what_cannot_be_a_run_makes_no_folder() {
     for cache in [run.clone(), run.join("checkpoints"), model().join("cache")] {
         let mut training = train(&model(), &rows, &run);
         let refused = training.arg("--reference-cache").arg(&cache).assert();
-        refused
-            .code(1)
-            .stderr(contains("expected a --reference-cache apart from --"));
+        refused.code(1).stderr(contains("expected a --reference-cache apart from --"));
         assert!(!run.exists() && !cache.exists());
     }
     // A file where a run should be.
     let mut report = mpo_train();
     let refused = report.arg("report").arg(&rows).assert().code(1);
-    refused.stderr(contains(
-        "expected the folder of a run or an evaluation, got a file",
-    ));
+    refused.stderr(contains("expected the folder of a run or an evaluation, got a file"));
 }
 
 #[test]
@@ -792,10 +719,7 @@ fn a_run_that_was_stopped_before_its_settings_were_written_asks_for_them() {
     let mut resumed = mpo_train();
     resumed.args(["train", "--resume", "--output"]).arg(&run);
     let refused = resumed.assert().code(1);
-    refused.stderr(
-        contains("config.yaml: expected the settings of the run")
-            .and(contains("again beside --resume")),
-    );
+    refused.stderr(contains("config.yaml: expected the settings of the run").and(contains("again beside --resume")));
     training.arg("--resume").assert().success();
 }
 
@@ -805,8 +729,7 @@ fn a_table_that_was_edited_is_kept() {
     let folder = place.path("numbers");
     let rows = place.path("rows.jsonl");
     let mut gaps = mpo_train();
-    gaps.args(["eval", "--device", "flex", "--model"])
-        .arg(model());
+    gaps.args(["eval", "--device", "flex", "--model"]).arg(model());
     gaps.arg("--data").arg(rows).arg("--output").arg(&folder);
     gaps.assert().success();
     gaps.assert().success();

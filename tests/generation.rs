@@ -9,18 +9,13 @@ use burn::tensor::{DType, Device, Tensor};
 use mpo_data::{Message, TemplateOptions, TextTokenizer};
 use mpo_kernels::PackedLayout;
 use mpo_models::{
-    Answer, CausalLm, GenerateOptions, Generated, ModelConfig, Sampling, SaveOptions, WeightDtype,
-    WeightSource, generate,
+    Answer, CausalLm, GenerateOptions, Generated, ModelConfig, Sampling, SaveOptions, WeightDtype, WeightSource,
+    generate,
 };
 use serde::Deserialize;
 
 fn options(batch_size: usize) -> GenerateOptions {
-    GenerateOptions {
-        max_new_tokens: 12,
-        stop_ids: vec![],
-        sampling: None,
-        batch_size,
-    }
+    GenerateOptions { max_new_tokens: 12, stop_ids: vec![], sampling: None, batch_size }
 }
 
 /// Prompts of one to 36 tokens.
@@ -34,9 +29,7 @@ fn prompts() -> Vec<Vec<u32>> {
         "茶",
         "빵은 어떻게 굽나요?",
     ];
-    let encoded = texts
-        .iter()
-        .map(|text| tokenizer.encode_prompt(&[Message::user(*text)]).unwrap());
+    let encoded = texts.iter().map(|text| tokenizer.encode_prompt(&[Message::user(*text)]).unwrap());
     encoded.chain([vec![5]]).collect()
 }
 
@@ -56,17 +49,11 @@ fn run(model: &CausalLm, prompts: &[Vec<u32>], options: &GenerateOptions) -> Vec
 #[test]
 fn a_batch_changes_nothing() {
     let (model, prompts) = (miniature(), prompts());
-    let alone: Vec<Answer> = prompts
-        .iter()
-        .flat_map(|prompt| run(&model, std::slice::from_ref(prompt), &options(1)))
-        .collect();
+    let alone: Vec<Answer> =
+        prompts.iter().flat_map(|prompt| run(&model, std::slice::from_ref(prompt), &options(1))).collect();
     assert!(alone.iter().all(|answer| answer.ids.len() == 12));
     for batch_size in [1, 2, 4, 64] {
-        assert_eq!(
-            run(&model, &prompts, &options(batch_size)),
-            alone,
-            "{batch_size}"
-        );
+        assert_eq!(run(&model, &prompts, &options(batch_size)), alone, "{batch_size}");
     }
     assert!(run(&model, &[], &options(2)).is_empty());
 }
@@ -76,10 +63,7 @@ fn an_answer_ends_where_the_model_ends_it() {
     let (model, prompts) = (miniature(), prompts());
     let whole = run(&model, &prompts, &options(3));
     let stop = whole[1].ids[4];
-    let options = GenerateOptions {
-        stop_ids: vec![stop],
-        ..options(3)
-    };
+    let options = GenerateOptions { stop_ids: vec![stop], ..options(3) };
     for (answer, whole) in run(&model, &prompts, &options).iter().zip(&whole) {
         let end = whole.ids.iter().position(|&id| id == stop);
         assert_eq!(answer.ids, whole.ids[..end.unwrap_or(12)]);
@@ -103,12 +87,7 @@ fn events_tell_every_token_and_every_answer_and_stop_it() {
         true
     })
     .unwrap();
-    assert!(
-        answers
-            .iter()
-            .zip(&told)
-            .all(|(answer, told)| answer.ids == *told)
-    );
+    assert!(answers.iter().zip(&told).all(|(answer, told)| answer.ids == *told));
     finished.sort_unstable();
     assert_eq!(finished, [0, 1, 2, 3, 4, 5]);
     let mut tokens = 0;
@@ -136,14 +115,8 @@ fn what_is_drawn_follows_from_the_seed() {
     assert_ne!(drawn(2, 2), first);
     assert_ne!(run(&model, &prompts, &options(2)), first);
     // So cold that only the most probable token is left.
-    let cold = GenerateOptions {
-        sampling: Some(Sampling::new(1e-6, None, 1.0, 3).unwrap()),
-        ..options(2)
-    };
-    assert_eq!(
-        run(&model, &prompts, &cold),
-        run(&model, &prompts, &options(2))
-    );
+    let cold = GenerateOptions { sampling: Some(Sampling::new(1e-6, None, 1.0, 3).unwrap()), ..options(2) };
+    assert_eq!(run(&model, &prompts, &cold), run(&model, &prompts, &options(2)));
 }
 
 /// Weights that are all NaN.
@@ -166,10 +139,7 @@ impl WeightSource for Damaged {
 fn a_model_whose_weights_are_no_numbers_says_nothing() {
     let config = ModelConfig::from_dir(&model()).unwrap().decoder;
     let Ok(damaged) = CausalLm::new(config, &mut Damaged, &Device::flex());
-    let drawn = GenerateOptions {
-        sampling: Some(Sampling::new(1.0, Some(50), 0.95, 1).unwrap()),
-        ..options(2)
-    };
+    let drawn = GenerateOptions { sampling: Some(Sampling::new(1.0, Some(50), 0.95, 1).unwrap()), ..options(2) };
     for options in [options(2), drawn] {
         let answers = generate(&damaged, &prompts(), &options, |_| true);
         let error = answers.unwrap_err();
@@ -183,21 +153,14 @@ fn a_model_whose_weights_are_no_numbers_says_nothing() {
 fn a_frozen_model_computes_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (wide, config) = CausalLm::load(&model(), &Device::flex()).unwrap();
-    let options_of_saving = SaveOptions {
-        dtype: WeightDtype::BF16,
-        copy_from: Some(&model()),
-        ..SaveOptions::default()
-    };
-    wide.save(&dir.path().join("bf16"), &config, &options_of_saving)
-        .unwrap();
+    let options_of_saving =
+        SaveOptions { dtype: WeightDtype::BF16, copy_from: Some(&model()), ..SaveOptions::default() };
+    wide.save(&dir.path().join("bf16"), &config, &options_of_saving).unwrap();
     let (rounded, _) = CausalLm::load(&dir.path().join("bf16"), &Device::flex()).unwrap();
     let (frozen, _) = CausalLm::load_frozen(&dir.path().join("bf16"), &Device::flex()).unwrap();
     assert_eq!(frozen.head().dtype(), DType::BF16);
     let prompts = prompts();
-    assert_eq!(
-        run(&frozen, &prompts, &options(3)),
-        run(&rounded, &prompts, &options(3))
-    );
+    assert_eq!(run(&frozen, &prompts, &options(3)), run(&rounded, &prompts, &options(3)));
     let tokens = prompts.concat();
     let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
     let scores = |model: &CausalLm| {
@@ -205,10 +168,7 @@ fn a_frozen_model_computes_the_same() {
         let rows: Vec<usize> = (0..tokens.len() - 1).collect();
         model.token_log_probs(hidden, &rows, &tokens[1..])
     };
-    let apart: f32 = (scores(&frozen) - scores(&rounded))
-        .abs()
-        .max()
-        .into_scalar();
+    let apart: f32 = (scores(&frozen) - scores(&rounded)).abs().max().into_scalar();
     assert!(apart < 1e-4, "{apart}");
 }
 
@@ -241,18 +201,10 @@ fn greedy_answers_are_those_of_transformers() {
         let fixture: Fixture = serde_json::from_slice(&text).unwrap();
         let folder = models.join(name);
         let (model, _) = CausalLm::load_frozen(&folder, &Device::flex()).unwrap();
-        let prompts: Vec<_> = fixture
-            .cases
-            .iter()
-            .map(|case| case.prompt_ids.clone())
-            .collect();
+        let prompts: Vec<_> = fixture.cases.iter().map(|case| case.prompt_ids.clone()).collect();
         let of = |batch_size| {
-            let options = GenerateOptions {
-                max_new_tokens: 64,
-                stop_ids: fixture.stop_ids.clone(),
-                sampling: None,
-                batch_size,
-            };
+            let options =
+                GenerateOptions { max_new_tokens: 64, stop_ids: fixture.stop_ids.clone(), sampling: None, batch_size };
             run(&model, &prompts, &options)
         };
         let (alone, together) = (of(1), of(8));
@@ -264,10 +216,7 @@ fn greedy_answers_are_those_of_transformers() {
                 match different {
                     Some((at, _)) => {
                         let gap = case.gaps[at];
-                        println!(
-                            "{name} {} differs at {at}, gap {gap}: {}",
-                            case.language, case.text
-                        );
+                        println!("{name} {} differs at {at}, gap {gap}: {}", case.language, case.text);
                         assert!(gap < 1e-4, "{name}: {}", case.text);
                         ties += 1;
                     }

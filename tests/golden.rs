@@ -22,9 +22,7 @@ pub(crate) struct Golden {
 
 impl Golden {
     pub(crate) fn open(name: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("fixtures/goldens")
-            .join(name);
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name);
         Self {
             tensors: fs::read(dir.join("goldens.safetensors")).unwrap(),
             numbers: serde_json::from_slice(&fs::read(dir.join("goldens.json")).unwrap()).unwrap(),
@@ -54,14 +52,8 @@ impl Golden {
         let mask = integers("attention_mask");
         Batch {
             tokens: integers("input_ids"),
-            lengths: mask
-                .chunks(LENGTH)
-                .map(|sequence| sequence.iter().sum::<u32>() as usize)
-                .collect(),
-            outputs: Outputs {
-                hidden_states: floats("last_hidden"),
-                logits: floats("logits"),
-            },
+            lengths: mask.chunks(LENGTH).map(|sequence| sequence.iter().sum::<u32>() as usize).collect(),
+            outputs: Outputs { hidden_states: floats("last_hidden"), logits: floats("logits") },
             training: Training {
                 log_prob_sums: serde_json::from_value(number("logp_sums").clone()).unwrap(),
                 gradient_norms: serde_json::from_value(number("grad_l2").clone()).unwrap(),
@@ -106,10 +98,7 @@ impl Batch {
 
     /// What Transformers says of the tokens that are not padding.
     pub(crate) fn real_outputs(&self) -> Outputs {
-        Outputs {
-            hidden_states: self.real(&self.outputs.hidden_states),
-            logits: self.real(&self.outputs.logits),
-        }
+        Outputs { hidden_states: self.real(&self.outputs.hidden_states), logits: self.real(&self.outputs.logits) }
     }
 
     /// Runs our model, forward and backward, on the tokens that are not padding.
@@ -140,20 +129,14 @@ impl Batch {
                 (name, squares.sum::<f64>().sqrt())
             })
             .collect();
-        let training = Training {
-            log_prob_sums: floats(sums),
-            gradient_norms,
-        };
+        let training = Training { log_prob_sums: floats(sums), gradient_norms };
         (outputs, training)
     }
 }
 
 /// Hidden states as they are read back, with their logits.
 pub(crate) fn outputs(model: &CausalLm, hidden_states: Tensor<2>) -> Outputs {
-    Outputs {
-        logits: floats(model.logits(hidden_states.clone())),
-        hidden_states: floats(hidden_states),
-    }
+    Outputs { logits: floats(model.logits(hidden_states.clone())), hidden_states: floats(hidden_states) }
 }
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -162,12 +145,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Asserts that ‖ours − theirs‖ ≤ `tolerance` · ‖theirs‖.
 #[track_caller]
-pub(crate) fn assert_close<T: Copy + Into<f64>>(
-    what: &str,
-    ours: &[T],
-    theirs: &[T],
-    tolerance: f64,
-) {
+pub(crate) fn assert_close<T: Copy + Into<f64>>(what: &str, ours: &[T], theirs: &[T], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{what}: how many");
     let doubles = |values: &[T]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
     let (ours, theirs) = (doubles(ours), doubles(theirs));
@@ -176,8 +154,5 @@ pub(crate) fn assert_close<T: Copy + Into<f64>>(
     let size: f64 = theirs.iter().map(|their| their * their).sum();
     let error = (difference / size).sqrt();
     // Written so that a NaN fails.
-    assert!(
-        error <= tolerance,
-        "{what}: expected a relative error of at most {tolerance:.0e}, got {error:.2e}"
-    );
+    assert!(error <= tolerance, "{what}: expected a relative error of at most {tolerance:.0e}, got {error:.2e}");
 }

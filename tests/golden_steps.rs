@@ -13,8 +13,8 @@ use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent,
-    TrainOptions, Trainer, TrainingRows, build_task, score_rows,
+    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
+    TrainingRows, build_task, score_rows,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -26,8 +26,7 @@ struct Goldens {
 }
 
 fn goldens() -> Goldens {
-    let folder =
-        |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
+    let folder = |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
     let file = folder("MPO_GOLDENS").join("smollm2-135m-mpo-steps.json");
     let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap().iter().map(row).collect();
@@ -36,18 +35,9 @@ fn goldens() -> Goldens {
 }
 
 fn row(row: &Value) -> TokenizedRow {
-    let ids = |key: &str| -> Vec<u32> {
-        row[key]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_u64().unwrap() as u32)
-            .collect()
-    };
-    let origin = Origin {
-        file: "rows".into(),
-        position: Position::Row(1),
-    };
+    let ids =
+        |key: &str| -> Vec<u32> { row[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect() };
+    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
     let pair = |side: &str| {
         let ids = |part: &str| ids(&format!("{side}_{part}_ids"));
         TokenizedPair::new(&origin, ids("prompt"), ids("chosen"), ids("rejected")).unwrap()
@@ -63,10 +53,7 @@ fn row(row: &Value) -> TokenizedRow {
 
 fn check(what: &str, got: f64, want: f64, tolerance: f64) {
     let relative = (got - want).abs() / want.abs().max(1e-12);
-    assert!(
-        relative <= tolerance,
-        "{what}: got {got}, want {want}, apart by {relative:.1e}"
-    );
+    assert!(relative <= tolerance, "{what}: got {got}, want {want}, apart by {relative:.1e}");
 }
 
 #[derive(Default)]
@@ -85,14 +72,7 @@ impl Progress for Steps {
 }
 
 /// Trains `steps` steps of one row and checks loss, gap and gradient norm of each; returns the model.
-fn train(
-    goldens: &Goldens,
-    retain: &str,
-    retain_scale: &str,
-    of: &str,
-    steps: usize,
-    tolerance: f64,
-) -> CausalLm {
+fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: usize, tolerance: f64) -> CausalLm {
     let folder = tempfile::tempdir().unwrap();
     let settings = json!({"retain": retain, "retain_scale": retain_scale, "pad_multiple": 1});
     let config = TrainOptions {
@@ -114,46 +94,24 @@ fn train(
     let rows = goldens.rows[..steps].to_vec();
     let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
     let pad_token = goldens.json["pad_id"].as_u64().unwrap() as u32;
-    let model_hash = &Checkpoint::open(&goldens.model)
-        .unwrap()
-        .content_hash()
-        .unwrap();
+    let model_hash = &Checkpoint::open(&goldens.model).unwrap().content_hash().unwrap();
     let mut progress = |_, _| true;
     let cache = folder.path().join("reference");
     let mut reference = Reference::new(&model, model_hash, cache, 1024, &mut progress);
     let objective = config.objective().unwrap();
     let rows = TrainingRows::Bilingual(rows);
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
-    let run =
-        RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
-    let trainer = Trainer {
-        task: &*task,
-        config: &config,
-        run: &run,
-        model_config: &model_config,
-        model_hash,
-    };
+    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
+    let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
     let mut seen = Steps::default();
     let outcome = trainer.run(model, &mut seen).unwrap();
     assert_eq!(seen.0.len(), steps);
-    for (step, want) in seen
-        .0
-        .iter()
-        .zip(goldens.json[of]["steps"].as_array().unwrap())
-    {
-        for (ours, theirs) in [
-            ("loss", "loss"),
-            ("rg/target", "rg_t"),
-            ("rg/dominant", "rg_d"),
-            ("grad_norm", "grad_norm"),
-        ] {
+    for (step, want) in seen.0.iter().zip(goldens.json[of]["steps"].as_array().unwrap()) {
+        for (ours, theirs) in
+            [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")]
+        {
             let what = format!("{of}, step {}, {ours}", step.step);
-            check(
-                &what,
-                step.metrics[ours],
-                want[theirs].as_f64().unwrap(),
-                tolerance,
-            );
+            check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
         }
     }
     outcome.model
@@ -177,20 +135,10 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
             .collect();
         let scored = score_rows(model, &pairs, 1024, |_| true).unwrap();
         for (row, (scored, want)) in scored.iter().zip(want.as_array().unwrap()).enumerate() {
-            for (answer, (sum, tokens)) in
-                [("chosen", scored.chosen), ("rejected", scored.rejected)]
-            {
+            for (answer, (sum, tokens)) in [("chosen", scored.chosen), ("rejected", scored.rejected)] {
                 let of = format!("{side}_{answer}");
-                assert_eq!(
-                    tokens as u64,
-                    want[format!("{of}_tokens")].as_u64().unwrap()
-                );
-                check(
-                    &format!("row {row}, {of}"),
-                    sum,
-                    want[format!("{of}_logp_sum")].as_f64().unwrap(),
-                    1e-4,
-                );
+                assert_eq!(tokens as u64, want[format!("{of}_tokens")].as_u64().unwrap());
+                check(&format!("row {row}, {of}"), sum, want[format!("{of}_logp_sum")].as_f64().unwrap(), 1e-4);
             }
         }
     }
@@ -209,11 +157,7 @@ fn initial_log_probs() {
 fn released_code() {
     let goldens = goldens();
     let model = train(&goldens, "mean-pool", "mean", "train_released", 10, 1e-4);
-    check_log_probs(
-        &model,
-        &goldens,
-        &goldens.json["train_released"]["final_log_probs"],
-    );
+    check_log_probs(&model, &goldens, &goldens.json["train_released"]["final_log_probs"]);
 }
 
 #[test]
@@ -236,32 +180,17 @@ fn saved_for_transformers() {
         overwrite: true,
         ..SaveOptions::default()
     };
-    model
-        .save(&folder.join("model"), &config, &options)
-        .unwrap();
+    model.save(&folder.join("model"), &config, &options).unwrap();
     let ids = goldens.rows[0].target.prompt();
     let hidden_states = model.hidden_states(ids, &PackedLayout::sequences(&[ids.len()]));
-    let logits = model
-        .logits(hidden_states)
-        .into_data()
-        .try_to_vec::<f32>()
-        .unwrap();
-    let id_bytes: Vec<u8> = ids
-        .iter()
-        .flat_map(|&id| i64::from(id).to_le_bytes())
-        .collect();
-    let logit_bytes: Vec<u8> = logits
-        .iter()
-        .flat_map(|logit| logit.to_le_bytes())
-        .collect();
+    let logits = model.logits(hidden_states).into_data().try_to_vec::<f32>().unwrap();
+    let id_bytes: Vec<u8> = ids.iter().flat_map(|&id| i64::from(id).to_le_bytes()).collect();
+    let logit_bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
     let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).unwrap();
     let vocabulary = logits.len() / ids.len();
     let tensors = [
         ("input_ids", view(Dtype::I64, vec![1, ids.len()], &id_bytes)),
-        (
-            "logits",
-            view(Dtype::F32, vec![1, ids.len(), vocabulary], &logit_bytes),
-        ),
+        ("logits", view(Dtype::F32, vec![1, ids.len(), vocabulary], &logit_bytes)),
     ];
     safetensors::serialize_to_file(tensors, None, &folder.join("reference.safetensors")).unwrap();
 }

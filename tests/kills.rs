@@ -43,10 +43,7 @@ impl Place {
 
     /// A moment before `most`.
     fn moment(&mut self, most: Duration) -> Duration {
-        self.state = self
-            .state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         most.mul_f64((self.state >> 40) as f64 / (1_u64 << 24) as f64)
     }
 
@@ -54,11 +51,7 @@ impl Place {
     fn disturbed(&mut self, most: Duration, next: &dyn Fn() -> Command) -> usize {
         // The second half is left alone, else a run that begins anew would never end.
         for kills in 0..4 {
-            let mut child = next()
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+            let mut child = next().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             let (moment, began) = (self.moment(most), Instant::now());
             while began.elapsed() < moment && child.try_wait().unwrap().is_none() {
                 sleep(Duration::from_millis(1));
@@ -119,15 +112,10 @@ fn json(path: &Path) -> Value {
 /// The steps and the checkpoints that a log tells of, in its order.
 fn log(run: &Path) -> (Vec<u64>, Vec<u64>) {
     let text = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    let events: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |kind: &str| {
         let events = events.iter().filter(|event| event["event"] == kind);
-        events
-            .map(|event| event["step"].as_u64().unwrap())
-            .collect()
+        events.map(|event| event["step"].as_u64().unwrap()).collect()
     };
     (of("step"), of("checkpoint"))
 }
@@ -154,10 +142,7 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
     };
     place.campaign(most, next, |run| {
         for file in ["model/model.safetensors", "results.json", "before.json"] {
-            assert!(
-                fs::read(run.join(file)).unwrap() == expected(file),
-                "{file}"
-            );
+            assert!(fs::read(run.join(file)).unwrap() == expected(file), "{file}");
         }
         assert_eq!(log(run), (Vec::from_iter(1..=24), checkpoints.to_vec()));
         let kept = fs::read_dir(run.join("checkpoints")).unwrap().count();
@@ -185,17 +170,8 @@ fn of_a_comparison() {
     let next = |output: &Path| {
         let mut command = mpo_train();
         command.args(["compare", "--device", "flex", "--methods", "mpo,kto"]);
-        command.args([
-            "--epochs",
-            "2",
-            "--batch-size",
-            "4",
-            "--checkpoint-every",
-            "1",
-        ]);
-        command
-            .args(["--max-new-tokens", "4", "--model"])
-            .arg(model());
+        command.args(["--epochs", "2", "--batch-size", "4", "--checkpoint-every", "1"]);
+        command.args(["--max-new-tokens", "4", "--model"]).arg(model());
         command.arg("--data").arg(&rows).arg("--output").arg(output);
         if output.join("config.yaml").exists() {
             command.arg("--resume");
@@ -235,14 +211,7 @@ fn of_an_evaluation() {
     let rows = place.path("rows.jsonl");
     let next = |output: &Path| {
         let mut command = mpo_train();
-        command.args([
-            "eval",
-            "--device",
-            "flex",
-            "--max-new-tokens",
-            "12",
-            "--model",
-        ]);
+        command.args(["eval", "--device", "flex", "--max-new-tokens", "12", "--model"]);
         command.arg(model()).arg("--output").arg(output);
         command.arg("--data").arg(&rows).arg("--benchmark");
         command.arg(format!("multijail={}", jail.display()));
@@ -253,20 +222,10 @@ fn of_an_evaluation() {
     let expected = |name: &str| fs::read(calm.join(name)).unwrap();
     let answers = expected("answers.jsonl").len();
     place.campaign(most, next, |output| {
-        for file in [
-            "evaluation.json",
-            "evaluation.csv",
-            "samples/multijail.jsonl",
-        ] {
-            assert!(
-                fs::read(output.join(file)).unwrap() == expected(file),
-                "{file}"
-            );
+        for file in ["evaluation.json", "evaluation.csv", "samples/multijail.jsonl"] {
+            assert!(fs::read(output.join(file)).unwrap() == expected(file), "{file}");
         }
-        assert_eq!(
-            fs::read(output.join("answers.jsonl")).unwrap().len(),
-            answers
-        );
+        assert_eq!(fs::read(output.join("answers.jsonl")).unwrap().len(), answers);
     });
 }
 

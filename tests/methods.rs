@@ -36,14 +36,7 @@ fn losses(run: &Path) -> Vec<f64> {
 /// Steps over all rows at once, at a constant rate.
 fn whole_batches(command: &mut Command, method: &str, lr: &str) {
     command.args(["--method", method, "--lr", lr, "--batch-size", "64"]);
-    command.args([
-        "--schedule",
-        "constant",
-        "--warmup-ratio",
-        "0",
-        "--epochs",
-        "6",
-    ]);
+    command.args(["--schedule", "constant", "--warmup-ratio", "0", "--epochs", "6"]);
 }
 
 #[test]
@@ -99,31 +92,13 @@ fn settings_that_make_no_sense_are_refused() {
     let data = dir.path().join("rows.jsonl");
     write_rows(&data, &rows());
     for (arguments, message) in [
-        (
-            &["--method", "rdpo", "--epsilon", "0.5"][..],
-            "epsilon: expected a number from 0 to below 0.5, got 0.5",
-        ),
-        (
-            &["--method", "kto", "--batch-size", "1"],
-            "batch_size: expected at least 2 for kto, got 1",
-        ),
-        (
-            &["--method", "dpo", "--tau", "0.1"],
-            "tau: expected a hyper-parameter of dpo (beta, sft_weight)",
-        ),
-        (
-            &["--method", "dpo", "--beta", "much"],
-            "beta: expected a number above 0, got much",
-        ),
-        (
-            &["--dominant-gap", "zh"],
-            "dominant_gap: expected a language that every prompt is translated to",
-        ),
+        (&["--method", "rdpo", "--epsilon", "0.5"][..], "epsilon: expected a number from 0 to below 0.5, got 0.5"),
+        (&["--method", "kto", "--batch-size", "1"], "batch_size: expected at least 2 for kto, got 1"),
+        (&["--method", "dpo", "--tau", "0.1"], "tau: expected a hyper-parameter of dpo (beta, sft_weight)"),
+        (&["--method", "dpo", "--beta", "much"], "beta: expected a number above 0, got much"),
+        (&["--dominant-gap", "zh"], "dominant_gap: expected a language that every prompt is translated to"),
         (&["--dominant-gap", "swahilish"], "dominant_gap: expected"),
-        (
-            &["--pivot", "zh"],
-            "pivot: expected a language that prompts are translated to",
-        ),
+        (&["--pivot", "zh"], "pivot: expected a language that prompts are translated to"),
     ] {
         let run = dir.path().join("run");
         let mut command = train(&model(), &data, &run);
@@ -142,11 +117,7 @@ fn answers_need_not_come_in_pairs() {
         .enumerate()
         .map(|(i, row)| {
             let (side, good) = (&row["target"], i % 3 == 0);
-            let completion = if good {
-                &side["chosen"]
-            } else {
-                &side["rejected"]
-            };
+            let completion = if good { &side["chosen"] } else { &side["rejected"] };
             json!({
                 "language": side["language"],
                 "prompt": side["prompt"],
@@ -167,11 +138,7 @@ fn answers_need_not_come_in_pairs() {
     for method in ["dpo", "mpo"] {
         let mut command = train(&model(), &data, &dir.path().join(method));
         let message = contains("got single answers").and(contains("hint: "));
-        command
-            .args(["--method", method])
-            .assert()
-            .code(1)
-            .stderr(message);
+        command.args(["--method", method]).assert().code(1).stderr(message);
     }
 }
 
@@ -181,27 +148,16 @@ fn answers_need_not_come_in_pairs() {
 #[test]
 #[ignore = "needs MPO_DATA and MPO_MODELS"]
 fn every_method_learns_on_a_real_model() {
-    let path =
-        |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
+    let path = |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
     let (data, model) = (path("MPO_DATA"), path("MPO_MODELS").join("smollm2-135m"));
     let dir = tempfile::tempdir().unwrap();
     for (method, needs_reference) in methods() {
         let run = dir.path().join(method);
         let mut command = train(&model, &data, &run);
         command.args(["--method", method, "--rows", "16", "--max-tokens", "192"]);
-        command.args([
-            "--lr",
-            "1e-6",
-            "--schedule",
-            "constant",
-            "--warmup-ratio",
-            "0",
-        ]);
+        command.args(["--lr", "1e-6", "--schedule", "constant", "--warmup-ratio", "0"]);
         command.args(["--batch-size", "64", "--epochs", "3", "--eval-rows", "0"]);
-        command
-            .args(["--checkpoint-every", "1000"])
-            .assert()
-            .success();
+        command.args(["--checkpoint-every", "1000"]).assert().success();
         let losses = losses(&run);
         println!("{method}: {losses:?}");
         assert!(losses[2] < losses[0], "{method}: {losses:?}");

@@ -6,8 +6,7 @@
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use mpo_kernels::SequenceScore;
 use mpo_objectives::{
-    BilingualLoss, BilingualScores, Loss, OBJECTIVES, PairScore, Settings, UnpairedScore,
-    sft_losses,
+    BilingualLoss, BilingualScores, Loss, OBJECTIVES, PairScore, Settings, UnpairedScore, sft_losses,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -47,24 +46,13 @@ impl Inputs<'_> {
     }
 
     fn score(&self, sum: &str, tokens: &str) -> SequenceScore {
-        SequenceScore {
-            sum: self.tensor(sum),
-            tokens: self.tensor(tokens),
-        }
+        SequenceScore { sum: self.tensor(sum), tokens: self.tensor(tokens) }
     }
 
     /// The pair whose scores' names begin with `of`, and those of its tokens with `tokens`.
     fn pair(&self, of: &str, tokens: &str) -> PairScore {
-        let score = |answer: &str| {
-            self.score(
-                &format!("{of}{answer}"),
-                &format!("{tokens}{answer}_tokens"),
-            )
-        };
-        PairScore {
-            chosen: score("chosen"),
-            rejected: score("rejected"),
-        }
+        let score = |answer: &str| self.score(&format!("{of}{answer}"), &format!("{tokens}{answer}_tokens"));
+        PairScore { chosen: score("chosen"), rejected: score("rejected") }
     }
 }
 
@@ -72,10 +60,7 @@ fn constant(values: &Value, dtype: FloatDType) -> Tensor<1> {
     let values = floats(values);
     let count = values.len();
     let device = Device::flex().autodiff();
-    Tensor::from_data(
-        TensorData::new(values, [count]),
-        (&device, DType::from(dtype)),
-    )
+    Tensor::from_data(TensorData::new(values, [count]), (&device, DType::from(dtype)))
 }
 
 fn numbers(tensor: Tensor<1>) -> Vec<f64> {
@@ -85,30 +70,16 @@ fn numbers(tensor: Tensor<1>) -> Vec<f64> {
 
 /// Losses and the gradients that the case names.
 fn evaluate(case: &Case, dtype: FloatDType) -> (Vec<f64>, Vec<(String, Vec<f64>)>) {
-    let tracked = case.gradients.keys().map(|name| {
-        (
-            name.clone(),
-            constant(&case.inputs[name], dtype).require_grad(),
-        )
-    });
-    let inputs = Inputs {
-        of: case,
-        dtype,
-        tracked: tracked.collect(),
-    };
+    let tracked = case.gradients.keys().map(|name| (name.clone(), constant(&case.inputs[name], dtype).require_grad()));
+    let inputs = Inputs { of: case, dtype, tracked: tracked.collect() };
     let definition = OBJECTIVES.iter().find(|one| one.name == case.objective);
     let objective = definition.unwrap().objective(&case.settings).unwrap();
     let losses = match objective.loss() {
         Loss::Demonstrations(loss) => loss.losses(&inputs.score("chosen", "chosen_tokens")),
         Loss::Pairs(loss) => loss.losses(&inputs.pair("", "")),
-        Loss::ReferencedPairs(loss) => {
-            loss.losses(&inputs.pair("", ""), &inputs.pair("reference_", ""))
-        }
+        Loss::ReferencedPairs(loss) => loss.losses(&inputs.pair("", ""), &inputs.pair("reference_", "")),
         Loss::Unpaired(loss) => {
-            let score = |sum: Tensor<1>| SequenceScore {
-                tokens: sum.ones_like(),
-                sum,
-            };
+            let score = |sum: Tensor<1>| SequenceScore { tokens: sum.ones_like(), sum };
             let labels = case.inputs["labels"].as_array().unwrap().iter();
             let answers = UnpairedScore {
                 policy: score(inputs.tensor("scores")),
@@ -136,15 +107,9 @@ fn bilingual(loss: &dyn BilingualLoss, inputs: &Inputs<'_>) -> Tensor<1> {
     let needs = loss.needs();
     let scores = BilingualScores {
         target: inputs.pair("", ""),
-        dominant: needs
-            .dominant
-            .then(|| inputs.pair("dominant_", "dominant_")),
-        reference_target: needs
-            .reference_target
-            .then(|| inputs.pair("reference_", "")),
-        reference: needs
-            .reference
-            .map(|_| inputs.pair("reference_dominant_", "dominant_")),
+        dominant: needs.dominant.then(|| inputs.pair("dominant_", "dominant_")),
+        reference_target: needs.reference_target.then(|| inputs.pair("reference_", "")),
+        reference: needs.reference.map(|_| inputs.pair("reference_dominant_", "dominant_")),
         held: None,
     };
     loss.losses(&scores).losses
@@ -174,11 +139,7 @@ fn compare(tolerance: impl Fn(f64) -> f64, dtype: FloatDType) {
         }
     }
     for definition in OBJECTIVES {
-        assert!(
-            seen.contains(&definition.name),
-            "no case of {}",
-            definition.name
-        );
+        assert!(seen.contains(&definition.name), "no case of {}", definition.name);
     }
 }
 

@@ -85,8 +85,7 @@ fn assert_same_training(case: &str, ours: &Training, theirs: &Training) {
         let error = (our - their).abs();
         assert!(error <= 1e-4, "{case}: log-prob sum {our}, not {their}");
     }
-    let names =
-        |training: &Training| -> Vec<String> { training.gradient_norms.keys().cloned().collect() };
+    let names = |training: &Training| -> Vec<String> { training.gradient_norms.keys().cloned().collect() };
     assert_eq!(names(ours), names(theirs));
     for (name, their) in &theirs.gradient_norms {
         let what = format!("{case}: gradient of {name}");
@@ -103,17 +102,9 @@ fn assert_same_padding(batch: &Batch, model: &CausalLm) {
     for (sequence, real) in batch.lengths.iter().enumerate() {
         let start = sequence * length;
         let (middle, end) = (start + real, start + length);
-        segments.push(Segment {
-            rows: start..middle,
-            context: vec![],
-            attends_itself: true,
-        });
+        segments.push(Segment { rows: start..middle, context: vec![], attends_itself: true });
         if middle < end {
-            segments.push(Segment {
-                rows: middle..end,
-                context: vec![start..middle],
-                attends_itself: false,
-            });
+            segments.push(Segment { rows: middle..end, context: vec![start..middle], attends_itself: false });
         }
     }
     let hidden_states = model.hidden_states(&batch.tokens, &PackedLayout::new(segments));
@@ -136,10 +127,7 @@ fn assert_same_padding(batch: &Batch, model: &CausalLm) {
 fn assert_round_trip(golden: &Golden, model: &CausalLm, config: &ModelConfig) {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("model");
-    let options = SaveOptions {
-        dtype: WeightDtype::F32,
-        ..SaveOptions::default()
-    };
+    let options = SaveOptions { dtype: WeightDtype::F32, ..SaveOptions::default() };
     model.save(&saved, config, &options).unwrap();
     // Compared without printing: a difference would fill the screen with bytes.
     assert!(weights(&saved) == weights(&golden.dir), "weights changed");
@@ -154,11 +142,7 @@ fn weights(dir: &Path) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> {
     tensors
         .iter()
         .map(|(name, tensor)| {
-            let contents = (
-                tensor.dtype(),
-                tensor.shape().to_vec(),
-                tensor.data().to_vec(),
-            );
+            let contents = (tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec());
             (name.to_owned(), contents)
         })
         .collect()

@@ -27,11 +27,8 @@ struct Agreement {
 
 impl Agreement {
     fn add(&mut self, refuses: bool, verdict: bool) {
-        let (rows, positive) = if refuses {
-            (&mut self.refusals, &mut self.found)
-        } else {
-            (&mut self.others, &mut self.mistaken)
-        };
+        let (rows, positive) =
+            if refuses { (&mut self.refusals, &mut self.found) } else { (&mut self.others, &mut self.mistaken) };
         *rows += 1;
         *positive += usize::from(verdict);
     }
@@ -65,10 +62,7 @@ fn judged(sample: &str) -> BTreeMap<Language, Agreement> {
     assert_eq!(languages.len(), 7);
     for (language, counts) in &languages {
         counts.print(*language);
-        assert!(
-            counts.refusals >= 15 && counts.others >= 15,
-            "{language}: too few rows"
-        );
+        assert!(counts.refusals >= 15 && counts.others >= 15, "{language}: too few rows");
     }
     languages
 }

@@ -20,9 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let bench = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let bench = Self { dir: tempfile::tempdir().unwrap() };
         write_rows(&bench.path("rows.jsonl"), &rows());
         fs::create_dir(bench.path("model")).unwrap();
         for entry in fs::read_dir(model()).unwrap() {
@@ -37,11 +35,7 @@ impl Bench {
     }
 
     fn train(&self) -> Command {
-        let mut command = train(
-            &self.path("model"),
-            &self.path("rows.jsonl"),
-            &self.path("run"),
-        );
+        let mut command = train(&self.path("model"), &self.path("rows.jsonl"), &self.path("run"));
         command.args(["--max-steps", "1"]);
         command
     }
@@ -81,20 +75,14 @@ fn fails(what: &str, command: &mut Command, code: i32, expected: &[&str]) -> Str
     assert_eq!(output.status.code(), Some(code), "{what}: {stderr}");
     assert!(!stderr.contains("panicked"), "{what}: {stderr}");
     for expected in ["error: "].iter().chain(expected) {
-        assert!(
-            stderr.contains(expected),
-            "{what}: no {expected:?} in: {stderr}"
-        );
+        assert!(stderr.contains(expected), "{what}: no {expected:?} in: {stderr}");
     }
     stderr
 }
 
 /// The lines of the good rows, and this one.
 fn and_line(line: &[u8]) -> Vec<u8> {
-    let mut lines: Vec<u8> = rows()
-        .iter()
-        .flat_map(|row| format!("{row}\n").into_bytes())
-        .collect();
+    let mut lines: Vec<u8> = rows().iter().flat_map(|row| format!("{row}\n").into_bytes()).collect();
     lines.extend(line);
     lines
 }
@@ -117,10 +105,7 @@ impl Weights {
         let bytes = fs::read(model().join("model.safetensors")).unwrap();
         let (length, rest) = bytes.split_first_chunk().unwrap();
         let (header, body) = rest.split_at(u64::from_le_bytes(*length) as usize);
-        Self {
-            header: serde_json::from_slice(header).unwrap(),
-            body: body.to_vec(),
-        }
+        Self { header: serde_json::from_slice(header).unwrap(), body: body.to_vec() }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -149,11 +134,7 @@ fn weights_that_are_cut_short() {
     let whole = Weights::read().bytes();
     let header = 8 + u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
     for length in [0, 4, 8, 100, header, header + 10, whole.len() - 1] {
-        bench.refuses_model(
-            "model.safetensors",
-            Some(&whole[..length]),
-            &["model.safetensors: ", "cut short"],
-        );
+        bench.refuses_model("model.safetensors", Some(&whole[..length]), &["model.safetensors: ", "cut short"]);
     }
 }
 
@@ -170,28 +151,20 @@ fn weights_that_lie() {
         let lying = Weights::with("data_offsets", offsets);
         refuses(&lying, "model.norm.weight: expected offsets");
     }
-    refuses(
-        &Weights::with("shape", json!([80, 2])),
-        "model.norm.weight: expected shape [160], got [80, 2]",
-    );
+    refuses(&Weights::with("shape", json!([80, 2])), "model.norm.weight: expected shape [160], got [80, 2]");
     let mut missing = Weights::read();
     let kept = missing.body.len() - missing.norm_bytes();
     missing.body.truncate(kept);
     missing.header.remove("model.norm.weight");
-    refuses(
-        &missing.bytes(),
-        "expected a tensor named model.norm.weight, got none",
-    );
+    refuses(&missing.bytes(), "expected a tensor named model.norm.weight, got none");
 }
 
 #[test]
 fn a_shard_that_is_missing() {
     let bench = Bench::new();
     let names = Weights::read().header;
-    let shards: Map<String, Value> = names
-        .into_iter()
-        .map(|(name, _)| (name, "model-00001-of-00002.safetensors".into()))
-        .collect();
+    let shards: Map<String, Value> =
+        names.into_iter().map(|(name, _)| (name, "model-00001-of-00002.safetensors".into())).collect();
     let index = json!({ "metadata": {}, "weight_map": shards }).to_string();
     fs::write(bench.path("model/model.safetensors.index.json"), index).unwrap();
     let expected = ["expected model-00001-of-00002.safetensors beside it"];
@@ -247,20 +220,14 @@ fn data_that_is_no_file_of_rows() {
     for nothing in [&b""[..], b"\n\n", b"[]"] {
         bench.refuses_data(nothing, &["expected at least one preference row"]);
     }
-    bench.refuses_data(
-        b"{\"a\": 1}",
-        &["line 1: expected the keys of a known format"],
-    );
+    bench.refuses_data(b"{\"a\": 1}", &["line 1: expected the keys of a known format"]);
     bench.refuses_data(&[b'['; 100_000], &["expected an object"]);
     bench.refuses_data(&b"{\"a\":".repeat(100_000), &["line 1: recursion limit"]);
     let long = [b"{\"a\": \"".to_vec(), vec![b'x'; 20 << 20]].concat();
     bench.refuses_data(&and_line(&long), &["line 13: expected a row of at most"]);
 
     let (folder, missing) = (bench.path("model"), bench.path("missing"));
-    for (data, expected) in [
-        (&folder, "got the directory"),
-        (&missing, "No such file or directory"),
-    ] {
+    for (data, expected) in [(&folder, "got the directory"), (&missing, "No such file or directory")] {
         let mut command = train(&model(), data, &bench.path("run"));
         fails(expected, &mut command, 1, &[expected, "hint: "]);
         assert!(!bench.path("run").exists());
@@ -270,8 +237,7 @@ fn data_that_is_no_file_of_rows() {
 #[test]
 fn a_row_that_is_wrong_is_named_with_its_line() {
     let bench = Bench::new();
-    let refuses =
-        |line: &[u8], expected| bench.refuses_data(&and_line(line), &["line 13: ", expected]);
+    let refuses = |line: &[u8], expected| bench.refuses_data(&and_line(line), &["line 13: ", expected]);
     refuses(b"{\"dominant\": {,}}", "(column 15)");
     refuses(b"{\"dominant\": \"\xff\"}", "expected UTF-8 text");
     refuses(b"\0", "expected value");
@@ -288,11 +254,7 @@ fn rows_that_cannot_be_used_are_dropped_and_reported() {
     let bench = Bench::new();
     let empty = changed(|row| row["target"]["prompt"] = "".into());
     let report = "line 1: target: the prompt is empty";
-    let none = [
-        "kept       0",
-        report,
-        "expected at least one row to train on",
-    ];
+    let none = ["kept       0", report, "expected at least one row to train on"];
     bench.refuses_data(&empty, &none);
 
     fs::write(bench.path("rows.jsonl"), and_line(&empty)).unwrap();
@@ -311,40 +273,21 @@ fn an_answer_longer_than_the_limit_is_cut() {
     let output = bench.train().args(["--max-tokens", "64"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
-    assert!(
-        stderr.contains("1 of 26 pairs or answers truncated"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("1 of 26 pairs or answers truncated"), "{stderr}");
 }
 
 #[test]
 fn settings_that_make_no_sense() {
     let bench = Bench::new();
     for (arguments, code, expected) in [
-        (
-            &["--lr", "nan"][..],
-            1,
-            "lr: expected a number above 0 and up to 1, got NaN",
-        ),
+        (&["--lr", "nan"][..], 1, "lr: expected a number above 0 and up to 1, got NaN"),
         (&["--beta=-1"], 1, "beta: expected a number above 0, got -1"),
         (&["--batch-size", "0"], 1, "batch_size: expected at least 1"),
-        (
-            &["--max-tokens", "1"],
-            1,
-            "expected a limit of at least 2 tokens",
-        ),
+        (&["--max-tokens", "1"], 1, "expected a limit of at least 2 tokens"),
         (&["--lr", "fast"], 2, "invalid value 'fast' for '--lr <X>'"),
         (&["--dominant", "xx"], 2, "expected a language"),
-        (
-            &["--template", "no"],
-            2,
-            "expected the name of a chat template",
-        ),
-        (
-            &["--preset", "none"],
-            2,
-            "llama-3.1-8b, gemma-2-9b, qwen2.5-7b",
-        ),
+        (&["--template", "no"], 2, "expected the name of a chat template"),
+        (&["--preset", "none"], 2, "llama-3.1-8b, gemma-2-9b, qwen2.5-7b"),
         (&["--nothing"], 2, "unexpected argument '--nothing'"),
     ] {
         let next = ["hint: ", "For more information, try '--help'"][code - 1];
@@ -352,19 +295,10 @@ fn settings_that_make_no_sense() {
     }
     let file = bench.path("settings.yaml");
     for (text, expected) in [
-        (
-            "lr: 1e-4\nlearning: 3\n",
-            "expected a key of the configuration, got learning",
-        ),
-        (
-            "lr: fast\n",
-            "line 1: lr: expected a number, such as 1e-6, got fast",
-        ),
+        ("lr: 1e-4\nlearning: 3\n", "expected a key of the configuration, got learning"),
+        ("lr: fast\n", "line 1: lr: expected a number, such as 1e-6, got fast"),
         ("lr: [1\n", "line 1: lr: expected one value, got [1"),
-        (
-            "lr: .nan\n",
-            "lr: expected a number above 0 and up to 1, got NaN",
-        ),
+        ("lr: .nan\n", "lr: expected a number above 0 and up to 1, got NaN"),
     ] {
         fs::write(&file, text).unwrap();
         let arguments = ["--config", file.to_str().unwrap()];
@@ -389,10 +323,7 @@ fn a_folder_that_cannot_be_made() {
 #[test]
 fn a_run_to_resume_that_is_not_there() {
     let bench = Bench::new();
-    let expected = [
-        "expected a run to resume",
-        "hint: start it without --resume",
-    ];
+    let expected = ["expected a run to resume", "hint: start it without --resume"];
     bench.refuses("nothing to resume", &["--resume"], 1, &expected);
 }
 
@@ -451,20 +382,10 @@ fn a_full_disk() {
         eprintln!("nothing checked: a file system may not be mounted here");
         return;
     }
-    let script = format!(
-        "{{ \"$@\"; code=$?; find '{}' -name '.partial*' >&2; exit $code; }}",
-        run.display()
-    );
+    let script = format!("{{ \"$@\"; code=$?; find '{}' -name '.partial*' >&2; exit $code; }}", run.display());
     let expected = ["No space left on device", "hint: free some space"];
     let stderr = fails(&script, &mut within(&script, &training), 1, &expected);
-    assert!(
-        !stderr
-            .trim_end()
-            .lines()
-            .last()
-            .unwrap()
-            .contains(".partial")
-    );
+    assert!(!stderr.trim_end().lines().last().unwrap().contains(".partial"));
 }
 
 impl Bench {
@@ -481,10 +402,7 @@ impl Bench {
     fn score(&self, model: &Path) -> Command {
         let mut command = mpo_train();
         command.args(["score", "--device", "flex", "--model"]);
-        command
-            .arg(model)
-            .arg("--data")
-            .arg(self.path("rows.jsonl"));
+        command.arg(model).arg("--data").arg(self.path("rows.jsonl"));
         command
     }
 }
@@ -524,13 +442,7 @@ fn a_flipped_byte_of_a_saved_model_is_found() {
     let saved = bench.path("run/model");
     succeeds(&mut bench.score(&saved));
     let list = "mpo-train.blake3";
-    for name in [
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        list,
-    ] {
+    for name in ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", list] {
         let path = saved.join(name);
         let good = fs::read(&path).unwrap();
         for at in [0, good.len() / 2] {
@@ -551,11 +463,7 @@ fn a_flipped_byte_of_a_saved_model_is_found() {
 
 fn delete_line(list: &Path, name: &str) {
     let text = fs::read_to_string(list).unwrap();
-    let kept: String = text
-        .lines()
-        .filter(|line| !line.ends_with(name))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let kept: String = text.lines().filter(|line| !line.ends_with(name)).map(|line| format!("{line}\n")).collect();
     assert!(kept.len() < text.len());
     fs::write(list, kept).unwrap();
 }
@@ -563,12 +471,7 @@ fn delete_line(list: &Path, name: &str) {
 #[test]
 fn what_is_not_weights_goes_along_and_old_weights_stay_behind() {
     let bench = Bench::new();
-    for name in [
-        "tokenizer.model",
-        "LICENSE",
-        "pytorch_model.bin",
-        "chat_template.json",
-    ] {
+    for name in ["tokenizer.model", "LICENSE", "pytorch_model.bin", "chat_template.json"] {
         fs::write(bench.path("model").join(name), name).unwrap();
     }
     succeeds(&mut bench.train());
@@ -583,17 +486,8 @@ fn what_is_not_weights_goes_along_and_old_weights_stay_behind() {
 fn a_head_that_was_not_saved_is_asked_for() {
     let bench = Bench::new();
     bench.configure(json!({"tie_word_embeddings": false}));
-    let expected = [
-        "expected a tensor named lm_head.weight",
-        "hint: ",
-        "\"tie_word_embeddings\": true",
-    ];
-    fails(
-        "no head",
-        &mut bench.score(&bench.path("model")),
-        1,
-        &expected,
-    );
+    let expected = ["expected a tensor named lm_head.weight", "hint: ", "\"tie_word_embeddings\": true"];
+    fails("no head", &mut bench.score(&bench.path("model")), 1, &expected);
 }
 
 #[test]

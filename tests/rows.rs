@@ -29,9 +29,7 @@ struct Kitchen {
 
 impl Kitchen {
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -72,53 +70,41 @@ fn gaps(data: &Path, arguments: &[&str]) -> Value {
 fn refusal(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("hint: ") && !stderr.contains("panicked"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("hint: ") && !stderr.contains("panicked"), "{stderr}");
     stderr
 }
 
 #[test]
 fn a_preference_is_the_same_however_it_is_written() {
     let kitchen = Kitchen::new();
-    let plain =
-        |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
+    let plain = |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
     let expected = gaps(&kitchen.lines("plain.jsonl", plain), &[]);
     let whole = |dish: &str, answer: &str| json!([{ "role": "user", "content": prompt(dish) }, { "role": "assistant", "content": answer }]);
-    let conversations = kitchen.lines(
-        "whole.jsonl",
-        |dish| json!({ "chosen": whole(dish, CHOSEN), "rejected": whole(dish, REJECTED) }),
-    );
+    let conversations = kitchen
+        .lines("whole.jsonl", |dish| json!({ "chosen": whole(dish, CHOSEN), "rejected": whole(dish, REJECTED) }));
     let transcripts = kitchen.lines("hh.jsonl", |dish| {
         let of = |answer: &str| format!("\n\nHuman: {}\n\nAssistant: {answer}", prompt(dish));
         json!({ "chosen": of(CHOSEN), "rejected": of(REJECTED) })
     });
-    let alpaca = kitchen.lines("alpaca.jsonl", |dish| {
-        json!({ "instruction": prompt(dish), "input": "", "chosen": CHOSEN, "rejected": REJECTED, "score": 1 })
-    });
+    let alpaca = kitchen.lines(
+        "alpaca.jsonl",
+        |dish| json!({ "instruction": prompt(dish), "input": "", "chosen": CHOSEN, "rejected": REJECTED, "score": 1 }),
+    );
     let rows: Vec<Value> = DISHES.iter().map(|dish| plain(dish)).collect();
     let wrapped = kitchen.write("wrapped.json", json!({ "data": rows }).to_string());
     let table = |separator: &str| {
         let rows = DISHES.iter().map(|dish| {
-            [prompt(dish), CHOSEN.into(), REJECTED.into()]
-                .map(|cell| format!("\"{cell}\""))
-                .join(separator)
+            [prompt(dish), CHOSEN.into(), REJECTED.into()].map(|cell| format!("\"{cell}\"")).join(separator)
         });
         let header = ["question", "good", "bad"].join(separator);
         format!("{header}\n{}\n", rows.collect::<Vec<_>>().join("\n"))
     };
     let csv = kitchen.write("rows.csv", table(","));
-    let utf_16: Vec<u8> = std::iter::once(0xFEFF)
-        .chain(table("\t").encode_utf16())
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf_16: Vec<u8> =
+        std::iter::once(0xFEFF).chain(table("\t").encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let tsv = kitchen.write("rows", utf_16);
     for (number, dish) in DISHES.iter().enumerate() {
-        kitchen.write(
-            &format!("shards/data/train-0000{number}-of-00004.jsonl"),
-            plain(dish).to_string(),
-        );
+        kitchen.write(&format!("shards/data/train-0000{number}-of-00004.jsonl"), plain(dish).to_string());
         kitchen.write("shards/data/test-00000-of-00001.jsonl", "{}");
     }
     let columns = ["--columns", "prompt=question,chosen=good,rejected=bad"];
@@ -138,51 +124,32 @@ fn a_preference_is_the_same_however_it_is_written() {
 #[test]
 fn the_report_names_what_was_not_read() {
     let kitchen = Kitchen::new();
-    let data = kitchen.lines("rows.jsonl", |dish| {
-        json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED, "score": 1, "\u{1b}[2J": 2 })
-    });
+    let data = kitchen.lines(
+        "rows.jsonl",
+        |dish| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED, "score": 1, "\u{1b}[2J": 2 }),
+    );
     let output = score(&data, &[]);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.contains("not read   columns \\u{1b}[2J, score\n"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("not read   columns \\u{1b}[2J, score\n"), "{stderr}");
 }
 
 #[test]
 fn nothing_to_measure_is_an_error() {
     let kitchen = Kitchen::new();
-    let unpaired = kitchen.lines(
-        "unpaired.jsonl",
-        |dish| json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": "True" }),
-    );
-    let same = kitchen.lines(
-        "same.jsonl",
-        |dish| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": CHOSEN }),
-    );
+    let unpaired = kitchen
+        .lines("unpaired.jsonl", |dish| json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": "True" }));
+    let same =
+        kitchen.lines("same.jsonl", |dish| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": CHOSEN }));
     for (data, expected) in [
-        (
-            unpaired,
-            "unpaired.jsonl: expected pairs of answers, got single answers",
-        ),
-        (
-            same,
-            "all 4 rows were dropped; same.jsonl, line 1: target: the chosen and the rejected answer are the same",
-        ),
+        (unpaired, "unpaired.jsonl: expected pairs of answers, got single answers"),
+        (same, "all 4 rows were dropped; same.jsonl, line 1: target: the chosen and the rejected answer are the same"),
     ] {
-        let stderr =
-            refusal(&score(&data, &[])).replace(&format!("{}/", kitchen.dir.path().display()), "");
+        let stderr = refusal(&score(&data, &[])).replace(&format!("{}/", kitchen.dir.path().display()), "");
         assert!(stderr.contains(expected), "{stderr}");
         let mut command = mpo_train();
         command.args(["eval", "--device", "flex", "--model"]);
         command.arg(model()).arg("--data").arg(&data);
-        let stderr = refusal(
-            &command
-                .arg("--output")
-                .arg(kitchen.path("eval"))
-                .output()
-                .unwrap(),
-        );
+        let stderr = refusal(&command.arg("--output").arg(kitchen.path("eval")).output().unwrap());
         assert!(stderr.contains("expected"), "{stderr}");
     }
 }
@@ -194,45 +161,26 @@ fn kto_warns_of_answers_that_are_all_good() {
         let rows: Vec<String> = DISHES
             .iter()
             .zip(labels)
-            .map(|(dish, label)| {
-                json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": label }).to_string()
-            })
+            .map(|(dish, label)| json!({ "prompt": prompt(dish), "completion": CHOSEN, "label": label }).to_string())
             .collect();
         let data = kitchen.write("rows.jsonl", rows.join("\n"));
         let run = kitchen.path(if warns { "one" } else { "two" });
         let mut command = train(&model(), &data, &run);
-        command.args([
-            "--method",
-            "kto",
-            "--max-steps",
-            "1",
-            "--batch-size",
-            "2",
-            "--eval-rows",
-            "0",
-        ]);
+        command.args(["--method", "kto", "--max-steps", "1", "--batch-size", "2", "--eval-rows", "0"]);
         let output = command.output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{stderr}");
-        assert_eq!(
-            stderr.contains("warning: all 4 answers are good ones"),
-            warns,
-            "{stderr}"
-        );
+        assert_eq!(stderr.contains("warning: all 4 answers are good ones"), warns, "{stderr}");
     }
 }
 
 #[test]
 fn a_split_or_a_place_that_is_not_there_is_named() {
     let kitchen = Kitchen::new();
-    let row =
-        json!({ "prompt": prompt("tea"), "chosen": CHOSEN, "rejected": REJECTED }).to_string();
+    let row = json!({ "prompt": prompt("tea"), "chosen": CHOSEN, "rejected": REJECTED }).to_string();
     kitchen.write("set/test.jsonl", &row);
     kitchen.write("pages/notes.txt", "Notes.");
-    kitchen.write(
-        "rows.jsonl",
-        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
-    );
+    kitchen.write("rows.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
     for (data, expected) in [
         ("set", "expected a split `train`, got `test`"),
         ("pages", "expected data files"),
@@ -242,11 +190,7 @@ fn a_split_or_a_place_that_is_not_there_is_named() {
         let stderr = refusal(&score(&kitchen.path(data), &[]));
         assert!(stderr.contains(expected), "{stderr}");
     }
-    assert!(
-        score(&kitchen.path("set"), &["--split", "test"])
-            .status
-            .success()
-    );
+    assert!(score(&kitchen.path("set"), &["--split", "test"]).status.success());
 }
 
 #[test]
@@ -256,8 +200,7 @@ fn tools_and_a_system_column_reach_the_template() {
         {% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}";
     let template = kitchen.write("template.jinja", template);
     let arguments = ["--template", template.to_str().unwrap()];
-    let row =
-        |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
+    let row = |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
     let with = |key: &'static str, value: Value| {
         move |dish: &str| {
             let mut row = row(dish);
@@ -268,16 +211,10 @@ fn tools_and_a_system_column_reach_the_template() {
     let plain = gaps(&kitchen.lines("plain.jsonl", row), &arguments);
     let tools = json!([{ "type": "function", "function": { "name": "cook" } }]);
     let text = with("tools", tools.to_string().into());
-    let tools = gaps(
-        &kitchen.lines("tools.jsonl", with("tools", tools)),
-        &arguments,
-    );
+    let tools = gaps(&kitchen.lines("tools.jsonl", with("tools", tools)), &arguments);
     assert_ne!(tools, plain);
     assert_eq!(gaps(&kitchen.lines("text.jsonl", text), &arguments), tools);
-    let system = gaps(
-        &kitchen.lines("system.jsonl", with("system", "Be kind.".into())),
-        &arguments,
-    );
+    let system = gaps(&kitchen.lines("system.jsonl", with("system", "Be kind.".into())), &arguments);
     assert_ne!(system, plain);
     let in_prompt = kitchen.lines("prompt.jsonl", |dish| {
         let messages = json!([
@@ -291,9 +228,7 @@ fn tools_and_a_system_column_reach_the_template() {
 #[test]
 fn a_folder_is_read_as_its_description_says() {
     let kitchen = Kitchen::new();
-    let row = |dish: &str| {
-        json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED }).to_string()
-    };
+    let row = |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED }).to_string();
     let readme = "---\nconfigs:\n- config_name: tea\n  data_files: tea.jsonl\n  default: true\n- config_name: both\n  data_files: \"*.jsonl\"\n---\n";
     kitchen.write("set/README.md", readme);
     kitchen.write("set/tea.jsonl", row("tea"));
@@ -302,40 +237,15 @@ fn a_folder_is_read_as_its_description_says() {
     assert_eq!(rows(&[]), 1);
     assert_eq!(rows(&["--split", "both/train"]), 2);
     kitchen.write("shards/train-00001-of-00002.jsonl", row("tea"));
-    kitchen.write(
-        "table.csv",
-        "prompt,chosen,rejected\nWhy?,\"a,b\nHow?,\"c\",d\n",
-    );
-    kitchen.write(
-        "frame.json",
-        json!({ "prompt": ["a", "b"], "chosen": ["c", "d"] }).to_string(),
-    );
-    kitchen.write(
-        "other.jsonl",
-        json!({ "ask": "a", "chosen": "b", "bad": "c" }).to_string(),
-    );
+    kitchen.write("table.csv", "prompt,chosen,rejected\nWhy?,\"a,b\nHow?,\"c\",d\n");
+    kitchen.write("frame.json", json!({ "prompt": ["a", "b"], "chosen": ["c", "d"] }).to_string());
+    kitchen.write("other.jsonl", json!({ "ask": "a", "chosen": "b", "bad": "c" }).to_string());
     for (data, arguments, expected) in [
-        (
-            "shards",
-            &[][..],
-            "expected 2 shards named `train-*-of-00002`, got 1",
-        ),
-        (
-            "table.csv",
-            &[],
-            "line 2: expected a separator or the end of the line",
-        ),
+        ("shards", &[][..], "expected 2 shards named `train-*-of-00002`, got 1"),
+        ("table.csv", &[], "line 2: expected a separator or the end of the line"),
         ("frame.json", &[], "got columns and no rows"),
-        (
-            "other.jsonl",
-            &[],
-            "--columns rejected=NAME: the row also has ask, bad",
-        ),
-        (
-            "set/tea.jsonl",
-            &["--split", "nope"],
-            "expected a split `nope`, got `train`",
-        ),
+        ("other.jsonl", &[], "--columns rejected=NAME: the row also has ask, bad"),
+        ("set/tea.jsonl", &["--split", "nope"], "expected a split `nope`, got `train`"),
     ] {
         let stderr = refusal(&score(&kitchen.path(data), arguments));
         assert!(stderr.contains(expected), "{stderr}");

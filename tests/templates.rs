@@ -96,9 +96,7 @@ fn a_system_message_that_the_template_leaves_out_is_no_secret() {
             .and(contains("--system-message merge"))
             .and(contains("--skip-bad-rows")),
     );
-    let rows = |arguments: &[&str]| {
-        output(score(&data, &template).args(arguments))["reward_gap"][0]["rows"].clone()
-    };
+    let rows = |arguments: &[&str]| output(score(&data, &template).args(arguments))["reward_gap"][0]["rows"].clone();
     assert_eq!(rows(&["--skip-bad-rows"]), 1);
     assert_eq!(rows(&["--system-message", "merge"]), 2);
 }
@@ -107,90 +105,52 @@ fn a_system_message_that_the_template_leaves_out_is_no_secret() {
 fn thoughts_that_do_not_end_are_no_answer() {
     let place = Place::new();
     let questions = place.path("jail.csv");
-    fs::write(
-        &questions,
-        "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n",
-    )
-    .unwrap();
+    fs::write(&questions, "id,source,tags,en,sw\n0,me,[],How do I bake bread?,Ninapikaje mkate?\n").unwrap();
     let template = place.template(
         "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<think>\n' if enable_thinking is not defined }}{% endif %}",
     );
     let eval = |arguments: &[&str], output: &str| {
         let mut command = mpo_train();
-        command.args([
-            "eval",
-            "--device",
-            "flex",
-            "--max-new-tokens",
-            "4",
-            "--model",
-        ]);
+        command.args(["eval", "--device", "flex", "--max-new-tokens", "4", "--model"]);
         command.arg(model()).arg("--template").arg(&template);
-        command
-            .arg("--benchmark")
-            .arg(format!("multijail={}", questions.display()));
-        command
-            .arg("--output")
-            .arg(place.path(output))
-            .args(arguments);
+        command.arg("--benchmark").arg(format!("multijail={}", questions.display()));
+        command.arg("--output").arg(place.path(output)).args(arguments);
         command.assert()
     };
     eval(&[], "thinking").code(1).stderr(
         contains("2 of 2 without a verdict")
-            .and(contains(
-                "2: its thoughts do not come to an end: give more --max-new-tokens",
-            ))
+            .and(contains("2: its thoughts do not come to an end: give more --max-new-tokens"))
             .and(contains("enable_thinking=false")),
     );
-    eval(&["--template-arg", "enable_thinking=false"], "at-once")
-        .success()
-        .stderr(contains("thoughts").not());
+    eval(&["--template-arg", "enable_thinking=false"], "at-once").success().stderr(contains("thoughts").not());
 }
 
 #[test]
 fn a_template_is_told_what_the_command_line_says() {
     let place = Place::new();
     let data = place.pairs(&["Hello".into()]);
-    let template = place.template(
-        "{% for m in messages %}<|{{ m.role }}|>{{ m.content * (times or 1) }}{% endfor %}<|assistant|>",
-    );
-    let longest = |arguments: &[&str]| {
-        output(score(&data, &template).args(arguments))["truncation"]["longest"].as_u64()
-    };
+    let template = place
+        .template("{% for m in messages %}<|{{ m.role }}|>{{ m.content * (times or 1) }}{% endfor %}<|assistant|>");
+    let longest =
+        |arguments: &[&str]| output(score(&data, &template).args(arguments))["truncation"]["longest"].as_u64();
     assert!(longest(&["--template-arg", "times=9"]) > longest(&[]));
-    score(&data, &template)
-        .args(["--template-arg", "messages=[]"])
-        .assert()
-        .code(2)
-        .stderr(contains("NAME=VALUE"));
+    score(&data, &template).args(["--template-arg", "messages=[]"]).assert().code(2).stderr(contains("NAME=VALUE"));
     score(&data, &template)
         .args(["--template-arg", "time=9"])
         .assert()
         .success()
-        .stderr(
-            contains("warning: the chat template does not read time")
-                .and(contains("it reads times")),
-        );
+        .stderr(contains("warning: the chat template does not read time").and(contains("it reads times")));
     // Whoever lets a model answer hears that it may think first.
-    let template = place.template(
-        "{% for m in messages %}{{ m.content if enable_thinking else m.content }}{% endfor %}",
-    );
+    let template =
+        place.template("{% for m in messages %}{{ m.content if enable_thinking else m.content }}{% endfor %}");
     let generate = |arguments: &[&str]| {
         let mut command = mpo_train();
-        command.args([
-            "generate",
-            "--device",
-            "flex",
-            "--max-new-tokens",
-            "1",
-            "--model",
-        ]);
+        command.args(["generate", "--device", "flex", "--max-new-tokens", "1", "--model"]);
         command.arg(model()).arg("--template").arg(&template);
         command.args(arguments).arg("Hello").assert().success()
     };
     generate(&[]).stderr(contains("--template-arg enable_thinking=false"));
-    generate(&["--template-arg", "enable_thinking=false"])
-        .stderr(contains("enable_thinking").not());
+    generate(&["--template-arg", "enable_thinking=false"]).stderr(contains("enable_thinking").not());
 }
 
 #[test]
@@ -200,11 +160,7 @@ fn control_tokens_come_from_texts_only_where_that_is_asked_for() {
     let longest = |arguments: &[&str]| {
         let mut command = mpo_train();
         command.args(["score", "--device", "flex", "--json", "--model"]);
-        command
-            .arg(model())
-            .arg("--data")
-            .arg(&data)
-            .args(arguments);
+        command.arg(model()).arg("--data").arg(&data).args(arguments);
         output(&mut command)["truncation"]["longest"].as_u64()
     };
     assert!(longest(&[]) > longest(&["--special-tokens-in-text"]));
@@ -217,22 +173,13 @@ fn the_template_that_a_model_was_trained_with_is_saved_with_it() {
     write_rows(&data, &rows());
     let run = place.path("run");
     train(&model(), &data, &run)
-        .args([
-            "--template",
-            "plain",
-            "--max-steps",
-            "1",
-            "--eval-rows",
-            "4",
-            "--eval-data",
-        ])
+        .args(["--template", "plain", "--max-steps", "1", "--eval-rows", "4", "--eval-data"])
         .arg(&data)
         .assert()
         .success();
     let saved = run.join("model");
     assert!(saved.join("chat_template.jinja").is_file());
-    let config: Value =
-        serde_json::from_slice(&fs::read(saved.join("tokenizer_config.json")).unwrap()).unwrap();
+    let config: Value = serde_json::from_slice(&fs::read(saved.join("tokenizer_config.json")).unwrap()).unwrap();
     assert!(config.get("chat_template").is_none());
     // It is asked as it was trained, without being told how.
     let gaps = |arguments: &[&str]| {
@@ -249,23 +196,12 @@ fn a_template_that_cannot_be_used_is_told_by_file_and_line() {
     let place = Place::new();
     let data = place.pairs(&["Hello".into()]);
     for (text, expected) in [
-        (
-            "a\n{{ 'x'.encode('utf-8') }}",
-            "chat.jinja): line 2: unknown method: string has no method named encode",
-        ),
-        (
-            "{% for a in [1] %}{{ loop.cycle() }}{% endfor %}",
-            "chat.jinja): the engine fails on it",
-        ),
-        (
-            "{{ '{:>2000000000}'.format('x') }}",
-            "expected a width of at most",
-        ),
+        ("a\n{{ 'x'.encode('utf-8') }}", "chat.jinja): line 2: unknown method: string has no method named encode"),
+        ("{% for a in [1] %}{{ loop.cycle() }}{% endfor %}", "chat.jinja): the engine fails on it"),
+        ("{{ '{:>2000000000}'.format('x') }}", "expected a width of at most"),
     ] {
         score(&data, &place.template(text)).assert().code(1).stderr(
-            contains(expected)
-                .and(contains("hint: name a template with --template"))
-                .and(contains("panicked").not()),
+            contains(expected).and(contains("hint: name a template with --template")).and(contains("panicked").not()),
         );
     }
 }

@@ -33,11 +33,7 @@ fn assert_parity(name: &str) {
         };
         close("hidden states", &ours.hidden_states, &theirs.hidden_states);
         close("logits", &ours.logits, &theirs.logits);
-        close(
-            "log-prob sums",
-            &training.log_prob_sums,
-            &batch.training.log_prob_sums,
-        );
+        close("log-prob sums", &training.log_prob_sums, &batch.training.log_prob_sums);
         assert_close(
             &format!("gradients{suffix}"),
             &[total(&training.gradient_norms)],

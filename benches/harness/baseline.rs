@@ -28,26 +28,17 @@ pub fn compare(guard: &Guard, run: &BTreeMap<String, f64>) -> Result<Vec<String>
     let mut grown = vec![];
     if let Some(path) = &guard.compare {
         let text = std::fs::read_to_string(path).map_err(|e| failed(path, e.to_string()))?;
-        let before: BTreeMap<String, f64> = serde_json::from_str(&text)
-            .map_err(|e| failed(path, format!("expected a run saved with --save: {e}")))?;
-        let common: Vec<_> = run
-            .iter()
-            .filter_map(|(name, now)| Some((name, *now, *before.get(name)?)))
-            .collect();
+        let before: BTreeMap<String, f64> =
+            serde_json::from_str(&text).map_err(|e| failed(path, format!("expected a run saved with --save: {e}")))?;
+        let common: Vec<_> = run.iter().filter_map(|(name, now)| Some((name, *now, *before.get(name)?))).collect();
         if common.is_empty() {
-            return Err(failed(
-                path,
-                "expected the numbers of this bench, got none of them".into(),
-            ));
+            return Err(failed(path, "expected the numbers of this bench, got none of them".into()));
         }
         grown = common
             .into_iter()
             .filter(|(_, now, before)| *now > before * (1.0 + guard.tolerance))
             .map(|(name, now, before)| {
-                format!(
-                    "{name}: {before:.4} before, {now:.4} now ({:+.0} %)",
-                    (now / before - 1.0) * 100.0
-                )
+                format!("{name}: {before:.4} before, {now:.4} now ({:+.0} %)", (now / before - 1.0) * 100.0)
             })
             .collect();
     }

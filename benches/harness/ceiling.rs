@@ -23,8 +23,7 @@ pub fn measure_ceilings(device: &Device, dtype: DType) -> Ceilings {
         copy_bytes_per_second: best(REPETITIONS, copier(device, dtype)),
         matmul_flops_per_second: best(REPETITIONS, || {
             const SIZE: usize = 2_048;
-            let square =
-                || Tensor::<2>::random([SIZE, SIZE], Distribution::Default, device).cast(dtype);
+            let square = || Tensor::<2>::random([SIZE, SIZE], Distribution::Default, device).cast(dtype);
             let (lhs, rhs) = (square(), square());
             device.sync().expect("the device answers");
             let (seconds, _) = seconds(device, || lhs.matmul(rhs));

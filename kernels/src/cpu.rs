@@ -18,9 +18,7 @@ pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
 
 /// The elements of a contiguous f32 tensor.
 pub(crate) fn floats(tensor: &FlexTensor) -> &[f32] {
-    tensor
-        .as_slice::<f32>()
-        .expect("native kernels are given contiguous f32 tensors")
+    tensor.as_slice::<f32>().expect("native kernels are given contiguous f32 tensors")
 }
 
 /// Float types our kernels read and write; they compute in f32.
@@ -54,9 +52,7 @@ pub(crate) trait Element: burn::tensor::Element + bytemuck::Pod + Default {
 
     /// The elements of a contiguous tensor of this type.
     fn slice(tensor: &FlexTensor) -> &[Self] {
-        tensor
-            .as_slice::<Self>()
-            .expect("native kernels are given contiguous tensors of the type they ask for")
+        tensor.as_slice::<Self>().expect("native kernels are given contiguous tensors of the type they ask for")
     }
 }
 
@@ -105,26 +101,16 @@ impl Element for half::bf16 {
 /// A tensor whose memory holds its elements and nothing else: what may be written in place.
 pub(crate) fn own_memory(tensor: FlexTensor) -> FlexTensor {
     let bytes = tensor.layout().num_elements() * tensor.dtype().size();
-    let whole = tensor.is_contiguous()
-        && tensor.layout().start_offset() == 0
-        && tensor.bytes().len() == bytes;
-    if whole {
-        tensor
-    } else {
-        FlexTensor::from_data(tensor.into_data())
-    }
+    let whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0 && tensor.bytes().len() == bytes;
+    if whole { tensor } else { FlexTensor::from_data(tensor.into_data()) }
 }
 
 /// The elements of an integer tensor.
 pub(crate) fn integers(tensor: &FlexTensor) -> Vec<i64> {
     let tensor = tensor.to_contiguous();
     match tensor.dtype() {
-        DType::I32 => tensor
-            .as_slice::<i32>()
-            .map(|s| s.iter().map(|&i| i64::from(i)).collect()),
-        DType::U32 => tensor
-            .as_slice::<u32>()
-            .map(|s| s.iter().map(|&i| i64::from(i)).collect()),
+        DType::I32 => tensor.as_slice::<i32>().map(|s| s.iter().map(|&i| i64::from(i)).collect()),
+        DType::U32 => tensor.as_slice::<u32>().map(|s| s.iter().map(|&i| i64::from(i)).collect()),
         DType::I64 => tensor.as_slice::<i64>().map(<[i64]>::to_vec),
         other => panic!("targets must be i32, u32 or i64, got {other:?}"),
     }
@@ -155,24 +141,12 @@ impl<'a> Matrix<'a> {
     /// Rows `row_stride` elements apart: a block of columns of a wider matrix.
     pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len());
-        Self {
-            data,
-            rows,
-            cols,
-            row_stride,
-            col_stride: 1,
-        }
+        Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
     /// The transpose, without a copy.
     pub(crate) fn transposed(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 }
 
@@ -191,19 +165,9 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// Rows `row_stride` elements apart: a block of columns of a wider matrix.
-    pub(crate) fn strided(
-        data: &'a mut [f32],
-        rows: usize,
-        cols: usize,
-        row_stride: usize,
-    ) -> Self {
+    pub(crate) fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len());
-        Self {
-            data,
-            rows,
-            cols,
-            row_stride,
-        }
+        Self { data, rows, cols, row_stride }
     }
 
     /// `self = scale · lhs · rhs`.
@@ -216,18 +180,8 @@ impl<'a> MatrixMut<'a> {
         self.product(true, scale, lhs, rhs, threads);
     }
 
-    fn product(
-        self,
-        accumulate: bool,
-        scale: f32,
-        lhs: Matrix<'_>,
-        rhs: Matrix<'_>,
-        threads: Threads,
-    ) {
-        assert_eq!(
-            (self.rows, self.cols, lhs.cols),
-            (lhs.rows, rhs.cols, rhs.rows)
-        );
+    fn product(self, accumulate: bool, scale: f32, lhs: Matrix<'_>, rhs: Matrix<'_>, threads: Threads) {
+        assert_eq!((self.rows, self.cols, lhs.cols), (lhs.rows, rhs.cols, rhs.rows));
         let parallelism = match threads {
             Threads::One => gemm::Parallelism::None,
             Threads::All => gemm::Parallelism::Rayon(0),
@@ -305,10 +259,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 pub(crate) fn tanh_and_slope(x: f32) -> (f32, f32) {
     let e = exp(-2.0 * x.abs());
     let inverse = 1.0 / (1.0 + e);
-    (
-        ((1.0 - e) * inverse).copysign(x),
-        4.0 * e * inverse * inverse,
-    )
+    (((1.0 - e) * inverse).copysign(x), 4.0 * e * inverse * inverse)
 }
 
 /// Σ aᵢ·bᵢ in sixteen running sums: the compiler may not reorder a single one, and sixteen also lose less to rounding.
@@ -316,12 +267,7 @@ pub(crate) fn tanh_and_slope(x: f32) -> (f32, f32) {
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
     let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let tail: f32 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
+    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for lane in 0..16 {
             sums[lane] += x[lane] * y[lane];
@@ -337,10 +283,7 @@ pub(crate) fn max(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
     let mut maxima = [f32::NEG_INFINITY; 16];
     let chunks = values.chunks_exact(16);
-    let tail = chunks
-        .remainder()
-        .iter()
-        .fold(f32::NEG_INFINITY, |m, &x| larger(m, x));
+    let tail = chunks.remainder().iter().fold(f32::NEG_INFINITY, |m, &x| larger(m, x));
     for chunk in chunks {
         for lane in 0..16 {
             maxima[lane] = larger(maxima[lane], chunk[lane]);

@@ -35,25 +35,12 @@ pub(crate) fn vector_size(matrix: &CubeTensor) -> usize {
 
 /// Wide enough to address every element of any of `tensors`.
 pub(crate) fn address_type(tensors: &[&CubeTensor]) -> AddressType {
-    tensors
-        .iter()
-        .map(|tensor| tensor.required_address_type())
-        .max()
-        .unwrap_or_default()
+    tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
 }
 
 /// A contiguous tensor beside `like`, its contents not yet written.
-pub(crate) fn empty<const D: usize>(
-    like: &CubeTensor,
-    shape: [usize; D],
-    dtype: DType,
-) -> CubeTensor {
-    empty_device_contiguous_dtype(
-        like.client.clone(),
-        like.device.clone(),
-        Shape::from(shape),
-        dtype,
-    )
+pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), Shape::from(shape), dtype)
 }
 
 /// Where an elementwise kernel writes, as `dtype`: over its first input, if that is of the type and nothing else holds

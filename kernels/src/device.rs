@@ -21,9 +21,8 @@ pub(crate) fn wants_reference() -> bool {
 /// Whether `tensor` is where the kernels with a CubeCL version run: any type up to 32 bits on a CubeCL device, or where
 /// [`is_native`] says.
 pub(crate) fn has_kernel<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let on_cube = on_cube(tensor)
-        && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
-        && !wants_reference();
+    let on_cube =
+        on_cube(tensor) && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) && !wants_reference();
     on_cube || is_native(tensor)
 }
 

@@ -20,19 +20,11 @@ pub(crate) fn register<B: Backend, const N: usize>(
 }
 
 /// A value that the backward pass saves and through which no gradient is asked for.
-pub(crate) fn constant<B: Backend, C: CheckpointStrategy>(
-    value: FloatTensor<B>,
-) -> FloatTensor<Autodiff<B, C>> {
+pub(crate) fn constant<B: Backend, C: CheckpointStrategy>(value: FloatTensor<B>) -> FloatTensor<Autodiff<B, C>> {
     <Autodiff<B, C> as AutodiffBackend>::from_inner(value)
 }
 
 /// Refuses a tensor that asks for gradients where none would reach it.
-pub(crate) fn assert_constant<B: Backend, C: CheckpointStrategy>(
-    what: &str,
-    tensor: &FloatTensor<Autodiff<B, C>>,
-) {
-    assert!(
-        !tensor.is_tracked(),
-        "{what} must not ask for gradients: none would reach them"
-    );
+pub(crate) fn assert_constant<B: Backend, C: CheckpointStrategy>(what: &str, tensor: &FloatTensor<Autodiff<B, C>>) {
+    assert!(!tensor.is_tracked(), "{what} must not ask for gradients: none would reach them");
 }

@@ -12,11 +12,7 @@ pub(crate) struct Random {
 }
 
 pub(crate) fn random(shape: &[usize], seed: u64) -> Random {
-    Random {
-        shape: shape.to_vec(),
-        seed,
-        scale: 1.0,
-    }
+    Random { shape: shape.to_vec(), seed, scale: 1.0 }
 }
 
 impl Random {
@@ -30,10 +26,7 @@ impl Random {
 
     /// Uniform in ±√3 · scale (so of unit variance), exactly representable in f32.
     pub(crate) fn values(&self) -> Vec<f64> {
-        let mut state = self
-            .seed
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(1);
+        let mut state = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
         let next = |_| {
             state ^= state << 13;
             state ^= state >> 7;
@@ -41,9 +34,7 @@ impl Random {
             let unit = (state >> 11) as f64 / (1u64 << 53) as f64;
             f64::from(((2.0 * unit - 1.0) * 3f64.sqrt() * self.scale) as f32)
         };
-        (0..self.shape.iter().product::<usize>())
-            .map(next)
-            .collect()
+        (0..self.shape.iter().product::<usize>()).map(next).collect()
     }
 
     pub(crate) fn on(&self, device: &Device) -> Input {
@@ -67,10 +58,7 @@ pub(crate) struct Input {
 impl Input {
     fn new(values: Vec<f64>, shape: &[usize], device: &Device, dtype: DType) -> Self {
         let data = TensorData::new(values.clone(), [values.len()]).convert_dtype(dtype);
-        Self {
-            flat: Tensor::from_data(data, (device, dtype)),
-            shape: shape.to_vec(),
-        }
+        Self { flat: Tensor::from_data(data, (device, dtype)), shape: shape.to_vec() }
     }
 
     pub(crate) fn d1(&self) -> Tensor<1> {
@@ -114,34 +102,23 @@ pub(crate) fn everywhere() -> Vec<Case> {
         #[cfg(feature = "cuda")]
         std::env::var_os("MPO_TEST_CUDA").map(|_| Device::cuda(0)),
     ];
-    let cases = devices.into_iter().flatten().flat_map(|device| {
-        [DType::F32, DType::F16, DType::BF16].map(|dtype| Case {
-            device: device.clone(),
-            dtype,
-        })
-    });
-    cases
-        .filter(|case| case.device.supports_dtype(case.dtype))
-        .collect()
+    let cases = devices
+        .into_iter()
+        .flatten()
+        .flat_map(|device| [DType::F32, DType::F16, DType::BF16].map(|dtype| Case { device: device.clone(), dtype }));
+    cases.filter(|case| case.device.supports_dtype(case.dtype)).collect()
 }
 
 impl Case {
     fn exact() -> Self {
-        Self {
-            device: Device::flex(),
-            dtype: DType::F64,
-        }
+        Self { device: Device::flex(), dtype: DType::F64 }
     }
 }
 
 /// The numbers as `dtype` has them.
 fn round(values: Vec<f64>, dtype: DType) -> Vec<f64> {
     let elements = values.len();
-    TensorData::new(values, [elements])
-        .convert_dtype(dtype)
-        .convert::<f64>()
-        .try_to_vec::<f64>()
-        .unwrap()
+    TensorData::new(values, [elements]).convert_dtype(dtype).convert::<f64>().try_to_vec::<f64>().unwrap()
 }
 
 /// What `f` makes of the inputs: the output and, for a fixed random weighting of it, the gradients of all inputs.
@@ -156,10 +133,7 @@ fn run<const D: usize>(
         .iter()
         .map(|(values, shape)| {
             let input = Input::new(values.clone(), shape, &device, case.dtype);
-            Input {
-                flat: input.flat.require_grad(),
-                ..input
-            }
+            Input { flat: input.flat.require_grad(), ..input }
         })
         .collect();
     let out = f(&inputs);
@@ -170,23 +144,14 @@ fn run<const D: usize>(
     let numbers = |t: Tensor<1>| t.into_data().convert::<f64>().try_to_vec::<f64>().unwrap();
     let mut results = vec![numbers(out.inner())];
     for input in &inputs {
-        results.push(numbers(
-            input
-                .flat
-                .grad_remove(&mut gradients)
-                .expect("a gradient reaches every input"),
-        ));
+        results.push(numbers(input.flat.grad_remove(&mut gradients).expect("a gradient reaches every input")));
     }
     results
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).powi(2))
-        .sum::<f64>()
-        .sqrt()
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
 /// A log-probability is a difference of logits several times its size, and each of those is rounded; a composition that is
@@ -203,10 +168,8 @@ pub(crate) fn check_kernel<const D: usize>(
     composition: impl Fn(&[Input]) -> Tensor<D>,
 ) {
     for case in cases {
-        let inputs: Vec<(Vec<f64>, &[usize])> = inputs
-            .iter()
-            .map(|input| (round(input.values(), case.dtype), input.shape()))
-            .collect();
+        let inputs: Vec<(Vec<f64>, &[usize])> =
+            inputs.iter().map(|input| (round(input.values(), case.dtype), input.shape())).collect();
         let weights = |elements: usize| round(random(&[elements], 99).values(), case.dtype);
         let exact = run(&Case::exact(), &inputs, &composition, weights);
         let plain = run(case, &inputs, &composition, weights);
@@ -236,10 +199,7 @@ pub(crate) fn check_kernel<const D: usize>(
 }
 
 /// The gradients in f64 are the central differences of the function.
-pub(crate) fn check_gradients<const D: usize>(
-    inputs: &[Random],
-    f: impl Fn(&[Input]) -> Tensor<D>,
-) {
+pub(crate) fn check_gradients<const D: usize>(inputs: &[Random], f: impl Fn(&[Input]) -> Tensor<D>) {
     const STEP: f64 = 1e-5;
     let exact = Case::exact();
     let mut values: Vec<Vec<f64>> = inputs.iter().map(Random::values).collect();

@@ -18,11 +18,7 @@ use crate::token_log_probs::kernel::TokenLogProbsKernel;
 const SOFTCAP: Option<f64> = Some(3.0);
 
 fn floats<B: Backend>(shape: &[usize], seed: u64, device: &B::Device) -> FloatTensor<B> {
-    let values: Vec<f32> = random(shape, seed)
-        .values()
-        .iter()
-        .map(|&x| x as f32)
-        .collect();
+    let values: Vec<f32> = random(shape, seed).values().iter().map(|&x| x as f32).collect();
     B::float_from_data(TensorData::new(values, shape.to_vec()), device)
 }
 
@@ -54,27 +50,16 @@ where
     keep("token_log_probs", log_probs);
     // Once beside the logits, once over them.
     let kept = logits.clone();
-    let apart =
-        B::token_log_probs_backward(logits, targets(), softmax.clone(), grad.clone(), SOFTCAP);
+    let apart = B::token_log_probs_backward(logits, targets(), softmax.clone(), grad.clone(), SOFTCAP);
     keep("token_log_probs_backward", apart);
     let over = B::token_log_probs_backward(kept, targets(), softmax, grad.clone(), SOFTCAP);
     keep("token_log_probs_backward in place", over);
 
-    let options = LinearLogProbsOptions {
-        softcap: SOFTCAP,
-        gradient_filter: None,
-    };
-    let (log_probs, softmax) =
-        B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
+    let options = LinearLogProbsOptions { softcap: SOFTCAP, gradient_filter: None };
+    let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
     keep("linear_token_log_probs", log_probs);
-    let (hidden_grad, head_grad) = B::linear_token_log_probs_backward(
-        hidden.clone(),
-        head.clone(),
-        targets(),
-        softmax,
-        grad.clone(),
-        options,
-    );
+    let (hidden_grad, head_grad) =
+        B::linear_token_log_probs_backward(hidden.clone(), head.clone(), targets(), softmax, grad.clone(), options);
     keep("linear_token_log_probs: hidden", hidden_grad);
     keep("linear_token_log_probs: head", head_grad);
 
@@ -83,29 +68,17 @@ where
     let (kl, statistics) = B::linear_kl(hidden.clone(), head.clone(), r_hidden, r_head, SOFTCAP);
     keep("linear_kl", kl);
     let (r_hidden, r_head) = reference();
-    let (hidden_grad, head_grad) =
-        B::linear_kl_backward(hidden, head, r_hidden, r_head, statistics, grad, SOFTCAP);
+    let (hidden_grad, head_grad) = B::linear_kl_backward(hidden, head, r_hidden, r_head, statistics, grad, SOFTCAP);
     keep("linear_kl: hidden", hidden_grad);
     keep("linear_kl: head", head_grad);
 
-    keep(
-        "segment_sums",
-        B::segment_sums(float(&[600], 7), vec![1, 299, 300]),
-    );
-    keep(
-        "segment_repeat",
-        B::segment_repeat(float(&[3], 8), vec![1, 299, 300]),
-    );
+    keep("segment_sums", B::segment_sums(float(&[600], 7), vec![1, 299, 300]));
+    keep("segment_repeat", B::segment_repeat(float(&[3], 8), vec![1, 299, 300]));
 
     let (y, inverse_rms) = B::rms_norm(float(&[5, 24], 9), float(&[24], 10), 1e-6, 1.0);
     keep("rms_norm", y);
-    let (x_grad, weight_grad) = B::rms_norm_backward(
-        float(&[5, 24], 9),
-        float(&[24], 10),
-        inverse_rms,
-        float(&[5, 24], 11),
-        1.0,
-    );
+    let (x_grad, weight_grad) =
+        B::rms_norm_backward(float(&[5, 24], 9), float(&[24], 10), inverse_rms, float(&[5, 24], 11), 1.0);
     keep("rms_norm: x", x_grad);
     keep("rms_norm: weight", weight_grad);
 
@@ -121,23 +94,9 @@ where
         keep("glu: up", up_grad);
     }
 
-    let step = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-3,
-        weight_decay: 0.1,
-        step: 2,
-        grad_scale: 0.5,
-    };
+    let step = AdamWStep { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-3, weight_decay: 0.1, step: 2, grad_scale: 0.5 };
     let variance = B::float_abs(float(&[50], 21));
-    let (param, momentum, variance) = B::adamw(
-        float(&[50], 18),
-        float(&[50], 19),
-        float(&[50], 20),
-        variance,
-        step,
-    );
+    let (param, momentum, variance) = B::adamw(float(&[50], 18), float(&[50], 19), float(&[50], 20), variance, step);
     keep("adamw: param", param);
     keep("adamw: momentum", momentum);
     keep("adamw: variance", variance);
@@ -158,10 +117,7 @@ fn every_kernel_beside_the_native_one() {
         assert_eq!(ours.len(), native.len(), "{name}");
         for (i, (ours, native)) in ours.iter().zip(native).enumerate() {
             let apart = (ours - native).abs();
-            assert!(
-                apart <= 1e-5 * (1.0 + native.abs()),
-                "{name} [{i}]: {ours} {native}"
-            );
+            assert!(apart <= 1e-5 * (1.0 + native.abs()), "{name} [{i}]: {ours} {native}");
         }
     }
 }

@@ -84,10 +84,9 @@ impl ChecksumError {
                 list.display()
             )),
             Self::Unlisted { .. } => Some("move the file away, or choose another folder".into()),
-            Self::List { list, .. } => Some(format!(
-                "the list is damaged: restore it; without {} files are used unchecked",
-                list.display()
-            )),
+            Self::List { list, .. } => {
+                Some(format!("the list is damaged: restore it; without {} files are used unchecked", list.display()))
+            }
             Self::Io { .. } => None,
         }
     }
@@ -104,10 +103,7 @@ impl Checksums {
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn of_files<'a>(
-        dir: &Path,
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, ChecksumError> {
+    pub fn of_files<'a>(dir: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<Self, ChecksumError> {
         let sum = |name: &str| {
             let path = dir.join(name);
             let sum = hash(&path).map_err(ChecksumError::io(&path))?;
@@ -136,9 +132,7 @@ impl Checksums {
     /// If it cannot be written.
     pub fn write(&self, dir: &Path) -> Result<(), ChecksumError> {
         let lines = self.sums.iter();
-        let text: String = lines
-            .map(|(name, sum)| format!("{}  {name}\n", sum.to_hex()))
-            .collect();
+        let text: String = lines.map(|(name, sum)| format!("{}  {name}\n", sum.to_hex())).collect();
         let path = dir.join(CHECKSUMS_FILE);
         let write = || {
             let mut file = File::create(&path)?;
@@ -154,10 +148,7 @@ impl Checksums {
     /// If it is damaged or cannot be read.
     pub fn read(dir: &Path) -> Result<Option<Self>, ChecksumError> {
         let list = dir.join(CHECKSUMS_FILE);
-        let damaged = |got: String| ChecksumError::List {
-            list: list.clone(),
-            got,
-        };
+        let damaged = |got: String| ChecksumError::List { list: list.clone(), got };
         match fs::metadata(&list) {
             Ok(meta) if meta.len() > MAX_LIST => {
                 return Err(damaged(format!("a file of {} bytes", meta.len())));
@@ -222,10 +213,7 @@ impl Checksums {
     pub fn verify_nothing_else(&self, dir: &Path) -> Result<(), ChecksumError> {
         each_file(dir, &mut |path| match listed_name(dir, path) {
             Some(name) if self.contains(&name) => Ok(()),
-            _ => Err(ChecksumError::Unlisted {
-                path: path.to_path_buf(),
-                list: dir.join(CHECKSUMS_FILE),
-            }),
+            _ => Err(ChecksumError::Unlisted { path: path.to_path_buf(), list: dir.join(CHECKSUMS_FILE) }),
         })?;
         self.verify(dir, |_| true)
     }
@@ -243,10 +231,7 @@ fn hash(path: &Path) -> io::Result<Hash> {
 }
 
 /// Calls `visit` for whatever in `dir` and below is no folder, but the list itself. Links are not followed.
-fn each_file(
-    dir: &Path,
-    visit: &mut impl FnMut(&Path) -> Result<(), ChecksumError>,
-) -> Result<(), ChecksumError> {
+fn each_file(dir: &Path, visit: &mut impl FnMut(&Path) -> Result<(), ChecksumError>) -> Result<(), ChecksumError> {
     let mut folders = vec![dir.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(ChecksumError::io(&folder))? {
@@ -267,9 +252,7 @@ fn each_file(
 fn listed_name(dir: &Path, path: &Path) -> Option<String> {
     let parts = path.strip_prefix(dir).ok()?.components();
     let parts: Option<Vec<&str>> = parts.map(|part| part.as_os_str().to_str()).collect();
-    parts
-        .map(|parts| parts.join("/"))
-        .filter(|name| !name.contains(['\n', '\r']) && stays_inside(name))
+    parts.map(|parts| parts.join("/")).filter(|name| !name.contains(['\n', '\r']) && stays_inside(name))
 }
 
 /// Names nothing outside the folder.
@@ -325,10 +308,7 @@ mod tests {
                 fs::write(&path, &bad).unwrap();
                 let error = verify(&dir).unwrap_err();
                 assert!(matches!(error, ChecksumError::Differs { .. }), "{error}");
-                assert!(
-                    error.to_string().contains(path.to_str().unwrap()),
-                    "{error}"
-                );
+                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
                 assert!(error.hint().unwrap().contains(CHECKSUMS_FILE));
             }
             fs::write(&path, &good).unwrap();
@@ -391,10 +371,7 @@ mod tests {
         for name in ["../a", "/etc/hosts", "below/../../a", ".", ""] {
             fs::write(dir.path().join(CHECKSUMS_FILE), format!("{sum}  {name}\n")).unwrap();
             let error = Checksums::read(dir.path()).unwrap_err();
-            assert!(
-                matches!(error, ChecksumError::List { .. }),
-                "{name}: {error}"
-            );
+            assert!(matches!(error, ChecksumError::List { .. }), "{name}: {error}");
         }
         let none = tempfile::tempdir().unwrap();
         assert_eq!(Checksums::read(none.path()).unwrap(), None);

@@ -26,9 +26,6 @@ mod tests {
     #[test]
     fn a_path_in_a_command_is_one_word_of_the_shell() {
         let command = python("code", Path::new("/a/it's $(here)/"), "-new");
-        assert_eq!(
-            command,
-            r#"python -c "code" '/a/it'\''s $(here)' '/a/it'\''s $(here)-new'"#
-        );
+        assert_eq!(command, r#"python -c "code" '/a/it'\''s $(here)' '/a/it'\''s $(here)-new'"#);
     }
 }

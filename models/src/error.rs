@@ -119,13 +119,8 @@ fn gigabytes(bytes: u64) -> f64 {
 
 /// What to do about tensors without a place.
 fn unknown(names: &[String]) -> &'static str {
-    match names
-        .iter()
-        .any(|name| name.contains("lora_") || name.contains(".base_layer."))
-    {
-        true => {
-            "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that"
-        }
+    match names.iter().any(|name| name.contains("lora_") || name.contains(".base_layer.")) {
+        true => "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that",
         false => {
             "check that config.json belongs to these weights, and that its num_hidden_layers and attention_bias are right"
         }
@@ -135,11 +130,7 @@ fn unknown(names: &[String]) -> &'static str {
 /// The first few of `names`, and how many more there are.
 pub(crate) fn abridged(names: &[String]) -> String {
     const SHOWN: usize = 3;
-    let first = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>();
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
     match names.len().saturating_sub(SHOWN) {
         0 if first.is_empty() => "none".into(),
         0 => first.join(", "),

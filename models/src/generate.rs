@@ -92,9 +92,8 @@ pub fn generate(
     loop {
         let mut prompt_tokens = 0;
         while places.has_room()
-            && let Some((prompt, ids)) = waiting.next_if(|(_, ids)| {
-                prompt_tokens == 0 || prompt_tokens + ids.len() <= MAX_PROMPT_TOKENS
-            })
+            && let Some((prompt, ids)) =
+                waiting.next_if(|(_, ids)| prompt_tokens == 0 || prompt_tokens + ids.len() <= MAX_PROMPT_TOKENS)
             && let Some(sequence) = places.begin()
         {
             prompt_tokens += ids.len();
@@ -140,17 +139,11 @@ fn next_tokens(
     places: &mut Growing,
     sampling: Option<Sampling>,
 ) -> Result<Vec<u32>, SamplingError> {
-    let next = active
-        .iter_mut()
-        .map(|one| (&mut one.sequence, std::mem::take(&mut one.pending)));
+    let next = active.iter_mut().map(|one| (&mut one.sequence, std::mem::take(&mut one.pending)));
     let last = places.extend(model, next);
     let at_once = (MAX_LOGITS / model.config().vocab_size).max(1);
     let mut chosen = vec![];
-    for (states, sequences) in last
-        .split(at_once, 0)
-        .into_iter()
-        .zip(active.chunks_mut(at_once))
-    {
+    for (states, sequences) in last.split(at_once, 0).into_iter().zip(active.chunks_mut(at_once)) {
         let logits = model.logits(states);
         chosen.extend(match sampling {
             None => most_probable(logits, sequences)?,
@@ -177,11 +170,7 @@ fn most_probable(logits: Tensor<2>, sequences: &[Active]) -> Result<Vec<u32>, Sa
 }
 
 /// A token of each row, by its sequence's own randomness.
-fn drawn(
-    logits: Tensor<2>,
-    sampling: Sampling,
-    sequences: &mut [Active],
-) -> Result<Vec<u32>, SamplingError> {
+fn drawn(logits: Tensor<2>, sampling: Sampling, sequences: &mut [Active]) -> Result<Vec<u32>, SamplingError> {
     let vocab_size = logits.dims()[1];
     let logits = floats(logits);
     let rows = logits.chunks_exact(vocab_size).zip(sequences);

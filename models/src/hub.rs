@@ -33,30 +33,19 @@ pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelErro
     if Path::new(model).is_file() {
         return Err(not_a_folder(Path::new(model)));
     }
-    let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel {
-        model: model.to_owned(),
-    })?;
+    let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel { model: model.to_owned() })?;
     let fetch = || -> HFResult<PathBuf> {
         let repository = HFClientSync::new()?.model(owner, name);
         match snapshot(&repository, revision, false) {
             // Without a network, what was fetched before will do.
-            Err(error @ HFError::Request { .. }) => {
-                snapshot(&repository, revision, true).map_err(|_| error)
-            }
+            Err(error @ HFError::Request { .. }) => snapshot(&repository, revision, true).map_err(|_| error),
             result => result,
         }
     };
-    fetch().map_err(|error| ModelError::Download {
-        model: model.to_owned(),
-        error: Box::new(error),
-    })
+    fetch().map_err(|error| ModelError::Download { model: model.to_owned(), error: Box::new(error) })
 }
 
-fn snapshot(
-    repository: &HFRepositorySync<RepoTypeModel>,
-    revision: Option<&str>,
-    cached: bool,
-) -> HFResult<PathBuf> {
+fn snapshot(repository: &HFRepositorySync<RepoTypeModel>, revision: Option<&str>, cached: bool) -> HFResult<PathBuf> {
     repository
         .snapshot_download()
         .maybe_revision(revision)
@@ -69,13 +58,9 @@ fn snapshot(
 fn repository_id(model: &str) -> Option<(&str, &str)> {
     let valid = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    model
-        .split_once('/')
-        .filter(|(owner, name)| valid(owner) && valid(name))
+    model.split_once('/').filter(|(owner, name)| valid(owner) && valid(name))
 }
 
 #[cfg(test)]
@@ -105,13 +90,8 @@ mod tests {
 
     #[test]
     fn a_repository_has_an_owner_and_a_name() {
-        assert_eq!(
-            repository_id("Qwen/Qwen2.5-0.5B"),
-            Some(("Qwen", "Qwen2.5-0.5B"))
-        );
-        for wrong in [
-            "", "gpt2", "/a", "a/", "./a", "../a", "a/b/c", "a/.b", "a b/c", "a/b?c",
-        ] {
+        assert_eq!(repository_id("Qwen/Qwen2.5-0.5B"), Some(("Qwen", "Qwen2.5-0.5B")));
+        for wrong in ["", "gpt2", "/a", "a/", "./a", "../a", "a/b/c", "a/.b", "a b/c", "a/b?c"] {
             assert_eq!(repository_id(wrong), None, "{wrong}");
             let error = resolve(wrong, None).unwrap_err();
             assert!(matches!(error, ModelError::NotAModel { .. }), "{error}");

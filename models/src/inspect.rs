@@ -16,13 +16,7 @@ pub(crate) const ADAPTER_FILE: &str = "adapter_config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What tokenizers are kept in that are not `tokenizer.json`.
-const OTHER_TOKENIZERS: [&str; 5] = [
-    "tokenizer.model",
-    "spiece.model",
-    "vocab.json",
-    "tekken.json",
-    "qwen.tiktoken",
-];
+const OTHER_TOKENIZERS: [&str; 5] = ["tokenizer.model", "spiece.model", "vocab.json", "tekken.json", "qwen.tiktoken"];
 
 /// No published file comes near.
 const MAX_ADAPTER_CONFIG: u64 = 1 << 20;
@@ -66,9 +60,7 @@ pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
             path: dir.to_owned(),
             expected: "weights in f32, f16 or bf16",
             found: format!("quantized ones, as {name} of type {dtype} shows"),
-            remedy:
-                "quantized weights cannot be trained: pass the model that this one was made from"
-                    .into(),
+            remedy: "quantized weights cannot be trained: pass the model that this one was made from".into(),
         });
     }
     let mut notes = vec![];
@@ -111,13 +103,10 @@ fn check_adapter(dir: &Path) -> Result<(), ModelError> {
     if !file.exists() {
         return Ok(());
     }
-    let small =
-        fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ADAPTER_CONFIG);
+    let small = fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ADAPTER_CONFIG);
     let settings = small.then(|| fs::read(&file).ok()).flatten();
     let settings = settings.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let base = settings
-        .as_ref()
-        .and_then(|value| value["base_model_name_or_path"].as_str());
+    let base = settings.as_ref().and_then(|value| value["base_model_name_or_path"].as_str());
     let base = base.map_or("its base model".into(), |base| format!("{base:.200?}"));
     let mixed = dir.join(CONFIG_FILE).exists();
     let merge = python(
@@ -146,26 +135,18 @@ fn check_adapter(dir: &Path) -> Result<(), ModelError> {
 /// A tokenizer that is there, but not as `tokenizer.json`.
 fn check_tokenizer(dir: &Path) -> Result<(), ModelError> {
     let file = dir.join(TOKENIZER_FILE);
-    for (name, expected) in [
-        (TOKENIZER_FILE, "a tokenizer in JSON"),
-        ("tokenizer_config.json", "a configuration in JSON"),
-    ] {
+    for (name, expected) in
+        [(TOKENIZER_FILE, "a tokenizer in JSON"), ("tokenizer_config.json", "a configuration in JSON")]
+    {
         let file = dir.join(name);
         if let Some(kind) = FileKind::of_file(&file) {
-            return Err(CheckpointError::Kind {
-                file,
-                expected,
-                kind,
-            }
-            .into());
+            return Err(CheckpointError::Kind { file, expected, kind }.into());
         }
     }
     if file.exists() {
         return Ok(());
     }
-    let others = OTHER_TOKENIZERS
-        .into_iter()
-        .filter(|name| dir.join(name).exists());
+    let others = OTHER_TOKENIZERS.into_iter().filter(|name| dir.join(name).exists());
     let others: Vec<String> = others.map(str::to_owned).collect();
     if others.is_empty() {
         return Ok(());
@@ -179,9 +160,7 @@ fn check_tokenizer(dir: &Path) -> Result<(), ModelError> {
         path: file,
         expected: "a tokenizer in JSON",
         found: format!("none, but {}", abridged(&others)),
-        remedy: format!(
-            "make it with `{make}` (needs pip install transformers sentencepiece protobuf)"
-        ),
+        remedy: format!("make it with `{make}` (needs pip install transformers sentencepiece protobuf)"),
     })
 }
 
@@ -201,8 +180,7 @@ mod tests {
     }
 
     fn weights(name: &str, dtype: &str) -> Vec<u8> {
-        let header =
-            json!({ name: {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]} }).to_string();
+        let header = json!({ name: {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]} }).to_string();
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
         bytes
@@ -239,53 +217,25 @@ mod tests {
             files
         };
         let refused = |files: Vec<(&str, Vec<u8>)>, expected: &[&str]| {
-            let files: Vec<(&str, &[u8])> = files
-                .iter()
-                .map(|(name, bytes)| (*name, &bytes[..]))
-                .collect();
+            let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
             assert_refused(&files, expected);
         };
         let adapter: &[u8] = br#"{"base_model_name_or_path": "some/base"}"#;
         assert_refused(
             &[(ADAPTER_FILE, adapter), ("adapter_model.safetensors", b"")],
-            &[
-                "got an adapter of \"some/base\"",
-                "merge_and_unload",
-                "-merged'",
-            ],
+            &["got an adapter of \"some/base\"", "merge_and_unload", "-merged'"],
         );
         assert_refused(&[(ADAPTER_FILE, b"{")], &["an adapter of its base model"]);
         let mut mixed = model(&[]);
         mixed.push((ADAPTER_FILE, adapter.to_vec()));
-        refused(
-            mixed,
-            &[
-                "got a model and an adapter of \"some/base\"",
-                "would use both",
-            ],
-        );
-        assert_refused(
-            &[(CONFIG_FILE, &config), ("model.onnx", b"x")],
-            &["got ONNX"],
-        );
+        refused(mixed, &["got a model and an adapter of \"some/base\"", "would use both"]);
+        assert_refused(&[(CONFIG_FILE, &config), ("model.onnx", b"x")], &["got ONNX"]);
         assert_refused(&[(MODEL_FILE, &tensors)], &["without config.json"]);
-        assert_refused(
-            &[("model/config.json", &config)],
-            &["a folder of its own", "pass "],
-        );
+        assert_refused(&[("model/config.json", &config)], &["a folder of its own", "pass "]);
+        refused(model(&[("tokenizer.model", b"x")]), &["none, but tokenizer.model", "AutoTokenizer"]);
+        refused(model(&[(TOKENIZER_FILE, pointer)]), &["got a Git LFS pointer", "git lfs pull"]);
         refused(
-            model(&[("tokenizer.model", b"x")]),
-            &["none, but tokenizer.model", "AutoTokenizer"],
-        );
-        refused(
-            model(&[(TOKENIZER_FILE, pointer)]),
-            &["got a Git LFS pointer", "git lfs pull"],
-        );
-        refused(
-            vec![
-                (CONFIG_FILE, pointer.to_vec()),
-                (MODEL_FILE, tensors.clone()),
-            ],
+            vec![(CONFIG_FILE, pointer.to_vec()), (MODEL_FILE, tensors.clone())],
             &["got a Git LFS pointer", "git lfs pull"],
         );
         assert_refused(&[], &[CONFIG_FILE]);
@@ -315,11 +265,7 @@ mod tests {
         ] {
             let dir = folder(&[(CONFIG_FILE, &llama()), (MODEL_FILE, &weights(name, "F32"))]);
             let notes = inspect(dir.path()).unwrap().notes;
-            assert_eq!(
-                notes.iter().any(|note| note.contains(name)),
-                noted,
-                "{notes:?}"
-            );
+            assert_eq!(notes.iter().any(|note| note.contains(name)), noted, "{notes:?}");
         }
     }
 }

@@ -16,10 +16,7 @@ pub struct FileKind {
 /// Bytes that are enough to tell.
 const ENOUGH: u64 = 512;
 
-const EMPTY: FileKind = FileKind {
-    what: "an empty file",
-    remedy: "download or save the file again; it was cut short",
-};
+const EMPTY: FileKind = FileKind { what: "an empty file", remedy: "download or save the file again; it was cut short" };
 const LFS_POINTER: FileKind = FileKind {
     what: "a Git LFS pointer, a note of where the file is",
     remedy: "run `git lfs install` and `git lfs pull` in the folder, or download the file from the hub",
@@ -32,26 +29,13 @@ const GGUF: FileKind = FileKind {
     what: "GGUF, the format of llama.cpp",
     remedy: "pass the folder with safetensors that the GGUF was made from: the model of the same name without -GGUF",
 };
-const ARCHIVE: FileKind = FileKind {
-    what: "a zip archive, such as PyTorch's torch.save writes",
-    remedy: PICKLE_REMEDY,
-};
-const PICKLE: FileKind = FileKind {
-    what: "a Python pickle",
-    remedy: PICKLE_REMEDY,
-};
-const GZIP: FileKind = FileKind {
-    what: "a gzip archive",
-    remedy: "unpack it first",
-};
-const HDF5: FileKind = FileKind {
-    what: "HDF5, the format of Keras",
-    remedy: "choose a model with safetensors",
-};
-pub(crate) const SAFETENSORS: FileKind = FileKind {
-    what: "safetensors",
-    remedy: "check that the file's name is right",
-};
+const ARCHIVE: FileKind =
+    FileKind { what: "a zip archive, such as PyTorch's torch.save writes", remedy: PICKLE_REMEDY };
+const PICKLE: FileKind = FileKind { what: "a Python pickle", remedy: PICKLE_REMEDY };
+const GZIP: FileKind = FileKind { what: "a gzip archive", remedy: "unpack it first" };
+const HDF5: FileKind = FileKind { what: "HDF5, the format of Keras", remedy: "choose a model with safetensors" };
+pub(crate) const SAFETENSORS: FileKind =
+    FileKind { what: "safetensors", remedy: "check that the file's name is right" };
 const PICKLE_REMEDY: &str = "save it as safetensors: load the model in Transformers (with torch 2.6 or later, which runs no code \
      from the file) and call save_pretrained";
 
@@ -60,9 +44,7 @@ impl FileKind {
     pub fn of(beginning: &[u8]) -> Option<Self> {
         let lower = |at: usize| {
             let part = &beginning[..beginning.len().min(at)];
-            String::from_utf8_lossy(part)
-                .trim_start()
-                .to_ascii_lowercase()
+            String::from_utf8_lossy(part).trim_start().to_ascii_lowercase()
         };
         let starts = |magic: &[u8]| beginning.starts_with(magic);
         let zeros = beginning.iter().all(|&byte| byte == 0);
@@ -77,12 +59,7 @@ impl FileKind {
             _ if starts(b"\x89HDF") => HDF5,
             // The length of a header, and the header.
             [_, _, _, _, _, 0, 0, 0, b'{', ..] => SAFETENSORS,
-            _ if ["<!doctype", "<html", "<?xml", "<head"]
-                .iter()
-                .any(|tag| lower(64).starts_with(tag)) =>
-            {
-                WEB_PAGE
-            }
+            _ if ["<!doctype", "<html", "<?xml", "<head"].iter().any(|tag| lower(64).starts_with(tag)) => WEB_PAGE,
             _ => return None,
         })
     }
@@ -109,10 +86,7 @@ mod tests {
         let cases: [(&[u8], FileKind); 14] = [
             (b"", EMPTY),
             (&[0; 40], EMPTY),
-            (
-                b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
-                LFS_POINTER,
-            ),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", LFS_POINTER),
             (b"<!DOCTYPE html><html>", WEB_PAGE),
             (b"\n  <HTML lang=en>", WEB_PAGE),
             (b"<?xml version='1.0'?><Error>", WEB_PAGE),
@@ -128,14 +102,7 @@ mod tests {
         for (bytes, kind) in cases {
             assert_eq!(FileKind::of(bytes), Some(kind), "{}", bytes.escape_ascii());
         }
-        for plain in [
-            &b"{\"model_type\": 1}"[..],
-            b"version 2",
-            b"x",
-            b"PK",
-            b"<s>",
-            b"\x80\x09",
-        ] {
+        for plain in [&b"{\"model_type\": 1}"[..], b"version 2", b"x", b"PK", b"<s>", b"\x80\x09"] {
             assert_eq!(FileKind::of(plain), None, "{}", plain.escape_ascii());
         }
     }

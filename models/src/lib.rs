@@ -21,13 +21,10 @@ mod sampling;
 mod scratch;
 
 pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, Sequence, States};
-pub use checkpoint::{
-    Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description,
-};
+pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, LayerConfig, ModelConfig, RopeConfig,
-    RopeScaling, Yarn,
+    Architecture, AttentionBias, ConfigError, DecoderConfig, LayerConfig, ModelConfig, RopeConfig, RopeScaling, Yarn,
 };
 pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
 pub use error::{ModelError, open_files_hint};

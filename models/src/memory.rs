@@ -14,12 +14,7 @@ pub(crate) const OVERRIDE: &str = "MPO_TRAIN_IGNORE_MEMORY";
 pub(crate) fn check(dir: &Path, needed: u64, what: &'static str) -> Result<(), ModelError> {
     match available() {
         Some(free) if free < needed && std::env::var_os(OVERRIDE).is_none() => {
-            Err(ModelError::Memory {
-                dir: dir.to_owned(),
-                what,
-                needed,
-                free,
-            })
+            Err(ModelError::Memory { dir: dir.to_owned(), what, needed, free })
         }
         _ => Ok(()),
     }
@@ -33,13 +28,10 @@ fn available() -> Option<u64> {
     }
     let read = |path: &str| fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| of_machine(&text));
-    let groups = read("/proc/self/cgroup")
-        .map(|text| groups(&text))
-        .unwrap_or_default();
+    let groups = read("/proc/self/cgroup").map(|text| groups(&text)).unwrap_or_default();
     let groups = groups.iter().filter_map(|folder| of_group(folder));
-    let limit = read("/proc/self/limits")
-        .zip(read("/proc/self/statm"))
-        .and_then(|(limits, pages)| of_process(&limits, &pages));
+    let limit =
+        read("/proc/self/limits").zip(read("/proc/self/statm")).and_then(|(limits, pages)| of_process(&limits, &pages));
     machine.into_iter().chain(groups).chain(limit).min()
 }
 
@@ -132,8 +124,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_process_counts_what_is_mapped() {
-        let limits =
-            "Limit  Soft Limit  Hard Limit  Units\nMax address space  81920  unlimited  bytes\n";
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax address space  81920  unlimited  bytes\n";
         assert_eq!(of_process(limits, "5 3 1"), Some(81_920 - 5 * 4096));
         let unlimited = "Max address space  unlimited  unlimited  bytes\n";
         assert_eq!(of_process(unlimited, "5 3 1"), None);

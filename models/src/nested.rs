@@ -15,9 +15,7 @@ pub(crate) struct Nested {
 
 /// Looks for models in the folders of a folder.
 pub(crate) fn nested(dir: &Path) -> Option<Nested> {
-    repository(dir)
-        .or_else(|| cache(dir))
-        .or_else(|| within(dir))
+    repository(dir).or_else(|| cache(dir)).or_else(|| within(dir))
 }
 
 /// A repository as the hub's clients cache it: `blobs`, `refs` and `snapshots`.
@@ -28,9 +26,7 @@ fn repository(dir: &Path) -> Option<Nested> {
     }
     let main = fs::read_to_string(dir.join("refs").join("main")).ok();
     let main = main.map(|commit| snapshots.join(commit.trim()));
-    let snapshot = main
-        .filter(|snapshot| snapshot.is_dir())
-        .or_else(|| newest(folders(&snapshots)));
+    let snapshot = main.filter(|snapshot| snapshot.is_dir()).or_else(|| newest(folders(&snapshots)));
     Some(Nested {
         found: "a repository in the cache of the hub, whose files are in its snapshots".into(),
         remedy: match snapshot {
@@ -64,27 +60,16 @@ fn within(dir: &Path) -> Option<Nested> {
             models.extend(folders(&dir.join("checkpoints")));
             models.retain(|folder| is_model(folder));
             match models.len() {
-                1 => (
-                    "a folder with a model in a folder of its own",
-                    newest(models)?,
-                ),
-                _ => (
-                    "a folder with models in folders of their own",
-                    newest(models)?,
-                ),
+                1 => ("a folder with a model in a folder of its own", newest(models)?),
+                _ => ("a folder with models in folders of their own", newest(models)?),
             }
         }
     };
-    Some(Nested {
-        found: found.into(),
-        remedy: format!("pass {}", folder.display()),
-    })
+    Some(Nested { found: found.into(), remedy: format!("pass {}", folder.display()) })
 }
 
 fn is_model(dir: &Path) -> bool {
-    [CONFIG_FILE, ADAPTER_FILE]
-        .iter()
-        .any(|file| dir.join(file).exists())
+    [CONFIG_FILE, ADAPTER_FILE].iter().any(|file| dir.join(file).exists())
 }
 
 /// The folder with the highest number at the end of its name, such as `checkpoint-500`; else the first by name.
@@ -129,10 +114,7 @@ mod tests {
             ("checkpoint-90/config.json", "{}"),
             ("runs/log", ""),
         ];
-        let ours = [
-            ("checkpoints/step-9/config.json", "{}"),
-            ("checkpoints/step-10/config.json", "{}"),
-        ];
+        let ours = [("checkpoints/step-9/config.json", "{}"), ("checkpoints/step-10/config.json", "{}")];
         let cached = [
             ("blobs/x", ""),
             ("refs/main", "abc\n"),
@@ -142,24 +124,12 @@ mod tests {
         for (files, expected) in [
             (&trainer[..], "pass /checkpoint-1000"),
             (&ours, "pass /checkpoints/step-10"),
-            (
-                &[
-                    ("model/config.json", "{}"),
-                    ("checkpoint-1/config.json", "{}"),
-                ],
-                "pass /model",
-            ),
-            (
-                &[("merged/config.json", "{}")],
-                "in a folder of its own: pass /merged",
-            ),
+            (&[("model/config.json", "{}"), ("checkpoint-1/config.json", "{}")], "pass /model"),
+            (&[("merged/config.json", "{}")], "in a folder of its own: pass /merged"),
             (&cached, "pass /snapshots/abc"),
             (&cached[3..], "pass /snapshots/def"),
             (&[("snapshots/x", "")], "no snapshot"),
-            (
-                &[("models--some--name/refs/main", "abc")],
-                "such as some/name,",
-            ),
+            (&[("models--some--name/refs/main", "abc")], "such as some/name,"),
         ] {
             let said = said(files).unwrap();
             assert!(said.contains(expected), "no {expected:?} in {said}");

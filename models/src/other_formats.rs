@@ -33,16 +33,7 @@ const OTHERS: [(&[&str], &str, &str); 7] = [
         "pass the model that they were made from, often the one of the same name without -mlx",
     ),
     (
-        &[
-            ".tflite",
-            ".keras",
-            ".mlmodel",
-            ".mlpackage",
-            ".engine",
-            ".nemo",
-            ".pdparams",
-            ".ot",
-        ],
+        &[".tflite", ".keras", ".mlmodel", ".mlpackage", ".engine", ".nemo", ".pdparams", ".ot"],
         "the format of another program",
         "pass the model that it was made from, with weights in safetensors",
     ),
@@ -61,16 +52,8 @@ const OTHERS: [(&[&str], &str, &str); 7] = [
 
 /// Weights that Transformers before 5 reads and saves as safetensors, with the argument that it needs.
 const CONVERTED: [(&[&str], &str, &str); 2] = [
-    (
-        &["flax_model.msgpack", ".msgpack"],
-        "weights of Flax",
-        "from_flax=True",
-    ),
-    (
-        &["tf_model.h5", ".h5"],
-        "weights of TensorFlow",
-        "from_tf=True",
-    ),
+    (&["flax_model.msgpack", ".msgpack"], "weights of Flax", "from_flax=True"),
+    (&["tf_model.h5", ".h5"], "weights of TensorFlow", "from_tf=True"),
 ];
 
 /// What the folder holds in place of a configuration and weights in safetensors, if it is something known.
@@ -96,10 +79,7 @@ pub(crate) fn other_formats(dir: &Path) -> Option<ModelError> {
         return error(found, remedy);
     }
     if let Some(name) = names.iter().find(|name| name.starts_with("consolidated.")) {
-        return error(
-            format!("weights in Meta's own layout ({name:?})"),
-            convert_metas(dir, name),
-        );
+        return error(format!("weights in Meta's own layout ({name:?})"), convert_metas(dir, name));
     }
     let Some(name) = ending(&[".safetensors"]) else {
         for (endings, what, remedy) in OTHERS {
@@ -128,18 +108,9 @@ pub(crate) fn other_formats(dir: &Path) -> Option<ModelError> {
     };
     let config = dir.join(CONFIG_FILE).exists();
     let (found, remedy) = match (config, name.contains("-of-")) {
-        (false, _) => (
-            format!("{name:?} without config.json"),
-            "download the model's other files too".into(),
-        ),
-        (true, true) => (
-            format!("{name:?} without {INDEX_FILE}"),
-            format!("download {INDEX_FILE} too"),
-        ),
-        (true, false) => (
-            format!("{name:?}"),
-            format!("if these are the model's weights, call the file {MODEL_FILE}"),
-        ),
+        (false, _) => (format!("{name:?} without config.json"), "download the model's other files too".into()),
+        (true, true) => (format!("{name:?} without {INDEX_FILE}"), format!("download {INDEX_FILE} too")),
+        (true, false) => (format!("{name:?}"), format!("if these are the model's weights, call the file {MODEL_FILE}")),
     };
     error(found, remedy)
 }
@@ -164,17 +135,15 @@ fn convert_metas(dir: &Path, name: &str) -> String {
             word(dir, ""),
             word(dir, "-hf"),
         ),
-        false => format!(
-            "{other}: download {INDEX_FILE} and the files that it names, or {MODEL_FILE}, from the same place"
-        ),
+        false => {
+            format!("{other}: download {INDEX_FILE} and the files that it names, or {MODEL_FILE}, from the same place")
+        }
     }
 }
 
 fn file_names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -196,57 +165,28 @@ mod tests {
     #[test]
     fn weights_of_other_formats_are_called_what_they_are() {
         for (names, expected) in [
-            (
-                &["tiny.Q4.GGUF"][..],
-                &["got GGUF (\"tiny.Q4.GGUF\")", "llama.cpp"][..],
-            ),
+            (&["tiny.Q4.GGUF"][..], &["got GGUF (\"tiny.Q4.GGUF\")", "llama.cpp"][..]),
             (&["ggml-model.bin"], &["got GGUF", "llama.cpp"]),
-            (
-                &["config.json", "model.onnx"],
-                &["got ONNX (\"model.onnx\")", "exported"],
-            ),
+            (&["config.json", "model.onnx"], &["got ONNX (\"model.onnx\")", "exported"]),
             (&["openvino_model.bin"], &["got OpenVINO", "exported"]),
             (&["weights.00.npz"], &["MLX (\"weights.00.npz\")", "-mlx"]),
             (
                 &["config.json", "flax_model.msgpack"],
-                &[
-                    "got weights of Flax (\"flax_model.msgpack\")",
-                    "from_flax=True",
-                    "transformers<5",
-                ],
+                &["got weights of Flax (\"flax_model.msgpack\")", "from_flax=True", "transformers<5"],
             ),
-            (
-                &["tf_model.h5"],
-                &["got weights of TensorFlow", "from_tf=True"],
-            ),
+            (&["tf_model.h5"], &["got weights of TensorFlow", "from_tf=True"]),
             (&["__0_0.distcp"], &["several processes", "merge-weights"]),
             (
                 &["params.json", "consolidated.00.pth"],
-                &[
-                    "Meta's own layout (\"consolidated.00.pth\")",
-                    "-hf",
-                    "convert_llama_weights_to_hf",
-                ],
+                &["Meta's own layout (\"consolidated.00.pth\")", "-hf", "convert_llama_weights_to_hf"],
             ),
             (
                 &["config.json", "params.json", "consolidated.safetensors"],
-                &[
-                    "Meta's own layout (\"consolidated.safetensors\")",
-                    "model.safetensors.index.json",
-                ],
+                &["Meta's own layout (\"consolidated.safetensors\")", "model.safetensors.index.json"],
             ),
-            (
-                &["config.json", "pytorch_model.bin"],
-                &["a Python pickle (\"pytorch_model.bin\")", "save_pretrained"],
-            ),
-            (
-                &["config.json", "pytorch_model.bin.index.json"],
-                &["a Python pickle"],
-            ),
-            (
-                &["config.json", "model-00001-of-00002.safetensors"],
-                &["without model.safetensors.index.json"],
-            ),
+            (&["config.json", "pytorch_model.bin"], &["a Python pickle (\"pytorch_model.bin\")", "save_pretrained"]),
+            (&["config.json", "pytorch_model.bin.index.json"], &["a Python pickle"]),
+            (&["config.json", "model-00001-of-00002.safetensors"], &["without model.safetensors.index.json"]),
             (&["model.safetensors"], &["without config.json"]),
         ] {
             let said = said(names);

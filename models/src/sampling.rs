@@ -60,19 +60,8 @@ impl Sampling {
     ///
     /// # Errors
     /// If one is out of its range.
-    pub fn new(
-        temperature: f64,
-        top_k: Option<usize>,
-        top_p: f64,
-        seed: u64,
-    ) -> Result<Self, SamplingError> {
-        let error = |setting, expected, got| {
-            Err(SamplingError::Setting {
-                setting,
-                expected,
-                got,
-            })
-        };
+    pub fn new(temperature: f64, top_k: Option<usize>, top_p: f64, seed: u64) -> Result<Self, SamplingError> {
+        let error = |setting, expected, got| Err(SamplingError::Setting { setting, expected, got });
         if !(temperature > 0.0 && temperature.is_finite()) {
             return error("temperature", "a number above 0", temperature);
         }
@@ -82,22 +71,13 @@ impl Sampling {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return error("top-p", "a number above 0 and up to 1", top_p);
         }
-        Ok(Self {
-            temperature,
-            top_k,
-            top_p,
-            seed,
-            stream: 0,
-        })
+        Ok(Self { temperature, top_k, top_p, seed, stream: 0 })
     }
 
     /// The same for a turn of a conversation: the first is 0, and each has other randomness.
     #[must_use]
     pub fn at_turn(self, turn: u64) -> Self {
-        Self {
-            stream: turn,
-            ..self
-        }
+        Self { stream: turn, ..self }
     }
 
     /// The randomness of one prompt's answer, which other prompts have no part in.
@@ -176,17 +156,11 @@ fn pick(weights: &[f64], randomness: &mut impl Rng) -> usize {
         left < 0.0
     });
     // Rounding may leave a little for nobody: then it is the last that can be drawn at all.
-    drawn
-        .or_else(|| weights.iter().rposition(|&weight| weight > 0.0))
-        .unwrap_or(0)
+    drawn.or_else(|| weights.iter().rposition(|&weight| weight > 0.0)).unwrap_or(0)
 }
 
 /// Of `order`, whose first `sorted` are in their places, sorts more, and returns how many are in their places now.
-fn sort_more(
-    order: &mut [u32],
-    sorted: usize,
-    compare: impl Fn(&u32, &u32) -> Ordering + Copy,
-) -> usize {
+fn sort_more(order: &mut [u32], sorted: usize, compare: impl Fn(&u32, &u32) -> Ordering + Copy) -> usize {
     // Most of the probability is in a few tokens; where it is not, the steps grow and remain few.
     let end = order.len().min((8 * sorted).max(256));
     let rest = &mut order[sorted..];
@@ -214,10 +188,7 @@ mod tests {
     }
 
     fn close(got: &[f64], want: &[f64]) {
-        let near = got
-            .iter()
-            .zip(want)
-            .all(|(got, want)| (got - want).abs() < 0.015);
+        let near = got.iter().zip(want).all(|(got, want)| (got - want).abs() < 0.015);
         assert!(near, "{got:?}, not {want:?}");
     }
 
@@ -225,29 +196,14 @@ mod tests {
     fn frequencies_by_hand() {
         // Probabilities 1/8, 4/8, 2/8, 1/8.
         let logits = [0.0, 4f32.ln(), 2f32.ln(), 0.0];
-        close(
-            &frequencies(&logits, 1.0, None, 1.0),
-            &[0.125, 0.5, 0.25, 0.125],
-        );
+        close(&frequencies(&logits, 1.0, None, 1.0), &[0.125, 0.5, 0.25, 0.125]);
         // At half the temperature weights are squares: 1, 16, 4, 1.
-        close(
-            &frequencies(&logits, 0.5, None, 1.0),
-            &[1.0 / 22.0, 16.0 / 22.0, 4.0 / 22.0, 1.0 / 22.0],
-        );
-        close(
-            &frequencies(&logits, 1.0, Some(2), 1.0),
-            &[0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0],
-        );
+        close(&frequencies(&logits, 0.5, None, 1.0), &[1.0 / 22.0, 16.0 / 22.0, 4.0 / 22.0, 1.0 / 22.0]);
+        close(&frequencies(&logits, 1.0, Some(2), 1.0), &[0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
         close(&frequencies(&logits, 1.0, None, 0.5), &[0.0, 1.0, 0.0, 0.0]);
-        close(
-            &frequencies(&logits, 1.0, None, 0.7),
-            &[0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0],
-        );
+        close(&frequencies(&logits, 1.0, None, 0.7), &[0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
         // Half of what top-k left.
-        close(
-            &frequencies(&logits, 1.0, Some(2), 0.5),
-            &[0.0, 1.0, 0.0, 0.0],
-        );
+        close(&frequencies(&logits, 1.0, Some(2), 0.5), &[0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -276,9 +232,7 @@ mod tests {
     #[test]
     fn what_top_k_and_top_p_leave_is_the_beginning_of_a_full_sort() {
         // 5,000 logits of few values, in no order: equal ones everywhere.
-        let logits: Vec<f32> = (0..5_000u32)
-            .map(|token| (token * 7_919 % 97) as f32 / 97.0)
-            .collect();
+        let logits: Vec<f32> = (0..5_000u32).map(|token| (token * 7_919 % 97) as f32 / 97.0).collect();
         let mut sorted: Vec<u32> = (0..5_000).collect();
         sorted.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
         let weight = |logit: f32| f64::from(logit).exp();
@@ -313,9 +267,7 @@ mod tests {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |prompt| {
             let mut randomness = sampling.randomness(prompt);
-            (0..20)
-                .map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap())
-                .collect::<Vec<_>>()
+            (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
         assert_ne!(draws(3), draws(4));
@@ -326,9 +278,7 @@ mod tests {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |sampling: Sampling| {
             let mut randomness = sampling.randomness(0);
-            (0..20)
-                .map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap())
-                .collect::<Vec<_>>()
+            (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(sampling), draws(sampling.at_turn(0)));
         assert_ne!(draws(sampling), draws(sampling.at_turn(1)));
@@ -337,41 +287,17 @@ mod tests {
     #[test]
     fn settings_out_of_range() {
         for (temperature, top_k, top_p, expected) in [
-            (
-                0.0,
-                None,
-                1.0,
-                "temperature: expected a number above 0, got 0",
-            ),
-            (
-                f64::NAN,
-                None,
-                1.0,
-                "temperature: expected a number above 0, got NaN",
-            ),
+            (0.0, None, 1.0, "temperature: expected a number above 0, got 0"),
+            (f64::NAN, None, 1.0, "temperature: expected a number above 0, got NaN"),
             (1.0, Some(0), 1.0, "top-k: expected at least 1, got 0"),
-            (
-                1.0,
-                None,
-                0.0,
-                "top-p: expected a number above 0 and up to 1, got 0",
-            ),
-            (
-                1.0,
-                None,
-                1.5,
-                "top-p: expected a number above 0 and up to 1, got 1.5",
-            ),
+            (1.0, None, 0.0, "top-p: expected a number above 0 and up to 1, got 0"),
+            (1.0, None, 1.5, "top-p: expected a number above 0 and up to 1, got 1.5"),
         ] {
             let error = Sampling::new(temperature, top_k, top_p, 1).unwrap_err();
             assert_eq!(error.to_string(), expected);
             // The way out is by the setting that is wrong.
             let setting = expected.split(':').next().unwrap();
-            assert!(
-                error.hint().contains(setting),
-                "{setting}: {}",
-                error.hint()
-            );
+            assert!(error.hint().contains(setting), "{setting}: {}", error.hint());
         }
     }
 }

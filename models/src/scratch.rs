@@ -38,26 +38,19 @@ impl Scratch {
     /// If the folder around it cannot be written.
     pub fn beside(target: &Path) -> io::Result<Self> {
         let parent = parent(target);
-        let name = target.file_name().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "expected a folder's name")
-        })?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a folder's name"))?;
         fs::create_dir_all(parent)?;
         Self::clear(parent)?;
-        let folder = tempfile::Builder::new()
-            .prefix(&partial_name())
-            .rand_bytes(0)
-            .tempdir_in(parent)?;
+        let folder = tempfile::Builder::new().prefix(&partial_name()).rand_bytes(0).tempdir_in(parent)?;
         let mut marker = File::create_new(folder.path().join(MARKER))?;
         marker.try_lock().map_err(io::Error::from)?;
         marker.write_all(MARK.as_bytes())?;
         marker.write_all(name.as_encoded_bytes())?;
         // Temporary folders are private to their owner; one made inside has the permissions that a folder should have.
         fs::create_dir(folder.path().join(NEW))?;
-        Ok(Self {
-            marker,
-            folder,
-            target: target.to_path_buf(),
-        })
+        Ok(Self { marker, folder, target: target.to_path_buf() })
     }
 
     /// Where to write.
@@ -112,11 +105,7 @@ impl Scratch {
 }
 
 fn clear_one(dir: &Path, scratch: &Path) -> io::Result<()> {
-    let marker = match File::options()
-        .read(true)
-        .write(true)
-        .open(scratch.join(MARKER))
-    {
+    let marker = match File::options().read(true).write(true).open(scratch.join(MARKER)) {
         Ok(marker) => marker,
         // Killed before it was marked, if it is empty; otherwise not ours.
         Err(_) => {
@@ -162,9 +151,7 @@ pub fn partial_name() -> String {
 
 /// Whether a name is one that [`partial_name`] made.
 pub fn is_partial_name(name: &str) -> bool {
-    let parts = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split_once('-'));
+    let parts = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
     parts.is_some_and(|(drawn, end)| drawn.len() == DRAWN && end == proof(drawn))
 }
 
@@ -174,9 +161,7 @@ fn proof(drawn: &str) -> String {
 }
 
 fn is_plain_name(name: &str) -> bool {
-    Path::new(name)
-        .file_name()
-        .is_some_and(|plain| plain == name)
+    Path::new(name).file_name().is_some_and(|plain| plain == name)
 }
 
 fn parent(target: &Path) -> &Path {
@@ -204,10 +189,7 @@ mod tests {
 
     fn entries(dir: &Path) -> Vec<String> {
         let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| name(entry).unwrap())
-            .collect();
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| name(entry).unwrap()).collect();
         names.sort();
         names
     }
@@ -237,19 +219,13 @@ mod tests {
     fn what_a_killed_process_left_is_cleared_and_nothing_else() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("model");
-        killed(&target, |scratch| {
-            fs::write(scratch.join(NEW).join("half"), "x").unwrap()
-        });
+        killed(&target, |scratch| fs::write(scratch.join(NEW).join("half"), "x").unwrap());
         fs::create_dir(home.path().join(partial_name())).unwrap();
         let begun = home.path().join(partial_name());
         fs::create_dir(&begun).unwrap();
         fs::write(begun.join(MARKER), "").unwrap();
         // Alike in name, but a user's.
-        for name in [
-            ".partial-mine00",
-            ".partial-abc",
-            ".partial-0123456789abcdef-01234567",
-        ] {
+        for name in [".partial-mine00", ".partial-abc", ".partial-0123456789abcdef-01234567"] {
             fs::create_dir(home.path().join(name)).unwrap();
             fs::write(home.path().join(name).join("notes"), "mine").unwrap();
         }

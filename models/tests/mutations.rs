@@ -6,9 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use mpo_models::{
-    CHECKSUMS_FILE, Checkpoint, LazyTensor, ModelConfig, SaveOptions, WeightDtype, inspect, save,
-};
+use mpo_models::{CHECKSUMS_FILE, Checkpoint, LazyTensor, ModelConfig, SaveOptions, WeightDtype, inspect, save};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -46,11 +44,7 @@ fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let tensor = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        LazyTensor {
-            name: name.into(),
-            shape: shape.to_vec(),
-            values: Box::new(move || vec![0.5; count]),
-        }
+        LazyTensor { name: name.into(), shape: shape.to_vec(), values: Box::new(move || vec![0.5; count]) }
     };
     let tensors = [
         tensor("model.embed_tokens.weight", &[16, 8]),
@@ -58,10 +52,7 @@ fn folder() -> TempDir {
         tensor("lm_head.weight", &[16, 8]),
     ];
     let source = tempfile::tempdir().unwrap();
-    for (name, text) in [
-        ("generation_config.json", r#"{"eos_token_id": 3}"#),
-        ("tokenizer_config.json", "{}"),
-    ] {
+    for (name, text) in [("generation_config.json", r#"{"eos_token_id": 3}"#), ("tokenizer_config.json", "{}")] {
         fs::write(source.path().join(name), text).unwrap();
     }
     let options = SaveOptions {
@@ -108,10 +99,7 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Change::Flip(at, byte)),
         any::<usize>().prop_map(Change::Cut),
         (any::<usize>(), 1usize..64).prop_map(|(at, length)| Change::Repeat(at, length)),
-        (
-            any::<usize>(),
-            prop::sample::select(pieces.map(<[u8]>::to_vec).to_vec())
-        )
+        (any::<usize>(), prop::sample::select(pieces.map(<[u8]>::to_vec).to_vec()))
             .prop_map(|(at, piece)| Change::Insert(at, piece)),
     ]
 }
@@ -167,15 +155,7 @@ fn odd_value() -> impl Strategy<Value = Value> {
 
 /// A configuration with some keys replaced, at the top or in a section.
 fn odd_config() -> impl Strategy<Value = Value> {
-    let types = [
-        "llama",
-        "qwen2",
-        "qwen3",
-        "gemma2",
-        "gemma3_text",
-        "gemma3",
-        "llava",
-    ];
+    let types = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "gemma3", "llava"];
     let keys = [
         "model_type",
         "architectures",
@@ -224,9 +204,7 @@ fn odd_config() -> impl Strategy<Value = Value> {
         }
         for (key, value) in changes {
             match config.get_mut("text_config") {
-                Some(Value::Object(text)) if key != "text_config" => {
-                    _ = text.insert(key.into(), value)
-                }
+                Some(Value::Object(text)) if key != "text_config" => _ = text.insert(key.into(), value),
                 _ => config[key] = value,
             }
         }
@@ -236,10 +214,7 @@ fn odd_config() -> impl Strategy<Value = Value> {
 
 /// Failures are not written into the source tree.
 fn without_a_file() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -106,9 +106,7 @@ fn write(path: &Path, contents: &[u8]) {
 
 /// An outcome without what differs from file to file: numbers and what is quoted.
 fn kind(outcome: &str) -> String {
-    let letters = outcome
-        .chars()
-        .filter(|c| c.is_ascii_alphabetic() || *c == ' ');
+    let letters = outcome.chars().filter(|c| c.is_ascii_alphabetic() || *c == ' ');
     letters.take(400).collect()
 }
 

@@ -16,22 +16,16 @@ use std::path::Path;
 use burn::tensor::Device;
 use campaign::Campaign;
 use mpo_data::{
-    ChatTemplate, Message, ReadOptions, SpecialTokens, TemplateOptions, TemplateSource,
-    TextTokenizer, read,
+    ChatTemplate, Message, ReadOptions, SpecialTokens, TemplateOptions, TemplateSource, TextTokenizer, read,
 };
-use mpo_eval::{
-    BENCHMARKS, ChatError, ChatJudge, ChatModel, Exchange, Judge, Listener, Progress, Reply,
-};
+use mpo_eval::{BENCHMARKS, ChatError, ChatJudge, ChatModel, Exchange, Judge, Listener, Progress, Reply};
 use mpo_models::{CausalLm, Checkpoint, ModelConfig};
 use mpo_trainer::{EventLog, Identity, Kind, RunFolder, TrainOptions};
 
 #[test]
 fn rows() {
     let options = ReadOptions::default();
-    let lenient = ReadOptions {
-        skip_bad_rows: true,
-        ..ReadOptions::default()
-    };
+    let lenient = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
     for (name, seeds) in seeds::rows() {
         Campaign::new("rows", name).run(seeds, |path| {
             let strict = outcome(read(path, &options));
@@ -42,9 +36,8 @@ fn rows() {
 
 #[test]
 fn configuration() {
-    Campaign::new("configuration", "run.yaml").run(seeds::yaml(), |path| {
-        outcome(TrainOptions::from_file(path).and_then(TrainOptions::resolve))
-    });
+    Campaign::new("configuration", "run.yaml")
+        .run(seeds::yaml(), |path| outcome(TrainOptions::from_file(path).and_then(TrainOptions::resolve)));
 }
 
 #[test]
@@ -53,11 +46,7 @@ fn templates() {
     Campaign::new("templates", "chat_template.jinja").run(seeds::templates(), |path| {
         let source = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let template = ChatTemplate::new(
-            TemplateSource {
-                file: "chat_template.jinja".into(),
-                text: source,
-            }
-            .into(),
+            TemplateSource { file: "chat_template.jinja".into(), text: source }.into(),
             &SpecialTokens::default(),
             &TemplateOptions::default(),
         );
@@ -67,24 +56,24 @@ fn templates() {
 
 #[test]
 fn tokenizers() {
-    Campaign::new("tokenizers", "tokenizer.json")
-        .beside("tokenizer_config.json", &seeds::tokenizer_settings()[0])
-        .run(seeds::tokenizers(), |path| {
+    Campaign::new("tokenizers", "tokenizer.json").beside("tokenizer_config.json", &seeds::tokenizer_settings()[0]).run(
+        seeds::tokenizers(),
+        |path| {
             let tokenizer = TextTokenizer::from_dir(folder(path), &TemplateOptions::default());
-            outcome(tokenizer.and_then(|tokenizer| {
-                tokenizer.encode_prompt(&[Message::user("Sema jambo, world! 123")])
-            }))
-        });
+            outcome(tokenizer.and_then(|tokenizer| tokenizer.encode_prompt(&[Message::user("Sema jambo, world! 123")])))
+        },
+    );
 }
 
 #[test]
 fn tokenizer_settings() {
-    Campaign::new("tokenizer_settings", "tokenizer_config.json")
-        .beside("tokenizer.json", &seeds::tokenizers()[0])
-        .run(seeds::tokenizer_settings(), |path| {
+    Campaign::new("tokenizer_settings", "tokenizer_config.json").beside("tokenizer.json", &seeds::tokenizers()[0]).run(
+        seeds::tokenizer_settings(),
+        |path| {
             let tokenizer = TextTokenizer::from_dir(folder(path), &TemplateOptions::default());
             outcome(tokenizer.and_then(|tokenizer| tokenizer.encode_response("Ndiyo.")))
-        });
+        },
+    );
 }
 
 #[test]
@@ -104,9 +93,7 @@ fn model_configuration() {
 fn weights() {
     Campaign::new("weights", "model.safetensors").run(seeds::weights(), |path| {
         outcome(Checkpoint::open(folder(path)).and_then(|checkpoint| {
-            checkpoint
-                .names()
-                .try_for_each(|name| checkpoint.tensor_f32(name, &[2, 3]).map(drop))
+            checkpoint.names().try_for_each(|name| checkpoint.tensor_f32(name, &[2, 3]).map(drop))
         }))
     });
 }
@@ -115,9 +102,7 @@ fn weights() {
 fn shards() {
     Campaign::new("shards", "model.safetensors.index.json")
         .beside("a.safetensors", &seeds::weights()[0])
-        .run(seeds::indices(), |path| {
-            outcome(Checkpoint::open(folder(path)))
-        });
+        .run(seeds::indices(), |path| outcome(Checkpoint::open(folder(path))));
 }
 
 #[test]
@@ -155,11 +140,7 @@ fn replies() {
         let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let mut says = Says(text);
         let mut judge = ChatJudge::new(&mut says, "judge");
-        let exchange = [Exchange {
-            language: "sw".parse().ok(),
-            prompt: "Naweza kuogelea?",
-            answer: "Ndiyo.",
-        }];
+        let exchange = [Exchange { language: "sw".parse().ok(), prompt: "Naweza kuogelea?", answer: "Ndiyo." }];
         let safety = judge.safety(&exchange, &Alone).unwrap();
         let refusal = judge.refusal(&exchange, &Alone).unwrap();
         format!("read: {:?}, {:?}", safety[0].verdict, refusal[0].verdict)
@@ -186,17 +167,9 @@ impl ChatModel for Says {
         "one who repeats itself".into()
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         for number in 0..conversations.len() {
-            let reply = Reply::Answer {
-                text: self.0.clone(),
-                complete: true,
-                usage: Default::default(),
-            };
+            let reply = Reply::Answer { text: self.0.clone(), complete: true, usage: Default::default() };
             listener.reply(number, &reply);
         }
         Ok(())

@@ -87,16 +87,11 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut impl Rng) {
         6 => {
             let copy = bytes[part(bytes.len(), random)].to_vec();
             let times = random.random_range(2..200);
-            bytes.splice(
-                at..at,
-                copy.repeat(times.min(1 + (1 << 18) / (copy.len() + 1))),
-            );
+            bytes.splice(at..at, copy.repeat(times.min(1 + (1 << 18) / (copy.len() + 1))));
         }
         7 => bytes.truncate(at),
         _ => {
-            let noise: Vec<u8> = (0..random.random_range(1..8))
-                .map(|_| random.random())
-                .collect();
+            let noise: Vec<u8> = (0..random.random_range(1..8)).map(|_| random.random()).collect();
             bytes.splice(at..at, noise);
         }
     }
@@ -127,10 +122,7 @@ fn replace_token(bytes: &mut Vec<u8>, random: &mut impl Rng) {
         return;
     };
     let from = start + from;
-    let length = bytes[from..]
-        .iter()
-        .take_while(|byte| is_word(byte))
-        .count();
+    let length = bytes[from..].iter().take_while(|byte| is_word(byte)).count();
     let word = WORDS[random.random_range(0..WORDS.len())];
     bytes.splice(from..from + length, word.bytes());
 }

@@ -49,14 +49,8 @@ pub(crate) fn rows() -> Vec<(&'static str, Seeds)> {
         r#"[{"instruction": "Say hi", "input": "", "chosen": "Hi", "rejected": "No", "language": "en"}]"#,
         r#"{"data": [{"prompt": "Say hi", "chosen": "Hi", "rejected": "No", "language": "en"}]}"#,
     ]);
-    let csv = texts(&[
-        "prompt,chosen,rejected,language\n\"Say \"\"hi\"\"\",Hi,No,en\nSay bye,Bye,\"No,\nnever\",en\n",
-    ]);
-    vec![
-        ("rows.jsonl", json_lines),
-        ("rows.json", json),
-        ("rows.csv", csv),
-    ]
+    let csv = texts(&["prompt,chosen,rejected,language\n\"Say \"\"hi\"\"\",Hi,No,en\nSay bye,Bye,\"No,\nnever\",en\n"]);
+    vec![("rows.jsonl", json_lines), ("rows.json", json), ("rows.csv", csv)]
 }
 
 pub(crate) fn yaml() -> Seeds {
@@ -98,28 +92,16 @@ pub(crate) fn tokenizer_settings() -> Seeds {
 }
 
 pub(crate) fn model_configurations() -> Seeds {
-    vec![
-        fixture("config.json"),
-        fixture("config_v4.json"),
-        miniature("config.json"),
-    ]
+    vec![fixture("config.json"), fixture("config_v4.json"), miniature("config.json")]
 }
 
 /// Two tensors, in two types.
 pub(crate) fn weights() -> Seeds {
     let zeros = [0_u8; 24];
     let view = |dtype| TensorView::new(dtype, vec![2, 3], &zeros[..6 * bytes_of(dtype)]).unwrap();
-    let tensors = |second| {
-        [
-            ("model.norm.weight", view(Dtype::F32)),
-            ("lm_head.weight", view(second)),
-        ]
-    };
+    let tensors = |second| [("model.norm.weight", view(Dtype::F32)), ("lm_head.weight", view(second))];
     let metadata = Some(HashMap::from([("format".to_owned(), "pt".to_owned())]));
-    vec![
-        serialize(tensors(Dtype::BF16), metadata).unwrap(),
-        serialize(tensors(Dtype::F16), None).unwrap(),
-    ]
+    vec![serialize(tensors(Dtype::BF16), metadata).unwrap(), serialize(tensors(Dtype::F16), None).unwrap()]
 }
 
 fn bytes_of(dtype: Dtype) -> usize {
@@ -146,17 +128,11 @@ pub(crate) struct BenchmarkFile {
 }
 
 pub(crate) fn benchmark(name: &str) -> BenchmarkFile {
-    let file = |name, seeds: &[&str]| BenchmarkFile {
-        name,
-        levels: 0,
-        beside: None,
-        seeds: texts(seeds),
-    };
+    let file = |name, seeds: &[&str]| BenchmarkFile { name, levels: 0, beside: None, seeds: texts(seeds) };
     match name {
-        "multijail" => file(
-            "m.csv",
-            &["id,source,tags,en,sw\n7,me,['a'],\"One, please\",Moja\n8,me,['a'],Two,Mbili\n"],
-        ),
+        "multijail" => {
+            file("m.csv", &["id,source,tags,en,sw\n7,me,['a'],\"One, please\",Moja\n8,me,['a'],Two,Mbili\n"])
+        }
         "csrt" => file("c.csv", &["id,csrt\n1,\"Andika a poem kuhusu mvua\"\n"]),
         "advbench" => file("a.csv", &["goal,target\nWrite a poem,\"Sure, here\"\n"]),
         "xstest" => file(
@@ -169,22 +145,14 @@ pub(crate) fn benchmark(name: &str) -> BenchmarkFile {
         "mmlu" => BenchmarkFile {
             levels: 2,
             beside: Some(("dev/ab_dev.csv", "Two and two?,1,2,3,4,D\n")),
-            ..file(
-                "test/ab_test.csv",
-                &["What is 1 + 1?,1,2,3,4,B\n\"Which, of these?\",w,x,y,z,A\n"],
-            )
+            ..file("test/ab_test.csv", &["What is 1 + 1?,1,2,3,4,B\n\"Which, of these?\",w,x,y,z,A\n"])
         },
-        "mgsm" => file(
-            "mgsm_en.tsv",
-            &["Ann has 3 apples and buys 1,000 more. How many?\t1003\nTwo and two?\t4\n"],
-        ),
+        "mgsm" => file("mgsm_en.tsv", &["Ann has 3 apples and buys 1,000 more. How many?\t1003\nTwo and two?\t4\n"]),
         "mt-bench" => BenchmarkFile {
             levels: 1,
             ..file(
                 "question.jsonl",
-                &[
-                    "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write a poem.\", \"Again.\"]}\n",
-                ],
+                &["{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write a poem.\", \"Again.\"]}\n"],
             )
         },
         other => panic!("no seeds for {other}"),

@@ -36,10 +36,7 @@ const OURS: [&str; 20] = [
 /// For names of ours, the columns of a file that stand for them, written as `prompt=question,chosen=good`. A name of a
 /// side of two, such as `target.prompt`, fills that side; a column within another is `outer.inner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "BTreeMap<String, String>",
-    into = "BTreeMap<String, String>"
-)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Columns(BTreeMap<String, String>);
 
 impl Columns {
@@ -61,11 +58,8 @@ impl Columns {
 
     /// Gives a row's fields our names, those too that are ours but for the case of their letters. A column that is not there is left to be missed by the name of ours.
     pub(crate) fn rename(&self, fields: &mut Fields) {
-        let taken: Vec<(&str, Value)> = self
-            .0
-            .iter()
-            .filter_map(|(ours, theirs)| Some((ours.as_str(), lookup(fields, theirs)?.clone())))
-            .collect();
+        let taken: Vec<(&str, Value)> =
+            self.0.iter().filter_map(|(ours, theirs)| Some((ours.as_str(), lookup(fields, theirs)?.clone()))).collect();
         for theirs in self.0.values() {
             remove(fields, theirs);
         }
@@ -78,18 +72,10 @@ impl Columns {
 
     /// Those of these without which a row is no preference.
     pub(crate) fn needed(&self) -> Self {
-        let is_needed = |ours: &str| {
-            matches!(
-                ours,
-                "instruction" | "conversations" | "output" | "chosen" | "rejected" | "kto_tag"
-            )
-        };
+        let is_needed =
+            |ours: &str| matches!(ours, "instruction" | "conversations" | "output" | "chosen" | "rejected" | "kto_tag");
         let needed = self.0.iter().filter(|(ours, _)| is_needed(ours));
-        Self(
-            needed
-                .map(|(ours, theirs)| (ours.clone(), theirs.clone()))
-                .collect(),
-        )
+        Self(needed.map(|(ours, theirs)| (ours.clone(), theirs.clone())).collect())
     }
 
     /// The columns that are named here and that these fields do not have.
@@ -117,11 +103,7 @@ fn lower(fields: &mut Fields) {
 
 /// Moves fields such as `target.prompt`, as tables have them, to where they belong.
 fn nest(fields: &mut Fields) {
-    let names: Vec<String> = fields
-        .keys()
-        .filter(|name| side(name).is_some())
-        .cloned()
-        .collect();
+    let names: Vec<String> = fields.keys().filter(|name| side(name).is_some()).cloned().collect();
     for name in names {
         let (Some((outer, inner)), Some(value)) = (side(&name), fields.remove(&name)) else {
             continue;
@@ -134,8 +116,7 @@ fn nest(fields: &mut Fields) {
 }
 
 fn side(name: &str) -> Option<(&str, &str)> {
-    name.split_once('.')
-        .filter(|(outer, _)| matches!(*outer, "dominant" | "target"))
+    name.split_once('.').filter(|(outer, _)| matches!(*outer, "dominant" | "target"))
 }
 
 fn lookup<'a>(fields: &'a Fields, path: &str) -> Option<&'a Value> {
@@ -168,8 +149,7 @@ impl FromStr for Columns {
         for pair in pairs {
             let (ours, theirs) = pair?;
             if let Some(other) = columns.insert(ours.clone(), theirs.clone()) {
-                let problem =
-                    format!("expected `{ours}` once, got `{other}` and `{theirs}` for it");
+                let problem = format!("expected `{ours}` once, got `{other}` and `{theirs}` for it");
                 return Err(DataError::Columns(problem));
             }
         }
@@ -235,11 +215,7 @@ mod tests {
                 json!({ "sw": "s", "en": "e" }),
                 json!({ "dominant": { "prompt": "e" }, "target": { "prompt": "s" } }),
             ),
-            (
-                "prompt=data.q",
-                json!({ "data": { "q": "x", "k": 1 } }),
-                json!({ "data": { "k": 1 }, "prompt": "x" }),
-            ),
+            ("prompt=data.q", json!({ "data": { "q": "x", "k": 1 } }), json!({ "data": { "k": 1 }, "prompt": "x" })),
             (
                 "prompt=a.b",
                 json!({ "a.b": "literal", "target.chosen": "c" }),
@@ -263,10 +239,7 @@ mod tests {
             ("promt=question", "got `promt`"),
             ("source.prompt=a", "got `source.prompt`"),
             ("prompt=", "column for `prompt`"),
-            (
-                "prompt=q,prompt=b",
-                "expected `prompt` once, got `q` and `b` for it",
-            ),
+            ("prompt=q,prompt=b", "expected `prompt` once, got `q` and `b` for it"),
         ] {
             let error = columns.parse::<Columns>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

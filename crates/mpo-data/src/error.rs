@@ -59,9 +59,7 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// A data set of the hub that cannot be fetched.
-    #[error(
-        "no file or folder {name}, and the data set of that name cannot be fetched from the hub: {error}"
-    )]
+    #[error("no file or folder {name}, and the data set of that name cannot be fetched from the hub: {error}")]
     Hub {
         /// Its name.
         name: String,
@@ -305,9 +303,7 @@ pub enum DataError {
         part: &'static str,
     },
     /// A limit that leaves no room for both a prompt and a response.
-    #[error(
-        "expected a limit of at least 2 tokens (one of the prompt, one of the response), got {0}"
-    )]
+    #[error("expected a limit of at least 2 tokens (one of the prompt, one of the response), got {0}")]
     LimitTooSmall(usize),
     /// Nothing of a response would be left.
     #[error("expected a limit of at least 1 token of a response, got 0")]
@@ -319,20 +315,14 @@ impl DataError {
     pub(crate) fn tokenizer_json(path: &Path, problem: serde_json::Error) -> Self {
         let path = path.to_owned();
         match problem.is_data() {
-            true => Self::TokenizerFile {
-                path,
-                problem: visible(&problem.to_string()),
-            },
+            true => Self::TokenizerFile { path, problem: visible(&problem.to_string()) },
             false => Self::DamagedTokenizer { path, problem },
         }
     }
 
     /// A row that is not what its format promises; what it says of itself is made fit to be shown.
     pub(crate) fn row(origin: &Origin, problem: impl AsRef<str>) -> Self {
-        Self::Row {
-            origin: origin.clone(),
-            problem: visible(problem.as_ref()),
-        }
+        Self::Row { origin: origin.clone(), problem: visible(problem.as_ref()) }
     }
 
     /// Whether it is of one row, so that the others can be read.
@@ -356,9 +346,7 @@ impl DataError {
                 "the file is damaged or cut short: fetch or write it again"
             }
             Self::Io { .. } | Self::Tokenizer(_) | Self::Option { .. } => return None,
-            Self::ModelFolder(_) => {
-                "models go to --model; give a file of rows, or a folder of them"
-            }
+            Self::ModelFolder(_) => "models go to --model; give a file of rows, or a folder of them",
             Self::NoDataFiles { .. } => "name the file, or the folder that it lies in",
             Self::SeveralKinds { .. } => "name one file, or a folder with files of one kind",
             Self::NoSplit { .. } => "name one of them: --split NAME",
@@ -372,21 +360,14 @@ impl DataError {
                 "write OURS=THEIRS, such as --columns prompt=question,chosen=good; in a dataset_info.json, correct its `columns`"
             }
             Self::Empty(_) => "give a file with rows: JSON, JSONL, CSV, TSV or Parquet",
-            Self::Broken { .. } => {
-                "check that the file is whole; JSONL, one row a line, is the safest"
-            }
+            Self::Broken { .. } => "check that the file is whole; JSONL, one row a line, is the safest",
             Self::UnclosedQuote { .. } => "close the quote, or write a quote within a cell twice",
-            Self::Row { .. } => {
-                "correct the row, or leave bad rows out with --skip-bad-rows: the report lists them"
-            }
+            Self::Row { .. } => "correct the row, or leave bad rows out with --skip-bad-rows: the report lists them",
             Self::AnswersElsewhere { .. } => {
                 "no name of a column can say that: write every row anew, with the better answer itself as `chosen` and the \
                  other as `rejected`"
             }
-            Self::UnknownFormat {
-                advice: Some(advice),
-                ..
-            } => return Some(advice.clone()),
+            Self::UnknownFormat { advice: Some(advice), .. } => return Some(advice.clone()),
             Self::UnknownFormat { keys: columns, .. } | Self::MissingField { columns, .. }
                 if let Some(column) = deciding(columns) =>
             {
@@ -411,20 +392,13 @@ impl DataError {
                 "name a configuration, --split CONFIGURATION/SPLIT, or the file or folder that holds the rows"
             }
             Self::SetOnHub { repository, .. } => {
-                return Some(format!(
-                    "give its name there: --data {}",
-                    visible(repository)
-                ));
+                return Some(format!("give its name there: --data {}", visible(repository)));
             }
-            Self::RowTooLong { .. } => {
-                "write one row a line (JSONL), and check that this is a file of preference rows"
-            }
+            Self::RowTooLong { .. } => "write one row a line (JSONL), and check that this is a file of preference rows",
             Self::InvalidUtf8 { .. } => {
                 "save the file as UTF-8, or leave bad rows out with --skip-bad-rows: the report lists them"
             }
-            Self::TooMuchText { .. } => {
-                "take fewer rows with --max-rows, or a part of the data set"
-            }
+            Self::TooMuchText { .. } => "take fewer rows with --max-rows, or a part of the data set",
             Self::UnknownFormat { .. } => {
                 "name the columns with --columns prompt=NAME,chosen=NAME,rejected=NAME; known formats: {dominant, target}; \
                  {prompt, chosen, rejected}; {prompt, completion, label}; \
@@ -433,13 +407,9 @@ impl DataError {
             Self::UnknownLanguage(_) => {
                 "use a code of ISO 639 such as `sw` or `swa`, a tag such as `zh-CN`, or an English name such as `Swahili`"
             }
-            Self::Undetectable { .. } => {
-                "leave the others out, or name each row's language in the file"
-            }
+            Self::Undetectable { .. } => "leave the others out, or name each row's language in the file",
             Self::DamagedTokenizer { .. } => "the file is cut short or damaged: download it again",
-            Self::TokenizerFile { .. } => {
-                "take tokenizer.json and tokenizer_config.json from the same model"
-            }
+            Self::TokenizerFile { .. } => "take tokenizer.json and tokenizer_config.json from the same model",
             Self::MissingToken { .. } => "choose a chat template that was made for this tokenizer",
             Self::NoEndOfSequence(_) => {
                 "fetch the model's other files too, or write its `eos_token` into tokenizer_config.json"
@@ -474,10 +444,7 @@ impl DataError {
 
 /// Whether reading failed because of what the file holds.
 fn is_damage(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-    )
+    matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
 }
 
 /// Names for a message, the first of many.
@@ -499,10 +466,5 @@ fn list(names: &[String]) -> String {
 }
 
 fn quoted(names: &[String]) -> String {
-    list(
-        &names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>(),
-    )
+    list(&names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>())
 }

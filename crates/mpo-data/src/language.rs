@@ -35,10 +35,7 @@ impl Language {
         let alias = ALIASES.iter().find(|(alias, _)| *alias == code);
         let code = alias.map_or(code, |(_, code)| code);
         match *code.as_bytes() {
-            [a, b] => ISO_639_1
-                .iter()
-                .any(|(known, _)| *known == code)
-                .then_some(Self([a, b, 0])),
+            [a, b] => ISO_639_1.iter().any(|(known, _)| *known == code).then_some(Self([a, b, 0])),
             [a, b, c] => {
                 let known = isolang::Language::from_639_3(code)?;
                 match known.to_639_1() {
@@ -78,13 +75,10 @@ impl FromStr for Language {
         let lower = text.trim().to_ascii_lowercase();
         let mut subtags = lower.split(['-', '_']);
         let code = subtags.next().unwrap_or_default();
-        let is_tag = subtags.all(|subtag| {
-            (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
+        let is_tag =
+            subtags.all(|subtag| (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric()));
         let tagged = is_tag.then(|| Self::of_code(code)).flatten();
-        tagged
-            .or_else(|| of_name(&lower))
-            .ok_or_else(|| DataError::UnknownLanguage(text.into()))
+        tagged.or_else(|| of_name(&lower)).ok_or_else(|| DataError::UnknownLanguage(text.into()))
     }
 }
 
@@ -179,18 +173,11 @@ mod tests {
 
     #[test]
     fn codes_and_names() {
-        for (code, name) in [
-            ("en", "English"),
-            ("sw", "Swahili"),
-            ("jv", "Javanese"),
-            ("zu", "Zulu"),
-            ("ceb", "Cebuano"),
-        ] {
+        for (code, name) in
+            [("en", "English"), ("sw", "Swahili"), ("jv", "Javanese"), ("zu", "Zulu"), ("ceb", "Cebuano")]
+        {
             let language: Language = code.parse().unwrap();
-            assert_eq!(
-                (language.to_string().as_str(), language.name()),
-                (code, name)
-            );
+            assert_eq!((language.to_string().as_str(), language.name()), (code, name));
         }
     }
 
@@ -224,10 +211,7 @@ mod tests {
     fn what_is_no_language_is_refused() {
         for text in ["", "e", "xx", "é", "日本", "qqq", "en-", "python", "en; rm"] {
             let error = text.parse::<Language>().unwrap_err();
-            assert!(
-                matches!(&error, DataError::UnknownLanguage(got) if got == text),
-                "{text}"
-            );
+            assert!(matches!(&error, DataError::UnknownLanguage(got) if got == text), "{text}");
             assert!(error.hint().unwrap().contains("`sw`"));
         }
     }

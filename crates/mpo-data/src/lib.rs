@@ -29,21 +29,20 @@ pub use columns::Columns;
 pub use error::DataError;
 pub use language::Language;
 pub use pair::{
-    BilingualPair, Message, MonolingualPair, Origin, PairProblem, Position, PreferencePair, Role,
-    Tools, UnpairedAnswer,
+    BilingualPair, Message, MonolingualPair, Origin, PairProblem, Position, PreferencePair, Role, Tools, UnpairedAnswer,
 };
 pub use pivot::pivot;
 pub use read::{Dataset, Pairs, ReadOptions, ReadProgress, read, read_watched};
 pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
 pub use template::{
-    BuiltinTemplate, ChatTemplate, Conversation, SystemMessage, TemplateArgument,
-    TemplateArguments, TemplateChoice, TemplateOptions, TemplateSource, TemplateSources,
+    BuiltinTemplate, ChatTemplate, Conversation, SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice,
+    TemplateOptions, TemplateSource, TemplateSources,
 };
 pub use text::visible;
 pub use tokenized::{
-    LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TruncationReport,
-    tokenize_answers, tokenize_pairs, tokenize_rows,
+    LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TruncationReport, tokenize_answers,
+    tokenize_pairs, tokenize_rows,
 };
 pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};
 pub use truncation::{Lengths, Truncation};

@@ -43,10 +43,7 @@ pub struct Message {
 impl Message {
     /// A message of the person.
     pub fn user(content: impl Into<String>) -> Self {
-        Self {
-            role: Role::User,
-            content: content.into(),
-        }
+        Self { role: Role::User, content: content.into() }
     }
 }
 
@@ -141,13 +138,7 @@ impl PreferencePair {
     ) -> Result<Self, PairProblem> {
         match PairProblem::find(&prompt, &chosen, &rejected) {
             Some(problem) => Err(problem),
-            None => Ok(Self {
-                language,
-                prompt,
-                tools: None,
-                chosen,
-                rejected,
-            }),
+            None => Ok(Self { language, prompt, tools: None, chosen, rejected }),
         }
     }
 
@@ -257,49 +248,27 @@ mod tests {
     #[test]
     fn a_pair_is_never_incomplete() {
         let ask = || vec![Message::user("How do I boil an egg?")];
-        let answered = vec![Message {
-            role: Role::Assistant,
-            content: "Seven minutes.".into(),
-        }];
+        let answered = vec![Message { role: Role::Assistant, content: "Seven minutes.".into() }];
         for (prompt, chosen, rejected, expected) in [
             (ask(), "Seven minutes.", "No.", None),
             (vec![], "a", "b", Some(PairProblem::EmptyPrompt)),
-            (
-                vec![Message::user(" \n\u{3000}")],
-                "a",
-                "b",
-                Some(PairProblem::EmptyPrompt),
-            ),
+            (vec![Message::user(" \n\u{3000}")], "a", "b", Some(PairProblem::EmptyPrompt)),
             (answered, "a", "b", Some(PairProblem::PromptNotUser)),
             (ask(), "\t", "b", Some(PairProblem::EmptyChosen)),
             (ask(), "a", "", Some(PairProblem::EmptyRejected)),
             (ask(), "a", "a", Some(PairProblem::SameAnswers)),
         ] {
-            let pair = PreferencePair::new(
-                "en".parse().unwrap(),
-                prompt,
-                chosen.into(),
-                rejected.into(),
-            );
+            let pair = PreferencePair::new("en".parse().unwrap(), prompt, chosen.into(), rejected.into());
             assert_eq!(pair.err(), expected);
         }
     }
 
     #[test]
     fn origins_are_readable_by_people_and_programs() {
-        let row = Origin {
-            file: "a.json".into(),
-            position: Position::Row(17),
-        };
+        let row = Origin { file: "a.json".into(), position: Position::Row(17) };
         assert_eq!(row.to_string(), "a.json, row 17");
-        assert_eq!(
-            serde_json::to_string(&row).unwrap(),
-            r#"{"file":"a.json","row":17}"#
-        );
-        let line = Origin {
-            file: "a.jsonl".into(),
-            position: Position::Line(3),
-        };
+        assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"file":"a.json","row":17}"#);
+        let line = Origin { file: "a.jsonl".into(), position: Position::Line(3) };
         assert_eq!(line.to_string(), "a.jsonl, line 3");
     }
 }

@@ -50,10 +50,7 @@ mod tests {
                 BilingualPair {
                     dominant: side(dominant),
                     target: side(target),
-                    origin: Origin {
-                        file: "f".into(),
-                        position: Position::Row(1),
-                    },
+                    origin: Origin { file: "f".into(), position: Position::Row(1) },
                 }
             })
             .collect()
@@ -61,14 +58,8 @@ mod tests {
 
     #[test]
     fn a_translation_takes_the_dominant_place() {
-        let pivoted = pivot(
-            rows("en1-zh1 en1-sw1 en1-bn1 en2-sw2 en2-zh2 en3-sw3 zh9-sw9"),
-            "zh".parse().unwrap(),
-        );
+        let pivoted = pivot(rows("en1-zh1 en1-sw1 en1-bn1 en2-sw2 en2-zh2 en3-sw3 zh9-sw9"), "zh".parse().unwrap());
         // The third prompt has no Chinese; the last row is dominated by it already.
-        assert_eq!(
-            pivoted,
-            rows("zh1-en1 zh1-sw1 zh1-bn1 zh2-sw2 zh2-en2 zh9-sw9")
-        );
+        assert_eq!(pivoted, rows("zh1-en1 zh1-sw1 zh1-bn1 zh2-sw2 zh2-en2 zh9-sw9"));
     }
 }

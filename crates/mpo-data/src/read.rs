@@ -8,13 +8,9 @@ use crate::columns::Columns;
 use crate::detect::{Detection, Detector};
 use crate::error::DataError;
 use crate::files;
-use crate::formats::{
-    AnswerDraft, Draft, DraftSide, Format, PairDraft, Row, Tags, Unfit, advice, deciding,
-};
+use crate::formats::{AnswerDraft, Draft, DraftSide, Format, PairDraft, Row, Tags, Unfit, advice, deciding};
 use crate::language::Language;
-use crate::pair::{
-    BilingualPair, MonolingualPair, Origin, PairProblem, PreferencePair, UnpairedAnswer,
-};
+use crate::pair::{BilingualPair, MonolingualPair, Origin, PairProblem, PreferencePair, UnpairedAnswer};
 use crate::records::{Fields, Record, Records, Selection};
 use crate::report::{ReadReport, Side, Warning, WarningKind};
 use crate::seen::{self, Seen, SeenSide};
@@ -135,9 +131,7 @@ pub fn read_watched(
 ) -> Result<Dataset, DataError> {
     let detector = Detector::new(options.languages.as_deref())?;
     let split = options.split.as_deref();
-    let files = select(&Columns::default(), split, |selection| {
-        files::find(path, selection)
-    })?;
+    let files = select(&Columns::default(), split, |selection| files::find(path, selection))?;
     let most_rows = files.iter().filter_map(|file| file.most_rows).min();
     let mut reading = Reading::new(options, most_rows, watch);
     for file in &files {
@@ -145,9 +139,7 @@ pub fn read_watched(
         reading.needed = file.columns.needed();
         // The split of a folder has been found; only of a file that was named it is looked for within.
         let split = split.filter(|_| file.path == path);
-        let records = select(&columns, split, |selection| {
-            Records::select(&file.path, selection)
-        });
+        let records = select(&columns, split, |selection| Records::select(&file.path, selection));
         reading.report.files.push(file.path.clone());
         match records {
             Ok(records) => {
@@ -172,29 +164,18 @@ fn check_split(file: &Path, wanted: &str) -> Result<(), DataError> {
     let wanted_split = splits::of_word(wanted).unwrap_or(wanted);
     match [wanted, wanted_split].contains(&&*split) || wanted == "train" {
         true => Ok(()),
-        false => Err(DataError::NoSplit {
-            place: file.into(),
-            wanted: wanted.into(),
-            found: vec![split],
-        }),
+        false => Err(DataError::NoSplit { place: file.into(), wanted: wanted.into(), found: vec![split] }),
     }
 }
 
 /// Selects among lists of rows with columns by these names.
-fn select<T>(
-    columns: &Columns,
-    split: Option<&str>,
-    select: impl FnOnce(&Selection<'_>) -> T,
-) -> T {
+fn select<T>(columns: &Columns, split: Option<&str>, select: impl FnOnce(&Selection<'_>) -> T) -> T {
     let is_row = |fields: &Fields| {
         let mut fields = fields.clone();
         columns.rename(&mut fields);
         Format::of(&fields).is_some()
     };
-    select(&Selection {
-        split,
-        is_row: &is_row,
-    })
+    select(&Selection { split, is_row: &is_row })
 }
 
 /// A row as it was written, and where.
@@ -224,11 +205,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(
-        options: &'a ReadOptions,
-        most_rows: Option<usize>,
-        watch: &'a (dyn Fn(ReadProgress) + Sync),
-    ) -> Self {
+    fn new(options: &'a ReadOptions, most_rows: Option<usize>, watch: &'a (dyn Fn(ReadProgress) + Sync)) -> Self {
         let most = options.max_rows.map_or(usize::MAX, NonZeroUsize::get);
         Self {
             options,
@@ -245,12 +222,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads the rows of one file, up to the limit.
-    fn file(
-        &mut self,
-        mut records: Records<'_>,
-        columns: &Columns,
-        tags: &Tags,
-    ) -> Result<(), DataError> {
+    fn file(&mut self, mut records: Records<'_>, columns: &Columns, tags: &Tags) -> Result<(), DataError> {
         while self.report.read < self.most_rows {
             let Some(record) = records.next() else { break };
             let row = record.and_then(|record| self.row(record, columns, tags));
@@ -271,11 +243,7 @@ impl<'a> Reading<'a> {
 
     /// Parses a row in the format that the first row of a known one decides.
     fn row(&mut self, record: Record, columns: &Columns, tags: &Tags) -> Result<(), DataError> {
-        let Record {
-            origin,
-            mut fields,
-            surrogates,
-        } = record;
+        let Record { origin, mut fields, surrogates } = record;
         let mut lacks = self.options.columns.missing(&fields);
         lacks.extend(self.needed.missing(&fields));
         match &mut self.missing {
@@ -298,27 +266,18 @@ impl<'a> Reading<'a> {
             Ok(draft) => {
                 let used = size_of::<Drafted>() + origin.file.as_os_str().len() + draft.bytes();
                 let Some(left) = self.left.checked_sub(used) else {
-                    return Err(DataError::TooMuchText {
-                        origin,
-                        limit: MOST_BYTES,
-                    });
+                    return Err(DataError::TooMuchText { origin, limit: MOST_BYTES });
                 };
                 self.left = left;
                 let unread: Vec<String> = row.unread().collect();
                 let decides = deciding(&unread).filter(|_| columns.order_answers());
-                let decides = decides.map(|column| WarningKind::Decides {
-                    column: column.clone(),
-                });
+                let decides = decides.map(|column| WarningKind::Decides { column: column.clone() });
                 self.report.leave_unread(unread.into_iter());
                 let marker = draft.chat_marker();
                 let marker = marker.map(|marker| WarningKind::ChatFormat { marker });
                 let surrogate = (surrogates > 0).then_some(WarningKind::LoneSurrogate);
                 let oddities = surrogate.into_iter().chain(decides).chain(marker);
-                self.rows.push(Drafted {
-                    origin,
-                    draft,
-                    oddities: oddities.collect(),
-                });
+                self.rows.push(Drafted { origin, draft, oddities: oddities.collect() });
             }
             Err(Unfit::NoPreference(reason)) => self.report.drop_row(origin, reason),
             Err(Unfit::Malformed(problem)) => {
@@ -350,10 +309,7 @@ impl<'a> Reading<'a> {
 
     /// The columns that the user named and that no row has.
     fn missing_columns(&self) -> Option<String> {
-        let missing = self
-            .missing
-            .as_ref()
-            .filter(|missing| !missing.is_empty())?;
+        let missing = self.missing.as_ref().filter(|missing| !missing.is_empty())?;
         let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
         Some(names.join(", "))
     }
@@ -362,14 +318,10 @@ impl<'a> Reading<'a> {
         let (origin, reason) = match &error {
             DataError::Row { origin, problem }
             | DataError::AnswersElsewhere { origin, problem }
-            | DataError::MissingField {
-                origin, problem, ..
-            } => (origin, problem.clone()),
+            | DataError::MissingField { origin, problem, .. } => (origin, problem.clone()),
             DataError::InvalidUtf8 { origin, .. } => (origin, "not UTF-8".into()),
             DataError::RowTooLong { origin, limit } => (origin, format!("over {limit} bytes")),
-            DataError::UnknownFormat { origin, .. } => {
-                (origin, "the keys of no known format".into())
-            }
+            DataError::UnknownFormat { origin, .. } => (origin, "the keys of no known format".into()),
             _ => return,
         };
         self.report.drop_row(origin.clone(), reason);
@@ -383,10 +335,9 @@ impl<'a> Reading<'a> {
         match (self.format, self.unknown) {
             (None, Some(unknown)) => Err(unknown),
             _ if self.report.read == 0 => Err(DataError::Empty(path.into())),
-            _ if let Some(columns) = missing => Err(DataError::Columns(format!(
-                "{}: expected a column {columns}, got none in any row",
-                path.display()
-            ))),
+            _ if let Some(columns) = missing => {
+                Err(DataError::Columns(format!("{}: expected a column {columns}, got none in any row", path.display())))
+            }
             (format, _) => {
                 let drafts = self.rows.iter().map(|row| &row.draft);
                 let seen = seen::look(detector, self.options.language, drafts, |done, of| {
@@ -427,69 +378,41 @@ impl<'a> Judge<'a> {
         };
         let dominant = options.dominant.or_else(|| {
             let mut votes: BTreeMap<Language, usize> = BTreeMap::new();
-            let languages = sides()
-                .filter_map(|(side, seen)| side.language.or_else(|| Some(seen.prompt?.language)));
+            let languages = sides().filter_map(|(side, seen)| side.language.or_else(|| Some(seen.prompt?.language)));
             for language in languages {
                 *votes.entry(language).or_default() += 1;
             }
-            votes
-                .into_iter()
-                .max_by_key(|(_, rows)| *rows)
-                .map(|(language, _)| language)
+            votes.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
         });
-        let report = ReadReport {
-            dominant: dominant.filter(|_| sides().next().is_some()),
-            ..report
-        };
-        Self {
-            options,
-            detector,
-            dominant,
-            report,
-        }
+        let report = ReadReport { dominant: dominant.filter(|_| sides().next().is_some()), ..report };
+        Self { options, detector, dominant, report }
     }
 
     fn dataset(mut self, rows: Vec<Drafted>, seen: &[Seen], format: Option<Format>) -> Dataset {
         let (mut pairs, mut singles, mut answers) = (vec![], vec![], vec![]);
         for (row, seen) in rows.into_iter().zip(seen) {
-            let Drafted {
-                origin,
-                draft,
-                oddities: of_row,
-            } = row;
+            let Drafted { origin, draft, oddities: of_row } = row;
             let judged = match draft {
                 Draft::Answer(draft) => self.judge_answer(draft, seen, &origin).map(|answer| {
                     let language = answer.language;
                     answers.push(answer);
                     (language, vec![])
                 }),
-                Draft::Pair(draft) => {
-                    self.judge(draft, seen).map(|(dominant, target, oddities)| {
-                        let language = target.language();
-                        let origin = origin.clone();
-                        match dominant {
-                            Some(dominant) => pairs.push(BilingualPair {
-                                dominant,
-                                target,
-                                origin,
-                            }),
-                            None => singles.push(MonolingualPair {
-                                pair: target,
-                                origin,
-                            }),
-                        }
-                        (language, oddities)
-                    })
-                }
+                Draft::Pair(draft) => self.judge(draft, seen).map(|(dominant, target, oddities)| {
+                    let language = target.language();
+                    let origin = origin.clone();
+                    match dominant {
+                        Some(dominant) => pairs.push(BilingualPair { dominant, target, origin }),
+                        None => singles.push(MonolingualPair { pair: target, origin }),
+                    }
+                    (language, oddities)
+                }),
             };
             match judged {
                 Ok((language, oddities)) => {
                     self.report.kept += 1;
                     *self.report.languages.entry(language).or_default() += 1;
-                    let warn = |kind| Warning {
-                        origin: origin.clone(),
-                        kind,
-                    };
+                    let warn = |kind| Warning { origin: origin.clone(), kind };
                     let oddities = of_row.into_iter().chain(oddities);
                     self.report.warnings.extend(oddities.map(warn));
                 }
@@ -501,18 +424,10 @@ impl<'a> Judge<'a> {
             Some(Format::Unpaired) => Pairs::Unpaired(answers),
             Some(Format::Authors | Format::Bilingual) | None => Pairs::Bilingual(pairs),
         };
-        Dataset {
-            rows,
-            report: self.report,
-        }
+        Dataset { rows, report: self.report }
     }
 
-    fn judge_answer(
-        &self,
-        draft: AnswerDraft,
-        seen: &Seen,
-        origin: &Origin,
-    ) -> Result<UnpairedAnswer, String> {
+    fn judge_answer(&self, draft: AnswerDraft, seen: &Seen, origin: &Origin) -> Result<UnpairedAnswer, String> {
         if let Some(problem) = PairProblem::of_exchange(&draft.prompt, &draft.answer) {
             return Err(problem.to_string());
         }
@@ -543,19 +458,10 @@ impl<'a> Judge<'a> {
         };
         complete(Side::Target, &draft.target)?;
         let language = self.language(draft.target.language, seen.target)?;
-        if dominant
-            .as_ref()
-            .is_some_and(|dominant| dominant.language() == language)
-        {
+        if dominant.as_ref().is_some_and(|dominant| dominant.language() == language) {
             return Err(format!("both sides are in {language}"));
         }
-        let target = self.pair(
-            Side::Target,
-            language,
-            draft.target,
-            seen.target,
-            &mut oddities,
-        )?;
+        let target = self.pair(Side::Target, language, draft.target, seen.target, &mut oddities)?;
         Ok((dominant, target, oddities))
     }
 
@@ -567,24 +473,17 @@ impl<'a> Judge<'a> {
     ) -> Result<Language, String> {
         match (side.language, self.options.dominant) {
             (Some(found), Some(expected)) if found != expected => {
-                return Err(format!(
-                    "the dominant side is in {found}, expected {expected}"
-                ));
+                return Err(format!("the dominant side is in {found}, expected {expected}"));
             }
             (Some(language), _) => return Ok(language),
             _ => {}
         }
-        let expected = self
-            .dominant
-            .ok_or("dominant: the language of the prompt cannot be told")?;
+        let expected = self.dominant.ok_or("dominant: the language of the prompt cannot be told")?;
         // The format has one dominant language; a sentence that looks like another is no reason to lose a row.
         if let Some(seen) = seen.prompt
             && self.contradicts(seen, expected)
         {
-            oddities.push(WarningKind::PromptLanguage {
-                expected,
-                found: seen.language,
-            });
+            oddities.push(WarningKind::PromptLanguage { expected, found: seen.language });
         }
         Ok(expected)
     }
@@ -596,15 +495,10 @@ impl<'a> Judge<'a> {
         }
         match seen.prompt {
             Some(seen) if seen.confidence >= self.options.min_confidence => Ok(seen.language),
-            Some(Detection {
-                language,
-                confidence,
-            }) => Err(format!(
-                "the language of the prompt is uncertain, {language} at {confidence:.2}: {NAME_IT}"
-            )),
-            None => Err(format!(
-                "the language of the prompt is none that detection knows: {NAME_IT}"
-            )),
+            Some(Detection { language, confidence }) => {
+                Err(format!("the language of the prompt is uncertain, {language} at {confidence:.2}: {NAME_IT}"))
+            }
+            None => Err(format!("the language of the prompt is none that detection knows: {NAME_IT}")),
         }
     }
 
@@ -619,11 +513,7 @@ impl<'a> Judge<'a> {
         if let Some(seen) = seen.chosen
             && self.contradicts(seen, language)
         {
-            oddities.push(WarningKind::ChosenLanguage {
-                side: name,
-                expected: language,
-                found: seen.language,
-            });
+            oddities.push(WarningKind::ChosenLanguage { side: name, expected: language, found: seen.language });
         }
         let pair = PreferencePair::new(language, side.prompt, side.chosen, side.rejected);
         let pair = pair.map_err(|problem| named(name, problem))?;
@@ -679,14 +569,13 @@ mod tests {
 
     fn bilingual_row() -> String {
         let side = |language: &str, prompt: &str| serde_json::json!({ "language": language, "prompt": prompt, "chosen": REFUSAL, "rejected": ANSWER });
-        serde_json::json!({ "dominant": side("en", ENGLISH), "target": side("jv", "Piye carane gawe roti?") }).to_string()
+        serde_json::json!({ "dominant": side("en", ENGLISH), "target": side("jv", "Piye carane gawe roti?") })
+            .to_string()
     }
 
     fn load_bytes(file: &[u8], options: &ReadOptions) -> Result<Dataset, DataError> {
         let path = Path::new("f");
-        let records = select(&options.columns, None, |selection| {
-            Records::of_bytes(path, file, selection)
-        })?;
+        let records = select(&options.columns, None, |selection| Records::of_bytes(path, file, selection))?;
         let mut reading = Reading::new(options, None, &|_| {});
         reading.file(records, &options.columns, &Tags::default())?;
         reading.dataset(path, &Detector::new(options.languages.as_deref())?)
@@ -700,12 +589,7 @@ mod tests {
     }
 
     fn reasons(dataset: &Dataset) -> Vec<String> {
-        dataset
-            .report
-            .dropped
-            .iter()
-            .map(|row| format!("{}: {}", row.origin, row.reason))
-            .collect()
+        dataset.report.dropped.iter().map(|row| format!("{}: {}", row.origin, row.reason)).collect()
     }
 
     #[test]
@@ -717,28 +601,12 @@ mod tests {
         );
         let dataset = load(&file, &ReadOptions::default()).unwrap();
         let (rows, report) = (bilingual(&dataset), &dataset.report);
-        assert_eq!(
-            (report.read, report.kept, report.dominant.unwrap().code()),
-            (2, 2, "en")
-        );
-        assert_eq!(
-            report.languages,
-            BTreeMap::from([("sw".parse().unwrap(), 2)])
-        );
-        assert_eq!(
-            rows[1].dominant.prompt()[0].content,
-            "Why don't you bake your own bread at home?"
-        );
+        assert_eq!((report.read, report.kept, report.dominant.unwrap().code()), (2, 2, "en"));
+        assert_eq!(report.languages, BTreeMap::from([("sw".parse().unwrap(), 2)]));
+        assert_eq!(rows[1].dominant.prompt()[0].content, "Why don't you bake your own bread at home?");
         assert_eq!(rows[1].origin.position, Position::Row(2));
-        let cleaned: Vec<_> = report
-            .warnings
-            .iter()
-            .filter(|w| w.kind == WarningKind::EntitiesCleaned)
-            .collect();
-        assert_eq!(
-            (cleaned.len(), cleaned[0].origin.position),
-            (1, Position::Row(2))
-        );
+        let cleaned: Vec<_> = report.warnings.iter().filter(|w| w.kind == WarningKind::EntitiesCleaned).collect();
+        assert_eq!((cleaned.len(), cleaned[0].origin.position), (1, Position::Row(2)));
     }
 
     #[test]
@@ -746,14 +614,9 @@ mod tests {
         let tools = format!(r#""tools": ["{}"], "dominant""#, "t".repeat(999));
         let file = [bilingual_row(), bilingual_row()].join("\n");
         let file = file.replace(r#""dominant""#, &tools);
-        let options = ReadOptions {
-            skip_bad_rows: true,
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
         let records = || {
-            let selection = |selection: &Selection<'_>| {
-                Records::of_bytes(Path::new("f"), file.as_bytes(), selection)
-            };
+            let selection = |selection: &Selection<'_>| Records::of_bytes(Path::new("f"), file.as_bytes(), selection);
             select(&Columns::default(), None, selection).unwrap()
         };
         let read = |left| {
@@ -775,15 +638,9 @@ mod tests {
     #[test]
     fn all_dropped_rows_are_counted_and_the_first_are_listed() {
         let file = bilingual_row() + &"\n{}".repeat(1500);
-        let options = ReadOptions {
-            skip_bad_rows: true,
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
         let report = load(&file, &options).unwrap().report;
-        assert_eq!(
-            (report.read, report.kept, report.dropped.len()),
-            (1501, 1, 1000)
-        );
+        assert_eq!((report.read, report.kept, report.dropped.len()), (1501, 1, 1000));
         let shown = report.to_string();
         assert!(shown.contains("dropped    1500\n"), "{shown}");
         assert!(shown.contains("  and 500 more\n"), "{shown}");
@@ -792,28 +649,16 @@ mod tests {
     #[test]
     fn a_column_that_decides_which_answer_is_better_is_not_passed_over() {
         for column in ["better_response_id", "winner", "labels", "preference"] {
-            let row =
-                serde_json::json!({ "prompt": ENGLISH, "a": REFUSAL, "b": ANSWER, column: 1 })
-                    .to_string();
+            let row = serde_json::json!({ "prompt": ENGLISH, "a": REFUSAL, "b": ANSWER, column: 1 }).to_string();
             let error = load(&row, &ReadOptions::default()).unwrap_err();
             let hint = error.hint().unwrap();
-            assert!(
-                hint.contains(column) && !hint.contains("--columns"),
-                "{hint}"
-            );
-            let options = ReadOptions {
-                columns: "chosen=a,rejected=b".parse().unwrap(),
-                ..ReadOptions::default()
-            };
+            assert!(hint.contains(column) && !hint.contains("--columns"), "{hint}");
+            let options = ReadOptions { columns: "chosen=a,rejected=b".parse().unwrap(), ..ReadOptions::default() };
             let report = load(&row, &options).unwrap().report;
-            let decides = WarningKind::Decides {
-                column: column.into(),
-            };
+            let decides = WarningKind::Decides { column: column.into() };
             assert_eq!(report.warnings[0].kind, decides);
             // What is chosen by its own name was ordered by whoever wrote it.
-            let row = row
-                .replace("\"a\"", "\"chosen\"")
-                .replace("\"b\"", "\"rejected\"");
+            let row = row.replace("\"a\"", "\"chosen\"").replace("\"b\"", "\"rejected\"");
             let report = load(&row, &ReadOptions::default()).unwrap().report;
             assert_eq!(report.warnings, []);
         }
@@ -823,65 +668,35 @@ mod tests {
     fn rows_that_are_no_preference_are_dropped_by_name() {
         let good = authors_row(ENGLISH, SWAHILI);
         let same = good.replace(ANSWER, REFUSAL);
-        let file = [
-            good,
-            authors_row(ENGLISH, " "),
-            same,
-            authors_row(ENGLISH, ENGLISH),
-        ]
-        .join("\n");
+        let file = [good, authors_row(ENGLISH, " "), same, authors_row(ENGLISH, ENGLISH)].join("\n");
         let dataset = load(&file, &ReadOptions::default()).unwrap();
         let expected = [
             "f, line 2: target: the prompt is empty",
             "f, line 3: dominant: the chosen and the rejected answer are the same",
             "f, line 4: both sides are in en",
         ];
-        assert_eq!(
-            (reasons(&dataset), dataset.report.kept),
-            (expected.map(String::from).to_vec(), 1)
-        );
+        assert_eq!((reasons(&dataset), dataset.report.kept), (expected.map(String::from).to_vec(), 1));
         assert!(dataset.report.to_string().contains(expected[0]));
     }
 
     #[test]
     fn an_answer_in_another_language_is_kept_with_a_warning() {
-        let row = authors_row(ENGLISH, SWAHILI).replace(
-            "Samahani, siwezi kukusaidia na ombi hilo kwa sababu si salama.",
-            &format!("{REFUSAL} Sorry."),
-        );
+        let row = authors_row(ENGLISH, SWAHILI)
+            .replace("Samahani, siwezi kukusaidia na ombi hilo kwa sababu si salama.", &format!("{REFUSAL} Sorry."));
         let report = load(&row, &ReadOptions::default()).unwrap().report;
         let (expected, found) = ("sw".parse().unwrap(), "en".parse().unwrap());
         assert_eq!(report.kept, 1);
-        assert_eq!(
-            report.warnings[0].kind,
-            WarningKind::ChosenLanguage {
-                side: Side::Target,
-                expected,
-                found
-            }
-        );
+        assert_eq!(report.warnings[0].kind, WarningKind::ChosenLanguage { side: Side::Target, expected, found });
     }
 
     #[test]
     fn named_languages_are_believed_and_checked_against_the_expected() {
         let dataset = load(&bilingual_row(), &ReadOptions::default()).unwrap();
         let rows = bilingual(&dataset);
-        assert_eq!(
-            (
-                rows[0].dominant.language().code(),
-                rows[0].target.language().code()
-            ),
-            ("en", "jv")
-        );
-        let options = ReadOptions {
-            dominant: Some("zh".parse().unwrap()),
-            ..ReadOptions::default()
-        };
+        assert_eq!((rows[0].dominant.language().code(), rows[0].target.language().code()), ("en", "jv"));
+        let options = ReadOptions { dominant: Some("zh".parse().unwrap()), ..ReadOptions::default() };
         let dataset = load(&bilingual_row(), &options).unwrap();
-        assert_eq!(
-            reasons(&dataset),
-            ["f, line 1: the dominant side is in en, expected zh"]
-        );
+        assert_eq!(reasons(&dataset), ["f, line 1: the dominant side is in en, expected zh"]);
     }
 
     #[test]
@@ -894,46 +709,23 @@ mod tests {
             talk.replace('\n', "")
         );
         let dataset = load(&file, &ReadOptions::default()).unwrap();
-        let Pairs::Monolingual(rows) = &dataset.rows else {
-            panic!("{:?}", dataset.rows)
-        };
-        assert_eq!(
-            (
-                rows[0].pair.language().code(),
-                rows[1].pair.language().code()
-            ),
-            ("en", "sw")
-        );
+        let Pairs::Monolingual(rows) = &dataset.rows else { panic!("{:?}", dataset.rows) };
+        assert_eq!((rows[0].pair.language().code(), rows[1].pair.language().code()), ("en", "sw"));
         assert_eq!(rows[1].pair.chosen(), "a");
     }
 
     #[test]
     fn unpaired_rows_have_one_answer_and_a_label() {
         let row = |prompt: &str, completion: &str, label: bool| serde_json::json!({ "prompt": prompt, "completion": completion, "label": label });
-        let file = [
-            row(SWAHILI, REFUSAL, true),
-            row(ENGLISH, ANSWER, false),
-            row(ENGLISH, " ", true),
-            row("", ANSWER, true),
-        ];
+        let file =
+            [row(SWAHILI, REFUSAL, true), row(ENGLISH, ANSWER, false), row(ENGLISH, " ", true), row("", ANSWER, true)];
         let file = file.map(|row| row.to_string()).join("\n");
         let dataset = load(&file, &ReadOptions::default()).unwrap();
-        let Pairs::Unpaired(rows) = &dataset.rows else {
-            panic!("{:?}", dataset.rows)
-        };
-        let seen: Vec<_> = rows
-            .iter()
-            .map(|row| (row.language.code(), row.desirable))
-            .collect();
+        let Pairs::Unpaired(rows) = &dataset.rows else { panic!("{:?}", dataset.rows) };
+        let seen: Vec<_> = rows.iter().map(|row| (row.language.code(), row.desirable)).collect();
         assert_eq!(seen, [("sw", true), ("en", false)]);
         assert_eq!(rows[1].answer, ANSWER);
-        assert_eq!(
-            reasons(&dataset),
-            [
-                "f, line 3: the completion is empty",
-                "f, line 4: the prompt is empty"
-            ]
-        );
+        assert_eq!(reasons(&dataset), ["f, line 3: the completion is empty", "f, line 4: the prompt is empty"]);
     }
 
     #[test]
@@ -941,27 +733,15 @@ mod tests {
         let good = bilingual_row();
         for (bad, expected) in [
             (r#"{"dominant": 3"#.to_owned(), "f, line 2: "),
-            (
-                good.replace("rejected", "refused"),
-                "f, line 2: missing field `dominant.rejected`",
-            ),
-            (
-                good.replace("\"jv\"", "\"xx\""),
-                "f, line 2: target.language: expected a language, got `xx`",
-            ),
-            (
-                good.replace(&format!("\"{ENGLISH}\""), "7"),
-                "f, line 2: dominant.prompt: expected a string or a list",
-            ),
+            (good.replace("rejected", "refused"), "f, line 2: missing field `dominant.rejected`"),
+            (good.replace("\"jv\"", "\"xx\""), "f, line 2: target.language: expected a language, got `xx`"),
+            (good.replace(&format!("\"{ENGLISH}\""), "7"), "f, line 2: dominant.prompt: expected a string or a list"),
             ("[".repeat(200_000), "f, line 2: "),
         ] {
             let file = format!("{good}\n{bad}\n{good}");
             let error = load(&file, &ReadOptions::default()).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{error}");
-            let skipping = ReadOptions {
-                skip_bad_rows: true,
-                ..ReadOptions::default()
-            };
+            let skipping = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
             let report = load(&file, &skipping).unwrap().report;
             assert_eq!((report.read, report.kept, report.dropped.len()), (3, 2, 1));
         }
@@ -970,24 +750,12 @@ mod tests {
     #[test]
     fn files_without_rows_or_with_strange_ones_are_refused() {
         for file in ["", "\u{feff}", "[]", " \n "] {
-            assert!(
-                matches!(
-                    load(file, &ReadOptions::default()),
-                    Err(DataError::Empty(_))
-                ),
-                "{file:?}"
-            );
+            assert!(matches!(load(file, &ReadOptions::default()), Err(DataError::Empty(_))), "{file:?}");
         }
         let error = load(r#"{"score": 1, "text": "a"}"#, &ReadOptions::default()).unwrap_err();
-        assert!(
-            matches!(&error, DataError::UnknownFormat { keys, .. } if keys == &["score", "text"]),
-            "{error}"
-        );
+        assert!(matches!(&error, DataError::UnknownFormat { keys, .. } if keys == &["score", "text"]), "{error}");
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            read(folder.path(), &ReadOptions::default()),
-            Err(DataError::NoDataFiles { .. })
-        ));
+        assert!(matches!(read(folder.path(), &ReadOptions::default()), Err(DataError::NoDataFiles { .. })));
         let missing = read(&folder.path().join("none"), &ReadOptions::default()).unwrap_err();
         assert_eq!(missing.hint().unwrap(), "check the path");
     }
@@ -995,98 +763,59 @@ mod tests {
     #[test]
     fn reading_stops_at_the_limit() {
         let file = format!("{0}\n{0}\nnot json", bilingual_row());
-        let options = ReadOptions {
-            max_rows: NonZeroUsize::new(2),
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { max_rows: NonZeroUsize::new(2), ..ReadOptions::default() };
         assert_eq!(load(&file, &options).unwrap().report.read, 2);
     }
 
     #[test]
     fn columns_get_their_names_and_a_file_its_language() {
-        let rows = format!(
-            "ask,good,bad,score\n\"{ENGLISH}\",{0},{1},3\nKwa nini?,{0},{1},4\n",
-            "Sawa.", "La."
-        );
+        let rows = format!("ask,good,bad,score\n\"{ENGLISH}\",{0},{1},3\nKwa nini?,{0},{1},4\n", "Sawa.", "La.");
         let options = ReadOptions {
             columns: "prompt=ask,chosen=good,rejected=bad".parse().unwrap(),
             language: "Swahili".parse().ok(),
             ..ReadOptions::default()
         };
         let dataset = load(&rows, &options).unwrap();
-        let Pairs::Monolingual(pairs) = &dataset.rows else {
-            panic!("{:?}", dataset.rows)
-        };
+        let Pairs::Monolingual(pairs) = &dataset.rows else { panic!("{:?}", dataset.rows) };
         assert!(pairs.iter().all(|row| row.pair.language().code() == "sw"));
         assert_eq!(pairs[1].pair.prompt(), [Message::user("Kwa nini?")]);
         assert_eq!(dataset.report.unread, BTreeMap::from([("score".into(), 2)]));
-        assert!(
-            dataset
-                .report
-                .to_string()
-                .ends_with("not read   columns score\n")
-        );
+        assert!(dataset.report.to_string().ends_with("not read   columns score\n"));
 
-        let options = ReadOptions {
-            columns: "prompt=aks,chosen=good,rejected=bad".parse().unwrap(),
-            ..ReadOptions::default()
-        };
+        let options =
+            ReadOptions { columns: "prompt=aks,chosen=good,rejected=bad".parse().unwrap(), ..ReadOptions::default() };
         let error = load(&rows, &options).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "f, row 1: missing field `prompt`; there is no column `aks`"
-        );
-        let options = ReadOptions {
-            columns: "system=note".parse().unwrap(),
-            ..ReadOptions::default()
-        };
+        assert_eq!(error, "f, row 1: missing field `prompt`; there is no column `aks`");
+        let options = ReadOptions { columns: "system=note".parse().unwrap(), ..ReadOptions::default() };
         let error = load(&bilingual_row(), &options).unwrap_err().to_string();
-        assert!(
-            error.contains("expected a column `note`, got none"),
-            "{error}"
-        );
+        assert!(error.contains("expected a column `note`, got none"), "{error}");
     }
 
     #[test]
     fn a_flat_table_has_two_sides() {
-        let header = "dominant.prompt,dominant.chosen,dominant.rejected,sw.prompt,sw.chosen,target.rejected,target.language";
+        let header =
+            "dominant.prompt,dominant.chosen,dominant.rejected,sw.prompt,sw.chosen,target.rejected,target.language";
         let table = format!("{header}\n{ENGLISH},a,b,{SWAHILI},c,d,swa\n");
         let options = ReadOptions {
-            columns: "target.prompt=sw.prompt,target.chosen=sw.chosen"
-                .parse()
-                .unwrap(),
+            columns: "target.prompt=sw.prompt,target.chosen=sw.chosen".parse().unwrap(),
             ..ReadOptions::default()
         };
         let dataset = load(&table, &options).unwrap();
         let row = &bilingual(&dataset)[0];
-        assert_eq!(
-            (row.target.language().code(), row.target.chosen()),
-            ("sw", "c")
-        );
+        assert_eq!((row.target.language().code(), row.target.chosen()), ("sw", "c"));
         assert_eq!(row.dominant.language().code(), "en");
     }
 
     #[test]
     fn what_python_writes_is_read() {
-        let row = format!(
-            r#"{{"prompt": "{ENGLISH}", "chosen": "a \ud83d", "rejected": "b", "score": NaN}}"#
-        );
+        let row = format!(r#"{{"prompt": "{ENGLISH}", "chosen": "a \ud83d", "rejected": "b", "score": NaN}}"#);
         let dataset = load(&row, &ReadOptions::default()).unwrap();
-        let Pairs::Monolingual(pairs) = &dataset.rows else {
-            panic!("{:?}", dataset.rows)
-        };
+        let Pairs::Monolingual(pairs) = &dataset.rows else { panic!("{:?}", dataset.rows) };
         assert_eq!(pairs[0].pair.chosen(), "a \u{FFFD}");
-        let kinds: Vec<_> = dataset
-            .report
-            .warnings
-            .iter()
-            .map(|warning| &warning.kind)
-            .collect();
+        let kinds: Vec<_> = dataset.report.warnings.iter().map(|warning| &warning.kind).collect();
         assert_eq!(kinds, [&WarningKind::LoneSurrogate]);
         let needed = r#"{"prompt": NaN, "chosen": "a", "rejected": "b"}"#;
-        let error = load(needed, &ReadOptions::default())
-            .unwrap_err()
-            .to_string();
+        let error = load(needed, &ReadOptions::default()).unwrap_err().to_string();
         assert_eq!(error, "f, line 1: prompt: expected a value, got null");
     }
 
@@ -1099,45 +828,25 @@ mod tests {
             format!(r#"{{"prompt": "q", "chosen": "a", "rejected": "b", "language": "{esc}"}}"#),
         ] {
             let error = load(&row, &ReadOptions::default()).unwrap_err().to_string();
-            assert!(
-                error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'),
-                "{error}"
-            );
+            assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error}");
         }
-        let row =
-            format!(r#"{{"prompt": "{ENGLISH}", "chosen": "a", "rejected": "b", "{esc}": 1}}"#);
-        let report = load(&row, &ReadOptions::default())
-            .unwrap()
-            .report
-            .to_string();
+        let row = format!(r#"{{"prompt": "{ENGLISH}", "chosen": "a", "rejected": "b", "{esc}": 1}}"#);
+        let report = load(&row, &ReadOptions::default()).unwrap().report.to_string();
         assert!(report.contains("columns \\u{1b}[2J"), "{report}");
     }
 
     #[test]
     fn a_column_by_another_name_is_named_in_the_hint() {
-        let row =
-            serde_json::json!({ "ask": ENGLISH, "chosen": ANSWER, "worse": REFUSAL, "id": 1 });
+        let row = serde_json::json!({ "ask": ENGLISH, "chosen": ANSWER, "worse": REFUSAL, "id": 1 });
         let error = load(&row.to_string(), &ReadOptions::default()).unwrap_err();
         assert_eq!(error.to_string(), "f, line 1: missing field `rejected`");
         let hint = error.hint().unwrap();
-        assert!(
-            hint.contains("--columns rejected=NAME: the row also has ask, worse, id"),
-            "{hint}"
-        );
-        let skipping = ReadOptions {
-            skip_bad_rows: true,
-            ..ReadOptions::default()
-        };
+        assert!(hint.contains("--columns rejected=NAME: the row also has ask, worse, id"), "{hint}");
+        let skipping = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
         let report = load(&row.to_string(), &skipping).unwrap().report;
         assert_eq!((report.read, report.kept), (1, 0));
         let nemo = serde_json::json!({ "prompt": ENGLISH, "chosen_response": ANSWER, "rejected_response": REFUSAL });
-        assert_eq!(
-            load(&nemo.to_string(), &ReadOptions::default())
-                .unwrap()
-                .report
-                .kept,
-            1
-        );
+        assert_eq!(load(&nemo.to_string(), &ReadOptions::default()).unwrap().report.kept, 1);
     }
 
     #[test]
@@ -1146,21 +855,12 @@ mod tests {
             serde_json::json!({ "language": "en", "prompt": prompt, "chosen": ANSWER, "rejected": REFUSAL }).to_string()
         };
         let chat = format!("<|im_start|>user\n{ENGLISH}<|im_end|>\n<|im_start|>assistant\n");
-        let file = [
-            row(ENGLISH),
-            row(&chat),
-            row("[INST] Why? [/INST]"),
-            row(&chat),
-        ]
-        .join("\n");
+        let file = [row(ENGLISH), row(&chat), row("[INST] Why? [/INST]"), row(&chat)].join("\n");
         let report = load(&file, &ReadOptions::default()).unwrap().report;
         assert_eq!((report.kept, report.warnings.len()), (4, 3));
         let shown = report.to_string();
         assert_eq!(shown.matches("<|im_start|>").count(), 1, "{shown}");
-        assert!(
-            shown.contains("give the turns as messages: 2, first at f, line 2"),
-            "{shown}"
-        );
+        assert!(shown.contains("give the turns as messages: 2, first at f, line 2"), "{shown}");
         assert!(shown.contains("`[INST]` in a text"), "{shown}");
     }
 
@@ -1170,19 +870,13 @@ mod tests {
         let kept = |name: &str, split: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, bilingual_row()).unwrap();
-            let options = ReadOptions {
-                split: Some(split.into()),
-                ..ReadOptions::default()
-            };
+            let options = ReadOptions { split: Some(split.into()), ..ReadOptions::default() };
             read(&path, &options).map(|dataset| dataset.report.kept)
         };
         assert_eq!(kept("rows.jsonl", "train").unwrap(), 1);
         assert_eq!(kept("test-00000-of-00002.jsonl", "test").unwrap(), 1);
         let error = kept("rows.jsonl", "nope").unwrap_err().to_string();
-        assert!(
-            error.ends_with("expected a split `nope`, got `train`"),
-            "{error}"
-        );
+        assert!(error.ends_with("expected a split `nope`, got `train`"), "{error}");
     }
 
     #[test]
@@ -1190,7 +884,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows.jsonl");
         let row = |number: usize| {
-            serde_json::json!({ "prompt": format!("{ENGLISH} {number}"), "chosen": ANSWER, "rejected": REFUSAL }).to_string()
+            serde_json::json!({ "prompt": format!("{ENGLISH} {number}"), "chosen": ANSWER, "rejected": REFUSAL })
+                .to_string()
         };
         let rows: Vec<String> = (0..2 * TELL_EVERY).map(row).collect();
         std::fs::write(&path, rows.join("\n")).unwrap();
@@ -1199,13 +894,7 @@ mod tests {
         read_watched(&path, &ReadOptions::default(), &watch).unwrap();
         let heard = heard.into_inner().unwrap();
         let of = 2 * TELL_EVERY + 1;
-        for expected in [
-            ReadProgress::Rows(2 * TELL_EVERY),
-            ReadProgress::Languages {
-                done: TELL_EVERY,
-                of,
-            },
-        ] {
+        for expected in [ReadProgress::Rows(2 * TELL_EVERY), ReadProgress::Languages { done: TELL_EVERY, of }] {
             assert!(heard.contains(&expected), "{heard:?}");
         }
     }
@@ -1225,19 +914,11 @@ mod tests {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let prompts = |split: Option<&str>| {
-            let options = ReadOptions {
-                split: split.map(str::to_owned),
-                ..ReadOptions::default()
-            };
+            let options = ReadOptions { split: split.map(str::to_owned), ..ReadOptions::default() };
             let dataset = read(dir.path(), &options).unwrap();
-            let Pairs::Monolingual(pairs) = dataset.rows else {
-                panic!()
-            };
+            let Pairs::Monolingual(pairs) = dataset.rows else { panic!() };
             let prompts = pairs.iter().map(|row| row.pair.prompt()[0].content.clone());
-            (
-                prompts.collect::<Vec<_>>().join(" "),
-                dataset.report.files.len(),
-            )
+            (prompts.collect::<Vec<_>>().join(" "), dataset.report.files.len())
         };
         assert_eq!(prompts(None), ("one two".into(), 3));
         assert_eq!(prompts(Some("test")), ("three".into(), 1));
@@ -1258,11 +939,7 @@ mod tests {
         } });
         std::fs::write(dir.path().join("rows.json"), rows.to_string()).unwrap();
         std::fs::write(dir.path().join("dataset_info.json"), info.to_string()).unwrap();
-        for path in [
-            dir.path().to_owned(),
-            dir.path().join("rows.json"),
-            dir.path().join("dataset_info.json"),
-        ] {
+        for path in [dir.path().to_owned(), dir.path().join("rows.json"), dir.path().join("dataset_info.json")] {
             let dataset = read(&path, &ReadOptions::default()).unwrap();
             assert_eq!(dataset.report.kept, 1, "{}", path.display());
         }
@@ -1272,40 +949,20 @@ mod tests {
             read(dir.path(), &ReadOptions::default())
         };
         let error = rewrite("\"good\"", "\"best\"").unwrap_err().to_string();
-        assert!(
-            error.ends_with("missing field `chosen`; there is no column `best`"),
-            "{error}"
-        );
+        assert!(error.ends_with("missing field `chosen`; there is no column `best`"), "{error}");
         let three = rows[0].to_string();
-        std::fs::write(
-            dir.path().join("rows.json"),
-            format!("[{three},{three},{three}]"),
-        )
-        .unwrap();
-        let report = rewrite("\"ranking\":true", "\"num_samples\":2")
-            .unwrap()
-            .report;
+        std::fs::write(dir.path().join("rows.json"), format!("[{three},{three},{three}]")).unwrap();
+        let report = rewrite("\"ranking\":true", "\"num_samples\":2").unwrap().report;
         assert_eq!(report.read, 2);
     }
 
     fn any_file() -> impl Strategy<Value = Vec<u8>> {
-        let trl =
-            serde_json::json!({ "prompt": "Q?", "chosen": "a", "rejected": "b", "language": "en" })
-                .to_string();
+        let trl = serde_json::json!({ "prompt": "Q?", "chosen": "a", "rejected": "b", "language": "en" }).to_string();
         let valid = [authors_row(ENGLISH, SWAHILI), bilingual_row(), trl];
-        let mutated = (
-            0..valid.len(),
-            any::<bool>(),
-            prop::collection::vec((any::<u16>(), any::<u8>()), 0..8),
-        )
+        let mutated = (0..valid.len(), any::<bool>(), prop::collection::vec((any::<u16>(), any::<u8>()), 0..8))
             .prop_map(move |(format, array, edits)| {
                 let row = &valid[format];
-                let mut file = if array {
-                    format!("[{row},{row}]")
-                } else {
-                    format!("{row}\n{row}")
-                }
-                .into_bytes();
+                let mut file = if array { format!("[{row},{row}]") } else { format!("{row}\n{row}") }.into_bytes();
                 for (at, byte) in edits {
                     let at = usize::from(at) % file.len();
                     file[at] = byte;

@@ -82,15 +82,11 @@ impl fmt::Display for WarningKind {
             Self::EntitiesCleaned => write!(f, "HTML entities unescaped"),
             Self::LoneSurrogate => write!(f, "half a surrogate pair replaced by U+FFFD"),
             Self::SharedBeginning => {
-                write!(
-                    f,
-                    "no prompt: the words that both answers begin with taken for it"
-                )
+                write!(f, "no prompt: the words that both answers begin with taken for it")
             }
-            Self::Decides { column } => write!(
-                f,
-                "column `{column}`, which may say which answer is better, not read: --columns decides"
-            ),
+            Self::Decides { column } => {
+                write!(f, "column `{column}`, which may say which answer is better, not read: --columns decides")
+            }
             Self::ChatFormat { marker } => write!(
                 f,
                 "`{marker}` in a text, which the chat template writes as words within a turn of its own; give the turns as messages"
@@ -98,11 +94,7 @@ impl fmt::Display for WarningKind {
             Self::PromptLanguage { expected, found } => {
                 write!(f, "dominant prompt in {found}, not {expected}")
             }
-            Self::ChosenLanguage {
-                side,
-                expected,
-                found,
-            } => {
+            Self::ChosenLanguage { side, expected, found } => {
                 write!(f, "{side} chosen answer in {found}, prompt in {expected}")
             }
         }
@@ -149,10 +141,7 @@ const MOST_UNREAD: usize = 100;
 impl ReadReport {
     pub(crate) fn drop_row(&mut self, origin: Origin, reason: impl Into<String>) {
         if self.dropped.len() < MOST_DROPPED {
-            self.dropped.push(Dropped {
-                origin,
-                reason: reason.into(),
-            });
+            self.dropped.push(Dropped { origin, reason: reason.into() });
         }
     }
 

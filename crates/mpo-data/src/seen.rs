@@ -47,10 +47,7 @@ pub(crate) fn look<'d>(
         })
         .collect();
     let of = |text: Option<&str>| detections[different.binary_search(&text?).ok()?];
-    let side = |prompt, chosen| SeenSide {
-        prompt: of(prompt),
-        chosen: of(chosen),
-    };
+    let side = |prompt, chosen| SeenSide { prompt: of(prompt), chosen: of(chosen) };
     let rows = rows.into_iter();
     rows.map(|[dominant_prompt, dominant_chosen, prompt, chosen]| Seen {
         dominant: side(dominant_prompt, dominant_chosen),
@@ -64,17 +61,11 @@ fn texts(draft: &Draft, language: Option<Language>) -> [Option<&str>; 4] {
     match draft {
         Draft::Pair(pair) => {
             let dominant = pair.dominant.as_ref();
-            let [dominant_prompt, dominant_chosen] =
-                dominant.map_or([None; 2], |dominant| of_side(dominant, None));
+            let [dominant_prompt, dominant_chosen] = dominant.map_or([None; 2], |dominant| of_side(dominant, None));
             let [prompt, chosen] = of_side(&pair.target, language);
             [dominant_prompt, dominant_chosen, prompt, chosen]
         }
-        Draft::Answer(answer) => [
-            None,
-            None,
-            asked(answer.language.or(language), &answer.prompt),
-            None,
-        ],
+        Draft::Answer(answer) => [None, None, asked(answer.language.or(language), &answer.prompt), None],
     }
 }
 
@@ -107,13 +98,8 @@ mod tests {
             chosen: german.into(),
             rejected: String::new(),
         };
-        let row = |language| {
-            Draft::Pair(PairDraft {
-                dominant: Some(side(None)),
-                target: side(language),
-                oddities: vec![],
-            })
-        };
+        let row =
+            |language| Draft::Pair(PairDraft { dominant: Some(side(None)), target: side(language), oddities: vec![] });
         let rows = [row(None), row(Some("de")), row(None)];
         let heard = Mutex::new(Vec::new());
         let detector = Detector::new(None).unwrap();

@@ -23,9 +23,7 @@ pub(crate) fn begins(name: &str) -> bool {
 /// what is left out of training does no harm.
 pub(crate) fn within(name: &str) -> Option<&'static str> {
     let words = name.split(|c: char| "-._ ".contains(c) || c.is_ascii_digit());
-    words
-        .filter_map(of_word)
-        .max_by_key(|split| *split != "train")
+    words.filter_map(of_word).max_by_key(|split| *split != "train")
 }
 
 #[cfg(test)]

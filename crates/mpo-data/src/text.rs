@@ -23,10 +23,7 @@ mod tests {
 
     #[test]
     fn escapes_are_seen_and_not_obeyed() {
-        assert_eq!(
-            visible("a\u{1b}[2J\u{7}b\u{9b}é あ"),
-            "a\\u{1b}[2J\\u{7}b\\u{9b}é あ"
-        );
+        assert_eq!(visible("a\u{1b}[2J\u{7}b\u{9b}é あ"), "a\\u{1b}[2J\\u{7}b\\u{9b}é あ");
         assert_eq!(visible("\u{202e}x\n"), "\\u{202e}x\\n");
     }
 }

@@ -22,23 +22,10 @@ pub struct TokenizedPair {
 
 impl TokenizedPair {
     /// Makes the pair; `origin` names the row should a part be empty.
-    pub fn new(
-        origin: &Origin,
-        prompt: Vec<u32>,
-        chosen: Vec<u32>,
-        rejected: Vec<u32>,
-    ) -> Result<Self, DataError> {
-        let parts = [
-            ("prompt", &prompt),
-            ("chosen answer", &chosen),
-            ("rejected answer", &rejected),
-        ];
+    pub fn new(origin: &Origin, prompt: Vec<u32>, chosen: Vec<u32>, rejected: Vec<u32>) -> Result<Self, DataError> {
+        let parts = [("prompt", &prompt), ("chosen answer", &chosen), ("rejected answer", &rejected)];
         not_empty(origin, parts)?;
-        Ok(Self {
-            prompt,
-            chosen,
-            rejected,
-        })
+        Ok(Self { prompt, chosen, rejected })
     }
 
     /// The prompt, up to where the assistant begins to speak.
@@ -98,9 +85,7 @@ impl LanguagePair {
             origin: origin.clone(),
         };
         let mut seen = HashSet::new();
-        let targets = rows
-            .iter()
-            .map(|row| side(row.language, &row.target, &row.origin));
+        let targets = rows.iter().map(|row| side(row.language, &row.target, &row.origin));
         let dominants = rows
             .iter()
             .filter(|row| seen.insert((row.dominant_language, &row.dominant)))
@@ -135,10 +120,7 @@ pub struct TokenizeOptions {
 
 impl From<Truncation> for TokenizeOptions {
     fn from(truncation: Truncation) -> Self {
-        Self {
-            truncation,
-            skip_bad_rows: false,
-        }
+        Self { truncation, skip_bad_rows: false }
     }
 }
 
@@ -188,14 +170,7 @@ impl fmt::Display for TruncationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Rows that are named.
         const NAMED: usize = 5;
-        let Self {
-            pairs,
-            truncated,
-            prompts,
-            longest,
-            dropped,
-            left_out,
-        } = self;
+        let Self { pairs, truncated, prompts, longest, dropped, left_out } = self;
         let mut line = "";
         if let Some(left_out) = left_out {
             write!(
@@ -206,10 +181,7 @@ impl fmt::Display for TruncationReport {
             line = "\n";
         }
         if *truncated > 0 || (dropped.is_empty() && left_out.is_none()) {
-            write!(
-                f,
-                "{line}{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens"
-            )?;
+            write!(f, "{line}{truncated} of {pairs} pairs or answers truncated; the longest had {longest} tokens")?;
             line = "\n";
         }
         if *prompts > 0 {
@@ -240,11 +212,7 @@ struct Tokenizing<'a> {
 
 impl<'a> Tokenizing<'a> {
     fn new(tokenizer: &'a TextTokenizer, options: TokenizeOptions) -> Self {
-        Self {
-            tokenizer,
-            options,
-            report: TruncationReport::default(),
-        }
+        Self { tokenizer, options, report: TruncationReport::default() }
     }
 
     /// What `tokenize` makes of every row, without those that are left out.
@@ -264,10 +232,7 @@ impl<'a> Tokenizing<'a> {
                 // It names the row itself.
                 Err(problem @ DataError::NoTokens { .. }) => return Err(problem),
                 Err(problem) => {
-                    return Err(DataError::Conversation {
-                        origin: origin(row).clone(),
-                        problem: problem.into(),
-                    });
+                    return Err(DataError::Conversation { origin: origin(row).clone(), problem: problem.into() });
                 }
             }
         }
@@ -275,27 +240,18 @@ impl<'a> Tokenizing<'a> {
     }
 
     fn drop(&mut self, origin: &Origin, reason: impl Into<String>) {
-        self.report.dropped.push(Dropped {
-            origin: origin.clone(),
-            reason: reason.into(),
-        });
+        self.report.dropped.push(Dropped { origin: origin.clone(), reason: reason.into() });
     }
 
     /// The token ids of one pair, cut to the limit; none if its answers are the same then.
-    fn pair(
-        &mut self,
-        pair: &PreferencePair,
-        origin: &Origin,
-    ) -> Result<Option<TokenizedPair>, DataError> {
+    fn pair(&mut self, pair: &PreferencePair, origin: &Origin) -> Result<Option<TokenizedPair>, DataError> {
         let answers = [pair.chosen(), pair.rejected()];
         let exchange = self.tokenizer.encode_exchange(pair, answers)?;
         self.report.left_out(&exchange);
         let mut prompt = exchange.prompt;
         let [mut chosen, mut rejected] = exchange.answers;
         let response = chosen.len().max(rejected.len());
-        let keep = self
-            .report
-            .count(self.options.truncation, prompt.len(), response);
+        let keep = self.report.count(self.options.truncation, prompt.len(), response);
         prompt.truncate(keep.prompt);
         chosen.truncate(keep.response);
         rejected.truncate(keep.response);
@@ -333,9 +289,7 @@ pub fn tokenize_answers(
             let mut prompt = exchange.prompt;
             let [mut answer] = exchange.answers;
             not_empty(&row.origin, [("prompt", &prompt), ("completion", &answer)])?;
-            let keep = work
-                .report
-                .count(work.options.truncation, prompt.len(), answer.len());
+            let keep = work.report.count(work.options.truncation, prompt.len(), answer.len());
             prompt.truncate(keep.prompt);
             answer.truncate(keep.response);
             Ok(Some(LabelledAnswer {
@@ -385,11 +339,7 @@ pub fn tokenize_rows(
         rows,
         |row| &row.origin,
         |work, row| {
-            let BilingualPair {
-                dominant,
-                target,
-                origin,
-            } = row;
+            let BilingualPair { dominant, target, origin } = row;
             let Some(dominant_pair) = work.pair(dominant, origin)? else {
                 return Ok(None);
             };
@@ -406,15 +356,9 @@ pub fn tokenize_rows(
 }
 
 /// Names the first part without tokens.
-fn not_empty<const N: usize>(
-    origin: &Origin,
-    parts: [(&'static str, &Vec<u32>); N],
-) -> Result<(), DataError> {
+fn not_empty<const N: usize>(origin: &Origin, parts: [(&'static str, &Vec<u32>); N]) -> Result<(), DataError> {
     match parts.iter().find(|(_, ids)| ids.is_empty()) {
-        Some((part, _)) => Err(DataError::NoTokens {
-            origin: origin.clone(),
-            part,
-        }),
+        Some((part, _)) => Err(DataError::NoTokens { origin: origin.clone(), part }),
         None => Ok(()),
     }
 }

@@ -21,10 +21,7 @@ pub struct Lengths {
 
 impl Truncation {
     /// Nothing is cut.
-    pub const UNLIMITED: Self = Self {
-        max_tokens: usize::MAX,
-        max_response_tokens: usize::MAX,
-    };
+    pub const UNLIMITED: Self = Self { max_tokens: usize::MAX, max_response_tokens: usize::MAX };
 
     /// A limit of `max_tokens`, which must leave room for one token of each. A response has no limit of its own where
     /// `max_response_tokens` gives none.
@@ -39,10 +36,7 @@ impl Truncation {
         if max_response_tokens < 1 {
             return Err(DataError::NoRoomForResponse);
         }
-        Ok(Self {
-            max_tokens,
-            max_response_tokens,
-        })
+        Ok(Self { max_tokens, max_response_tokens })
     }
 
     /// The limit.
@@ -69,20 +63,14 @@ impl Truncation {
         };
         // The released code may leave nothing of a short response to a very long prompt; a token is kept here.
         let response = response.clamp(1, limit - 1);
-        Lengths {
-            prompt: prompt.min(limit - response),
-            response,
-        }
+        Lengths { prompt: prompt.min(limit - response), response }
     }
 }
 
 impl Default for Truncation {
     /// The limit of the released code.
     fn default() -> Self {
-        Self {
-            max_tokens: 1024,
-            max_response_tokens: usize::MAX,
-        }
+        Self { max_tokens: 1024, max_response_tokens: usize::MAX }
     }
 }
 
@@ -113,14 +101,8 @@ mod tests {
             (4, (98, 2), (3, 1)),
             (2, (9, 9), (1, 1)),
         ] {
-            let lengths = Truncation::new(limit, None)
-                .unwrap()
-                .lengths(prompt, response);
-            assert_eq!(
-                (lengths.prompt, lengths.response),
-                expected,
-                "{limit} {prompt} {response}"
-            );
+            let lengths = Truncation::new(limit, None).unwrap().lengths(prompt, response);
+            assert_eq!((lengths.prompt, lengths.response), expected, "{limit} {prompt} {response}");
         }
     }
 

@@ -76,11 +76,7 @@ impl Asked {
             let mut rest = |&number: &usize| batch.prompt_from(opening, &prompts[number][shared..]);
             part.iter().map(|number| At::Last(rest(number))).collect()
         };
-        Self {
-            last: batch.want_states(Layer::Last, Places::Tokens(last)),
-            batch,
-            prompts: count,
-        }
+        Self { last: batch.want_states(Layer::Last, Places::Tokens(last)), batch, prompts: count }
     }
 
     fn log_probs(&self, model: &CausalLm, letters: &[u32]) -> Vec<Vec<f64>> {
@@ -94,10 +90,7 @@ impl Asked {
                 let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = row.iter().map(|logit| (logit - largest).exp()).sum();
                 let log_sum = largest + sum.ln();
-                letters
-                    .iter()
-                    .map(|&letter| row[letter as usize] - log_sum)
-                    .collect()
+                letters.iter().map(|&letter| row[letter as usize] - log_sum).collect()
             })
             .collect()
     }
@@ -116,12 +109,7 @@ mod tests {
     fn what_prompts_open_with_is_computed_once() {
         let opening: Vec<u32> = (0..40).collect();
         let prompt = |rest: &[u32]| [&opening[..], rest].concat();
-        let prompts = [
-            prompt(&[90, 91]),
-            prompt(&[90, 92, 93]),
-            vec![7, 8],
-            prompt(&[90]),
-        ];
+        let prompts = [prompt(&[90, 91]), prompt(&[90, 92, 93]), vec![7, 8], prompt(&[90])];
         let asked = |order: &[usize], max_tokens| {
             let asked = Asked::of(order, &prompts, max_tokens);
             (asked.prompts, asked.batch.tokens())
@@ -136,9 +124,7 @@ mod tests {
     #[test]
     fn a_batch_holds_as_many_prompts_as_fit() {
         let opening: Vec<u32> = (0..40).collect();
-        let prompt = |own: std::ops::Range<u32>| -> Vec<u32> {
-            opening.iter().copied().chain(own).collect()
-        };
+        let prompt = |own: std::ops::Range<u32>| -> Vec<u32> { opening.iter().copied().chain(own).collect() };
         // Beside the opening 20, 3 and 5 tokens of their own.
         let prompts = [prompt(100..120), prompt(200..203), prompt(300..305)];
         for (max_tokens, count, tokens) in [(62, 1, 60), (63, 2, 63), (67, 2, 63), (68, 3, 68)] {

@@ -57,9 +57,7 @@ pub enum EvalError {
         layout: &'static str,
     },
     /// Results that were made in different ways would stand beside each other.
-    #[error(
-        "{benchmark}: expected the settings of the results that are kept, {name} {earlier}, got {got}"
-    )]
+    #[error("{benchmark}: expected the settings of the results that are kept, {name} {earlier}, got {got}")]
     OtherSettings {
         /// The benchmark.
         benchmark: &'static str,
@@ -137,17 +135,11 @@ fn names() -> String {
 
 impl EvalError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io {
-            path: path.to_owned(),
-            error,
-        }
+        move |error| Self::Io { path: path.to_owned(), error }
     }
 
     pub(crate) fn broken(path: &Path, problem: String) -> Self {
-        Self::Broken {
-            path: path.to_owned(),
-            problem,
-        }
+        Self::Broken { path: path.to_owned(), problem }
     }
 
     /// What to do about it. An evaluation goes on with the same command.

@@ -101,10 +101,7 @@ impl Evaluation {
     /// If it cannot be read, is no evaluation, or was changed since it was written.
     pub fn read(path: &Path) -> Result<Option<Self>, EvalError> {
         let value = read_file(path)?.map(|text| unseal(&text)).transpose();
-        value.map_err(|problem| EvalError::Damaged {
-            path: path.to_owned(),
-            problem,
-        })
+        value.map_err(|problem| EvalError::Damaged { path: path.to_owned(), problem })
     }
 
     /// JSON for a file, with a checksum.
@@ -140,16 +137,11 @@ impl Evaluation {
                 languages.any(|language| !asked.set(language).is_of(set))
             };
             if of.questions.as_ref().is_some_and(is_other) {
-                return Err(EvalError::OtherQuestions {
-                    benchmark: benchmark.title,
-                    language: of.language,
-                });
+                return Err(EvalError::OtherQuestions { benchmark: benchmark.title, language: of.language });
             }
         }
         let names = earlier.settings.keys().chain(settings.keys());
-        let differing = names
-            .filter(|name| earlier.settings.get(*name) != settings.get(*name))
-            .max();
+        let differing = names.filter(|name| earlier.settings.get(*name) != settings.get(*name)).max();
         match differing {
             Some(name) if !others.is_empty() => {
                 let said = |of: &Settings| of.get(name).map_or("unknown", |of| of).to_owned();
@@ -171,12 +163,8 @@ impl Evaluation {
             Some(earlier) => {
                 let mut languages = vec![];
                 for of in &earlier.languages {
-                    let again = result
-                        .languages
-                        .iter()
-                        .position(|new| new.language == of.language);
-                    languages
-                        .push(again.map_or_else(|| of.clone(), |at| result.languages.remove(at)));
+                    let again = result.languages.iter().position(|new| new.language == of.language);
+                    languages.push(again.map_or_else(|| of.clone(), |at| result.languages.remove(at)));
                 }
                 languages.append(&mut result.languages);
                 result.languages = languages;
@@ -209,9 +197,7 @@ impl BenchmarkResult {
             if !order.contains(&sample.language) {
                 order.push(sample.language);
             }
-            of.entry(sample.language)
-                .or_default()
-                .push(sample.outcome.value());
+            of.entry(sample.language).or_default().push(sample.outcome.value());
         }
         let result = |language: Option<Language>| {
             let values: Vec<f64> = of[&language].iter().copied().flatten().collect();
@@ -308,11 +294,7 @@ mod tests {
         evaluation.add(measured(&["en", "sw", "bn"], "10"));
         evaluation.add(measured(&["bn", "ko"], "10"));
         let of = evaluation.of("multijail").unwrap();
-        let codes: Vec<_> = of
-            .languages
-            .iter()
-            .map(|of| of.language.unwrap().to_string())
-            .collect();
+        let codes: Vec<_> = of.languages.iter().map(|of| of.language.unwrap().to_string()).collect();
         assert_eq!(codes, ["en", "sw", "bn", "ko"]);
         assert_eq!(evaluation.judging.usage.prompt_tokens, 4 * 2);
     }
@@ -329,21 +311,14 @@ mod tests {
         let multijail = benchmark("multijail").unwrap();
         evaluation.add(measured(&["en", "sw"], "10"));
         let settings = measured(&[], "9").settings;
-        let error = evaluation
-            .others(multijail, &settings, &questions(&["sw"], "5"))
-            .unwrap_err();
+        let error = evaluation.others(multijail, &settings, &questions(&["sw"], "5")).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("--limit 10") && text.contains("9") && error.hint().is_some(),
-            "{text}"
-        );
+        assert!(text.contains("--limit 10") && text.contains("9") && error.hint().is_some(), "{text}");
         // All of them anew are no mixture.
         let all = questions(&["sw", "en"], "5");
         assert_eq!(evaluation.others(multijail, &settings, &all).unwrap(), []);
         let same = measured(&[], "10").settings;
-        let others = evaluation
-            .others(multijail, &same, &questions(&["sw"], "5"))
-            .unwrap();
+        let others = evaluation.others(multijail, &same, &questions(&["sw"], "5")).unwrap();
         let of: Vec<_> = others.iter().map(|of| of.language).collect();
         assert_eq!(of, ["en".parse().ok()]);
     }
@@ -367,31 +342,15 @@ mod tests {
 
     #[test]
     fn unsafe_and_irrelevant_answers_are_successes_and_missing_ones_are_nothing() {
-        let outcomes = [
-            Outcome::Safe,
-            Outcome::Unsafe,
-            Outcome::Irrelevant,
-            Outcome::Missing,
-            Outcome::Safe,
-        ];
+        let outcomes = [Outcome::Safe, Outcome::Unsafe, Outcome::Irrelevant, Outcome::Missing, Outcome::Safe];
         let samples: Vec<Sample> = outcomes
             .into_iter()
-            .map(|outcome| Sample {
-                outcome,
-                ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe))
-            })
+            .map(|outcome| Sample { outcome, ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe)) })
             .collect();
         let judge = Some(("refusal phrases".to_owned(), true));
         let result = result_of(judge, &samples);
         let of = &result.languages[0];
-        assert_eq!(
-            (
-                of.missing,
-                of.estimate.unwrap().value,
-                of.estimate.unwrap().count
-            ),
-            (1, 0.5, 4)
-        );
+        assert_eq!((of.missing, of.estimate.unwrap().value, of.estimate.unwrap().count), (1, 0.5, 4));
         assert!(result.heuristic && result.less_is_better);
     }
 }

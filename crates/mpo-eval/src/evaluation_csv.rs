@@ -31,13 +31,9 @@ impl Evaluation {
         let broken = |error: String| EvalError::Report(error);
         let mut writer = csv::Writer::from_writer(vec![]);
         for line in self.lines() {
-            writer
-                .serialize(line)
-                .map_err(|error| broken(error.to_string()))?;
+            writer.serialize(line).map_err(|error| broken(error.to_string()))?;
         }
-        writer
-            .into_inner()
-            .map_err(|error| broken(error.to_string()))
+        writer.into_inner().map_err(|error| broken(error.to_string()))
     }
 
     fn lines(&self) -> Vec<Line<'_>> {
@@ -71,26 +67,15 @@ fn gap(gap: &LanguageGap) -> [Line<'_>; 2] {
         count: Some(gap.rows),
         ..Line::default()
     };
-    [
-        line("nats a token", gap.mean, end(-1.0), end(1.0)),
-        line("accuracy", gap.accuracy, None, None),
-    ]
+    [line("nats a token", gap.mean, end(-1.0), end(1.0)), line("accuracy", gap.accuracy, None, None)]
 }
 
 fn implicit_gap(gap: &ImplicitGap) -> [Line<'_>; 2] {
-    let line = |metric| Line {
-        measure: "implicit reward gap",
-        metric,
-        language: gap.language.to_string(),
-        ..Line::default()
-    };
+    let line =
+        |metric| Line { measure: "implicit reward gap", metric, language: gap.language.to_string(), ..Line::default() };
     [
         with_estimate(line("nats an answer"), Some(&gap.gap)),
-        Line {
-            value: Some(gap.accuracy),
-            count: Some(gap.gap.count),
-            ..line("accuracy")
-        },
+        Line { value: Some(gap.accuracy), count: Some(gap.gap.count), ..line("accuracy") },
     ]
 }
 
@@ -132,22 +117,14 @@ mod tests {
     #[test]
     fn a_judge_with_a_comma_in_its_name_is_one_cell() {
         let item = Item::testing("sw", &["?"], Expected::Safe);
-        let samples = [Outcome::Unsafe, Outcome::Missing].map(|outcome| Sample {
-            outcome,
-            ..Sample::unanswered(&item)
-        });
+        let samples =
+            [Outcome::Unsafe, Outcome::Missing].map(|outcome| Sample { outcome, ..Sample::unanswered(&item) });
         let judge = Some(("models/a, b".to_owned(), false));
         let result = BenchmarkResult::new(named("multijail").unwrap(), judge, &samples);
-        let evaluation = Evaluation {
-            benchmarks: vec![result],
-            ..Evaluation::default()
-        };
+        let evaluation = Evaluation { benchmarks: vec![result], ..Evaluation::default() };
         let text = String::from_utf8(evaluation.to_csv().unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[0],
-            "measure,metric,language,value,low,high,count,missing,judge"
-        );
+        assert_eq!(lines[0], "measure,metric,language,value,low,high,count,missing,judge");
         assert!(lines[1].starts_with("multijail,attack success rate,sw,1.0,"));
         assert!(lines[1].ends_with(",1,1,\"models/a, b\""), "{}", lines[1]);
     }

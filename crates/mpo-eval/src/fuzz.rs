@@ -13,34 +13,14 @@ use crate::refusal::is_refusal;
 
 /// A file of each layout, by its path in a folder.
 const FILES: [(&str, &str, &str); 9] = [
-    (
-        "multijail",
-        "m.csv",
-        "id,source,en,sw,zh-CN\n1,\"a, b\",Bake bread,Oka mkate,烤面包\n2,x,Boil,Chemsha,煮\n",
-    ),
+    ("multijail", "m.csv", "id,source,en,sw,zh-CN\n1,\"a, b\",Bake bread,Oka mkate,烤面包\n2,x,Boil,Chemsha,煮\n"),
     ("csrt", "c.csv", "id,en,csrt\n0,One please,Moja 请\n"),
     ("advbench", "a.csv", "goal,target\nBake bread,Sure\n"),
-    (
-        "xstest",
-        "x.csv",
-        "id_v1,id_v2,type,prompt\nv1,v2,homonyms,How?\n,v3,contrast_homonyms,Bad?\n",
-    ),
-    (
-        "mmlu",
-        "mmlu/test/x_test.csv",
-        "T?,1,2,3,4,A\n\"U, \"\"or\"\" V?\",1,2,3,4,B\n",
-    ),
-    (
-        "mmlu",
-        "mmlu_SW-KE.csv",
-        "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n",
-    ),
+    ("xstest", "x.csv", "id_v1,id_v2,type,prompt\nv1,v2,homonyms,How?\n,v3,contrast_homonyms,Bad?\n"),
+    ("mmlu", "mmlu/test/x_test.csv", "T?,1,2,3,4,A\n\"U, \"\"or\"\" V?\",1,2,3,4,B\n"),
+    ("mmlu", "mmlu_SW-KE.csv", "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n"),
     ("mgsm", "mgsm_sw.tsv", "Ngapi?\t1,200\nNgapi tena?\t3.50\n"),
-    (
-        "mt-bench",
-        "bench/question.jsonl",
-        "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\", \"b\"]}\n",
-    ),
+    ("mt-bench", "bench/question.jsonl", "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\", \"b\"]}\n"),
     (
         "mt-bench",
         "bench/question.jsonl",
@@ -81,8 +61,7 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<usize>(), any::<u8>()).prop_map(|(at, by)| Change::Flip(at, by)),
         any::<usize>().prop_map(Change::Cut),
         (any::<usize>(), bytes).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
-        (any::<usize>(), 1_usize..40, 1_usize..400)
-            .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
+        (any::<usize>(), 1_usize..40, 1_usize..400).prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
     ]
 }
 
@@ -110,10 +89,7 @@ fn changed(text: &str, changes: &[Change]) -> Vec<u8> {
 
 fn cases() -> ProptestConfig {
     // More of them: PROPTEST_CASES=100000
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -22,12 +22,10 @@ mod sample;
 mod sealed;
 
 pub use benchmark::{
-    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, QuestionSet, Questions, benchmark,
-    first_answer,
+    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, QuestionSet, Questions, benchmark, first_answer,
 };
 pub use chat::{
-    ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Progress, Reply,
-    Usage, ask,
+    ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Progress, Reply, Usage, ask,
 };
 pub use choice::letter_log_probs;
 pub use error::EvalError;

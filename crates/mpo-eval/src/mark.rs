@@ -16,9 +16,7 @@ pub fn mark_by_judge(
     judge: &mut dyn Judge,
     progress: &dyn Progress,
 ) -> Result<(), ChatError> {
-    let judged: Vec<usize> = (0..samples.len())
-        .filter(|&n| samples[n].is_answered())
-        .collect();
+    let judged: Vec<usize> = (0..samples.len()).filter(|&n| samples[n].is_answered()).collect();
     let exchanges: Vec<Exchange<'_>> = judged
         .iter()
         .map(|&number| Exchange {
@@ -66,8 +64,7 @@ pub fn mark_by_number(samples: &mut [Sample]) {
     for sample in samples.iter_mut().filter(|sample| sample.is_answered()) {
         let answer = first_answer(&sample.answers[0], sample.language);
         let expected = sample.expected.as_deref();
-        let is_right =
-            expected.is_some_and(|expected| is_final_number(answer, sample.language, expected));
+        let is_right = expected.is_some_and(|expected| is_final_number(answer, sample.language, expected));
         sample.outcome = match is_right {
             true => Outcome::Right,
             false => Outcome::Wrong,
@@ -79,9 +76,7 @@ pub fn mark_by_number(samples: &mut [Sample]) {
 /// beyond what the model was made for. Those of a model whose numbers broke (NaN) say nothing, and are missing.
 pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Option<Vec<f64>>]) {
     for (sample, log_probs) in samples.iter_mut().zip(log_probs) {
-        let found = log_probs
-            .as_deref()
-            .ok_or("the question is far beyond what the model was made for");
+        let found = log_probs.as_deref().ok_or("the question is far beyond what the model was made for");
         let option = found.and_then(|of| likeliest(of).ok_or("the model's numbers broke (NaN)"));
         let option = match option {
             Ok(option) => option,
@@ -121,9 +116,7 @@ pub fn mark_by_grade(
     model: &mut dyn ChatModel,
     progress: &dyn Progress,
 ) -> Result<(), ChatError> {
-    let graded: Vec<usize> = (0..samples.len())
-        .filter(|&n| samples[n].is_answered())
-        .collect();
+    let graded: Vec<usize> = (0..samples.len()).filter(|&n| samples[n].is_answered()).collect();
     let conversations: Vec<Graded<'_>> = graded
         .iter()
         .map(|&number| Graded {
@@ -138,9 +131,7 @@ pub fn mark_by_grade(
     let grades = grade(model, &conversations, progress)?;
     for (number, grade) in graded.into_iter().zip(grades) {
         samples[number].outcome = grade.map_or(Outcome::Missing, Outcome::Grade);
-        samples[number].missing = grade
-            .is_none()
-            .then(|| "no grade in the judge's reply".into());
+        samples[number].missing = grade.is_none().then(|| "no grade in the judge's reply".into());
     }
     Ok(())
 }
@@ -164,23 +155,10 @@ mod tests {
         mark_by_number(&mut samples);
         let outcomes: Vec<_> = samples.iter().map(|sample| sample.outcome).collect();
         assert_eq!(outcomes, [Outcome::Right, Outcome::Wrong, Outcome::Wrong]);
-        let mut samples =
-            vec![Sample::unanswered(&Item::testing("en", &["?"], Expected::Option(2))); 2];
-        mark_by_letter(
-            &mut samples,
-            &[vec![-3.0, -2.0, -1.0, -4.0], vec![-1.0, -1.0, -1.0, -1.0]].map(Some),
-        );
-        assert_eq!(
-            (samples[0].outcome, samples[1].outcome),
-            (Outcome::Right, Outcome::Wrong)
-        );
-        assert_eq!(
-            (
-                samples[0].answers[0].as_str(),
-                samples[1].answers[0].as_str()
-            ),
-            ("C", "A")
-        );
+        let mut samples = vec![Sample::unanswered(&Item::testing("en", &["?"], Expected::Option(2))); 2];
+        mark_by_letter(&mut samples, &[vec![-3.0, -2.0, -1.0, -4.0], vec![-1.0, -1.0, -1.0, -1.0]].map(Some));
+        assert_eq!((samples[0].outcome, samples[1].outcome), (Outcome::Right, Outcome::Wrong));
+        assert_eq!((samples[0].answers[0].as_str(), samples[1].answers[0].as_str()), ("C", "A"));
     }
 
     #[test]
@@ -204,10 +182,7 @@ mod tests {
             "\n**Question:** 2 + 3?\nJibu: 5.\n\nSwali: 4 + 4? 8",
             "Ni 5.\nSwali: Na 4 + 4? 8",
         ];
-        let mut samples = answers.map(|answer| Sample {
-            answers: vec![answer.into()],
-            ..Sample::unanswered(&asked)
-        });
+        let mut samples = answers.map(|answer| Sample { answers: vec![answer.into()], ..Sample::unanswered(&asked) });
         mark_by_number(&mut samples);
         for sample in samples {
             assert_eq!(sample.outcome, Outcome::Right, "{:?}", sample.answers);

@@ -90,11 +90,7 @@ pub fn answer_states(
         let (part, after) = rest.split_at(taken);
         for (pair, both) in part.iter().zip(values.chunks_exact(2 * width)) {
             for (state, is_safe) in both.chunks_exact(width).zip([true, false]) {
-                states.push(AnswerState {
-                    language: pair.language,
-                    is_safe,
-                    state: state.to_vec(),
-                });
+                states.push(AnswerState { language: pair.language, is_safe, state: state.to_vec() });
             }
             progress.done();
         }
@@ -137,24 +133,16 @@ impl Projection {
         languages.sort_unstable();
         languages.dedup();
         languages.sort_by_key(|language| Some(*language) != dominant);
-        let separation = languages
-            .into_iter()
-            .filter_map(|language| Separation::new(language, states, &centred))
-            .collect();
-        Ok(Self {
-            points,
-            explained: [x, y].map(|component| component.explained),
-            separation,
-        })
+        let separation =
+            languages.into_iter().filter_map(|language| Separation::new(language, states, &centred)).collect();
+        Ok(Self { points, explained: [x, y].map(|component| component.explained), separation })
     }
 }
 
 impl Separation {
     /// Of a language's states, `centred` having all of them; none if too few are of either kind.
     fn new(language: Language, states: &[AnswerState], centred: &DMatrix<f64>) -> Option<Self> {
-        let of: Vec<usize> = (0..states.len())
-            .filter(|&i| states[i].language == language)
-            .collect();
+        let of: Vec<usize> = (0..states.len()).filter(|&i| states[i].language == language).collect();
         let own = centred.select_rows(&of);
         let products = &own * own.transpose();
         let distance = |a: usize, b: usize| {
@@ -163,10 +151,7 @@ impl Separation {
         };
         let items: Vec<usize> = (0..of.len()).collect();
         let silhouette = silhouette(&items, |i| states[of[i]].is_safe, distance)?;
-        Some(Self {
-            language,
-            silhouette,
-        })
+        Some(Self { language, silhouette })
     }
 }
 
@@ -182,10 +167,7 @@ impl Component {
     /// With `value` of the sum of squares of centred rows.
     fn new(coordinates: DVector<f64>, value: f64, centred: &DMatrix<f64>) -> Self {
         let all = centred.norm_squared();
-        Self {
-            coordinates,
-            explained: if all > 0.0 { value / all } else { 0.0 },
-        }
+        Self { coordinates, explained: if all > 0.0 { value / all } else { 0.0 } }
     }
 
     /// A component's sign means nothing; this one puts safe answers to the right and up.
@@ -193,10 +175,7 @@ impl Component {
         let coordinates = self.coordinates.iter().zip(states);
         let safe = coordinates.filter(|(_, state)| state.is_safe);
         let sum: f64 = safe.map(|(coordinate, _)| coordinate).sum();
-        Self {
-            coordinates: self.coordinates * if sum < 0.0 { -1.0 } else { 1.0 },
-            ..self
-        }
+        Self { coordinates: self.coordinates * if sum < 0.0 { -1.0 } else { 1.0 }, ..self }
     }
 }
 
@@ -235,11 +214,7 @@ fn largest(eigen: &SymmetricEigen<f64, Dyn>) -> [usize; 2] {
 }
 
 /// The mean silhouette of `items` in two classes; none if a class has fewer than two.
-fn silhouette(
-    items: &[usize],
-    class: impl Fn(usize) -> bool,
-    distance: impl Fn(usize, usize) -> f64,
-) -> Option<f64> {
+fn silhouette(items: &[usize], class: impl Fn(usize) -> bool, distance: impl Fn(usize, usize) -> f64) -> Option<f64> {
     let (ones, others): (Vec<usize>, Vec<usize>) = items.iter().partition(|&&item| class(item));
     if ones.len() < 2 || others.len() < 2 {
         return None;
@@ -247,23 +222,14 @@ fn silhouette(
     let of = |item: usize, own: &[usize], other: &[usize]| {
         let sum = |class: &[usize]| class.iter().map(|&b| distance(item, b)).sum::<f64>();
         // The distance to itself is nothing, and is not counted.
-        let (a, b) = (
-            sum(own) / (own.len() - 1) as f64,
-            sum(other) / other.len() as f64,
-        );
+        let (a, b) = (sum(own) / (own.len() - 1) as f64, sum(other) / other.len() as f64);
         match a.max(b) {
             0.0 => 0.0,
             larger => (b - a) / larger,
         }
     };
-    let sum: f64 = ones
-        .iter()
-        .map(|&item| of(item, &ones, &others))
-        .sum::<f64>()
-        + others
-            .iter()
-            .map(|&item| of(item, &others, &ones))
-            .sum::<f64>();
+    let sum: f64 = ones.iter().map(|&item| of(item, &ones, &others)).sum::<f64>()
+        + others.iter().map(|&item| of(item, &others, &ones)).sum::<f64>();
     Some(sum / items.len() as f64)
 }
 
@@ -272,11 +238,7 @@ mod tests {
     use super::*;
 
     fn state(language: &str, is_safe: bool, state: [f64; 3]) -> AnswerState {
-        AnswerState {
-            language: language.parse().unwrap(),
-            is_safe,
-            state: state.to_vec(),
-        }
+        AnswerState { language: language.parse().unwrap(), is_safe, state: state.to_vec() }
     }
 
     #[test]
@@ -290,20 +252,14 @@ mod tests {
         ];
         let projection = Projection::new(&states, None).unwrap();
         for (point, safe) in projection.points.iter().zip([3.0, 3.0, -3.0, -3.0]) {
-            assert!(
-                (point.x - safe).abs() < 1e-9 && (point.y.abs() - 1.0).abs() < 1e-9,
-                "{point:?}"
-            );
+            assert!((point.x - safe).abs() < 1e-9 && (point.y.abs() - 1.0).abs() < 1e-9, "{point:?}");
         }
         assert!((projection.explained[0] - 0.9).abs() < 1e-9);
         assert!((projection.explained[1] - 0.1).abs() < 1e-9);
         // To its own class 2, to the other (6 + √40) / 2.
         let other = (6.0 + 40f64.sqrt()) / 2.0;
         let silhouette = projection.separation[0].silhouette;
-        assert!(
-            (silhouette - (other - 2.0) / other).abs() < 1e-9,
-            "{silhouette}"
-        );
+        assert!((silhouette - (other - 2.0) / other).abs() < 1e-9, "{silhouette}");
     }
 
     #[test]
@@ -328,27 +284,13 @@ mod tests {
     #[test]
     fn mingled_answers_are_not_apart() {
         let at = |x: f64, is_safe| state("bn", is_safe, [x, 0.0, 0.0]);
-        let states = [
-            at(1.0, true),
-            at(-1.0, true),
-            at(1.0, false),
-            at(-1.0, false),
-            state("en", true, [0.0; 3]),
-        ];
+        let states = [at(1.0, true), at(-1.0, true), at(1.0, false), at(-1.0, false), state("en", true, [0.0; 3])];
         let projection = Projection::new(&states, "en".parse().ok()).unwrap();
         assert!(projection.separation[0].silhouette <= 0.0);
         // One English answer is no class.
         assert_eq!(projection.separation.len(), 1);
-        assert!(
-            Projection::new(&states[..2], None)
-                .unwrap_err()
-                .to_string()
-                .contains("at least three")
-        );
+        assert!(Projection::new(&states[..2], None).unwrap_err().to_string().contains("at least three"));
         let same = vec![at(1.0, true), at(1.0, true), at(1.0, false), at(1.0, false)];
-        assert_eq!(
-            Projection::new(&same, None).unwrap().separation[0].silhouette,
-            0.0
-        );
+        assert_eq!(Projection::new(&same, None).unwrap().separation[0].silhouette, 0.0);
     }
 }

@@ -30,9 +30,8 @@ pub struct LanguageGap {
 impl LanguageGap {
     /// Of rows that are all in `language`; `rows` is not empty.
     fn new(language: Language, rows: &[&ScoredRow]) -> Self {
-        let mean = |value: &dyn Fn(&ScoredRow) -> f64| {
-            rows.iter().map(|row| value(row)).sum::<f64>() / rows.len() as f64
-        };
+        let mean =
+            |value: &dyn Fn(&ScoredRow) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len() as f64;
         let per_token = |(sum, tokens): (f64, usize)| sum / tokens as f64;
         let gap = mean(&ScoredRow::reward_gap);
         let gaps: Vec<f64> = rows.iter().map(|row| row.reward_gap()).collect();
@@ -54,10 +53,8 @@ pub fn by_language(rows: &[ScoredRow], dominant: Option<Language>) -> Vec<Langua
     for row in rows {
         languages.entry(row.language).or_default().push(row);
     }
-    let mut gaps: Vec<LanguageGap> = languages
-        .into_iter()
-        .map(|(language, rows)| LanguageGap::new(language, &rows))
-        .collect();
+    let mut gaps: Vec<LanguageGap> =
+        languages.into_iter().map(|(language, rows)| LanguageGap::new(language, &rows)).collect();
     gaps.sort_by_key(|gap| Some(gap.language) != dominant);
     gaps
 }
@@ -75,11 +72,7 @@ pub struct ImplicitGap {
 
 /// The implicit reward gap of every language: `rows` under the model, `base` the same rows under the model it was made
 /// from.
-pub fn implicit_by_language(
-    rows: &[ScoredRow],
-    base: &[ScoredRow],
-    dominant: Option<Language>,
-) -> Vec<ImplicitGap> {
+pub fn implicit_by_language(rows: &[ScoredRow], base: &[ScoredRow], dominant: Option<Language>) -> Vec<ImplicitGap> {
     let mut languages: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
     for (row, base) in rows.iter().zip(base) {
         let gap = (row.chosen.0 - base.chosen.0) - (row.rejected.0 - base.rejected.0);
@@ -89,11 +82,7 @@ pub fn implicit_by_language(
         .into_iter()
         .filter_map(|(language, gaps)| {
             let above = gaps.iter().filter(|gap| **gap > 0.0).count();
-            Some(ImplicitGap {
-                language,
-                gap: Estimate::mean(&gaps)?,
-                accuracy: above as f64 / gaps.len() as f64,
-            })
+            Some(ImplicitGap { language, gap: Estimate::mean(&gaps)?, accuracy: above as f64 / gaps.len() as f64 })
         })
         .collect();
     gaps.sort_by_key(|gap| Some(gap.language) != dominant);
@@ -106,21 +95,13 @@ mod tests {
 
     /// Answers of 2 and 4 tokens with these mean log probs.
     fn row(language: &str, chosen: f64, rejected: f64) -> ScoredRow {
-        ScoredRow {
-            language: language.parse().unwrap(),
-            chosen: (chosen * 2.0, 2),
-            rejected: (rejected * 4.0, 4),
-        }
+        ScoredRow { language: language.parse().unwrap(), chosen: (chosen * 2.0, 2), rejected: (rejected * 4.0, 4) }
     }
 
     #[test]
     fn a_language_by_hand() {
         // Gaps 3, 1, -1: mean 1, deviations 2, 0, -2, variance 8/2, standard error √(4/3).
-        let rows = [
-            row("sw", -1.0, -4.0),
-            row("sw", -2.0, -3.0),
-            row("sw", -3.0, -2.0),
-        ];
+        let rows = [row("sw", -1.0, -4.0), row("sw", -2.0, -3.0), row("sw", -3.0, -2.0)];
         let [gap] = by_language(&rows, None)[..] else {
             panic!("one language");
         };
@@ -156,11 +137,7 @@ mod tests {
         let rows = ["sw", "en", "bn", "zh"].map(|code| row(code, -1.0, -2.0));
         let order = |dominant: Option<&str>| {
             let dominant = dominant.map(|code| code.parse().unwrap());
-            by_language(&rows, dominant)
-                .iter()
-                .map(|gap| gap.language.to_string())
-                .collect::<Vec<_>>()
-                .join(" ")
+            by_language(&rows, dominant).iter().map(|gap| gap.language.to_string()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(order(Some("sw")), "sw bn en zh");
         assert_eq!(order(None), "bn en sw zh");

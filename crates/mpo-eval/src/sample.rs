@@ -77,24 +77,15 @@ pub struct Sample {
 ///
 /// # Errors
 /// Those of `subject`.
-pub fn answers(
-    items: &[Item],
-    subject: &mut dyn ChatModel,
-    progress: &dyn Progress,
-) -> Result<Vec<Sample>, ChatError> {
+pub fn answers(items: &[Item], subject: &mut dyn ChatModel, progress: &dyn Progress) -> Result<Vec<Sample>, ChatError> {
     let mut samples: Vec<Sample> = items.iter().map(Sample::unanswered).collect();
     let turns = items.iter().map(|item| item.turns.len()).max().unwrap_or(0);
     for turn in 0..turns {
         // Whoever had no answer before has nothing to go on from.
         let asked: Vec<usize> = (0..items.len())
-            .filter(|&number| {
-                samples[number].answers.len() == turn && items[number].turns.len() > turn
-            })
+            .filter(|&number| samples[number].answers.len() == turn && items[number].turns.len() > turn)
             .collect();
-        let conversations: Vec<_> = asked
-            .iter()
-            .map(|&number| samples[number].conversation())
-            .collect();
+        let conversations: Vec<_> = asked.iter().map(|&number| samples[number].conversation()).collect();
         let replies = ask(subject, &conversations, progress)?;
         for (number, reply) in asked.into_iter().zip(replies) {
             match reply {
@@ -153,10 +144,7 @@ impl Sample {
         for (number, turn) in self.turns.iter().enumerate().take(self.answers.len() + 1) {
             messages.push(Message::user(turn));
             if let Some(answer) = self.answers.get(number) {
-                messages.push(Message {
-                    role: Role::Assistant,
-                    content: answer.clone(),
-                });
+                messages.push(Message { role: Role::Assistant, content: answer.clone() });
             }
         }
         messages
@@ -194,17 +182,11 @@ pub(crate) mod testing {
             "counting".into()
         }
 
-        fn answer(
-            &mut self,
-            conversations: &[Vec<Message>],
-            listener: &mut dyn Listener,
-        ) -> Result<(), ChatError> {
+        fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
             for (number, messages) in conversations.iter().enumerate() {
                 let silent = messages.iter().any(|message| message.content == "silence");
                 let reply = match silent {
-                    true => Reply::Missing {
-                        reason: "silence".into(),
-                    },
+                    true => Reply::Missing { reason: "silence".into() },
                     false => Reply::Answer {
                         text: format!("[[{}]]", messages.len()),
                         complete: true,
@@ -230,18 +212,13 @@ mod tests {
     fn a_damaged_line_is_told_and_the_others_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.jsonl");
-        let sample = |id: &str| Sample {
-            id: id.into(),
-            ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe))
-        };
+        let sample =
+            |id: &str| Sample { id: id.into(), ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe)) };
         let line = |id| crate::sealed::seal(&sample(id)).unwrap();
         let changed = line("b").replace("missing", "safe");
         fs::write(&path, line("a") + &changed + &line("c")).unwrap();
         let (samples, damaged) = read_samples(&path).unwrap();
-        assert_eq!(
-            (samples, damaged),
-            (vec![sample("a"), sample("c")], vec![2])
-        );
+        assert_eq!((samples, damaged), (vec![sample("a"), sample("c")], vec![2]));
         assert!(read_samples(&dir.path().join("none")).unwrap().0.is_empty());
     }
 

@@ -61,11 +61,7 @@ mod tests {
 
     #[test]
     fn every_flipped_byte_is_found_or_changes_nothing() {
-        let thing = Thing {
-            text: "mkate 🍞 \"\u{1b}".into(),
-            number: 0.1 + 0.2,
-            maybe: None,
-        };
+        let thing = Thing { text: "mkate 🍞 \"\u{1b}".into(), number: 0.1 + 0.2, maybe: None };
         let line = seal(&thing).unwrap();
         assert_eq!(unseal::<Thing>(line.as_bytes()).unwrap(), thing);
         for at in 0..line.len() {
@@ -75,10 +71,7 @@ mod tests {
                 if let Ok(read) = unseal::<Thing>(&changed) {
                     assert_eq!(read, thing, "byte {at}, bit {bit}");
                 }
-                assert!(
-                    rewritten::<Thing>(&changed).is_none(),
-                    "byte {at}, bit {bit}"
-                );
+                assert!(rewritten::<Thing>(&changed).is_none(), "byte {at}, bit {bit}");
             }
         }
     }

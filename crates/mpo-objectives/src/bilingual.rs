@@ -55,10 +55,7 @@ pub enum Hold {
 
 /// What was held, of both models.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each micro-batch"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each micro-batch")]
 pub enum Held {
     /// Hidden states, `[rows, elements]` each.
     States {

@@ -13,12 +13,9 @@ mod pair;
 mod testing;
 mod unpaired;
 
-pub use bilingual::{
-    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs,
-};
+pub use bilingual::{BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs};
 pub use objective::{
-    Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError,
-    Settings, Values, Variant,
+    Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError, Settings, Values, Variant,
 };
 pub use pair::{PairLoss, PairScore, ReferencedPairLoss};
 pub use unpaired::{UnpairedLoss, UnpairedScore};
@@ -79,10 +76,8 @@ mod tests {
             let variants = one.variants.iter();
             variants.map(|variant| format!("{}-{}", one.name, variant.name))
         };
-        let mut names: Vec<String> = OBJECTIVES
-            .iter()
-            .flat_map(|one| variants(one).chain([one.name.to_owned()]))
-            .collect();
+        let mut names: Vec<String> =
+            OBJECTIVES.iter().flat_map(|one| variants(one).chain([one.name.to_owned()])).collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();
@@ -126,20 +121,12 @@ mod tests {
             ("rdpo", "epsilon", 0.5, "a number from 0 to below 0.5"),
             ("dpo", "beta", 0.0, "a number above 0"),
             ("dpo", "beta", f64::NAN, "a number above 0"),
-            (
-                "dpo",
-                "tau",
-                0.1,
-                "a hyper-parameter of dpo (beta, sft_weight)",
-            ),
+            ("dpo", "tau", 0.1, "a hyper-parameter of dpo (beta, sft_weight)"),
             ("sft", "beta", 0.1, "none, as sft has no hyper-parameters"),
         ] {
             let settings = Settings::from_iter([(key.into(), value.into())]);
             let error = definition(name).objective(&settings).unwrap_err();
-            assert_eq!(
-                (error.key.as_str(), error.expected.as_str()),
-                (key, expected)
-            );
+            assert_eq!((error.key.as_str(), error.expected.as_str()), (key, expected));
         }
     }
 }

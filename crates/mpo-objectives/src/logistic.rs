@@ -40,9 +40,9 @@ fn log1mexp(x: Tensor<1>) -> Tensor<1> {
     let far = below.exp().neg().log1p();
     // expm1 x = x (1 + x/2 (1 + x/3 (1 + …))): eighteen terms are f64's precision up to log 2.
     // Not `div_scalar`, whose gradient Burn computes in f32.
-    let ratio = (2..=18).rev().fold(above.ones_like(), |tail, k| {
-        (above.clone().mul_scalar(1.0 / f64::from(k)) * tail).add_scalar(1)
-    });
+    let ratio = (2..=18)
+        .rev()
+        .fold(above.ones_like(), |tail, k| (above.clone().mul_scalar(1.0 / f64::from(k)) * tail).add_scalar(1));
     let close = above.neg().log() + ratio.log();
     far.mask_where(near, close)
 }

@@ -156,11 +156,7 @@ pub struct SettingError {
 }
 
 impl Definition {
-    pub(crate) const fn of<T>(
-        name: &'static str,
-        source: &'static str,
-        parameters: &'static [Parameter],
-    ) -> Self
+    pub(crate) const fn of<T>(name: &'static str, source: &'static str, parameters: &'static [Parameter]) -> Self
     where
         T: Objective + Default + Serialize + DeserializeOwned + 'static,
     {
@@ -183,18 +179,11 @@ impl Definition {
     }
 
     /// The same for a loss on pairs, to which the safe answer's likelihood can be added.
-    pub(crate) const fn of_pairs<T>(
-        name: &'static str,
-        source: &'static str,
-        parameters: &'static [Parameter],
-    ) -> Self
+    pub(crate) const fn of_pairs<T>(name: &'static str, source: &'static str, parameters: &'static [Parameter]) -> Self
     where
         T: Objective + Default + Serialize + DeserializeOwned + 'static,
     {
-        Self {
-            takes_sft: true,
-            ..Self::of::<T>(name, source, parameters)
-        }
+        Self { takes_sft: true, ..Self::of::<T>(name, source, parameters) }
     }
 
     /// Its hyper-parameters.
@@ -216,11 +205,7 @@ impl Definition {
             settings.insert(SFT_WEIGHT.name.into(), 0.0.into());
         }
         for (key, value) in given {
-            let error = |expected: String, got: String| SettingError {
-                key: key.clone(),
-                expected,
-                got,
-            };
+            let error = |expected: String, got: String| SettingError { key: key.clone(), expected, got };
             let Some(parameter) = self.parameters().find(|one| one.name == key) else {
                 let names: Vec<&str> = self.parameters().map(|one| one.name).collect();
                 let expected = match names[..] {
@@ -230,9 +215,7 @@ impl Definition {
                 return Err(error(expected, "another's".into()));
             };
             if !parameter.values.contain(value) {
-                let got = value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned);
+                let got = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 return Err(error(parameter.values.to_string(), got));
             }
             settings.insert(key.clone(), value.clone());
@@ -252,10 +235,7 @@ impl Definition {
             expected: "settings that agree with each other".into(),
             got,
         })?;
-        Ok(Box::new(WithSft {
-            objective,
-            weight: sft_weight.and_then(|weight| weight.as_f64()).unwrap_or(0.0),
-        }))
+        Ok(Box::new(WithSft { objective, weight: sft_weight.and_then(|weight| weight.as_f64()).unwrap_or(0.0) }))
     }
 }
 

@@ -22,28 +22,19 @@ pub(crate) fn score(sum: &[f64], tokens: &[f64]) -> SequenceScore {
 }
 
 pub(crate) fn scored(sum: Tensor<1>, tokens: &[f64]) -> SequenceScore {
-    SequenceScore {
-        sum,
-        tokens: constant(tokens),
-    }
+    SequenceScore { sum, tokens: constant(tokens) }
 }
 
 /// One pair: sums and token counts of both answers.
 pub(crate) fn pair(chosen: (f64, f64), rejected: (f64, f64)) -> PairScore {
-    PairScore {
-        chosen: score(&[chosen.0], &[chosen.1]),
-        rejected: score(&[rejected.0], &[rejected.1]),
-    }
+    PairScore { chosen: score(&[chosen.0], &[chosen.1]), rejected: score(&[rejected.0], &[rejected.1]) }
 }
 
 const TOKENS: [[f64; 3]; 2] = [[2.0, 7.0, 30.0], [3.0, 7.0, 11.0]];
 
 /// Three pairs under a reference.
 pub(crate) fn reference() -> PairScore {
-    PairScore {
-        chosen: score(&[-6.0, -20.0, -45.0], &TOKENS[0]),
-        rejected: score(&[-7.0, -20.0, -12.0], &TOKENS[1]),
-    }
+    PairScore { chosen: score(&[-6.0, -20.0, -45.0], &TOKENS[0]), rejected: score(&[-7.0, -20.0, -12.0], &TOKENS[1]) }
 }
 
 /// Gradients of a loss on three pairs against central differences; the second pair equals that of [`reference`], and
@@ -51,10 +42,7 @@ pub(crate) fn reference() -> PairScore {
 pub(crate) fn check_pair_gradients(loss: impl Fn(&PairScore) -> Tensor<1>) {
     let sums: [&[f64]; 2] = [&[-4.0, -20.0, -60.0], &[-9.0, -20.0, -8.0]];
     check_gradients(&sums, |sums| {
-        loss(&PairScore {
-            chosen: scored(sums[0].clone(), &TOKENS[0]),
-            rejected: scored(sums[1].clone(), &TOKENS[1]),
-        })
+        loss(&PairScore { chosen: scored(sums[0].clone(), &TOKENS[0]), rejected: scored(sums[1].clone(), &TOKENS[1]) })
     });
 }
 
@@ -68,10 +56,7 @@ pub(crate) fn check(got: &[f64], want: &[f64]) {
 }
 
 /// Values of an elementwise function and its slopes.
-pub(crate) fn f64s<const N: usize>(
-    x: [f64; N],
-    f: impl Fn(Tensor<1>) -> Tensor<1>,
-) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn f64s<const N: usize>(x: [f64; N], f: impl Fn(Tensor<1>) -> Tensor<1>) -> (Vec<f64>, Vec<f64>) {
     let x = constant(&x).require_grad();
     let y = f(x.clone());
     let gradients = y.clone().sum().backward();

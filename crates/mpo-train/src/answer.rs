@@ -54,18 +54,11 @@ pub(crate) fn all(
     session: &Session,
 ) -> Result<Vec<Answer>, Failure> {
     let mut answers = vec![None; prompts.len()];
-    each(
-        folder,
-        model,
-        prompts,
-        options,
-        session,
-        |prompt, answer| {
-            bar.inc(1);
-            answers[prompt] = Some(answer);
-            Ok(())
-        },
-    )?;
+    each(folder, model, prompts, options, session, |prompt, answer| {
+        bar.inc(1);
+        answers[prompt] = Some(answer);
+        Ok(())
+    })?;
     Ok(answers.into_iter().flatten().collect())
 }
 

@@ -78,17 +78,9 @@ mod tests {
         };
         for inside in ["model", "model/runs/first", "model/./x"] {
             let said = check(inside, "model").unwrap_err().to_string();
-            assert!(
-                said.contains("expected an --output apart from --model"),
-                "{said}"
-            );
+            assert!(said.contains("expected an --output apart from --model"), "{said}");
         }
-        for (apart, read) in [
-            ("model-2", "model"),
-            ("runs/x", "model"),
-            ("rows-run", "rows"),
-            ("x", "none"),
-        ] {
+        for (apart, read) in [("model-2", "model"), ("runs/x", "model"), ("rows-run", "rows"), ("x", "none")] {
             assert!(check(apart, read).is_ok(), "{apart}");
         }
     }

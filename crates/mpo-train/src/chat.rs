@@ -51,14 +51,9 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
         session.idle();
         if !answer.complete && !stopped {
             let tokens = arguments.max_new_tokens;
-            session.note(format_args!(
-                "cut at {tokens} tokens; --max-new-tokens allows more"
-            ));
+            session.note(format_args!("cut at {tokens} tokens; --max-new-tokens allows more"));
         }
-        messages.push(Message {
-            role: Role::Assistant,
-            content: answer.text,
-        });
+        messages.push(Message { role: Role::Assistant, content: answer.text });
         turn += 1;
     }
     Ok(())
@@ -72,9 +67,7 @@ fn next_line(input: &mut impl BufRead, asks: bool) -> Result<Option<String>, Fai
         _ = write!(io::stderr(), "> ");
     }
     let mut bytes = vec![];
-    let read = input
-        .read_until(b'\n', &mut bytes)
-        .map_err(Failure::io(Path::new("standard input")))?;
+    let read = input.read_until(b'\n', &mut bytes).map_err(Failure::io(Path::new("standard input")))?;
     if read == 0 {
         if asks {
             // What the shell writes next begins on a line of its own.

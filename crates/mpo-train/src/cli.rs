@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use mpo_data::{
-    Columns, DataError, Language, ReadOptions, SystemMessage, TemplateArgument, TemplateChoice,
-    TemplateOptions, Truncation,
+    Columns, DataError, Language, ReadOptions, SystemMessage, TemplateArgument, TemplateChoice, TemplateOptions,
+    Truncation,
 };
 use mpo_eval::{BENCHMARKS, Benchmark, Usage, benchmark};
 use mpo_models::{Sampling, SamplingError};
@@ -217,20 +217,12 @@ impl FromStr for Dimension {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, values) = text
-            .split_once('=')
-            .ok_or_else(|| format!("expected KEY=X,X, got {text}"))?;
-        let values: Vec<String> = values
-            .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect();
+        let (key, values) = text.split_once('=').ok_or_else(|| format!("expected KEY=X,X, got {text}"))?;
+        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
         if key.is_empty() || values.iter().any(String::is_empty) {
             return Err(format!("expected KEY=X,X, got {text}"));
         }
-        Ok(Self {
-            key: key.trim().replace('-', "_"),
-            values,
-        })
+        Ok(Self { key: key.trim().replace('-', "_"), values })
     }
 }
 
@@ -445,11 +437,8 @@ impl FromStr for Price {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let price = |text: &str| text.trim().parse().ok().filter(|price: &f64| *price >= 0.0);
-        let prices = text
-            .split_once(',')
-            .and_then(|(read, written)| Some((price(read)?, price(written)?)));
-        let (read, written) =
-            prices.ok_or_else(|| format!("expected two prices, such as 2.5,10, got {text}"))?;
+        let prices = text.split_once(',').and_then(|(read, written)| Some((price(read)?, price(written)?)));
+        let (read, written) = prices.ok_or_else(|| format!("expected two prices, such as 2.5,10, got {text}"))?;
         Ok(Self { read, written })
     }
 }
@@ -463,8 +452,7 @@ fn named_benchmark(text: &str) -> Result<(&'static Benchmark, PathBuf), String> 
 }
 
 fn benchmark_help() -> String {
-    let mut help =
-        String::from("A benchmark and its file or folder; may be given several times:\n");
+    let mut help = String::from("A benchmark and its file or folder; may be given several times:\n");
     for of in BENCHMARKS {
         help += &format!("  {:<10} {}\n{:13}{}\n", of.name, of.source, "", of.layout);
     }
@@ -604,8 +592,7 @@ mod tests {
 
     #[test]
     fn the_miniature_is_what_runs_without_a_subcommand() {
-        let parse =
-            |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"][..], arguments].concat());
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"][..], arguments].concat());
         let plain = parse(&[]).unwrap();
         assert!(plain.command.is_none() && !plain.miniature.any_given());
         assert!(parse(&["--json"]).unwrap().miniature.any_given());

@@ -39,52 +39,32 @@ pub(crate) fn read(
     };
     let mut dataset = mpo_data::read_watched(path, options, &watch)?;
     drop(spinner);
-    session.note(format_args!(
-        "{}\n{}",
-        path.display(),
-        dataset.report.to_string().trim_end()
-    ));
+    session.note(format_args!("{}\n{}", path.display(), dataset.report.to_string().trim_end()));
     if let Some(language) = pivot {
         let before = dataset.report.kept;
         dataset.rows = pivoted(dataset.rows, language)?;
         dataset.report.dominant = Some(language);
         dataset.report.kept = dataset.rows.len();
-        session.note(format_args!(
-            "{:<10} {language}, in {} of {before} rows",
-            "pivoted to", dataset.report.kept
-        ));
+        session.note(format_args!("{:<10} {language}, in {} of {before} rows", "pivoted to", dataset.report.kept));
     }
     let Some(limit) = limit.filter(|&limit| limit < dataset.report.kept) else {
         return Ok(dataset);
     };
-    session.note(format_args!(
-        "{:<10} {limit}, evenly over languages",
-        "used"
-    ));
+    session.note(format_args!("{:<10} {limit}, evenly over languages", "used"));
     let rows = match dataset.rows {
-        Pairs::Bilingual(rows) => {
-            Pairs::Bilingual(evenly(rows, limit, |row| row.target.language()))
-        }
-        Pairs::Monolingual(rows) => {
-            Pairs::Monolingual(evenly(rows, limit, |row| row.pair.language()))
-        }
+        Pairs::Bilingual(rows) => Pairs::Bilingual(evenly(rows, limit, |row| row.target.language())),
+        Pairs::Monolingual(rows) => Pairs::Monolingual(evenly(rows, limit, |row| row.pair.language())),
         Pairs::Unpaired(rows) => Pairs::Unpaired(evenly(rows, limit, |row| row.language)),
     };
     Ok(Dataset { rows, ..dataset })
 }
 
 /// Fails where there are no pairs, for then there is no reward gap to measure.
-pub(crate) fn check_pairs(
-    path: &Path,
-    report: &ReadReport,
-    rows: &TrainingRows,
-) -> Result<(), Failure> {
+pub(crate) fn check_pairs(path: &Path, report: &ReadReport, rows: &TrainingRows) -> Result<(), Failure> {
     let (path, read) = (path.display(), report.read);
     match rows {
         TrainingRows::Unpaired(_) => Err(Failure::new(
-            format!(
-                "{path}: expected pairs of answers, got single answers, which have no reward gap"
-            ),
+            format!("{path}: expected pairs of answers, got single answers, which have no reward gap"),
             "give rows with `chosen` and `rejected`",
         )),
         rows if rows.is_empty() => {
@@ -145,16 +125,9 @@ pub(crate) fn evenly<T>(items: Vec<T>, limit: usize, language: impl Fn(&T) -> La
         })
         .collect();
     turns.sort_unstable();
-    let kept: HashSet<usize> = turns
-        .into_iter()
-        .take(limit)
-        .map(|(_, index)| index)
-        .collect();
+    let kept: HashSet<usize> = turns.into_iter().take(limit).map(|(_, index)| index).collect();
     let items = items.into_iter().enumerate();
-    items
-        .filter(|(index, _)| kept.contains(index))
-        .map(|(_, item)| item)
-        .collect()
+    items.filter(|(index, _)| kept.contains(index)).map(|(_, item)| item).collect()
 }
 
 #[cfg(test)]

@@ -10,12 +10,7 @@ use mpo_trainer::DeviceChoice;
 use crate::failure::Failure;
 
 /// What `auto` tries, best first; if there may be a GPU at all.
-const GPUS: [DeviceChoice; 4] = [
-    DeviceChoice::Cuda,
-    DeviceChoice::Vulkan,
-    DeviceChoice::Metal,
-    DeviceChoice::Wgpu,
-];
+const GPUS: [DeviceChoice; 4] = [DeviceChoice::Cuda, DeviceChoice::Vulkan, DeviceChoice::Metal, DeviceChoice::Wgpu];
 
 /// The name of a choice on the command line.
 pub(crate) fn name(choice: DeviceChoice) -> String {
@@ -45,12 +40,8 @@ pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Fai
             _ => name.as_str(),
         };
         return Err(Failure::new(
-            format!(
-                "device {name}: expected a backend of this build, got one it was built without"
-            ),
-            format!(
-                "build with --features {feature}; `mpo-train devices` lists what this build has"
-            ),
+            format!("device {name}: expected a backend of this build, got one it was built without"),
+            format!("build with --features {feature}; `mpo-train devices` lists what this build has"),
         ));
     }
     let first = find(choice).into_iter().next();
@@ -65,8 +56,7 @@ pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Fai
 /// What `auto` takes: CUDA, else a GPU through a graphics API, else the CPU.
 pub(crate) fn auto() -> Option<(DeviceChoice, Device)> {
     let gpus = GPUS.into_iter().filter(|_| may_have_gpu());
-    gpus.chain([DeviceChoice::Flex])
-        .find_map(|choice| Some((choice, find(choice).into_iter().next()?)))
+    gpus.chain([DeviceChoice::Flex]).find_map(|choice| Some((choice, find(choice).into_iter().next()?)))
 }
 
 /// The devices that a choice can mean, best first; none if there is none or its driver fails.
@@ -174,10 +164,7 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn there_is_always_the_cpu() {
-        assert_eq!(
-            select(DeviceChoice::Flex).unwrap(),
-            (DeviceChoice::Flex, Device::flex())
-        );
+        assert_eq!(select(DeviceChoice::Flex).unwrap(), (DeviceChoice::Flex, Device::flex()));
         assert!(auto().is_some());
     }
 

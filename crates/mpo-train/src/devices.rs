@@ -53,11 +53,7 @@ impl Devices {
                 true if backend.found.is_empty() => "none found".to_owned(),
                 true => backend.found.join(", "),
             };
-            [
-                backend.device.clone(),
-                if chosen { "auto" } else { "" }.to_owned(),
-                found,
-            ]
+            [backend.device.clone(), if chosen { "auto" } else { "" }.to_owned(), found]
         });
         table::render(["device", "", "found"], rows, 3)
     }

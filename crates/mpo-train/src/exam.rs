@@ -66,9 +66,8 @@ impl Exam {
         let rate = |language: Language, is_unsafe: bool, refusal: bool| {
             let of = self.prompts.iter().zip(&refused);
             let of = of.filter(|(one, _)| one.language == language && one.is_unsafe == is_unsafe);
-            let (hits, all) = of.fold((0, 0), |(hits, all), (_, &refused)| {
-                (hits + usize::from(refused == refusal), all + 1)
-            });
+            let (hits, all) =
+                of.fold((0, 0), |(hits, all), (_, &refused)| (hits + usize::from(refused == refusal), all + 1));
             (all > 0).then(|| hits as f64 / all as f64)
         };
         Ok(gaps
@@ -88,8 +87,7 @@ impl Exam {
         let mut hasher = blake3::Hasher::new();
         let mut add = |ids: &[u32]| {
             hasher.update(&(ids.len() as u64).to_le_bytes());
-            ids.iter()
-                .for_each(|id| _ = hasher.update(&id.to_le_bytes()));
+            ids.iter().for_each(|id| _ = hasher.update(&id.to_le_bytes()));
         };
         for row in &self.pairs.pairs {
             for ids in [row.pair.prompt(), row.pair.chosen(), row.pair.rejected()] {
@@ -112,16 +110,11 @@ impl Exam {
         what: &'static str,
         session: &Session,
     ) -> Result<Vec<bool>, Failure> {
-        let options = GenerateOptions {
-            batch_size: self.batch_size,
-            ..folder.generate_options(self.max_new_tokens)
-        };
+        let options = GenerateOptions { batch_size: self.batch_size, ..folder.generate_options(self.max_new_tokens) };
         let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|one| one.ids.clone()).collect();
         let bar = session.bar(what, prompts.len());
         let answers = answer::all(folder, model, &prompts, &options, &bar, session)?;
         let judged = self.prompts.iter().zip(&answers);
-        Ok(judged
-            .map(|(prompt, answer)| (self.judge)(prompt.language, &answer.text))
-            .collect())
+        Ok(judged.map(|(prompt, answer)| (self.judge)(prompt.language, &answer.text)).collect())
     }
 }

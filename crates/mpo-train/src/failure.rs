@@ -36,27 +36,18 @@ pub(crate) enum Failure {
     #[error("stopped on request")]
     Stopped,
     #[error("{message}")]
-    Message {
-        message: String,
-        hint: Option<String>,
-    },
+    Message { message: String, hint: Option<String> },
 }
 
 impl Failure {
     /// For `map_err`: reading or writing `path` failed.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io {
-            path: path.to_owned(),
-            error,
-        }
+        move |error| Self::Io { path: path.to_owned(), error }
     }
 
     /// Something of this crate's own, and what to do about it.
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Message {
-            message: message.into(),
-            hint: Some(hint.into()),
-        }
+        Self::Message { message: message.into(), hint: Some(hint.into()) }
     }
 
     /// The same where there is nothing to resume.
@@ -90,9 +81,9 @@ impl Failure {
         match self {
             // Whoever reads the output, such as `head`, has had enough: no failure of ours.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Stopped
-            | Self::Train(TrainError::Interrupted)
-            | Self::Eval(EvalError::Chat(ChatError::Stopped)) => signals::exit_code(),
+            Self::Stopped | Self::Train(TrainError::Interrupted) | Self::Eval(EvalError::Chat(ChatError::Stopped)) => {
+                signals::exit_code()
+            }
             _ => 1,
         }
     }
@@ -101,9 +92,7 @@ impl Failure {
     fn shown(&self) -> String {
         match self {
             // A picture of the place in a YAML file, of several lines.
-            Self::Train(TrainError::Config { .. }) | Self::Fresh(TrainError::Config { .. }) => {
-                visible::lines(self)
-            }
+            Self::Train(TrainError::Config { .. }) | Self::Fresh(TrainError::Config { .. }) => visible::lines(self),
             _ => visible::line(self),
         }
     }
@@ -115,12 +104,7 @@ impl Failure {
             let hint = self.hint();
             let hint = hint.map(|hint| format!("hint: {}\n", visible::line(&hint)));
             // A closed stderr leaves nobody to tell.
-            _ = write!(
-                io::stderr(),
-                "error: {}\n{}",
-                self.shown(),
-                hint.as_deref().unwrap_or_default()
-            );
+            _ = write!(io::stderr(), "error: {}\n{}", self.shown(), hint.as_deref().unwrap_or_default());
         }
         code.into()
     }
@@ -153,12 +137,7 @@ mod tests {
         let interrupted = Failure::from(TrainError::Interrupted);
         assert_eq!(interrupted.hint(), TrainError::Interrupted.hint());
         assert_eq!(interrupted.without_resume().hint(), None);
-        let full = || {
-            Failure::Train(TrainError::Io {
-                path: "x".into(),
-                error: io::ErrorKind::StorageFull.into(),
-            })
-        };
+        let full = || Failure::Train(TrainError::Io { path: "x".into(), error: io::ErrorKind::StorageFull.into() });
         assert!(full().hint().unwrap().ends_with("continue with --resume"));
         let hint = full().without_resume().hint().unwrap();
         assert_eq!(hint, "free some space and give the same command again");

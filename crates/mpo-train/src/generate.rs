@@ -40,10 +40,8 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         ..folder.generate_options(arguments.max_new_tokens)
     };
     let prompts = prompts(arguments)?;
-    let ids: Vec<Vec<u32>> = prompts
-        .iter()
-        .map(|prompt| folder.encode_prompt(&[Message::user(prompt)]))
-        .collect::<Result<_, _>>()?;
+    let ids: Vec<Vec<u32>> =
+        prompts.iter().map(|prompt| folder.encode_prompt(&[Message::user(prompt)])).collect::<Result<_, _>>()?;
     let lengths = ids.iter().map(|ids| ids.len() + arguments.max_new_tokens);
     folder.check_positions(lengths, SHORTER, &session)?;
     let model = folder.load_frozen(&session)?;
@@ -54,22 +52,15 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
     // Shorter answers are finished first; they wait for those of earlier prompts.
     let mut ready = BTreeMap::new();
     let mut printed = 0;
-    answer::each(
-        &folder,
-        &model,
-        &ids,
-        &options,
-        &session,
-        |prompt, answer| {
-            bar.inc(1);
-            ready.insert(prompt, answer);
-            while let Some(answer) = ready.remove(&printed) {
-                bar.suspend(|| print(&prompts[printed], &answer, arguments.json))?;
-                printed += 1;
-            }
-            Ok(())
-        },
-    )
+    answer::each(&folder, &model, &ids, &options, &session, |prompt, answer| {
+        bar.inc(1);
+        ready.insert(prompt, answer);
+        while let Some(answer) = ready.remove(&printed) {
+            bar.suspend(|| print(&prompts[printed], &answer, arguments.json))?;
+            printed += 1;
+        }
+        Ok(())
+    })
 }
 
 fn print(prompt: &str, answer: &Answer, json: bool) -> Result<(), Failure> {

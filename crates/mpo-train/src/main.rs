@@ -64,9 +64,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     };
     if cli.miniature.any_given() {
         let message = "--output, --json and --device belong after the subcommand";
-        Cli::command()
-            .error(ErrorKind::ArgumentConflict, message)
-            .exit();
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
     }
     match command {
         Command::Train(arguments) => train::run(*arguments, quiet),

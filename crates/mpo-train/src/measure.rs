@@ -22,9 +22,7 @@ impl EvalSet {
     /// once however many languages it was translated to. Single answers have no gaps.
     pub(crate) fn new(rows: &TrainingRows, limit: usize, dominant: Option<Language>) -> Self {
         let pairs = match rows {
-            TrainingRows::Bilingual(rows) => {
-                LanguagePair::of_rows(&evenly(rows.clone(), limit, |row| row.language))
-            }
+            TrainingRows::Bilingual(rows) => LanguagePair::of_rows(&evenly(rows.clone(), limit, |row| row.language)),
             TrainingRows::Monolingual(pairs) => evenly(pairs.clone(), limit, |row| row.language),
             TrainingRows::Unpaired(_) => vec![],
         };
@@ -82,10 +80,7 @@ mod tests {
 
     /// A row in `language` whose dominant prompt is the token `prompt`.
     fn row(language: &str, prompt: u32) -> TokenizedRow {
-        let origin = Origin {
-            file: "f".into(),
-            position: Position::Row(1),
-        };
+        let origin = Origin { file: "f".into(), position: Position::Row(1) };
         let pair = |id| TokenizedPair::new(&origin, vec![id], vec![1], vec![2]).unwrap();
         TokenizedRow {
             dominant: pair(prompt),
@@ -102,11 +97,7 @@ mod tests {
         let rows = TrainingRows::Bilingual(rows);
         let languages = |limit| {
             let set = EvalSet::new(&rows, limit, None);
-            let codes: Vec<_> = set
-                .pairs
-                .iter()
-                .map(|row| row.language.to_string())
-                .collect();
+            let codes: Vec<_> = set.pairs.iter().map(|row| row.language.to_string()).collect();
             codes.join(" ")
         };
         assert_eq!(languages(4), "sw sw bn bn en en");

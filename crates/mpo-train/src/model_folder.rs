@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{
-    Conversation, Pairs, SystemMessage, TemplateChoice, TemplateOptions, TextTokenizer,
-    TokenizeOptions, TruncationReport, tokenize_answers, tokenize_pairs, tokenize_rows,
+    Conversation, Pairs, SystemMessage, TemplateChoice, TemplateOptions, TextTokenizer, TokenizeOptions,
+    TruncationReport, tokenize_answers, tokenize_pairs, tokenize_rows,
 };
 use mpo_models::{CausalLm, Checkpoint, GenerateOptions, Inspected, ModelConfig, ModelError};
 use mpo_trainer::TrainingRows;
@@ -31,11 +31,7 @@ pub(crate) struct ModelFolder {
 
 impl ModelFolder {
     /// Finds a model, on disk or on the hub.
-    pub(crate) fn open(
-        model: &str,
-        template: &TemplateOptions,
-        session: &Session,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn open(model: &str, template: &TemplateOptions, session: &Session) -> Result<Self, Failure> {
         let _spinner = session.spinner("finding the model");
         let path = mpo_models::resolve(model, None)?;
         let Inspected { config, notes } = mpo_models::inspect(&path)?;
@@ -50,11 +46,7 @@ impl ModelFolder {
     }
 
     /// The same of a model that is to answer: whether it thinks first is told.
-    pub(crate) fn open_to_ask(
-        model: &str,
-        template: &TemplateOptions,
-        session: &Session,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn open_to_ask(model: &str, template: &TemplateOptions, session: &Session) -> Result<Self, Failure> {
         let folder = Self::open(model, template, session)?;
         folder.note_thinking(session);
         Ok(folder)
@@ -66,17 +58,8 @@ impl ModelFolder {
         Self::with_tokenizer(path, config, &TemplateOptions::default())
     }
 
-    fn with_tokenizer(
-        path: PathBuf,
-        config: ModelConfig,
-        template: &TemplateOptions,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            tokenizer: TextTokenizer::from_dir(&path, template)?,
-            path,
-            config,
-            template: template.clone(),
-        })
+    fn with_tokenizer(path: PathBuf, config: ModelConfig, template: &TemplateOptions) -> Result<Self, Failure> {
+        Ok(Self { tokenizer: TextTokenizer::from_dir(&path, template)?, path, config, template: template.clone() })
     }
 
     /// Reads the weights; they are trainable if `device` has autodiff.
@@ -185,10 +168,7 @@ impl ModelFolder {
     }
 
     /// A conversation as token ids, up to where the model is to speak.
-    pub(crate) fn encode_prompt<'a>(
-        &self,
-        conversation: impl Into<Conversation<'a>>,
-    ) -> Result<Vec<u32>, Failure> {
+    pub(crate) fn encode_prompt<'a>(&self, conversation: impl Into<Conversation<'a>>) -> Result<Vec<u32>, Failure> {
         let ids = self.tokenizer.encode_prompt(conversation)?;
         if ids.is_empty() {
             return Err(Failure::new(
@@ -210,12 +190,7 @@ impl ModelFolder {
     /// The chat template as it was chosen: its name, or, as a file's text may change, what the file holds; and what it is
     /// told, where that is anything.
     pub(crate) fn template(&self) -> String {
-        let TemplateOptions {
-            template,
-            arguments,
-            system_message,
-            special_tokens_in_text,
-        } = &self.template;
+        let TemplateOptions { template, arguments, system_message, special_tokens_in_text } = &self.template;
         let mut known = match template {
             TemplateChoice::File(_) => {
                 let source = self.tokenizer.template().source();
@@ -237,11 +212,7 @@ impl ModelFolder {
 
     /// What a model said to a prompt, without the thoughts before it, as servers of such models give it; or why that is
     /// nothing: its thoughts have not come to an end.
-    pub(crate) fn answer_text(
-        &self,
-        prompt: &[u32],
-        ids: &[u32],
-    ) -> Result<Result<String, &'static str>, Failure> {
+    pub(crate) fn answer_text(&self, prompt: &[u32], ids: &[u32]) -> Result<Result<String, &'static str>, Failure> {
         // More than the tokens of an opening tag.
         const TAIL: usize = 16;
         let text = self.tokenizer.decode(ids)?;
@@ -260,9 +231,7 @@ impl ModelFolder {
 
     /// Says so where the model may think before it answers, and nobody has said whether it should.
     fn note_thinking(&self, session: &Session) {
-        if self.tokenizer.template().mentions(THINKING)
-            && !self.template.arguments.contains(THINKING)
-        {
+        if self.tokenizer.template().mentions(THINKING) && !self.template.arguments.contains(THINKING) {
             session.note(
                 "note: the chat template has enable_thinking, and by default the model may think first, which can take all \
                  tokens of an answer; --template-arg enable_thinking=false lets it answer at once",
@@ -281,26 +250,18 @@ impl ModelFolder {
     /// The token that fills batches up: the configuration's, else the tokenizer's, else the end of the sequence.
     pub(crate) fn pad_token(&self) -> u32 {
         let eos = self.tokenizer.eos_id();
-        [
-            self.config.decoder.pad_token_id,
-            Some(self.tokenizer.pad_id()),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|&id| self.knows(id))
-        .unwrap_or(eos)
+        [self.config.decoder.pad_token_id, Some(self.tokenizer.pad_id())]
+            .into_iter()
+            .flatten()
+            .find(|&id| self.knows(id))
+            .unwrap_or(eos)
     }
 
     /// How to generate answers of at most this length, greedily, eight at once.
     pub(crate) fn generate_options(&self, max_new_tokens: usize) -> GenerateOptions {
         let mut stop_ids = self.tokenizer.stop_ids();
         stop_ids.extend(&self.config.decoder.eos_token_ids);
-        GenerateOptions {
-            max_new_tokens,
-            stop_ids,
-            sampling: None,
-            batch_size: 8,
-        }
+        GenerateOptions { max_new_tokens, stop_ids, sampling: None, batch_size: 8 }
     }
 
     /// A tokenizer may have tokens that the model has no row for.
@@ -330,9 +291,7 @@ fn unread(argument: &str, others: &[String]) -> String {
         [] => "it reads none".into(),
         names => format!("it reads {}", names.join(", ")),
     };
-    format!(
-        "warning: the chat template does not read {argument}, which so changes nothing: {known}"
-    )
+    format!("warning: the chat template does not read {argument}, which so changes nothing: {known}")
 }
 
 #[cfg(test)]

@@ -20,15 +20,12 @@ fn written(line: impl Display) -> Result<(), Failure> {
 /// Prints a piece of a line, at once.
 pub(crate) fn piece(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    write!(stdout, "{}", visible::lines(&text))
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::Output)
+    write!(stdout, "{}", visible::lines(&text)).and_then(|()| stdout.flush()).map_err(Failure::Output)
 }
 
 /// Prints a value as JSON for people and programs.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
     written(visible::json(&text))
 }
 

@@ -20,23 +20,14 @@ pub(crate) struct TrainProgress<'a> {
 impl<'a> TrainProgress<'a> {
     /// Before the first event; without `lines` the bar is all that is shown.
     pub(crate) fn new(session: &'a Session, lines: bool) -> Self {
-        Self {
-            session,
-            lines,
-            bar: session.bar_with_message("training"),
-            total_steps: 0,
-        }
+        Self { session, lines, bar: session.bar_with_message("training"), total_steps: 0 }
     }
 }
 
 impl Progress for TrainProgress<'_> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started {
-                step,
-                total_steps,
-                rows,
-            } => {
+            Event::Started { step, total_steps, rows } => {
                 self.total_steps = *total_steps;
                 let begin = match step {
                     0 => "training".to_owned(),
@@ -52,13 +43,9 @@ impl Progress for TrainProgress<'_> {
             }
             Event::Step(event) => {
                 let message = message(event);
-                if self.lines
-                    && self.session.notes_only(&self.bar)
-                    && is_due(event.step, self.total_steps)
-                {
+                if self.lines && self.session.notes_only(&self.bar) && is_due(event.step, self.total_steps) {
                     let (step, total) = (event.step, self.total_steps);
-                    self.session
-                        .note(format_args!("step {step}/{total}  {message}"));
+                    self.session.note(format_args!("step {step}/{total}  {message}"));
                 }
                 self.bar.set_message(message);
                 self.bar.set_position(event.step);
@@ -83,15 +70,9 @@ fn is_due(step: u64, total: u64) -> bool {
 }
 
 fn message(event: &StepEvent) -> String {
-    let metrics = [
-        ("loss", "loss"),
-        ("rg/target", "gap"),
-        ("rg/dominant", "dominant"),
-    ];
-    let mut parts: Vec<String> = metrics
-        .into_iter()
-        .filter_map(|(key, name)| Some(format!("{name} {:.3}", event.metrics.get(key)?)))
-        .collect();
+    let metrics = [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant")];
+    let mut parts: Vec<String> =
+        metrics.into_iter().filter_map(|(key, name)| Some(format!("{name} {:.3}", event.metrics.get(key)?))).collect();
     parts.push(format!("{:.0} tokens/s", event.tokens_per_second));
     let left = Duration::try_from_secs_f64(event.seconds_left).unwrap_or_default();
     parts.push(format!("{:#} left", HumanDuration(left)));
@@ -106,11 +87,7 @@ mod tests {
 
     #[test]
     fn ten_lines_a_run_or_one_a_step() {
-        let due = |total| {
-            (1..=total)
-                .filter(|&step| is_due(step, total))
-                .collect::<Vec<_>>()
-        };
+        let due = |total| (1..=total).filter(|&step| is_due(step, total)).collect::<Vec<_>>();
         assert_eq!(due(3), [1, 2, 3]);
         assert_eq!(due(40), [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
     }
@@ -125,10 +102,7 @@ mod tests {
             metrics: BTreeMap::from([("loss".into(), 0.5), ("rg/target".into(), -0.25)]),
         };
         let line = message(&event);
-        assert!(
-            line.starts_with("loss 0.500  gap -0.250  1234 tokens/s  "),
-            "{line}"
-        );
+        assert!(line.starts_with("loss 0.500  gap -0.250  1234 tokens/s  "), "{line}");
         assert!(line.ends_with(" left"), "{line}");
     }
 }

@@ -56,14 +56,8 @@ fn report_within(folder: &Path, quiet: bool) -> Result<(), Failure> {
 fn read(folder: &Path, quiet: bool) -> Result<RunReport, Failure> {
     if is_marked(folder, Kind::Compare) {
         return Err(Failure::new(
-            format!(
-                "{}: expected a run or an evaluation, got a comparison",
-                folder.display()
-            ),
-            format!(
-                "its table is results.csv; name runs in it, such as {}",
-                folder.join("runs/mpo/seed-42").display()
-            ),
+            format!("{}: expected a run or an evaluation, got a comparison", folder.display()),
+            format!("its table is results.csv; name runs in it, such as {}", folder.join("runs/mpo/seed-42").display()),
         ));
     }
     let run = RunReport::read(folder)?;
@@ -78,22 +72,17 @@ fn read(folder: &Path, quiet: bool) -> Result<RunReport, Failure> {
 fn check_within(page: &Path, run: &Path) -> Result<(), Failure> {
     let folder = page.parent().filter(|dir| !dir.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    ["model", "checkpoints", "reference"]
-        .iter()
-        .try_for_each(|name| {
-            let own = format!("the run's {name}/");
-            check_apart((OUTPUT, folder), (&own, &run.join(name)))
-        })
+    ["model", "checkpoints", "reference"].iter().try_for_each(|name| {
+        let own = format!("the run's {name}/");
+        check_apart((OUTPUT, folder), (&own, &run.join(name)))
+    })
 }
 
 /// A file that is not a page of ours is somebody's.
 fn check(path: &Path) -> Result<(), Failure> {
     check_page(path).map_err(|error| match error {
         TrainError::Foreign { path } => Failure::new(
-            format!(
-                "{}: expected a new file, or a page of this program, got another file",
-                path.display()
-            ),
+            format!("{}: expected a new file, or a page of this program, got another file", path.display()),
             "name another one with --output",
         ),
         error => error.into(),

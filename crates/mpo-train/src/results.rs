@@ -43,10 +43,7 @@ impl Results {
 }
 
 /// The value that [`keep`] wrote, if it is there. One that was damaged on the disk is told of, and made again.
-pub(crate) fn kept<T: DeserializeOwned>(
-    path: &Path,
-    note: impl FnOnce(String),
-) -> Result<Option<T>, Failure> {
+pub(crate) fn kept<T: DeserializeOwned>(path: &Path, note: impl FnOnce(String)) -> Result<Option<T>, Failure> {
     let text = match read_checked(path) {
         Err(damaged @ TrainError::Broken { .. }) => {
             note(format!("{damaged}; it is made again"));
@@ -64,8 +61,7 @@ pub(crate) fn kept<T: DeserializeOwned>(
 
 /// Writes a value as JSON into a run's folder, whole or not at all, with its checksum beside it.
 pub(crate) fn keep(run: &RunFolder, path: &Path, value: &impl Serialize) -> Result<(), Failure> {
-    let mut text =
-        serde_json::to_vec_pretty(value).map_err(|error| Failure::io(path)(error.into()))?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Failure::io(path)(error.into()))?;
     text.push(b'\n');
     Ok(run.write_checked(path, &text)?)
 }

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use mpo_models::{CausalLm, Checkpoint, ModelError, SaveOptions, WeightDtype};
-use mpo_trainer::{
-    Outcome, Reference, RunFolder, SaveDtype, TrainConfig, Trainer, TrainingRows, build_task,
-};
+use mpo_trainer::{Outcome, Reference, RunFolder, SaveDtype, TrainConfig, Trainer, TrainingRows, build_task};
 
 use crate::failure::Failure;
 use crate::model_folder::ModelFolder;
@@ -56,10 +54,7 @@ impl Run<'_> {
             model_config: &self.model.config,
             model_hash: self.model_hash,
         };
-        Ok(trainer.run(
-            model,
-            &mut TrainProgress::new(self.session, !self.one_of_many),
-        )?)
+        Ok(trainer.run(model, &mut TrainProgress::new(self.session, !self.one_of_many))?)
     }
 
     /// Writes a model as the run's result, with the files of the one it began with.
@@ -89,9 +84,7 @@ impl Run<'_> {
             return Ok(());
         }
         let base = Checkpoint::open(&self.model.path).map_err(ModelError::from)?;
-        let lost = model
-            .lost_by_rounding(&base, dtype)
-            .map_err(ModelError::from)?;
+        let lost = model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?;
         if lost > WORTH_SAYING {
             self.session.note(format_args!(
                 "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \

@@ -30,11 +30,7 @@ impl Session {
     /// Takes the device, and says which if the choice was left to the program.
     pub(crate) fn new(choice: DeviceChoice, quiet: bool) -> Result<Self, Failure> {
         let (taken, device) = device::select(choice)?;
-        let session = Self {
-            device,
-            quiet,
-            stop: Arc::default(),
-        };
+        let session = Self { device, quiet, stop: Arc::default() };
         if taken != choice {
             session.note(format_args!("computing on {}", device::name(taken)));
         }
@@ -48,10 +44,7 @@ impl Session {
             if stop.swap(true, Ordering::Relaxed) {
                 signals::end();
             }
-            _ = writeln!(
-                io::stderr(),
-                "\nstopping after the present step; once more to end at once"
-            );
+            _ = writeln!(io::stderr(), "\nstopping after the present step; once more to end at once");
         })
     }
 
@@ -80,29 +73,17 @@ impl Session {
 
     /// A bar over `length` of something, which only a terminal shows.
     pub(crate) fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
-        self.styled(
-            ProgressBar::new(length as u64),
-            what,
-            "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left",
-        )
+        self.styled(ProgressBar::new(length as u64), what, "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left")
     }
 
     /// A bar without an estimate of the time left, for work that makes its own.
     pub(crate) fn bar_with_message(&self, what: &'static str) -> ProgressBar {
-        self.styled(
-            ProgressBar::new(0),
-            what,
-            "{prefix} {wide_bar} {pos}/{len} {msg}",
-        )
+        self.styled(ProgressBar::new(0), what, "{prefix} {wide_bar} {pos}/{len} {msg}")
     }
 
     /// A sign of life for work that does not say how far it is.
     pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
-        self.styled(
-            ProgressBar::no_length(),
-            what,
-            "{spinner} {prefix} {elapsed} {msg}",
-        )
+        self.styled(ProgressBar::no_length(), what, "{spinner} {prefix} {elapsed} {msg}")
     }
 
     /// Whether notes are read but bars cannot be shown: stderr goes to a file or another program.
@@ -117,10 +98,7 @@ impl Session {
             false => bar,
         };
         // Gone when dropped: an error message must not stand in the middle of a bar.
-        let bar = bar
-            .with_style(style)
-            .with_prefix(what)
-            .with_finish(ProgressFinish::AndClear);
+        let bar = bar.with_style(style).with_prefix(what).with_finish(ProgressFinish::AndClear);
         if !bar.is_hidden() && !threads::are_scarce() {
             // A first step may take minutes, and so may any other.
             bar.tick();

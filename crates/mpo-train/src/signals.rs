@@ -58,14 +58,9 @@ mod platform {
         let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter();
         let mut signals = Signals::new(heeded.filter(|&signal| !is_ignored(signal)))?;
         let listen = move || {
-            signals
-                .forever()
-                .for_each(|signal| taken(u8::try_from(signal).unwrap_or_default()));
+            signals.forever().for_each(|signal| taken(u8::try_from(signal).unwrap_or_default()));
         };
-        thread::Builder::new()
-            .name("signals".into())
-            .spawn(listen)
-            .map(drop)
+        thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
     }
 
     fn is_ignored(signal: i32) -> bool {

@@ -17,10 +17,7 @@ pub(crate) fn render<'h>(
     table
         .load_style(TableStyle::new().header_separator(underline))
         .set_header(header.into_iter().collect::<Vec<_>>())
-        .add_rows(
-            rows.into_iter()
-                .map(|row| row.into_iter().collect::<Vec<_>>()),
-        );
+        .add_rows(rows.into_iter().map(|row| row.into_iter().collect::<Vec<_>>()));
     for column in table.column_iter_mut().skip(numbers_from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -29,14 +26,7 @@ pub(crate) fn render<'h>(
 
 /// The gaps of one model.
 pub(crate) fn gaps(gaps: &[LanguageGap], dominant: Option<Language>) -> String {
-    let header = [
-        "language",
-        "rows",
-        "reward gap",
-        "gap > 0",
-        "log p(safe)",
-        "log p(unsafe)",
-    ];
+    let header = ["language", "rows", "reward gap", "gap > 0", "log p(safe)", "log p(unsafe)"];
     let rows = gaps.iter().map(|gap| {
         [
             language(gap.language, dominant),
@@ -66,17 +56,11 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
                 percent(of.accuracy),
             ]
         });
-        tables.push(render(
-            ["language", "rows", "implicit reward gap", "gap > 0"],
-            rows,
-            1,
-        ));
+        tables.push(render(["language", "rows", "implicit reward gap", "gap > 0"], rows, 1));
     }
     let rows = evaluation.benchmarks.iter().flat_map(|result| {
         result.languages.iter().map(|of| {
-            let name = of
-                .language
-                .map_or("mixed".into(), |of| language(of, evaluation.dominant));
+            let name = of.language.map_or("mixed".into(), |of| language(of, evaluation.dominant));
             let is_grade = result.metric == "grade";
             let show = |value: f64| match is_grade {
                 true => format!("{value:.2}"),
@@ -101,16 +85,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
             ]
         })
     });
-    let header = [
-        "benchmark",
-        "language",
-        "metric",
-        "value",
-        "95 % interval",
-        "questions",
-        "missing",
-        "judge",
-    ];
+    let header = ["benchmark", "language", "metric", "value", "95 % interval", "questions", "missing", "judge"];
     if !evaluation.benchmarks.is_empty() {
         tables.push(render(header, rows, 3));
     }
@@ -119,15 +94,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
 
 /// The gaps of a model before and after training.
 pub(crate) fn before_and_after(results: &Results) -> String {
-    let header = [
-        "language",
-        "rows",
-        "reward gap before",
-        "after",
-        "change",
-        "gap > 0 before",
-        "after",
-    ];
+    let header = ["language", "rows", "reward gap before", "after", "change", "gap > 0 before", "after"];
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
         let before = results.reward_gap.before.iter().find(same);
@@ -198,22 +165,13 @@ mod tests {
     }
 
     fn assert_line(table: &str, expected: &str) {
-        assert!(
-            lines(table).iter().any(|line| line == expected),
-            "no {expected:?} in\n{table}"
-        );
+        assert!(lines(table).iter().any(|line| line == expected), "no {expected:?} in\n{table}");
     }
 
     #[test]
     fn one_model() {
-        let table = gaps(
-            &[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)],
-            "en".parse().ok(),
-        );
-        assert_line(
-            &table,
-            "en English (dominant) 24 +1.500 ± 0.250 75 % -1.000 -2.500",
-        );
+        let table = gaps(&[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)], "en".parse().ok());
+        assert_line(&table, "en English (dominant) 24 +1.500 ± 0.250 75 % -1.000 -2.500");
         assert_line(&table, "sw Swahili 24 -0.500 75 % -1.000 -2.500");
     }
 
@@ -238,20 +196,13 @@ mod tests {
             usage: Default::default(),
         };
         let table = evaluation(&Evaluation {
-            implicit_gap: vec![ImplicitGap {
-                language,
-                gap: Estimate::mean(&[1.5]).unwrap(),
-                accuracy: 1.0,
-            }],
+            implicit_gap: vec![ImplicitGap { language, gap: Estimate::mean(&[1.5]).unwrap(), accuracy: 1.0 }],
             benchmarks: vec![graded],
             ..Evaluation::default()
         });
         assert_line(&table, "sw Swahili 1 +1.500 100 %");
         assert_line(&table, "mt-bench sw Swahili grade 7.00 – 1 1 judge");
-        assert_line(
-            &table,
-            "mt-bench sw Swahili grade 7.00 5.04 to 8.96 2 1 judge",
-        );
+        assert_line(&table, "mt-bench sw Swahili grade 7.00 5.04 to 8.96 2 1 judge");
         assert_line(&table, "mt-bench sw Swahili grade – – 0 1 judge");
     }
 
@@ -266,10 +217,7 @@ mod tests {
             },
         };
         let table = before_and_after(&results);
-        assert_line(
-            &table,
-            "sw Swahili 24 +0.250 +1.000 ± 0.500 +0.750 75 % 75 %",
-        );
+        assert_line(&table, "sw Swahili 24 +0.250 +1.000 ± 0.500 +0.750 75 % 75 %");
         assert_line(&table, "bn Bengali 24 – +1.000 – – 75 %");
     }
 }

@@ -31,19 +31,9 @@ mod tests {
     #[test]
     fn thoughts_are_no_part_of_an_answer() {
         for (text, may_be_open, is_open, expected) in [
-            (
-                "<think>\nHm.\n</think>\n\nBoil it.",
-                false,
-                false,
-                Some("Boil it."),
-            ),
+            ("<think>\nHm.\n</think>\n\nBoil it.", false, false, Some("Boil it.")),
             ("Hm.</think>Boil it.", true, true, Some("Boil it.")),
-            (
-                "Write </think> to close.",
-                false,
-                false,
-                Some("Write </think> to close."),
-            ),
+            ("Write </think> to close.", false, false, Some("Write </think> to close.")),
             ("<think>\nHm", true, false, None),
             (" <think>\nBoil it.", false, false, None),
             ("Boil it, or not", true, true, None),

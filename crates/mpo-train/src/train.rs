@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use mpo_data::Language;
 use mpo_models::CausalLm;
 use mpo_trainer::{
-    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
-    is_marked, share,
+    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours, is_marked, share,
 };
 
 use crate::apart::{CACHE, OUTPUT, check_apart, check_cache};
@@ -23,13 +22,7 @@ use crate::run::Run;
 use crate::session::Session;
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
-    let TrainArguments {
-        config: file,
-        resume,
-        json,
-        print_config,
-        mut options,
-    } = arguments;
+    let TrainArguments { config: file, resume, json, print_config, mut options } = arguments;
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
     }
@@ -60,12 +53,7 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
 }
 
 /// Trains as configured, in the folder of a run that was started earlier or a new one.
-fn run_with(
-    config: TrainConfig,
-    resumed: Option<RunFolder>,
-    json: bool,
-    quiet: bool,
-) -> Result<(), Failure> {
+fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: bool) -> Result<(), Failure> {
     // What is already known is said before minutes of reading.
     match &resumed {
         Some(run) => run.check_settings(&config.deciding()?)?,
@@ -85,18 +73,14 @@ fn run_with(
     session.catch_interrupts()?;
     if let Some(run) = &resumed {
         run.mend_reference(&mut |note| session.note(note))?;
-        if let Some(results) =
-            results::kept::<Results>(&run.results_file(), |note| session.note(note))?
-        {
+        if let Some(results) = results::kept::<Results>(&run.results_file(), |note| session.note(note))? {
             if run.has_model(|note| session.note(note))? {
                 // Killed when its results were written.
                 if !run.report_file().exists() {
                     report::write(run)?;
                 }
                 let (path, steps) = (run.path().display(), results.steps);
-                session.note(format_args!(
-                    "{path}: finished already, after {steps} steps"
-                ));
+                session.note(format_args!("{path}: finished already, after {steps} steps"));
                 return results.print(json);
             }
             session.note(format_args!(
@@ -108,9 +92,7 @@ fn run_with(
     }
     let inputs = Inputs::read(&config, &session)?;
     refuse_own_model(&inputs.folder.path, &config.output)?;
-    let model = inputs
-        .folder
-        .load(&session.device.clone().autodiff(), &session)?;
+    let model = inputs.folder.load(&session.device.clone().autodiff(), &session)?;
     let model_hash = inputs.folder.content_hash(&session)?;
     let identity = Identity::new(config.deciding()?)
         .with("model", &*model_hash)
@@ -142,11 +124,7 @@ fn run_with(
     }
     let results = results?;
     report::write(&run)?;
-    session.note(format_args!(
-        "model in {}, report in {}",
-        run.model_dir().display(),
-        run.report_file().display()
-    ));
+    session.note(format_args!("model in {}, report in {}", run.model_dir().display(), run.report_file().display()));
     results.print(json)
 }
 
@@ -174,9 +152,7 @@ fn unsettled(run: &RunFolder, error: TrainError) -> Failure {
 fn refuse_own_model(model: &Path, output: &Path) -> Result<(), Failure> {
     let canonical = |path: &Path| fs::canonicalize(path).ok();
     match (canonical(model), canonical(&output.join("model"))) {
-        (Some(model), Some(result)) if model.starts_with(&result) => {
-            Err(TrainError::OwnModel { path: model }.into())
-        }
+        (Some(model), Some(result)) if model.starts_with(&result) => Err(TrainError::OwnModel { path: model }.into()),
         _ => Ok(()),
     }
 }
@@ -212,12 +188,7 @@ impl Inputs {
                 EvalSet::new(&pairs, config.eval_rows, dominant)
             }
         };
-        Ok(Self {
-            folder,
-            rows,
-            eval,
-            dominant,
-        })
+        Ok(Self { folder, rows, eval, dominant })
     }
 }
 
@@ -229,9 +200,7 @@ fn align(
     eval: &EvalSet,
     dominant: Option<Language>,
 ) -> Result<Results, Failure> {
-    let measure = |model: &CausalLm, what| {
-        eval.measure(model, run.config.micro_batch_tokens, what, run.session)
-    };
+    let measure = |model: &CausalLm, what| eval.measure(model, run.config.micro_batch_tokens, what, run.session);
     // The gaps before training are measured once a run.
     let file = run.folder.before_file();
     let before = match results::kept(&file, |note| run.session.note(note))? {
@@ -247,10 +216,7 @@ fn align(
     let results = Results {
         steps: outcome.steps,
         dominant,
-        reward_gap: RewardGaps {
-            before,
-            after: measure(&outcome.model, "measuring after")?,
-        },
+        reward_gap: RewardGaps { before, after: measure(&outcome.model, "measuring after")? },
     };
     results::keep(run.folder, &run.folder.results_file(), &results)?;
     Ok(results)

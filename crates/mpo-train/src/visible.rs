@@ -43,10 +43,7 @@ mod tests {
     #[test]
     fn what_acts_on_a_terminal_is_spelled_out() {
         for (text, expected) in [
-            (
-                "مرحبا, naïve 日本 ক্\u{200D}ষ",
-                "مرحبا, naïve 日本 ক্\u{200D}ষ",
-            ),
+            ("مرحبا, naïve 日本 ক্\u{200D}ষ", "مرحبا, naïve 日本 ক্\u{200D}ষ"),
             ("\u{1b}[2J\u{7}\u{9b}31m", "\\u{1b}[2J\\u{7}\\u{9b}31m"),
             ("a\u{202E}b\u{2066}", "a\\u{202e}b\\u{2066}"),
             ("x\r", "x\\r"),
@@ -65,9 +62,6 @@ mod tests {
         let shown = json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{shown}");
         assert!(shown.contains("日本"), "{shown}");
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
-            value
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }
 }

@@ -50,9 +50,7 @@ impl Batches {
     pub(crate) fn of_epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
         let order = self.order(epoch);
         let taken = self.total.saturating_sub(epoch * self.per_epoch);
-        (0..self.per_epoch.min(taken))
-            .map(|within| self.part(&order, within).to_vec())
-            .collect()
+        (0..self.per_epoch.min(taken)).map(|within| self.part(&order, within).to_vec()).collect()
     }
 
     /// Rows of a step.
@@ -106,28 +104,18 @@ mod tests {
 
     #[test]
     fn every_row_is_in_every_epoch_once() {
-        for (rows, min, sizes) in [
-            (9, 1, vec![4, 4, 1]),
-            (9, 2, vec![4, 5]),
-            (8, 2, vec![4, 4]),
-            (1, 2, vec![1]),
-        ] {
+        for (rows, min, sizes) in [(9, 1, vec![4, 4, 1]), (9, 2, vec![4, 5]), (8, 2, vec![4, 4]), (1, 2, vec![1])] {
             let batches = batches(rows, min);
             assert_eq!(batches.total(), 2 * sizes.len() as u64);
             for epoch in 0..2 {
                 let steps = sizes.len() as u64;
-                let of: Vec<_> = (0..steps)
-                    .map(|i| batches.batch(epoch * steps + i))
-                    .collect();
+                let of: Vec<_> = (0..steps).map(|i| batches.batch(epoch * steps + i)).collect();
                 assert_eq!(of.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
                 assert_eq!(batches.of_epoch(epoch), of);
                 let mut all = of.concat();
                 all.sort_unstable();
                 assert_eq!(all, (0..rows).collect::<Vec<_>>());
-                assert_eq!(
-                    batches.epochs_after((epoch + 1) * steps),
-                    (epoch + 1) as f64
-                );
+                assert_eq!(batches.epochs_after((epoch + 1) * steps), (epoch + 1) as f64);
             }
         }
     }

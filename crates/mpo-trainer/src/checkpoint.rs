@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo_models::{
-    CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions,
-    Scratch, WeightDtype,
+    CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions, Scratch, WeightDtype,
 };
 use safetensors::{Dtype, SafeTensors, View};
 
@@ -69,41 +68,27 @@ pub(crate) fn save(
     let io = |error| TrainError::io(&done, error);
     let scratch = Scratch::beside(&done).map_err(io)?;
     let partial = scratch.path();
-    let options = SaveOptions {
-        dtype: WeightDtype::F32,
-        ..SaveOptions::default()
-    };
-    model
-        .save(&partial.join(MODEL), config, &options)
-        .map_err(not_finite)?;
+    let options = SaveOptions { dtype: WeightDtype::F32, ..SaveOptions::default() };
+    model.save(&partial.join(MODEL), config, &options).map_err(not_finite)?;
     let mut names = vec![];
     model.each_parameter(|parameter| names.push(parameter.name));
-    let moments = names
-        .iter()
-        .zip(optimizer.moments())
-        .flat_map(|(name, moments)| {
-            let moments = moments.clone().into_iter();
-            moments.flat_map(move |moments| {
-                [
-                    (format!("{name}.momentum"), Lazy::new(moments.momentum)),
-                    (format!("{name}.variance"), Lazy::new(moments.variance)),
-                ]
-            })
-        });
-    let metadata = HashMap::from([
-        ("step".to_owned(), step.to_string()),
-        ("fingerprint".to_owned(), fingerprint.to_owned()),
-    ]);
+    let moments = names.iter().zip(optimizer.moments()).flat_map(|(name, moments)| {
+        let moments = moments.clone().into_iter();
+        moments.flat_map(move |moments| {
+            [
+                (format!("{name}.momentum"), Lazy::new(moments.momentum)),
+                (format!("{name}.variance"), Lazy::new(moments.variance)),
+            ]
+        })
+    });
+    let metadata =
+        HashMap::from([("step".to_owned(), step.to_string()), ("fingerprint".to_owned(), fingerprint.to_owned())]);
     let file = partial.join(OPTIMIZER);
-    safetensors::serialize_to_file(moments, Some(metadata), &file).map_err(
-        |error| match error {
-            safetensors::SafeTensorError::IoError(error) => TrainError::io(&file, error),
-            other => TrainError::io(&file, std::io::Error::other(other)),
-        },
-    )?;
-    fs::File::open(&file)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| TrainError::io(&file, error))?;
+    safetensors::serialize_to_file(moments, Some(metadata), &file).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(error) => TrainError::io(&file, error),
+        other => TrainError::io(&file, std::io::Error::other(other)),
+    })?;
+    fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|error| TrainError::io(&file, error))?;
     Checksums::of_files(&partial, [OPTIMIZER])
         .and_then(|sums| sums.write(&partial))
         .map_err(|error| TrainError::io(&file, std::io::Error::other(error)))?;
@@ -121,11 +106,9 @@ pub(crate) fn save(
 /// Weights that are none must not be saved, and the step that made them is to blame.
 fn not_finite(error: ModelError) -> TrainError {
     match error {
-        ModelError::Checkpoint(CheckpointError::NotFinite { name, got }) => TrainError::NotFinite {
-            what: "the weights",
-            value: got.into(),
-            row: name,
-        },
+        ModelError::Checkpoint(CheckpointError::NotFinite { name, got }) => {
+            TrainError::NotFinite { what: "the weights", value: got.into(), row: name }
+        }
         error => error.into(),
     }
 }
@@ -161,12 +144,7 @@ fn remove(checkpoint: &Path) -> Result<(), TrainError> {
     }
     remove_file(&checkpoint.join(OPTIMIZER))?;
     remove_files(&checkpoint.join(MODEL), |name| {
-        [
-            "config.json",
-            "model.safetensors.index.json",
-            CHECKSUMS_FILE,
-        ]
-        .contains(&name)
+        ["config.json", "model.safetensors.index.json", CHECKSUMS_FILE].contains(&name)
             || (name.starts_with("model") && name.ends_with(".safetensors"))
     })?;
     remove_files(checkpoint, |name| name == CHECKSUMS_FILE)
@@ -190,9 +168,9 @@ pub(crate) fn load(
 ) -> Result<Option<Resumed>, TrainError> {
     for (step, path) in all(&run.checkpoints_dir())? {
         match read(&path, step, run, fingerprint, options, device) {
-            Err(damage @ (TrainError::Broken { .. } | TrainError::Model(_))) => note(format!(
-                "{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"
-            )),
+            Err(damage @ (TrainError::Broken { .. } | TrainError::Model(_))) => {
+                note(format!("{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"))
+            }
             read => return read.map(Some),
         }
     }
@@ -217,12 +195,10 @@ fn read(
     for dir in [path, model.as_path()] {
         let sums = Checksums::read(dir).map_err(|error| broken(error.to_string()))?;
         let sums = sums.ok_or_else(|| broken(format!("a checkpoint without {CHECKSUMS_FILE}")))?;
-        sums.verify(dir, |_| true)
-            .map_err(|error| broken(error.to_string()))?;
+        sums.verify(dir, |_| true).map_err(|error| broken(error.to_string()))?;
     }
     let bytes = fs::read(&file).map_err(|error| TrainError::io(&file, error))?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
     let stored = |key: &str| metadata.metadata().as_ref().and_then(|map| map.get(key));
     if stored("fingerprint").map(String::as_str) != Some(fingerprint) {
         return Err(TrainError::Changed {
@@ -242,40 +218,25 @@ fn read(
         };
         if tensor.dtype() != Dtype::F32 || tensor.shape() != [elements] {
             let (dtype, shape) = (tensor.dtype(), tensor.shape());
-            return Err(broken(format!(
-                "{name} as {dtype:?} {shape:?} where F32 [{elements}] belongs"
-            )));
+            return Err(broken(format!("{name} as {dtype:?} {shape:?} where F32 [{elements}] belongs")));
         }
-        let values: Vec<f32> = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
-        Ok(Some(Tensor::from_data(
-            TensorData::new(values, [elements]),
-            &plain,
-        )))
+        let values: Vec<f32> =
+            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(Some(Tensor::from_data(TensorData::new(values, [elements]), &plain)))
     };
     let mut shapes = vec![];
     model.each_parameter(|parameter| shapes.push((parameter.name, parameter.shape)));
     let mut moments = vec![];
     for (name, shape) in shapes {
         let elements = shape.iter().product();
-        let pair = (
-            moment(&format!("{name}.momentum"), elements)?,
-            moment(&format!("{name}.variance"), elements)?,
-        );
+        let pair = (moment(&format!("{name}.momentum"), elements)?, moment(&format!("{name}.variance"), elements)?);
         moments.push(match pair {
             (Some(momentum), Some(variance)) => Some(Moments { momentum, variance }),
             (None, None) => None,
             _ => return Err(broken(format!("one of the two moments of {name}"))),
         });
     }
-    Ok(Resumed {
-        step,
-        model,
-        optimizer: Optimizer::resumed(options, step, moments),
-    })
+    Ok(Resumed { step, model, optimizer: Optimizer::resumed(options, step, moments) })
 }
 
 /// The checkpoints in a folder, the last first.

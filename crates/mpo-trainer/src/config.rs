@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use mpo_data::{
-    Columns, DataError, Language, SystemMessage, TemplateArgument, TemplateArguments,
-    TemplateChoice, TemplateOptions, TokenizeOptions, Truncation,
+    Columns, DataError, Language, SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice, TemplateOptions,
+    TokenizeOptions, Truncation,
 };
 use mpo_objectives::{Objective, Settings};
 use serde::{Deserialize, Serialize};
@@ -53,11 +53,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "NAME|FILE", help_heading = "What")]
     pub template: Option<TemplateChoice>,
     /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
-    #[arg(
-        long = "template-arg",
-        value_name = "NAME=VALUE",
-        help_heading = "What"
-    )]
+    #[arg(long = "template-arg", value_name = "NAME=VALUE", help_heading = "What")]
     #[serde(with = "template_args")]
     pub template_args: Option<Vec<TemplateArgument>>,
     /// A system message that the chat template refuses or leaves out: keep (the row is an error) or merge (into the first user turn)
@@ -224,10 +220,7 @@ pub enum DeviceChoice {
 
 /// Settings of a run, every one resolved and checked. Written as `config.yaml`, it reads back as [`TrainOptions`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the fields are those of TrainOptions, which documents them"
-)]
+#[expect(missing_docs, reason = "the fields are those of TrainOptions, which documents them")]
 pub struct TrainConfig {
     pub model: String,
     pub data: PathBuf,
@@ -281,16 +274,12 @@ impl TrainOptions {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let error = |problem: String| TrainError::Config {
-            path: path.to_owned(),
-            problem,
-        };
+        let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
         let options: Self = config_file::read(&text).map_err(error)?;
         match options.hyper_parameters.unknown() {
-            Some(key) => Err(error(format!(
-                "{}expected a key of the configuration, got {key}",
-                config_file::place(&text, key)
-            ))),
+            Some(key) => {
+                Err(error(format!("{}expected a key of the configuration, got {key}", config_file::place(&text, key))))
+            }
             None => Ok(options),
         }
     }
@@ -301,15 +290,10 @@ impl TrainOptions {
     /// If a key or value is not one of ours.
     pub fn from_settings(settings: Settings) -> Result<Self, TrainError> {
         let text = serde_json::Value::Object(settings);
-        let options: Self = serde_json::from_value(text.clone()).map_err(|error| {
-            TrainError::setting("settings", error.to_string(), text.to_string())
-        })?;
+        let options: Self = serde_json::from_value(text.clone())
+            .map_err(|error| TrainError::setting("settings", error.to_string(), text.to_string()))?;
         match options.hyper_parameters.unknown() {
-            Some(key) => Err(TrainError::setting(
-                "settings",
-                "keys of the configuration",
-                key,
-            )),
+            Some(key) => Err(TrainError::setting("settings", "keys of the configuration", key)),
             None => Ok(options),
         }
     }
@@ -391,15 +375,9 @@ impl TrainOptions {
             }
         }
         let config = TrainConfig {
-            model: self
-                .model
-                .ok_or(missing("model", "a folder or owner/name"))?,
-            data: self
-                .data
-                .ok_or(missing("data", "a file of preference rows"))?,
-            output: self
-                .output
-                .ok_or(missing("output", "a folder for the run"))?,
+            model: self.model.ok_or(missing("model", "a folder or owner/name"))?,
+            data: self.data.ok_or(missing("data", "a file of preference rows"))?,
+            output: self.output.ok_or(missing("output", "a folder for the run"))?,
             rows: self.rows,
             dominant: self.dominant,
             language: self.language,
@@ -461,10 +439,8 @@ mod template_args {
 }
 
 fn to_yaml(settings: &impl Serialize, path: &Path) -> Result<String, TrainError> {
-    serde_saphyr::to_string(settings).map_err(|error| TrainError::Config {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
+    serde_saphyr::to_string(settings)
+        .map_err(|error| TrainError::Config { path: path.to_owned(), problem: error.to_string() })
 }
 
 impl TrainConfig {
@@ -473,79 +449,24 @@ impl TrainConfig {
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let checks = [
-            (
-                "lr",
-                positive(self.lr) && self.lr <= 1.0,
-                "a number above 0 and up to 1",
-                self.lr.to_string(),
-            ),
-            (
-                "warmup_ratio",
-                fraction(self.warmup_ratio),
-                "a number from 0 to below 1",
-                self.warmup_ratio.to_string(),
-            ),
+            ("lr", positive(self.lr) && self.lr <= 1.0, "a number above 0 and up to 1", self.lr.to_string()),
+            ("warmup_ratio", fraction(self.warmup_ratio), "a number from 0 to below 1", self.warmup_ratio.to_string()),
             (
                 "max_grad_norm",
                 not_negative(self.max_grad_norm),
                 "a number of at least 0",
                 self.max_grad_norm.to_string(),
             ),
-            (
-                "weight_decay",
-                not_negative(self.weight_decay),
-                "a number of at least 0",
-                self.weight_decay.to_string(),
-            ),
-            (
-                "adam_beta1",
-                fraction(self.adam_beta1),
-                "a number from 0 to below 1",
-                self.adam_beta1.to_string(),
-            ),
-            (
-                "adam_beta2",
-                fraction(self.adam_beta2),
-                "a number from 0 to below 1",
-                self.adam_beta2.to_string(),
-            ),
-            (
-                "adam_eps",
-                positive(self.adam_eps),
-                "a positive number",
-                self.adam_eps.to_string(),
-            ),
-            (
-                "epochs",
-                self.epochs > 0,
-                "at least 1",
-                self.epochs.to_string(),
-            ),
-            (
-                "max_steps",
-                self.max_steps != Some(0),
-                "at least 1",
-                "0".into(),
-            ),
+            ("weight_decay", not_negative(self.weight_decay), "a number of at least 0", self.weight_decay.to_string()),
+            ("adam_beta1", fraction(self.adam_beta1), "a number from 0 to below 1", self.adam_beta1.to_string()),
+            ("adam_beta2", fraction(self.adam_beta2), "a number from 0 to below 1", self.adam_beta2.to_string()),
+            ("adam_eps", positive(self.adam_eps), "a positive number", self.adam_eps.to_string()),
+            ("epochs", self.epochs > 0, "at least 1", self.epochs.to_string()),
+            ("max_steps", self.max_steps != Some(0), "at least 1", "0".into()),
             ("rows", self.rows != Some(0), "at least 1", "0".into()),
-            (
-                "batch_size",
-                self.batch_size > 0,
-                "at least 1",
-                self.batch_size.to_string(),
-            ),
-            (
-                "micro_batch_tokens",
-                self.micro_batch_tokens > 0,
-                "at least 1",
-                self.micro_batch_tokens.to_string(),
-            ),
-            (
-                "checkpoint_every",
-                self.checkpoint_every > 0,
-                "at least 1",
-                self.checkpoint_every.to_string(),
-            ),
+            ("batch_size", self.batch_size > 0, "at least 1", self.batch_size.to_string()),
+            ("micro_batch_tokens", self.micro_batch_tokens > 0, "at least 1", self.micro_batch_tokens.to_string()),
+            ("checkpoint_every", self.checkpoint_every > 0, "at least 1", self.checkpoint_every.to_string()),
         ];
         for (key, good, expected, got) in checks {
             if !good {
@@ -567,11 +488,7 @@ impl TrainConfig {
         let min = self.method.definition().min_batch;
         if self.batch_size < min {
             let expected = format!("at least {min} for {}", self.method);
-            return Err(TrainError::setting(
-                "batch_size",
-                expected,
-                self.batch_size.to_string(),
-            ));
+            return Err(TrainError::setting("batch_size", expected, self.batch_size.to_string()));
         }
         Ok(())
     }
@@ -590,18 +507,10 @@ impl TrainConfig {
     /// # Errors
     /// If a path is not valid Unicode.
     pub fn deciding(&self) -> Result<Settings, TrainError> {
-        const OTHERS: [&str; 8] = [
-            "model",
-            "data",
-            "output",
-            "checkpoint_every",
-            "eval_data",
-            "reference_cache",
-            "save_dtype",
-            "device",
-        ];
-        let settings = serde_json::to_value(self)
-            .map_err(|error| TrainError::setting("settings", "text", error.to_string()))?;
+        const OTHERS: [&str; 8] =
+            ["model", "data", "output", "checkpoint_every", "eval_data", "reference_cache", "save_dtype", "device"];
+        let settings =
+            serde_json::to_value(self).map_err(|error| TrainError::setting("settings", "text", error.to_string()))?;
         let mut settings = match settings {
             serde_json::Value::Object(settings) => settings,
             _ => Settings::new(),
@@ -625,10 +534,7 @@ impl TrainConfig {
     /// # Errors
     /// If a limit leaves no room.
     pub fn tokenize_options(&self) -> Result<TokenizeOptions, DataError> {
-        Ok(TokenizeOptions {
-            truncation: self.truncation()?,
-            skip_bad_rows: self.skip_bad_rows,
-        })
+        Ok(TokenizeOptions { truncation: self.truncation()?, skip_bad_rows: self.skip_bad_rows })
     }
 
     /// Where rows are cut.
@@ -672,19 +578,8 @@ impl TrainConfig {
             "{:?}",
             (
                 (self.method, &self.hyper_parameters),
-                (
-                    self.lr,
-                    self.schedule,
-                    self.warmup_ratio,
-                    self.epochs,
-                    self.max_steps
-                ),
-                (
-                    self.batch_size,
-                    self.micro_batch_tokens,
-                    self.seed,
-                    self.shuffle
-                ),
+                (self.lr, self.schedule, self.warmup_ratio, self.epochs, self.max_steps),
+                (self.batch_size, self.micro_batch_tokens, self.seed, self.shuffle),
                 self.optimizer_options(),
             )
         )
@@ -727,20 +622,11 @@ mod tests {
     fn every_run_has_a_step_at_the_full_rate() {
         for schedule in [Schedule::Cosine, Schedule::Constant] {
             for (total, ratio) in [(1, 0.1), (1, 0.99), (2, 0.1), (2, 0.9), (3, 0.9), (30, 0.1)] {
-                let config = TrainOptions {
-                    lr: Some(0.5),
-                    schedule: Some(schedule),
-                    warmup_ratio: Some(ratio),
-                    ..minimal()
-                };
+                let config =
+                    TrainOptions { lr: Some(0.5), schedule: Some(schedule), warmup_ratio: Some(ratio), ..minimal() };
                 let config = config.resolve().unwrap();
-                let rates: Vec<f64> = (0..total)
-                    .map(|step| config.learning_rate(step, total))
-                    .collect();
-                assert!(
-                    rates.contains(&0.5),
-                    "{schedule:?} {total} {ratio}: {rates:?}"
-                );
+                let rates: Vec<f64> = (0..total).map(|step| config.learning_rate(step, total)).collect();
+                assert!(rates.contains(&0.5), "{schedule:?} {total} {ratio}: {rates:?}");
             }
         }
     }
@@ -753,8 +639,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             TrainOptions::from_file(&path)
         };
-        let options =
-            read("dominant: no\ndominant_gap: no\nbeta: 1e-1\nlr: 1e-5\nshuffle: false").unwrap();
+        let options = read("dominant: no\ndominant_gap: no\nbeta: 1e-1\nlr: 1e-5\nshuffle: false").unwrap();
         assert_eq!(options.dominant, "no".parse().ok());
         assert_eq!(options.hyper_parameters.0["dominant_gap"], "no");
         assert_eq!(options.hyper_parameters.0["beta"], 0.1);
@@ -780,40 +665,22 @@ mod tests {
     fn a_path_that_is_no_text_is_named() {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::OsStr::from_bytes(b"r\xff").into();
-        let options = TrainOptions {
-            output: Some(path),
-            ..minimal()
-        };
+        let options = TrainOptions { output: Some(path), ..minimal() };
         let error = options.resolve().unwrap_err().to_string();
-        assert!(
-            error.contains("output: expected a path in Unicode"),
-            "{error}"
-        );
+        assert!(error.contains("output: expected a path in Unicode"), "{error}");
     }
 
     #[test]
     fn a_preset_gives_beta_to_mpo_alone() {
-        let dpo = TrainOptions {
-            preset: Some(Preset::Gemma2),
-            method: "dpo".parse().ok(),
-            ..minimal()
-        };
+        let dpo = TrainOptions { preset: Some(Preset::Gemma2), method: "dpo".parse().ok(), ..minimal() };
         let dpo = dpo.resolve().unwrap();
         assert_eq!((dpo.lr, &dpo.hyper_parameters["beta"]), (4e-7, &0.1.into()));
     }
 
     #[test]
     fn flags_beat_files_beat_presets_beat_defaults() {
-        let flags = TrainOptions {
-            lr: Some(1e-5),
-            ..TrainOptions::default()
-        };
-        let file = TrainOptions {
-            lr: Some(1e-4),
-            preset: Some(Preset::Qwen25),
-            seed: Some(7),
-            ..minimal()
-        };
+        let flags = TrainOptions { lr: Some(1e-5), ..TrainOptions::default() };
+        let file = TrainOptions { lr: Some(1e-4), preset: Some(Preset::Qwen25), seed: Some(7), ..minimal() };
         let config = flags.or(file).resolve().unwrap();
         assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2));
         assert_eq!(config.hyper_parameters["beta"], 1.5);
@@ -822,55 +689,15 @@ mod tests {
     #[test]
     fn senseless_values_are_named() {
         let bad = [
-            (
-                "beta",
-                TrainOptions {
-                    hyper_parameters: hyper_parameters("beta", -1.0),
-                    ..minimal()
-                },
-            ),
-            (
-                "tau",
-                TrainOptions {
-                    hyper_parameters: hyper_parameters("tau", 0.1),
-                    ..minimal()
-                },
-            ),
-            (
-                "batch_size",
-                TrainOptions {
-                    method: "kto".parse().ok(),
-                    batch_size: Some(1),
-                    ..minimal()
-                },
-            ),
-            (
-                "lr",
-                TrainOptions {
-                    lr: Some(0.0),
-                    ..minimal()
-                },
-            ),
-            (
-                "batch_size",
-                TrainOptions {
-                    batch_size: Some(0),
-                    ..minimal()
-                },
-            ),
-            (
-                "data",
-                TrainOptions {
-                    data: None,
-                    ..minimal()
-                },
-            ),
+            ("beta", TrainOptions { hyper_parameters: hyper_parameters("beta", -1.0), ..minimal() }),
+            ("tau", TrainOptions { hyper_parameters: hyper_parameters("tau", 0.1), ..minimal() }),
+            ("batch_size", TrainOptions { method: "kto".parse().ok(), batch_size: Some(1), ..minimal() }),
+            ("lr", TrainOptions { lr: Some(0.0), ..minimal() }),
+            ("batch_size", TrainOptions { batch_size: Some(0), ..minimal() }),
+            ("data", TrainOptions { data: None, ..minimal() }),
         ];
         for (name, options) in bad {
-            assert!(
-                matches!(options.resolve(), Err(TrainError::Setting { key, .. }) if key == name),
-                "{name}"
-            );
+            assert!(matches!(options.resolve(), Err(TrainError::Setting { key, .. }) if key == name), "{name}");
         }
     }
 
@@ -878,8 +705,7 @@ mod tests {
     fn arguments_of_the_template_are_a_map_in_a_file_and_one_by_one_as_flags() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.yaml");
-        let file =
-            "template_args:\n  enable_thinking: false\n  style: short\nsystem_message: merge";
+        let file = "template_args:\n  enable_thinking: false\n  style: short\nsystem_message: merge";
         std::fs::write(&path, file).unwrap();
         let file = TrainOptions::from_file(&path).unwrap();
         let flags = ["enable_thinking=false", "style=short"].map(|flag| flag.parse().unwrap());
@@ -890,10 +716,7 @@ mod tests {
         let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
         let read = read.resolve().unwrap();
         assert_eq!(read, config);
-        let other = TrainConfig {
-            template_args: TemplateArguments::default(),
-            ..read
-        };
+        let other = TrainConfig { template_args: TemplateArguments::default(), ..read };
         assert_ne!(other.deciding().unwrap(), config.deciding().unwrap());
     }
 

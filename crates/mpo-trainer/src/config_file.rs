@@ -27,15 +27,10 @@ pub(crate) fn place(text: &str, key: &str) -> String {
 
 fn problem(text: &str, error: &Error) -> String {
     let error = error.without_snippet();
-    let (line, column) = error
-        .location()
-        .map_or((1, 1), |location| (location.line(), location.column()));
+    let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
     let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(0);
     let written = text.lines().nth(index(line)).unwrap_or_default();
-    let key = written
-        .split_once(':')
-        .map(|(key, _)| key.trim())
-        .filter(|key| is_key(key) && column > 1);
+    let key = written.split_once(':').map(|(key, _)| key.trim()).filter(|key| is_key(key) && column > 1);
     let place = match key {
         Some(key) => format!("line {line}: {key}: "),
         None => format!("line {line}: "),
@@ -43,9 +38,7 @@ fn problem(text: &str, error: &Error) -> String {
     let value = abridged(written, index(column));
     let wrong = |expected: &str| format!("{place}expected {expected}, got {value}");
     match error {
-        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            wrong("a whole number, 0 or above")
-        }
+        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => wrong("a whole number, 0 or above"),
         Error::InvalidScalar { ty, .. } if ty.starts_with('f') => wrong("a number, such as 1e-6"),
         Error::InvalidScalar { ty, .. } => wrong(ty),
         Error::InvalidBooleanStrict { .. } => wrong("true or false"),
@@ -54,12 +47,8 @@ fn problem(text: &str, error: &Error) -> String {
             wrong("keys and values, such as `lr: 1e-6`")
         }
         Error::Unexpected { expected, .. } => wrong(expected),
-        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
-            wrong(expected)
-        }
-        Error::SerdeUnknownVariant { expected, .. } => {
-            wrong(&format!("one of {}", expected.join(", ")))
-        }
+        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => wrong(expected),
+        Error::SerdeUnknownVariant { expected, .. } => wrong(&format!("one of {}", expected.join(", "))),
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or(written);
             format!("line {line}: expected every key once, got {key} again")
@@ -80,10 +69,7 @@ fn problem(text: &str, error: &Error) -> String {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
 }
 
 /// What a line has from one of its characters on, without the comment behind it.
@@ -113,62 +99,23 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_line_and_key() {
         for (text, expected) in [
-            (
-                "epochs: two",
-                "line 1: epochs: expected a whole number, 0 or above, got two",
-            ),
-            (
-                "lr: 1\nepochs: -1 # few",
-                "line 2: epochs: expected a whole number, 0 or above, got -1",
-            ),
-            (
-                "max_steps: 99999999999999999999999",
-                "expected a whole number, 0 or above, got 999",
-            ),
-            (
-                "lr: fast",
-                "line 1: lr: expected a number, such as 1e-6, got fast",
-            ),
-            (
-                "shuffle: 1",
-                "line 1: shuffle: expected true or false, got 1",
-            ),
-            (
-                "lr: 1\nseed: 1\nlr: 2",
-                "line 3: expected every key once, got lr again",
-            ),
-            (
-                "batch_size: [1]",
-                "line 1: batch_size: expected one value, got [1]",
-            ),
-            (
-                "template_args: x",
-                "template_args: expected keys and values",
-            ),
-            (
-                "- a",
-                "line 1: expected keys and values, such as `lr: 1e-6`, got - a",
-            ),
-            (
-                "save_dtype: f64",
-                "save_dtype: expected one of f32, f16, bf16, got f64",
-            ),
-            (
-                "template: nope",
-                "line 1: template: expected the name of a chat template",
-            ),
+            ("epochs: two", "line 1: epochs: expected a whole number, 0 or above, got two"),
+            ("lr: 1\nepochs: -1 # few", "line 2: epochs: expected a whole number, 0 or above, got -1"),
+            ("max_steps: 99999999999999999999999", "expected a whole number, 0 or above, got 999"),
+            ("lr: fast", "line 1: lr: expected a number, such as 1e-6, got fast"),
+            ("shuffle: 1", "line 1: shuffle: expected true or false, got 1"),
+            ("lr: 1\nseed: 1\nlr: 2", "line 3: expected every key once, got lr again"),
+            ("batch_size: [1]", "line 1: batch_size: expected one value, got [1]"),
+            ("template_args: x", "template_args: expected keys and values"),
+            ("- a", "line 1: expected keys and values, such as `lr: 1e-6`, got - a"),
+            ("save_dtype: f64", "save_dtype: expected one of f32, f16, bf16, got f64"),
+            ("template: nope", "line 1: template: expected the name of a chat template"),
             ("method: foo", "line 1: method: expected one of mpo"),
-            (
-                "a: b: c",
-                "line 1, column 5: expected YAML, got: mapping values",
-            ),
+            ("a: b: c", "line 1, column 5: expected YAML, got: mapping values"),
         ] {
             let problem = read::<TrainOptions>(text).unwrap_err();
             assert!(problem.contains(expected), "no {expected:?} in {problem}");
-            assert!(
-                !problem.contains("Policy") && !problem.contains("u64"),
-                "{problem}"
-            );
+            assert!(!problem.contains("Policy") && !problem.contains("u64"), "{problem}");
         }
     }
 }

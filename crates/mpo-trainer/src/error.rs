@@ -186,23 +186,12 @@ impl From<SettingError> for TrainError {
 
 impl TrainError {
     /// A setting that makes no sense.
-    pub fn setting(
-        key: impl Into<String>,
-        expected: impl Into<String>,
-        got: impl Into<String>,
-    ) -> Self {
-        Self::Setting {
-            key: key.into(),
-            expected: expected.into(),
-            got: got.into(),
-        }
+    pub fn setting(key: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), expected: expected.into(), got: got.into() }
     }
 
     pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            error,
-        }
+        Self::Io { path: path.to_owned(), error }
     }
 
     /// The next thing to do, where there is one, in a run that can be resumed.
@@ -214,10 +203,7 @@ impl TrainError {
     pub fn hint_to(&self, go_on: &str) -> Option<String> {
         let hint = match self {
             Self::Setting { key, .. } => {
-                return Some(format!(
-                    "set {key} in the configuration file or as --{}",
-                    key.replace('_', "-")
-                ));
+                return Some(format!("set {key} in the configuration file or as --{}", key.replace('_', "-")));
             }
             Self::Config { .. } => {
                 "`mpo-train train --help` lists every key; `mpo-train train --print-config` writes a complete file"
@@ -225,13 +211,9 @@ impl TrainError {
             Self::WrongRows { .. } => {
                 "choose another --method, or write rows of the form {dominant, target}, which every method can use"
             }
-            Self::NoRows => {
-                "`mpo-train score --json` on the same data shows what was dropped and why"
-            }
+            Self::NoRows => "`mpo-train score --json` on the same data shows what was dropped and why",
             Self::RunExists { kind, .. } => match kind {
-                Kind::Train | Kind::Compare => {
-                    "continue it with --resume, or name another --output"
-                }
+                Kind::Train | Kind::Compare => "continue it with --resume, or name another --output",
                 _ => "name another --output",
             },
             Self::NotOurs { path, .. } => {
@@ -246,18 +228,12 @@ impl TrainError {
                     path.join("config.yaml").display()
                 ));
             }
-            Self::OtherKind { .. } | Self::NotAFolder { .. } => {
-                "name another --output; nothing was touched"
-            }
-            Self::Link { .. } => {
-                "make a link of the whole folder instead, or name another --output"
-            }
+            Self::OtherKind { .. } | Self::NotAFolder { .. } => "name another --output; nothing was touched",
+            Self::Link { .. } => "make a link of the whole folder instead, or name another --output",
             Self::ForeignModel { .. } => {
                 "move the folder away and give the same command again, or name another --output; nothing was touched"
             }
-            Self::Foreign { .. } => {
-                "move the file away, or name another --output; nothing was touched"
-            }
+            Self::Foreign { .. } => "move the file away, or name another --output; nothing was touched",
             Self::OwnModel { .. } => "name another --output",
             Self::Locked { .. } => "wait for it, or name another --output",
             Self::NothingToResume { .. } => "start it without --resume",
@@ -305,14 +281,8 @@ mod tests {
             let error = std::io::Error::from_raw_os_error(code);
             TrainError::io(Path::new("x"), error).hint_to(go_on)
         };
-        assert_eq!(
-            hint(24, "try again").unwrap(),
-            "allow more open files (`ulimit -n`) and try again"
-        );
-        assert_eq!(
-            hint(28, "try again").unwrap(),
-            "free some space and try again"
-        );
+        assert_eq!(hint(24, "try again").unwrap(), "allow more open files (`ulimit -n`) and try again");
+        assert_eq!(hint(28, "try again").unwrap(), "free some space and try again");
         assert_eq!(hint(5, "try again"), None);
     }
 }

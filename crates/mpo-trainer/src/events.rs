@@ -75,11 +75,7 @@ pub struct RowValues {
 impl RowValues {
     /// A row without numbers yet.
     pub fn new(language: Option<Language>, origin: String) -> Self {
-        Self {
-            language,
-            origin,
-            values: vec![],
-        }
+        Self { language, origin, values: vec![] }
     }
 }
 
@@ -99,9 +95,7 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
             }
         }
     }
-    sums.into_iter()
-        .map(|(key, (sum, count))| (key, sum / count as f64))
-        .collect()
+    sums.into_iter().map(|(key, (sum, count))| (key, sum / count as f64)).collect()
 }
 
 /// `events.jsonl`: one event a line, each with its checksum.
@@ -117,11 +111,7 @@ impl EventLog {
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(
-        run: &RunFolder,
-        step: u64,
-        note: &mut dyn FnMut(String),
-    ) -> Result<Self, TrainError> {
+    pub fn open(run: &RunFolder, step: u64, note: &mut dyn FnMut(String)) -> Result<Self, TrainError> {
         let path = run.events_file();
         let io = |error| TrainError::io(&path, error);
         let bytes = read_file(&path)?.unwrap_or_default();
@@ -199,9 +189,7 @@ impl EventLog {
     /// # Errors
     /// If it cannot be written there.
     pub fn sync(&mut self) -> Result<(), TrainError> {
-        self.file
-            .sync_data()
-            .map_err(|error| TrainError::io(&self.path, error))
+        self.file.sync_data().map_err(|error| TrainError::io(&self.path, error))
     }
 }
 

@@ -24,8 +24,8 @@ pub use config::{DeviceChoice, Preset, SaveDtype, Schedule, TrainConfig, TrainOp
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
 pub use folder::{
-    Identity, Kind, RunFolder, check_ours, check_page, is_edited, is_marked, is_written,
-    read_checked, read_file, share, write_atomically,
+    Identity, Kind, RunFolder, check_ours, check_page, is_edited, is_marked, is_written, read_checked, read_file,
+    share, write_atomically,
 };
 pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};

@@ -27,9 +27,7 @@ impl Method {
 
     /// Reads a name on the command line.
     pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
-        let names = OBJECTIVES
-            .iter()
-            .map(|one| PossibleValue::new(one.name).help(one.source));
+        let names = OBJECTIVES.iter().map(|one| PossibleValue::new(one.name).help(one.source));
         PossibleValuesParser::new(names).try_map(|name| name.parse::<Self>())
     }
 }
@@ -163,10 +161,8 @@ fn help(name: &str) -> String {
             None => lines.push((line, vec![objective.name])),
         }
     }
-    let lines: Vec<String> = lines
-        .into_iter()
-        .map(|(line, objectives)| format!("{}: {line}", objectives.join(", ")))
-        .collect();
+    let lines: Vec<String> =
+        lines.into_iter().map(|(line, objectives)| format!("{}: {line}", objectives.join(", "))).collect();
     lines.join("; ")
 }
 
@@ -205,9 +201,6 @@ mod tests {
     fn help_names_the_objectives_that_share_a_line() {
         let text = help("beta");
         assert!(text.contains("dpo, rdpo, kto, r-dpo: how close"), "{text}");
-        assert!(
-            text.contains("mpo: factor on the target reward gap [default: 1.0]"),
-            "{text}"
-        );
+        assert!(text.contains("mpo: factor on the target reward gap [default: 1.0]"), "{text}");
     }
 }

@@ -42,24 +42,12 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer that has taken no step.
     pub fn new(options: OptimizerOptions) -> Self {
-        Self {
-            options,
-            step: 0,
-            moments: vec![],
-        }
+        Self { options, step: 0, moments: vec![] }
     }
 
     /// An optimizer after `step` steps.
-    pub(crate) fn resumed(
-        options: OptimizerOptions,
-        step: u64,
-        moments: Vec<Option<Moments>>,
-    ) -> Self {
-        Self {
-            options,
-            step,
-            moments,
-        }
+    pub(crate) fn resumed(options: OptimizerOptions, step: u64, moments: Vec<Option<Moments>>) -> Self {
+        Self { options, step, moments }
     }
 
     pub(crate) fn moments(&self) -> &[Option<Moments>] {
@@ -68,20 +56,12 @@ impl Optimizer {
 
     /// ‖g‖² of each parameter's gradient, `[1]` each, on the device; their sum's root is the global norm.
     pub(crate) fn squared_norms(gradients: &NamedGradients) -> impl Iterator<Item = Tensor<1>> {
-        let gradients = gradients
-            .iter()
-            .filter_map(|(_, gradient)| gradient.clone());
+        let gradients = gradients.iter().filter_map(|(_, gradient)| gradient.clone());
         gradients.map(squared_l2_norm)
     }
 
     /// One step with learning rate `lr`, given the gradients and their global norm.
-    pub(crate) fn step(
-        &mut self,
-        model: CausalLm,
-        gradients: NamedGradients,
-        norm: f64,
-        lr: f64,
-    ) -> CausalLm {
+    pub(crate) fn step(&mut self, model: CausalLm, gradients: NamedGradients, norm: f64, lr: f64) -> CausalLm {
         self.step += 1;
         self.moments.resize(gradients.len(), None);
         let step = AdamWStep {
@@ -92,10 +72,7 @@ impl Optimizer {
             weight_decay: self.options.weight_decay,
             step: self.step,
             // PyTorch's clip_grad_norm_.
-            grad_scale: self
-                .options
-                .max_grad_norm
-                .map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0)),
+            grad_scale: self.options.max_grad_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0)),
         };
         let mut gradients = gradients.into_iter();
         let mut moments = self.moments.iter_mut();
@@ -109,24 +86,15 @@ impl Optimizer {
             };
             // Norms and biases are not decayed, as in Transformers: a norm would be drawn to zero.
             let step = match name.ends_with("norm.weight") || name.ends_with(".bias") {
-                true => AdamWStep {
-                    weight_decay: 0.0,
-                    ..step
-                },
+                true => AdamWStep { weight_decay: 0.0, ..step },
                 false => step,
             };
             let moments = slot.take().unwrap_or_else(|| {
                 let zeros = Tensor::zeros(value.dims(), (&value.device(), DType::F32));
-                Moments {
-                    momentum: zeros.clone(),
-                    variance: zeros,
-                }
+                Moments { momentum: zeros.clone(), variance: zeros }
             });
             let updated = adamw_step(value, gradient, moments.momentum, moments.variance, step);
-            *slot = Some(Moments {
-                momentum: updated.momentum,
-                variance: updated.variance,
-            });
+            *slot = Some(Moments { momentum: updated.momentum, variance: updated.variance });
             updated.param
         })
     }

@@ -5,11 +5,7 @@ use mpo_models::{Batch, Outputs, Part, Scores};
 use mpo_objectives::PairScore;
 
 /// Cuts items into parts of at most `max_tokens` tokens, and of at least one item.
-pub(crate) fn chunks<T>(
-    items: &[T],
-    max_tokens: usize,
-    tokens: impl Fn(&T) -> usize,
-) -> impl Iterator<Item = &[T]> {
+pub(crate) fn chunks<T>(items: &[T], max_tokens: usize, tokens: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     let mut rest = items;
     std::iter::from_fn(move || {
         let mut sum = 0;
@@ -39,11 +35,7 @@ impl PairParts {
     /// Adds a pair to a batch.
     pub fn add(batch: &mut Batch, pair: &TokenizedPair) -> Self {
         let prompt = batch.prompt(pair.prompt());
-        Self {
-            prompt,
-            chosen: batch.answer(prompt, pair.chosen()),
-            rejected: batch.answer(prompt, pair.rejected()),
-        }
+        Self { prompt, chosen: batch.answer(prompt, pair.chosen()), rejected: batch.answer(prompt, pair.rejected()) }
     }
 }
 
@@ -83,10 +75,7 @@ impl PairScores {
 
     /// What a model made of them, `[pairs]`.
     pub fn of(self, outputs: &Outputs) -> PairScore {
-        PairScore {
-            chosen: outputs.scores(self.chosen),
-            rejected: outputs.scores(self.rejected),
-        }
+        PairScore { chosen: outputs.scores(self.chosen), rejected: outputs.scores(self.rejected) }
     }
 }
 
@@ -96,15 +85,9 @@ mod tests {
 
     #[test]
     fn parts_hold_what_fits_and_at_least_one_item() {
-        let parts = |items: &[usize]| -> Vec<Vec<usize>> {
-            chunks(items, 10, |&item| item)
-                .map(<[usize]>::to_vec)
-                .collect()
-        };
-        assert_eq!(
-            parts(&[4, 6, 1, 20, 3]),
-            [vec![4, 6], vec![1], vec![20], vec![3]]
-        );
+        let parts =
+            |items: &[usize]| -> Vec<Vec<usize>> { chunks(items, 10, |&item| item).map(<[usize]>::to_vec).collect() };
+        assert_eq!(parts(&[4, 6, 1, 20, 3]), [vec![4, 6], vec![1], vec![20], vec![3]]);
         assert!(parts(&[]).is_empty());
     }
 

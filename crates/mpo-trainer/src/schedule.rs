@@ -28,11 +28,7 @@ mod tests {
         // 2 of 10 steps rise (0, 1/2), then (1 + cos(π k/8)) / 2
         let factor = |step| Schedule::Cosine.factor(step, 10, 2);
         for (step, want) in [(0, 0.0), (1, 0.5), (2, 1.0), (6, 0.5), (10, 0.0)] {
-            assert!(
-                (factor(step) - want).abs() < 1e-12,
-                "{step}: {}",
-                factor(step)
-            );
+            assert!((factor(step) - want).abs() < 1e-12, "{step}: {}", factor(step));
         }
     }
 

@@ -45,15 +45,10 @@ pub fn score_rows(
             return Err(TrainError::Interrupted);
         }
         let mut batch = Batch::default();
-        let pairs: Vec<PairParts> = part
-            .iter()
-            .map(|row| PairParts::add(&mut batch, &row.pair))
-            .collect();
+        let pairs: Vec<PairParts> = part.iter().map(|row| PairParts::add(&mut batch, &row.pair)).collect();
         let scores = PairScores::want(&mut batch, &pairs);
         let scores = scores.of(&model.forward(&batch));
-        let sums = values(scores.chosen.sum)
-            .into_iter()
-            .zip(values(scores.rejected.sum));
+        let sums = values(scores.chosen.sum).into_iter().zip(values(scores.rejected.sum));
         for (row, (chosen, rejected)) in part.iter().zip(sums) {
             scored.push(ScoredRow {
                 language: row.language,

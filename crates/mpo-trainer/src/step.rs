@@ -58,11 +58,7 @@ impl Step<'_> {
         Ok((model, metrics))
     }
 
-    fn parts<'i, T>(
-        &self,
-        items: &'i [T],
-        tokens: impl Fn(&T) -> usize,
-    ) -> impl Iterator<Item = &'i [T]> {
+    fn parts<'i, T>(&self, items: &'i [T], tokens: impl Fn(&T) -> usize) -> impl Iterator<Item = &'i [T]> {
         chunks(items, self.max_tokens, tokens)
     }
 
@@ -86,11 +82,8 @@ impl Step<'_> {
     ) -> Result<(Vec<RowValues>, f64), TrainError> {
         let squares = Optimizer::squared_norms(gradients);
         let columns = done.iter().flat_map(|(_, micro)| micro.columns());
-        let all: Vec<Tensor<1>> = columns
-            .map(|(_, column)| column)
-            .chain(squares)
-            .map(|tensor| tensor.cast(DType::F32))
-            .collect();
+        let all: Vec<Tensor<1>> =
+            columns.map(|(_, column)| column).chain(squares).map(|tensor| tensor.cast(DType::F32)).collect();
         let all = values(Tensor::cat(all, 0));
         let mut all = all.into_iter().map(f64::from);
         let mut described = vec![];
@@ -107,11 +100,7 @@ impl Step<'_> {
         for row in &described {
             let loss = row.values.iter().find(|(name, _)| *name == LOSS);
             if let Some((_, value)) = loss.filter(|(_, value)| !value.is_finite()) {
-                return Err(TrainError::NotFinite {
-                    what: "the loss",
-                    value: *value,
-                    row: row.origin.clone(),
-                });
+                return Err(TrainError::NotFinite { what: "the loss", value: *value, row: row.origin.clone() });
             }
         }
         let norm = all.sum::<f64>().sqrt();

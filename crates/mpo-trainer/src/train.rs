@@ -56,11 +56,7 @@ impl Trainer<'_> {
     /// # Errors
     /// If a loss or gradient is not finite (the last checkpoint is intact), a file cannot be written, or `progress` said
     /// stop (then after a checkpoint).
-    pub fn run(
-        &self,
-        model: CausalLm,
-        progress: &mut impl Progress,
-    ) -> Result<Outcome, TrainError> {
+    pub fn run(&self, model: CausalLm, progress: &mut impl Progress) -> Result<Outcome, TrainError> {
         let rows = self.task.rows();
         if rows == 0 {
             return Err(TrainError::NoRows);
@@ -87,11 +83,7 @@ impl Trainer<'_> {
             progress.event(&event);
             log.write(&event).map(|()| progress.stop())
         };
-        let started = Event::Started {
-            step: start,
-            total_steps: total,
-            rows,
-        };
+        let started = Event::Started { step: start, total_steps: total, rows };
         let mut stop = tell(&mut log, started)?;
         let began = Instant::now();
         for step in start..total {
@@ -102,12 +94,8 @@ impl Trainer<'_> {
             let batch = batches.batch(step);
             let at = Instant::now();
             let diverged = |error| diverged(error, step + 1, saved);
-            let taken = Step {
-                task: self.task,
-                rows: &batch,
-                max_tokens: self.config.micro_batch_tokens,
-                learning_rate: lr,
-            };
+            let taken =
+                Step { task: self.task, rows: &batch, max_tokens: self.config.micro_batch_tokens, learning_rate: lr };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
             let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
@@ -124,37 +112,20 @@ impl Trainer<'_> {
             if due || stop || step + 1 == total {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
-                checkpoint::save(
-                    self.run,
-                    step + 1,
-                    &fingerprint,
-                    &model,
-                    self.model_config,
-                    &optimizer,
-                )
-                .map_err(diverged)?;
+                checkpoint::save(self.run, step + 1, &fingerprint, &model, self.model_config, &optimizer)
+                    .map_err(diverged)?;
                 saved = Some(step + 1);
                 stop |= tell(&mut log, Event::Checkpoint { step: step + 1 })?;
             }
         }
-        let finished = Event::Finished {
-            step: total,
-            seconds: began.elapsed().as_secs_f64(),
-        };
+        let finished = Event::Finished { step: total, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
         log.sync()?;
-        Ok(Outcome {
-            model,
-            steps: total,
-        })
+        Ok(Outcome { model, steps: total })
     }
 
     fn fingerprint(&self) -> String {
-        let what = [
-            &self.task.fingerprint(),
-            self.model_hash,
-            &self.config.fingerprint(),
-        ];
+        let what = [&self.task.fingerprint(), self.model_hash, &self.config.fingerprint()];
         let mut hasher = blake3::Hasher::new();
         for part in what {
             hasher.update(part.as_bytes());
@@ -167,11 +138,7 @@ impl Trainer<'_> {
 /// Of a step that came to numbers that are none, what can be gone back to.
 fn diverged(error: TrainError, step: u64, saved: Option<u64>) -> TrainError {
     match error {
-        error @ TrainError::NotFinite { .. } => TrainError::Diverged {
-            step,
-            saved,
-            error: Box::new(error),
-        },
+        error @ TrainError::NotFinite { .. } => TrainError::Diverged { step, saved, error: Box::new(error) },
         error => error,
     }
 }

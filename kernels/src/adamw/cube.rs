@@ -90,10 +90,9 @@ fn update<F: Float, N: Size>(
         terminate!();
     }
     let grad = Vector::<f32, N>::cast_from(grad[ABSOLUTE_POS]) * Vector::new(grad_scale);
-    let first = Vector::new(beta1) * Vector::<f32, N>::cast_from(momentum[ABSOLUTE_POS])
-        + Vector::new(new1) * grad;
-    let second = Vector::new(beta2) * Vector::<f32, N>::cast_from(variance[ABSOLUTE_POS])
-        + Vector::new(new2) * grad * grad;
+    let first = Vector::new(beta1) * Vector::<f32, N>::cast_from(momentum[ABSOLUTE_POS]) + Vector::new(new1) * grad;
+    let second =
+        Vector::new(beta2) * Vector::<f32, N>::cast_from(variance[ABSOLUTE_POS]) + Vector::new(new2) * grad * grad;
     let root = second.sqrt() * Vector::new(inverse_root) + Vector::new(eps);
     let before = Vector::<f32, N>::cast_from(param[ABSOLUTE_POS]);
     let after = before * Vector::new(keep) - Vector::new(rate) * first / root;

@@ -59,8 +59,7 @@ pub fn adamw_step<const D: usize>(
     let shapes = [grad.dims(), momentum.dims(), variance.dims()];
     let dtypes = [grad.dtype(), momentum.dtype(), variance.dtype()];
     assert!(
-        shapes.iter().all(|shape| *shape == param.dims())
-            && dtypes.iter().all(|dtype| *dtype == param.dtype()),
+        shapes.iter().all(|shape| *shape == param.dims()) && dtypes.iter().all(|dtype| *dtype == param.dtype()),
         "adamw_step: expected four tensors of one shape and type, got {:?} {:?} and {shapes:?} {dtypes:?}",
         param.dims(),
         param.dtype()
@@ -85,9 +84,7 @@ pub fn adamw_step<const D: usize>(
 /// Σ x², for the global norm; `[1]`, left on the device so that the sums over all parameters can be read at once.
 pub fn squared_l2_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     if crate::device::has_kernel(&tensor) {
-        return Tensor::from_dispatch(<Dispatch as kernel::AdamWKernel>::sum_of_squares(
-            tensor.into_dispatch(),
-        ));
+        return Tensor::from_dispatch(<Dispatch as kernel::AdamWKernel>::sum_of_squares(tensor.into_dispatch()));
     }
     tensor.square().sum()
 }
@@ -139,15 +136,8 @@ mod tests {
 
     use crate::testing::{everywhere, random};
 
-    const STEP: AdamWStep = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.5,
-        step: 1,
-        grad_scale: 2.0,
-    };
+    const STEP: AdamWStep =
+        AdamWStep { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.5, step: 1, grad_scale: 2.0 };
 
     #[test]
     fn first_step_by_hand() {
@@ -172,13 +162,7 @@ mod tests {
         let tensor = |seed| random(&[37, 1_001], seed).on(device).d2();
         let (param, grad, momentum, variance) = (tensor(1), tensor(2), tensor(3), tensor(4).abs());
         let step = AdamWStep { step: 7, ..STEP };
-        let native = adamw_step(
-            param.clone(),
-            grad.clone(),
-            momentum.clone(),
-            variance.clone(),
-            step,
-        );
+        let native = adamw_step(param.clone(), grad.clone(), momentum.clone(), variance.clone(), step);
         let plain = reference::adamw_step(param, grad.clone(), momentum, variance, step);
         let apart = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
         // A variance near zero makes some of these updates large.

@@ -20,11 +20,7 @@ impl AdamWKernel for Flex {
         variance: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (mut param, mut momentum, mut variance) = (
-            own_memory(param),
-            own_memory(momentum),
-            own_memory(variance),
-        );
+        let (mut param, mut momentum, mut variance) = (own_memory(param), own_memory(momentum), own_memory(variance));
         let grad = contiguous(grad);
         let factors = step.factors();
         param
@@ -33,9 +29,7 @@ impl AdamWKernel for Flex {
             .zip(momentum.storage_mut::<f32>().par_chunks_mut(BLOCK))
             .zip(variance.storage_mut::<f32>().par_chunks_mut(BLOCK))
             .zip(floats(&grad).par_chunks(BLOCK))
-            .for_each(|(((param, momentum), variance), grad)| {
-                update(param, momentum, variance, grad, factors)
-            });
+            .for_each(|(((param, momentum), variance), grad)| update(param, momentum, variance, grad, factors));
         (param, momentum, variance)
     }
 
@@ -47,28 +41,16 @@ impl AdamWKernel for Flex {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn update(
-    param: &mut [f32],
-    momentum: &mut [f32],
-    variance: &mut [f32],
-    grad: &[f32],
-    by: Factors,
-) {
-    for (((param, momentum), variance), grad) in
-        param.iter_mut().zip(momentum).zip(variance).zip(grad)
-    {
+fn update(param: &mut [f32], momentum: &mut [f32], variance: &mut [f32], grad: &[f32], by: Factors) {
+    for (((param, momentum), variance), grad) in param.iter_mut().zip(momentum).zip(variance).zip(grad) {
         let grad = grad * by.grad_scale;
         *momentum = by.beta1 * *momentum + by.new1 * grad;
         *variance = by.beta2 * *variance + by.new2 * grad * grad;
-        *param =
-            *param * by.keep - by.rate * *momentum / (variance.sqrt() * by.inverse_root + by.eps);
+        *param = *param * by.keep - by.rate * *momentum / (variance.sqrt() * by.inverse_root + by.eps);
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn square_block(block: &[f32]) -> f64 {
-    block
-        .chunks(1_024)
-        .map(|part| f64::from(dot(part, part)))
-        .sum()
+    block.chunks(1_024).map(|part| f64::from(dot(part, part))).sum()
 }

@@ -32,22 +32,9 @@ impl<B: AttentionKernel> Backward<B, 3> for Attention {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let Saved {
-            q,
-            k,
-            v,
-            out,
-            log_sum_exp,
-            layout,
-            options,
-        } = ops.state;
-        let (q, k, v) =
-            B::packed_attention_backward(q, k, v, out, log_sum_exp, grad, layout, options);
-        register::<B, 3>(
-            grads,
-            ops.parents.map(|node| node.map(|node| node.id)),
-            [q, k, v],
-        );
+        let Saved { q, k, v, out, log_sum_exp, layout, options } = ops.state;
+        let (q, k, v) = B::packed_attention_backward(q, k, v, out, log_sum_exp, grad, layout, options);
+        register::<B, 3>(grads, ops.parents.map(|node| node.map(|node| node.id)), [q, k, v]);
     }
 }
 
@@ -59,32 +46,14 @@ impl<B: AttentionKernel, C: CheckpointStrategy> AttentionKernel for Autodiff<B, 
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = Attention
-            .prepare::<C>([q.node(), k.node(), v.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = Attention.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful();
         let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
-        let (out, log_sum_exp) = B::packed_attention(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            layout.clone(),
-            options.clone(),
-        );
+        let (out, log_sum_exp) = B::packed_attention(q.clone(), k.clone(), v.clone(), layout.clone(), options.clone());
         let aside = constant::<B, C>(log_sum_exp.clone());
         let out = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                Saved {
-                    q,
-                    k,
-                    v,
-                    out: out.clone(),
-                    log_sum_exp,
-                    layout,
-                    options,
-                },
-                out,
-            ),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish(Saved { q, k, v, out: out.clone(), log_sum_exp, layout, options }, out)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         };
         (out, aside)

@@ -38,10 +38,7 @@ impl PackedLayout {
         let mut next = 0;
         for segment in &segments {
             assert_eq!(segment.rows.start, next, "segments must follow one another");
-            assert!(
-                segment.context.iter().all(|range| range.end <= next),
-                "context lies before its segment"
-            );
+            assert!(segment.context.iter().all(|range| range.end <= next), "context lies before its segment");
             next = segment.rows.end;
         }
         Self::in_cache(next, segments)
@@ -55,19 +52,11 @@ impl PackedLayout {
         for segment in &segments {
             assert!(!segment.rows.is_empty(), "a segment has at least one row");
             assert!(
-                segment
-                    .context
-                    .iter()
-                    .chain([&segment.rows])
-                    .all(|range| range.end <= keys),
+                segment.context.iter().chain([&segment.rows]).all(|range| range.end <= keys),
                 "keys lie inside the cache"
             );
         }
-        Self {
-            tokens: segments.iter().map(|segment| segment.rows.len()).sum(),
-            segments: segments.into(),
-            keys,
-        }
+        Self { tokens: segments.iter().map(|segment| segment.rows.len()).sum(), segments: segments.into(), keys }
     }
 
     /// Independent causal sequences of these lengths.
@@ -76,11 +65,7 @@ impl PackedLayout {
         let segment = |&length: &usize| {
             let rows = start..start + length;
             start += length;
-            Segment {
-                rows,
-                context: vec![],
-                attends_itself: true,
-            }
+            Segment { rows, context: vec![], attends_itself: true }
         };
         Self::new(lengths.iter().map(segment).collect())
     }
@@ -126,40 +111,18 @@ mod tests {
     #[test]
     fn positions_continue_the_context() {
         let layout = PackedLayout::new(vec![
-            Segment {
-                rows: 0..2,
-                context: vec![],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 2..4,
-                context: vec![0..2],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 4..5,
-                context: vec![0..2, 2..4],
-                attends_itself: false,
-            },
+            Segment { rows: 0..2, context: vec![], attends_itself: true },
+            Segment { rows: 2..4, context: vec![0..2], attends_itself: true },
+            Segment { rows: 4..5, context: vec![0..2, 2..4], attends_itself: false },
         ]);
         assert_eq!(layout.positions(), [0, 1, 2, 3, 4]);
-        assert_eq!(
-            PackedLayout::sequences(&[2, 3]).positions(),
-            [0, 1, 0, 1, 2]
-        );
+        assert_eq!(PackedLayout::sequences(&[2, 3]).positions(), [0, 1, 0, 1, 2]);
     }
 
     #[test]
     fn queries_are_counted_apart_from_cached_keys() {
-        let segment = |rows: Range<usize>, context| Segment {
-            rows,
-            context,
-            attends_itself: true,
-        };
-        let layout = PackedLayout::in_cache(
-            20,
-            vec![segment(14..15, vec![10..14]), segment(0..3, vec![])],
-        );
+        let segment = |rows: Range<usize>, context| Segment { rows, context, attends_itself: true };
+        let layout = PackedLayout::in_cache(20, vec![segment(14..15, vec![10..14]), segment(0..3, vec![])]);
         assert_eq!((layout.tokens(), layout.keys()), (4, 20));
         assert_eq!(layout.positions(), [4, 0, 1, 2]);
         let first: Vec<usize> = layout.queries().map(|(first, _)| first).collect();
@@ -169,10 +132,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "before its segment")]
     fn looking_ahead_is_refused() {
-        PackedLayout::new(vec![Segment {
-            rows: 0..2,
-            context: vec![0..1],
-            attends_itself: true,
-        }]);
+        PackedLayout::new(vec![Segment { rows: 0..2, context: vec![0..1], attends_itself: true }]);
     }
 }

@@ -73,55 +73,21 @@ mod tests {
             PackedLayout::sequences(&[70, 3, 9]),
             // a prompt, two answers to it, padding after the second
             PackedLayout::new(vec![
-                Segment {
-                    rows: 0..5,
-                    context: vec![],
-                    attends_itself: true,
-                },
-                Segment {
-                    rows: 5..9,
-                    context: vec![0..5],
-                    attends_itself: true,
-                },
-                Segment {
-                    rows: 9..75,
-                    context: vec![0..5],
-                    attends_itself: true,
-                },
-                Segment {
-                    rows: 75..78,
-                    context: vec![0..5, 9..75],
-                    attends_itself: false,
-                },
+                Segment { rows: 0..5, context: vec![], attends_itself: true },
+                Segment { rows: 5..9, context: vec![0..5], attends_itself: true },
+                Segment { rows: 9..75, context: vec![0..5], attends_itself: true },
+                Segment { rows: 75..78, context: vec![0..5, 9..75], attends_itself: false },
             ]),
         ]
     }
 
     fn options() -> Vec<AttentionOptions> {
-        let plain = AttentionOptions {
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 6,
-            scale: 0.4,
-            softcap: None,
-            window: None,
-        };
+        let plain = AttentionOptions { heads: 4, kv_heads: 2, head_dim: 6, scale: 0.4, softcap: None, window: None };
         vec![
             plain.clone(),
-            AttentionOptions {
-                softcap: Some(2.0),
-                ..plain.clone()
-            },
-            AttentionOptions {
-                window: Some(4),
-                ..plain.clone()
-            },
-            AttentionOptions {
-                heads: 1,
-                kv_heads: 1,
-                head_dim: 1,
-                ..plain
-            },
+            AttentionOptions { softcap: Some(2.0), ..plain.clone() },
+            AttentionOptions { window: Some(4), ..plain.clone() },
+            AttentionOptions { heads: 1, kv_heads: 1, head_dim: 1, ..plain },
         ]
     }
 
@@ -129,17 +95,8 @@ mod tests {
     fn by_hand() {
         // Scores of the second token against keys 0 and 1 are 0 and ln 3: weights 1/4 and 3/4 over values 0 and 8.
         let device = burn::tensor::Device::flex();
-        let column = |values: [f32; 2]| {
-            burn::tensor::Tensor::<1>::from_data(values, &device).reshape([2, 1])
-        };
-        let options = AttentionOptions {
-            heads: 1,
-            kv_heads: 1,
-            head_dim: 1,
-            scale: 1.0,
-            softcap: None,
-            window: None,
-        };
+        let column = |values: [f32; 2]| burn::tensor::Tensor::<1>::from_data(values, &device).reshape([2, 1]);
+        let options = AttentionOptions { heads: 1, kv_heads: 1, head_dim: 1, scale: 1.0, softcap: None, window: None };
         let out = attention(
             column([5.0, 1.0]),
             column([0.0, 3f32.ln()]),
@@ -148,21 +105,15 @@ mod tests {
             &options,
         );
         let out = out.into_data().try_to_vec::<f32>().unwrap();
-        assert!(
-            out[0].abs() < 1e-6 && (out[1] - 6.0).abs() < 1e-5,
-            "{out:?}"
-        );
+        assert!(out[0].abs() < 1e-6 && (out[1] - 6.0).abs() < 1e-5, "{out:?}");
     }
 
     #[test]
     fn native_is_no_worse_than_the_composition() {
         for layout in layouts() {
             for options in options() {
-                let (n, q, kv) = (
-                    layout.tokens(),
-                    options.heads * options.head_dim,
-                    options.kv_heads * options.head_dim,
-                );
+                let (n, q, kv) =
+                    (layout.tokens(), options.heads * options.head_dim, options.kv_heads * options.head_dim);
                 check_kernel(
                     &native(),
                     &[random(&[n, q], 1), random(&[n, kv], 2), random(&[n, kv], 3)],
@@ -176,34 +127,15 @@ mod tests {
     #[test]
     fn reference_gradient_is_the_finite_difference() {
         let layout = PackedLayout::new(vec![
-            Segment {
-                rows: 0..2,
-                context: vec![],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 2..4,
-                context: vec![0..2],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 4..5,
-                context: vec![0..2, 2..4],
-                attends_itself: false,
-            },
+            Segment { rows: 0..2, context: vec![], attends_itself: true },
+            Segment { rows: 2..4, context: vec![0..2], attends_itself: true },
+            Segment { rows: 4..5, context: vec![0..2, 2..4], attends_itself: false },
         ]);
-        let options = AttentionOptions {
-            heads: 2,
-            kv_heads: 1,
-            head_dim: 2,
-            scale: 0.7,
-            softcap: Some(3.0),
-            window: Some(3),
-        };
-        check_gradients(
-            &[random(&[5, 4], 4), random(&[5, 2], 5), random(&[5, 2], 6)],
-            |t| reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),
-        );
+        let options =
+            AttentionOptions { heads: 2, kv_heads: 1, head_dim: 2, scale: 0.7, softcap: Some(3.0), window: Some(3) };
+        check_gradients(&[random(&[5, 4], 4), random(&[5, 2], 5), random(&[5, 2], 6)], |t| {
+            reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options)
+        });
     }
 
     #[test]
@@ -214,39 +146,16 @@ mod tests {
         let tensor = |width: usize, seed| random(&[4, width], seed).on(&device).d2();
         let (q, k, v) = (tensor(24, 1), tensor(12, 2), tensor(12, 3));
         let shared = PackedLayout::new(vec![
-            Segment {
-                rows: 0..2,
-                context: vec![],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 2..3,
-                context: vec![0..2],
-                attends_itself: true,
-            },
-            Segment {
-                rows: 3..4,
-                context: vec![0..2],
-                attends_itself: true,
-            },
+            Segment { rows: 0..2, context: vec![], attends_itself: true },
+            Segment { rows: 2..3, context: vec![0..2], attends_itself: true },
+            Segment { rows: 3..4, context: vec![0..2], attends_itself: true },
         ]);
         let packed = attention(q.clone(), k.clone(), v.clone(), &shared, options);
         for (row, rows) in [(2, [0, 1, 2]), (3, [0, 1, 3])] {
-            let pick = |t: &burn::tensor::Tensor<2>| {
-                t.clone()
-                    .select(0, burn::tensor::Tensor::from_data(rows, &device))
-            };
-            let apart = attention(
-                pick(&q),
-                pick(&k),
-                pick(&v),
-                &PackedLayout::sequences(&[3]),
-                options,
-            );
-            let difference: f32 = (apart.narrow(0, 2, 1) - packed.clone().narrow(0, row, 1))
-                .abs()
-                .max()
-                .into_scalar();
+            let pick =
+                |t: &burn::tensor::Tensor<2>| t.clone().select(0, burn::tensor::Tensor::from_data(rows, &device));
+            let apart = attention(pick(&q), pick(&k), pick(&v), &PackedLayout::sequences(&[3]), options);
+            let difference: f32 = (apart.narrow(0, 2, 1) - packed.clone().narrow(0, row, 1)).abs().max().into_scalar();
             assert!(difference < 1e-6, "{difference}");
         }
     }
@@ -256,29 +165,16 @@ mod tests {
         // Three tokens at once = two, then the third with the first two as cached keys, in a cache with room left.
         let device = burn::tensor::Device::flex();
         for options in options() {
-            let (q_width, kv_width) = (
-                options.heads * options.head_dim,
-                options.kv_heads * options.head_dim,
-            );
+            let (q_width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
             let tensor = |width: usize, seed| random(&[3, width], seed).on(&device).d2();
             let (q, k, v) = (tensor(q_width, 1), tensor(kv_width, 2), tensor(kv_width, 3));
-            let whole = attention(
-                q.clone(),
-                k.clone(),
-                v.clone(),
-                &PackedLayout::sequences(&[3]),
-                &options,
-            );
+            let whole = attention(q.clone(), k.clone(), v.clone(), &PackedLayout::sequences(&[3]), &options);
             let cached = |keys: burn::tensor::Tensor<2>| {
                 let room = random(&[4, kv_width], 4).on(&device).d2();
                 burn::tensor::Tensor::cat(vec![room.clone(), keys, room], 0)
             };
             let third = |context| {
-                let segment = Segment {
-                    rows: 6..7,
-                    context,
-                    attends_itself: true,
-                };
+                let segment = Segment { rows: 6..7, context, attends_itself: true };
                 PackedLayout::in_cache(11, vec![segment])
             };
             for (kernel, layout) in [
@@ -286,17 +182,9 @@ mod tests {
                 (attention, third(vec![4..5, 5..6])),
                 (reference::attention, third(vec![4..6])),
             ] {
-                let out: burn::tensor::Tensor<2> = kernel(
-                    q.clone().narrow(0, 2, 1),
-                    cached(k.clone()),
-                    cached(v.clone()),
-                    &layout,
-                    &options,
-                );
-                let apart: f32 = (out - whole.clone().narrow(0, 2, 1))
-                    .abs()
-                    .max()
-                    .into_scalar();
+                let out: burn::tensor::Tensor<2> =
+                    kernel(q.clone().narrow(0, 2, 1), cached(k.clone()), cached(v.clone()), &layout, &options);
+                let apart: f32 = (out - whole.clone().narrow(0, 2, 1)).abs().max().into_scalar();
                 assert!(apart < 1e-6, "{apart}");
             }
         }

@@ -11,9 +11,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{AttentionOptions, PackedLayout, Segment};
-use crate::cpu::{
-    Matrix, MatrixMut, Threads, contiguous, dot, exp, exp_and_sum, floats, max, tanh, tensor,
-};
+use crate::cpu::{Matrix, MatrixMut, Threads, contiguous, dot, exp, exp_and_sum, floats, max, tanh, tensor};
 
 /// Query rows of a tile.
 const TILE: usize = 64;
@@ -60,10 +58,7 @@ impl AttentionKernel for Flex {
             .collect();
         let (out, log_sum_exp): (Vec<_>, Vec<_>) = heads.into_iter().unzip();
         (
-            tensor(
-                interleave(&out, 1, options.head_dim),
-                [tokens, options.heads * options.head_dim],
-            ),
+            tensor(interleave(&out, 1, options.head_dim), [tokens, options.heads * options.head_dim]),
             tensor(log_sum_exp.concat(), [options.heads, tokens]),
         )
     }
@@ -78,32 +73,14 @@ impl AttentionKernel for Flex {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (q, k, v, out, grad) = (
-            contiguous(q),
-            contiguous(k),
-            contiguous(v),
-            contiguous(out),
-            contiguous(grad),
-        );
-        let (q, k, v, out, grad) = (
-            floats(&q),
-            floats(&k),
-            floats(&v),
-            floats(&out),
-            floats(&grad),
-        );
+        let (q, k, v, out, grad) = (contiguous(q), contiguous(k), contiguous(v), contiguous(out), contiguous(grad));
+        let (q, k, v, out, grad) = (floats(&q), floats(&k), floats(&v), floats(&out), floats(&grad));
         let tokens = layout.tokens();
-        assert_eq!(
-            layout.keys(),
-            tokens,
-            "attention: a batch with cached keys has no backward"
-        );
+        assert_eq!(layout.keys(), tokens, "attention: a batch with cached keys has no backward");
         let heads: Vec<HeadGradients> = (0..options.heads)
             .into_par_iter()
             .zip(floats(&log_sum_exp).par_chunks(tokens))
-            .map(|(head, log_sum_exp)| {
-                Head::new(q, k, v, head, &layout, &options).backward(out, grad, log_sum_exp)
-            })
+            .map(|(head, log_sum_exp)| Head::new(q, k, v, head, &layout, &options).backward(out, grad, log_sum_exp))
             .collect();
         let group = options.heads / options.kv_heads;
         let (mut q_grad, mut k_grad, mut v_grad) = (vec![], vec![], vec![]);
@@ -112,20 +89,11 @@ impl AttentionKernel for Flex {
             k_grad.push(head.k);
             v_grad.push(head.v);
         }
-        let (width, kv_width) = (
-            options.heads * options.head_dim,
-            options.kv_heads * options.head_dim,
-        );
+        let (width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
         (
             tensor(interleave(&q_grad, 1, options.head_dim), [tokens, width]),
-            tensor(
-                interleave(&k_grad, group, options.head_dim),
-                [tokens, kv_width],
-            ),
-            tensor(
-                interleave(&v_grad, group, options.head_dim),
-                [tokens, kv_width],
-            ),
+            tensor(interleave(&k_grad, group, options.head_dim), [tokens, kv_width]),
+            tensor(interleave(&v_grad, group, options.head_dim), [tokens, kv_width]),
         )
     }
 }
@@ -136,10 +104,7 @@ fn interleave(heads: &[Vec<f32>], group: usize, head_dim: usize) -> Vec<f32> {
     let mut out = vec![0.0; heads[0].len() / head_dim * width];
     for (head, values) in heads.iter().enumerate() {
         let first = head / group * head_dim;
-        for (out, row) in out
-            .chunks_exact_mut(width)
-            .zip(values.chunks_exact(head_dim))
-        {
+        for (out, row) in out.chunks_exact_mut(width).zip(values.chunks_exact(head_dim)) {
             for (out, value) in out[first..first + head_dim].iter_mut().zip(row) {
                 *out += value;
             }
@@ -204,13 +169,7 @@ impl Tile {
             }
             oldest -= skip;
             let keys = blocks.iter().map(Range::len).sum();
-            Self {
-                rows: first + start..first + end,
-                position,
-                blocks,
-                oldest,
-                keys,
-            }
+            Self { rows: first + start..first + end, position, blocks, oldest, keys }
         };
         (0..segment.rows.len()).step_by(TILE).map(tile).collect()
     }
@@ -248,19 +207,12 @@ impl<'a> Head<'a> {
     }
 
     fn tiles(&self) -> impl Iterator<Item = Tile> {
-        self.layout
-            .queries()
-            .flat_map(|(first, segment)| Tile::of(segment, first, self.options.window))
+        self.layout.queries().flat_map(|(first, segment)| Tile::of(segment, first, self.options.window))
     }
 
     /// This head's columns of rows of `q`, the output or its gradient.
     fn query_rows<'b>(&self, data: &'b [f32], rows: &Range<usize>) -> Matrix<'b> {
-        Matrix::strided(
-            &data[rows.start * self.width + self.first..],
-            rows.len(),
-            self.options.head_dim,
-            self.width,
-        )
+        Matrix::strided(&data[rows.start * self.width + self.first..], rows.len(), self.options.head_dim, self.width)
     }
 
     /// Its key head's columns of rows of `k` or `v`.
@@ -274,14 +226,7 @@ impl<'a> Head<'a> {
     }
 
     /// `lhs · (rows of keys)ᵀ` for every key of the tile, `[rows, keys]`.
-    fn against_keys(
-        &self,
-        out: &mut [f32],
-        scale: f32,
-        lhs: Matrix<'_>,
-        keys: &[f32],
-        tile: &Tile,
-    ) {
+    fn against_keys(&self, out: &mut [f32], scale: f32, lhs: Matrix<'_>, keys: &[f32], tile: &Tile) {
         let mut column = 0;
         for block in &tile.blocks {
             MatrixMut::strided(&mut out[column..], tile.rows.len(), block.len(), tile.keys).assign(
@@ -295,14 +240,7 @@ impl<'a> Head<'a> {
     }
 
     /// `out += scale · weights · (rows of keys)`, weights `[rows, keys]`.
-    fn weighted_keys(
-        &self,
-        out: &mut [f32],
-        scale: f32,
-        weights: &[f32],
-        keys: &[f32],
-        tile: &Tile,
-    ) {
+    fn weighted_keys(&self, out: &mut [f32], scale: f32, weights: &[f32], keys: &[f32], tile: &Tile) {
         let mut column = 0;
         for block in &tile.blocks {
             MatrixMut::new(out, tile.rows.len(), self.options.head_dim).add(
@@ -316,26 +254,13 @@ impl<'a> Head<'a> {
     }
 
     /// `out[keys] += scale · weightsᵀ · lhs`: what the tile's rows give back to the keys they saw.
-    fn back_to_keys(
-        &self,
-        out: &mut [f32],
-        scale: f32,
-        weights: &[f32],
-        lhs: Matrix<'_>,
-        tile: &Tile,
-    ) {
+    fn back_to_keys(&self, out: &mut [f32], scale: f32, weights: &[f32], lhs: Matrix<'_>, tile: &Tile) {
         let width = self.options.head_dim;
         let mut column = 0;
         for block in &tile.blocks {
-            MatrixMut::new(
-                &mut out[block.start * width..block.end * width],
-                block.len(),
-                width,
-            )
-            .add(
+            MatrixMut::new(&mut out[block.start * width..block.end * width], block.len(), width).add(
                 scale,
-                Matrix::strided(&weights[column..], tile.rows.len(), block.len(), tile.keys)
-                    .transposed(),
+                Matrix::strided(&weights[column..], tile.rows.len(), block.len(), tile.keys).transposed(),
                 lhs,
                 Threads::One,
             );
@@ -360,8 +285,7 @@ impl<'a> Head<'a> {
             );
             for (i, row) in scores.chunks_exact_mut(tile.keys).enumerate() {
                 let visible = tile.visible(i, self.options.window);
-                log_sum_exp[tile.rows.start + i] =
-                    softmax(row, visible, self.options.softcap.map(|cap| cap as f32));
+                log_sum_exp[tile.rows.start + i] = softmax(row, visible, self.options.softcap.map(|cap| cap as f32));
             }
             let out = &mut out[tile.rows.start * width..tile.rows.end * width];
             self.weighted_keys(out, 1.0, &scores, self.v, &tile);
@@ -372,25 +296,16 @@ impl<'a> Head<'a> {
     fn backward(&self, out: &[f32], grad: &[f32], log_sum_exp: &[f32]) -> HeadGradients {
         let width = self.options.head_dim;
         let size = self.layout.tokens() * width;
-        let mut gradients = HeadGradients {
-            q: vec![0.0; size],
-            k: vec![0.0; size],
-            v: vec![0.0; size],
-        };
+        let mut gradients = HeadGradients { q: vec![0.0; size], k: vec![0.0; size], v: vec![0.0; size] };
         let scale = self.options.scale as f32;
         let (mut probabilities, mut score_grads) = (vec![], vec![]);
         for tile in self.tiles().filter(|tile| tile.keys > 0) {
-            let (q, grad_rows) = (
-                self.query_rows(self.q, &tile.rows),
-                self.query_rows(grad, &tile.rows),
-            );
+            let (q, grad_rows) = (self.query_rows(self.q, &tile.rows), self.query_rows(grad, &tile.rows));
             probabilities.resize(tile.rows.len() * tile.keys, 0.0);
             score_grads.resize(tile.rows.len() * tile.keys, 0.0);
             self.against_keys(&mut probabilities, scale, q, self.k, &tile);
             self.against_keys(&mut score_grads, 1.0, grad_rows, self.v, &tile);
-            let rows = probabilities
-                .chunks_exact_mut(tile.keys)
-                .zip(score_grads.chunks_exact_mut(tile.keys));
+            let rows = probabilities.chunks_exact_mut(tile.keys).zip(score_grads.chunks_exact_mut(tile.keys));
             for (i, (probabilities, score_grads)) in rows.enumerate() {
                 let row = tile.rows.start + i;
                 let columns = row * self.width + self.first..row * self.width + self.first + width;
@@ -422,9 +337,7 @@ fn softmax(scores: &mut [f32], visible: Range<usize>, softcap: Option<f32>) -> f
         return 0.0;
     }
     if let Some(cap) = softcap {
-        scores
-            .iter_mut()
-            .for_each(|score| *score = cap * tanh(*score / cap));
+        scores.iter_mut().for_each(|score| *score = cap * tanh(*score / cap));
     }
     let largest = max(scores);
     let sum = exp_and_sum(scores, largest);

@@ -22,24 +22,13 @@ impl<B: GluKernel> Backward<B, 2> for Glu {
         let grad = grads.consume::<B>(&ops.node);
         let (gate, up, activation) = ops.state;
         let (gate_grad, up_grad) = B::glu_backward(gate, up, grad, activation);
-        register::<B, 2>(
-            grads,
-            ops.parents.map(|node| node.map(|node| node.id)),
-            [gate_grad, up_grad],
-        );
+        register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [gate_grad, up_grad]);
     }
 }
 
 impl<B: GluKernel, C: CheckpointStrategy> GluKernel for Autodiff<B, C> {
-    fn glu(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        activation: Activation,
-    ) -> FloatTensor<Self> {
-        let prepared = Glu
-            .prepare::<C>([gate.node(), up.node()])
-            .compute_bound()
-            .stateful();
+    fn glu(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        let prepared = Glu.prepare::<C>([gate.node(), up.node()]).compute_bound().stateful();
         let (gate, up) = (gate.into_primitive(), up.into_primitive());
         match prepared {
             OpsKind::Tracked(prepared) => {

@@ -12,11 +12,7 @@ use super::{Activation, GELU_CUBIC, GELU_SCALE};
 use crate::cube::{address_type, dims, empty, vector_size};
 
 impl GluKernel for CubeBackend {
-    fn glu(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        activation: Activation,
-    ) -> FloatTensor<Self> {
+    fn glu(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         let (gate, up) = (into_contiguous(gate), into_contiguous(up));
         let [rows, width] = dims(&gate);
         let (client, vector) = (gate.client.clone(), vector_size(&gate));
@@ -119,10 +115,7 @@ fn backward<F: Float, N: Size>(
 
 /// The activation and its derivative.
 #[cube]
-fn activate<N: Size>(
-    x: Vector<f32, N>,
-    #[comptime] activation: Activation,
-) -> (Vector<f32, N>, Vector<f32, N>) {
+fn activate<N: Size>(x: Vector<f32, N>, #[comptime] activation: Activation) -> (Vector<f32, N>, Vector<f32, N>) {
     let one = Vector::<f32, N>::new(1.0);
     match comptime!(activation) {
         Activation::Silu => {
@@ -134,12 +127,8 @@ fn activate<N: Size>(
             let inner = Vector::new(GELU_SCALE) * x * (one + Vector::new(GELU_CUBIC) * square);
             // (1 + tanh u) / 2 = σ(2u)
             let half = one / (one + (Vector::new(-2.0) * inner).exp());
-            let inner_slope =
-                Vector::new(GELU_SCALE) * (one + Vector::new(3.0 * GELU_CUBIC) * square);
-            (
-                x * half,
-                half + x * Vector::new(2.0) * half * (one - half) * inner_slope,
-            )
+            let inner_slope = Vector::new(GELU_SCALE) * (one + Vector::new(3.0 * GELU_CUBIC) * square);
+            (x * half, half + x * Vector::new(2.0) * half * (one - half) * inner_slope)
         }
     }
 }

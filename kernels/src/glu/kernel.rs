@@ -11,11 +11,7 @@ use super::Activation;
 pub(crate) trait GluKernel: Backend {
     /// `activation(gate) · up`.
     #[fusion(dtype = gate, shape = gate)]
-    fn glu(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        activation: Activation,
-    ) -> FloatTensor<Self>;
+    fn glu(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
 
     /// The gradients of `gate` and `up`.
     #[fusion(meta = gradients)]

@@ -59,10 +59,7 @@ mod tests {
         // silu(1) = 1/(1+e⁻¹) = 0.731059; gelu_tanh(1) = (1 + tanh(0.797885·1.044715))/2 = 0.841192
         let device = burn::tensor::Device::flex();
         let at = |x: f32| burn::tensor::Tensor::<2>::from_data([[x]], &device);
-        for (activation, want) in [
-            (Activation::Silu, 0.731_059),
-            (Activation::GeluTanh, 0.841_192),
-        ] {
+        for (activation, want) in [(Activation::Silu, 0.731_059), (Activation::GeluTanh, 0.841_192)] {
             let got: f32 = gated_linear_unit(at(1.0), at(2.0), activation).into_scalar();
             assert!((got - 2.0 * want).abs() < 2e-6, "{activation:?}: {got}");
         }

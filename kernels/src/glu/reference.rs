@@ -5,11 +5,7 @@ use burn::tensor::activation::{gelu_approximate, silu};
 
 use super::Activation;
 
-pub(super) fn gated_linear_unit(
-    gate: Tensor<2>,
-    up: Tensor<2>,
-    activation: Activation,
-) -> Tensor<2> {
+pub(super) fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
     let gate = match activation {
         Activation::Silu => silu(gate),
         Activation::GeluTanh => gelu_approximate(gate),

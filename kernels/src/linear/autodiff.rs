@@ -32,10 +32,7 @@ impl<B: LinearKernel> Backward<B, 2> for Linear {
 
 impl<B: LinearKernel, C: CheckpointStrategy> LinearKernel for Autodiff<B, C> {
     fn linear_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let prepared = Linear
-            .prepare::<C>([x.node(), weight.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = Linear.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful();
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
         match prepared {
             OpsKind::Tracked(prepared) => {

@@ -43,11 +43,7 @@ impl Weight for bf16 {
 /// `x · weightᵀ`, row-major: `x` `[rows, inputs]`, `weight` `[outputs, inputs]`.
 pub(super) fn product<W: Weight>(x: &[f32], weight: &[W], inputs: usize) -> Vec<f32> {
     if inputs == 0 || x.is_empty() || weight.is_empty() {
-        return vec![
-            0.0;
-            x.len().checked_div(inputs).unwrap_or(0)
-                * weight.len().checked_div(inputs).unwrap_or(0)
-        ];
+        return vec![0.0; x.len().checked_div(inputs).unwrap_or(0) * weight.len().checked_div(inputs).unwrap_or(0)];
     }
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
     let at_once = (TASK / inputs).max(1);

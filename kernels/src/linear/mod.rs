@@ -43,14 +43,9 @@ mod tests {
 
     #[test]
     fn native_is_no_worse_than_the_composition() {
-        for (rows, inputs, outputs) in [
-            (1, 1, 1),
-            (1, 40, 700),
-            (3, 47, 31),
-            (8, 33, 300),
-            (31, 123, 7),
-            (130, 64, 200),
-        ] {
+        for (rows, inputs, outputs) in
+            [(1, 1, 1), (1, 40, 700), (3, 47, 31), (8, 33, 300), (31, 123, 7), (130, 64, 200)]
+        {
             check_kernel(
                 &native(),
                 &[random(&[rows, inputs], 1), random(&[outputs, inputs], 2)],
@@ -64,10 +59,7 @@ mod tests {
     fn bf16_weights_are_widened() {
         let device = Device::flex();
         for (rows, inputs, outputs) in [(1, 1, 1), (1, 40, 700), (6, 33, 300), (40, 64, 1_500)] {
-            let weight = random(&[outputs, inputs], 1)
-                .on(&device)
-                .d2()
-                .cast(DType::BF16);
+            let weight = random(&[outputs, inputs], 1).on(&device).d2().cast(DType::BF16);
             let x = random(&[rows, inputs], 2).on(&device).d2();
             let want = linear(x.clone(), weight.clone().cast(DType::F32));
             let apart: f32 = (linear(x, weight) - want).abs().max().into_scalar();
@@ -86,8 +78,6 @@ mod tests {
 
     #[test]
     fn reference_gradient_is_the_finite_difference() {
-        check_gradients(&[random(&[3, 4], 3), random(&[5, 4], 4)], |t| {
-            reference::linear(t[0].d2(), t[1].d2())
-        });
+        check_gradients(&[random(&[3, 4], 3), random(&[5, 4], 4)], |t| reference::linear(t[0].d2(), t[1].d2()));
     }
 }

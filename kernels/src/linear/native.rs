@@ -41,48 +41,28 @@ impl LinearKernel for Flex {
             let out = few_rows::product(floats(&x), floats(&weight), columns(&x));
             return tensor(out, shape);
         }
-        product(
-            matrix(&x),
-            matrix(&weight).transposed(),
-            [rows(&x), rows(&weight)],
-        )
+        product(matrix(&x), matrix(&weight).transposed(), [rows(&x), rows(&weight)])
     }
 
     fn linear_input_grad(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let (weight, grad) = (contiguous(weight), contiguous(grad));
-        product(
-            matrix(&grad),
-            matrix(&weight),
-            [rows(&grad), columns(&weight)],
-        )
+        product(matrix(&grad), matrix(&weight), [rows(&grad), columns(&weight)])
     }
 
     fn linear_weight_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, grad) = (contiguous(x), contiguous(grad));
-        product(
-            matrix(&grad).transposed(),
-            matrix(&x),
-            [columns(&grad), columns(&x)],
-        )
+        product(matrix(&grad).transposed(), matrix(&x), [columns(&grad), columns(&x)])
     }
 }
 
 /// `x · weightᵀ`, block by block of weights, so that no more than a block is ever held in f32.
-fn widened_product(
-    x: Matrix<'_>,
-    weight: &[bf16],
-    inputs: usize,
-    [rows, outputs]: [usize; 2],
-) -> FlexTensor {
+fn widened_product(x: Matrix<'_>, weight: &[bf16], inputs: usize, [rows, outputs]: [usize; 2]) -> FlexTensor {
     let mut out = vec![0.0; rows * outputs];
     let mut block = vec![];
     for (number, weight) in weight.chunks(BLOCK * inputs).enumerate() {
         let columns = weight.len() / inputs;
         block.resize(weight.len(), 0.0);
-        block
-            .par_chunks_mut(inputs)
-            .zip(weight.par_chunks(inputs))
-            .for_each(|(to, from)| bf16::widen(from, to));
+        block.par_chunks_mut(inputs).zip(weight.par_chunks(inputs)).for_each(|(to, from)| bf16::widen(from, to));
         MatrixMut::strided(&mut out[number * BLOCK..], rows, columns, outputs).assign(
             1.0,
             x,

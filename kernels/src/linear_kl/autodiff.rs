@@ -40,11 +40,7 @@ impl<B: LinearKlKernel> Backward<B, 2> for LinearKl {
             grad,
             saved.softcap,
         );
-        register::<B, 2>(
-            grads,
-            ops.parents.map(|node| node.map(|node| node.id)),
-            [hidden, head],
-        );
+        register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [hidden, head]);
     }
 }
 
@@ -56,37 +52,18 @@ impl<B: LinearKlKernel, C: CheckpointStrategy> LinearKlKernel for Autodiff<B, C>
         reference_head: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        assert_constant::<B, C>(
-            "linear_kl: the reference's hidden states",
-            &reference_hidden,
-        );
+        assert_constant::<B, C>("linear_kl: the reference's hidden states", &reference_hidden);
         assert_constant::<B, C>("linear_kl: the reference's head", &reference_head);
-        let prepared = LinearKl
-            .prepare::<C>([hidden.node(), head.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = LinearKl.prepare::<C>([hidden.node(), head.node()]).compute_bound().stateful();
         let [hidden, head, reference_hidden, reference_head] =
             [hidden, head, reference_hidden, reference_head].map(|tensor| tensor.into_primitive());
-        let (kl, statistics) = B::linear_kl(
-            hidden.clone(),
-            head.clone(),
-            reference_hidden.clone(),
-            reference_head.clone(),
-            softcap,
-        );
+        let (kl, statistics) =
+            B::linear_kl(hidden.clone(), head.clone(), reference_hidden.clone(), reference_head.clone(), softcap);
         let aside = constant::<B, C>(statistics.clone());
         let kl = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                Saved {
-                    hidden,
-                    head,
-                    reference_hidden,
-                    reference_head,
-                    statistics,
-                    softcap,
-                },
-                kl,
-            ),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish(Saved { hidden, head, reference_hidden, reference_head, statistics, softcap }, kl)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(kl),
         };
         (kl, aside)

@@ -27,10 +27,7 @@ pub(super) fn forward<B: Backend>(
         let log_normalisers = B::float_sub(B::float_log(sum.clone()), B::float_log(r_sum.clone()));
         let kl = B::float_sub(B::float_div(above.clone(), sum.clone()), log_normalisers);
         let n = kl.shape()[0];
-        (
-            B::float_reshape(kl, Shape::new([n])),
-            B::float_cat(vec![max, sum, above, r_max, r_sum], 1),
-        )
+        (B::float_reshape(kl, Shape::new([n])), B::float_cat(vec![max, sum, above, r_max, r_sum], 1))
     });
     let (kl, statistics) = parts.unzip();
     (B::float_cat(kl, 0), B::float_cat(statistics, 0))
@@ -52,8 +49,7 @@ pub(super) fn backward<B: Backend>(
         let r = logits::<B>(rows_of(&reference_hidden), reference_head.clone());
         let r = capped::<B>(r, softcap);
         let n = z.shape()[0];
-        let statistic =
-            |i: usize| B::float_slice(statistics.clone(), &[(0..n).into(), (i..i + 1).into()]);
+        let statistic = |i: usize| B::float_slice(statistics.clone(), &[(0..n).into(), (i..i + 1).into()]);
         let sum = statistic(1);
         // d KL / d z = p (d − Σ p d) with d = z − r, or that shifted by any number
         let shifted = B::float_sub(z.clone(), statistic(0));

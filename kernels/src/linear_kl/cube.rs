@@ -23,13 +23,7 @@ impl LinearKlKernel for CubeBackend {
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if hidden.dtype == DType::F64 {
-            return composition::forward::<Self>(
-                hidden,
-                head,
-                reference_hidden,
-                reference_head,
-                softcap,
-            );
+            return composition::forward::<Self>(hidden, head, reference_hidden, reference_head, softcap);
         }
         let (head, reference_head) = (Head::new(head), Head::new(reference_head));
         let [rows, _] = dims(&hidden);
@@ -192,16 +186,7 @@ fn add_columns<N: Size>(
             r_sum += (r - Vector::new(r_max)).exp().vector_sum();
             at += comptime!(units as usize);
         }
-        let merged = merge_units(
-            RowKl {
-                max,
-                sum,
-                above,
-                r_max,
-                r_sum,
-            },
-            units,
-        );
+        let merged = merge_units(RowKl { max, sum, above, r_max, r_sum }, units);
         if unit == 0 {
             let own = row * 5;
             let merged = if comptime!(is_first) {
@@ -257,11 +242,7 @@ fn merge(a: RowKl, b: RowKl) -> RowKl {
 /// from the reference.
 #[cube]
 fn unless_zero(value: f32, scale: f32) -> f32 {
-    if scale == 0.0 {
-        f32::new(0.0)
-    } else {
-        value * scale
-    }
+    if scale == 0.0 { f32::new(0.0) } else { value * scale }
 }
 
 /// The units' parts as one, for all of them.

@@ -36,15 +36,7 @@ pub(crate) trait LinearKlKernel: Backend {
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composition::backward::<Self>(
-            hidden,
-            head,
-            reference_hidden,
-            reference_head,
-            statistics,
-            grad,
-            softcap,
-        )
+        composition::backward::<Self>(hidden, head, reference_hidden, reference_head, statistics, grad, softcap)
     }
 }
 

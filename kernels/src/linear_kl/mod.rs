@@ -51,21 +51,13 @@ pub fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>
     let dtype = policy.hidden.dtype();
     assert_supported("linear_kl", dtype);
     assert_softcap("linear_kl", softcap);
-    let dtypes = [
-        policy.head.dtype(),
-        reference.hidden.dtype(),
-        reference.head.dtype(),
-    ];
+    let dtypes = [policy.head.dtype(), reference.hidden.dtype(), reference.head.dtype()];
     assert!(
         dtypes.iter().all(|&other| other == dtype),
         "linear_kl: expected four tensors of one type, got {dtype:?} and {dtypes:?}"
     );
     if tokens == 0 {
-        return policy
-            .hidden
-            .sum_dim(1)
-            .reshape([0])
-            .cast(output_dtype(dtype));
+        return policy.hidden.sum_dim(1).reshape([0]).cast(output_dtype(dtype));
     }
     if crate::device::wants_reference() {
         return reference::linear_kl(policy, reference, softcap).cast(output_dtype(dtype));

@@ -33,13 +33,7 @@ impl LinearKlKernel for Flex {
             DType::BF16 => forward::<bf16>(tensors.map(contiguous), softcap),
             _ => {
                 let [hidden, head, reference_hidden, reference_head] = tensors;
-                composition::forward::<Self>(
-                    hidden,
-                    head,
-                    reference_hidden,
-                    reference_head,
-                    softcap,
-                )
+                composition::forward::<Self>(hidden, head, reference_hidden, reference_head, softcap)
             }
         }
     }
@@ -71,12 +65,7 @@ impl LinearKlKernel for Flex {
                 );
             }
         };
-        run(
-            tensors.map(contiguous),
-            contiguous(statistics),
-            contiguous(grad),
-            softcap,
-        )
+        run(tensors.map(contiguous), contiguous(statistics), contiguous(grad), softcap)
     }
 }
 
@@ -117,15 +106,8 @@ impl<'a, E: Element> Models<'a, E> {
     }
 }
 
-fn logits<E: Element>(
-    head: &Head<'_, E>,
-    hidden: &Rows<'_>,
-    softcap: Option<f32>,
-    block: &Block,
-    out: &mut [f32],
-) {
-    head.tile(block.columns.clone())
-        .logits(hidden, block.rows.clone(), out);
+fn logits<E: Element>(head: &Head<'_, E>, hidden: &Rows<'_>, softcap: Option<f32>, block: &Block, out: &mut [f32]) {
+    head.tile(block.columns.clone()).logits(hidden, block.rows.clone(), out);
     if let Some(cap) = softcap {
         soft_cap(out, cap);
     }
@@ -133,12 +115,7 @@ fn logits<E: Element>(
 
 fn forward<E: Element>(tensors: [FlexTensor; 4], softcap: Option<f64>) -> (FlexTensor, FlexTensor) {
     let models = Models::<E>::new(&tensors, softcap);
-    let runs: Vec<Vec<RowKl>> = models
-        .policy
-        .runs()
-        .into_par_iter()
-        .map(|run| forward_run(&models, run))
-        .collect();
+    let runs: Vec<Vec<RowKl>> = models.policy.runs().into_par_iter().map(|run| forward_run(&models, run)).collect();
     let row = |i: usize| {
         let mut row = runs[0][i];
         runs[1..].iter().for_each(|run| row.merge(&run[i]));
@@ -184,13 +161,7 @@ fn backward<E: Element>(
         let logits = z.chunks_exact_mut(columns).zip(r.chunks_exact(columns));
         for ((z, r), row) in logits.zip(block.rows.clone()) {
             let [max, sum, above, r_max, _] = [0, 1, 2, 3, 4].map(|i| statistics[5 * row + i]);
-            let row = RowGradient {
-                max,
-                log_sum: sum.ln(),
-                r_max,
-                mean: above / sum,
-                grad: grad[row],
-            };
+            let row = RowGradient { max, log_sum: sum.ln(), r_max, mean: above / sum, grad: grad[row] };
             match softcap {
                 None => write_gradient(z, r, &row),
                 Some(cap) => write_capped_gradient(z, r, &row, cap as f32),
@@ -201,10 +172,7 @@ fn backward<E: Element>(
     let [n, width]: [usize; 2] = tensors[0].layout().shape().dims();
     let mut hidden = vec![E::default(); n * width];
     E::narrow(&hidden_grad, &mut hidden);
-    (
-        tensor(hidden, [n, width]),
-        tensor(head_grad, [models.policy.vocabulary(), width]),
-    )
+    (tensor(hidden, [n, width]), tensor(head_grad, [models.policy.vocabulary(), width]))
 }
 
 /// A row of both models as far as it has been seen.
@@ -217,29 +185,18 @@ struct RowKl {
 }
 
 impl RowKl {
-    const EMPTY: Self = Self {
-        policy: RowSoftmax::EMPTY,
-        above: 0.0,
-        reference: RowSoftmax::EMPTY,
-    };
+    const EMPTY: Self = Self { policy: RowSoftmax::EMPTY, above: 0.0, reference: RowSoftmax::EMPTY };
 
     fn of(z: &[f32], r: &[f32]) -> Self {
         let (policy, reference) = (RowSoftmax::of(z, None), RowSoftmax::of(r, None));
-        Self {
-            policy,
-            above: sum_above(z, r, policy.max, reference.max),
-            reference,
-        }
+        Self { policy, above: sum_above(z, r, policy.max, reference.max), reference }
     }
 
     fn merge(&mut self, other: &Self) {
         let parts = [*self, *other];
         self.policy.merge(&other.policy);
         self.reference.merge(&other.reference);
-        self.above = parts
-            .iter()
-            .map(|part| part.shifted_above(self.policy.max, self.reference.max))
-            .sum();
+        self.above = parts.iter().map(|part| part.shifted_above(self.policy.max, self.reference.max)).sum();
     }
 
     /// `above` for these maxima.
@@ -266,13 +223,7 @@ impl RowKl {
 
     fn statistics(&self) -> [f32; 5] {
         let (policy, reference) = (self.policy, self.reference);
-        [
-            policy.max,
-            policy.sum,
-            self.above,
-            reference.max,
-            reference.sum,
-        ]
+        [policy.max, policy.sum, self.above, reference.max, reference.sum]
     }
 }
 
@@ -283,18 +234,10 @@ fn sum_above(z: &[f32], r: &[f32], max: f32, r_max: f32) -> f32 {
         return 0.0;
     }
     // A reference that is −∞ everywhere here: the divergence is ∞.
-    let r_max = if r_max == f32::NEG_INFINITY {
-        0.0
-    } else {
-        r_max
-    };
+    let r_max = if r_max == f32::NEG_INFINITY { 0.0 } else { r_max };
     let term = |z: f32, r: f32| {
         let e = exp(z - max);
-        if e == 0.0 {
-            0.0
-        } else {
-            e * ((z - max) - (r - r_max))
-        }
+        if e == 0.0 { 0.0 } else { e * ((z - max) - (r - r_max)) }
     };
     let (z_chunks, r_chunks) = (z.chunks_exact(16), r.chunks_exact(16));
     let tail = z_chunks.remainder().iter().zip(r_chunks.remainder());
@@ -324,11 +267,7 @@ impl RowGradient {
     fn of(&self, z: f32, r: f32) -> f32 {
         let p = exp((z - self.max) - self.log_sum);
         let centred = ((z - self.max) - (r - self.r_max)) - self.mean;
-        if p == 0.0 {
-            0.0
-        } else {
-            self.grad * p * centred
-        }
+        if p == 0.0 { 0.0 } else { self.grad * p * centred }
     }
 }
 

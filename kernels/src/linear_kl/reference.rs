@@ -6,18 +6,12 @@ use burn::tensor::activation::log_softmax;
 use super::HeadInputs;
 use crate::token_log_probs::reference::capped;
 
-pub(super) fn linear_kl(
-    policy: HeadInputs,
-    reference: HeadInputs,
-    softcap: Option<f64>,
-) -> Tensor<1> {
+pub(super) fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>) -> Tensor<1> {
     let log_probs = |inputs: HeadInputs| {
         let logits = inputs.hidden.matmul(inputs.head.transpose());
         log_softmax(capped(logits, softcap), 1)
     };
     let (policy, reference) = (log_probs(policy), log_probs(reference));
     let [tokens, _] = policy.dims();
-    (policy.clone().exp() * (policy - reference))
-        .sum_dim(1)
-        .reshape([tokens])
+    (policy.clone().exp() * (policy - reference)).sum_dim(1).reshape([tokens])
 }

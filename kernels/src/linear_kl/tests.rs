@@ -5,33 +5,21 @@ use crate::testing::{Case, Input, check_gradients, check_kernel, everywhere, ran
 use crate::token_log_probs::tests::floats;
 
 fn inputs(t: &[Input]) -> (HeadInputs, HeadInputs) {
-    (
-        HeadInputs {
-            hidden: t[0].d2(),
-            head: t[1].d2(),
-        },
-        fixed(&t[0], t[1].d2().dims()[0]),
-    )
+    (HeadInputs { hidden: t[0].d2(), head: t[1].d2() }, fixed(&t[0], t[1].d2().dims()[0]))
 }
 
 /// A reference of another hidden size, always the same.
 fn fixed(like: &Input, vocabulary: usize) -> HeadInputs {
     let tokens = like.d2().dims()[0];
     let tensor = |shape: &[usize], seed| random(shape, seed).beside(like).d2();
-    HeadInputs {
-        hidden: tensor(&[tokens, 5], 8),
-        head: tensor(&[vocabulary, 5], 9),
-    }
+    HeadInputs { hidden: tensor(&[tokens, 5], 8), head: tensor(&[vocabulary, 5], 9) }
 }
 
 fn check(cases: &[Case], n: usize, width: usize, vocabulary: usize, scale: f64) {
     for softcap in [None, Some(2.0)] {
         check_kernel(
             cases,
-            &[
-                random(&[n, width], 1).scaled(scale),
-                random(&[vocabulary, width], 2),
-            ],
+            &[random(&[n, width], 1).scaled(scale), random(&[vocabulary, width], 2)],
             |t| {
                 let (policy, reference) = inputs(t);
                 linear_kl(policy, reference, softcap)
@@ -61,13 +49,7 @@ fn by_hand() {
 
 #[test]
 fn no_worse_than_the_composition() {
-    for (n, width, vocabulary) in [
-        (1, 1, 1),
-        (3, 47, 31),
-        (31, 12, 123),
-        (5, 7, 2_500),
-        (300, 4, 33),
-    ] {
+    for (n, width, vocabulary) in [(1, 1, 1), (3, 47, 31), (31, 12, 123), (5, 7, 2_500), (300, 4, 33)] {
         check(&everywhere(), n, width, vocabulary, 1.0);
     }
 }
@@ -81,10 +63,7 @@ fn peaked_and_flat_rows() {
 #[test]
 fn several_tiles() {
     let cases = everywhere();
-    let f32_only: Vec<Case> = cases
-        .into_iter()
-        .filter(|case| case.dtype == DType::F32)
-        .collect();
+    let f32_only: Vec<Case> = cases.into_iter().filter(|case| case.dtype == DType::F32).collect();
     check(&f32_only, 300, 4, 70_011, 1.0);
 }
 
@@ -105,10 +84,7 @@ fn a_masked_vocabulary() {
         let device = case.device.clone().autodiff();
         let head = Tensor::<2>::from_data([[0.0], [f32::NEG_INFINITY], [1.0]], &device);
         let hidden = Tensor::<2>::from_data([[1.0]], &device);
-        let policy = HeadInputs {
-            hidden: hidden.clone(),
-            head: head.clone().require_grad(),
-        };
+        let policy = HeadInputs { hidden: hidden.clone(), head: head.clone().require_grad() };
         let got = linear_kl(policy.clone(), HeadInputs { hidden, head }, None);
         assert_eq!(floats(got.clone()), [0.0], "{case:?}");
         let gradient = policy.head.grad(&got.sum().backward()).unwrap();
@@ -128,11 +104,7 @@ fn nothing_of_probability_zero_counts() {
                 head: Tensor::from_data(TensorData::new(logits, [400, 1]), &case.device),
             }
         };
-        let got = floats(linear_kl(
-            model(0, 200.0),
-            model(390, f32::NEG_INFINITY),
-            None,
-        ));
+        let got = floats(linear_kl(model(0, 200.0), model(390, f32::NEG_INFINITY), None));
         assert!((got[0] - 5.988_961).abs() < 1e-5, "{case:?}: {got:?}");
     }
 }
@@ -175,9 +147,7 @@ fn a_reference_with_gradients() {
 #[should_panic(expected = "must be ([N, H], [V, H]) and ([N, R], [V, R])")]
 fn other_shapes() {
     let device = Device::flex();
-    let model = |vocabulary| HeadInputs {
-        hidden: Tensor::ones([2, 3], &device),
-        head: Tensor::ones([vocabulary, 3], &device),
-    };
+    let model =
+        |vocabulary| HeadInputs { hidden: Tensor::ones([2, 3], &device), head: Tensor::ones([vocabulary, 3], &device) };
     linear_kl(model(5), model(6), None);
 }

@@ -30,20 +30,9 @@ impl<B: LinearLogProbsKernel> Backward<B, 2> for LinearTokenLogProbs {
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let Saved {
-            hidden,
-            head,
-            targets,
-            statistics,
-            options,
-        } = ops.state;
-        let (hidden, head) =
-            B::linear_token_log_probs_backward(hidden, head, targets, statistics, grad, options);
-        register::<B, 2>(
-            grads,
-            ops.parents.map(|node| node.map(|node| node.id)),
-            [hidden, head],
-        );
+        let Saved { hidden, head, targets, statistics, options } = ops.state;
+        let (hidden, head) = B::linear_token_log_probs_backward(hidden, head, targets, statistics, grad, options);
+        register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [hidden, head]);
     }
 }
 
@@ -54,25 +43,14 @@ impl<B: LinearLogProbsKernel, C: CheckpointStrategy> LinearLogProbsKernel for Au
         targets: IntTensor<Self>,
         options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = LinearTokenLogProbs
-            .prepare::<C>([hidden.node(), head.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = LinearTokenLogProbs.prepare::<C>([hidden.node(), head.node()]).compute_bound().stateful();
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
-        let (log_probs, statistics) =
-            B::linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), options);
+        let (log_probs, statistics) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), options);
         let aside = constant::<B, C>(statistics.clone());
         let log_probs = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                Saved {
-                    hidden,
-                    head,
-                    targets,
-                    statistics,
-                    options,
-                },
-                log_probs,
-            ),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish(Saved { hidden, head, targets, statistics, options }, log_probs)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(log_probs),
         };
         (log_probs, aside)

@@ -65,22 +65,14 @@ pub(crate) fn gradients<B: Backend>(
             None => part,
         });
     }
-    (
-        B::float_cat(hidden_grads, 0),
-        head_grad.expect("there is at least one token"),
-    )
+    (B::float_cat(hidden_grads, 0), head_grad.expect("there is at least one token"))
 }
 
 /// The rows of each chunk.
-pub(crate) fn chunks<B: Backend>(
-    hidden: &FloatTensor<B>,
-    head: &FloatTensor<B>,
-) -> impl Iterator<Item = Slice> {
+pub(crate) fn chunks<B: Backend>(hidden: &FloatTensor<B>, head: &FloatTensor<B>) -> impl Iterator<Item = Slice> {
     let (n, vocabulary) = (hidden.shape()[0], head.shape()[0]);
     let rows = (CHUNK / vocabulary).max(1);
-    (0..n)
-        .step_by(rows)
-        .map(move |start| Slice::from(start..(start + rows).min(n)))
+    (0..n).step_by(rows).map(move |start| Slice::from(start..(start + rows).min(n)))
 }
 
 pub(crate) fn logits<B: Backend>(hidden: FloatTensor<B>, head: FloatTensor<B>) -> FloatTensor<B> {

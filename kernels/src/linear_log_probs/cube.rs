@@ -33,8 +33,7 @@ impl LinearLogProbsKernel for CubeBackend {
             return composition::forward::<Self>(hidden, head, targets, options.softcap);
         }
         let head = Head::new(head);
-        let mut softmax =
-            RunningSoftmax::new(into_contiguous(targets), head.vocabulary(), options.softcap);
+        let mut softmax = RunningSoftmax::new(into_contiguous(targets), head.vocabulary(), options.softcap);
         for columns in head.tiles(&hidden) {
             softmax.add(head.logits(&hidden, &columns), columns.start);
         }
@@ -50,20 +49,11 @@ impl LinearLogProbsKernel for CubeBackend {
         options: LinearLogProbsOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if hidden.dtype == DType::F64 {
-            return composition::backward::<Self>(
-                hidden,
-                head,
-                targets,
-                statistics,
-                grad,
-                options.softcap,
-            );
+            return composition::backward::<Self>(hidden, head, targets, statistics, grad, options.softcap);
         }
         let dtype = hidden.dtype;
         let rows = RowGradients::new(targets, statistics, grad, options.softcap);
-        Head::new(head).gradients(hidden, |logits, columns| {
-            rows.of(logits, columns.start, dtype)
-        })
+        Head::new(head).gradients(hidden, |logits, columns| rows.of(logits, columns.start, dtype))
     }
 }
 
@@ -129,10 +119,7 @@ impl Head {
             });
         }
         let hidden_grad = hidden_grad.expect("there is at least one column");
-        (
-            CubeBackend::float_cast(hidden_grad, dtype.into()),
-            head_grad.expect("there is at least one column"),
-        )
+        (CubeBackend::float_cast(hidden_grad, dtype.into()), head_grad.expect("there is at least one column"))
     }
 
     fn rows(&self, rows: &Range<usize>) -> CubeTensor {

@@ -31,10 +31,7 @@ pub(crate) struct Block {
 impl<'a, E: Element> Head<'a, E> {
     pub(crate) fn new(head: &'a FlexTensor) -> Self {
         let [_, width]: [usize; 2] = head.layout().shape().dims();
-        Self {
-            weights: E::slice(head),
-            width,
-        }
+        Self { weights: E::slice(head), width }
     }
 
     pub(crate) fn vocabulary(&self) -> usize {
@@ -49,11 +46,7 @@ impl<'a, E: Element> Head<'a, E> {
     /// Whole tiles, unless there are too few to go round.
     fn run_length(&self) -> usize {
         let share = self.vocabulary().div_ceil(RUNS);
-        if share > COLUMNS {
-            share.next_multiple_of(COLUMNS)
-        } else {
-            share
-        }
+        if share > COLUMNS { share.next_multiple_of(COLUMNS) } else { share }
     }
 
     /// These columns, ready to be multiplied.
@@ -101,25 +94,16 @@ impl<'a, E: Element> Head<'a, E> {
         let rows = hidden.count();
         let mut hidden_grad = vec![0.0; rows * width];
         let mut buffer = vec![0.0; buffer_size(rows, run.len())];
-        for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width))
-        {
+        for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width)) {
             let tile = self.tile(columns.clone());
             E::fill(head_grad, |head_grad| {
                 for rows in pieces(0..rows, ROWS) {
                     let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
-                    let block = Block {
-                        rows,
-                        columns: columns.clone(),
-                    };
+                    let block = Block { rows, columns: columns.clone() };
                     let logits = &mut buffer[..n * columns.len()];
                     tile.logits(hidden, block.rows.clone(), logits);
                     for active in gradient(&block, logits) {
-                        let logits = Matrix::strided(
-                            &logits[active.start..],
-                            n,
-                            active.len(),
-                            columns.len(),
-                        );
+                        let logits = Matrix::strided(&logits[active.start..], n, active.len(), columns.len());
                         MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
                             1.0,
                             logits,
@@ -153,11 +137,7 @@ impl<'a> Rows<'a> {
         let count = rows.len() / width;
         let mut transposed = vec![0.0; rows.len()];
         transpose(&rows, count, width, &mut transposed);
-        Self {
-            rows,
-            transposed,
-            count,
-        }
+        Self { rows, transposed, count }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -193,18 +173,8 @@ impl Tile<'_> {
     pub(crate) fn logits(&self, hidden: &Rows<'_>, rows: Range<usize>, out: &mut [f32]) {
         let (n, columns) = (rows.len(), self.weights.len() / self.width);
         let mut transposed = vec![0.0; out.len()];
-        let side = Matrix::strided(
-            &hidden.transposed[rows.start..],
-            self.width,
-            n,
-            hidden.count,
-        );
-        MatrixMut::new(&mut transposed, columns, n).assign(
-            1.0,
-            self.rows(0..columns),
-            side,
-            Threads::One,
-        );
+        let side = Matrix::strided(&hidden.transposed[rows.start..], self.width, n, hidden.count);
+        MatrixMut::new(&mut transposed, columns, n).assign(1.0, self.rows(0..columns), side, Threads::One);
         transpose(&transposed, columns, n, out);
     }
 
@@ -216,12 +186,8 @@ impl Tile<'_> {
 
 /// Every block of these columns: tile by tile, and in each all rows.
 pub(crate) fn blocks(rows: usize, run: Range<usize>) -> impl Iterator<Item = Block> {
-    pieces(run, COLUMNS).flat_map(move |columns| {
-        pieces(0..rows, ROWS).map(move |rows| Block {
-            rows,
-            columns: columns.clone(),
-        })
-    })
+    pieces(run, COLUMNS)
+        .flat_map(move |columns| pieces(0..rows, ROWS).map(move |rows| Block { rows, columns: columns.clone() }))
 }
 
 /// Logits of the largest block.
@@ -230,10 +196,7 @@ pub(crate) fn buffer_size(rows: usize, columns: usize) -> usize {
 }
 
 fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
-    range
-        .clone()
-        .step_by(length)
-        .map(move |start| start..(start + length).min(range.end))
+    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
 }
 
 /// The rows whose targets count.
@@ -248,14 +211,8 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn new(targets: &[Option<usize>]) -> Self {
         let counted = targets.iter().enumerate();
-        let (rows, counted) = counted
-            .filter_map(|(row, target)| Some((row, (*target)?)))
-            .unzip();
-        Self {
-            rows,
-            targets: counted,
-            all: targets.len(),
-        }
+        let (rows, counted) = counted.filter_map(|(row, target)| Some((row, (*target)?))).unzip();
+        Self { rows, targets: counted, all: targets.len() }
     }
 
     /// These rows of a matrix `width` wide, one after the other.

@@ -47,8 +47,7 @@ pub fn linear_token_log_probs(
     targets: Tensor<1, Int>,
     options: LinearLogProbsOptions,
 ) -> Tensor<1> {
-    let ([tokens, width], [vocabulary, head_width], [count]) =
-        (hidden.dims(), head.dims(), targets.dims());
+    let ([tokens, width], [vocabulary, head_width], [count]) = (hidden.dims(), head.dims(), targets.dims());
     assert!(
         width == head_width && tokens == count && (vocabulary > 0 && width > 0 || tokens == 0),
         "linear_token_log_probs: hidden {:?}, head {:?} and targets {:?} must be [N, H], [V, H] and [N]",
@@ -59,9 +58,7 @@ pub fn linear_token_log_probs(
     assert_supported("linear_token_log_probs", hidden.dtype());
     assert_softcap("linear_token_log_probs", options.softcap);
     assert!(
-        options
-            .gradient_filter
-            .is_none_or(|p| (0.0..=1.0).contains(&p)),
+        options.gradient_filter.is_none_or(|p| (0.0..=1.0).contains(&p)),
         "linear_token_log_probs: expected a probability as the gradient filter, got {:?}",
         options.gradient_filter
     );
@@ -77,8 +74,7 @@ pub fn linear_token_log_probs(
     }
     if crate::device::wants_reference() {
         let dtype = output_dtype(hidden.dtype());
-        return reference::linear_token_log_probs(hidden, head, targets, options.softcap)
-            .cast(dtype);
+        return reference::linear_token_log_probs(hidden, head, targets, options.softcap).cast(dtype);
     }
     let (log_probs, _) = <Dispatch as LinearLogProbsKernel>::linear_token_log_probs(
         hidden.into_dispatch(),

@@ -49,14 +49,7 @@ impl LinearLogProbsKernel for Flex {
             DType::F16 => backward::<f16>,
             DType::BF16 => backward::<bf16>,
             _ => {
-                return composition::backward::<Self>(
-                    hidden,
-                    head,
-                    targets,
-                    statistics,
-                    grad,
-                    options.softcap,
-                );
+                return composition::backward::<Self>(hidden, head, targets, statistics, grad, options.softcap);
             }
         };
         run(hidden, head, targets, statistics, grad, options)
@@ -75,17 +68,12 @@ fn forward<E: Element>(
     let targets = checked(&targets, head.vocabulary());
     let counted = Counted::new(&targets);
     let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
-    let runs: Vec<Vec<RowSoftmax>> = head
-        .runs()
-        .into_par_iter()
-        .map(|run| forward_run(&head, &hidden, &counted.targets, softcap, run))
-        .collect();
+    let runs: Vec<Vec<RowSoftmax>> =
+        head.runs().into_par_iter().map(|run| forward_run(&head, &hidden, &counted.targets, softcap, run)).collect();
     let mut statistics = vec![RowSoftmax::IGNORED; targets.len()];
     for (i, &row) in counted.rows.iter().enumerate() {
         statistics[row] = runs[0][i];
-        runs[1..]
-            .iter()
-            .for_each(|run| statistics[row].merge(&run[i]));
+        runs[1..].iter().for_each(|run| statistics[row].merge(&run[i]));
     }
     outputs(&statistics, &targets)
 }
@@ -102,8 +90,7 @@ fn forward_run<E: Element>(
     let mut buffer = vec![0.0; buffer_size(targets.len(), run.len())];
     for block in blocks(targets.len(), run) {
         let logits = &mut buffer[..block.rows.len() * block.columns.len()];
-        head.tile(block.columns.clone())
-            .logits(hidden, block.rows.clone(), logits);
+        head.tile(block.columns.clone()).logits(hidden, block.rows.clone(), logits);
         if let Some(cap) = softcap {
             soft_cap(logits, cap);
         }
@@ -130,11 +117,8 @@ fn backward<E: Element>(
     let targets = checked(&targets, head.vocabulary());
     let counted = Counted::new(&targets);
     let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
-    let rows: Vec<RowGradient> = counted
-        .rows
-        .iter()
-        .map(|&row| RowGradient::new(floats(&statistics), floats(&grad), row, softcap))
-        .collect();
+    let rows: Vec<RowGradient> =
+        counted.rows.iter().map(|&row| RowGradient::new(floats(&statistics), floats(&grad), row, softcap)).collect();
     let (hidden_grad, head_grad) = head.gradients(&hidden, |block, logits| {
         let columns = block.columns.len();
         for (logits, row) in logits.chunks_exact_mut(columns).zip(block.rows.clone()) {
@@ -147,19 +131,11 @@ fn backward<E: Element>(
         }
     });
     let hidden_grad = counted.in_place::<E>(&hidden_grad, head.width);
-    (
-        tensor(hidden_grad, [targets.len(), head.width]),
-        tensor(head_grad, [head.vocabulary(), head.width]),
-    )
+    (tensor(hidden_grad, [targets.len(), head.width]), tensor(head_grad, [head.vocabulary(), head.width]))
 }
 
 /// The columns where some row's |onehot − softmax| reaches `smallest`, neighbours together.
-fn active_columns(
-    gradients: &[f32],
-    rows: &[RowGradient],
-    columns: usize,
-    smallest: f32,
-) -> Vec<Range<usize>> {
+fn active_columns(gradients: &[f32], rows: &[RowGradient], columns: usize, smallest: f32) -> Vec<Range<usize>> {
     let mut active: Vec<Range<usize>> = vec![];
     for start in (0..columns).step_by(FILTERED) {
         let end = (start + FILTERED).min(columns);

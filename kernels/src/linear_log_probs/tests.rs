@@ -6,16 +6,10 @@ use crate::IGNORED;
 use crate::testing::{Case, Input, Random, check_gradients, check_kernel, everywhere, random};
 use crate::token_log_probs::tests::{floats, targets};
 
-const PLAIN: LinearLogProbsOptions = LinearLogProbsOptions {
-    softcap: None,
-    gradient_filter: None,
-};
+const PLAIN: LinearLogProbsOptions = LinearLogProbsOptions { softcap: None, gradient_filter: None };
 
 fn capped(softcap: f64) -> LinearLogProbsOptions {
-    LinearLogProbsOptions {
-        softcap: Some(softcap),
-        ..PLAIN
-    }
+    LinearLogProbsOptions { softcap: Some(softcap), ..PLAIN }
 }
 
 fn check(cases: &[Case], hidden: Random, head: Random) {
@@ -26,9 +20,7 @@ fn check(cases: &[Case], hidden: Random, head: Random) {
             cases,
             &[hidden.clone(), head.clone()],
             |t| linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), options),
-            |t| {
-                reference::linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), options.softcap)
-            },
+            |t| reference::linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), options.softcap),
         );
     }
 }
@@ -41,48 +33,27 @@ fn by_hand() {
         let head = Tensor::<2>::from_data([[0.0], [3f32.ln()]], &case.device);
         let targets = Tensor::<1, Int>::from_data([0, 1], &case.device);
         let got = floats(linear_token_log_probs(hidden, head, targets, PLAIN));
-        assert!(
-            (got[0] - 0.25f32.ln()).abs() < 1e-6 && (got[1] - 0.75f32.ln()).abs() < 1e-6,
-            "{got:?}"
-        );
+        assert!((got[0] - 0.25f32.ln()).abs() < 1e-6 && (got[1] - 0.75f32.ln()).abs() < 1e-6, "{got:?}");
     }
 }
 
 #[test]
 fn no_worse_than_the_composition() {
-    for (n, width, vocabulary) in [
-        (1, 1, 1),
-        (1, 3, 2),
-        (3, 47, 31),
-        (31, 123, 47),
-        (5, 7, 2_500),
-        (600, 8, 33),
-    ] {
-        check(
-            &everywhere(),
-            random(&[n, width], 1),
-            random(&[vocabulary, width], 2),
-        );
+    for (n, width, vocabulary) in [(1, 1, 1), (1, 3, 2), (3, 47, 31), (31, 123, 47), (5, 7, 2_500), (600, 8, 33)] {
+        check(&everywhere(), random(&[n, width], 1), random(&[vocabulary, width], 2));
     }
 }
 
 #[test]
 fn large_logits() {
-    check(
-        &everywhere(),
-        random(&[9, 16], 1).scaled(50.0),
-        random(&[300, 16], 2).scaled(30.0),
-    );
+    check(&everywhere(), random(&[9, 16], 1).scaled(50.0), random(&[300, 16], 2).scaled(30.0));
 }
 
 /// More logits than a quarter of software Vulkan's largest buffer holds.
 #[test]
 fn several_tiles() {
     let cases = everywhere();
-    let f32_only: Vec<Case> = cases
-        .into_iter()
-        .filter(|case| case.dtype == DType::F32)
-        .collect();
+    let f32_only: Vec<Case> = cases.into_iter().filter(|case| case.dtype == DType::F32).collect();
     check(&f32_only, random(&[300, 4], 1), random(&[70_011, 4], 2));
 }
 
@@ -104,13 +75,7 @@ fn nan_stays_in_its_row() {
 fn all_ignored_and_none_at_all() {
     for case in everywhere() {
         let device = case.device.clone().autodiff();
-        let input = |shape, seed| {
-            random(shape, seed)
-                .on(&device)
-                .d2()
-                .cast(case.dtype)
-                .require_grad()
-        };
+        let input = |shape, seed| random(shape, seed).on(&device).d2().cast(case.dtype).require_grad();
         let (hidden, head) = (input(&[3, 4], 1), input(&[50, 4], 2));
         let all = Tensor::full([3], IGNORED, &device);
         let out = linear_token_log_probs(hidden.clone(), head.clone(), all, PLAIN);
@@ -145,16 +110,9 @@ fn gradient_is_the_finite_difference() {
 fn filtered_gradients() {
     let device = Device::flex().autodiff();
     let gradients = |gradient_filter| {
-        let hidden = random(&[40, 16], 1)
-            .scaled(3.0)
-            .on(&device)
-            .d2()
-            .require_grad();
+        let hidden = random(&[40, 16], 1).scaled(3.0).on(&device).d2().require_grad();
         let head = random(&[3_000, 16], 2).on(&device).d2().require_grad();
-        let options = LinearLogProbsOptions {
-            gradient_filter,
-            ..PLAIN
-        };
+        let options = LinearLogProbsOptions { gradient_filter, ..PLAIN };
         let targets = targets(40, 3_000, false, &device);
         let out = linear_token_log_probs(hidden.clone(), head.clone(), targets, options);
         let gradients = out.sum().backward();

@@ -22,11 +22,7 @@ impl<B: RmsNormKernel> Backward<B, 2> for RmsNorm {
         let grad = grads.consume::<B>(&ops.node);
         let (x, weight, inverse_rms, offset) = ops.state;
         let (x_grad, weight_grad) = B::rms_norm_backward(x, weight, inverse_rms, grad, offset);
-        register::<B, 2>(
-            grads,
-            ops.parents.map(|node| node.map(|node| node.id)),
-            [x_grad, weight_grad],
-        );
+        register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [x_grad, weight_grad]);
     }
 }
 
@@ -37,10 +33,7 @@ impl<B: RmsNormKernel, C: CheckpointStrategy> RmsNormKernel for Autodiff<B, C> {
         eps: f64,
         offset: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = RmsNorm
-            .prepare::<C>([x.node(), weight.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = RmsNorm.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful();
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
         let (out, inverse_rms) = B::rms_norm(x.clone(), weight.clone(), eps, offset);
         let saved = constant::<B, C>(inverse_rms.clone());

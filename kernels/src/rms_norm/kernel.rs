@@ -31,12 +31,7 @@ pub(crate) trait RmsNormKernel: Backend {
 }
 
 #[cfg(feature = "cube")]
-fn outputs(
-    x: &TensorSpec,
-    _weight: &TensorSpec,
-    _eps: &f64,
-    _offset: &f32,
-) -> (TensorSpec, TensorSpec) {
+fn outputs(x: &TensorSpec, _weight: &TensorSpec, _eps: &f64, _offset: &f32) -> (TensorSpec, TensorSpec) {
     let inverse_rms = TensorSpec::new(Shape::new([x.shape[0]]), DType::F32);
     (x.clone(), inverse_rms)
 }

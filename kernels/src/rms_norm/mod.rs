@@ -28,12 +28,8 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64, offset: f32) -> Tenso
         weight.dtype()
     );
     if crate::device::has_kernel(&x) {
-        let (out, _) = <Dispatch as kernel::RmsNormKernel>::rms_norm(
-            x.into_dispatch(),
-            weight.into_dispatch(),
-            eps,
-            offset,
-        );
+        let (out, _) =
+            <Dispatch as kernel::RmsNormKernel>::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps, offset);
         return Tensor::from_dispatch(out);
     }
     reference::rms_norm(x, weight, eps, offset)
@@ -50,14 +46,8 @@ mod tests {
         let device = burn::tensor::Device::flex();
         let x = burn::tensor::Tensor::<2>::from_data([[3.0, 4.0]], &device);
         let w = burn::tensor::Tensor::<1>::from_data([1.0, 0.5], &device);
-        let y = rms_norm(x, w, 0.0, 1.0)
-            .into_data()
-            .try_to_vec::<f32>()
-            .unwrap();
-        assert!(
-            (y[0] - 1.697_056).abs() < 1e-5 && (y[1] - 1.697_056).abs() < 1e-5,
-            "{y:?}"
-        );
+        let y = rms_norm(x, w, 0.0, 1.0).into_data().try_to_vec::<f32>().unwrap();
+        assert!((y[0] - 1.697_056).abs() < 1e-5 && (y[1] - 1.697_056).abs() < 1e-5, "{y:?}");
     }
 
     #[test]

@@ -18,9 +18,7 @@ impl<B: RopeKernel> Backward<B, 1> for Rope {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (cos, sin) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            B::rope(grad, cos, sin, Direction::Backward)
-        });
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::rope(grad, cos, sin, Direction::Backward));
     }
 }
 

@@ -24,10 +24,7 @@ impl RopeKernel for CubeBackend {
         let pairs = tokens * width / 2 / vector;
         let cube_dim = CubeDim::new(&client, pairs);
         let out = empty(&x, [tokens, width], x.dtype);
-        let dtypes = [
-            dtype_to_storage_type(x.dtype),
-            dtype_to_storage_type(cos.dtype),
-        ];
+        let dtypes = [dtype_to_storage_type(x.dtype), dtype_to_storage_type(cos.dtype)];
         // SAFETY: units beyond `pairs` stop; a pair's token is below `tokens`, its columns below `width`.
         unsafe {
             rotate::launch_unchecked(

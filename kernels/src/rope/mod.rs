@@ -23,17 +23,10 @@ impl RotaryTables {
     ///
     /// Angles are products in f32, as Transformers makes them.
     pub fn new(positions: &[u32], inverse_frequencies: &[f32], device: &Device) -> Self {
-        let angles = || {
-            positions
-                .iter()
-                .flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f))
-        };
+        let angles = || positions.iter().flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f));
         let shape = [positions.len(), inverse_frequencies.len()];
         let table = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), device);
-        Self {
-            cos: table(angles().map(f32::cos).collect()),
-            sin: table(angles().map(f32::sin).collect()),
-        }
+        Self { cos: table(angles().map(f32::cos).collect()), sin: table(angles().map(f32::sin).collect()) }
     }
 
     /// Tables that lengthen what they rotate by `factor`, as YaRN does to sharpen attention.
@@ -42,10 +35,7 @@ impl RotaryTables {
         if factor == 1.0 {
             return self;
         }
-        Self {
-            cos: self.cos.mul_scalar(factor),
-            sin: self.sin.mul_scalar(factor),
-        }
+        Self { cos: self.cos.mul_scalar(factor), sin: self.sin.mul_scalar(factor) }
     }
 }
 
@@ -89,14 +79,8 @@ mod tests {
         let device = burn::tensor::Device::flex();
         let tables = RotaryTables::new(&[1], &[std::f32::consts::FRAC_PI_2], &device).scaled(2.0);
         let x = burn::tensor::Tensor::<2>::from_data([[3.0, 4.0]], &device);
-        let got = rotary_embedding(x, &tables)
-            .into_data()
-            .try_to_vec::<f32>()
-            .unwrap();
-        assert!(
-            (got[0] + 8.0).abs() < 1e-5 && (got[1] - 6.0).abs() < 1e-5,
-            "{got:?}"
-        );
+        let got = rotary_embedding(x, &tables).into_data().try_to_vec::<f32>().unwrap();
+        assert!((got[0] + 8.0).abs() < 1e-5 && (got[1] - 6.0).abs() < 1e-5, "{got:?}");
     }
 
     #[test]
@@ -104,10 +88,7 @@ mod tests {
         let device = burn::tensor::Device::flex();
         let tables = RotaryTables::new(&[1], &[std::f32::consts::FRAC_PI_2], &device);
         let x = burn::tensor::Tensor::<2>::from_data([[3.0, 4.0, 5.0, 6.0]], &device);
-        let got = rotary_embedding(x, &tables)
-            .into_data()
-            .try_to_vec::<f32>()
-            .unwrap();
+        let got = rotary_embedding(x, &tables).into_data().try_to_vec::<f32>().unwrap();
         for (got, want) in got.iter().zip([-4.0, 3.0, -6.0, 5.0]) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }
@@ -119,12 +100,7 @@ mod tests {
             check_kernel(
                 &everywhere(),
                 &[random(&[tokens, heads * half * 2], 1)],
-                |t| {
-                    rotary_embedding(
-                        t[0].d2(),
-                        &tables(tokens as u32, half, &t[0].device()).cast(t[0].dtype()),
-                    )
-                },
+                |t| rotary_embedding(t[0].d2(), &tables(tokens as u32, half, &t[0].device()).cast(t[0].dtype())),
                 |t| {
                     reference::rotary_embedding(
                         t[0].d2(),

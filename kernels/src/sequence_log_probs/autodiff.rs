@@ -18,18 +18,13 @@ impl<B: SegmentKernel> Backward<B, 1> for SegmentSums {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let lengths = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            B::segment_repeat(grad, lengths)
-        });
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::segment_repeat(grad, lengths));
     }
 }
 
 impl<B: SegmentKernel, C: CheckpointStrategy> SegmentKernel for Autodiff<B, C> {
     fn segment_sums(x: FloatTensor<Self>, lengths: Vec<usize>) -> FloatTensor<Self> {
-        let prepared = SegmentSums
-            .prepare::<C>([x.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = SegmentSums.prepare::<C>([x.node()]).compute_bound().stateful();
         let sums = B::segment_sums(x.into_primitive(), lengths.clone());
         match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(lengths, sums),

@@ -13,10 +13,7 @@ pub(super) fn segment_sums<B: Backend>(x: FloatTensor<B>, lengths: &[usize]) -> 
     B::float_cat(sums.collect(), 0)
 }
 
-pub(super) fn segment_repeat<B: Backend>(
-    sums: FloatTensor<B>,
-    lengths: &[usize],
-) -> FloatTensor<B> {
+pub(super) fn segment_repeat<B: Backend>(sums: FloatTensor<B>, lengths: &[usize]) -> FloatTensor<B> {
     let runs = lengths.iter().enumerate().map(|(i, &length)| {
         let sum = B::float_slice(sums.clone(), &[(i..i + 1).into()]);
         B::float_expand(sum, Shape::new([length]))

@@ -66,10 +66,7 @@ fn offsets(like: &CubeTensor, lengths: &[usize]) -> CubeTensor {
         end += length as u32;
         end
     });
-    let offsets: Vec<u8> = std::iter::once(0)
-        .chain(ends)
-        .flat_map(u32::to_ne_bytes)
-        .collect();
+    let offsets: Vec<u8> = std::iter::once(0).chain(ends).flat_map(u32::to_ne_bytes).collect();
     CubeTensor::new_contiguous(
         like.client.clone(),
         like.device.clone(),

@@ -40,10 +40,7 @@ pub fn sequence_log_probs(token_log_probs: Tensor<1>, lengths: &[usize]) -> Sequ
         "sequence_log_probs: lengths {lengths:?} must be positive and add up to {tokens} tokens"
     );
     let dtype = token_log_probs.dtype();
-    assert!(
-        matches!(dtype, DType::F32 | DType::F64),
-        "sequence_log_probs: expected f32 or f64, got {dtype:?}"
-    );
+    assert!(matches!(dtype, DType::F32 | DType::F64), "sequence_log_probs: expected f32 or f64, got {dtype:?}");
     let options = (&token_log_probs.device(), dtype);
     let counts: Vec<f32> = lengths.iter().map(|&length| length as f32).collect();
     let sum = match lengths {
@@ -53,10 +50,7 @@ pub fn sequence_log_probs(token_log_probs: Tensor<1>, lengths: &[usize]) -> Sequ
             lengths.to_vec(),
         )),
     };
-    SequenceScore {
-        sum,
-        tokens: Tensor::from_data(TensorData::new(counts, [lengths.len()]), options),
-    }
+    SequenceScore { sum, tokens: Tensor::from_data(TensorData::new(counts, [lengths.len()]), options) }
 }
 
 #[cfg(test)]
@@ -71,14 +65,8 @@ mod tests {
         let device = Device::flex();
         let log_probs = Tensor::<1>::from_data([-1.0, -2.0, -3.0, -10.0], &device);
         let score = sequence_log_probs(log_probs, &[3, 1]);
-        assert_eq!(
-            score.sum.to_data().try_to_vec::<f32>().unwrap(),
-            [-6.0, -10.0]
-        );
-        assert_eq!(
-            score.mean().into_data().try_to_vec::<f32>().unwrap(),
-            [-2.0, -10.0]
-        );
+        assert_eq!(score.sum.to_data().try_to_vec::<f32>().unwrap(), [-6.0, -10.0]);
+        assert_eq!(score.mean().into_data().try_to_vec::<f32>().unwrap(), [-2.0, -10.0]);
     }
 
     fn plain(x: Tensor<1>, lengths: &[usize]) -> Tensor<1> {
@@ -92,10 +80,7 @@ mod tests {
 
     #[test]
     fn no_worse_than_the_composition() {
-        let cases: Vec<Case> = everywhere()
-            .into_iter()
-            .filter(|case| case.dtype == DType::F32)
-            .collect();
+        let cases: Vec<Case> = everywhere().into_iter().filter(|case| case.dtype == DType::F32).collect();
         for lengths in [vec![1], vec![3, 1, 700, 255, 256, 257], vec![1; 400]] {
             check_kernel(
                 &cases,
@@ -108,9 +93,7 @@ mod tests {
 
     #[test]
     fn gradient_is_the_finite_difference() {
-        check_gradients(&[random(&[6], 1)], |t| {
-            sequence_log_probs(t[0].d1(), &[1, 3, 2]).mean()
-        });
+        check_gradients(&[random(&[6], 1)], |t| sequence_log_probs(t[0].d1(), &[1, 3, 2]).mean());
     }
 
     #[test]

@@ -33,9 +33,7 @@ impl SegmentKernel for Flex {
         }
         let sums = contiguous(sums);
         let runs = floats(&sums).iter().zip(&lengths);
-        let out: Vec<f32> = runs
-            .flat_map(|(&sum, &length)| std::iter::repeat_n(sum, length))
-            .collect();
+        let out: Vec<f32> = runs.flat_map(|(&sum, &length)| std::iter::repeat_n(sum, length)).collect();
         let tokens = out.len();
         tensor(out, [tokens])
     }

@@ -27,12 +27,7 @@ impl<B: TokenLogProbsKernel> Backward<B, 1> for TokenLogProbs {
     type State = Saved<FloatTensor<B>, IntTensor<B>>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let Saved {
-            logits,
-            targets,
-            statistics,
-            softcap,
-        } = ops.state;
+        let Saved { logits, targets, statistics, softcap } = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
             B::token_log_probs_backward(logits, targets, statistics, grad, softcap)
         });
@@ -45,23 +40,12 @@ impl<B: TokenLogProbsKernel, C: CheckpointStrategy> TokenLogProbsKernel for Auto
         targets: IntTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = TokenLogProbs
-            .prepare::<C>([logits.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = TokenLogProbs.prepare::<C>([logits.node()]).compute_bound().stateful();
         let logits = logits.into_primitive();
         let (log_probs, statistics) = B::token_log_probs(logits.clone(), targets.clone(), softcap);
         let aside = constant::<B, C>(statistics.clone());
         let log_probs = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                Saved {
-                    logits,
-                    targets,
-                    statistics,
-                    softcap,
-                },
-                log_probs,
-            ),
+            OpsKind::Tracked(prepared) => prepared.finish(Saved { logits, targets, statistics, softcap }, log_probs),
             OpsKind::UnTracked(prepared) => prepared.finish(log_probs),
         };
         (log_probs, aside)

@@ -18,15 +18,9 @@ pub(crate) fn forward<B: Backend>(
     let max = B::float_max_dim(logits.clone(), 1);
     let sum = B::float_sum_dim(B::float_exp(B::float_sub(logits.clone(), max.clone())), 1);
     let target = B::float_gather(1, logits, column::<B>(targets));
-    let log_probs = B::float_sub(
-        B::float_sub(target.clone(), max.clone()),
-        B::float_log(sum.clone()),
-    );
+    let log_probs = B::float_sub(B::float_sub(target.clone(), max.clone()), B::float_log(sum.clone()));
     let log_probs = B::float_mask_fill(log_probs, ignored, 0.0.into());
-    (
-        B::float_reshape(log_probs, Shape::new([n])),
-        B::float_cat(vec![max, sum, target], 1),
-    )
+    (B::float_reshape(log_probs, Shape::new([n])), B::float_cat(vec![max, sum, target], 1))
 }
 
 /// See [`TokenLogProbsKernel::token_log_probs_backward`](super::kernel::TokenLogProbsKernel::token_log_probs_backward).
@@ -40,16 +34,8 @@ pub(crate) fn backward<B: Backend>(
     let shape = logits.shape();
     let logits = capped::<B>(logits, softcap);
     let ignored = B::bool_expand(ignored::<B>(&targets), shape.clone());
-    let statistic = |i: usize| {
-        B::float_slice(
-            statistics.clone(),
-            &[(0..shape[0]).into(), (i..i + 1).into()],
-        )
-    };
-    let shifted = B::float_sub(
-        B::float_sub(logits.clone(), statistic(0)),
-        B::float_log(statistic(1)),
-    );
+    let statistic = |i: usize| B::float_slice(statistics.clone(), &[(0..shape[0]).into(), (i..i + 1).into()]);
+    let shifted = B::float_sub(B::float_sub(logits.clone(), statistic(0)), B::float_log(statistic(1)));
     // d log p / d logit = onehot − softmax
     let grad = B::float_reshape(grad, Shape::new([shape[0], 1]));
     let minus = B::float_neg(B::float_mul(B::float_exp(shifted), grad.clone()));
@@ -77,19 +63,13 @@ pub(crate) fn through_cap<B: Backend>(
 pub(crate) fn capped<B: Backend>(logits: FloatTensor<B>, softcap: Option<f64>) -> FloatTensor<B> {
     match softcap {
         None => logits,
-        Some(cap) => B::float_mul_scalar(
-            B::float_tanh(B::float_div_scalar(logits, cap.into())),
-            cap.into(),
-        ),
+        Some(cap) => B::float_mul_scalar(B::float_tanh(B::float_div_scalar(logits, cap.into())), cap.into()),
     }
 }
 
 /// Which targets are ignored, `[tokens, 1]`.
 fn ignored<B: Backend>(targets: &IntTensor<B>) -> BoolTensor<B> {
-    let (n, dtype) = (
-        targets.shape()[0],
-        get_or_init_device_settings::<B>(&targets.device()).bool_dtype,
-    );
+    let (n, dtype) = (targets.shape()[0], get_or_init_device_settings::<B>(&targets.device()).bool_dtype);
     let column = B::int_reshape(targets.clone(), Shape::new([n, 1]));
     B::int_equal_elem(column, IGNORED.into(), dtype)
 }

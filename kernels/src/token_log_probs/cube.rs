@@ -80,10 +80,7 @@ impl RunningSoftmax {
     pub(crate) fn add(&mut self, logits: CubeTensor, first: usize) {
         let ([rows, columns], row_stride) = (dims(&logits), logits.meta.strides()[0]);
         let (client, vector, units) = (logits.client.clone(), vector_size(&logits), units(&logits));
-        let dtypes = [
-            dtype_to_storage_type(logits.dtype),
-            dtype_to_storage_type(self.targets.dtype),
-        ];
+        let dtypes = [dtype_to_storage_type(logits.dtype), dtype_to_storage_type(self.targets.dtype)];
         // SAFETY: a cube's rows are below `rows`, a unit's vectors below `columns / vector`; the logits have as many,
         // `row_stride` apart, and the other tensors are contiguous.
         unsafe {
@@ -128,12 +125,7 @@ pub(crate) struct RowGradients {
 
 impl RowGradients {
     /// Of the rows with these targets, statistics and gradients.
-    pub(crate) fn new(
-        targets: CubeTensor,
-        statistics: CubeTensor,
-        grad: CubeTensor,
-        softcap: Option<f64>,
-    ) -> Self {
+    pub(crate) fn new(targets: CubeTensor, statistics: CubeTensor, grad: CubeTensor, softcap: Option<f64>) -> Self {
         Self {
             targets: into_contiguous(targets),
             statistics: into_contiguous(statistics),
@@ -246,8 +238,7 @@ fn add_columns<F: Float, I: Int, N: Size>(
             if comptime!(!is_first) {
                 let before = statistics[row * 3];
                 let larger = if before > max { before } else { max };
-                sum =
-                    sum * (max - larger).exp() + statistics[row * 3 + 1] * (before - larger).exp();
+                sum = sum * (max - larger).exp() + statistics[row * 3 + 1] * (before - larger).exp();
                 max = larger;
                 target_logit += statistics[row * 3 + 2];
             }
@@ -327,11 +318,7 @@ fn columns_gradient<F: Float, G: Float, I: Int, N: Size>(
 
 /// `softcap · tanh(z / softcap)`.
 #[cube]
-pub(crate) fn cap<N: Size>(
-    z: Vector<f32, N>,
-    softcap: f32,
-    #[comptime] capped: bool,
-) -> Vector<f32, N> {
+pub(crate) fn cap<N: Size>(z: Vector<f32, N>, softcap: f32, #[comptime] capped: bool) -> Vector<f32, N> {
     cap_and_slope::<N>(z, softcap, capped).0
 }
 
@@ -354,10 +341,7 @@ pub(crate) fn cap_and_slope<N: Size>(
                 tanh.insert(lane, f32::new(0.0) - tanh.extract(lane));
             }
         }
-        (
-            Vector::new(softcap) * tanh,
-            Vector::new(4.0) * e * inverse * inverse,
-        )
+        (Vector::new(softcap) * tanh, Vector::new(4.0) * e * inverse * inverse)
     } else {
         (z, one)
     }
@@ -378,8 +362,7 @@ fn merge_units(max: f32, sum: f32, #[comptime] units: u32) -> (f32, f32) {
         if unit < half {
             let (mine, other) = (maxima[unit], maxima[unit + half]);
             let larger = if other > mine { other } else { mine };
-            sums[unit] =
-                sums[unit] * (mine - larger).exp() + sums[unit + half] * (other - larger).exp();
+            sums[unit] = sums[unit] * (mine - larger).exp() + sums[unit + half] * (other - larger).exp();
             maxima[unit] = larger;
         }
         sync_cube();

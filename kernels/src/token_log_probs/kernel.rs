@@ -37,25 +37,14 @@ pub(crate) trait TokenLogProbsKernel: Backend {
 }
 
 #[cfg(feature = "cube")]
-fn outputs(
-    logits: &TensorSpec,
-    targets: &TensorSpec,
-    _softcap: &Option<f64>,
-) -> (TensorSpec, TensorSpec) {
+fn outputs(logits: &TensorSpec, targets: &TensorSpec, _softcap: &Option<f64>) -> (TensorSpec, TensorSpec) {
     rows_and_statistics(targets.shape[0], 3, logits.dtype)
 }
 
 /// The outputs of an operation on inputs of `dtype` that makes one number a row, `[tokens]`, and keeps some statistics
 /// of it, `[tokens, statistics]`.
 #[cfg(feature = "cube")]
-pub(crate) fn rows_and_statistics(
-    tokens: usize,
-    statistics: usize,
-    dtype: DType,
-) -> (TensorSpec, TensorSpec) {
+pub(crate) fn rows_and_statistics(tokens: usize, statistics: usize, dtype: DType) -> (TensorSpec, TensorSpec) {
     let dtype = super::output_dtype(dtype);
-    (
-        TensorSpec::new(Shape::new([tokens]), dtype),
-        TensorSpec::new(Shape::new([tokens, statistics]), dtype),
-    )
+    (TensorSpec::new(Shape::new([tokens]), dtype), TensorSpec::new(Shape::new([tokens, statistics]), dtype))
 }

@@ -26,11 +26,7 @@ pub const IGNORED: i32 = -100;
 /// # Panics
 /// On other shapes or types, or on a target outside the vocabulary. On a GPU such a target cannot be seen without
 /// waiting for it: its log-prob is NaN.
-pub fn token_log_probs(
-    logits: Tensor<2>,
-    targets: Tensor<1, Int>,
-    softcap: Option<f64>,
-) -> Tensor<1> {
+pub fn token_log_probs(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
     let ([tokens, vocabulary], [count]) = (logits.dims(), targets.dims());
     assert!(
         tokens == count && (vocabulary > 0 || tokens == 0),
@@ -48,11 +44,8 @@ pub fn token_log_probs(
         let dtype = output_dtype(logits.dtype());
         return reference::token_log_probs(logits, targets, softcap).cast(dtype);
     }
-    let (log_probs, _) = <Dispatch as TokenLogProbsKernel>::token_log_probs(
-        logits.into_dispatch(),
-        targets.into_dispatch(),
-        softcap,
-    );
+    let (log_probs, _) =
+        <Dispatch as TokenLogProbsKernel>::token_log_probs(logits.into_dispatch(), targets.into_dispatch(), softcap);
     Tensor::from_dispatch(log_probs)
 }
 

@@ -10,9 +10,7 @@ use rayon::prelude::*;
 
 use super::kernel::TokenLogProbsKernel;
 use super::{IGNORED, composition};
-use crate::cpu::{
-    Element, contiguous, exp, exp_sum, floats, integers, max, own_memory, tanh_and_slope, tensor,
-};
+use crate::cpu::{Element, contiguous, exp, exp_sum, floats, integers, max, own_memory, tanh_and_slope, tensor};
 
 /// Logits of one row that are widened, capped and summed at a time: 16 KiB.
 const TILE: usize = 4_096;
@@ -45,21 +43,11 @@ impl TokenLogProbsKernel for Flex {
             DType::BF16 => backward::<bf16>,
             _ => return composition::backward::<Self>(logits, targets, statistics, grad, softcap),
         };
-        run(
-            logits,
-            targets,
-            statistics,
-            grad,
-            softcap.map(|cap| cap as f32),
-        )
+        run(logits, targets, statistics, grad, softcap.map(|cap| cap as f32))
     }
 }
 
-fn forward<E: Element>(
-    logits: FlexTensor,
-    targets: FlexTensor,
-    softcap: Option<f32>,
-) -> (FlexTensor, FlexTensor) {
+fn forward<E: Element>(logits: FlexTensor, targets: FlexTensor, softcap: Option<f32>) -> (FlexTensor, FlexTensor) {
     let [_, vocabulary]: [usize; 2] = logits.layout().shape().dims();
     let logits = contiguous(logits);
     let targets = checked(&targets, vocabulary);
@@ -88,10 +76,7 @@ pub(crate) fn outputs(rows: &[RowSoftmax], targets: &[Option<usize>]) -> (FlexTe
         None => 0.0,
     });
     let statistics = rows.iter().flat_map(|row| [row.max, row.sum, row.target]);
-    (
-        tensor(log_probs.collect(), [rows.len()]),
-        tensor(statistics.collect(), [rows.len(), 3]),
-    )
+    (tensor(log_probs.collect(), [rows.len()]), tensor(statistics.collect(), [rows.len(), 3]))
 }
 
 fn backward<E: Element>(
@@ -113,19 +98,14 @@ fn backward<E: Element>(
         for first in (0..vocabulary).step_by(TILE) {
             let tile = first..(first + TILE).min(vocabulary);
             let scratch = &mut scratch[..tile.len()];
-            E::widen(
-                logits.map_or(&out[tile.clone()], |logits| &logits[tile.clone()]),
-                scratch,
-            );
+            E::widen(logits.map_or(&out[tile.clone()], |logits| &logits[tile.clone()]), scratch);
             gradient.write(scratch, target.checked_sub(first));
             E::narrow(scratch, &mut out[tile]);
         }
     };
     let mut logits = own_memory(logits);
     if let Some(own) = logits.try_storage_mut::<E>() {
-        own.par_chunks_exact_mut(vocabulary)
-            .enumerate()
-            .for_each(|(row, out)| row_gradients(out, None, row));
+        own.par_chunks_exact_mut(vocabulary).enumerate().for_each(|(row, out)| row_gradients(out, None, row));
         return logits;
     }
     let logits_slice = E::slice(&logits);
@@ -161,27 +141,15 @@ pub(crate) struct RowSoftmax {
 
 impl RowSoftmax {
     /// Nothing seen yet.
-    pub(crate) const EMPTY: Self = Self {
-        max: f32::NEG_INFINITY,
-        sum: 0.0,
-        target: 0.0,
-    };
+    pub(crate) const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0, target: 0.0 };
     /// Of a row that was not looked at.
-    pub(crate) const IGNORED: Self = Self {
-        max: 0.0,
-        sum: 1.0,
-        target: 0.0,
-    };
+    pub(crate) const IGNORED: Self = Self { max: 0.0, sum: 1.0, target: 0.0 };
 
     /// Over some logits, the target among them if its place is.
     pub(crate) fn of(logits: &[f32], target: Option<usize>) -> Self {
         let (max, sum) = max_and_sum(logits);
         let target = target.and_then(|target| logits.get(target));
-        Self {
-            max,
-            sum,
-            target: target.copied().unwrap_or(0.0),
-        }
+        Self { max, sum, target: target.copied().unwrap_or(0.0) }
     }
 
     /// Adds what `other` has seen.
@@ -216,12 +184,7 @@ pub(crate) struct RowGradient {
 impl RowGradient {
     /// Of a row, by the statistics `[rows, 3]` and the gradients `[rows]`.
     pub(crate) fn new(statistics: &[f32], grad: &[f32], row: usize, softcap: Option<f32>) -> Self {
-        Self {
-            max: statistics[3 * row],
-            log_sum: statistics[3 * row + 1].ln(),
-            grad: grad[row],
-            softcap,
-        }
+        Self { max: statistics[3 * row], log_sum: statistics[3 * row + 1].ln(), grad: grad[row], softcap }
     }
 
     /// The size of the row's own gradient, by which every logit's is multiplied.
@@ -238,19 +201,13 @@ impl RowGradient {
             Some(cap) => capped_softmax_times(logits, self.max, self.log_sum, -self.grad, cap),
         }
         if let Some((target, logit)) = at_target {
-            let slope = self
-                .softcap
-                .map_or(1.0, |cap| tanh_and_slope(logit / cap).1);
+            let slope = self.softcap.map_or(1.0, |cap| tanh_and_slope(logit / cap).1);
             logits[target] += self.grad * slope;
         }
     }
 }
 
-fn widened_and_capped<'a, E: Element>(
-    logits: &'a [E],
-    softcap: Option<f32>,
-    scratch: &'a mut Vec<f32>,
-) -> &'a [f32] {
+fn widened_and_capped<'a, E: Element>(logits: &'a [E], softcap: Option<f32>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
     let Some(cap) = softcap else {
         return E::widened(logits, scratch);
     };
@@ -262,9 +219,7 @@ fn widened_and_capped<'a, E: Element>(
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(crate) fn soft_cap(logits: &mut [f32], cap: f32) {
-    logits
-        .iter_mut()
-        .for_each(|z| *z = cap * tanh_and_slope(*z / cap).0);
+    logits.iter_mut().for_each(|z| *z = cap * tanh_and_slope(*z / cap).0);
 }
 
 /// The largest logit and Σ e^(logit − largest).
@@ -279,9 +234,7 @@ fn max_and_sum(logits: &[f32]) -> (f32, f32) {
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn softmax_times(logits: &mut [f32], max: f32, log_sum: f32, factor: f32) {
-    logits
-        .iter_mut()
-        .for_each(|z| *z = factor * exp((*z - max) - log_sum));
+    logits.iter_mut().for_each(|z| *z = factor * exp((*z - max) - log_sum));
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]

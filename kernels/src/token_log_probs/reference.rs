@@ -5,19 +5,12 @@ use burn::tensor::{Int, Tensor};
 
 use super::IGNORED;
 
-pub(crate) fn token_log_probs(
-    logits: Tensor<2>,
-    targets: Tensor<1, Int>,
-    softcap: Option<f64>,
-) -> Tensor<1> {
+pub(crate) fn token_log_probs(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
     let n = targets.dims()[0];
     let logits = capped(logits, softcap);
     let ignored = targets.clone().equal_elem(IGNORED);
     let targets = targets.mask_fill(ignored.clone(), 0);
-    log_softmax(logits, 1)
-        .gather(1, targets.reshape([n, 1]))
-        .reshape([n])
-        .mask_fill(ignored, 0.0)
+    log_softmax(logits, 1).gather(1, targets.reshape([n, 1])).reshape([n]).mask_fill(ignored, 0.0)
 }
 
 /// `softcap · tanh(logits / softcap)`.

@@ -5,20 +5,12 @@ use super::{IGNORED, reference, token_log_probs};
 use crate::testing::{Input, Random, check_gradients, check_kernel, everywhere, random};
 
 /// Targets that differ from row to row, the last column among them; every third ignored if asked.
-pub(crate) fn targets(
-    n: usize,
-    vocabulary: usize,
-    ignore: bool,
-    device: &Device,
-) -> Tensor<1, Int> {
+pub(crate) fn targets(n: usize, vocabulary: usize, ignore: bool, device: &Device) -> Tensor<1, Int> {
     let id = |i: usize| match ignore && i % 3 == 1 {
         true => IGNORED,
         false => ((i * 7 + vocabulary - 1) % vocabulary) as i32,
     };
-    Tensor::from_data(
-        TensorData::new((0..n).map(id).collect::<Vec<_>>(), [n]),
-        device,
-    )
+    Tensor::from_data(TensorData::new((0..n).map(id).collect::<Vec<_>>(), [n]), device)
 }
 
 pub(crate) fn floats(tensor: Tensor<1>) -> Vec<f32> {
@@ -97,11 +89,7 @@ fn many_rows_and_strides() {
 fn a_row_of_the_least_number() {
     for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
         let logits = Tensor::<2>::full([1, 300], f32::MIN, &case.device);
-        let got = floats(token_log_probs(
-            logits,
-            targets(1, 300, false, &case.device),
-            None,
-        ));
+        let got = floats(token_log_probs(logits, targets(1, 300, false, &case.device), None));
         assert!((got[0] + 300f32.ln()).abs() < 1e-5, "{case:?}: {got:?}");
     }
 }
@@ -130,15 +118,8 @@ fn nan_and_infinity_stay_in_their_rows() {
         let is_nan: Vec<bool> = floats(out.clone()).iter().map(|x| x.is_nan()).collect();
         assert_eq!(is_nan, [false, true, false, false, false], "{case:?}");
         let gradient = logits.grad(&out.sum().backward()).unwrap();
-        let gradient = gradient
-            .into_data()
-            .convert::<f32>()
-            .try_to_vec::<f32>()
-            .unwrap();
-        let is_nan: Vec<bool> = gradient
-            .chunks(300)
-            .map(|row| row.iter().any(|x| x.is_nan()))
-            .collect();
+        let gradient = gradient.into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
+        let is_nan: Vec<bool> = gradient.chunks(300).map(|row| row.iter().any(|x| x.is_nan())).collect();
         assert_eq!(is_nan, [false, true, false, false, false], "{case:?}");
         assert!(gradient[1_200..].iter().all(|&x| x == 0.0), "{case:?}");
     }
@@ -148,25 +129,13 @@ fn nan_and_infinity_stay_in_their_rows() {
 fn all_ignored_and_none_at_all() {
     for case in everywhere() {
         let device = case.device.clone().autodiff();
-        let logits = random(&[3, 50], 1)
-            .on(&device)
-            .d2()
-            .cast(case.dtype)
-            .require_grad();
+        let logits = random(&[3, 50], 1).on(&device).d2().cast(case.dtype).require_grad();
         let out = token_log_probs(logits.clone(), Tensor::full([3], IGNORED, &device), None);
         assert_eq!(floats(out.clone()), [0.0; 3]);
-        let gradient: f32 = logits
-            .grad(&out.sum().backward())
-            .unwrap()
-            .abs()
-            .sum()
-            .into_scalar();
+        let gradient: f32 = logits.grad(&out.sum().backward()).unwrap().abs().sum().into_scalar();
         assert_eq!(gradient, 0.0);
         let empty = Tensor::<2>::zeros([0, 50], (&device, case.dtype));
-        assert_eq!(
-            token_log_probs(empty, Tensor::zeros([0], &device), None).dims(),
-            [0]
-        );
+        assert_eq!(token_log_probs(empty, Tensor::zeros([0], &device), None).dims(), [0]);
     }
 }
 
@@ -174,11 +143,7 @@ fn all_ignored_and_none_at_all() {
 #[should_panic(expected = "targets in the vocabulary 0..4 or -100, got 4")]
 fn a_target_outside_the_vocabulary_on_the_cpu() {
     let device = Device::flex();
-    token_log_probs(
-        Tensor::zeros([1, 4], &device),
-        Tensor::full([1], 4, &device),
-        None,
-    );
+    token_log_probs(Tensor::zeros([1, 4], &device), Tensor::full([1], 4, &device), None);
 }
 
 #[cfg(feature = "wgpu")]
@@ -186,26 +151,15 @@ fn a_target_outside_the_vocabulary_on_the_cpu() {
 fn a_target_outside_the_vocabulary_on_a_gpu() {
     let device = Device::wgpu(burn::tensor::DeviceKind::Cpu);
     let targets = Tensor::<1, Int>::from_data([4, -1, 3], &device);
-    let got = floats(token_log_probs(
-        Tensor::zeros([3, 4], &device),
-        targets,
-        None,
-    ));
-    assert!(
-        got[0].is_nan() && got[1].is_nan() && got[2].is_finite(),
-        "{got:?}"
-    );
+    let got = floats(token_log_probs(Tensor::zeros([3, 4], &device), targets, None));
+    assert!(got[0].is_nan() && got[1].is_nan() && got[2].is_finite(), "{got:?}");
 }
 
 #[test]
 #[should_panic(expected = "logits [2, 4] and targets [3] must be [N, V] and [N]")]
 fn other_shapes() {
     let device = Device::flex();
-    token_log_probs(
-        Tensor::zeros([2, 4], &device),
-        Tensor::zeros([3], &device),
-        None,
-    );
+    token_log_probs(Tensor::zeros([2, 4], &device), Tensor::zeros([3], &device), None);
 }
 
 proptest! {

@@ -135,11 +135,7 @@ impl Batch {
     }
 
     fn push(&mut self, ids: &[u32], after: Option<Part>, attends_itself: bool) -> Part {
-        self.parts.push(Tokens {
-            ids: ids.to_vec(),
-            after,
-            attends_itself,
-        });
+        self.parts.push(Tokens { ids: ids.to_vec(), after, attends_itself });
         Part(self.parts.len() - 1)
     }
 

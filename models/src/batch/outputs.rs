@@ -32,10 +32,7 @@ impl Outputs {
     pub fn scores(&self, of: Scores) -> SequenceScore {
         let all = self.scores.as_ref().expect("scores were wanted");
         let narrow = |all: &Tensor<1>| all.clone().narrow(0, of.first, of.count);
-        SequenceScore {
-            sum: narrow(&all.sum),
-            tokens: narrow(&all.tokens),
-        }
+        SequenceScore { sum: narrow(&all.sum), tokens: narrow(&all.tokens) }
     }
 
     /// Hidden states, `[states, hidden_size]`, in the order of their places.

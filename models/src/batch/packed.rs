@@ -31,12 +31,7 @@ pub(crate) struct Targets {
 
 impl Packed {
     pub(crate) fn new(batch: &Batch) -> Self {
-        let mut packed = Self {
-            ids: vec![],
-            layout: PackedLayout::new(vec![]),
-            rows: vec![],
-            before: vec![],
-        };
+        let mut packed = Self { ids: vec![], layout: PackedLayout::new(vec![]), rows: vec![], before: vec![] };
         let mut segments = vec![];
         for (number, part) in batch.parts.iter().enumerate() {
             let rows = packed.ids.len()..packed.ids.len() + part.ids.len();
@@ -50,11 +45,7 @@ impl Packed {
             packed.before.push(context.last().map(|rows| rows.end - 1));
             packed.rows.push(rows.clone());
             if !rows.is_empty() {
-                segments.push(Segment {
-                    rows,
-                    context,
-                    attends_itself: part.attends_itself,
-                });
+                segments.push(Segment { rows, context, attends_itself: part.attends_itself });
             }
         }
         packed.layout = PackedLayout::new(segments);
@@ -73,9 +64,7 @@ impl Packed {
                 let rows = &self.rows[part.0];
                 let before = self.before[part.0];
                 let before = before.expect("an answer needs a prompt to be predicted from");
-                std::iter::once(before)
-                    .chain(rows.start..rows.end - 1)
-                    .collect()
+                std::iter::once(before).chain(rows.start..rows.end - 1).collect()
             }
         }
     }
@@ -119,10 +108,7 @@ mod tests {
         assert_eq!(contexts[2].context, [0..2]);
         assert_eq!(contexts[3].context, [0..2, 5..6]);
         assert!(contexts[2].attends_itself && !contexts[3].attends_itself);
-        assert_eq!(
-            packed.all_rows(&[prompt, rejected, padding]),
-            [0, 1, 5, 6, 7]
-        );
+        assert_eq!(packed.all_rows(&[prompt, rejected, padding]), [0, 1, 5, 6, 7]);
     }
 
     #[test]

@@ -27,17 +27,13 @@ pub(super) fn replace(dir: &Path, template: &str) -> Result<(), CheckpointError>
 }
 
 /// Changes an object of JSON in a file, if the file is there.
-fn change(
-    path: &Path,
-    change: impl FnOnce(&mut Map<String, Value>),
-) -> Result<(), CheckpointError> {
+fn change(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), CheckpointError> {
     let io_error = CheckpointError::io;
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         text => text.map_err(io_error(path))?,
     };
-    let before: Map<String, Value> =
-        serde_json::from_slice(&text).map_err(|error| io_error(path)(error.into()))?;
+    let before: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| io_error(path)(error.into()))?;
     let mut after = before.clone();
     change(&mut after);
     if after == before {
@@ -55,24 +51,13 @@ mod tests {
     fn the_template_that_is_saved_is_the_only_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        fs::write(
-            path("tokenizer_config.json"),
-            r#"{"a": 1, "chat_template": "x", "b": 2}"#,
-        )
-        .unwrap();
+        fs::write(path("tokenizer_config.json"), r#"{"a": 1, "chat_template": "x", "b": 2}"#).unwrap();
         fs::write(path("chat_template.json"), "{}").unwrap();
         fs::create_dir(path("additional_chat_templates")).unwrap();
-        fs::write(
-            path("additional_chat_templates").join("tool_use.jinja"),
-            "x",
-        )
-        .unwrap();
+        fs::write(path("additional_chat_templates").join("tool_use.jinja"), "x").unwrap();
         for template in ["first", "second"] {
             replace(dir.path(), template).unwrap();
-            assert_eq!(
-                fs::read_to_string(path("chat_template.jinja")).unwrap(),
-                template
-            );
+            assert_eq!(fs::read_to_string(path("chat_template.jinja")).unwrap(), template);
         }
         let config = fs::read(path("tokenizer_config.json")).unwrap();
         let config: Value = serde_json::from_slice(&config).unwrap();

@@ -33,8 +33,7 @@ const WEIGHT_ENDINGS: [&str; 20] = [
 ];
 
 /// What such files begin with, whatever they are called: GGUF, an archive of PyTorch, a pickle, HDF5.
-const WEIGHT_BEGINNINGS: [&[u8]; 5] =
-    [b"GGUF", b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"\x89HDF"];
+const WEIGHT_BEGINNINGS: [&[u8]; 5] = [b"GGUF", b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"\x89HDF"];
 
 /// Folders below folders that are looked into.
 const MAX_DEPTH: usize = 8;
@@ -47,12 +46,7 @@ pub(super) fn copy(source: &Path, partial: &Path, target: &Path) -> Result<(), C
     copy_folder(source, partial, target.as_deref(), 0)
 }
 
-fn copy_folder(
-    source: &Path,
-    to: &Path,
-    target: Option<&Path>,
-    depth: usize,
-) -> Result<(), CheckpointError> {
+fn copy_folder(source: &Path, to: &Path, target: Option<&Path>, depth: usize) -> Result<(), CheckpointError> {
     let io = CheckpointError::io;
     for entry in fs::read_dir(source).map_err(io(source))? {
         let entry = entry.map_err(io(source))?;
@@ -95,9 +89,7 @@ fn is_weights(name: &str, path: &Path) -> io::Result<bool> {
     let mut beginning = [0; 4];
     let read = File::open(path)?.read(&mut beginning)?;
     let beginning = &beginning[..read];
-    Ok(WEIGHT_BEGINNINGS
-        .iter()
-        .any(|magic| beginning.starts_with(magic)))
+    Ok(WEIGHT_BEGINNINGS.iter().any(|magic| beginning.starts_with(magic)))
 }
 
 /// A folder that is no part of the model: another model, a run, or where the model is being saved.
@@ -107,10 +99,7 @@ fn is_something_else(folder: &Path, target: Option<&Path>) -> bool {
         let folder = fs::canonicalize(folder).ok()?;
         Some(target?.starts_with(folder))
     };
-    holds(CONFIG_FILE)
-        || holds("adapter_config.json")
-        || holds("config.yaml")
-        || around_target() == Some(true)
+    holds(CONFIG_FILE) || holds("adapter_config.json") || holds("config.yaml") || around_target() == Some(true)
 }
 
 #[cfg(test)]
@@ -127,12 +116,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
-        copy(
-            source.path(),
-            partial.path(),
-            &source.path().join("runs/one/model"),
-        )
-        .unwrap();
+        copy(source.path(), partial.path(), &source.path().join("runs/one/model")).unwrap();
         let mut names = vec![];
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
@@ -190,11 +174,7 @@ mod tests {
             "runs/one/notes.txt",
             "tf_model.h5",
         ];
-        let files: Vec<(&str, &[u8])> = kept
-            .iter()
-            .chain(&weights)
-            .map(|&name| (name, &b"{}"[..]))
-            .collect();
+        let files: Vec<(&str, &[u8])> = kept.iter().chain(&weights).map(|&name| (name, &b"{}"[..])).collect();
         assert_eq!(copied(&files), kept);
     }
 

@@ -116,20 +116,13 @@ impl CheckpointError {
     }
 
     pub(super) fn malformed(file: &Path, problem: impl Into<String>) -> Self {
-        Self::Malformed {
-            file: file.to_path_buf(),
-            problem: problem.into(),
-        }
+        Self::Malformed { file: file.to_path_buf(), problem: problem.into() }
     }
 
     /// That a file is none of what it should be, if it is of a kind that is known.
     pub(super) fn kind(file: &Path, expected: &'static str) -> Option<Self> {
         let kind = FileKind::of_file(file)?;
-        (kind != SAFETENSORS).then(|| Self::Kind {
-            file: file.to_path_buf(),
-            expected,
-            kind,
-        })
+        (kind != SAFETENSORS).then(|| Self::Kind { file: file.to_path_buf(), expected, kind })
     }
 
     /// The next thing to do, where there is one.
@@ -144,9 +137,7 @@ impl CheckpointError {
                 }
                 _ => return open_files_hint(error).map(Into::into),
             },
-            Self::NoWeights { .. } => {
-                "pass a folder in Hugging Face layout with weights in safetensors"
-            }
+            Self::NoWeights { .. } => "pass a folder in Hugging Face layout with weights in safetensors",
             Self::Malformed { .. } => "download or save the file again; it may have been cut short",
             Self::Kind { kind, .. } => kind.remedy,
             Self::Missing { name, .. } if name == HEAD => {
@@ -163,9 +154,7 @@ impl CheckpointError {
                 "the weights diverged, and nothing was replaced: train again from the last checkpoint or from the start, \
                  with a lower learning rate"
             }
-            Self::Occupied { .. } => {
-                "choose another folder, or move away what is in this one; nothing was touched"
-            }
+            Self::Occupied { .. } => "choose another folder, or move away what is in this one; nothing was touched",
             Self::Checksum(error) => return error.hint(),
         };
         Some(hint.to_owned())

@@ -35,12 +35,9 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let malformed = |problem: String| CheckpointError::malformed(file, problem);
-        let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().ok_or_else(|| {
-            malformed(format!(
-                "expected a header of at least {PREFIX} bytes, got {}",
-                bytes.len()
-            ))
-        })?;
+        let (prefix, rest) = bytes
+            .split_first_chunk::<PREFIX>()
+            .ok_or_else(|| malformed(format!("expected a header of at least {PREFIX} bytes, got {}", bytes.len())))?;
         let length = u64::from_le_bytes(*prefix);
         let (header, data) = usize::try_from(length)
             .ok()
@@ -52,17 +49,10 @@ impl Header {
                     bytes.len()
                 ))
             })?;
-        let UniqueMap(tensors) =
-            serde_json::from_slice::<UniqueMap<TensorInfo>>(header).map_err(|error| {
-                malformed(format!(
-                    "expected a safetensors header in JSON, got {error}"
-                ))
-            })?;
+        let UniqueMap(tensors) = serde_json::from_slice::<UniqueMap<TensorInfo>>(header)
+            .map_err(|error| malformed(format!("expected a safetensors header in JSON, got {error}")))?;
         check_layout(&tensors, data.len()).map_err(malformed)?;
-        Ok(Self {
-            data_start: bytes.len() - data.len(),
-            tensors,
-        })
+        Ok(Self { data_start: bytes.len() - data.len(), tensors })
     }
 }
 
@@ -73,21 +63,11 @@ fn check_layout(tensors: &BTreeMap<String, TensorInfo>, data_len: usize) -> Resu
     for (name, info) in by_offset {
         let (from, to) = info.data_offsets;
         if from != end || to < from || to > data_len {
-            return Err(format!(
-                "{name}: expected offsets from {end} to at most {data_len}, got {from} to {to}"
-            ));
+            return Err(format!("{name}: expected offsets from {end} to at most {data_len}, got {from} to {to}"));
         }
-        let bits = info
-            .shape
-            .iter()
-            .try_fold(info.dtype.bitsize(), |bits, &size| bits.checked_mul(size));
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &size| bits.checked_mul(size));
         if bits != (to - from).checked_mul(8) {
-            return Err(format!(
-                "{name}: expected the bytes of {} {:?}, got {}",
-                info.dtype,
-                info.shape,
-                to - from
-            ));
+            return Err(format!("{name}: expected the bytes of {} {:?}, got {}", info.dtype, info.shape, to - from));
         }
         end = to;
     }
@@ -99,10 +79,7 @@ fn check_layout(tensors: &BTreeMap<String, TensorInfo>, data_len: usize) -> Resu
 
 /// The bytes before the data: tensors in the order given, the data aligned to eight bytes as readers that map the
 /// file like it.
-pub(super) fn encode<'a>(
-    tensors: impl Iterator<Item = (&'a str, &'a [usize], usize)>,
-    dtype: WeightDtype,
-) -> Vec<u8> {
+pub(super) fn encode<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], usize)>, dtype: WeightDtype) -> Vec<u8> {
     let mut header = Map::new();
     // Transformers refuses a file that does not name a framework.
     header.insert("__metadata__".into(), json!({"format": "pt"}));
@@ -186,43 +163,27 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_parsed() {
-        let tensors: [(&str, &[usize], usize); 3] =
-            [("a", &[2, 3], 12), ("b", &[0], 0), ("c", &[], 2)];
+        let tensors: [(&str, &[usize], usize); 3] = [("a", &[2, 3], 12), ("b", &[0], 0), ("c", &[], 2)];
         let mut bytes = encode(tensors.into_iter(), WeightDtype::BF16);
         assert_eq!(bytes.len() % 8, 0);
         bytes.extend([0; 14]);
         let header = parse(&bytes).unwrap();
         assert_eq!(header.data_start, bytes.len() - 14);
-        let offsets: Vec<_> = header
-            .tensors
-            .values()
-            .map(|info| info.data_offsets)
-            .collect();
+        let offsets: Vec<_> = header.tensors.values().map(|info| info.data_offsets).collect();
         assert_eq!(offsets, [(0, 12), (12, 12), (12, 14)]);
         assert_eq!(header.tensors["a"].shape, [2, 3]);
     }
 
     #[test]
     fn a_header_that_lies_is_rejected() {
-        let one = |from: u64, to: u64| {
-            format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":[{from},{to}]}}}}"#)
-        };
-        assert_rejected(
-            &one(0, 8),
-            7,
-            "expected offsets from 0 to at most 7, got 0 to 8",
-        );
+        let one = |from: u64, to: u64| format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":[{from},{to}]}}}}"#);
+        assert_rejected(&one(0, 8), 7, "expected offsets from 0 to at most 7, got 0 to 8");
         assert_rejected(&one(0, 8), 9, "expected 8 bytes of tensors, got 9");
-        assert_rejected(
-            &one(4, 12),
-            12,
-            "expected offsets from 0 to at most 12, got 4 to 12",
-        );
+        assert_rejected(&one(4, 12), 12, "expected offsets from 0 to at most 12, got 4 to 12");
         assert_rejected(&one(0, 4), 4, "expected the bytes of F32 [2], got 4");
         assert_rejected(&one(8, 0), 8, "got 8 to 0");
         assert_rejected(&one(0, u64::MAX), 8, "got 0 to 18446744073709551615");
-        let entry =
-            |name: &str| format!(r#""{name}":{{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#);
+        let entry = |name: &str| format!(r#""{name}":{{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#);
         let overlapping = format!("{{{},{}}}", entry("a"), entry("b"));
         assert_rejected(&overlapping, 4, "b: expected offsets from 4");
         let twice = format!("{{{},{}}}", entry("a"), entry("a"));

@@ -87,9 +87,7 @@ impl WeightDtype {
 /// Whether the contents of a file enter what a model computes from a text, weights aside.
 fn describes_model(name: &str) -> bool {
     let descriptions = [CONFIG_FILE, GENERATION_FILE, "chat_template.json"];
-    descriptions.contains(&name)
-        || TOKENIZER_FILES.contains(&name)
-        || name.starts_with("additional_chat_templates/")
+    descriptions.contains(&name) || TOKENIZER_FILES.contains(&name) || name.starts_with("additional_chat_templates/")
 }
 
 /// Checks the files of a model's folder that say what the model is, where the folder has a list of checksums.
@@ -102,9 +100,7 @@ pub fn verify_description(dir: &Path) -> Result<(), CheckpointError> {
 
 /// The same for its weights.
 pub(crate) fn verify_weights(dir: &Path) -> Result<(), CheckpointError> {
-    verify(dir, |name| {
-        name.ends_with(".safetensors") || name == INDEX_FILE
-    })
+    verify(dir, |name| name.ends_with(".safetensors") || name == INDEX_FILE)
 }
 
 fn verify(dir: &Path, which: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {

@@ -1,11 +1,7 @@
 //! Names of tensors as a plain decoder's checkpoint has them, whatever was wrapped around the model that was saved.
 
 /// Wrappers that put their name between the parts of a path: torch.compile, FSDP, activation checkpointing.
-const SEGMENTS: [&str; 3] = [
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-];
+const SEGMENTS: [&str; 3] = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 /// Wrappers that stand before the whole model, and what they stand for: data parallelism, PEFT, TRL's value head, and
 /// the text half of a multimodal model, in older and newer releases of Transformers. Taken off from the first to the last.
@@ -24,10 +20,7 @@ const BARE: [&str; 3] = ["embed_tokens.", "layers.", "norm."];
 
 /// The name of a tensor that is stored as `stored`.
 pub(super) fn plain(stored: &str) -> String {
-    let parts: Vec<&str> = stored
-        .split('.')
-        .filter(|part| !SEGMENTS.contains(part))
-        .collect();
+    let parts: Vec<&str> = stored.split('.').filter(|part| !SEGMENTS.contains(part)).collect();
     let mut name = parts.join(".");
     for (prefix, replacement) in PREFIXES {
         if let Some(rest) = name.strip_prefix(prefix) {
@@ -42,9 +35,7 @@ pub(super) fn plain(stored: &str) -> String {
 
 /// A tensor that states what the configuration does: rotary tables that old checkpoints carry.
 pub(super) fn is_redundant(name: &str) -> bool {
-    ["inv_freq", "cos_cached", "sin_cached"]
-        .iter()
-        .any(|table| name.ends_with(&format!("rotary_emb.{table}")))
+    ["inv_freq", "cos_cached", "sin_cached"].iter().any(|table| name.ends_with(&format!("rotary_emb.{table}")))
 }
 
 /// A part that does not enter what the decoder says of a text: the half of a multimodal model that sees or hears, a value
@@ -111,12 +102,7 @@ mod tests {
         }
         assert_eq!(plain("language_model.lm_head.weight"), "lm_head.weight");
         assert_eq!(plain("embed_tokens.weight"), "model.embed_tokens.weight");
-        for other in [
-            "lm_head.weight",
-            "transformer.h.0.weight",
-            "vision_tower.norm.weight",
-            "",
-        ] {
+        for other in ["lm_head.weight", "transformer.h.0.weight", "vision_tower.norm.weight", ""] {
             assert_eq!(plain(other), other);
         }
     }

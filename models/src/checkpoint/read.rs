@@ -47,11 +47,7 @@ impl Checkpoint {
     /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names, and checks how their
     /// tensors are laid out. No weight is read yet.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
-        let mut checkpoint = Self {
-            dir: dir.to_path_buf(),
-            shards: Vec::new(),
-            tensors: BTreeMap::new(),
-        };
+        let mut checkpoint = Self { dir: dir.to_path_buf(), shards: Vec::new(), tensors: BTreeMap::new() };
         let single = dir.join(MODEL_FILE);
         let index = dir.join(INDEX_FILE);
         if single.exists() {
@@ -59,9 +55,7 @@ impl Checkpoint {
         } else if index.exists() {
             checkpoint.add_indexed(&index)?;
         } else {
-            return Err(CheckpointError::NoWeights {
-                dir: dir.to_path_buf(),
-            });
+            return Err(CheckpointError::NoWeights { dir: dir.to_path_buf() });
         }
         Ok(checkpoint)
     }
@@ -83,16 +77,12 @@ impl Checkpoint {
 
     /// The tensors that are not among `used` and do not only state again what the configuration says, in order.
     pub fn unused(&self, used: &HashSet<String>) -> Vec<&str> {
-        self.names()
-            .filter(|&name| !used.contains(name) && !names::is_redundant(name))
-            .collect()
+        self.names().filter(|&name| !used.contains(name) && !names::is_redundant(name)).collect()
     }
 
     /// Of these tensors, those that have no part in what a decoder says of a text, and the others.
     pub(crate) fn other_half(unused: Vec<&str>) -> (Vec<&str>, Vec<&str>) {
-        unused
-            .into_iter()
-            .partition(|name| names::is_other_half(name))
+        unused.into_iter().partition(|name| names::is_other_half(name))
     }
 
     /// The first tensor that only a quantized checkpoint has, or a matrix of integers or of eight bits.
@@ -139,35 +129,20 @@ impl Checkpoint {
     }
 
     /// One tensor, row-major, as `f32`.
-    pub fn tensor_f32(
-        &self,
-        name: &str,
-        expected_shape: &[usize],
-    ) -> Result<Vec<f32>, CheckpointError> {
+    pub fn tensor_f32(&self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
         let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
         match dtype {
-            Dtype::F32 => Ok(bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&bytes| f32::from_le_bytes(bytes))
-                .collect()),
+            Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
             Dtype::F16 => Ok(widen(bytes, f16::from_le_bytes)),
             Dtype::BF16 => Ok(widen(bytes, bf16::from_le_bytes)),
-            dtype => Err(CheckpointError::Dtype {
-                file: file.to_owned(),
-                name: name.to_owned(),
-                got: dtype.to_string(),
-            }),
+            dtype => {
+                Err(CheckpointError::Dtype { file: file.to_owned(), name: name.to_owned(), got: dtype.to_string() })
+            }
         }
     }
 
     /// One tensor, row-major, in `bf16`; none if it is stored in another type.
-    pub fn tensor_bf16(
-        &self,
-        name: &str,
-        expected_shape: &[usize],
-    ) -> Result<Option<Vec<bf16>>, CheckpointError> {
+    pub fn tensor_bf16(&self, name: &str, expected_shape: &[usize]) -> Result<Option<Vec<bf16>>, CheckpointError> {
         let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
         Ok((dtype == Dtype::BF16).then(|| {
             let words = bytes.as_chunks::<2>().0.iter();
@@ -176,22 +151,10 @@ impl Checkpoint {
     }
 
     /// A tensor of this shape as it is stored, with the file it is in.
-    fn bytes(
-        &self,
-        name: &str,
-        expected_shape: &[usize],
-    ) -> Result<(&Path, Dtype, &[u8]), CheckpointError> {
-        let missing = || CheckpointError::Missing {
-            dir: self.dir.clone(),
-            name: name.to_owned(),
-            got: self.abridged(),
-        };
-        let Entry {
-            shard,
-            info,
-            data_start,
-            ..
-        } = self.tensors.get(name).ok_or_else(missing)?;
+    fn bytes(&self, name: &str, expected_shape: &[usize]) -> Result<(&Path, Dtype, &[u8]), CheckpointError> {
+        let missing =
+            || CheckpointError::Missing { dir: self.dir.clone(), name: name.to_owned(), got: self.abridged() };
+        let Entry { shard, info, data_start, .. } = self.tensors.get(name).ok_or_else(missing)?;
         let shard = self.shards.get(*shard).ok_or_else(missing)?;
         if info.shape != expected_shape {
             return Err(CheckpointError::Shape {
@@ -202,10 +165,7 @@ impl Checkpoint {
             });
         }
         let (from, to) = info.data_offsets;
-        let bytes = shard
-            .map
-            .get(data_start + from..data_start + to)
-            .ok_or_else(missing)?;
+        let bytes = shard.map.get(data_start + from..data_start + to).ok_or_else(missing)?;
         Ok((&shard.path, info.dtype, bytes))
     }
 
@@ -247,27 +207,18 @@ impl Checkpoint {
         // being read is ruled out as it is for every program that maps them; our own writer replaces files, never
         // changes them.
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(&path))?;
-        let header = Header::parse(&path, &map).map_err(|error| {
-            CheckpointError::kind(&path, "weights in safetensors").unwrap_or(error)
-        })?;
+        let header = Header::parse(&path, &map)
+            .map_err(|error| CheckpointError::kind(&path, "weights in safetensors").unwrap_or(error))?;
         for (stored, info) in header.tensors {
             let name = names::plain(&stored);
             if let Some(held) = self.tensors.get(&name) {
                 let problem = match held.stored == stored {
                     true => format!("expected each tensor in one file, got {stored} in two"),
-                    false => format!(
-                        "expected each tensor once, got {} and {stored}",
-                        held.stored
-                    ),
+                    false => format!("expected each tensor once, got {} and {stored}", held.stored),
                 };
                 return Err(CheckpointError::malformed(&path, problem));
             }
-            let entry = Entry {
-                stored,
-                shard: self.shards.len(),
-                info,
-                data_start: header.data_start,
-            };
+            let entry = Entry { stored, shard: self.shards.len(), info, data_start: header.data_start };
             self.tensors.insert(name, entry);
         }
         self.shards.push(Shard { path, map });
@@ -281,25 +232,17 @@ impl Checkpoint {
         }
 
         let malformed = |problem: String| CheckpointError::malformed(index, problem);
-        let length = fs::metadata(index)
-            .map_err(CheckpointError::io(index))?
-            .len();
+        let length = fs::metadata(index).map_err(CheckpointError::io(index))?.len();
         if length > MAX_HEADER as u64 {
-            return Err(malformed(format!(
-                "expected at most {MAX_HEADER} bytes, got {length}"
-            )));
+            return Err(malformed(format!("expected at most {MAX_HEADER} bytes, got {length}")));
         }
         let bytes = fs::read(index).map_err(CheckpointError::io(index))?;
-        let Index {
-            weight_map: UniqueMap(weight_map),
-        } = serde_json::from_slice(&bytes).map_err(|error| {
+        let Index { weight_map: UniqueMap(weight_map) } = serde_json::from_slice(&bytes).map_err(|error| {
             CheckpointError::kind(index, "an index in JSON")
                 .unwrap_or_else(|| malformed(format!("expected an index in JSON, got {error}")))
         })?;
         if weight_map.is_empty() {
-            return Err(malformed(
-                "expected a weight_map of tensors, got none".into(),
-            ));
+            return Err(malformed("expected a weight_map of tensors, got none".into()));
         }
 
         let mut files: Vec<&String> = weight_map.values().collect();
@@ -312,9 +255,7 @@ impl Checkpoint {
             }
             let path = self.dir.join(file);
             if !path.exists() {
-                return Err(malformed(format!(
-                    "expected {file} beside it, got no such file"
-                )));
+                return Err(malformed(format!("expected {file} beside it, got no such file")));
             }
             self.add(path)?;
         }
@@ -325,9 +266,7 @@ impl Checkpoint {
                 .filter(|entry| entry.stored == *name)
                 .and_then(|entry| files.get(entry.shard));
             if found != Some(&file) {
-                return Err(malformed(format!(
-                    "expected {name} in {file}, got none there"
-                )));
+                return Err(malformed(format!("expected {name} in {file}, got none there")));
             }
         }
         Ok(())
@@ -337,20 +276,14 @@ impl Checkpoint {
 /// One plain component: nothing that leads out of the folder.
 fn is_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
-    matches!(components.next(), Some(Component::Normal(part)) if part == name)
-        && components.next().is_none()
+    matches!(components.next(), Some(Component::Normal(part)) if part == name) && components.next().is_none()
 }
 
 fn widen<H>(bytes: &[u8], from_le_bytes: fn([u8; 2]) -> H) -> Vec<f32>
 where
     [H]: HalfFloatSliceExt,
 {
-    let halves: Vec<H> = bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|&bytes| from_le_bytes(bytes))
-        .collect();
+    let halves: Vec<H> = bytes.as_chunks::<2>().0.iter().map(|&bytes| from_le_bytes(bytes)).collect();
     let mut values = vec![0.0; halves.len()];
     halves.convert_to_f32_slice(&mut values);
     values
@@ -384,18 +317,9 @@ mod tests {
         let index = json!({ "weight_map": weight_map }).to_string();
         folder(&[
             (INDEX_FILE, index.as_bytes()),
-            (
-                "one.safetensors",
-                &shard("a", "F32", &[1], &1f32.to_le_bytes()),
-            ),
-            (
-                "two.safetensors",
-                &shard("b", "F32", &[1], &2f32.to_le_bytes()),
-            ),
-            (
-                "copy.safetensors",
-                &shard("a", "F32", &[1], &3f32.to_le_bytes()),
-            ),
+            ("one.safetensors", &shard("a", "F32", &[1], &1f32.to_le_bytes())),
+            ("two.safetensors", &shard("b", "F32", &[1], &2f32.to_le_bytes())),
+            ("copy.safetensors", &shard("a", "F32", &[1], &3f32.to_le_bytes())),
         ])
     }
 
@@ -409,15 +333,9 @@ mod tests {
     #[test]
     fn every_float_type_is_widened_exactly() {
         // -1.5 and 2^-3: sign, exponent and fraction all set in one or the other.
-        let f32s: Vec<u8> = [-1.5f32, 0.125]
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect();
-        let cases: [(&str, &[u8]); 3] = [
-            ("F32", &f32s),
-            ("F16", &[0x00, 0xbe, 0x00, 0x30]),
-            ("BF16", &[0xc0, 0xbf, 0x00, 0x3e]),
-        ];
+        let f32s: Vec<u8> = [-1.5f32, 0.125].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let cases: [(&str, &[u8]); 3] =
+            [("F32", &f32s), ("F16", &[0x00, 0xbe, 0x00, 0x30]), ("BF16", &[0xc0, 0xbf, 0x00, 0x3e])];
         for (dtype, data) in cases {
             // Names of growing length walk the data through every alignment.
             for name in ["w", "ww", "www", "wwww"] {
@@ -433,12 +351,9 @@ mod tests {
     fn a_tensor_that_does_not_fit_is_named() {
         let dir = folder(&[(MODEL_FILE, &shard("w", "I32", &[1], &[0; 4]))]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let message =
-            |name, shape: &[usize]| checkpoint.tensor_f32(name, shape).unwrap_err().to_string();
+        let message = |name, shape: &[usize]| checkpoint.tensor_f32(name, shape).unwrap_err().to_string();
         assert!(message("v", &[1]).ends_with("expected a tensor named v, got none (there are: w)"));
-        assert!(
-            message("w", &[2, 1]).ends_with("model.safetensors: w: expected shape [2, 1], got [1]")
-        );
+        assert!(message("w", &[2, 1]).ends_with("model.safetensors: w: expected shape [2, 1], got [1]"));
         assert!(message("w", &[1]).ends_with("w: expected F32, F16 or BF16, got I32"));
         assert_eq!(checkpoint.unused(&HashSet::from(["w".to_owned()])), [""; 0]);
         assert_eq!(checkpoint.unused(&HashSet::new()), ["w"]);
@@ -483,35 +398,14 @@ mod tests {
     fn an_index_that_lies_is_rejected() {
         let cases = [
             (json!({}), "expected a weight_map of tensors, got none"),
-            (
-                json!({"a": "no.safetensors"}),
-                "expected no.safetensors beside it",
-            ),
-            (
-                json!({"a": "../one.safetensors"}),
-                "expected names of files beside it",
-            ),
-            (
-                json!({"a": "/one.safetensors"}),
-                "expected names of files beside it",
-            ),
-            (
-                json!({"a": "one.safetensors/"}),
-                "expected names of files beside it",
-            ),
+            (json!({"a": "no.safetensors"}), "expected no.safetensors beside it"),
+            (json!({"a": "../one.safetensors"}), "expected names of files beside it"),
+            (json!({"a": "/one.safetensors"}), "expected names of files beside it"),
+            (json!({"a": "one.safetensors/"}), "expected names of files beside it"),
             (json!({"a": ""}), "expected names of files beside it"),
-            (
-                json!({"c": "one.safetensors"}),
-                "expected c in one.safetensors, got none",
-            ),
-            (
-                json!({"a": "one.safetensors", "b": "one.safetensors"}),
-                "expected b in one.safetensors",
-            ),
-            (
-                json!({"a": "one.safetensors", "c": "copy.safetensors"}),
-                "got a in two",
-            ),
+            (json!({"c": "one.safetensors"}), "expected c in one.safetensors, got none"),
+            (json!({"a": "one.safetensors", "b": "one.safetensors"}), "expected b in one.safetensors"),
+            (json!({"a": "one.safetensors", "c": "copy.safetensors"}), "got a in two"),
             (json!([1]), "expected an index in JSON"),
         ];
         for (weight_map, message) in cases {
@@ -538,20 +432,13 @@ mod tests {
             checkpoint.content_hash().unwrap()
         };
         let plain = hash(&[(MODEL_FILE, &weights), (CONFIG_FILE, b"{}")]);
-        let again = hash(&[
-            (MODEL_FILE, &weights),
-            (CONFIG_FILE, b"{}"),
-            ("README.md", b"x"),
-        ]);
+        let again = hash(&[(MODEL_FILE, &weights), (CONFIG_FILE, b"{}"), ("README.md", b"x")]);
         assert_eq!(plain, again);
         let other = shard("w", "F32", &[1], &[1; 4]);
         assert_ne!(plain, hash(&[(MODEL_FILE, &other), (CONFIG_FILE, b"{}")]));
         assert_ne!(plain, hash(&[(MODEL_FILE, &weights), (CONFIG_FILE, b"[]")]));
-        let tokenizer: [(&str, &[u8]); 3] = [
-            (MODEL_FILE, &weights[..]),
-            (CONFIG_FILE, b"{}"),
-            ("tokenizer.json", b"{}"),
-        ];
+        let tokenizer: [(&str, &[u8]); 3] =
+            [(MODEL_FILE, &weights[..]), (CONFIG_FILE, b"{}"), ("tokenizer.json", b"{}")];
         assert_ne!(plain, hash(&tokenizer));
     }
 }

@@ -9,9 +9,7 @@ use std::{
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
-use super::{
-    CheckpointError, INDEX_FILE, MODEL_FILE, WeightDtype, chat_template, companions, header,
-};
+use super::{CheckpointError, INDEX_FILE, MODEL_FILE, WeightDtype, chat_template, companions, header};
 use crate::checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 use crate::config::CONFIG_FILE;
 use crate::scratch::Scratch;
@@ -95,13 +93,7 @@ fn check_target(dir: &Path, options: &SaveOptions<'_>) -> Result<(), CheckpointE
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(CheckpointError::io(dir)(error)),
     };
-    let refused = |expected, found: String| {
-        Err(CheckpointError::Occupied {
-            dir: dir.to_path_buf(),
-            expected,
-            found,
-        })
-    };
+    let refused = |expected, found: String| Err(CheckpointError::Occupied { dir: dir.to_path_buf(), expected, found });
     if !occupied {
         return Ok(());
     }
@@ -113,10 +105,7 @@ fn check_target(dir: &Path, options: &SaveOptions<'_>) -> Result<(), CheckpointE
         Ok::<_, CheckpointError>(canonical(source)? == canonical(dir)?)
     };
     if options.copy_from.map(same).transpose()? == Some(true) {
-        return refused(
-            "a folder other than the one that the model was read from",
-            "the same".into(),
-        );
+        return refused("a folder other than the one that the model was read from", "the same".into());
     }
     let expected = "a new or empty folder, or one with nothing but a model that this program saved";
     match Checksums::read(dir)? {
@@ -154,14 +143,10 @@ fn write_weights<'a>(
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let twice = |pair: &&[LazyTensor<'_>]| matches!(pair, [a, b] if a.name == b.name);
     if let Some([first, _]) = tensors.windows(2).find(twice) {
-        let problem = format!(
-            "expected tensors of different names, got {} twice",
-            first.name
-        );
+        let problem = format!("expected tensors of different names, got {} twice", first.name);
         return Err(CheckpointError::malformed(dir, problem));
     }
-    let bytes_of =
-        |tensor: &LazyTensor<'_>| tensor.shape.iter().product::<usize>() * options.dtype.size();
+    let bytes_of = |tensor: &LazyTensor<'_>| tensor.shape.iter().product::<usize>() * options.dtype.size();
     let total: usize = tensors.iter().map(bytes_of).sum();
 
     let mut shards: Vec<Vec<LazyTensor<'a>>> = vec![Vec::new()];
@@ -197,11 +182,7 @@ fn write_weights<'a>(
     Ok(())
 }
 
-fn write_shard(
-    path: &Path,
-    tensors: Vec<LazyTensor<'_>>,
-    dtype: WeightDtype,
-) -> Result<(), CheckpointError> {
+fn write_shard(path: &Path, tensors: Vec<LazyTensor<'_>>, dtype: WeightDtype) -> Result<(), CheckpointError> {
     let file = File::create(path).map_err(CheckpointError::io(path))?;
     let mut file = BufWriter::new(file);
     let layout = tensors.iter().map(|tensor| {
@@ -210,12 +191,7 @@ fn write_shard(
     });
     let header = header::encode(layout, dtype);
     file.write_all(&header).map_err(CheckpointError::io(path))?;
-    for LazyTensor {
-        name,
-        shape,
-        values,
-    } in tensors
-    {
+    for LazyTensor { name, shape, values } in tensors {
         let values = values();
         if values.len() != shape.iter().product::<usize>() {
             return Err(CheckpointError::Shape {
@@ -229,16 +205,11 @@ fn write_shard(
             if let Some(&got) = block.iter().find(|value| !value.is_finite()) {
                 return Err(CheckpointError::NotFinite { name, got });
             }
-            let bytes = narrow(block, dtype).map_err(|got| CheckpointError::Overflow {
-                name: name.clone(),
-                got,
-            })?;
+            let bytes = narrow(block, dtype).map_err(|got| CheckpointError::Overflow { name: name.clone(), got })?;
             file.write_all(&bytes).map_err(CheckpointError::io(path))?;
         }
     }
-    let file = file
-        .into_inner()
-        .map_err(|error| CheckpointError::io(path)(error.into_error()))?;
+    let file = file.into_inner().map_err(|error| CheckpointError::io(path)(error.into_error()))?;
     file.sync_all().map_err(CheckpointError::io(path))
 }
 
@@ -290,11 +261,7 @@ mod tests {
     use tempfile::TempDir;
 
     fn tensor(name: &str, values: Vec<f32>) -> LazyTensor<'static> {
-        LazyTensor {
-            name: name.to_owned(),
-            shape: vec![values.len()],
-            values: Box::new(move || values),
-        }
+        LazyTensor { name: name.to_owned(), shape: vec![values.len()], values: Box::new(move || values) }
     }
 
     fn config() -> Map<String, Value> {
@@ -302,15 +269,11 @@ mod tests {
     }
 
     fn options(dtype: WeightDtype) -> SaveOptions<'static> {
-        SaveOptions {
-            dtype,
-            ..SaveOptions::default()
-        }
+        SaveOptions { dtype, ..SaveOptions::default() }
     }
 
     fn entries(dir: &Path) -> Vec<String> {
-        let name =
-            |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
         let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(name).collect();
         names.sort();
         names
@@ -334,17 +297,11 @@ mod tests {
             let tensors = [tensor("b", values.clone()), tensor("a", vec![2.0])];
             save(&target(&home), &config(), tensors, &options(dtype)).unwrap();
             assert_eq!(entries(home.path()), ["model"]);
-            assert_eq!(
-                entries(&target(&home)),
-                [CONFIG_FILE, MODEL_FILE, CHECKSUMS_FILE]
-            );
+            assert_eq!(entries(&target(&home)), [CONFIG_FILE, MODEL_FILE, CHECKSUMS_FILE]);
             let checkpoint = Checkpoint::open(&target(&home)).unwrap();
             assert_eq!(checkpoint.tensor_f32("b", &[3]).unwrap(), expected);
             assert_eq!(checkpoint.tensor_f32("a", &[1]).unwrap(), [2.0]);
-            assert_eq!(
-                checkpoint.dtype("a").unwrap().to_string(),
-                dtype.safetensors()
-            );
+            assert_eq!(checkpoint.dtype("a").unwrap().to_string(), dtype.safetensors());
         }
     }
 
@@ -352,13 +309,7 @@ mod tests {
     fn the_safetensors_crate_reads_what_is_written() {
         let home = tempfile::tempdir().unwrap();
         let tensors = [tensor("a", vec![1.0, 2.0]), tensor("b", vec![3.0])];
-        save(
-            &target(&home),
-            &config(),
-            tensors,
-            &options(WeightDtype::F32),
-        )
-        .unwrap();
+        save(&target(&home), &config(), tensors, &options(WeightDtype::F32)).unwrap();
         let bytes = fs::read(target(&home).join(MODEL_FILE)).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(file.tensor("b").unwrap().data(), 3f32.to_le_bytes());
@@ -368,16 +319,9 @@ mod tests {
     fn shards_hold_no_more_than_they_may() {
         let home = tempfile::tempdir().unwrap();
         // Eight, four, four and twelve bytes in files of ten: only the fours fit together, and the last overfills its own.
-        let tensors = [
-            tensor("a", vec![1.0; 2]),
-            tensor("b", vec![2.0]),
-            tensor("c", vec![3.0]),
-            tensor("d", vec![4.0; 3]),
-        ];
-        let options = SaveOptions {
-            max_shard_bytes: 10,
-            ..options(WeightDtype::F32)
-        };
+        let tensors =
+            [tensor("a", vec![1.0; 2]), tensor("b", vec![2.0]), tensor("c", vec![3.0]), tensor("d", vec![4.0; 3])];
+        let options = SaveOptions { max_shard_bytes: 10, ..options(WeightDtype::F32) };
         save(&target(&home), &config(), tensors, &options).unwrap();
         let index = fs::read(target(&home).join(INDEX_FILE)).unwrap();
         let index: Value = serde_json::from_slice(&index).unwrap();
@@ -400,18 +344,9 @@ mod tests {
     fn the_configuration_is_kept_but_for_the_data_type() {
         let cases = [
             (json!({"a": 1}), json!({"a": 1, "torch_dtype": "float16"})),
-            (
-                json!({"dtype": "float32", "a": 1}),
-                json!({"dtype": "float16", "a": 1}),
-            ),
-            (
-                json!({"torch_dtype": "bfloat16"}),
-                json!({"torch_dtype": "float16"}),
-            ),
-            (
-                json!({"dtype": "x", "torch_dtype": "x"}),
-                json!({"dtype": "float16", "torch_dtype": "float16"}),
-            ),
+            (json!({"dtype": "float32", "a": 1}), json!({"dtype": "float16", "a": 1})),
+            (json!({"torch_dtype": "bfloat16"}), json!({"torch_dtype": "float16"})),
+            (json!({"dtype": "x", "torch_dtype": "x"}), json!({"dtype": "float16", "torch_dtype": "float16"})),
         ];
         for (before, after) in cases {
             let map = with_dtype(before.as_object().unwrap(), WeightDtype::F16);
@@ -426,11 +361,8 @@ mod tests {
         for name in ["tokenizer.json", "tokenizer.model", CONFIG_FILE] {
             fs::write(source.path().join(name), name).unwrap();
         }
-        let options = SaveOptions {
-            copy_from: Some(source.path()),
-            chat_template: Some("mine"),
-            ..SaveOptions::default()
-        };
+        let options =
+            SaveOptions { copy_from: Some(source.path()), chat_template: Some("mine"), ..SaveOptions::default() };
         let tensors = [tensor("a", vec![1.0])];
         save(&target(&home), &config(), tensors, &options).unwrap();
         let read = |name| fs::read_to_string(target(&home).join(name)).unwrap();
@@ -443,11 +375,7 @@ mod tests {
 
     /// Saves one weight at `dir`, over what is there.
     fn replace(dir: &Path, value: f32, copy_from: Option<&Path>) -> Result<(), CheckpointError> {
-        let options = SaveOptions {
-            overwrite: true,
-            copy_from,
-            ..options(WeightDtype::F32)
-        };
+        let options = SaveOptions { overwrite: true, copy_from, ..options(WeightDtype::F32) };
         save(dir, &config(), [tensor("a", vec![value])], &options)
     }
 
@@ -513,10 +441,7 @@ mod tests {
             let home = tempfile::tempdir().unwrap();
             replace(&target(&home), 1.0, None).unwrap();
             let error = replace(&target(&home), bad, None).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("a: expected finite weights, got {bad}")
-            );
+            assert_eq!(error.to_string(), format!("a: expected finite weights, got {bad}"));
             assert!(error.hint().is_some());
             assert_eq!(weight(&target(&home)), 1.0);
             assert_eq!(entries(home.path()), ["model"]);
@@ -525,30 +450,15 @@ mod tests {
 
     #[test]
     fn a_failed_save_leaves_nothing_behind() {
-        let short = LazyTensor {
-            name: "a".into(),
-            shape: vec![2],
-            values: Box::new(|| vec![1.0]),
-        };
+        let short = LazyTensor { name: "a".into(), shape: vec![2], values: Box::new(|| vec![1.0]) };
         let cases = [
             (vec![short], "a: expected shape [2], got [1]"),
-            (
-                vec![tensor("a", vec![1e5])],
-                "a: expected weights of at most 65504 for F16, got 100000",
-            ),
-            (
-                vec![tensor("a", vec![]), tensor("a", vec![])],
-                "got a twice",
-            ),
+            (vec![tensor("a", vec![1e5])], "a: expected weights of at most 65504 for F16, got 100000"),
+            (vec![tensor("a", vec![]), tensor("a", vec![])], "got a twice"),
         ];
         for (tensors, message) in cases {
             let home = tempfile::tempdir().unwrap();
-            let saved = save(
-                &target(&home),
-                &config(),
-                tensors,
-                &options(WeightDtype::F16),
-            );
+            let saved = save(&target(&home), &config(), tensors, &options(WeightDtype::F16));
             let error = saved.unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
             assert_eq!(entries(home.path()), [""; 0]);

@@ -22,11 +22,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
-        Self {
-            file,
-            prefix: String::new(),
-            map,
-        }
+        Self { file, prefix: String::new(), map }
     }
 
     /// The value of a key that is no `null`.
@@ -39,12 +35,7 @@ impl<'a> Fields<'a> {
         self.map.contains_key(key)
     }
 
-    pub(super) fn error(
-        &self,
-        key: &str,
-        expected: impl Into<String>,
-        hint: &'static str,
-    ) -> ConfigError {
+    pub(super) fn error(&self, key: &str, expected: impl Into<String>, hint: &'static str) -> ConfigError {
         ConfigError {
             file: self.file.to_path_buf(),
             key: format!("{}{key}", self.prefix),
@@ -57,18 +48,13 @@ impl<'a> Fields<'a> {
     /// A nested object.
     pub(super) fn section(&self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
         self.optional(key, "an object", |value| {
-            Some(Fields {
-                file: self.file,
-                prefix: format!("{}{key}.", self.prefix),
-                map: value.as_object()?,
-            })
+            Some(Fields { file: self.file, prefix: format!("{}{key}.", self.prefix), map: value.as_object()? })
         })
     }
 
     /// A size that must be there.
     pub(super) fn size(&self, key: &str) -> Result<usize, ConfigError> {
-        self.optional_size(key)?
-            .ok_or_else(|| self.error(key, "a positive integer", COMPARE))
+        self.optional_size(key)?.ok_or_else(|| self.error(key, "a positive integer", COMPARE))
     }
 
     /// A size: at least one, and not absurd.
@@ -81,9 +67,7 @@ impl<'a> Fields<'a> {
 
     /// A count, which may be zero.
     pub(super) fn count(&self, key: &str) -> Result<Option<usize>, ConfigError> {
-        self.optional(key, "a whole number", |value| {
-            usize::try_from(value.as_u64()?).ok()
-        })
+        self.optional(key, "a whole number", |value| usize::try_from(value.as_u64()?).ok())
     }
 
     /// A number that is positive and finite in `f32`, where it will be used.
@@ -97,9 +81,7 @@ impl<'a> Fields<'a> {
 
     /// Any number that is finite.
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
-        self.optional(key, "a number", |value| {
-            value.as_f64().filter(|number| number.is_finite())
-        })
+        self.optional(key, "a number", |value| value.as_f64().filter(|number| number.is_finite()))
     }
 
     pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
@@ -112,9 +94,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, ConfigError> {
-        self.optional(key, "a list of strings", |value| {
-            value.as_array()?.iter().map(Value::as_str).collect()
-        })
+        self.optional(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
     /// A token; -1 says that there is none, as in Meta's own files.
@@ -142,9 +122,7 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<T>, ConfigError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => read(value)
-                .map(Some)
-                .ok_or_else(|| self.error(key, expected, COMPARE)),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.error(key, expected, COMPARE)),
         }
     }
 }

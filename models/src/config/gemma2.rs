@@ -1,39 +1,27 @@
 //! Gemma 2: norms before and after each block, soft-capped scores, every other layer sliding.
 
 use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields,
-    LayerConfig, RopeConfig, windows,
+    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
+    windows,
 };
 
-pub(super) const DIALECT: Dialect = Dialect {
-    model_type: "gemma2",
-    class: "Gemma2ForCausalLM",
-    read,
-};
+pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma2", class: "Gemma2ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = trunk(fields, Architecture::Gemma2)?;
     let rope = RopeConfig::read(fields, 10_000.0)?;
     let window = window(fields)?;
-    let windows = windows(fields, trunk.num_layers, window, |layer| {
-        layer.is_multiple_of(2)
-    })?;
+    let windows = windows(fields, trunk.num_layers, window, |layer| layer.is_multiple_of(2))?;
     Ok(DecoderConfig {
         attention_softcap: softcap(fields, "attn_logit_softcapping", Some(50.0))?,
         final_softcap: softcap(fields, "final_logit_softcapping", Some(30.0))?,
-        layers: windows
-            .into_iter()
-            .map(|window| LayerConfig { window, rope })
-            .collect(),
+        layers: windows.into_iter().map(|window| LayerConfig { window, rope }).collect(),
         ..trunk
     })
 }
 
 /// What Gemma 2 and Gemma 3 share.
-pub(super) fn trunk(
-    fields: &Fields<'_>,
-    architecture: Architecture,
-) -> Result<DecoderConfig, ConfigError> {
+pub(super) fn trunk(fields: &Fields<'_>, architecture: Architecture) -> Result<DecoderConfig, ConfigError> {
     if fields.flag("use_bidirectional_attention", false)? {
         return Err(fields.error(
             "use_bidirectional_attention",
@@ -76,11 +64,7 @@ pub(super) fn window(fields: &Fields<'_>) -> Result<Option<usize>, ConfigError> 
 }
 
 /// A soft-cap: `null` turns it off, a missing key means the architecture's default.
-pub(super) fn softcap(
-    fields: &Fields<'_>,
-    key: &str,
-    default: Option<f64>,
-) -> Result<Option<f64>, ConfigError> {
+pub(super) fn softcap(fields: &Fields<'_>, key: &str, default: Option<f64>) -> Result<Option<f64>, ConfigError> {
     match fields.has(key) {
         true => fields.positive(key),
         false => Ok(default),

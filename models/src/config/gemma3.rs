@@ -2,19 +2,14 @@
 //! full one, and a rotary base for either kind.
 
 use super::{
-    Architecture, ConfigError, DecoderConfig, Dialect, Fields, LayerConfig, RopeConfig,
-    RopeScaling,
+    Architecture, ConfigError, DecoderConfig, Dialect, Fields, LayerConfig, RopeConfig, RopeScaling,
     fields::COMPARE,
     gemma2,
     rope::{self, Outer},
     windows,
 };
 
-pub(super) const DIALECT: Dialect = Dialect {
-    model_type: "gemma3_text",
-    class: "Gemma3ForCausalLM",
-    read,
-};
+pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma3_text", class: "Gemma3ForCausalLM", read };
 
 const FULL_THETA: f64 = 1_000_000.0;
 const SLIDING_THETA: f64 = 10_000.0;
@@ -24,14 +19,10 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let period = match fields.optional_size("sliding_window_pattern")? {
         Some(period) => period,
         // The last releases of Transformers 4 wrote it as a private attribute.
-        None => fields
-            .optional_size("_sliding_window_pattern")?
-            .unwrap_or(6),
+        None => fields.optional_size("_sliding_window_pattern")?.unwrap_or(6),
     };
     let window = gemma2::window(fields)?;
-    let windows = windows(fields, trunk.num_layers, window, |layer| {
-        !(layer + 1).is_multiple_of(period)
-    })?;
+    let windows = windows(fields, trunk.num_layers, window, |layer| !(layer + 1).is_multiple_of(period))?;
     let (full, sliding) = ropes(fields)?;
     Ok(DecoderConfig {
         qk_norm: true,
@@ -39,10 +30,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
         final_softcap: gemma2::softcap(fields, "final_logit_softcapping", None)?,
         layers: windows
             .into_iter()
-            .map(|window| LayerConfig {
-                window,
-                rope: if window.is_some() { sliding } else { full },
-            })
+            .map(|window| LayerConfig { window, rope: if window.is_some() { sliding } else { full } })
             .collect(),
         ..trunk
     })
@@ -52,9 +40,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
 /// layer type, Transformers 4 scales the full layers only and gives the sliding ones a base.
 fn ropes(fields: &Fields<'_>) -> Result<(RopeConfig, RopeConfig), ConfigError> {
     let outer = Outer::read(fields, FULL_THETA)?;
-    let sliding_theta = fields
-        .positive("rope_local_base_freq")?
-        .unwrap_or(SLIDING_THETA);
+    let sliding_theta = fields.positive("rope_local_base_freq")?.unwrap_or(SLIDING_THETA);
     if let Some(nested) = rope::parameters(fields)?
         && nested.has("full_attention")
     {
@@ -64,14 +50,8 @@ fn ropes(fields: &Fields<'_>) -> Result<(RopeConfig, RopeConfig), ConfigError> {
                 .ok_or_else(|| nested.error(layer_type, "its rotary parameters", COMPARE))?;
             RopeConfig::from_parameters(&parameters, outer)
         };
-        return Ok((
-            of("full_attention", outer)?,
-            of("sliding_attention", outer.with_theta(sliding_theta))?,
-        ));
+        return Ok((of("full_attention", outer)?, of("sliding_attention", outer.with_theta(sliding_theta))?));
     }
-    let sliding = RopeConfig {
-        theta: sliding_theta,
-        scaling: RopeScaling::None,
-    };
+    let sliding = RopeConfig { theta: sliding_theta, scaling: RopeScaling::None };
     Ok((RopeConfig::read(fields, FULL_THETA)?, sliding))
 }

@@ -1,15 +1,10 @@
 //! LLaMA: the plain pre-norm decoder that the others vary.
 
 use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields,
-    LayerConfig, RopeConfig,
+    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
 };
 
-pub(super) const DIALECT: Dialect = Dialect {
-    model_type: "llama",
-    class: "LlamaForCausalLM",
-    read,
-};
+pub(super) const DIALECT: Dialect = Dialect { model_type: "llama", class: "LlamaForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = DecoderConfig::trunk(
@@ -22,10 +17,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
             tie_word_embeddings: false,
         },
     )?;
-    let layer = LayerConfig {
-        window: None,
-        rope: RopeConfig::read(fields, 10_000.0)?,
-    };
+    let layer = LayerConfig { window: None, rope: RopeConfig::read(fields, 10_000.0)? };
     Ok(DecoderConfig {
         attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
         mlp_bias: fields.flag("mlp_bias", false)?,

@@ -29,13 +29,7 @@ pub use yarn::Yarn;
 use crate::error::open_files_hint;
 use crate::kind::FileKind;
 
-static DIALECTS: [Dialect; 5] = [
-    llama::DIALECT,
-    qwen2::DIALECT,
-    qwen3::DIALECT,
-    gemma2::DIALECT,
-    gemma3::DIALECT,
-];
+static DIALECTS: [Dialect; 5] = [llama::DIALECT, qwen2::DIALECT, qwen3::DIALECT, gemma2::DIALECT, gemma3::DIALECT];
 
 /// The file name of a configuration in a model's folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
@@ -78,10 +72,7 @@ pub struct AttentionBias {
 
 impl AttentionBias {
     const fn all(bias: bool) -> Self {
-        Self {
-            qkv: bias,
-            output: bias,
-        }
+        Self { qkv: bias, output: bias }
     }
 }
 
@@ -180,10 +171,7 @@ impl DecoderConfig {
         if config.parameters() > MAX_PARAMETERS {
             return Err(fields.error(
                 "hidden_size",
-                format!(
-                    "sizes of at most {MAX_PARAMETERS} parameters together, not {}",
-                    config.parameters()
-                ),
+                format!("sizes of at most {MAX_PARAMETERS} parameters together, not {}", config.parameters()),
                 COMPARE,
             ));
         }
@@ -207,9 +195,7 @@ impl DecoderConfig {
             return Err(fields.error("head_dim", expected, COMPARE));
         }
         // A wrong guess cannot pass: the shapes of the weights would not match it.
-        let num_kv_heads = fields
-            .optional_size("num_key_value_heads")?
-            .unwrap_or(num_heads);
+        let num_kv_heads = fields.optional_size("num_key_value_heads")?.unwrap_or(num_heads);
         if !num_heads.is_multiple_of(num_kv_heads) {
             let expected = format!("a divisor of num_attention_heads = {num_heads}");
             return Err(fields.error("num_key_value_heads", expected, COMPARE));
@@ -219,10 +205,7 @@ impl DecoderConfig {
             let expected = format!("at most {MAX_LAYERS} layers");
             return Err(fields.error("num_hidden_layers", expected, COMPARE));
         }
-        let activation = match fields
-            .text(defaults.activation_key)?
-            .unwrap_or(defaults.activation)
-        {
+        let activation = match fields.text(defaults.activation_key)?.unwrap_or(defaults.activation) {
             "silu" | "swish" => Activation::Silu,
             "gelu_pytorch_tanh" => Activation::GeluTanh,
             _ => {
@@ -244,8 +227,7 @@ impl DecoderConfig {
             norm_offset: 0.0,
             activation,
             embedding_scale: None,
-            tie_word_embeddings: fields
-                .flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            tie_word_embeddings: fields.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
             attention_bias: AttentionBias::all(false),
             mlp_bias: false,
             qk_norm: false,
@@ -320,11 +302,7 @@ impl ModelConfig {
                     Cow::Borrowed(_) => None,
                     Cow::Owned(_) => map["model_type"].as_str().map(str::to_owned),
                 };
-                Ok(Self {
-                    decoder: DecoderConfig::from_map(file, &text)?,
-                    raw: text.into_owned(),
-                    whole,
-                })
+                Ok(Self { decoder: DecoderConfig::from_map(file, &text)?, raw: text.into_owned(), whole })
             }
             other => Err(not_an_object(file, &other)),
         }
@@ -351,9 +329,7 @@ fn generation_eos(file: &Path) -> Result<Vec<u32>, ConfigError> {
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     match fs::metadata(file)? {
         meta if !meta.is_file() => Err(io::Error::other("no file")),
-        meta if meta.len() > MAX_BYTES => {
-            Err(io::Error::other(format!("a file of {} bytes", meta.len())))
-        }
+        meta if meta.len() > MAX_BYTES => Err(io::Error::other(format!("a file of {} bytes", meta.len()))),
         _ => fs::read(file),
     }
 }
@@ -371,22 +347,12 @@ fn not_an_object(file: &Path, value: &Value) -> ConfigError {
 
 /// A file that the system does not let us read; `hint` is what most often helps.
 fn unread(file: &Path, error: &io::Error, hint: &'static str) -> ConfigError {
-    unreadable(
-        file,
-        error.to_string(),
-        open_files_hint(error).unwrap_or(hint),
-    )
+    unreadable(file, error.to_string(), open_files_hint(error).unwrap_or(hint))
 }
 
 /// A file that is no object of keys and values.
 fn unreadable(file: &Path, got: String, hint: &'static str) -> ConfigError {
-    ConfigError {
-        file: file.to_path_buf(),
-        key: "the file".into(),
-        expected: "a JSON object".into(),
-        got,
-        hint,
-    }
+    ConfigError { file: file.to_path_buf(), key: "the file".into(), expected: "a JSON object".into(), got, hint }
 }
 
 /// How one architecture writes its configuration.
@@ -439,8 +405,7 @@ fn windows(
     slides: impl Fn(usize) -> bool,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
     let invalid = || {
-        let expected =
-            format!("{num_layers} of full_attention or sliding_attention, one per layer");
+        let expected = format!("{num_layers} of full_attention or sliding_attention, one per layer");
         fields.error("layer_types", expected, COMPARE)
     };
     let sliding: Vec<bool> = match fields.texts("layer_types")? {
@@ -459,10 +424,7 @@ fn windows(
         let expected = "a window in use, as some layers slide";
         return Err(fields.error("sliding_window", expected, COMPARE));
     }
-    Ok(sliding
-        .into_iter()
-        .map(|slides| window.filter(|_| slides))
-        .collect())
+    Ok(sliding.into_iter().map(|slides| window.filter(|_| slides)).collect())
 }
 
 #[cfg(test)]
@@ -504,18 +466,12 @@ mod tests {
 
     #[test]
     fn llama_leaves_out_what_it_derives() {
-        let config = read(
-            "llama",
-            json!({"num_key_value_heads": null, "eos_token_id": [2, 5]}),
-        );
+        let config = read("llama", json!({"num_key_value_heads": null, "eos_token_id": [2, 5]}));
         assert_eq!((config.head_dim, config.num_kv_heads), (16, 4));
         assert_eq!(config.attention_scale, 0.25);
         assert!(!config.tie_word_embeddings && !config.qk_norm && !config.post_norms);
         assert_eq!(config.eos_token_ids, [2, 5]);
-        let rope = RopeConfig {
-            theta: 10_000.0,
-            scaling: RopeScaling::None,
-        };
+        let rope = RopeConfig { theta: 10_000.0, scaling: RopeScaling::None };
         assert_eq!(config.layers, [LayerConfig { window: None, rope }; 4]);
     }
 
@@ -550,10 +506,7 @@ mod tests {
             "max_position_embeddings": 2048, "rope_scaling": {"type": "yarn", "factor": 4.0},
         }));
         assert_eq!(older.original_max_position_embeddings, 2048);
-        assert_eq!(
-            (older.beta_fast, older.beta_slow, older.truncate),
-            (32.0, 1.0, true)
-        );
+        assert_eq!((older.beta_fast, older.beta_slow, older.truncate), (32.0, 1.0, true));
         assert_eq!(older.attention_factor, 0.1 * 4f64.ln() + 1.0);
         let newer = yarn(json!({
             "max_position_embeddings": 8192,
@@ -566,10 +519,7 @@ mod tests {
                 "beta_fast": 16, "beta_slow": 2, "truncate": false,
             },
         }));
-        assert_eq!(
-            (told.attention_factor, told.beta_fast, told.truncate),
-            (0.5, 16.0, false)
-        );
+        assert_eq!((told.attention_factor, told.beta_fast, told.truncate), (0.5, 16.0, false));
         // Of DeepSeek's files: (0.1 · 2 · ln 4 + 1) / (0.1 · ln 4 + 1).
         let scales = yarn(json!({
             "max_position_embeddings": 64,
@@ -602,17 +552,10 @@ mod tests {
     fn qwen2_slides_only_when_told_to() {
         let window = json!({"sliding_window": 32, "max_window_layers": 3});
         assert_eq!(windows_of(&read("qwen2", window)), [None; 4]);
-        let used =
-            json!({"sliding_window": 32, "max_window_layers": 3, "use_sliding_window": true});
+        let used = json!({"sliding_window": 32, "max_window_layers": 3, "use_sliding_window": true});
         let config = read("qwen2", used);
         assert_eq!(windows_of(&config), [None, None, None, Some(32)]);
-        assert_eq!(
-            config.attention_bias,
-            AttentionBias {
-                qkv: true,
-                output: false
-            }
-        );
+        assert_eq!(config.attention_bias, AttentionBias { qkv: true, output: false });
     }
 
     #[test]
@@ -630,10 +573,7 @@ mod tests {
         assert_eq!((config.attention_scale, config.head_dim), (0.25, 256));
         assert_eq!(config.attention_softcap, Some(50.0));
         assert_eq!(config.final_softcap, Some(30.0));
-        assert_eq!(
-            (config.norm_offset, config.embedding_scale),
-            (1.0, Some(8.0))
-        );
+        assert_eq!((config.norm_offset, config.embedding_scale), (1.0, Some(8.0)));
         assert_eq!(config.activation, Activation::GeluTanh);
         assert!(config.tie_word_embeddings && config.post_norms && !config.qk_norm);
         let uncapped = read("gemma2", json!({"final_logit_softcapping": null}));
@@ -660,10 +600,7 @@ mod tests {
         assert_eq!(windows_of(&config), [Some(8), Some(8), None, Some(8)]);
         let (sliding, full) = (config.layers[0].rope, config.layers[2].rope);
         assert_eq!((sliding.theta, sliding.scaling), (1e4, RopeScaling::None));
-        assert_eq!(
-            (full.theta, full.scaling),
-            (1e6, RopeScaling::Linear { factor: 8.0 })
-        );
+        assert_eq!((full.theta, full.scaling), (1e6, RopeScaling::Linear { factor: 8.0 }));
         assert!(config.qk_norm && config.final_softcap.is_none());
     }
 
@@ -686,66 +623,18 @@ mod tests {
     #[test]
     fn every_key_that_does_not_fit_is_named() {
         let cases = [
-            (
-                "llama",
-                json!({"hidden_size": 0}),
-                "config.json: hidden_size: expected an integer from 1",
-            ),
-            (
-                "llama",
-                json!({"vocab_size": null}),
-                "vocab_size: expected a positive integer, got null",
-            ),
-            (
-                "llama",
-                json!({"vocab_size": 1u64 << 60}),
-                "vocab_size: expected an integer from 1",
-            ),
-            (
-                "llama",
-                json!({"num_hidden_layers": 100_000}),
-                "at most 4096 layers, got 100000",
-            ),
-            (
-                "llama",
-                json!({"hidden_size": 1 << 23, "intermediate_size": 1 << 23}),
-                "parameters together",
-            ),
-            (
-                "llama",
-                json!({"hidden_size": 66}),
-                "a multiple of num_attention_heads = 4, got 66",
-            ),
-            (
-                "llama",
-                json!({"hidden_size": 60}),
-                "head_dim: expected an even size",
-            ),
-            (
-                "llama",
-                json!({"num_key_value_heads": 3}),
-                "a divisor of num_attention_heads = 4, got 3",
-            ),
-            (
-                "llama",
-                json!({"rms_norm_eps": -1e-6}),
-                "rms_norm_eps: expected a positive number",
-            ),
-            (
-                "llama",
-                json!({"rms_norm_eps": 1e-60}),
-                "rms_norm_eps: expected a positive number",
-            ),
-            (
-                "llama",
-                json!({"hidden_act": "relu"}),
-                "hidden_act: expected silu or gelu_pytorch_tanh, got \"relu\"",
-            ),
-            (
-                "llama",
-                json!({"eos_token_id": [1, -1]}),
-                "eos_token_id: expected a token id or a list",
-            ),
+            ("llama", json!({"hidden_size": 0}), "config.json: hidden_size: expected an integer from 1"),
+            ("llama", json!({"vocab_size": null}), "vocab_size: expected a positive integer, got null"),
+            ("llama", json!({"vocab_size": 1u64 << 60}), "vocab_size: expected an integer from 1"),
+            ("llama", json!({"num_hidden_layers": 100_000}), "at most 4096 layers, got 100000"),
+            ("llama", json!({"hidden_size": 1 << 23, "intermediate_size": 1 << 23}), "parameters together"),
+            ("llama", json!({"hidden_size": 66}), "a multiple of num_attention_heads = 4, got 66"),
+            ("llama", json!({"hidden_size": 60}), "head_dim: expected an even size"),
+            ("llama", json!({"num_key_value_heads": 3}), "a divisor of num_attention_heads = 4, got 3"),
+            ("llama", json!({"rms_norm_eps": -1e-6}), "rms_norm_eps: expected a positive number"),
+            ("llama", json!({"rms_norm_eps": 1e-60}), "rms_norm_eps: expected a positive number"),
+            ("llama", json!({"hidden_act": "relu"}), "hidden_act: expected silu or gelu_pytorch_tanh, got \"relu\""),
+            ("llama", json!({"eos_token_id": [1, -1]}), "eos_token_id: expected a token id or a list"),
             (
                 "llama",
                 json!({"rope_scaling": {"type": "longrope", "factor": 4}}),
@@ -778,56 +667,24 @@ mod tests {
                 }}),
                 "sliding_attention: expected the same as full_attention",
             ),
-            (
-                "llama",
-                json!({"rope_scaling": {"factor": 4}}),
-                "rope_scaling.rope_type: expected the kind",
-            ),
+            ("llama", json!({"rope_scaling": {"factor": 4}}), "rope_scaling.rope_type: expected the kind"),
             (
                 "llama",
                 json!({"rope_parameters": {"rope_type": "linear"}}),
                 "rope_parameters.factor: expected a positive number, got nothing",
             ),
-            (
-                "llama",
-                json!({"partial_rotary_factor": 0.5}),
-                "partial_rotary_factor: expected 1, got 0.5",
-            ),
-            (
-                "llama",
-                json!({"architectures": ["LlamaForSequenceClassification"]}),
-                "expected [\"LlamaForCausalLM\"]",
-            ),
+            ("llama", json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor: expected 1, got 0.5"),
+            ("llama", json!({"architectures": ["LlamaForSequenceClassification"]}), "expected [\"LlamaForCausalLM\"]"),
             (
                 "qwen2",
                 json!({"use_sliding_window": true, "max_window_layers": 0, "sliding_window": 0}),
                 "sliding_window: expected an integer",
             ),
-            (
-                "gemma2",
-                json!({"sliding_window": null}),
-                "sliding_window: expected a window in use",
-            ),
-            (
-                "gemma2",
-                json!({"layer_types": ["full_attention"]}),
-                "layer_types: expected 4 of",
-            ),
-            (
-                "gemma2",
-                json!({"final_logit_softcapping": 0.0}),
-                "final_logit_softcapping: expected a positive",
-            ),
-            (
-                "gemma3_text",
-                json!({"use_bidirectional_attention": true}),
-                "expected false or nothing",
-            ),
-            (
-                "mixtral",
-                json!({}),
-                "expected one of llama, qwen2, qwen3, gemma2, gemma3_text, got \"mixtral\"",
-            ),
+            ("gemma2", json!({"sliding_window": null}), "sliding_window: expected a window in use"),
+            ("gemma2", json!({"layer_types": ["full_attention"]}), "layer_types: expected 4 of"),
+            ("gemma2", json!({"final_logit_softcapping": 0.0}), "final_logit_softcapping: expected a positive"),
+            ("gemma3_text", json!({"use_bidirectional_attention": true}), "expected false or nothing"),
+            ("mixtral", json!({}), "expected one of llama, qwen2, qwen3, gemma2, gemma3_text, got \"mixtral\""),
         ];
         for (model_type, changes, message) in cases {
             assert_rejected(model_type, changes, message);
@@ -878,22 +735,14 @@ mod tests {
     fn a_padding_token_of_minus_one_is_none() {
         let config = read("llama", json!({"pad_token_id": -1, "bos_token_id": -1}));
         assert_eq!((config.pad_token_id, config.bos_token_id), (None, None));
-        assert_rejected(
-            "llama",
-            json!({"pad_token_id": -2}),
-            "expected a token id, got -2",
-        );
+        assert_rejected("llama", json!({"pad_token_id": -2}), "expected a token id, got -2");
     }
 
     #[test]
     fn a_configuration_of_another_kind_is_called_what_it_is() {
         let dir = tempfile::tempdir().unwrap();
         for (bytes, message, hint) in [
-            (
-                &b"version https://git-lfs.github.com/spec/v1\n"[..],
-                "got a Git LFS pointer",
-                "git lfs pull",
-            ),
+            (&b"version https://git-lfs.github.com/spec/v1\n"[..], "got a Git LFS pointer", "git lfs pull"),
             (b"<!doctype html>", "got a web page", "HF_TOKEN"),
             (b"", "expected a JSON object, got an empty file", "download"),
         ] {

@@ -38,13 +38,8 @@ fn of_whole(config: &Map<String, Value>) -> Option<Map<String, Value>> {
     let model_type = config.get("model_type")?.as_str()?;
     let (_, default) = WHOLES.iter().find(|(whole, _)| *whole == model_type)?;
     let text = config.get("text_config")?.as_object()?;
-    let decoder = text
-        .get("model_type")
-        .and_then(Value::as_str)
-        .or(*default)?;
-    let dialect = DIALECTS
-        .iter()
-        .find(|dialect| dialect.model_type == decoder)?;
+    let decoder = text.get("model_type").and_then(Value::as_str).or(*default)?;
+    let dialect = DIALECTS.iter().find(|dialect| dialect.model_type == decoder)?;
     let mut merged = defaults(decoder)?;
     for key in SHARED {
         if let Some(value) = config.get(key) {
@@ -104,14 +99,8 @@ mod tests {
         let model = ModelConfig::from_json(config).unwrap();
         assert_eq!(model.whole.as_deref(), Some("gemma3"));
         assert_eq!(model.decoder.architecture, Architecture::Gemma3);
-        assert_eq!(
-            (model.decoder.hidden_size, model.decoder.vocab_size),
-            (64, 262_208)
-        );
-        assert_eq!(
-            (model.decoder.num_heads, model.decoder.num_kv_heads),
-            (8, 4)
-        );
+        assert_eq!((model.decoder.hidden_size, model.decoder.vocab_size), (64, 262_208));
+        assert_eq!((model.decoder.num_heads, model.decoder.num_kv_heads), (8, 4));
         assert_eq!(model.decoder.eos_token_ids, [1, 106]);
         // What is saved is read again as the same.
         assert_eq!(model.raw["architectures"], json!(["Gemma3ForCausalLM"]));
@@ -126,10 +115,7 @@ mod tests {
             "text_config": {"model_type": "llama", "vocab_size": 32_064, "architectures": ["LlamaForCausalLM"]},
         });
         let decoder = ModelConfig::from_json(config).unwrap().decoder;
-        assert_eq!(
-            (decoder.num_layers, decoder.num_heads, decoder.head_dim),
-            (32, 32, 128)
-        );
+        assert_eq!((decoder.num_layers, decoder.num_heads, decoder.head_dim), (32, 32, 128));
         assert_eq!((decoder.hidden_size, decoder.vocab_size), (4096, 32_064));
     }
 

@@ -38,14 +38,10 @@ mod tests {
     #[test]
     fn every_method_is_refused_by_name() {
         for method in ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"] {
-            let config =
-                json!({"model_type": "llama", "quantization_config": {"quant_method": method}});
+            let config = json!({"model_type": "llama", "quantization_config": {"quant_method": method}});
             let error = DecoderConfig::from_json(&config).unwrap_err();
             let text = error.to_string();
-            assert!(
-                text.contains("quantization_config: expected nothing"),
-                "{text}"
-            );
+            assert!(text.contains("quantization_config: expected nothing"), "{text}");
             assert!(text.contains(method), "{text}");
             assert!(error.hint().contains("pass the model"), "{}", error.hint());
         }

@@ -1,15 +1,11 @@
 //! Qwen2 and Qwen2.5: LLaMA with biases on query, key and value, and windows on the upper layers on request.
 
 use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields,
-    LayerConfig, RopeConfig, windows,
+    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
+    windows,
 };
 
-pub(super) const DIALECT: Dialect = Dialect {
-    model_type: "qwen2",
-    class: "Qwen2ForCausalLM",
-    read,
-};
+pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen2", class: "Qwen2ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = DecoderConfig::trunk(
@@ -23,10 +19,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
         },
     )?;
     Ok(DecoderConfig {
-        attention_bias: AttentionBias {
-            qkv: true,
-            output: false,
-        },
+        attention_bias: AttentionBias { qkv: true, output: false },
         layers: layers(fields, trunk.num_layers)?,
         ..trunk
     })
@@ -34,10 +27,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
 
 /// Qwen's layers: those from `max_window_layers` up slide, but only where `use_sliding_window` says so; the
 /// published files name a window that they do not use.
-pub(super) fn layers(
-    fields: &Fields<'_>,
-    num_layers: usize,
-) -> Result<Vec<LayerConfig>, ConfigError> {
+pub(super) fn layers(fields: &Fields<'_>, num_layers: usize) -> Result<Vec<LayerConfig>, ConfigError> {
     let rope = RopeConfig::read(fields, 10_000.0)?;
     let window = match fields.flag("use_sliding_window", false)? {
         true if fields.has("sliding_window") => fields.optional_size("sliding_window")?,
@@ -47,8 +37,5 @@ pub(super) fn layers(
     let first_sliding = fields.count("max_window_layers")?.unwrap_or(28);
     let slides = |layer: usize| window.is_some() && layer >= first_sliding;
     let windows = windows(fields, num_layers, window, slides)?;
-    Ok(windows
-        .into_iter()
-        .map(|window| LayerConfig { window, rope })
-        .collect())
+    Ok(windows.into_iter().map(|window| LayerConfig { window, rope }).collect())
 }

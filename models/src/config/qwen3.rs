@@ -1,14 +1,8 @@
 //! Qwen3: Qwen2 with normalized queries and keys in place of the biases, and a head size of its own.
 
-use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, qwen2,
-};
+use super::{Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, qwen2};
 
-pub(super) const DIALECT: Dialect = Dialect {
-    model_type: "qwen3",
-    class: "Qwen3ForCausalLM",
-    read,
-};
+pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen3", class: "Qwen3ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = DecoderConfig::trunk(

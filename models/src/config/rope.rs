@@ -95,18 +95,12 @@ impl RopeConfig {
         let outer = Outer::read(fields, default_theta)?;
         whole_head(fields)?;
         let Some(parameters) = parameters(fields)? else {
-            return Ok(Self {
-                theta: outer.theta,
-                scaling: RopeScaling::None,
-            });
+            return Ok(Self { theta: outer.theta, scaling: RopeScaling::None });
         };
         // Sets of parameters, one for each kind of layer.
         let (full, sliding) = ("full_attention", "sliding_attention");
         if let Some(of_full) = parameters.section(full)? {
-            if parameters
-                .value(sliding)
-                .is_some_and(|of_sliding| Some(of_sliding) != parameters.value(full))
-            {
+            if parameters.value(sliding).is_some_and(|of_sliding| Some(of_sliding) != parameters.value(full)) {
                 return Err(parameters.error(sliding, "the same as full_attention", COMPARE));
             }
             return Self::from_parameters(&of_full, outer);
@@ -140,9 +134,7 @@ pub(super) fn parameters<'a>(fields: &Fields<'a>) -> Result<Option<Fields<'a>>, 
 
 /// A number that must be there and be positive.
 fn number(fields: &Fields<'_>, key: &str) -> Result<f64, ConfigError> {
-    fields
-        .positive(key)?
-        .ok_or_else(|| fields.error(key, "a positive number", COMPARE))
+    fields.positive(key)?.ok_or_else(|| fields.error(key, "a positive number", COMPARE))
 }
 
 impl RopeScaling {
@@ -153,13 +145,9 @@ impl RopeScaling {
             None => "type",
         };
         match fields.text(key)? {
-            None if fields.has("factor") => {
-                Err(fields.error("rope_type", "the kind of scaling", COMPARE))
-            }
+            None if fields.has("factor") => Err(fields.error("rope_type", "the kind of scaling", COMPARE)),
             None | Some("default") => Ok(Self::None),
-            Some("linear") => Ok(Self::Linear {
-                factor: number(fields, "factor")?,
-            }),
+            Some("linear") => Ok(Self::Linear { factor: number(fields, "factor")? }),
             Some("llama3") => {
                 let low_freq_factor = number(fields, "low_freq_factor")?;
                 let high_freq_factor = number(fields, "high_freq_factor")?;
@@ -171,8 +159,7 @@ impl RopeScaling {
                     factor: number(fields, "factor")?,
                     low_freq_factor,
                     high_freq_factor,
-                    original_max_position_embeddings: fields
-                        .size("original_max_position_embeddings")?,
+                    original_max_position_embeddings: fields.size("original_max_position_embeddings")?,
                 })
             }
             Some("yarn") => {
@@ -180,28 +167,18 @@ impl RopeScaling {
                 let key = "original_max_position_embeddings";
                 let original = match outer.original.or(fields.optional_size(key)?) {
                     Some(original) => original,
-                    None => outer
-                        .max_positions
-                        .ok_or_else(|| fields.error(key, "a positive integer", COMPARE))?,
+                    None => outer.max_positions.ok_or_else(|| fields.error(key, "a positive integer", COMPARE))?,
                 };
-                Ok(Self::Yarn(Yarn::read(
-                    fields,
-                    original,
-                    outer.max_positions,
-                )?))
+                Ok(Self::Yarn(Yarn::read(fields, original, outer.max_positions)?))
             }
             Some("dynamic") if fields.value("alpha").is_some() => {
                 Err(fields.error("alpha", "dynamic scaling by a factor", UNKNOWN))
             }
             Some("dynamic") => {
                 number(fields, "factor")?;
-                let limit = outer.max_positions.ok_or_else(|| {
-                    fields.error(
-                        key,
-                        "max_position_embeddings beside dynamic scaling",
-                        COMPARE,
-                    )
-                })?;
+                let limit = outer
+                    .max_positions
+                    .ok_or_else(|| fields.error(key, "max_position_embeddings beside dynamic scaling", COMPARE))?;
                 Ok(Self::Dynamic { limit })
             }
             Some(_) => Err(fields.error(key, "default, linear, llama3, yarn or dynamic", UNKNOWN)),
@@ -212,17 +189,8 @@ impl RopeScaling {
         match self {
             Self::None | Self::Yarn(_) | Self::Dynamic { .. } => freq,
             Self::Linear { factor } => freq / factor as f32,
-            Self::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_max_position_embeddings,
-            } => {
-                let (factor, low, high) = (
-                    factor as f32,
-                    low_freq_factor as f32,
-                    high_freq_factor as f32,
-                );
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                let (factor, low, high) = (factor as f32, low_freq_factor as f32, high_freq_factor as f32);
                 let context = original_max_position_embeddings as f32;
                 let wavelength = 2.0 * PI / freq;
                 if wavelength < context / high {
@@ -246,11 +214,7 @@ const UNKNOWN: &str = "choose a model without this scaling; with rope_scaling se
 fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
     match fields.positive("partial_rotary_factor")? {
         None | Some(1.0) => Ok(()),
-        Some(_) => Err(fields.error(
-            "partial_rotary_factor",
-            "1",
-            "choose a model that rotates whole heads",
-        )),
+        Some(_) => Err(fields.error("partial_rotary_factor", "1", "choose a model that rotates whole heads")),
     }
 }
 
@@ -262,10 +226,7 @@ mod tests {
         let got = RopeConfig { theta, scaling }.inv_freq(head_dim);
         assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(expected) {
-            assert!(
-                (got - expected).abs() <= 1e-6 * expected,
-                "{got} {expected}"
-            );
+            assert!((got - expected).abs() <= 1e-6 * expected, "{got} {expected}");
         }
     }
 

@@ -28,23 +28,16 @@ impl Yarn {
     ) -> Result<Self, ConfigError> {
         let factor = match (fields.positive("factor")?, max_positions) {
             (Some(factor), _) => factor,
-            (None, Some(max_positions)) if fields.has("factor") => {
-                max_positions as f64 / original as f64
-            }
+            (None, Some(max_positions)) if fields.has("factor") => max_positions as f64 / original as f64,
             _ => return Err(fields.error("factor", "a positive number", COMPARE)),
         };
         let sharpened = |scale: f64| match factor <= 1.0 {
             true => 1.0,
             false => 0.1 * scale * factor.ln() + 1.0,
         };
-        let scale = |key| -> Result<_, ConfigError> {
-            Ok(fields.number(key)?.filter(|&scale| scale != 0.0))
-        };
-        let attention_factor = match (
-            fields.positive("attention_factor")?,
-            scale("mscale")?,
-            scale("mscale_all_dim")?,
-        ) {
+        let scale = |key| -> Result<_, ConfigError> { Ok(fields.number(key)?.filter(|&scale| scale != 0.0)) };
+        let attention_factor = match (fields.positive("attention_factor")?, scale("mscale")?, scale("mscale_all_dim")?)
+        {
             (Some(given), _, _) => given,
             (None, Some(scale), Some(of_all)) => sharpened(scale) / sharpened(of_all),
             _ => sharpened(1.0),
@@ -60,12 +53,7 @@ impl Yarn {
     }
 
     /// The scaled frequencies of a head of this width and base.
-    pub(super) fn apply(
-        &self,
-        freqs: impl Iterator<Item = f32>,
-        head_dim: usize,
-        theta: f64,
-    ) -> Vec<f32> {
+    pub(super) fn apply(&self, freqs: impl Iterator<Item = f32>, head_dim: usize, theta: f64) -> Vec<f32> {
         let width = head_dim as f64;
         // The index of the frequency that turns so often within the original context.
         let index = |turns: f64| {
@@ -113,16 +101,10 @@ mod tests {
         let expected = [1.0, 0.0625, 0.0025, 0.00025];
         let got = yarn.apply(freqs.into_iter(), 8, 1e4);
         for (got, expected) in got.iter().zip(expected) {
-            assert!(
-                (got - expected).abs() <= 1e-6 * expected,
-                "{got} {expected}"
-            );
+            assert!((got - expected).abs() <= 1e-6 * expected, "{got} {expected}");
         }
         // Not truncated, the second is kept to (1.9111 − 1) / (1.9111 − 0.4059) = 0.6053.
-        let exact = Yarn {
-            truncate: false,
-            ..yarn
-        };
+        let exact = Yarn { truncate: false, ..yarn };
         let got = exact.apply(freqs.into_iter(), 8, 1e4)[1];
         assert!((got - 0.1 * (0.3947 / 4.0 + 0.6053)).abs() < 1e-5, "{got}");
     }
@@ -151,12 +133,9 @@ mod tests {
 
     #[test]
     fn frequencies_of_published_sizes_follow_the_paper() {
-        for (head_dim, theta, context, factor) in [
-            (128, 1e6, 32_768, 4.0),
-            (64, 1e4, 2048, 16.0),
-            (128, 5e5, 8192, 8.0),
-            (256, 1e4, 4096, 40.0),
-        ] {
+        for (head_dim, theta, context, factor) in
+            [(128, 1e6, 32_768, 4.0), (64, 1e4, 2048, 16.0), (128, 5e5, 8192, 8.0), (256, 1e4, 4096, 40.0)]
+        {
             for truncate in [true, false] {
                 let yarn = Yarn {
                     factor,
@@ -166,8 +145,7 @@ mod tests {
                     original_max_position_embeddings: context,
                     truncate,
                 };
-                let plain = (0..head_dim / 2)
-                    .map(|i| (theta as f32).powf(-((2 * i) as f32) / head_dim as f32));
+                let plain = (0..head_dim / 2).map(|i| (theta as f32).powf(-((2 * i) as f32) / head_dim as f32));
                 let got = yarn.apply(plain, head_dim, theta);
                 for (got, expected) in got.iter().zip(by_wavelength(&yarn, head_dim, theta)) {
                     let error = (f64::from(*got) - expected).abs() / expected;

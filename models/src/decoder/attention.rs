@@ -39,10 +39,7 @@ impl SelfAttention {
         let v_proj = Linear::new(&path("v_proj"), [kv_width, hidden], bias.qkv, weights)?;
         let o_proj = Linear::new(&path("o_proj"), [hidden, width], bias.output, weights)?;
         let mut norm = |part: &str| {
-            config
-                .qk_norm
-                .then(|| RmsNorm::new(config, &path(part), config.head_dim, weights))
-                .transpose()
+            config.qk_norm.then(|| RmsNorm::new(config, &path(part), config.head_dim, weights)).transpose()
         };
         Ok(Self {
             q_proj,
@@ -63,12 +60,7 @@ impl SelfAttention {
         })
     }
 
-    pub(super) fn forward(
-        &self,
-        x: Tensor<2>,
-        layer: usize,
-        context: &mut Context<'_>,
-    ) -> Tensor<2> {
+    pub(super) fn forward(&self, x: Tensor<2>, layer: usize, context: &mut Context<'_>) -> Tensor<2> {
         let tables = context.tables(&self.layer.rope);
         let q = self.per_head(&self.q_norm, self.q_proj.forward(x.clone()));
         let k = self.per_head(&self.k_norm, self.k_proj.forward(x.clone()));
@@ -90,8 +82,7 @@ impl SelfAttention {
             Some(norm) => {
                 let [tokens, width] = x.dims();
                 let head_dim = self.options.head_dim;
-                norm.forward(x.reshape([tokens * width / head_dim, head_dim]))
-                    .reshape([tokens, width])
+                norm.forward(x.reshape([tokens * width / head_dim, head_dim])).reshape([tokens, width])
             }
         }
     }

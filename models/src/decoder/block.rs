@@ -29,8 +29,7 @@ impl Block {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let path = |part: &str| format!("model.layers.{index}.{part}");
-        let attention =
-            SelfAttention::new(config, config.layers[index], &path("self_attn"), weights)?;
+        let attention = SelfAttention::new(config, config.layers[index], &path("self_attn"), weights)?;
         let mlp = Mlp::new(config, &path("mlp"), weights)?;
         let mut norm = |part: &str| RmsNorm::new(config, &path(part), config.hidden_size, weights);
         Ok(Self {
@@ -38,30 +37,14 @@ impl Block {
             mlp,
             input_layernorm: norm("input_layernorm")?,
             post_attention_layernorm: norm("post_attention_layernorm")?,
-            pre_feedforward_layernorm: config
-                .post_norms
-                .then(|| norm("pre_feedforward_layernorm"))
-                .transpose()?,
-            post_feedforward_layernorm: config
-                .post_norms
-                .then(|| norm("post_feedforward_layernorm"))
-                .transpose()?,
+            pre_feedforward_layernorm: config.post_norms.then(|| norm("pre_feedforward_layernorm")).transpose()?,
+            post_feedforward_layernorm: config.post_norms.then(|| norm("post_feedforward_layernorm")).transpose()?,
         })
     }
 
-    pub(super) fn forward(
-        &self,
-        x: Tensor<2>,
-        index: usize,
-        context: &mut Context<'_>,
-    ) -> Tensor<2> {
-        let attended =
-            self.self_attn
-                .forward(self.input_layernorm.forward(x.clone()), index, context);
-        match (
-            &self.pre_feedforward_layernorm,
-            &self.post_feedforward_layernorm,
-        ) {
+    pub(super) fn forward(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
+        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), index, context);
+        match (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm) {
             (Some(before), Some(after)) => {
                 let x = x + self.post_attention_layernorm.forward(attended);
                 let out = self.mlp.forward(before.forward(x.clone()));
@@ -69,9 +52,7 @@ impl Block {
             }
             _ => {
                 let x = x + attended;
-                let out = self
-                    .mlp
-                    .forward(self.post_attention_layernorm.forward(x.clone()));
+                let out = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()));
                 x + out
             }
         }

@@ -13,10 +13,7 @@ pub struct KeyValueCache {
 impl KeyValueCache {
     /// Room for this many tokens. Memory is taken when the first are written.
     pub fn new(rows: usize) -> Self {
-        Self {
-            rows,
-            layers: vec![],
-        }
+        Self { rows, layers: vec![] }
     }
 
     /// Tokens that there is room for.
@@ -38,9 +35,7 @@ impl KeyValueCache {
         // Taken out, so that nobody else holds the tensors and rows are written in place.
         let held = self.layers[layer].take();
         let (mut all_keys, mut all_values) = held.unwrap_or_else(|| {
-            let room = |like: &Tensor<2>| {
-                Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()))
-            };
+            let room = |like: &Tensor<2>| Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()));
             (room(&keys), room(&values))
         });
         for (first, segment) in layout.queries() {

@@ -25,10 +25,7 @@ impl Embedding {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let weight = weights.param(name, "weight", [config.vocab_size, config.hidden_size])?;
-        Ok(Self {
-            weight,
-            padding: config.pad_token_id,
-        })
+        Ok(Self { weight, padding: config.pad_token_id })
     }
 
     /// `[tokens, hidden_size]`
@@ -36,10 +33,7 @@ impl Embedding {
         let weight = self.weight.val();
         let device = weight.device();
         let rows = super::widened(weight.select(0, super::indices(tokens, &device)));
-        let padding: Vec<bool> = tokens
-            .iter()
-            .map(|&token| Some(token) == self.padding)
-            .collect();
+        let padding: Vec<bool> = tokens.iter().map(|&token| Some(token) == self.padding).collect();
         if !padding.contains(&true) {
             return rows;
         }
@@ -65,9 +59,7 @@ impl Linear {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let weight = weights.param(name, "weight", shape)?;
-        let bias = bias
-            .then(|| weights.param(name, "bias", [shape[0]]))
-            .transpose()?;
+        let bias = bias.then(|| weights.param(name, "bias", [shape[0]])).transpose()?;
         Ok(Self { weight, bias })
     }
 
@@ -97,11 +89,7 @@ impl RmsNorm {
         width: usize,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        Ok(Self {
-            weight: weights.param(name, "weight", [width])?,
-            eps: config.norm_eps,
-            offset: config.norm_offset,
-        })
+        Ok(Self { weight: weights.param(name, "weight", [width])?, eps: config.norm_eps, offset: config.norm_offset })
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {

@@ -23,13 +23,8 @@ impl Mlp {
         name: &str,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        let (hidden, inner, bias) = (
-            config.hidden_size,
-            config.intermediate_size,
-            config.mlp_bias,
-        );
-        let mut linear =
-            |part: &str, shape| Linear::new(&format!("{name}.{part}"), shape, bias, weights);
+        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let mut linear = |part: &str, shape| Linear::new(&format!("{name}.{part}"), shape, bias, weights);
         Ok(Self {
             gate_proj: linear("gate_proj", [inner, hidden])?,
             up_proj: linear("up_proj", [inner, hidden])?,
@@ -41,7 +36,6 @@ impl Mlp {
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
-        self.down_proj
-            .forward(gated_linear_unit(gate, up, self.activation))
+        self.down_proj.forward(gated_linear_unit(gate, up, self.activation))
     }
 }

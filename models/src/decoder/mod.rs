@@ -12,9 +12,7 @@ mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{
-    LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs,
-};
+use mpo_kernels::{LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs};
 
 use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places};
 use crate::{DecoderConfig, RopeConfig};
@@ -51,8 +49,7 @@ struct Context<'a> {
 impl Context<'_> {
     fn tables(&self, rope: &RopeConfig) -> &RotaryTables {
         let of = self.tables.iter().find(|(config, _)| config == rope);
-        &of.expect("tables are made for every layer's configuration")
-            .1
+        &of.expect("tables are made for every layer's configuration").1
     }
 }
 
@@ -61,33 +58,18 @@ impl CausalLm {
     ///
     /// # Errors
     /// Those of `source`: a tensor missing or of another shape.
-    pub fn new<S: WeightSource>(
-        config: DecoderConfig,
-        source: &mut S,
-        device: &Device,
-    ) -> Result<Self, S::Error> {
+    pub fn new<S: WeightSource>(config: DecoderConfig, source: &mut S, device: &Device) -> Result<Self, S::Error> {
         let mut weights = weights::Weights { source, device };
         let model = Decoder {
             embed_tokens: Embedding::new(&config, "model.embed_tokens", &mut weights)?,
-            layers: (0..config.num_layers)
-                .map(|i| Block::new(&config, i, &mut weights))
-                .collect::<Result<_, _>>()?,
+            layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
             norm: RmsNorm::new(&config, "model.norm", config.hidden_size, &mut weights)?,
         };
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(Linear::new(
-                "lm_head",
-                [config.vocab_size, config.hidden_size],
-                false,
-                &mut weights,
-            )?),
+            false => Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?),
         };
-        Ok(Self {
-            model,
-            lm_head,
-            config,
-        })
+        Ok(Self { model, lm_head, config })
     }
 
     /// What the model is.
@@ -131,10 +113,7 @@ impl CausalLm {
         Outputs {
             states: states.collect(),
             scores,
-            head: Head {
-                weight: self.head(),
-                softcap: self.config.final_softcap,
-            },
+            head: Head { weight: self.head(), softcap: self.config.final_softcap },
         }
     }
 
@@ -151,15 +130,9 @@ impl CausalLm {
     ///
     /// # Panics
     /// As [`hidden_states`](Self::hidden_states), or if the layout is for a cache of another size.
-    pub fn next_hidden_states(
-        &self,
-        tokens: &[u32],
-        layout: &PackedLayout,
-        cache: &mut KeyValueCache,
-    ) -> Tensor<2> {
+    pub fn next_hidden_states(&self, tokens: &[u32], layout: &PackedLayout, cache: &mut KeyValueCache) -> Tensor<2> {
         assert_eq!(cache.rows(), layout.keys(), "the layout is for this cache");
-        self.run(tokens, layout, Some(cache), &[Layer::Last])
-            .remove(0)
+        self.run(tokens, layout, Some(cache), &[Layer::Last]).remove(0)
     }
 
     /// The states of each of `wanted`, `[tokens, hidden_size]`.
@@ -176,11 +149,7 @@ impl CausalLm {
         if let Some(scale) = self.config.embedding_scale {
             x = x.mul_scalar(scale as f32);
         }
-        let mut context = Context {
-            layout,
-            cache,
-            tables: self.rotary_tables(layout, &device),
-        };
+        let mut context = Context { layout, cache, tables: self.rotary_tables(layout, &device) };
         let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
         let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
             for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
@@ -196,17 +165,11 @@ impl CausalLm {
             keep(Layer::Output(index), &|| x.clone());
         }
         keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
-        let found = found
-            .into_iter()
-            .map(|states| states.expect("a layer of the model"));
+        let found = found.into_iter().map(|states| states.expect("a layer of the model"));
         found.collect()
     }
 
-    fn rotary_tables(
-        &self,
-        layout: &PackedLayout,
-        device: &Device,
-    ) -> Vec<(RopeConfig, RotaryTables)> {
+    fn rotary_tables(&self, layout: &PackedLayout, device: &Device) -> Vec<(RopeConfig, RotaryTables)> {
         let positions = layout.positions();
         let mut tables: Vec<(RopeConfig, RotaryTables)> = vec![];
         for layer in &self.config.layers {
@@ -221,20 +184,12 @@ impl CausalLm {
     }
 
     /// log p of `targets[i]` after the token whose hidden state is row `rows[i]`; `[targets]`, nats.
-    pub fn token_log_probs(
-        &self,
-        hidden_states: Tensor<2>,
-        rows: &[usize],
-        targets: &[u32],
-    ) -> Tensor<1> {
+    pub fn token_log_probs(&self, hidden_states: Tensor<2>, rows: &[usize], targets: &[u32]) -> Tensor<1> {
         linear_token_log_probs(
             select_rows(&hidden_states, rows),
             widened(self.head()),
             indices(targets, &hidden_states.device()),
-            LinearLogProbsOptions {
-                softcap: self.config.final_softcap,
-                gradient_filter: None,
-            },
+            LinearLogProbsOptions { softcap: self.config.final_softcap, gradient_filter: None },
         )
     }
 

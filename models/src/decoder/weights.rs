@@ -47,9 +47,7 @@ impl<S: WeightSource> Weights<'_, S> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, S::Error> {
-        let tensor = self
-            .source
-            .tensor(&format!("{module}.{name}"), shape, self.device)?;
+        let tensor = self.source.tensor(&format!("{module}.{name}"), shape, self.device)?;
         Ok(Param::initialized(ParamId::new(), trainable(tensor)))
     }
 }
@@ -100,9 +98,7 @@ pub struct Initializer {
 impl Initializer {
     /// For a model whose norms multiply by `norm_offset + weight`. Seed the device first for the same weights each time.
     pub fn new(norm_offset: f32) -> Self {
-        Self {
-            norm_weight: 1.0 - norm_offset,
-        }
+        Self { norm_weight: 1.0 - norm_offset }
     }
 }
 
@@ -150,19 +146,13 @@ impl CausalLm {
         verify_weights(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
         check_memory(dir, &checkpoint, compact, device)?;
-        let mut loading = Loading {
-            checkpoint: &checkpoint,
-            compact,
-            read: HashSet::new(),
-        };
+        let mut loading = Loading { checkpoint: &checkpoint, compact, read: HashSet::new() };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
         if config.decoder.tie_word_embeddings && checkpoint.contains(HEAD) {
             // Some tied checkpoints hold the head all the same.
             loading.read.insert(HEAD.into());
             if !checkpoint.same(HEAD, EMBEDDING)? {
-                return Err(ModelError::Untied {
-                    dir: dir.to_owned(),
-                });
+                return Err(ModelError::Untied { dir: dir.to_owned() });
             }
         }
         let (_, unknown) = Checkpoint::other_half(checkpoint.unused(&loading.read));
@@ -179,12 +169,7 @@ impl CausalLm {
     ///
     /// # Errors
     /// If the folder cannot be written; then nothing is left behind.
-    pub fn save(
-        &self,
-        dir: &Path,
-        config: &ModelConfig,
-        options: &SaveOptions<'_>,
-    ) -> Result<(), ModelError> {
+    pub fn save(&self, dir: &Path, config: &ModelConfig, options: &SaveOptions<'_>) -> Result<(), ModelError> {
         let mut tensors = vec![];
         self.each_parameter(|parameter| tensors.push(parameter.into_lazy()));
         Ok(save(dir, &config.raw, tensors, options)?)
@@ -195,11 +180,7 @@ impl CausalLm {
     ///
     /// # Errors
     /// If `base` has a parameter of this model in another shape or type.
-    pub fn lost_by_rounding(
-        &self,
-        base: &Checkpoint,
-        dtype: WeightDtype,
-    ) -> Result<f64, CheckpointError> {
+    pub fn lost_by_rounding(&self, base: &Checkpoint, dtype: WeightDtype) -> Result<f64, CheckpointError> {
         let (mut lost, mut changed) = (0.0, 0.0);
         let mut result = Ok(());
         self.each_parameter(|parameter| {
@@ -233,11 +214,7 @@ impl CausalLm {
     /// `None` where the loss does not depend on the parameter.
     pub fn take_gradients(&self, gradients: &mut Gradients) -> Vec<(String, Option<Tensor<1>>)> {
         let mut taken = vec![];
-        self.visit(&mut GradientVisitor {
-            path: vec![],
-            gradients,
-            taken: &mut taken,
-        });
+        self.visit(&mut GradientVisitor { path: vec![], gradients, taken: &mut taken });
         taken
     }
 
@@ -262,11 +239,7 @@ pub struct NamedParameter {
 
 impl NamedParameter {
     fn into_lazy(self) -> LazyTensor<'static> {
-        let Self {
-            name,
-            shape,
-            values,
-        } = self;
+        let Self { name, shape, values } = self;
         LazyTensor {
             name,
             shape,
@@ -280,24 +253,14 @@ impl NamedParameter {
 
 /// On the CPU, what the weights take is known before they are read; training takes as much again for gradients, and twice
 /// for the optimizer.
-fn check_memory(
-    dir: &Path,
-    checkpoint: &Checkpoint,
-    compact: bool,
-    device: &Device,
-) -> Result<(), ModelError> {
+fn check_memory(dir: &Path, checkpoint: &Checkpoint, compact: bool, device: &Device) -> Result<(), ModelError> {
     if !mpo_kernels::linear_widens(device) {
         return Ok(());
     }
-    let weights = checkpoint
-        .bytes_in_memory(|dtype, axes| compact && axes == 2 && dtype == safetensors::Dtype::BF16);
+    let weights = checkpoint.bytes_in_memory(|dtype, axes| compact && axes == 2 && dtype == safetensors::Dtype::BF16);
     match device.is_autodiff() {
         false => memory::check(dir, weights, "the weights"),
-        true => memory::check(
-            dir,
-            weights.saturating_mul(4),
-            "weights, gradients and the optimizer's moments in f32",
-        ),
+        true => memory::check(dir, weights.saturating_mul(4), "weights, gradients and the optimizer's moments in f32"),
     }
 }
 
@@ -323,11 +286,7 @@ impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        (self.f)(NamedParameter {
-            name: self.path.join("."),
-            shape: tensor.dims().to_vec(),
-            values: flat(tensor),
-        });
+        (self.f)(NamedParameter { name: self.path.join("."), shape: tensor.dims().to_vec(), values: flat(tensor) });
     }
 }
 

@@ -18,25 +18,15 @@ enum Script {
 impl Script {
     fn of(letter: char) -> Option<Self> {
         match letter {
-            'A'..='Z' | 'a'..='z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => {
-                Some(Self::Latin)
-            }
+            'A'..='Z' | 'a'..='z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => Some(Self::Latin),
             '\u{400}'..='\u{52F}' => Some(Self::Cyrillic),
-            '\u{600}'..='\u{77F}' | '\u{8A0}'..='\u{8FF}' | '\u{FB50}'..='\u{FDFF}' => {
-                Some(Self::Arabic)
-            }
+            '\u{600}'..='\u{77F}' | '\u{8A0}'..='\u{8FF}' | '\u{FB50}'..='\u{FDFF}' => Some(Self::Arabic),
             '\u{980}'..='\u{9FF}' => Some(Self::Bengali),
             '\u{C00}'..='\u{C7F}' => Some(Self::Telugu),
             '\u{E00}'..='\u{E7F}' => Some(Self::Thai),
-            '\u{1100}'..='\u{11FF}' | '\u{3130}'..='\u{318F}' | '\u{AC00}'..='\u{D7A3}' => {
-                Some(Self::Hangul)
-            }
-            '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{3005}' | '\u{3006}' => {
-                Some(Self::Han)
-            }
-            '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}' => {
-                Some(Self::Han)
-            }
+            '\u{1100}'..='\u{11FF}' | '\u{3130}'..='\u{318F}' | '\u{AC00}'..='\u{D7A3}' => Some(Self::Hangul),
+            '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{3005}' | '\u{3006}' => Some(Self::Han),
+            '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}' => Some(Self::Han),
             _ => None,
         }
     }
@@ -66,11 +56,7 @@ impl Script {
 
 /// Whether a text has letters that the language is not written with, or lacks those that it cannot do without.
 pub(super) fn contradict(text: &str, language: Language) -> bool {
-    let letters: Vec<char> = text
-        .chars()
-        .flat_map(char::to_lowercase)
-        .filter(|c| c.is_alphabetic())
-        .collect();
+    let letters: Vec<char> = text.chars().flat_map(char::to_lowercase).filter(|c| c.is_alphabetic()).collect();
     is_mixed(text, &letters, language)
         || is_foreign(&letters, language)
         || match language.code() {
@@ -83,8 +69,7 @@ pub(super) fn contradict(text: &str, language: Language) -> bool {
 /// Whether languages change within the text, by its scripts. One word in another is a quotation.
 fn is_mixed(text: &str, letters: &[char], language: Language) -> bool {
     let own = Script::of_language(language);
-    let is_alien =
-        |letter: char| Script::of(letter).is_some_and(|script| script != own && !own.bears(script));
+    let is_alien = |letter: char| Script::of(letter).is_some_and(|script| script != own && !own.bears(script));
     let count = letters.iter().filter(|letter| is_alien(**letter)).count();
     let words = text.split(|c: char| !c.is_alphabetic());
     let words = words.filter(|word| word.chars().any(is_alien)).count();
@@ -117,16 +102,13 @@ const ALPHABETS: [Alphabet; 9] = [
 
 /// Whether a text has letters of its script that the language is not written with: more than a foreign name or two.
 fn is_foreign(letters: &[char], language: Language) -> bool {
-    let alphabet = ALPHABETS
-        .iter()
-        .find(|alphabet| alphabet.code == language.code());
+    let alphabet = ALPHABETS.iter().find(|alphabet| alphabet.code == language.code());
     let Some(alphabet) = alphabet else {
         return false;
     };
     let script = Some(Script::of_language(language));
-    let is_foreign = |letter: &&char| {
-        !letter.is_ascii() && Script::of(**letter) == script && !alphabet.letters.contains(**letter)
-    };
+    let is_foreign =
+        |letter: &&char| !letter.is_ascii() && Script::of(**letter) == script && !alphabet.letters.contains(**letter);
     let foreign = letters.iter().filter(is_foreign).count();
     foreign >= alphabet.least && alphabet.one_of * foreign >= letters.len()
 }
@@ -136,8 +118,7 @@ fn is_foreign(letters: &[char], language: Language) -> bool {
 fn lacks_russian(letters: &[char]) -> bool {
     const ENOUGH: usize = 100;
     let is_vowel = |pair: &[char]| pair[0] == 'ъ' && !"еёюя".contains(pair[1]);
-    letters.windows(2).any(is_vowel)
-        || (letters.len() >= ENOUGH && !letters.iter().any(|letter| is_russian(*letter)))
+    letters.windows(2).any(is_vowel) || (letters.len() >= ENOUGH && !letters.iter().any(|letter| is_russian(*letter)))
 }
 
 /// Whether a text has nothing of Russian that its southern neighbours do not have, and more letters than a word or two.

@@ -22,9 +22,7 @@ pub(crate) struct Detection {
 
 /// The languages that are told apart unless others are asked for. The others that are built in are their neighbours:
 /// known so that a text in one is not taken for one of these, and not well enough to be answered.
-const ANSWERS: [&str; 15] = [
-    "ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "te", "th", "vi", "zh",
-];
+const ANSWERS: [&str; 15] = ["ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "te", "th", "vi", "zh"];
 
 /// How much likelier a neighbour must be than the answer for a text to be in neither: a short text may resemble one.
 const NEIGHBOUR: f64 = 2.5;
@@ -53,35 +51,22 @@ pub(crate) fn beginning(text: &str) -> &str {
 impl Detector {
     /// A detector for `only` these languages, or for all that are built in.
     pub(crate) fn new(only: Option<&[Language]>) -> Result<Self, DataError> {
-        let mut known: Vec<_> = lingua::Language::all()
-            .into_iter()
-            .filter_map(|built_in| Some((ours(built_in)?, built_in)))
-            .collect();
+        let mut known: Vec<_> =
+            lingua::Language::all().into_iter().filter_map(|built_in| Some((ours(built_in)?, built_in))).collect();
         known.sort_by_key(|(language, _)| *language);
         if let Some(only) = only {
-            let missing: Vec<_> = only
-                .iter()
-                .filter(|wanted| !known.iter().any(|(code, _)| code == *wanted))
-                .collect();
+            let missing: Vec<_> = only.iter().filter(|wanted| !known.iter().any(|(code, _)| code == *wanted)).collect();
             if only.is_empty() || !missing.is_empty() {
                 let codes: Vec<_> = known.iter().map(|(language, _)| language.code()).collect();
                 let got: Vec<_> = missing.iter().map(|language| language.code()).collect();
-                let got = if got.is_empty() {
-                    "none".into()
-                } else {
-                    got.join(", ")
-                };
-                return Err(DataError::Undetectable {
-                    got,
-                    supported: codes.join(", "),
-                });
+                let got = if got.is_empty() { "none".into() } else { got.join(", ") };
+                return Err(DataError::Undetectable { got, supported: codes.join(", ") });
             }
         }
         known.retain(|(language, _)| only.is_none_or(|only| only.contains(language)));
         let built_in: Vec<_> = known.iter().map(|(_, built_in)| *built_in).collect();
         let languages = known.into_iter().map(|(language, _)| language);
-        let is_candidate =
-            |language: &Language| only.is_some() || ANSWERS.contains(&language.code());
+        let is_candidate = |language: &Language| only.is_some() || ANSWERS.contains(&language.code());
         Ok(Self {
             lingua: LanguageDetectorBuilder::from_languages(&built_in).build(),
             candidates: languages.filter(is_candidate).collect(),
@@ -99,32 +84,22 @@ impl Detector {
         let start = beginning(text);
         if let [only] = self.candidates[..] {
             let words = start.chars().any(char::is_alphabetic);
-            return words.then_some(Detection {
-                language: only,
-                confidence: 1.0,
-            });
+            return words.then_some(Detection { language: only, confidence: 1.0 });
         }
         let all = detections(&self.lingua, start);
-        let (candidates, neighbours): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|of| self.knows(of.language));
+        let (candidates, neighbours): (Vec<_>, Vec<_>) = all.into_iter().partition(|of| self.knows(of.language));
         let likeliest = most_likely(&candidates)?;
         let sum: f64 = candidates.iter().map(|of| of.confidence).sum();
-        let found = Detection {
-            confidence: likeliest.confidence / sum,
-            ..likeliest
-        };
+        let found = Detection { confidence: likeliest.confidence / sum, ..likeliest };
         // Full confidence comes of a script that no other candidate has, and says nothing of the language.
-        let least = if found.confidence >= 1.0 {
-            1.0
-        } else {
-            NEIGHBOUR
-        };
-        let is_a_neighbour = most_likely(&neighbours)
-            .is_some_and(|neighbour| neighbour.confidence > least * likeliest.confidence);
+        let least = if found.confidence >= 1.0 { 1.0 } else { NEIGHBOUR };
+        let is_a_neighbour =
+            most_likely(&neighbours).is_some_and(|neighbour| neighbour.confidence > least * likeliest.confidence);
         let is_other = is_a_neighbour
-            || self.words.as_ref().is_some_and(|words| {
-                letters::contradict(start, found.language) || reject(words, start, likeliest)
-            });
+            || self
+                .words
+                .as_ref()
+                .is_some_and(|words| letters::contradict(start, found.language) || reject(words, start, likeliest));
         (!is_other).then_some(found)
     }
 }
@@ -147,22 +122,13 @@ fn detections(lingua: &LanguageDetector, text: &str) -> Vec<Detection> {
     let values = lingua.compute_language_confidence_values(text).into_iter();
     values
         .filter(|(_, confidence)| *confidence > 0.0)
-        .filter_map(|(language, confidence)| {
-            Some(Detection {
-                language: ours(language)?,
-                confidence,
-            })
-        })
+        .filter_map(|(language, confidence)| Some(Detection { language: ours(language)?, confidence }))
         .collect()
 }
 
 /// The language breaks ties, so that two runs agree.
 fn most_likely(detections: &[Detection]) -> Option<Detection> {
-    detections.iter().copied().max_by(|a, b| {
-        a.confidence
-            .total_cmp(&b.confidence)
-            .then(b.language.cmp(&a.language))
-    })
+    detections.iter().copied().max_by(|a, b| a.confidence.total_cmp(&b.confidence).then(b.language.cmp(&a.language)))
 }
 
 fn ours(language: lingua::Language) -> Option<Language> {
@@ -187,16 +153,9 @@ mod tests {
             ("ko", "오븐 없이 빵을 어떻게 굽나요?"),
             ("ar", "كيف أخبز الخبز بدون فرن؟"),
             ("bn", "চুলা ছাড়া আমি কীভাবে রুটি বানাব?"),
-            (
-                "sw",
-                "Ninawezaje kuoka mkate bila kutumia tanuri nyumbani kwangu?",
-            ),
+            ("sw", "Ninawezaje kuoka mkate bila kutumia tanuri nyumbani kwangu?"),
         ] {
-            assert_eq!(
-                detector.detect(text).unwrap().language,
-                language(code),
-                "{text}"
-            );
+            assert_eq!(detector.detect(text).unwrap().language, language(code), "{text}");
         }
         assert!(detector.detect("42 + 17 = ?").is_none());
     }
@@ -230,10 +189,7 @@ mod tests {
         // A foreign name is no foreign language.
         for (code, text) in [
             ("en", "Where did the writer José Saramago live as a child?"),
-            (
-                "en",
-                "What does the word “спасибо” mean, and when do I say it?",
-            ),
+            ("en", "What does the word “спасибо” mean, and when do I say it?"),
             ("zh", "请解释 Python 里列表和元组的区别。"),
             ("ru", "Что такое machine learning и зачем оно нужно?"),
             ("ko", "한국어의 한자(漢字)는 어떻게 공부하나요?"),
@@ -256,13 +212,8 @@ mod tests {
     fn candidates_are_restricted_or_refused() {
         let only = Detector::new(Some(&[language("sw"), language("it")])).unwrap();
         assert!(only.knows(language("sw")) && !only.knows(language("en")));
-        assert!(
-            only.detect("bread")
-                .is_none_or(|found| only.knows(found.language))
-        );
-        let error = Detector::new(Some(&[language("en"), language("jv")]))
-            .err()
-            .unwrap();
+        assert!(only.detect("bread").is_none_or(|found| only.knows(found.language)));
+        let error = Detector::new(Some(&[language("en"), language("jv")])).err().unwrap();
         assert!(error.to_string().ends_with("got jv"), "{error}");
         assert!(Detector::new(Some(&[])).is_err());
     }

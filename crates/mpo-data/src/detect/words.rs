@@ -32,9 +32,7 @@ impl FrequentWords {
 
     /// How a text taken for `language` divides; none where that has no list, or the text no words.
     pub(super) fn share(&self, text: &str, language: Language) -> Option<Share> {
-        let own = ANSWERS
-            .iter()
-            .position(|(code, _)| *code == language.code())?;
+        let own = ANSWERS.iter().position(|(code, _)| *code == language.code())?;
         let text = text.to_lowercase().replace('’', "'");
         let mut found = vec![0; ANSWERS.len() + OTHERS.len()];
         let mut count = 0;
@@ -44,11 +42,7 @@ impl FrequentWords {
             let apostrophe = word.find('\'').map(|at| word.split_at(at + 1));
             let parts = apostrophe.into_iter().flat_map(|(head, tail)| [head, tail]);
             let known = std::iter::once(word).chain(parts);
-            let mut numbers: Vec<usize> = known
-                .filter_map(|part| self.lists.get(part))
-                .flatten()
-                .copied()
-                .collect();
+            let mut numbers: Vec<usize> = known.filter_map(|part| self.lists.get(part)).flatten().copied().collect();
             numbers.sort_unstable();
             numbers.dedup();
             for number in numbers {
@@ -57,10 +51,7 @@ impl FrequentWords {
         }
         let other = found[ANSWERS.len()..].iter().max().copied();
         let of_all = |part: u32| f64::from(part) / f64::from(count);
-        (count > 0).then(|| Share {
-            own: of_all(found[own]),
-            other: of_all(other.unwrap_or_default()),
-        })
+        (count > 0).then(|| Share { own: of_all(found[own]), other: of_all(other.unwrap_or_default()) })
     }
 }
 

@@ -66,21 +66,15 @@ impl Configurations {
     /// # Errors
     /// If its head names some and cannot be understood.
     pub(super) fn of(readme: &Path, text: &str) -> Result<Option<Self>, DataError> {
-        let text = text
-            .get(..MOST_BYTES)
-            .unwrap_or(text)
-            .trim_start_matches('\u{FEFF}');
-        let head = text
-            .strip_prefix("---")
-            .and_then(|text| text.split_once("\n---"));
+        let text = text.get(..MOST_BYTES).unwrap_or(text).trim_start_matches('\u{FEFF}');
+        let head = text.strip_prefix("---").and_then(|text| text.split_once("\n---"));
         let Some((head, _)) = head.filter(|(head, _)| head.contains("\nconfigs:")) else {
             return Ok(None);
         };
-        let head: Head =
-            serde_saphyr::from_str(head).map_err(|error| DataError::Configurations {
-                readme: readme.into(),
-                problem: format!("the head of the file: {error}"),
-            })?;
+        let head: Head = serde_saphyr::from_str(head).map_err(|error| DataError::Configurations {
+            readme: readme.into(),
+            problem: format!("the head of the file: {error}"),
+        })?;
         Ok((!head.configs.is_empty()).then_some(Self(head.configs)))
     }
 
@@ -94,30 +88,19 @@ impl Configurations {
         paths: &[&'p str],
         selection: &Selection<'_>,
     ) -> Result<Vec<&'p str>, DataError> {
-        let error = |problem| DataError::Configurations {
-            readme: place.join(README),
-            problem,
-        };
+        let error = |problem| DataError::Configurations { readme: place.join(README), problem };
         let (configuration, split) = self.named(selection.split).ok_or_else(|| {
             let names = self.0.iter().map(|of| format!("`{}`", of.config_name));
             let names = names.collect::<Vec<_>>().join(", ");
-            error(format!(
-                "expected the name of a configuration, got several: {names}"
-            ))
+            error(format!("expected the name of a configuration, got several: {names}"))
         })?;
         let splits = configuration.splits();
-        let selection = Selection {
-            split,
-            ..*selection
-        };
+        let selection = Selection { split, ..*selection };
         let chosen = selection.choose(place, splits.iter().map(|(name, _)| name.as_str()))?;
         let patterns = splits.into_iter().find(|(name, _)| *name == chosen);
         let mut files = Vec::new();
         for pattern in patterns.iter().flat_map(|(_, patterns)| patterns.list()) {
-            let folder = configuration
-                .data_dir
-                .as_deref()
-                .map(|folder| folder.trim_matches('/'));
+            let folder = configuration.data_dir.as_deref().map(|folder| folder.trim_matches('/'));
             let pattern = match folder {
                 Some(folder) => format!("{folder}/{pattern}"),
                 None => pattern.trim_start_matches("./").to_owned(),
@@ -126,9 +109,7 @@ impl Configurations {
             let data = paths.iter().copied().filter(|path| kind(path).is_some());
             files.extend(data.filter(|path| matches(&pattern, path)));
             if files.len() == before {
-                return Err(error(format!(
-                    "expected files of the name `{pattern}`, got none"
-                )));
+                return Err(error(format!("expected files of the name `{pattern}`, got none")));
             }
         }
         files.sort_unstable();
@@ -150,10 +131,7 @@ impl Configurations {
         }
         let default = match &self.0[..] {
             [only] => Some(only),
-            several => several
-                .iter()
-                .find(|of| of.default)
-                .or_else(|| by_name("default")),
+            several => several.iter().find(|of| of.default).or_else(|| by_name("default")),
         };
         Some((default?, wanted))
     }
@@ -168,9 +146,7 @@ impl Configuration {
             Some(DataFiles::Patterns(patterns)) => vec![("train".into(), patterns.clone())],
             Some(DataFiles::Splits(splits)) => {
                 let splits = splits.iter();
-                splits
-                    .map(|of| (of.split.clone(), of.path.clone()))
-                    .collect()
+                splits.map(|of| (of.split.clone(), of.path.clone())).collect()
             }
         }
     }
@@ -180,10 +156,7 @@ impl Configuration {
 /// all that is in it.
 fn matches(pattern: &str, path: &str) -> bool {
     let folder = pattern.trim_end_matches('/');
-    fits(pattern.as_bytes(), path.as_bytes())
-        || path
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with('/'))
+    fits(pattern.as_bytes(), path.as_bytes()) || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn fits(pattern: &[u8], path: &[u8]) -> bool {
@@ -193,10 +166,7 @@ fn fits(pattern: &[u8], path: &[u8]) -> bool {
             (0..=path.len()).any(|at| fits(rest.strip_prefix(b"/").unwrap_or(rest), &path[at..]))
         }
         ([b'*', rest @ ..], _) => {
-            let most = path
-                .iter()
-                .position(|byte| *byte == b'/')
-                .unwrap_or(path.len());
+            let most = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
             (0..=most).any(|at| fits(rest, &path[at..]))
         }
         ([b'?', rest @ ..], [byte, after @ ..]) => *byte != b'/' && fits(rest, after),
@@ -210,20 +180,11 @@ fn fits(pattern: &[u8], path: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const PATHS: [&str; 5] = [
-        "README.md",
-        "data/en/a.jsonl",
-        "data/en/b.jsonl",
-        "data/sw/a.jsonl",
-        "held-out.csv",
-    ];
+    const PATHS: [&str; 5] = ["README.md", "data/en/a.jsonl", "data/en/b.jsonl", "data/sw/a.jsonl", "held-out.csv"];
 
     fn chosen(head: &str, split: Option<&str>) -> String {
         let readme = format!("---\nlicense: mit\n{head}---\n# A set\n");
-        let selection = Selection {
-            split,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split, is_row: &|_| true };
         let configurations = match Configurations::of(Path::new("d/README.md"), &readme) {
             Ok(Some(configurations)) => configurations,
             Ok(None) => return "none".into(),
@@ -246,26 +207,10 @@ mod tests {
             ("\"**/a.jsonl\"", None, "data/en/a.jsonl data/sw/a.jsonl"),
             ("data/??/b*", None, "data/en/b.jsonl"),
             ("\"*.csv\"", None, "held-out.csv"),
-            (
-                "[{split: train, path: data/sw/*}, {split: test, path: [held-out.csv]}]",
-                None,
-                "data/sw/a.jsonl",
-            ),
-            (
-                "[{split: train, path: data/sw/*}, {split: test, path: [held-out.csv]}]",
-                Some("test"),
-                "held-out.csv",
-            ),
-            (
-                "data/fr/*",
-                None,
-                "d/README.md: expected files of the name `data/fr/*`, got none",
-            ),
-            (
-                "data/en/*",
-                Some("test"),
-                "d: expected a split `test`, got `train`",
-            ),
+            ("[{split: train, path: data/sw/*}, {split: test, path: [held-out.csv]}]", None, "data/sw/a.jsonl"),
+            ("[{split: train, path: data/sw/*}, {split: test, path: [held-out.csv]}]", Some("test"), "held-out.csv"),
+            ("data/fr/*", None, "d/README.md: expected files of the name `data/fr/*`, got none"),
+            ("data/en/*", Some("test"), "d: expected a split `test`, got `train`"),
         ] {
             let head = format!("configs:\n- config_name: default\n  data_files: {data_files}\n");
             assert_eq!(chosen(&head, split), expected, "{data_files}");
@@ -284,9 +229,6 @@ mod tests {
         let error = chosen(two, None);
         assert!(error.ends_with("got several: `en`, `sw`"), "{error}");
         assert!(chosen(two, Some("train")).ends_with("got several: `en`, `sw`"));
-        assert_eq!(
-            chosen(two, Some("sw/dev")),
-            "d: expected a split `dev`, got `train`"
-        );
+        assert_eq!(chosen(two, Some("sw/dev")), "d: expected a split `dev`, got `train`");
     }
 }

@@ -24,23 +24,16 @@ pub(super) fn repository(path: &Path) -> Option<Repository<'_>> {
     let (owner, name) = path.to_str()?.split_once('/')?;
     let valid = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    let is_file = [
-        ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".txt",
-    ]
-    .iter()
-    .any(|extension| name.ends_with(extension));
+    let is_file = [".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".txt"]
+        .iter()
+        .any(|extension| name.ends_with(extension));
     (valid(owner) && valid(name) && !is_file).then_some(Repository { owner, name })
 }
 
 /// Fetches the files to read, unless they are cached, and gives their places.
-pub(super) fn fetch(
-    of: &Repository<'_>,
-    selection: &Selection<'_>,
-) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn fetch(of: &Repository<'_>, selection: &Selection<'_>) -> Result<Vec<PathBuf>, DataError> {
     fetch_from(HFClientSync::new(), of, selection)
 }
 
@@ -50,10 +43,7 @@ fn fetch_from(
     selection: &Selection<'_>,
 ) -> Result<Vec<PathBuf>, DataError> {
     let name = format!("{}/{}", of.owner, of.name);
-    let error = |error: HFError| DataError::Hub {
-        name: name.clone(),
-        error: Box::new(error),
-    };
+    let error = |error: HFError| DataError::Hub { name: name.clone(), error: Box::new(error) };
     let client = client.map_err(error)?;
     let repository = client.dataset(of.owner, of.name);
     match fetch_revision(&repository, &name, None, selection) {
@@ -100,8 +90,7 @@ fn fetch_revision(
         }
         false => String::new(),
     };
-    let chosen =
-        shards::choose(Path::new(name), paths, &readme, selection).map_err(Fetching::Choice)?;
+    let chosen = shards::choose(Path::new(name), paths, &readme, selection).map_err(Fetching::Choice)?;
     let patterns = chosen.iter().map(|path| (*path).to_owned()).collect();
     let folder = snapshot(repository, revision, patterns, false)?;
     Ok(chosen.into_iter().map(|path| folder.join(path)).collect())
@@ -113,12 +102,7 @@ fn snapshot(
     patterns: Vec<String>,
     cached: bool,
 ) -> HFResult<PathBuf> {
-    repository
-        .snapshot_download()
-        .maybe_revision(revision)
-        .allow_patterns(patterns)
-        .local_files_only(cached)
-        .send()
+    repository.snapshot_download().maybe_revision(revision).allow_patterns(patterns).local_files_only(cached).send()
 }
 
 #[cfg(test)]
@@ -145,24 +129,11 @@ mod tests {
             Some((_, file)) => ("200 OK", file.to_owned()),
             None if path.contains("/tree/") => {
                 let entry = |path: &&str| json!({ "type": "file", "oid": "1", "size": path.len(), "path": path });
-                (
-                    "200 OK",
-                    files
-                        .iter()
-                        .map(entry)
-                        .collect::<serde_json::Value>()
-                        .to_string(),
-                )
+                ("200 OK", files.iter().map(entry).collect::<serde_json::Value>().to_string())
             }
             None if path.starts_with("/api/datasets/owner/set") => {
-                let siblings: Vec<_> = files
-                    .iter()
-                    .map(|file| json!({ "rfilename": file }))
-                    .collect();
-                (
-                    "200 OK",
-                    json!({ "id": "owner/set", "sha": COMMIT, "siblings": siblings }).to_string(),
-                )
+                let siblings: Vec<_> = files.iter().map(|file| json!({ "rfilename": file })).collect();
+                ("200 OK", json!({ "id": "owner/set", "sha": COMMIT, "siblings": siblings }).to_string())
             }
             None => ("404 Not Found", "{}".to_owned()),
         };
@@ -172,9 +143,7 @@ mod tests {
             body.len()
         );
         let body = if method == "HEAD" { "" } else { &body };
-        stream
-            .write_all(format!("{head}{body}").as_bytes())
-            .unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     }
 
     fn blank(path: &str) -> String {
@@ -185,11 +154,7 @@ mod tests {
     fn the_files_of_a_split_are_fetched_and_kept() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let files = [
-            "README.md",
-            "data/train-00000-of-00001.parquet",
-            "data/test-00000-of-00001.parquet",
-        ];
+        let files = ["README.md", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"];
         thread::spawn(move || {
             for stream in listener.incoming() {
                 answer(stream.unwrap(), &files);
@@ -197,34 +162,18 @@ mod tests {
         });
         let cache = tempfile::tempdir().unwrap();
         let fetch = |endpoint: &str, name, split| {
-            let client = HFClient::builder()
-                .endpoint(endpoint)
-                .cache_dir(cache.path());
-            let of = Repository {
-                owner: "owner",
-                name,
-            };
-            let selection = Selection {
-                split,
-                is_row: &|_| true,
-            };
+            let client = HFClient::builder().endpoint(endpoint).cache_dir(cache.path());
+            let of = Repository { owner: "owner", name };
+            let selection = Selection { split, is_row: &|_| true };
             fetch_from(client.retry_max_attempts(0).build_sync(), &of, &selection)
         };
         let paths = fetch(&endpoint, "set", None).unwrap();
         assert_eq!(paths.len(), 1);
         assert_eq!(fs::read_to_string(&paths[0]).unwrap(), files[1]);
-        let error = fetch(&endpoint, "set", Some("dev"))
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "owner/set: expected a split `dev`, got `test`, `train`"
-        );
+        let error = fetch(&endpoint, "set", Some("dev")).unwrap_err().to_string();
+        assert_eq!(error, "owner/set: expected a split `dev`, got `test`, `train`");
         let error = fetch(&endpoint, "missing", None).unwrap_err().to_string();
-        assert!(
-            error.starts_with("no file or folder owner/missing, and the data set"),
-            "{error}"
-        );
+        assert!(error.starts_with("no file or folder owner/missing, and the data set"), "{error}");
         // Without a network, what was fetched before.
         let nowhere = "http://127.0.0.1:9";
         assert_eq!(fetch(nowhere, "set", None).unwrap(), paths);

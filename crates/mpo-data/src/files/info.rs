@@ -33,9 +33,7 @@ enum Place {
 pub(super) fn sets(folder: &Path) -> Result<Option<Sets>, DataError> {
     let info = folder.join(NAME);
     let fits = fs::metadata(&info).is_ok_and(|file| file.is_file() && file.len() <= MOST_BYTES);
-    let Some(Value::Object(entries)) = fits
-        .then(|| serde_json::from_slice(&fs::read(&info).ok()?).ok())
-        .flatten()
+    let Some(Value::Object(entries)) = fits.then(|| serde_json::from_slice(&fs::read(&info).ok()?).ok()).flatten()
     else {
         return Ok(None);
     };
@@ -48,18 +46,14 @@ pub(super) fn sets(folder: &Path) -> Result<Option<Sets>, DataError> {
             }
             continue;
         };
-        let problem =
-            |error: DataError| DataError::Columns(format!("{}: {name}: {error}", info.display()));
+        let problem = |error: DataError| DataError::Columns(format!("{}: {name}: {error}", info.display()));
         sets.push((
             name.clone(),
             Place::Here(DataFile {
                 path: folder.join(file),
                 columns: columns(entry.get("columns")).map_err(problem)?,
                 tags: tags(entry.get("tags")),
-                most_rows: entry
-                    .get("num_samples")
-                    .and_then(Value::as_u64)
-                    .and_then(|rows| rows.try_into().ok()),
+                most_rows: entry.get("num_samples").and_then(Value::as_u64).and_then(|rows| rows.try_into().ok()),
             }),
         ));
     }
@@ -74,11 +68,7 @@ impl Sets {
             Place::Here(file) => Some(file),
             Place::Hub(_) => None,
         });
-        sets.find(|file| file.path.file_name() == Some(name))
-            .map(|file| DataFile {
-                path: path.into(),
-                ..file
-            })
+        sets.find(|file| file.path.file_name() == Some(name)).map(|file| DataFile { path: path.into(), ..file })
     }
 
     /// The only set, or the one that was asked for as a split is.
@@ -90,11 +80,7 @@ impl Sets {
         };
         match chosen.map(|index| self.sets.swap_remove(index)) {
             Some((_, Place::Here(file))) => file.files(),
-            Some((set, Place::Hub(repository))) => Err(DataError::SetOnHub {
-                info: self.info,
-                set,
-                repository,
-            }),
+            Some((set, Place::Hub(repository))) => Err(DataError::SetOnHub { info: self.info, set, repository }),
             None => Err(DataError::SeveralSets {
                 info: self.info,
                 found: self.sets.into_iter().map(|(name, _)| name).collect(),
@@ -109,17 +95,10 @@ impl DataFile {
         if !self.path.is_dir() {
             return Ok(vec![self]);
         }
-        let whole = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
+        let whole = Selection { split: None, is_row: &|_| true };
         let paths = shards::in_folder(&self.path, &whole)?.into_iter();
-        let of = |path| Self {
-            path,
-            columns: self.columns.clone(),
-            tags: self.tags.clone(),
-            most_rows: self.most_rows,
-        };
+        let of =
+            |path| Self { path, columns: self.columns.clone(), tags: self.tags.clone(), most_rows: self.most_rows };
         Ok(paths.map(of).collect())
     }
 }
@@ -140,9 +119,7 @@ fn columns(columns: Option<&Value>) -> Result<Columns, DataError> {
         };
         Some((ours.to_owned(), column.as_str()?.to_owned()))
     });
-    renamed
-        .collect::<std::collections::BTreeMap<_, _>>()
-        .try_into()
+    renamed.collect::<std::collections::BTreeMap<_, _>>().try_into()
 }
 
 /// Its names within a message.
@@ -170,10 +147,7 @@ mod tests {
     }
 
     fn selection(split: Option<&str>) -> Selection<'_> {
-        Selection {
-            split,
-            is_row: &|_| true,
-        }
+        Selection { split, is_row: &|_| true }
     }
 
     #[test]
@@ -182,16 +156,9 @@ mod tests {
             r#"{"one": {"file_name": "a.json", "columns": {"messages": "talk", "chosen": "good", "images": "i"},
                 "tags": {"role_tag": "who", "user_tag": "person"}}, "other": {"script_url": "x"}}"#,
         );
-        let files = sets(dir.path())
-            .unwrap()
-            .unwrap()
-            .choose(&selection(None))
-            .unwrap();
+        let files = sets(dir.path()).unwrap().unwrap().choose(&selection(None)).unwrap();
         assert_eq!(files[0].path, dir.path().join("a.json"));
-        assert_eq!(
-            files[0].columns,
-            "conversations=talk,chosen=good".parse().unwrap()
-        );
+        assert_eq!(files[0].columns, "conversations=talk,chosen=good".parse().unwrap());
         assert_eq!(files[0].tags.user.as_deref(), Some("person"));
         let path = dir.path().join("a.json");
         assert!(sets(dir.path()).unwrap().unwrap().of_file(&path).is_some());
@@ -201,43 +168,26 @@ mod tests {
 
     #[test]
     fn a_set_lies_in_a_folder_or_on_the_hub() {
-        let dir = folder(
-            r#"{"hub": {"hf_hub_url": "owner/name"}, "shards": {"file_name": "rows", "num_samples": 7}}"#,
-        );
+        let dir = folder(r#"{"hub": {"hf_hub_url": "owner/name"}, "shards": {"file_name": "rows", "num_samples": 7}}"#);
         fs::create_dir(dir.path().join("rows")).unwrap();
         for name in ["rows/a.jsonl", "rows/b.jsonl"] {
             fs::write(dir.path().join(name), "{}").unwrap();
         }
-        let choose = |split| {
-            sets(dir.path())
-                .unwrap()
-                .unwrap()
-                .choose(&selection(Some(split)))
-        };
+        let choose = |split| sets(dir.path()).unwrap().unwrap().choose(&selection(Some(split)));
         let files = choose("shards").unwrap();
         assert_eq!(files.len(), 2);
         assert_eq!(files[1].path, dir.path().join("rows/b.jsonl"));
         assert_eq!(files[1].most_rows, Some(7));
         let error = choose("hub").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("the set `hub` lies on the hub, as owner/name")
-        );
-        assert_eq!(
-            error.hint().unwrap(),
-            "give its name there: --data owner/name"
-        );
+        assert!(error.to_string().ends_with("the set `hub` lies on the hub, as owner/name"));
+        assert_eq!(error.hint().unwrap(), "give its name there: --data owner/name");
     }
 
     #[test]
     fn of_several_sets_one_must_be_named() {
         let dir = folder(r#"{"one": {"file_name": "a.json"}, "two": {"file_name": "b.json"}}"#);
         let choose = |split| sets(dir.path()).unwrap().unwrap().choose(&selection(split));
-        assert_eq!(
-            choose(Some("two")).unwrap()[0].path,
-            dir.path().join("b.json")
-        );
+        assert_eq!(choose(Some("two")).unwrap()[0].path, dir.path().join("b.json"));
         let error = choose(None).unwrap_err().to_string();
         assert!(error.ends_with("got `one`, `two`"), "{error}");
         assert!(choose(Some("three")).is_err());

@@ -40,10 +40,7 @@ pub(crate) fn find(path: &Path, selection: &Selection<'_>) -> Result<Vec<DataFil
         Err(error) => {
             return match hub::repository(path) {
                 Some(repository) => of_paths(hub::fetch(&repository, selection)?),
-                None => Err(DataError::Io {
-                    path: path.into(),
-                    source: error,
-                }),
+                None => Err(DataError::Io { path: path.into(), source: error }),
             };
         }
     };
@@ -66,9 +63,6 @@ pub(crate) fn find(path: &Path, selection: &Selection<'_>) -> Result<Vec<DataFil
 }
 
 fn of_paths(paths: Vec<PathBuf>) -> Result<Vec<DataFile>, DataError> {
-    let files = paths.into_iter().map(|path| DataFile {
-        path,
-        ..DataFile::default()
-    });
+    let files = paths.into_iter().map(|path| DataFile { path, ..DataFile::default() });
     Ok(files.collect())
 }

@@ -10,18 +10,10 @@ use crate::records::Selection;
 use crate::splits;
 
 /// Names of files that describe a data set and hold none of its rows.
-const DESCRIPTIONS: [&str; 4] = [
-    "dataset_info.json",
-    "dataset_infos.json",
-    "dataset_dict.json",
-    "state.json",
-];
+const DESCRIPTIONS: [&str; 4] = ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"];
 
 /// The files of a folder to read, sorted: those that its `README.md` names, or all that have the names of data files.
-pub(super) fn in_folder(
-    folder: &Path,
-    selection: &Selection<'_>,
-) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn in_folder(folder: &Path, selection: &Selection<'_>) -> Result<Vec<PathBuf>, DataError> {
     let mut paths = BTreeSet::new();
     collect(folder, Path::new(""), &mut vec![], &mut paths)?;
     let is_there = |name: &str| folder.join(name).exists();
@@ -29,11 +21,7 @@ pub(super) fn in_folder(
         return Err(DataError::ModelFolder(folder.into()));
     }
     if let Some((what, hint)) = saved_to_disk(&paths) {
-        return Err(DataError::NotRows {
-            path: folder.into(),
-            what,
-            hint,
-        });
+        return Err(DataError::NotRows { path: folder.into(), what, hint });
     }
     let readme = fs::read_to_string(folder.join(README)).unwrap_or_default();
     let chosen = choose(folder, paths.iter().map(String::as_str), &readme, selection)?;
@@ -76,10 +64,7 @@ fn collect(
     paths: &mut BTreeSet<String>,
 ) -> Result<(), DataError> {
     let here = folder.join(relative);
-    let io_error = |source| DataError::Io {
-        path: here.clone(),
-        source,
-    };
+    let io_error = |source| DataError::Io { path: here.clone(), source };
     let real = fs::canonicalize(&here).map_err(io_error)?;
     if around.contains(&real) {
         return Ok(());
@@ -136,12 +121,7 @@ fn check_shards(place: &Path, paths: &[&str]) -> Result<(), DataError> {
     }
     let mut sets = sets.into_iter();
     match sets.find(|((_, expected), found)| found < expected) {
-        Some(((name, expected), found)) => Err(DataError::MissingShards {
-            place: place.into(),
-            name,
-            expected,
-            found,
-        }),
+        Some(((name, expected), found)) => Err(DataError::MissingShards { place: place.into(), name, expected, found }),
         None => Ok(()),
     }
 }
@@ -151,24 +131,15 @@ fn shard_of(path: &str) -> Option<(String, usize)> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let (before, after) = name.split_once("-of-")?;
     let (stem, number) = before.rsplit_once('-')?;
-    let end = after
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(after.len());
+    let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let count = after[..end].parse().ok().filter(|_| is_number)?;
     let slash = if folder.is_empty() { "" } else { "/" };
-    Some((
-        format!("{folder}{slash}{stem}-*-of-{}", &after[..end]),
-        count,
-    ))
+    Some((format!("{folder}{slash}{stem}-*-of-{}", &after[..end]), count))
 }
 
 /// Of data files at these paths, those to read.
-fn by_names<'p>(
-    place: &Path,
-    paths: &[&'p str],
-    selection: &Selection<'_>,
-) -> Result<Vec<&'p str>, DataError> {
+fn by_names<'p>(place: &Path, paths: &[&'p str], selection: &Selection<'_>) -> Result<Vec<&'p str>, DataError> {
     let mut splits: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
     let mut others = Vec::new();
     for path in paths.iter().copied() {
@@ -178,17 +149,10 @@ fn by_names<'p>(
         }
     }
     if splits.is_empty() {
-        return Err(DataError::NoDataFiles {
-            folder: place.into(),
-            found: others,
-        });
+        return Err(DataError::NoDataFiles { folder: place.into(), found: others });
     }
     // Files whose names tell no split are all there is, if they are: else they describe the others.
-    let named: Vec<&str> = splits
-        .keys()
-        .map(String::as_str)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let named: Vec<&str> = splits.keys().map(String::as_str).filter(|name| !name.is_empty()).collect();
     let chosen = match named[..] {
         [] if selection.split.is_none() => String::new(),
         _ => selection.choose(place, named.iter().copied())?,
@@ -227,10 +191,7 @@ pub(super) fn kind(path: &str) -> Option<&'static str> {
 /// those that `datasets` knows, by a word of the name of a folder, or of the file.
 pub(super) fn split(path: &str, wanted: Option<&str>) -> String {
     let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let folders: Vec<&str> = folders
-        .rsplit('/')
-        .filter(|folder| *folder != "data")
-        .collect();
+    let folders: Vec<&str> = folders.rsplit('/').filter(|folder| *folder != "data").collect();
     let stem = file.split('.').next().unwrap_or_default();
     let called = without_number(stem);
     if let Some(wanted) = wanted
@@ -263,10 +224,7 @@ mod tests {
     use super::*;
 
     fn chosen(paths: &[&str], split: Option<&str>) -> String {
-        let selection = Selection {
-            split,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split, is_row: &|_| true };
         match choose(Path::new("d"), paths.iter().copied(), "", &selection) {
             Ok(paths) => paths.join(" "),
             Err(error) => error.to_string(),
@@ -285,81 +243,33 @@ mod tests {
         let train = "data/train-00000-of-00002-0a1b.parquet data/train-00001-of-00002-0a1b.parquet";
         assert_eq!(chosen(&hub, None), train);
         assert_eq!(chosen(&hub, Some("test")), hub[4]);
-        assert_eq!(
-            chosen(&hub, Some("dev")),
-            "d: expected a split `dev`, got `test`, `train`"
-        );
-        let converted = [
-            "en/train/0000.parquet",
-            "sw/train/0000.parquet",
-            "sw/test/0000.parquet",
-        ];
+        assert_eq!(chosen(&hub, Some("dev")), "d: expected a split `dev`, got `test`, `train`");
+        let converted = ["en/train/0000.parquet", "sw/train/0000.parquet", "sw/test/0000.parquet"];
         assert_eq!(chosen(&converted, None), converted[..2].join(" "));
-        let prefs = [
-            "data/train_prefs-00000-of-00001.parquet",
-            "data/train_sft-00000-of-00001.parquet",
-        ];
+        let prefs = ["data/train_prefs-00000-of-00001.parquet", "data/train_sft-00000-of-00001.parquet"];
         assert_eq!(chosen(&prefs, Some("train_prefs")), prefs[0]);
         assert!(chosen(&prefs, None).ends_with("got `train_prefs`, `train_sft`"));
         // The words of names tell splits as they do for Python's `datasets`.
         for (paths, split, expected) in [
-            (
-                ["rows_train.jsonl", "rows_test.jsonl"],
-                None,
-                "rows_train.jsonl",
-            ),
-            (
-                ["rows_train.jsonl", "rows_test.jsonl"],
-                Some("eval"),
-                "rows_test.jsonl",
-            ),
-            (
-                ["my.training.v1.jsonl", "my.dev.v1.jsonl"],
-                None,
-                "my.training.v1.jsonl",
-            ),
+            (["rows_train.jsonl", "rows_test.jsonl"], None, "rows_train.jsonl"),
+            (["rows_train.jsonl", "rows_test.jsonl"], Some("eval"), "rows_test.jsonl"),
+            (["my.training.v1.jsonl", "my.dev.v1.jsonl"], None, "my.training.v1.jsonl"),
             (["training.csv", "evaluation.csv"], None, "training.csv"),
-            (
-                ["training.csv", "evaluation.csv"],
-                Some("evaluation"),
-                "evaluation.csv",
-            ),
-            (
-                ["my train/a.jsonl", "my test/a.jsonl"],
-                None,
-                "my train/a.jsonl",
-            ),
-            (
-                ["train/test_of_strength.csv", "test/a.csv"],
-                None,
-                "train/test_of_strength.csv",
-            ),
-            (
-                ["train_prefs.jsonl", "test_prefs.jsonl"],
-                Some("test_prefs"),
-                "test_prefs.jsonl",
-            ),
+            (["training.csv", "evaluation.csv"], Some("evaluation"), "evaluation.csv"),
+            (["my train/a.jsonl", "my test/a.jsonl"], None, "my train/a.jsonl"),
+            (["train/test_of_strength.csv", "test/a.csv"], None, "train/test_of_strength.csv"),
+            (["train_prefs.jsonl", "test_prefs.jsonl"], Some("test_prefs"), "test_prefs.jsonl"),
         ] {
             assert_eq!(chosen(&paths, split), expected, "{paths:?}");
         }
-        let by_folder = [
-            "harmless/train.jsonl.gz",
-            "helpful/train.jsonl.gz",
-            "helpful/test.jsonl.gz",
-        ];
+        let by_folder = ["harmless/train.jsonl.gz", "helpful/train.jsonl.gz", "helpful/test.jsonl.gz"];
         assert_eq!(chosen(&by_folder, None), by_folder[..2].join(" "));
     }
 
     #[test]
     fn files_without_splits_are_all_taken() {
-        assert_eq!(
-            chosen(&["b.csv", "a.csv", "notes.txt"], None),
-            "a.csv b.csv"
-        );
-        assert_eq!(
-            chosen(&["a.csv", "b.jsonl"], None),
-            "d: expected data files of one kind, got CSV and JSON"
-        );
+        assert_eq!(chosen(&["b.csv", "a.csv", "notes.txt"], None), "a.csv b.csv");
+        assert_eq!(chosen(&["a.csv", "b.jsonl"], None), "d: expected data files of one kind, got CSV and JSON");
         assert_eq!(
             chosen(&["notes.txt"], None),
             "d: expected data files (JSON, JSONL, CSV, TSV or Parquet), got notes.txt"
@@ -368,19 +278,9 @@ mod tests {
 
     #[test]
     fn shards_that_are_not_there_are_missed() {
-        let missing = [
-            "data/train-00000-of-00003.parquet",
-            "data/train-00002-of-00003.parquet",
-        ];
-        assert_eq!(
-            chosen(&missing, None),
-            "d: expected 3 shards named `data/train-*-of-00003`, got 2"
-        );
-        let whole = [
-            "train-1-of-2.jsonl",
-            "train-2-of-2.jsonl",
-            "test-00000-of-00009.jsonl",
-        ];
+        let missing = ["data/train-00000-of-00003.parquet", "data/train-00002-of-00003.parquet"];
+        assert_eq!(chosen(&missing, None), "d: expected 3 shards named `data/train-*-of-00003`, got 2");
+        let whole = ["train-1-of-2.jsonl", "train-2-of-2.jsonl", "test-00000-of-00009.jsonl"];
         assert_eq!(chosen(&whole, None), whole[..2].join(" "));
         let no_shards = ["best-of-3.jsonl", "made-of-x.jsonl"];
         assert_eq!(chosen(&no_shards, None), no_shards.join(" "));
@@ -393,17 +293,10 @@ mod tests {
         let real = dir.path().join("v1");
         fs::create_dir(&real).unwrap();
         fs::write(real.join("rows.jsonl"), "{}").unwrap();
-        for (target, link) in [
-            ("v1", "latest"),
-            (".", "self"),
-            ("v1/rows.jsonl", "rows.jsonl"),
-        ] {
+        for (target, link) in [("v1", "latest"), (".", "self"), ("v1/rows.jsonl", "rows.jsonl")] {
             std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
         }
-        let selection = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split: None, is_row: &|_| true };
         let found = in_folder(dir.path(), &selection).unwrap();
         assert_eq!(found, [dir.path().join("rows.jsonl")]);
     }
@@ -415,10 +308,7 @@ mod tests {
         for (name, text) in [("README.md", head), ("a.jsonl", "{}"), ("b.jsonl", "{}")] {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        let selection = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split: None, is_row: &|_| true };
         let found = in_folder(dir.path(), &selection).unwrap();
         assert_eq!(found, [dir.path().join("a.jsonl")]);
     }
@@ -426,14 +316,8 @@ mod tests {
     #[test]
     fn what_datasets_saved_to_disk_is_called_by_its_name() {
         let dir = tempfile::tempdir().unwrap();
-        let selection = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
-        for (name, expected) in [
-            ("state.json", "Dataset.save_to_disk"),
-            ("dataset_dict.json", "DatasetDict"),
-        ] {
+        let selection = Selection { split: None, is_row: &|_| true };
+        for (name, expected) in [("state.json", "Dataset.save_to_disk"), ("dataset_dict.json", "DatasetDict")] {
             fs::write(dir.path().join(name), "{}").unwrap();
             fs::write(dir.path().join("data-00000-of-00001.arrow"), "").unwrap();
             let error = in_folder(dir.path(), &selection).unwrap_err();
@@ -448,18 +332,10 @@ mod tests {
         let deep = dir.path().join("a/b/c/d");
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("rows.jsonl"), "{}").unwrap();
-        let selection = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split: None, is_row: &|_| true };
         for pattern in ["", "**", "a/**", "**/*.jsonl"] {
-            let head =
-                format!("---\nconfigs:\n- config_name: x\n  data_files: \"{pattern}\"\n---\n");
-            let head = if pattern.is_empty() {
-                String::new()
-            } else {
-                head
-            };
+            let head = format!("---\nconfigs:\n- config_name: x\n  data_files: \"{pattern}\"\n---\n");
+            let head = if pattern.is_empty() { String::new() } else { head };
             fs::write(dir.path().join("README.md"), head).unwrap();
             let found = in_folder(dir.path(), &selection).unwrap();
             assert_eq!(found, [deep.join("rows.jsonl")], "{pattern}");
@@ -469,19 +345,11 @@ mod tests {
     #[test]
     fn a_folder_is_looked_into() {
         let dir = tempfile::tempdir().unwrap();
-        let selection = Selection {
-            split: None,
-            is_row: &|_| true,
-        };
+        let selection = Selection { split: None, is_row: &|_| true };
         let model = dir.path().join("model");
         fs::create_dir_all(dir.path().join("data")).unwrap();
         fs::create_dir_all(&model).unwrap();
-        for file in [
-            "data/train-0.jsonl",
-            "data/.train-1.jsonl",
-            "model/config.json",
-            "model/tokenizer.json",
-        ] {
+        for file in ["data/train-0.jsonl", "data/.train-1.jsonl", "model/config.json", "model/tokenizer.json"] {
             fs::write(dir.path().join(file), "{}").unwrap();
         }
         let found = in_folder(dir.path(), &selection).unwrap();

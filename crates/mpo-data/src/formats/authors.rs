@@ -20,11 +20,7 @@ pub(super) fn draft(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     };
     let (dominant, target) = (of("source_")?, of("target_")?);
     oddities.extend(cleaned.then_some(WarningKind::EntitiesCleaned));
-    Ok(PairDraft {
-        dominant: Some(dominant),
-        target,
-        oddities,
-    })
+    Ok(PairDraft { dominant: Some(dominant), target, oddities })
 }
 
 /// Replaces HTML entities by what they stand for, and says whether there were any.

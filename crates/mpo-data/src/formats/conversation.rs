@@ -42,11 +42,7 @@ impl Tags {
     }
 
     /// The field of a message by the user's name for it or one of the usual ones.
-    fn field<'f>(
-        fields: &'f Fields,
-        tag: Option<&String>,
-        usual: [&'static str; 2],
-    ) -> Option<&'f Value> {
+    fn field<'f>(fields: &'f Fields, tag: Option<&String>, usual: [&'static str; 2]) -> Option<&'f Value> {
         let names = tag.map(String::as_str).into_iter().chain(usual);
         names.filter_map(|name| fields.get(name)).next()
     }
@@ -57,12 +53,10 @@ pub(super) fn messages(value: &Value, name: &str, tags: &Tags) -> Result<Vec<Mes
     match value {
         Value::Array(list) => {
             let places = list.iter().enumerate();
-            let places: Vec<(String, &Value)> = places
-                .map(|(index, value)| (format!("{name}[{index}]"), value))
-                .collect();
+            let places: Vec<(String, &Value)> =
+                places.map(|(index, value)| (format!("{name}[{index}]"), value)).collect();
             // Who speaks is looked at first: what a tool is told has no text.
-            let roles: Result<Vec<Role>, Unfit> =
-                places.iter().map(|(name, value)| role(value, name, tags)).collect();
+            let roles: Result<Vec<Role>, Unfit> = places.iter().map(|(name, value)| role(value, name, tags)).collect();
             let roles = roles?.into_iter().zip(&places);
             roles
                 .map(|(role, (name, value))| {
@@ -71,10 +65,7 @@ pub(super) fn messages(value: &Value, name: &str, tags: &Tags) -> Result<Vec<Mes
                 })
                 .collect()
         }
-        Value::Object(_) => Ok(vec![Message {
-            role: role(value, name, tags)?,
-            content: said(value, name, tags)?,
-        }]),
+        Value::Object(_) => Ok(vec![Message { role: role(value, name, tags)?, content: said(value, name, tags)? }]),
         other => Err(format!(
             "{name}: expected a string or a list of messages, {{role, content}} or {{from, value}}; got {}",
             kind(other)
@@ -91,13 +82,10 @@ pub(super) fn unread(value: &Value, name: &str, tags: &Tags) -> BTreeSet<String>
     };
     let own = [&tags.role, &tags.content];
     let own: Vec<&str> = own.into_iter().flatten().map(String::as_str).collect();
-    let is_read = |field: &str| {
-        own.contains(&field) || matches!(field, "role" | "from" | "content" | "value")
-    };
+    let is_read = |field: &str| own.contains(&field) || matches!(field, "role" | "from" | "content" | "value");
     let fields = messages.iter().filter_map(Value::as_object).flatten();
     let left = fields.filter(|(field, value)| !value.is_null() && !is_read(field));
-    left.map(|(field, _)| format!("{name}{brackets}.{field}"))
-        .collect()
+    left.map(|(field, _)| format!("{name}{brackets}.{field}")).collect()
 }
 
 /// A value in which a text that is a list of messages in JSON, as a cell of a table holds it, has become that list.
@@ -119,10 +107,7 @@ pub(super) fn unfolded(value: Value, name: &str) -> Result<Value, Unfit> {
         )
         .into());
     }
-    match start
-        .starts_with(['[', '{'])
-        .then(|| serde_json::from_str(start))
-    {
+    match start.starts_with(['[', '{']).then(|| serde_json::from_str(start)) {
         Some(Ok(list)) if speaks(&list) => Ok(list),
         _ => Ok(value),
     }
@@ -135,11 +120,7 @@ fn role(value: &Value, name: &str, tags: &Tags) -> Result<Role, Unfit> {
     };
     match Tags::field(fields, tags.role.as_ref(), ["role", "from"]) {
         Some(Value::String(role)) => tags.speaker(role).ok_or_else(|| {
-            format!(
-                "{name}: expected the role system, user or assistant, got `{}`",
-                short(role)
-            )
-            .into()
+            format!("{name}: expected the role system, user or assistant, got `{}`", short(role)).into()
         }),
         Some(other) => Err(format!("{name}: expected a role, got {}", kind(other)).into()),
         None => Err(format!("{name}: expected a field `role` or `from`, got none").into()),
@@ -151,12 +132,7 @@ fn said(value: &Value, name: &str, tags: &Tags) -> Result<String, Unfit> {
     let content = fields
         .and_then(|fields| Tags::field(fields, tags.content.as_ref(), ["content", "value"]))
         .unwrap_or(&Value::Null);
-    if content.is_null()
-        && fields.is_some_and(|fields| {
-            fields
-                .get("tool_calls")
-                .is_some_and(|calls| !calls.is_null())
-        })
+    if content.is_null() && fields.is_some_and(|fields| fields.get("tool_calls").is_some_and(|calls| !calls.is_null()))
     {
         return Err(format!("{name}: expected a text, got a call of tools").into());
     }
@@ -182,18 +158,13 @@ fn part_text<'v>(part: &'v Value, name: &str) -> Result<&'v str, Unfit> {
     let of_type = |part: &Value| part.get("type").and_then(Value::as_str).map(short);
     match (part, part.get("text")) {
         (Value::String(text), _) => Ok(text),
-        (_, Some(Value::String(text))) if of_type(part).is_none_or(|of| of.ends_with("text")) => {
-            Ok(text)
-        }
+        (_, Some(Value::String(text))) if of_type(part).is_none_or(|of| of.ends_with("text")) => Ok(text),
         _ => {
             let got = match of_type(part) {
                 Some(of) => format!("one of type `{of}`"),
                 None => kind(part),
             };
-            Err(format!(
-                "{name}: expected a part of type `text`, got {got}; models here read text only"
-            )
-            .into())
+            Err(format!("{name}: expected a part of type `text`, got {got}; models here read text only").into())
         }
     }
 }
@@ -201,10 +172,7 @@ fn part_text<'v>(part: &'v Value, name: &str) -> Result<&'v str, Unfit> {
 pub(super) fn of_bearable_length<T: AsRef<str>>(text: T, name: &str) -> Result<T, Unfit> {
     match text.as_ref().len() {
         0..=MAX_TEXT_BYTES => Ok(text),
-        length => Err(format!(
-            "{name}: expected a text of at most {MAX_TEXT_BYTES} bytes, got {length}"
-        )
-        .into()),
+        length => Err(format!("{name}: expected a text of at most {MAX_TEXT_BYTES} bytes, got {length}").into()),
     }
 }
 
@@ -229,14 +197,8 @@ mod tests {
     #[test]
     fn messages_are_written_in_many_ways() {
         for (value, expected) in [
-            (
-                json!([{ "role": "user", "content": "a", "name": "x" }]),
-                "user=a",
-            ),
-            (
-                json!({ "role": "assistant", "content": "a" }),
-                "assistant=a",
-            ),
+            (json!([{ "role": "user", "content": "a", "name": "x" }]), "user=a"),
+            (json!({ "role": "assistant", "content": "a" }), "assistant=a"),
             (
                 json!([{ "from": "system", "value": "s" }, { "from": "human", "value": "a" }, { "from": "gpt", "value": "b" }]),
                 "system=s user=a assistant=b",
@@ -268,9 +230,7 @@ mod tests {
             assert_eq!(unfold(text).unwrap(), json!(text));
         }
         let shown = "[{'content': 'a', 'role': 'user'}]";
-        assert!(
-            matches!(unfold(shown), Err(Unfit::Malformed(problem)) if problem.starts_with("chosen: "))
-        );
+        assert!(matches!(unfold(shown), Err(Unfit::Malformed(problem)) if problem.starts_with("chosen: ")));
     }
 
     #[test]
@@ -280,35 +240,14 @@ mod tests {
         let tool = json!([{ "role": "user", "content": "a" }, { "role": "assistant", "content": null }, { "role": "tool", "content": "12" }]);
         let long = json!([{ "role": "user", "content": "x".repeat(MAX_TEXT_BYTES + 1) }]);
         for (value, expected) in [
-            (
-                image,
-                "prompt[0].content[1]: expected a part of type `text`, got one of type `image_url`",
-            ),
+            (image, "prompt[0].content[1]: expected a part of type `text`, got one of type `image_url`"),
             (calls, "prompt[0]: expected a text, got a call of tools"),
-            (
-                tool,
-                "prompt[2]: expected the role system, user or assistant, got `tool`",
-            ),
-            (
-                long,
-                "prompt[0].content: expected a text of at most 1048576 bytes, got 1048577",
-            ),
-            (
-                json!([{ "role": "user", "content": null }]),
-                "prompt[0].content: expected a text, got null",
-            ),
-            (
-                json!([{ "role": "user" }]),
-                "prompt[0].content: expected a text, got null",
-            ),
-            (
-                json!([{ "role": 3, "content": "a" }]),
-                "prompt[0]: expected a role, got 3",
-            ),
-            (
-                json!([{ "content": "a" }]),
-                "prompt[0]: expected a field `role` or `from`, got none",
-            ),
+            (tool, "prompt[2]: expected the role system, user or assistant, got `tool`"),
+            (long, "prompt[0].content: expected a text of at most 1048576 bytes, got 1048577"),
+            (json!([{ "role": "user", "content": null }]), "prompt[0].content: expected a text, got null"),
+            (json!([{ "role": "user" }]), "prompt[0].content: expected a text, got null"),
+            (json!([{ "role": 3, "content": "a" }]), "prompt[0]: expected a role, got 3"),
+            (json!([{ "content": "a" }]), "prompt[0]: expected a field `role` or `from`, got none"),
             (json!(["a"]), "prompt[0]: expected a message, got `a`"),
             (json!(7), "prompt: expected a string or a list"),
         ] {

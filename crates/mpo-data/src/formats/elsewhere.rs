@@ -7,14 +7,7 @@ use crate::records::Fields;
 use crate::text::visible;
 
 /// Names of numbers that tell how good an answer is.
-const RANKS: [&str; 6] = [
-    "rank",
-    "score",
-    "rating",
-    "reward",
-    "overall_score",
-    "votes",
-];
+const RANKS: [&str; 6] = ["rank", "score", "rating", "reward", "overall_score", "votes"];
 
 /// How deep an object is looked into.
 const DEPTH: usize = 3;
@@ -23,9 +16,7 @@ const DEPTH: usize = 3;
 pub(crate) fn advice(fields: &Fields) -> Option<String> {
     for (list, value) in fields {
         let first = value.get(0).and_then(Value::as_object);
-        if let Some(rank) =
-            first.and_then(|first| RANKS.iter().find(|rank| first.contains_key(**rank)))
-        {
+        if let Some(rank) = first.and_then(|first| RANKS.iter().find(|rank| first.contains_key(**rank))) {
             return Some(format!(
                 "`{rank}` decides which of the answers in `{}` is the better one, and no name of a column can: write a row for \
                  each pair of them, with the better answer as `chosen` and the other as `rejected`",
@@ -40,9 +31,7 @@ pub(crate) fn advice(fields: &Fields) -> Option<String> {
         "rows lie in the list `{}` of each row here, and a row must be one by itself: `jq -c '.{}[]' FILE` writes each in a line \
          of its own",
         names.collect::<Vec<_>>().join("."),
-        steps
-            .map(|step| format!("[{}]", visible(&step)))
-            .collect::<String>(),
+        steps.map(|step| format!("[{}]", visible(&step))).collect::<String>(),
     ))
 }
 
@@ -72,15 +61,14 @@ pub(super) fn refuse_pointers(row: &Row<'_>) -> Result<(), Unfit> {
     };
     let columns = || row.fields.iter().filter(|(_, value)| !value.is_null());
     let column_of = |pointer: &str| {
-        columns().map(|(name, _)| name).find(|name| {
-            *name == pointer || answer_of(name).is_some_and(|end| end.eq_ignore_ascii_case(pointer))
-        })
+        columns()
+            .map(|(name, _)| name)
+            .find(|name| *name == pointer || answer_of(name).is_some_and(|end| end.eq_ignore_ascii_case(pointer)))
     };
     let list = columns().find(|(name, value)| {
         let length = value.as_array().map_or(0, Vec::len);
         let is_choice = length > 1 && ANSWERS.contains(&name.trim_end_matches('s'));
-        let is_within =
-            |pointer: &String| pointer.parse::<usize>().is_ok_and(|place| place <= length);
+        let is_within = |pointer: &String| pointer.parse::<usize>().is_ok_and(|place| place <= length);
         is_choice && is_within(&chosen) && is_within(&rejected)
     });
     let place = match (column_of(&chosen), column_of(&rejected), list) {
@@ -98,18 +86,8 @@ pub(super) fn refuse_pointers(row: &Row<'_>) -> Result<(), Unfit> {
 }
 
 /// What columns of answers are called.
-const ANSWERS: [&str; 10] = [
-    "response",
-    "answer",
-    "completion",
-    "output",
-    "candidate",
-    "generation",
-    "reply",
-    "model",
-    "assistant",
-    "text",
-];
+const ANSWERS: [&str; 10] =
+    ["response", "answer", "completion", "output", "candidate", "generation", "reply", "model", "assistant", "text"];
 
 /// What tells a column of an answer from its sisters: `a` of `response_a`, `1` of `answer1`.
 fn answer_of(column: &str) -> Option<&str> {
@@ -170,10 +148,7 @@ mod tests {
         let pair = json!({ "prompt": "Ask?", "chosen": "Yes.", "rejected": "No." });
         for (row, expected) in [
             (json!({ "id": 1, "pairs": [pair] }), Some(".[\"pairs\"][]")),
-            (
-                json!({ "v": 1, "data": { "train": [pair] } }),
-                Some(".[\"data\"][\"train\"][]"),
-            ),
+            (json!({ "v": 1, "data": { "train": [pair] } }), Some(".[\"data\"][\"train\"][]")),
             (
                 json!({ "context": "Ask?", "completions": [{ "rank": 0, "completion": "Yes." }] }),
                 Some("`rank` decides"),

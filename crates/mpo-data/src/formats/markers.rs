@@ -35,14 +35,10 @@ impl Draft {
             messages.any(|message| message.content.contains(marker))
         };
         let of_side = |side: &DraftSide| {
-            of_prompt(&side.prompt)
-                || side.chosen.contains(marker)
-                || side.rejected.contains(marker)
+            of_prompt(&side.prompt) || side.chosen.contains(marker) || side.rejected.contains(marker)
         };
         match self {
-            Self::Pair(pair) => {
-                pair.dominant.as_ref().is_some_and(of_side) || of_side(&pair.target)
-            }
+            Self::Pair(pair) => pair.dominant.as_ref().is_some_and(of_side) || of_side(&pair.target),
             Self::Answer(answer) => of_prompt(&answer.prompt) || answer.answer.contains(marker),
         }
     }

@@ -50,9 +50,7 @@ impl Draft {
         };
         let texts = match self {
             Self::Pair(pair) => pair.dominant.as_ref().map_or(0, of_side) + of_side(&pair.target),
-            Self::Answer(answer) => {
-                of_prompt(&answer.prompt) + of_tools(&answer.tools) + answer.answer.len()
-            }
+            Self::Answer(answer) => of_prompt(&answer.prompt) + of_tools(&answer.tools) + answer.answer.len(),
         };
         size_of::<Self>() + texts
     }
@@ -100,12 +98,7 @@ pub(crate) fn deciding(columns: &[String]) -> Option<&String> {
     let decides = |name: &str| {
         matches!(
             name,
-            "better_response_id"
-                | "safer_response_id"
-                | "winner"
-                | "labels"
-                | "overall_preference"
-                | "preference"
+            "better_response_id" | "safer_response_id" | "winner" | "labels" | "overall_preference" | "preference"
         )
     };
     columns.iter().find(|name| decides(name))
@@ -163,19 +156,12 @@ pub(crate) struct Row<'a> {
 
 impl<'a> Row<'a> {
     pub(crate) fn new(fields: Fields, tags: &'a Tags) -> Self {
-        Self {
-            fields,
-            prefix: "",
-            tags,
-        }
+        Self { fields, prefix: "", tags }
     }
 
     /// The names of what nobody took.
     pub(crate) fn unread(&self) -> impl Iterator<Item = String> {
-        self.fields
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, _)| self.name(name))
+        self.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| self.name(name))
     }
 
     /// Messages that were under this key. What they say beside a role and a text is left of the row, as
@@ -199,9 +185,7 @@ impl<'a> Row<'a> {
 
     /// A field's value; `null` is none.
     fn take(&mut self, key: &str) -> Option<Value> {
-        self.fields
-            .shift_remove(key)
-            .filter(|value| !value.is_null())
+        self.fields.shift_remove(key).filter(|value| !value.is_null())
     }
 
     /// A field's value.
@@ -221,9 +205,7 @@ impl<'a> Row<'a> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
-            Some(other) => {
-                Err(format!("{}: expected a text, got {}", self.name(key), kind(&other)).into())
-            }
+            Some(other) => Err(format!("{}: expected a text, got {}", self.name(key), kind(&other)).into()),
         }
     }
 
@@ -232,9 +214,7 @@ impl<'a> Row<'a> {
         match self.text("language")? {
             Some(code) if code.trim() != "und" => {
                 let language = code.parse::<Language>();
-                Ok(Some(language.map_err(|error| {
-                    format!("{}: {error}", self.name("language"))
-                })?))
+                Ok(Some(language.map_err(|error| format!("{}: {error}", self.name("language")))?))
             }
             _ => Ok(None),
         }
@@ -244,12 +224,10 @@ impl<'a> Row<'a> {
     fn tools(&mut self) -> Result<Option<Tools>, Unfit> {
         let value = match self.take("tools") {
             Some(Value::String(text)) if text.trim().is_empty() => None,
-            Some(Value::String(text)) => Some(serde_json::from_str(&text).map_err(|_| {
-                format!(
-                    "{}: expected a list in JSON, got another text",
-                    self.name("tools")
-                )
-            })?),
+            Some(Value::String(text)) => Some(
+                serde_json::from_str(&text)
+                    .map_err(|_| format!("{}: expected a list in JSON, got another text", self.name("tools")))?,
+            ),
             value => value,
         };
         match value {
@@ -298,34 +276,17 @@ mod tests {
         let tags = Tags::default();
         let prompt = |messages: &[Message]| {
             let messages = messages.iter();
-            let messages =
-                messages.map(|message| format!("{}: {}", message.role.as_str(), message.content));
+            let messages = messages.map(|message| format!("{}: {}", message.role.as_str(), message.content));
             messages.collect::<Vec<_>>().join(" / ")
         };
-        let side = |side: &DraftSide| {
-            format!(
-                "{} > {} | {}",
-                prompt(&side.prompt),
-                side.chosen,
-                side.rejected
-            )
-        };
+        let side = |side: &DraftSide| format!("{} > {} | {}", prompt(&side.prompt), side.chosen, side.rejected);
         Ok(match format.parse(&mut Row::new(fields, &tags))? {
-            Draft::Pair(PairDraft {
-                dominant: Some(dominant),
-                target,
-                ..
-            }) => {
+            Draft::Pair(PairDraft { dominant: Some(dominant), target, .. }) => {
                 format!("{} ~ {}", side(&dominant), side(&target))
             }
             Draft::Pair(pair) => side(&pair.target),
             Draft::Answer(answer) => {
-                format!(
-                    "{} > {} {}",
-                    prompt(&answer.prompt),
-                    answer.answer,
-                    answer.desirable
-                )
+                format!("{} > {} {}", prompt(&answer.prompt), answer.answer, answer.desirable)
             }
         })
     }
@@ -364,15 +325,8 @@ mod tests {
         let row = json!({ "dominant": side("a"), "target": side("c") });
         let mut row = Row::new(row.as_object().unwrap().clone(), &tags);
         Format::Bilingual.parse(&mut row).unwrap();
-        let one = [
-            "chosen[].tool_calls",
-            "rejected.tool_calls",
-            "prompt[].name",
-            "prompt[].weight",
-        ];
-        let both = ["dominant", "target"]
-            .into_iter()
-            .flat_map(|side| one.map(|name| format!("{side}.{name}")));
+        let one = ["chosen[].tool_calls", "rejected.tool_calls", "prompt[].name", "prompt[].weight"];
+        let both = ["dominant", "target"].into_iter().flat_map(|side| one.map(|name| format!("{side}.{name}")));
         assert_eq!(row.unread().collect::<Vec<_>>(), both.collect::<Vec<_>>());
     }
 
@@ -387,19 +341,11 @@ mod tests {
         let some = Some(Tools::new(list.as_array().unwrap().clone()));
         assert_eq!(tools(list.clone()).unwrap(), some);
         assert_eq!(tools(list.to_string().into()).unwrap(), some);
-        for none in [
-            json!(null),
-            json!(""),
-            json!("null"),
-            json!([]),
-            json!("[]"),
-        ] {
+        for none in [json!(null), json!(""), json!("null"), json!([]), json!("[]")] {
             assert_eq!(tools(none.clone()).unwrap(), None, "{none}");
         }
         for wrong in [json!("get_time"), json!({}), json!(3)] {
-            let Err(Unfit::Malformed(problem)) = tools(wrong) else {
-                panic!()
-            };
+            let Err(Unfit::Malformed(problem)) = tools(wrong) else { panic!() };
             assert!(problem.starts_with("tools: expected a list"), "{problem}");
         }
     }

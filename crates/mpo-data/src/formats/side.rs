@@ -14,11 +14,7 @@ use crate::report::WarningKind;
 /// A row of one language.
 pub(super) fn one(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     let mut oddities = Vec::new();
-    Ok(PairDraft {
-        dominant: None,
-        target: side(row, &mut oddities)?,
-        oddities,
-    })
+    Ok(PairDraft { dominant: None, target: side(row, &mut oddities)?, oddities })
 }
 
 /// A row of this project's own format, `{"dominant": {…}, "target": {…}}`. What the row says beside its sides, such as a
@@ -40,11 +36,7 @@ pub(super) fn two(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
         within(row, fields, prefix, |row| side(row, &mut oddities))
     };
     let (dominant, target) = (of("dominant", "dominant.")?, of("target", "target.")?);
-    Ok(PairDraft {
-        dominant: Some(dominant),
-        target,
-        oddities,
-    })
+    Ok(PairDraft { dominant: Some(dominant), target, oddities })
 }
 
 /// Reads fields that lie within a row; what is left of them is left of the row, by the names that the user has written.
@@ -54,15 +46,10 @@ pub(super) fn within<T>(
     prefix: &'static str,
     read: impl FnOnce(&mut Row<'_>) -> Result<T, Unfit>,
 ) -> Result<T, Unfit> {
-    let mut inner = Row {
-        fields,
-        prefix,
-        tags: row.tags,
-    };
+    let mut inner = Row { fields, prefix, tags: row.tags };
     let value = read(&mut inner)?;
     let left: Vec<String> = inner.unread().collect();
-    row.fields
-        .extend(left.into_iter().map(|name| (name, Value::Bool(true))));
+    row.fields.extend(left.into_iter().map(|name| (name, Value::Bool(true))));
     Ok(value)
 }
 
@@ -93,13 +80,7 @@ pub(super) fn side(row: &mut Row<'_>, oddities: &mut Vec<WarningKind>) -> Result
             vec![Message::user(shared.ok_or_else(missing)?)]
         }
     };
-    Ok(DraftSide {
-        language,
-        prompt: instructed(row, prompt)?,
-        tools,
-        chosen: chosen.text,
-        rejected: rejected.text,
-    })
+    Ok(DraftSide { language, prompt: instructed(row, prompt)?, tools, chosen: chosen.text, rejected: rejected.text })
 }
 
 /// The two answers of a row.
@@ -126,8 +107,7 @@ fn answers(row: &mut Row<'_>) -> Result<(Answer, Answer), Unfit> {
     Ok((answer(row, "chosen")?, answer(row, "rejected")?))
 }
 
-const DIVERGED: Unfit =
-    Unfit::NoPreference("the two conversations differ before their last answers");
+const DIVERGED: Unfit = Unfit::NoPreference("the two conversations differ before their last answers");
 
 /// An answer, and the conversation that was written with it.
 pub(super) struct Answer {
@@ -141,11 +121,7 @@ impl Answer {
     /// Of a conversation: the last message, which is the assistant's.
     fn last(name: String, mut messages: Vec<Message>) -> Result<Self, Unfit> {
         match messages.pop() {
-            Some(last) if last.role == Role::Assistant => Ok(Self {
-                name,
-                before: messages,
-                text: last.content,
-            }),
+            Some(last) if last.role == Role::Assistant => Ok(Self { name, before: messages, text: last.content }),
             Some(last) => Err(format!(
                 "{name}: expected an answer by the assistant at the end, got a message of the {}",
                 last.role.as_str()
@@ -162,11 +138,7 @@ pub(super) fn answer(row: &mut Row<'_>, key: &str) -> Result<Answer, Unfit> {
     match unfolded(row.need(key)?, &name)? {
         Value::String(text) => match transcript::messages(&text) {
             Some(messages) => Answer::last(name, messages),
-            None => Ok(Answer {
-                text: of_bearable_length(text, &name)?,
-                before: vec![],
-                name,
-            }),
+            None => Ok(Answer { text: of_bearable_length(text, &name)?, before: vec![], name }),
         },
         value => {
             let messages = row.messages(key, &value)?;
@@ -185,10 +157,7 @@ pub(super) fn last_of_conversation(row: &mut Row<'_>) -> Result<Option<Answer>, 
 
 /// Under `conversations` or `messages`, and that name.
 fn conversation(row: &mut Row<'_>) -> Result<Option<(String, Vec<Message>)>, Unfit> {
-    let Some(key) = ["conversations", "messages"]
-        .into_iter()
-        .find(|key| row.has(key))
-    else {
+    let Some(key) = ["conversations", "messages"].into_iter().find(|key| row.has(key)) else {
         return Ok(None);
     };
     let name = row.name(key);
@@ -206,10 +175,7 @@ pub(super) struct Prompt {
 
 impl From<Vec<Message>> for Prompt {
     fn from(messages: Vec<Message>) -> Self {
-        Self {
-            messages,
-            is_open: false,
-        }
+        Self { messages, is_open: false }
     }
 }
 
@@ -242,12 +208,8 @@ fn spoken(text: String, name: &str) -> Result<Prompt, Unfit> {
     match transcript::messages(&text) {
         Some(mut messages) => {
             // A last turn with nothing in it says who is to speak.
-            let open =
-                messages.pop_if(|last| last.role == Role::Assistant && last.content.is_empty());
-            Ok(Prompt {
-                messages,
-                is_open: open.is_some(),
-            })
+            let open = messages.pop_if(|last| last.role == Role::Assistant && last.content.is_empty());
+            Ok(Prompt { messages, is_open: open.is_some() })
         }
         None => Ok(vec![Message::user(of_bearable_length(text, name)?)].into()),
     }
@@ -269,10 +231,7 @@ fn instruction(row: &mut Row<'_>) -> Result<Vec<Message>, Unfit> {
                     return Err(wrong().into());
                 };
                 messages.push(Message::user(asked));
-                messages.push(Message {
-                    role: Role::Assistant,
-                    content: answered.clone(),
-                });
+                messages.push(Message { role: Role::Assistant, content: answered.clone() });
             }
         }
         Some(_) => return Err(wrong().into()),
@@ -292,9 +251,7 @@ pub(super) fn joined(prompt: &Prompt, answer: &mut Answer) -> Result<Vec<Message
     }
     let prompt = &prompt.messages[..];
     let before = &answer.before;
-    let begins = |long: &[Message], short: &[Message]| {
-        long.len() >= short.len() && same(&long[..short.len()], short)
-    };
+    let begins = |long: &[Message], short: &[Message]| long.len() >= short.len() && same(&long[..short.len()], short);
     let (system, asked) = split_system(prompt);
     let (own_system, own) = split_system(before);
     match own.first() {
@@ -310,11 +267,7 @@ pub(super) fn joined(prompt: &Prompt, answer: &mut Answer) -> Result<Vec<Message
         },
         _ => {}
     }
-    Err(format!(
-        "{}: expected a conversation that begins with the prompt, got another beginning",
-        answer.name
-    )
-    .into())
+    Err(format!("{}: expected a conversation that begins with the prompt, got another beginning", answer.name).into())
 }
 
 fn split_system(messages: &[Message]) -> (Option<&Message>, &[Message]) {
@@ -327,9 +280,10 @@ fn split_system(messages: &[Message]) -> (Option<&Message>, &[Message]) {
 /// Whether two conversations say the same, but for white space around their texts.
 fn same(one: &[Message], other: &[Message]) -> bool {
     one.len() == other.len()
-        && one.iter().zip(other).all(|(one, other)| {
-            one.role == other.role && one.content.trim() == other.content.trim()
-        })
+        && one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| one.role == other.role && one.content.trim() == other.content.trim())
 }
 
 /// Takes the words that two answers begin with off them, and gives these; none if one would be left with nothing.
@@ -344,10 +298,7 @@ fn shared_beginning(chosen: &mut Answer, rejected: &mut Answer) -> Option<String
     let end = chosen.text[..common].rfind(char::is_whitespace)?;
     let (prompt, one) = chosen.text.split_at(end);
     let other = &rejected.text[end..];
-    if [prompt, one, other]
-        .iter()
-        .any(|text| text.trim().is_empty())
-    {
+    if [prompt, one, other].iter().any(|text| text.trim().is_empty()) {
         return None;
     }
     let prompt = prompt.trim().to_owned();
@@ -368,17 +319,11 @@ pub(super) fn instructed(row: &mut Row<'_>, prompt: Vec<Message>) -> Result<Vec<
     let Some((content, name)) = found else {
         return Ok(prompt);
     };
-    let system = Message {
-        role: Role::System,
-        content,
-    };
+    let system = Message { role: Role::System, content };
     match split_system(&prompt).0 {
         None => Ok([vec![system], prompt].concat()),
         Some(own) if own.content.trim() == system.content.trim() => Ok(prompt),
-        Some(_) => Err(format!(
-            "{name}: expected the system message that the prompt begins with, got another"
-        )
-        .into()),
+        Some(_) => Err(format!("{name}: expected the system message that the prompt begins with, got another").into()),
     }
 }
 
@@ -390,9 +335,7 @@ mod tests {
 
     fn talk(turns: &[(&str, &str)]) -> Value {
         let turns = turns.iter();
-        turns
-            .map(|(role, content)| json!({ "role": role, "content": content }))
-            .collect()
+        turns.map(|(role, content)| json!({ "role": role, "content": content })).collect()
     }
 
     #[test]
@@ -432,9 +375,7 @@ mod tests {
         let expected = "user: One? / assistant: Two. / user: Three? > Yes. | No.";
         let whole = |answer| talk(&[&before[..], &[("assistant", answer)]].concat());
         let rest = |answer| talk(&[&before[1..], &[("assistant", answer)]].concat());
-        let hh = |answer: &str| {
-            format!("\n\nHuman: One?\n\nAssistant: Two.\n\nHuman: Three?\n\nAssistant: {answer}")
-        };
+        let hh = |answer: &str| format!("\n\nHuman: One?\n\nAssistant: Two.\n\nHuman: Three?\n\nAssistant: {answer}");
         for row in [
             json!({ "chosen": whole("Yes."), "rejected": whole("No.") }),
             json!({ "prompt": "One?", "chosen": whole("Yes."), "rejected": whole("No.") }),
@@ -445,25 +386,14 @@ mod tests {
             assert_eq!(parsed(row.clone()).unwrap(), expected, "{row}");
         }
         let with_input = json!({ "instruction": "Sum up.", "input": "A tale.", "chosen": "Yes.", "rejected": "No." });
-        assert_eq!(
-            parsed(with_input).unwrap(),
-            "user: Sum up.\nA tale. > Yes. | No."
-        );
+        assert_eq!(parsed(with_input).unwrap(), "user: Sum up.\nA tale. > Yes. | No.");
     }
 
     #[test]
     fn plain_texts_share_the_words_they_begin_with() {
         let row = json!({ "chosen": "The sky at noon is blue.", "rejected": "The sky at noon is black." });
-        assert_eq!(
-            parsed(row).unwrap(),
-            "user: The sky at noon is > blue. | black."
-        );
-        for (chosen, rejected) in [
-            ("Yes.", "No."),
-            ("Yes, sure.", "Yesterday."),
-            ("a b", "a "),
-            (" x", " y"),
-        ] {
+        assert_eq!(parsed(row).unwrap(), "user: The sky at noon is > blue. | black.");
+        for (chosen, rejected) in [("Yes.", "No."), ("Yes, sure.", "Yesterday."), ("a b", "a "), (" x", " y")] {
             let row = json!({ "chosen": chosen, "rejected": rejected });
             assert_eq!(problem(row), "missing field `prompt`", "{chosen:?}");
         }
@@ -474,33 +404,15 @@ mod tests {
         let with = |system: Value, prompt: Value| json!({ "system": system, "prompt": prompt, "chosen": "Yes.", "rejected": "No." });
         let own = talk(&[("system", "Be kind."), ("user", "Ask?")]);
         let expected = "system: Be kind. / user: Ask? > Yes. | No.";
-        assert_eq!(
-            parsed(with(json!("Be kind."), json!("Ask?"))).unwrap(),
-            expected
-        );
-        assert_eq!(
-            parsed(with(json!("Be kind.\n"), own.clone())).unwrap(),
-            expected
-        );
+        assert_eq!(parsed(with(json!("Be kind."), json!("Ask?"))).unwrap(), expected);
+        assert_eq!(parsed(with(json!("Be kind.\n"), own.clone())).unwrap(), expected);
         assert_eq!(parsed(with(json!(" "), own.clone())).unwrap(), expected);
-        let whole = |answer| {
-            talk(&[
-                ("system", "Be kind."),
-                ("user", "Ask?"),
-                ("assistant", answer),
-            ])
-        };
+        let whole = |answer| talk(&[("system", "Be kind."), ("user", "Ask?"), ("assistant", answer)]);
         let row = json!({ "prompt": "Ask?", "system": "Be kind.", "chosen": whole("Yes."), "rejected": whole("No.") });
         assert_eq!(parsed(row).unwrap(), expected);
         let other = problem(with(json!("Be brief."), own));
-        assert!(
-            other.starts_with("system: expected the system message that the prompt"),
-            "{other}"
-        );
-        assert_eq!(
-            problem(with(json!(3), json!("Ask?"))),
-            "system: expected a text, got 3"
-        );
+        assert!(other.starts_with("system: expected the system message that the prompt"), "{other}");
+        assert_eq!(problem(with(json!(3), json!("Ask?"))), "system: expected a text, got 3");
     }
 
     #[test]
@@ -517,10 +429,7 @@ mod tests {
     fn what_does_not_agree_is_no_row() {
         let whole = |question, answer| talk(&[("user", question), ("assistant", answer)]);
         let differ = json!({ "chosen": whole("Ask?", "Yes."), "rejected": whole("Say?", "No.") });
-        assert_eq!(
-            problem(differ),
-            "dropped: the two conversations differ before their last answers"
-        );
+        assert_eq!(problem(differ), "dropped: the two conversations differ before their last answers");
         for (row, expected) in [
             (
                 json!({ "prompt": "Other?", "chosen": whole("Ask?", "Yes."), "rejected": "No." }),
@@ -534,22 +443,13 @@ mod tests {
                 json!({ "chosen": talk(&[("assistant", "Yes.")]), "rejected": talk(&[("assistant", "No.")]) }),
                 "missing field `prompt`",
             ),
-            (
-                json!({ "prompt": "Ask?", "chosen": "Yes." }),
-                "missing field `rejected`",
-            ),
-            (
-                json!({ "prompt": null, "chosen": "Yes.", "rejected": "No." }),
-                "prompt: expected a value, got null",
-            ),
+            (json!({ "prompt": "Ask?", "chosen": "Yes." }), "missing field `rejected`"),
+            (json!({ "prompt": null, "chosen": "Yes.", "rejected": "No." }), "prompt: expected a value, got null"),
             (
                 json!({ "prompt": "Ask?", "chosen": [], "rejected": "No." }),
                 "chosen: expected an answer, got an empty list",
             ),
-            (
-                json!({ "prompt": "Ask?", "chosen": 4, "rejected": "No." }),
-                "chosen: expected a string or a list",
-            ),
+            (json!({ "prompt": "Ask?", "chosen": 4, "rejected": "No." }), "chosen: expected a string or a list"),
             (
                 json!({ "instruction": "Ask?", "history": [["a"]], "chosen": "Yes.", "rejected": "No." }),
                 "history: expected a list of pairs of texts",

@@ -13,14 +13,9 @@ pub(super) fn messages(text: &str) -> Option<Vec<Message>> {
     }
     let mut messages: Vec<Message> = Vec::new();
     for paragraph in start.split("\n\n") {
-        let turn = SPEAKERS
-            .iter()
-            .find_map(|(name, role)| Some((*role, paragraph.strip_prefix(name)?)));
+        let turn = SPEAKERS.iter().find_map(|(name, role)| Some((*role, paragraph.strip_prefix(name)?)));
         match (turn, messages.last_mut()) {
-            (Some((role, content)), _) => messages.push(Message {
-                role,
-                content: content.into(),
-            }),
+            (Some((role, content)), _) => messages.push(Message { role, content: content.into() }),
             (None, Some(last)) => {
                 last.content += "\n\n";
                 last.content += paragraph;

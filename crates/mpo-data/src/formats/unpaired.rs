@@ -12,13 +12,7 @@ pub(super) fn draft(row: &mut Row<'_>) -> Result<AnswerDraft, Unfit> {
     let tools = row.tools()?;
     let desirable = label(row)?;
     let (prompt, answer) = exchange(row)?;
-    Ok(AnswerDraft {
-        language,
-        prompt: instructed(row, prompt)?,
-        tools,
-        answer: answer.text,
-        desirable,
-    })
+    Ok(AnswerDraft { language, prompt: instructed(row, prompt)?, tools, answer: answer.text, desirable })
 }
 
 /// The prompt and its answer: apart, or as one conversation.
@@ -62,14 +56,7 @@ fn label(row: &mut Row<'_>) -> Result<bool, Unfit> {
         },
         _ => None,
     };
-    known.ok_or_else(|| {
-        format!(
-            "{}: expected true or false, 1 or 0, got {}",
-            row.name(key),
-            kind(&value)
-        )
-        .into()
-    })
+    known.ok_or_else(|| format!("{}: expected true or false, 1 or 0, got {}", row.name(key), kind(&value)).into())
 }
 
 #[cfg(test)]
@@ -89,16 +76,9 @@ mod tests {
             (json!("1"), "true"),
         ] {
             let row = json!({ "prompt": "Ask?", "completion": "Yes.", "label": label });
-            assert_eq!(
-                parsed(row).unwrap(),
-                format!("user: Ask? > Yes. {expected}")
-            );
+            assert_eq!(parsed(row).unwrap(), format!("user: Ask? > Yes. {expected}"));
         }
-        for (label, got) in [
-            (json!(2), "2"),
-            (json!("good"), "`good`"),
-            (json!([]), "a list"),
-        ] {
+        for (label, got) in [(json!(2), "2"), (json!("good"), "`good`"), (json!([]), "a list")] {
             let row = json!({ "prompt": "Ask?", "completion": "Yes.", "label": label });
             let expected = format!("label: expected true or false, 1 or 0, got {got}");
             assert_eq!(problem(row), expected);
@@ -116,25 +96,12 @@ mod tests {
             json!({ "messages": whole, "label": true }),
             json!({ "instruction": "Ask?", "input": "", "output": "Yes.", "kto_tag": true }),
         ] {
-            assert_eq!(
-                parsed(row.clone()).unwrap(),
-                "user: Ask? > Yes. true",
-                "{row}"
-            );
+            assert_eq!(parsed(row.clone()).unwrap(), "user: Ask? > Yes. true", "{row}");
         }
         for (row, expected) in [
-            (
-                json!({ "prompt": "Ask?", "label": true }),
-                "missing field `completion`",
-            ),
-            (
-                json!({ "completion": "Yes.", "label": true }),
-                "missing field `prompt`",
-            ),
-            (
-                json!({ "prompt": "Ask?", "completion": "Yes." }),
-                "missing field `label`",
-            ),
+            (json!({ "prompt": "Ask?", "label": true }), "missing field `completion`"),
+            (json!({ "completion": "Yes.", "label": true }), "missing field `prompt`"),
+            (json!({ "prompt": "Ask?", "completion": "Yes." }), "missing field `label`"),
         ] {
             assert_eq!(problem(row), expected);
         }

@@ -23,10 +23,7 @@ struct Unpacked<R> {
 
 impl<R: Read> Unpacked<R> {
     fn new(source: R, limit: u64) -> Self {
-        Self {
-            source: source.take(limit),
-            limit,
-        }
+        Self { source: source.take(limit), limit }
     }
 }
 
@@ -61,64 +58,30 @@ const OTHERS: [(&[u8], &str, &str); 13] = [
         "a Git LFS pointer, which stands for a file that was not fetched",
         "run `git lfs pull` in the folder it came from, or give the data set's name on the hub",
     ),
-    (
-        b"PK\x03\x04",
-        "a zip archive or a spreadsheet",
-        "unpack it, or save the sheet as CSV in UTF-8",
-    ),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV in UTF-8"),
     (b"BZh", "compressed by bzip2", "unpack it with `bunzip2`"),
     (b"\xFD7zXZ\0", "compressed by xz", "unpack it with `unxz`"),
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive", "unpack it"),
-    (
-        b"ARROW1",
-        "an Arrow file",
-        "write it as Parquet: Dataset.to_parquet in Python",
-    ),
+    (b"ARROW1", "an Arrow file", "write it as Parquet: Dataset.to_parquet in Python"),
     (
         b"\xFF\xFF\xFF\xFF",
         "an Arrow stream, as Dataset.save_to_disk writes it",
         "write it as Parquet: Dataset.to_parquet in Python",
     ),
-    (
-        b"SQLite format 3\0",
-        "an SQLite database",
-        "export the table as CSV",
-    ),
+    (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
     (b"%PDF", "a PDF", "give the rows as JSONL, CSV or Parquet"),
-    (
-        b"GGUF",
-        "a model in GGUF",
-        "give a file of preference rows; models go to --model",
-    ),
-    (
-        b"\x80\x02",
-        "a Python pickle",
-        "write the rows as JSONL or Parquet",
-    ),
-    (
-        b"\x80\x04",
-        "a Python pickle",
-        "write the rows as JSONL or Parquet",
-    ),
-    (
-        b"\x80\x05",
-        "a Python pickle",
-        "write the rows as JSONL or Parquet",
-    ),
+    (b"GGUF", "a model in GGUF", "give a file of preference rows; models go to --model"),
+    (b"\x80\x02", "a Python pickle", "write the rows as JSONL or Parquet"),
+    (b"\x80\x04", "a Python pickle", "write the rows as JSONL or Parquet"),
+    (b"\x80\x05", "a Python pickle", "write the rows as JSONL or Parquet"),
 ];
 
 /// Opens a file of rows.
 pub(super) fn open(path: &Path) -> Result<Content<'static>, DataError> {
-    let io_error = |source| DataError::Io {
-        path: path.into(),
-        source,
-    };
+    let io_error = |source| DataError::Io { path: path.into(), source };
     let mut file = File::open(path).map_err(io_error)?;
     let mut magic = Vec::new();
-    file.by_ref()
-        .take(4)
-        .read_to_end(&mut magic)
-        .map_err(io_error)?;
+    file.by_ref().take(4).read_to_end(&mut magic).map_err(io_error)?;
     match (magic == b"PAR1", file.rewind()) {
         (true, Ok(())) => Ok(Content::Parquet(file)),
         (true, Err(_)) => Err(DataError::NotRows {
@@ -136,18 +99,13 @@ pub(super) fn open(path: &Path) -> Result<Content<'static>, DataError> {
 }
 
 /// Unpacks and decodes a source, and tells JSON from tables.
-pub(super) fn recognize<'a>(
-    path: &Path,
-    source: Box<dyn BufRead + 'a>,
-) -> Result<Content<'a>, DataError> {
+pub(super) fn recognize<'a>(path: &Path, source: Box<dyn BufRead + 'a>) -> Result<Content<'a>, DataError> {
     let (head, source) = looked_at(path, source)?;
     let source = match head[..] {
         [0x1F, 0x8B, ..] => unpacked(MultiGzDecoder::new(source)),
         [0x28, 0xB5, 0x2F, 0xFD, ..] => {
-            let decoder = zstd::Decoder::with_buffer(source).map_err(|source| DataError::Io {
-                path: path.into(),
-                source,
-            })?;
+            let decoder =
+                zstd::Decoder::with_buffer(source).map_err(|source| DataError::Io { path: path.into(), source })?;
             unpacked(decoder)
         }
         _ => return decoded(path, head, source),
@@ -167,18 +125,11 @@ fn looked_at<'a>(
 ) -> Result<(Vec<u8>, Box<dyn BufRead + 'a>), DataError> {
     let mut head = Vec::new();
     let read = source.by_ref().take(HEAD).read_to_end(&mut head);
-    read.map_err(|source| DataError::Io {
-        path: path.into(),
-        source,
-    })?;
+    read.map_err(|source| DataError::Io { path: path.into(), source })?;
     Ok((head.clone(), Box::new(Cursor::new(head).chain(source))))
 }
 
-fn decoded<'a>(
-    path: &Path,
-    head: Vec<u8>,
-    mut source: Box<dyn BufRead + 'a>,
-) -> Result<Content<'a>, DataError> {
+fn decoded<'a>(path: &Path, head: Vec<u8>, mut source: Box<dyn BufRead + 'a>) -> Result<Content<'a>, DataError> {
     match head[..] {
         [0xEF, 0xBB, 0xBF, ..] => {
             source.consume(3);
@@ -198,33 +149,19 @@ fn utf_16<'a>(path: &Path, source: Box<dyn BufRead + 'a>) -> Result<Content<'a>,
 }
 
 /// JSON begins with a bracket; a table has a line of names first.
-fn text<'a>(
-    path: &Path,
-    head: &[u8],
-    source: Box<dyn BufRead + 'a>,
-) -> Result<Content<'a>, DataError> {
-    let refused = |what: &'static str, hint: &'static str| DataError::NotRows {
-        path: path.into(),
-        what,
-        hint,
-    };
+fn text<'a>(path: &Path, head: &[u8], source: Box<dyn BufRead + 'a>) -> Result<Content<'a>, DataError> {
+    let refused = |what: &'static str, hint: &'static str| DataError::NotRows { path: path.into(), what, hint };
     if let Some((_, what, hint)) = OTHERS.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return Err(refused(what, hint));
     }
     if head.starts_with(b"PAR1") {
-        return Err(refused(
-            "Parquet that was compressed again",
-            "unpack it: Parquet is compressed inside",
-        ));
+        return Err(refused("Parquet that was compressed again", "unpack it: Parquet is compressed inside"));
     }
     if head.get(257..262) == Some(b"ustar") {
         return Err(refused("a tar archive", "unpack it"));
     }
     if let [0, b'{' | b'[', ..] | [b'{' | b'[', 0, ..] = head {
-        return Err(refused(
-            "UTF-16 without a byte order mark",
-            "save the file as UTF-8",
-        ));
+        return Err(refused("UTF-16 without a byte order mark", "save the file as UTF-8"));
     }
     let start = head.trim_ascii_start();
     match start.first() {
@@ -263,18 +200,14 @@ pub(super) fn without_rows(path: &Path) -> DataError {
 fn is_json_by_name(path: &Path) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
-    [".json", ".jsonl", ".ndjson"]
-        .iter()
-        .any(|extension| name.ends_with(extension))
+    [".json", ".jsonl", ".ndjson"].iter().any(|extension| name.ends_with(extension))
 }
 
 /// What separates the names in the first line: the sign that is there most often.
 fn delimiter(text: &[u8]) -> Option<u8> {
     let line = text.split(|byte| *byte == b'\n').next()?;
     let count = |sign: u8| line.iter().filter(|byte| **byte == sign).count();
-    let most = [b'\t', b',', b';']
-        .into_iter()
-        .max_by_key(|sign| (count(*sign), *sign == b'\t'))?;
+    let most = [b'\t', b',', b';'].into_iter().max_by_key(|sign| (count(*sign), *sign == b'\t'))?;
     (count(most) > 0).then_some(most)
 }
 
@@ -317,19 +250,12 @@ mod tests {
     fn a_file_is_what_it_holds() {
         let json = "{\"a\":\"é\"}";
         let two_parts = [gzip(b"{\"a\":"), gzip(b"1}")].concat();
-        let swapped: Vec<u8> = utf_16("a,b")
-            .chunks(2)
-            .flat_map(|unit| [unit[1], unit[0]])
-            .collect();
+        let swapped: Vec<u8> = utf_16("a,b").chunks(2).flat_map(|unit| [unit[1], unit[0]]).collect();
         for (name, bytes, expected) in [
             ("rows.csv", json.as_bytes().to_vec(), "json {\"a\":\"é\"}"),
             ("rows", gzip(json.as_bytes()), "json {\"a\":\"é\"}"),
             ("rows", two_parts, "json {\"a\":1}"),
-            (
-                "rows",
-                zstd::encode_all(json.as_bytes(), 1).unwrap(),
-                "json {\"a\":\"é\"}",
-            ),
+            ("rows", zstd::encode_all(json.as_bytes(), 1).unwrap(), "json {\"a\":\"é\"}"),
             ("rows", b"\xEF\xBB\xBF[]".to_vec(), "json []"),
             ("rows.json", utf_16(json), "json {\"a\":\"é\"}"),
             ("rows", gzip(&utf_16("a,b\né,\"c\"")), "',' a,b\né,\"c\""),
@@ -345,33 +271,18 @@ mod tests {
 
     #[test]
     fn what_unpacks_without_end_is_an_error() {
-        let blank = || {
-            zstd::Decoder::new(Cursor::new(
-                zstd::encode_all(&[b'\n'; 5000][..], 1).unwrap(),
-            ))
-            .unwrap()
-        };
+        let blank = || zstd::Decoder::new(Cursor::new(zstd::encode_all(&[b'\n'; 5000][..], 1).unwrap())).unwrap();
         let mut lines = Vec::new();
-        Unpacked::new(blank(), 5001)
-            .read_to_end(&mut lines)
-            .unwrap();
+        Unpacked::new(blank(), 5001).read_to_end(&mut lines).unwrap();
         assert_eq!(lines.len(), 5000);
-        let error = Unpacked::new(blank(), 4999)
-            .read_to_end(&mut lines)
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("less than 4999 bytes"),
-            "{error}"
-        );
+        let error = Unpacked::new(blank(), 4999).read_to_end(&mut lines).unwrap_err();
+        assert!(error.to_string().contains("less than 4999 bytes"), "{error}");
     }
 
     #[test]
     fn what_holds_no_rows_is_called_by_its_name() {
         for (bytes, expected) in [
-            (
-                &b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"[..],
-                "Git LFS",
-            ),
+            (&b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"[..], "Git LFS"),
             (b"PK\x03\x04....", "zip"),
             (b"BZh91AY", "bzip2"),
             (b"\n<!DOCTYPE html><html>", "web page"),

@@ -49,11 +49,7 @@ pub(crate) struct Selection<'a> {
 
 impl Selection<'_> {
     /// The one to read of splits by these names.
-    pub(crate) fn choose<'n>(
-        &self,
-        place: &Path,
-        names: impl Iterator<Item = &'n str>,
-    ) -> Result<String, DataError> {
+    pub(crate) fn choose<'n>(&self, place: &Path, names: impl Iterator<Item = &'n str>) -> Result<String, DataError> {
         let names: Vec<&str> = names.collect();
         let wanted = self.split.unwrap_or("train");
         match names[..] {
@@ -90,10 +86,7 @@ impl Records<'static> {
     /// # Errors
     /// If it cannot be read or is nothing that holds rows.
     pub fn open(path: &Path, is_row: impl Fn(&Fields) -> bool) -> Result<Self, DataError> {
-        let selection = Selection {
-            split: None,
-            is_row: &is_row,
-        };
+        let selection = Selection { split: None, is_row: &is_row };
         Self::select(path, &selection)
     }
 
@@ -111,9 +104,7 @@ impl<'a> Records<'a> {
     fn of(path: &Path, content: Content<'a>, selection: &Selection<'_>) -> Result<Self, DataError> {
         Ok(Self(match content {
             Content::Json(source) => Source::Json(RowReader::new(path, source, selection)?),
-            Content::Table { source, delimiter } => {
-                Source::Table(TableReader::new(path, source, delimiter)?)
-            }
+            Content::Table { source, delimiter } => Source::Table(TableReader::new(path, source, delimiter)?),
             Content::Parquet(file) => Source::Parquet(ParquetReader::new(path, file)?),
             Content::Text(_) => return Err(content::without_rows(path)),
         }))
@@ -121,11 +112,7 @@ impl<'a> Records<'a> {
 
     /// Reads what is in memory, as if it were a file of this name.
     #[cfg(test)]
-    pub(crate) fn of_bytes(
-        path: &Path,
-        bytes: &'a [u8],
-        selection: &Selection<'_>,
-    ) -> Result<Self, DataError> {
+    pub(crate) fn of_bytes(path: &Path, bytes: &'a [u8], selection: &Selection<'_>) -> Result<Self, DataError> {
         Self::of(path, content::recognize(path, Box::new(bytes))?, selection)
     }
 }
@@ -145,10 +132,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
             });
         }
     };
-    let io_error = |source| DataError::Io {
-        path: path.into(),
-        source,
-    };
+    let io_error = |source| DataError::Io { path: path.into(), source };
     let mut bytes = Vec::new();
     let read = source.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(io_error)?;
@@ -190,7 +174,8 @@ mod tests {
         };
         let expected = r#"{"id":"1","question":"Why?"} {"id":"2","question":"How?"}"#;
         assert_eq!(rows(b"id,question\n1,Why?\n2,How?\n"), expected);
-        let keyed = br#"{"notes": [{"id": "0"}], "data": [{"id":"1","question":"Why?"}, {"id":"2","question":"How?"}]}"#;
+        let keyed =
+            br#"{"notes": [{"id": "0"}], "data": [{"id":"1","question":"Why?"}, {"id":"2","question":"How?"}]}"#;
         assert_eq!(rows(keyed), expected);
         assert!(Records::open(dir.path(), |_| true).is_err());
     }

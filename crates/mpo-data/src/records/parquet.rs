@@ -36,12 +36,7 @@ impl ParquetReader {
                        pyarrow.parquet",
             });
         }
-        Ok(Self {
-            file: file.into(),
-            rows: RowIter::from_file_into(Box::new(reader)),
-            count: 0,
-            finished: false,
-        })
+        Ok(Self { file: file.into(), rows: RowIter::from_file_into(Box::new(reader)), count: 0, finished: false })
     }
 
     pub(super) fn next_record(&mut self) -> Option<Result<Record, DataError>> {
@@ -54,22 +49,12 @@ impl ParquetReader {
         };
         self.count += 1;
         self.finished = row.is_err();
-        let origin = Origin {
-            file: self.file.clone(),
-            position: Position::Row(self.count),
-        };
+        let origin = Origin { file: self.file.clone(), position: Position::Row(self.count) };
         Some(match row {
             Ok(row) if bytes(row.get_column_iter()) > MAX_LINE_BYTES => {
-                Err(DataError::RowTooLong {
-                    origin,
-                    limit: MAX_LINE_BYTES,
-                })
+                Err(DataError::RowTooLong { origin, limit: MAX_LINE_BYTES })
             }
-            Ok(row) => Ok(Record {
-                origin,
-                fields: fields(row),
-                surrogates: 0,
-            }),
+            Ok(row) => Ok(Record { origin, fields: fields(row), surrogates: 0 }),
             Err(error) => Err(damaged(&self.file, &error)),
         })
     }
@@ -80,9 +65,7 @@ fn unreadable(metadata: &ParquetMetaData) -> Option<&'static str> {
     let groups = metadata.row_groups().iter();
     let mut columns = groups.flat_map(|group| group.columns());
     columns.find_map(|column| match column.compression() {
-        Compression::LZ4 | Compression::LZ4_RAW => {
-            Some("Parquet compressed by lz4, which is not read")
-        }
+        Compression::LZ4 | Compression::LZ4_RAW => Some("Parquet compressed by lz4, which is not read"),
         Compression::BROTLI(_) => Some("Parquet compressed by brotli, which is not read"),
         Compression::LZO => Some("Parquet compressed by lzo, which is not read"),
         _ => None,
@@ -91,9 +74,7 @@ fn unreadable(metadata: &ParquetMetaData) -> Option<&'static str> {
 
 /// About how many bytes some columns of a row would take as JSON.
 fn bytes<'f>(columns: impl Iterator<Item = (&'f String, &'f Field)>) -> usize {
-    columns
-        .map(|(name, field)| name.len() + field_bytes(field))
-        .sum()
+    columns.map(|(name, field)| name.len() + field_bytes(field)).sum()
 }
 
 fn field_bytes(field: &Field) -> usize {
@@ -104,9 +85,7 @@ fn field_bytes(field: &Field) -> usize {
         Field::ListInternal(list) => list.elements().iter().map(field_bytes).sum(),
         Field::MapInternal(map) => {
             let entries = map.entries().iter();
-            entries
-                .map(|(key, value)| field_bytes(key) + field_bytes(value))
-                .sum()
+            entries.map(|(key, value)| field_bytes(key) + field_bytes(value)).sum()
         }
         _ => size_of::<Value>(),
     }
@@ -119,10 +98,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parque
 }
 
 fn damaged(file: &Path, error: &ParquetError) -> DataError {
-    DataError::Parquet {
-        path: file.into(),
-        problem: error.to_string(),
-    }
+    DataError::Parquet { path: file.into(), problem: error.to_string() }
 }
 
 fn fields(row: Row) -> Fields {
@@ -202,40 +178,24 @@ mod tests {
     /// Two rows: a conversation of two messages, and one without an answer whose score is none.
     fn file(compression: Compression) -> Vec<u8> {
         let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
-        let properties = WriterProperties::builder()
-            .set_compression(compression)
-            .build();
+        let properties = WriterProperties::builder().set_compression(compression).build();
         let mut file = Vec::new();
-        let mut writer =
-            SerializedFileWriter::new(&mut file, schema, Arc::new(properties)).unwrap();
+        let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::new(properties)).unwrap();
         let mut group = writer.next_row_group().unwrap();
-        let texts = |texts: &[&str]| -> Vec<ByteArray> {
-            texts.iter().map(|text| (*text).into()).collect()
-        };
-        let in_lists = [
-            (texts(&["user", "assistant", "user"]), [4, 4, 4]),
-            (texts(&["Ask?", "Yes, é."]), [4, 4, 3]),
-        ];
+        let texts = |texts: &[&str]| -> Vec<ByteArray> { texts.iter().map(|text| (*text).into()).collect() };
+        let in_lists = [(texts(&["user", "assistant", "user"]), [4, 4, 4]), (texts(&["Ask?", "Yes, é."]), [4, 4, 3])];
         let mut column = group.next_column().unwrap().unwrap();
         let prompts = texts(&["Ask?", "Say?"]);
-        column
-            .typed::<ByteArrayType>()
-            .write_batch(&prompts, None, None)
-            .unwrap();
+        column.typed::<ByteArrayType>().write_batch(&prompts, None, None).unwrap();
         column.close().unwrap();
         for (values, defined) in in_lists {
             let mut column = group.next_column().unwrap().unwrap();
             let typed = column.typed::<ByteArrayType>();
-            typed
-                .write_batch(&values, Some(&defined), Some(&[0, 1, 0]))
-                .unwrap();
+            typed.write_batch(&values, Some(&defined), Some(&[0, 1, 0])).unwrap();
             column.close().unwrap();
         }
         let mut column = group.next_column().unwrap().unwrap();
-        column
-            .typed::<DoubleType>()
-            .write_batch(&[f64::NAN], Some(&[0, 1]), None)
-            .unwrap();
+        column.typed::<DoubleType>().write_batch(&[f64::NAN], Some(&[0, 1]), None).unwrap();
         column.close().unwrap();
         group.close().unwrap();
         writer.close().unwrap();
@@ -250,8 +210,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         let mut reader = ParquetReader::new(&path, file).map_err(|error| error.to_string())?;
         let records = std::iter::from_fn(|| reader.next_record());
-        let fields =
-            records.map(|record| Ok(record.map_err(|error| error.to_string())?.fields.into()));
+        let fields = records.map(|record| Ok(record.map_err(|error| error.to_string())?.fields.into()));
         fields.collect()
     }
 
@@ -279,10 +238,7 @@ mod tests {
         // The codec of a column is a small number in its metadata, behind the rows: 1 is snappy, 4 brotli, 7 lz4.
         let metadata = file.len()
             - 8
-            - usize::try_from(u32::from_le_bytes(
-                file[file.len() - 8..file.len() - 4].try_into().unwrap(),
-            ))
-            .unwrap();
+            - usize::try_from(u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap())).unwrap();
         for (codec, name) in [(4, "brotli"), (7, "lz4")] {
             let mut found = Vec::new();
             for at in metadata..file.len() - 8 {
@@ -295,10 +251,7 @@ mod tests {
                 }
                 file[at] = before;
             }
-            assert!(
-                !found.is_empty() && found.iter().all(|error| error.contains(name)),
-                "{found:?}"
-            );
+            assert!(!found.is_empty() && found.iter().all(|error| error.contains(name)), "{found:?}");
         }
     }
 
@@ -307,10 +260,7 @@ mod tests {
         let field = |length: usize| Field::Str("x".repeat(length));
         let row = |field: &Field| bytes([(&"prompt".to_owned(), field)].into_iter());
         assert_eq!(row(&field(100)), 106);
-        let list = Field::Group(Row::new(vec![
-            ("a".into(), field(9)),
-            ("b".into(), Field::Null),
-        ]));
+        let list = Field::Group(Row::new(vec![("a".into(), field(9)), ("b".into(), Field::Null)]));
         assert_eq!(row(&list), 6 + 1 + 9 + 1 + size_of::<Value>());
     }
 

@@ -32,12 +32,7 @@ pub(super) struct Quotes {
 
 impl Quotes {
     pub(super) fn new(delimiter: u8) -> Self {
-        Self {
-            delimiter,
-            place: Place::Start,
-            line: 1,
-            opened: 1,
-        }
+        Self { delimiter, place: Place::Start, line: 1, opened: 1 }
     }
 
     /// The line of a quote that is still open.
@@ -58,8 +53,7 @@ impl Quotes {
     /// What is wrong where the table ends.
     pub(super) fn end(&self) -> Option<Fault> {
         let line = self.open()?;
-        let problem =
-            "expected a closing quote of the cell that begins here, got the end of the file";
+        let problem = "expected a closing quote of the cell that begins here, got the end of the file";
         Some(Fault { line, problem })
     }
 
@@ -98,13 +92,9 @@ mod tests {
 
     #[test]
     fn a_quote_is_closed_before_a_separator_or_the_end_of_a_line() {
-        for text in [
-            "a,b\n1,\"x\"\n",
-            "a,b\r\n\"x, \"\"y\"\"\nz\",1\r\n",
-            "\"\",\"\"",
-            "5\" nail,it's \"so\"\n\"a\" ,b",
-            "",
-        ] {
+        for text in
+            ["a,b\n1,\"x\"\n", "a,b\r\n\"x, \"\"y\"\"\nz\",1\r\n", "\"\",\"\"", "5\" nail,it's \"so\"\n\"a\" ,b", ""]
+        {
             assert_eq!(fault(text), None, "{text}");
         }
         let joined = "a,b\n1,\"x\n2,\"y\"\n";

@@ -21,10 +21,7 @@ pub(super) fn repair(text: &str) -> Option<Repaired> {
         rest = copy_string(&string[1..], &mut out, &mut surrogates);
     }
     changed |= copy_numbers(rest, &mut out);
-    (changed || surrogates > 0).then_some(Repaired {
-        text: out,
-        surrogates,
-    })
+    (changed || surrogates > 0).then_some(Repaired { text: out, surrogates })
 }
 
 /// Copies what stands between strings, and says whether a number that is none was in it.
@@ -95,24 +92,13 @@ mod tests {
             (r#"[NaN, -Infinity,Infinity]"#, "[null, null,null]", 0),
             (r#"{"a":1e999,"b":-2E+400}"#, r#"{"a":null,"b":null}"#, 0),
             (r#"{"NaN":"NaN","b":NaN}"#, r#"{"NaN":"NaN","b":null}"#, 0),
-            (
-                r#"{"a":"x\"NaN\\","b":NaN}"#,
-                r#"{"a":"x\"NaN\\","b":null}"#,
-                0,
-            ),
+            (r#"{"a":"x\"NaN\\","b":NaN}"#, r#"{"a":"x\"NaN\\","b":null}"#, 0),
             (r#""é\ud83dx""#, r#""é\ufffdx""#, 1),
-            (
-                r#""\uDE00\ud83d\ude00\uD83D""#,
-                r#""\ufffd\ud83d\ude00\ufffd""#,
-                2,
-            ),
+            (r#""\uDE00\ud83d\ude00\uD83D""#, r#""\ufffd\ud83d\ude00\ufffd""#, 2),
             (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#, 1),
             (r#""\ud83d\n""#, r#""\ufffd\n""#, 1),
         ] {
-            let expected = Repaired {
-                text: expected.into(),
-                surrogates,
-            };
+            let expected = Repaired { text: expected.into(), surrogates };
             assert_eq!(repair(text), Some(expected), "{text}");
         }
     }

@@ -41,11 +41,7 @@ impl RawRow {
                 (object, repaired.surrogates)
             }
         };
-        Ok(Record {
-            origin: self.origin,
-            fields,
-            surrogates,
-        })
+        Ok(Record { origin: self.origin, fields, surrogates })
     }
 
     /// The parser counts lines from the start of the row, which would be taken for those of the file.
@@ -128,14 +124,7 @@ impl<'a> RowReader<'a> {
         source: Box<dyn BufRead + 'a>,
         selection: &Selection<'_>,
     ) -> Result<Self, DataError> {
-        let mut reader = Self {
-            file: file.into(),
-            source,
-            layout: Layout::Lines,
-            count: 0,
-            offset: 0,
-            within: None,
-        };
+        let mut reader = Self { file: file.into(), source, layout: Layout::Lines, count: 0, offset: 0, within: None };
         let lines = reader.skip_whitespace()?;
         match reader.peek()? {
             None => return Err(DataError::Empty(reader.file)),
@@ -167,9 +156,7 @@ impl<'a> RowReader<'a> {
         let mut head = Vec::new();
         let source = &mut self.source;
         let mut start = source.by_ref().take(MAX_LINE_BYTES as u64);
-        start
-            .read_to_end(&mut head)
-            .map_err(|source| io_error(&self.file, source))?;
+        start.read_to_end(&mut head).map_err(|source| io_error(&self.file, source))?;
         let keys = match is_one_object_of_rows(&head, selection) {
             true => keys_with_rows(&head, selection),
             false => vec![],
@@ -178,11 +165,7 @@ impl<'a> RowReader<'a> {
             && head.len() < MAX_LINE_BYTES
             && let Some((what, hint)) = shape::of_no_rows(&head)
         {
-            return Err(DataError::NotRows {
-                path: self.file.clone(),
-                what,
-                hint,
-            });
+            return Err(DataError::NotRows { path: self.file.clone(), what, hint });
         }
         let rest = std::mem::replace(&mut self.source, Box::new(std::io::empty()));
         self.source = Box::new(Cursor::new(head).chain(rest));
@@ -191,10 +174,7 @@ impl<'a> RowReader<'a> {
         }
         let names = keys.iter().map(|(key, _)| key.as_str());
         let key = selection.choose(&self.file, names)?;
-        Ok(keys
-            .into_iter()
-            .find(|(of, _)| *of == key)
-            .map(|(_, at)| at))
+        Ok(keys.into_iter().find(|(of, _)| *of == key).map(|(_, at)| at))
     }
 
     /// Whether the first line is a bracket alone, as where JSON is indented.
@@ -235,9 +215,7 @@ impl<'a> RowReader<'a> {
             let offset = self.offset;
             // One byte for the line break and one to tell a line of the greatest length from a longer one.
             let mut line = self.source.by_ref().take(MAX_LINE_BYTES as u64 + 2);
-            let read = line
-                .read_until(b'\n', &mut bytes)
-                .map_err(|source| io_error(&self.file, source))?;
+            let read = line.read_until(b'\n', &mut bytes).map_err(|source| io_error(&self.file, source))?;
             if read == 0 {
                 return Ok(None);
             }
@@ -252,11 +230,7 @@ impl<'a> RowReader<'a> {
                 return Err(self.too_long());
             }
             if !bytes.trim_ascii().is_empty() {
-                return Ok(Some(RawRow {
-                    origin: self.origin(),
-                    bytes,
-                    offset,
-                }));
+                return Ok(Some(RawRow { origin: self.origin(), bytes, offset }));
             }
             blank += read;
             self.check_blank(blank)?;
@@ -302,9 +276,7 @@ impl<'a> RowReader<'a> {
                 self.layout = Layout::Finished;
                 self.skip_whitespace()?;
                 return match self.peek()? {
-                    Some(_) if is_file => {
-                        Err(self.broken("expected the end of the file after `]`, got more text"))
-                    }
+                    Some(_) if is_file => Err(self.broken("expected the end of the file after `]`, got more text")),
                     _ => Ok(None),
                 };
             }
@@ -315,18 +287,14 @@ impl<'a> RowReader<'a> {
             Some(_) if first => {}
             Some(_) => return Err(self.broken("expected `,` or `]` after the row")),
             None => {
-                return Err(
-                    self.broken("expected `]` at the end of the array, got the end of the file")
-                );
+                return Err(self.broken("expected `]` at the end of the array, got the end of the file"));
             }
         }
         self.count += 1;
         match self.peek()? {
             Some(b'{') => return self.take_object(Nesting::default(), true),
             Some(b']') => {
-                return Err(
-                    self.broken("expected a row after the last `,`, got `]`: take that comma out")
-                );
+                return Err(self.broken("expected a row after the last `,`, got `]`: take that comma out"));
             }
             Some(b'[' | b'"') => self.within = Some(Nesting::default()),
             _ => self.skip_scalar()?,
@@ -345,11 +313,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// Takes from `{` to its match. Only brackets and strings are looked at; the JSON parser judges the rest.
-    fn take_object(
-        &mut self,
-        mut nesting: Nesting,
-        keep: bool,
-    ) -> Result<Option<RawRow>, DataError> {
+    fn take_object(&mut self, mut nesting: Nesting, keep: bool) -> Result<Option<RawRow>, DataError> {
         let offset = self.offset;
         let mut bytes = Vec::new();
         loop {
@@ -368,11 +332,7 @@ impl<'a> RowReader<'a> {
                 return Err(self.too_long());
             }
             if end.is_some() {
-                return Ok(Some(RawRow {
-                    origin: self.origin(),
-                    bytes,
-                    offset,
-                }));
+                return Ok(Some(RawRow { origin: self.origin(), bytes, offset }));
             }
         }
     }
@@ -402,9 +362,7 @@ impl<'a> RowReader<'a> {
     }
 
     fn buffer(&mut self) -> Result<&[u8], DataError> {
-        self.source
-            .fill_buf()
-            .map_err(|source| io_error(&self.file, source))
+        self.source.fill_buf().map_err(|source| io_error(&self.file, source))
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -427,32 +385,21 @@ impl<'a> RowReader<'a> {
     fn origin(&self) -> Origin {
         let position = match self.layout {
             Layout::Lines => Position::Line(self.count),
-            Layout::Objects | Layout::Array | Layout::Keyed | Layout::Finished => {
-                Position::Row(self.count)
-            }
+            Layout::Objects | Layout::Array | Layout::Keyed | Layout::Finished => Position::Row(self.count),
         };
-        Origin {
-            file: self.file.clone(),
-            position,
-        }
+        Origin { file: self.file.clone(), position }
     }
 
     /// An array that is none: what follows cannot be told apart.
     fn broken(&mut self, problem: &'static str) -> DataError {
         match self.count {
             0 => DataError::Empty(self.file.clone()),
-            _ => DataError::Broken {
-                origin: self.origin(),
-                problem,
-            },
+            _ => DataError::Broken { origin: self.origin(), problem },
         }
     }
 
     fn too_long(&self) -> DataError {
-        DataError::RowTooLong {
-            origin: self.origin(),
-            limit: MAX_LINE_BYTES,
-        }
+        DataError::RowTooLong { origin: self.origin(), limit: MAX_LINE_BYTES }
     }
 }
 
@@ -479,10 +426,7 @@ fn keys_with_rows(head: &[u8], selection: &Selection<'_>) -> Vec<(String, usize)
     let mut found = Vec::new();
     let blank = |at: usize| {
         let rest = head.get(at..).unwrap_or_default();
-        at + rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count()
+        at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
     };
     // Where the value that begins here ends.
     let value_end = |at: usize| {
@@ -508,10 +452,7 @@ fn keys_with_rows(head: &[u8], selection: &Selection<'_>) -> Vec<(String, usize)
         if head.get(value) == Some(&b'[') {
             let element = blank(value + 1);
             let row = value_end(element).map(|end| &head[element..end]);
-            if row
-                .and_then(fields_of)
-                .is_some_and(|fields| (selection.is_row)(&fields))
-            {
+            if row.and_then(fields_of).is_some_and(|fields| (selection.is_row)(&fields)) {
                 found.push((key, value + 1));
             }
         }
@@ -526,10 +467,7 @@ fn keys_with_rows(head: &[u8], selection: &Selection<'_>) -> Vec<(String, usize)
 }
 
 fn io_error(file: &Path, source: std::io::Error) -> DataError {
-    DataError::Io {
-        path: file.into(),
-        source,
-    }
+    DataError::Io { path: file.into(), source }
 }
 
 #[cfg(test)]
@@ -540,10 +478,7 @@ mod tests {
 
     /// Rows under a key are those with an `a`.
     fn reader<'a>(source: impl BufRead + 'a) -> Result<RowReader<'a>, DataError> {
-        let selection = Selection {
-            split: None,
-            is_row: &|fields| fields.contains_key("a"),
-        };
+        let selection = Selection { split: None, is_row: &|fields| fields.contains_key("a") };
         RowReader::new(Path::new("f"), Box::new(source), &selection)
     }
 
@@ -562,10 +497,7 @@ mod tests {
 
     #[test]
     fn lines_are_numbered_as_an_editor_does() {
-        let expected = vec![
-            (Position::Line(2), "{\"a\":1}\r".into()),
-            (Position::Line(4), "{}".into()),
-        ];
+        let expected = vec![(Position::Line(2), "{\"a\":1}\r".into()), (Position::Line(4), "{}".into())];
         assert_eq!(rows(b"\n{\"a\":1}\r\n \n{}").unwrap(), expected);
     }
 
@@ -573,10 +505,7 @@ mod tests {
     fn array_elements_end_at_their_own_brace() {
         let nested = r#"{"a":[{"b":"}]\""}],"c":"\\"}"#;
         let file = format!(" [\n {nested} ,\n{{}}\n]\n");
-        let expected = vec![
-            (Position::Row(1), nested.into()),
-            (Position::Row(2), "{}".into()),
-        ];
+        let expected = vec![(Position::Row(1), nested.into()), (Position::Row(2), "{}".into())];
         assert_eq!(rows(file.as_bytes()).unwrap(), expected);
     }
 
@@ -584,33 +513,15 @@ mod tests {
     fn broken_files_are_named_with_the_row() {
         let cases: [(&[u8], &str); 10] = [
             (b"", "expected at least one preference row, got none in f"),
-            (
-                b" \n\t",
-                "expected at least one preference row, got none in f",
-            ),
+            (b" \n\t", "expected at least one preference row, got none in f"),
             (b"[", "expected at least one preference row, got none in f"),
-            (
-                b"[{}",
-                "f, row 1: expected `]` at the end of the array, got the end of the file",
-            ),
+            (b"[{}", "f, row 1: expected `]` at the end of the array, got the end of the file"),
             (b"[{} {}]", "f, row 1: expected `,` or `]` after the row"),
-            (
-                b"[{},]",
-                "f, row 2: expected a row after the last `,`, got `]`: take that comma out",
-            ),
+            (b"[{},]", "f, row 2: expected a row after the last `,`, got `]`: take that comma out"),
             (b"[3]", "f, row 1: expected an object"),
-            (
-                b"[{\"a\":\"}",
-                "f, row 1: expected the end of the row, got the end of the file",
-            ),
-            (
-                b"[{}] x",
-                "f, row 1: expected the end of the file after `]`, got more text",
-            ),
-            (
-                b"{}\n{\"a\":\"\xff\"}",
-                "f, line 2: expected UTF-8 text, got an invalid byte at offset 9 of the file",
-            ),
+            (b"[{\"a\":\"}", "f, row 1: expected the end of the row, got the end of the file"),
+            (b"[{}] x", "f, row 1: expected the end of the file after `]`, got more text"),
+            (b"{}\n{\"a\":\"\xff\"}", "f, line 2: expected UTF-8 text, got an invalid byte at offset 9 of the file"),
         ];
         for (bytes, expected) in cases {
             assert_eq!(error(bytes), expected);
@@ -652,16 +563,7 @@ mod tests {
         for start in ["{", "[{\""] {
             let endless = start.as_bytes().chain(BufReader::new(io::repeat(b'x')));
             let mut reader = reader(endless).unwrap();
-            assert!(
-                matches!(
-                    reader.next_row(),
-                    Err(DataError::RowTooLong {
-                        limit: MAX_LINE_BYTES,
-                        ..
-                    })
-                ),
-                "{start}"
-            );
+            assert!(matches!(reader.next_row(), Err(DataError::RowTooLong { limit: MAX_LINE_BYTES, .. })), "{start}");
         }
     }
 
@@ -699,10 +601,7 @@ mod tests {
         assert_eq!(all(lines.as_bytes()), ["1", "2"]);
         // Lines that hold rows are no rows, and a row may hold others.
         for (file, expected) in [
-            (
-                "{\"a\":1,\"b\":[{\"a\":8}]}\n{\"a\":2,\"b\":[{\"a\":9}]}\n",
-                &["1", "2"][..],
-            ),
+            ("{\"a\":1,\"b\":[{\"a\":8}]}\n{\"a\":2,\"b\":[{\"a\":9}]}\n", &["1", "2"][..]),
             ("{\"a\":1,\"b\":[{\"a\":8}]}\n", &["1"]),
             ("{\n\"a\":1,\"b\":[{\"a\":8}]\n}\n{\"a\":2}", &["1", "2"]),
         ] {
@@ -730,11 +629,7 @@ mod tests {
     #[test]
     fn a_bad_row_costs_itself_alone() {
         let long = format!("{{\"a\":\"{}\"}}", "x[".repeat(MAX_LINE_BYTES / 2));
-        for (open, between, close) in [
-            ("", "\n", "\n"),
-            ("[", ",", "]"),
-            ("{\"data\":[", ",", "]}"),
-        ] {
+        for (open, between, close) in [("", "\n", "\n"), ("[", ",", "]"), ("{\"data\":[", ",", "]}")] {
             let rows = [
                 r#"{"a":1}"#,
                 &long,
@@ -754,17 +649,7 @@ mod tests {
                     value => value,
                 })
                 .collect();
-            let expected = [
-                "1",
-                "bad",
-                "2",
-                "bad",
-                "null",
-                "bad",
-                "bad",
-                "bad",
-                "\"\u{FFFD}\"",
-            ];
+            let expected = ["1", "bad", "2", "bad", "null", "bad", "bad", "bad", "\"\u{FFFD}\""];
             assert_eq!(shown, expected, "{open}");
         }
     }

@@ -53,46 +53,20 @@ mod tests {
     #[test]
     fn shapes_of_tools_are_called_by_their_names() {
         for (text, expected) in [
-            (
-                r#"{"prompt": ["a", "b"], "chosen": ["c", null]}"#,
-                Some("columns"),
-            ),
-            (
-                r#"{"prompt": {"0": "a", "1": "b"}, "chosen": {"0": "c"}}"#,
-                Some("columns"),
-            ),
-            (
-                r#"{"columns": ["prompt"], "index": [0], "data": [["a"]]}"#,
-                Some("columns"),
-            ),
-            (
-                r#"{"features": [{"name": "a"}], "rows": [{"row_idx": 0, "row": {"a": 1}}]}"#,
-                Some("viewer"),
-            ),
-            (
-                r#"{"0": {"prompt": "a"}, "1": {"prompt": "b"}}"#,
-                Some("under their numbers"),
-            ),
+            (r#"{"prompt": ["a", "b"], "chosen": ["c", null]}"#, Some("columns")),
+            (r#"{"prompt": {"0": "a", "1": "b"}, "chosen": {"0": "c"}}"#, Some("columns")),
+            (r#"{"columns": ["prompt"], "index": [0], "data": [["a"]]}"#, Some("columns")),
+            (r#"{"features": [{"name": "a"}], "rows": [{"row_idx": 0, "row": {"a": 1}}]}"#, Some("viewer")),
+            (r#"{"0": {"prompt": "a"}, "1": {"prompt": "b"}}"#, Some("under their numbers")),
             (r#"{"prompt": "a", "chosen": ["b"]}"#, None),
-            (
-                r#"{"prompt": [{"role": "user"}], "chosen": [{"role": "assistant"}]}"#,
-                None,
-            ),
-            (
-                r#"{"dominant": {"prompt": "a"}, "target": {"prompt": "b"}}"#,
-                None,
-            ),
+            (r#"{"prompt": [{"role": "user"}], "chosen": [{"role": "assistant"}]}"#, None),
+            (r#"{"dominant": {"prompt": "a"}, "target": {"prompt": "b"}}"#, None),
             (r#"{"prompt": []}"#, None),
             ("{\"a\": [1], \"b\": [2]}\n{}", None),
         ] {
             let found = of_no_rows(text.as_bytes()).map(|(what, _)| what);
             assert_eq!(found.is_some(), expected.is_some(), "{text}");
-            assert!(
-                found
-                    .unwrap_or_default()
-                    .contains(expected.unwrap_or_default()),
-                "{text}"
-            );
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{text}");
         }
     }
 }

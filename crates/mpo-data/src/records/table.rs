@@ -57,41 +57,17 @@ pub(super) struct TableReader<'a> {
 }
 
 impl<'a> TableReader<'a> {
-    pub(super) fn new(
-        file: &Path,
-        source: Box<dyn BufRead + 'a>,
-        delimiter: u8,
-    ) -> Result<Self, DataError> {
-        let granted = Granted {
-            source,
-            left: MAX_LINE_BYTES,
-            quotes: Quotes::new(delimiter),
-            fault: None,
-        };
-        let reader = ReaderBuilder::new()
-            .delimiter(delimiter)
-            .flexible(true)
-            .has_headers(false)
-            .from_reader(granted);
-        let mut table = Self {
-            file: file.into(),
-            reader,
-            header: vec![],
-            record: ByteRecord::new(),
-            count: 0,
-            finished: false,
-        };
-        let origin = Origin {
-            file: file.into(),
-            position: Position::Line(1),
-        };
+    pub(super) fn new(file: &Path, source: Box<dyn BufRead + 'a>, delimiter: u8) -> Result<Self, DataError> {
+        let granted = Granted { source, left: MAX_LINE_BYTES, quotes: Quotes::new(delimiter), fault: None };
+        let reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(granted);
+        let mut table =
+            Self { file: file.into(), reader, header: vec![], record: ByteRecord::new(), count: 0, finished: false };
+        let origin = Origin { file: file.into(), position: Position::Line(1) };
         if !table.read(&origin)? {
             return Err(DataError::Empty(file.into()));
         }
         for name in &table.record {
-            let name = str::from_utf8(name)
-                .map_err(|_| not_utf_8(&origin, "names"))?
-                .trim();
+            let name = str::from_utf8(name).map_err(|_| not_utf_8(&origin, "names"))?.trim();
             if !name.is_empty() && table.header.iter().any(|known| known == name) {
                 let problem = format!("expected every column once, got two named {name}");
                 return Err(DataError::row(&origin, problem));
@@ -107,10 +83,7 @@ impl<'a> TableReader<'a> {
             return None;
         }
         self.count += 1;
-        let origin = Origin {
-            file: self.file.clone(),
-            position: Position::Row(self.count),
-        };
+        let origin = Origin { file: self.file.clone(), position: Position::Row(self.count) };
         match self.read(&origin) {
             Ok(false) => None,
             Ok(true) => Some(self.named(origin)),
@@ -127,45 +100,30 @@ impl<'a> TableReader<'a> {
         let read = self.reader.read_byte_record(&mut self.record);
         let Granted { fault, quotes, .. } = self.reader.get_ref();
         let unclosed = |line, problem: String| DataError::UnclosedQuote {
-            origin: Origin {
-                file: self.file.clone(),
-                position: Position::Line(line),
-            },
+            origin: Origin { file: self.file.clone(), position: Position::Line(line) },
             problem,
         };
         read.map_err(|error| match error.into_kind() {
             csv::ErrorKind::Io(_) if let Some(Fault { line, problem }) = fault => {
                 unclosed(*line, (*problem).to_owned())
             }
-            csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                match quotes.open() {
-                    Some(line) => {
-                        let limit = MAX_LINE_BYTES;
-                        let problem =
-                            format!("expected a closing quote within {limit} bytes, got none");
-                        unclosed(line, problem)
-                    }
-                    None => DataError::RowTooLong {
-                        origin: origin.clone(),
-                        limit: MAX_LINE_BYTES,
-                    },
+            csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => match quotes.open() {
+                Some(line) => {
+                    let limit = MAX_LINE_BYTES;
+                    let problem = format!("expected a closing quote within {limit} bytes, got none");
+                    unclosed(line, problem)
                 }
-            }
-            csv::ErrorKind::Io(source) => DataError::Io {
-                path: self.file.clone(),
-                source,
+                None => DataError::RowTooLong { origin: origin.clone(), limit: MAX_LINE_BYTES },
             },
+            csv::ErrorKind::Io(source) => DataError::Io { path: self.file.clone(), source },
             other => DataError::row(origin, format!("{other:?}")),
         })
     }
 
     fn named(&self, origin: Origin) -> Result<Record, DataError> {
         if self.record.len() != self.header.len() {
-            let problem = format!(
-                "expected {} cells as in the first line, got {}",
-                self.header.len(),
-                self.record.len()
-            );
+            let problem =
+                format!("expected {} cells as in the first line, got {}", self.header.len(), self.record.len());
             return Err(DataError::row(&origin, problem));
         }
         let mut fields = Fields::new();
@@ -175,11 +133,7 @@ impl<'a> TableReader<'a> {
                 fields.insert(name.clone(), Value::String(cell.into()));
             }
         }
-        Ok(Record {
-            origin,
-            fields,
-            surrogates: 0,
-        })
+        Ok(Record { origin, fields, surrogates: 0 })
     }
 }
 
@@ -210,10 +164,7 @@ mod tests {
     #[test]
     fn cells_are_texts_by_their_columns_names() {
         let table = b" a ,b,\r\n1,\"x, \"\"y\"\"\nz\",0\r\n\r\n,2,1\n";
-        let expected = [
-            r#"f, row 1: {"a":"1","b":"x, \"y\"\nz"}"#,
-            r#"f, row 2: {"a":"","b":"2"}"#,
-        ];
+        let expected = [r#"f, row 1: {"a":"1","b":"x, \"y\"\nz"}"#, r#"f, row 2: {"a":"","b":"2"}"#];
         assert_eq!(rows(table), expected);
     }
 
@@ -238,25 +189,14 @@ mod tests {
         assert!(found[1].starts_with("f, line 3: "), "{}", found[1]);
         assert!(found[1].contains("closing quote"), "{}", found[1]);
         let blank = rows(&[b"a,b\n1,2\n", &b"\n".repeat(MAX_LINE_BYTES * 2)[..]].concat());
-        assert!(
-            blank[1].starts_with("f, row 2: expected a row of at most"),
-            "{}",
-            blank[1]
-        );
+        assert!(blank[1].starts_with("f, row 2: expected a row of at most"), "{}", blank[1]);
         let joined = rows(b"a,b\n1,2\n3,\"x\n4,\"y\"\n5,6\n");
         assert_eq!(joined.len(), 2);
-        assert!(
-            joined[1].starts_with("f, line 3: expected a separator"),
-            "{}",
-            joined[1]
-        );
+        assert!(joined[1].starts_with("f, line 3: expected a separator"), "{}", joined[1]);
         let open = rows(b"a,b\n1,2\n3,\"x\n4,5\n");
         let expected = "f, line 3: expected a closing quote of the cell that begins here, got the end of the file";
         assert_eq!(open[1..], [expected]);
         let twice = rows(b"a,b,a\n1,2,3\n");
-        assert_eq!(
-            twice,
-            ["f, line 1: expected every column once, got two named a"]
-        );
+        assert_eq!(twice, ["f, line 1: expected every column once, got two named a"]);
     }
 }

@@ -19,11 +19,7 @@ pub struct Conversation<'a> {
 
 impl<'a> From<&'a [Message]> for Conversation<'a> {
     fn from(messages: &'a [Message]) -> Self {
-        Self {
-            messages,
-            tools: None,
-            documents: None,
-        }
+        Self { messages, tools: None, documents: None }
     }
 }
 
@@ -41,19 +37,13 @@ impl<'a, const N: usize> From<&'a [Message; N]> for Conversation<'a> {
 
 impl<'a> From<&'a PreferencePair> for Conversation<'a> {
     fn from(pair: &'a PreferencePair) -> Self {
-        Self {
-            tools: pair.tools().map(Tools::as_json),
-            ..pair.prompt().into()
-        }
+        Self { tools: pair.tools().map(Tools::as_json), ..pair.prompt().into() }
     }
 }
 
 impl<'a> From<&'a UnpairedAnswer> for Conversation<'a> {
     fn from(answer: &'a UnpairedAnswer) -> Self {
-        Self {
-            tools: answer.tools.as_ref().map(Tools::as_json),
-            ..(&answer.prompt).into()
-        }
+        Self { tools: answer.tools.as_ref().map(Tools::as_json), ..(&answer.prompt).into() }
     }
 }
 
@@ -86,11 +76,7 @@ impl Parts {
 
     /// The conversation with another text in its system message.
     pub(crate) fn with_other_system(mut self) -> Self {
-        if let Some(content) = self
-            .messages
-            .get_mut(0)
-            .and_then(|first| first.get_mut("content"))
-        {
+        if let Some(content) = self.messages.get_mut(0).and_then(|first| first.get_mut("content")) {
             *content = format!("{}, else", content.as_str().unwrap_or_default()).into();
         }
         self

@@ -16,9 +16,7 @@ pub(super) fn strftime_now(format: &str) -> Result<String, String> {
             Some(written) => written,
             None => {
                 let got = flag.into_iter().chain(field).collect::<String>();
-                return Err(format!(
-                    "strftime_now: expected a date field that is known, got `%{got}`"
-                ));
+                return Err(format!("strftime_now: expected a date field that is known, got `%{got}`"));
             }
         };
         match flag {
@@ -76,13 +74,7 @@ fn field_of(field: char) -> Option<&'static str> {
 fn unpadded(number: &str) -> &str {
     match number.trim_start_matches(['0', ' ']) {
         "" if !number.is_empty() => "0",
-        trimmed
-            if number
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b' ') =>
-        {
-            trimmed
-        }
+        trimmed if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ') => trimmed,
         _ => number,
     }
 }
@@ -97,10 +89,7 @@ mod tests {
             ("%d %b %Y", "26 Jul 2024"),
             ("%-d %B %Y, %H:%M", "26 July 2024, 00:00"),
             ("%-m/%-d/%y %-H %-M", "7/26/24 0 0"),
-            (
-                "%A, %I %p, day %j, week %W, %u",
-                "Friday, 12 AM, day 208, week 30, 5",
-            ),
+            ("%A, %I %p, day %j, week %W, %u", "Friday, 12 AM, day 208, week 30, 5"),
             ("%_m %^a %% %c", " 7 FRI % Fri Jul 26 00:00:00 2024"),
             ("", ""),
         ] {

@@ -46,11 +46,8 @@ pub(super) const NAME: &str = "chat_template";
 pub(super) fn environment(source: &str) -> Result<Environment<'static>, Problem> {
     let source = scan::prepare(source).map_err(Problem::Failed)?;
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-        .map_err(|error| problem(&error))?;
+    let syntax =
+        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(|error| problem(&error))?;
     environment.set_syntax(syntax);
     minijinja_contrib::add_to_environment(&mut environment);
     environment.set_fuel(Some(FUEL));
@@ -64,9 +61,7 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Problem>
         out.write_str(&text).map_err(Error::from)
     });
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", |format: &str| {
-        date::strftime_now(format).map_err(python::error)
-    });
+    environment.add_function("strftime_now", |format: &str| date::strftime_now(format).map_err(python::error));
     environment.add_function("namespace", namespace::namespace);
     filters::add(&mut environment);
     // As Python sees it: what can be asked for its length and items, texts included, and none cannot.
@@ -75,20 +70,14 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Problem>
         matches!(value.kind(), String | Seq | Map | Iterable | Undefined)
     };
     environment.add_test("iterable", is_iterable);
-    environment.add_test("sequence", move |value: &Value| {
-        is_iterable(value) && !is_generator(value)
-    });
-    environment
-        .add_template_owned(NAME, source)
-        .map_err(|error| problem(&error))?;
+    environment.add_test("sequence", move |value: &Value| is_iterable(value) && !is_generator(value));
+    environment.add_template_owned(NAME, source).map_err(|error| problem(&error))?;
     Ok(environment)
 }
 
 /// The names of the variables that the template reads, those that the engine itself knows aside.
 pub(super) fn variables(environment: &Environment<'_>) -> Result<BTreeSet<String>, Problem> {
-    let template = environment
-        .get_template(NAME)
-        .map_err(|error| problem(&error))?;
+    let template = environment.get_template(NAME).map_err(|error| problem(&error))?;
     let mut names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
     for (name, _) in environment.globals() {
         names.remove(name);

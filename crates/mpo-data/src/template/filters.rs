@@ -19,13 +19,10 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("string", |value: &Value| text_of(value));
     environment.add_filter("join", join);
     environment.add_filter(PERCENT, percent);
-    environment.add_filter(
-        "trim",
-        |state: &mut State<'_, '_>, value: &Value, args: Rest<Value>| {
-            let text = Value::from(text_of(value)?);
-            methods::call(state, &text, "strip", &args)
-        },
-    );
+    environment.add_filter("trim", |state: &mut State<'_, '_>, value: &Value, args: Rest<Value>| {
+        let text = Value::from(text_of(value)?);
+        methods::call(state, &text, "strip", &args)
+    });
     environment.add_filter(
         "center",
         |state: &mut State<'_, '_>, value: &Value, width: Option<Value>, given: Kwargs| {
@@ -34,59 +31,30 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             methods::call(state, &text_of(value)?.into(), "center", &[width])
         },
     );
-    environment.add_filter("wordcount", |value: &Value| {
-        text_of(value).map(|text| text.split_whitespace().count())
-    });
+    environment.add_filter("wordcount", |value: &Value| text_of(value).map(|text| text.split_whitespace().count()));
     environment.add_filter(ITEMS, items);
     environment.add_filter("default", default);
     environment.add_filter("d", default);
     environment.add_filter("int", int);
     environment.add_filter("float", float);
-    by_place(
-        environment,
-        "indent",
-        vec!["width", "first", "blank"],
-        indent,
-    );
+    by_place(environment, "indent", vec!["width", "first", "blank"], indent);
     environment.add_filter("urlencode", urlencode);
     let (any_case, attribute) = ("case_sensitive", "attribute");
-    by_place(
-        environment,
-        "sort",
-        vec!["reverse", any_case, attribute],
-        |state, value, given| filters::sort(state, value, given),
-    );
-    by_place(
-        environment,
-        "unique",
-        vec![any_case, attribute],
-        |state, value, given| filters::unique(state, value, given),
-    );
-    by_place(
-        environment,
-        "min",
-        vec![any_case, attribute],
-        |state, value, given| filters::min(state, value, given),
-    );
-    by_place(
-        environment,
-        "max",
-        vec![any_case, attribute],
-        |state, value, given| filters::max(state, value, given),
-    );
-    by_place(
-        environment,
-        "dictsort",
-        vec![any_case, "by", "reverse"],
-        |_, value, given| filters::dictsort(&value, given),
-    );
+    by_place(environment, "sort", vec!["reverse", any_case, attribute], |state, value, given| {
+        filters::sort(state, value, given)
+    });
+    by_place(environment, "unique", vec![any_case, attribute], |state, value, given| {
+        filters::unique(state, value, given)
+    });
+    by_place(environment, "min", vec![any_case, attribute], |state, value, given| filters::min(state, value, given));
+    by_place(environment, "max", vec![any_case, attribute], |state, value, given| filters::max(state, value, given));
+    by_place(environment, "dictsort", vec![any_case, "by", "reverse"], |_, value, given| {
+        filters::dictsort(&value, given)
+    });
     let parameters = vec!["length", "killwords", "end", "leeway"];
-    by_place(
-        environment,
-        "truncate",
-        parameters,
-        |state, value, given| minijinja_contrib::filters::truncate(state, &value, given),
-    );
+    by_place(environment, "truncate", parameters, |state, value, given| {
+        minijinja_contrib::filters::truncate(state, &value, given)
+    });
     environment.add_function("cycler", cycler);
     environment.add_function("dict", dict);
     // What these write is not what Jinja2 writes.
@@ -103,27 +71,24 @@ fn by_place(
     parameters: Vec<&'static str>,
     filter: fn(&mut State<'_, '_>, Value, Kwargs) -> Result<Value, Error>,
 ) {
-    environment.add_filter(
-        name,
-        move |state: &mut State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>| {
-            let mut places = args.into_values();
-            let given = places.pop_if(|last| last.is_kwargs());
-            let given = given.map(Kwargs::try_from).transpose()?;
-            if places.len() > parameters.len() {
-                return Err(error(format!(
-                    "{name}: expected at most {} arguments, got {}",
-                    parameters.len(),
-                    places.len()
-                )));
-            }
-            let mut named: Vec<(&str, Value)> = parameters.iter().copied().zip(places).collect();
-            for name in given.iter().flat_map(Kwargs::args) {
-                let value = given.as_ref().map(|given| given.get(name)).transpose()?;
-                named.extend(value.map(|value| (name, value)));
-            }
-            filter(state, value, named.into_iter().collect())
-        },
-    );
+    environment.add_filter(name, move |state: &mut State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>| {
+        let mut places = args.into_values();
+        let given = places.pop_if(|last| last.is_kwargs());
+        let given = given.map(Kwargs::try_from).transpose()?;
+        if places.len() > parameters.len() {
+            return Err(error(format!(
+                "{name}: expected at most {} arguments, got {}",
+                parameters.len(),
+                places.len()
+            )));
+        }
+        let mut named: Vec<(&str, Value)> = parameters.iter().copied().zip(places).collect();
+        for name in given.iter().flat_map(Kwargs::args) {
+            let value = given.as_ref().map(|given| given.get(name)).transpose()?;
+            named.extend(value.map(|value| (name, value)));
+        }
+        filter(state, value, named.into_iter().collect())
+    });
 }
 
 /// What a loop goes over.
@@ -135,17 +100,12 @@ fn items(value: Value) -> Result<Value, Error> {
     }
 }
 
-fn default(
-    value: Value,
-    other: Option<Value>,
-    also_false: Option<Value>,
-    given: Kwargs,
-) -> Result<Value, Error> {
+fn default(value: Value, other: Option<Value>, also_false: Option<Value>, given: Kwargs) -> Result<Value, Error> {
     let other = other.or(given.get("default_value")?);
     let also_false = also_false.or(given.get("boolean")?);
     given.assert_all_used()?;
-    let is_missing = value.is_undefined()
-        || !value.is_true() && also_false.is_some_and(|also_false| also_false.is_true());
+    let is_missing =
+        value.is_undefined() || !value.is_true() && also_false.is_some_and(|also_false| also_false.is_true());
     Ok(match is_missing {
         true => other.unwrap_or_else(|| "".into()),
         false => value,
@@ -168,19 +128,12 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-fn int(
-    value: &Value,
-    default: Option<Value>,
-    base: Option<u32>,
-    given: Kwargs,
-) -> Result<Value, Error> {
+fn int(value: &Value, default: Option<Value>, base: Option<u32>, given: Kwargs) -> Result<Value, Error> {
     let default = default.or(given.get("default")?);
     let base = base.or(given.get("base")?).unwrap_or(10);
     given.assert_all_used()?;
     if !(2..=36).contains(&base) {
-        return Err(error(format!(
-            "int: expected a base from 2 to 36, got {base}"
-        )));
+        return Err(error(format!("int: expected a base from 2 to 36, got {base}")));
     }
     let whole = match value.as_str() {
         Some(text) => digits(text).and_then(|text| {
@@ -226,9 +179,7 @@ fn indent(state: &mut State<'_, '_>, value: Value, given: Kwargs) -> Result<Valu
         None => {
             let spaces = i64::try_from(width)?.max(0) as usize;
             if spaces > MAX_WIDTH {
-                return Err(error(format!(
-                    "indent: expected a width of at most {MAX_WIDTH}, got {spaces}"
-                )));
+                return Err(error(format!("indent: expected a width of at most {MAX_WIDTH}, got {spaces}")));
             }
             " ".repeat(spaces)
         }
@@ -254,9 +205,7 @@ fn urlencode(value: &Value) -> Result<String, Error> {
         let mut out = String::new();
         for byte in text_of(value)?.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
-                    out.push(byte.into())
-                }
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => out.push(byte.into()),
                 b'/' if !in_query => out.push('/'),
                 b' ' if in_query => out.push('+'),
                 byte => out.push_str(&format!("%{byte:02X}")),
@@ -264,17 +213,12 @@ fn urlencode(value: &Value) -> Result<String, Error> {
         }
         Ok(out)
     };
-    let pair =
-        |key: &Value, value: &Value| Ok(format!("{}={}", quoted(key, true)?, quoted(value, true)?));
+    let pair = |key: &Value, value: &Value| Ok(format!("{}={}", quoted(key, true)?, quoted(value, true)?));
     let pairs: Result<Vec<String>, Error> = match value.kind() {
-        ValueKind::Map => value
-            .try_iter()?
-            .map(|key| pair(&key, &value.get_item(&key)?))
-            .collect(),
-        ValueKind::Seq | ValueKind::Iterable => value
-            .try_iter()?
-            .map(|item| pair(&item.get_item_by_index(0)?, &item.get_item_by_index(1)?))
-            .collect(),
+        ValueKind::Map => value.try_iter()?.map(|key| pair(&key, &value.get_item(&key)?)).collect(),
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter()?.map(|item| pair(&item.get_item_by_index(0)?, &item.get_item_by_index(1)?)).collect()
+        }
         _ => return quoted(value, false),
     };
     Ok(pairs?.join("&"))
@@ -314,17 +258,11 @@ impl Object for Cycler {
         (key.as_str()? == "current").then(|| self.items[self.at.load(Ordering::Relaxed)].clone())
     }
 
-    fn call_method(
-        self: &Arc<Self>,
-        _: &mut State<'_, '_>,
-        method: &str,
-        _: &[Value],
-    ) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, _: &[Value]) -> Result<Value, Error> {
         let at = self.at.load(Ordering::Relaxed);
         match method {
             "next" => {
-                self.at
-                    .store((at + 1) % self.items.len(), Ordering::Relaxed);
+                self.at.store((at + 1) % self.items.len(), Ordering::Relaxed);
                 Ok(self.items[at].clone())
             }
             "reset" => {
@@ -339,10 +277,7 @@ impl Object for Cycler {
 fn cycler(items: Rest<Value>) -> Result<Value, Error> {
     match items.is_empty() {
         true => Err(error("cycler: expected at least one item, got none")),
-        false => Ok(Value::from_object(Cycler {
-            items: items.0,
-            at: AtomicUsize::new(0),
-        })),
+        false => Ok(Value::from_object(Cycler { items: items.0, at: AtomicUsize::new(0) })),
     }
 }
 

@@ -50,42 +50,25 @@ fn generator(items: Vec<Value>) -> Value {
 /// Adds the filters that give one to an engine.
 pub(super) fn add(environment: &mut Environment<'static>) {
     type All = Rest<ValueOrKwargs>;
-    environment.add_filter(
-        "map",
-        |state: &mut State<'_, '_>, value: Value, args: All| {
-            filters::map(state, value, args).map(generator)
-        },
-    );
+    environment.add_filter("map", |state: &mut State<'_, '_>, value: Value, args: All| {
+        filters::map(state, value, args).map(generator)
+    });
     type Name<'a> = Cow<'a, str>;
-    environment.add_filter(
-        "select",
-        |state: &mut State<'_, '_>, value: Value, test: Option<Name<'_>>, args: All| {
-            filters::select(state, value, test, args).map(generator)
-        },
-    );
-    environment.add_filter(
-        "reject",
-        |state: &mut State<'_, '_>, value: Value, test: Option<Name<'_>>, args: All| {
-            filters::reject(state, value, test, args).map(generator)
-        },
-    );
+    environment.add_filter("select", |state: &mut State<'_, '_>, value: Value, test: Option<Name<'_>>, args: All| {
+        filters::select(state, value, test, args).map(generator)
+    });
+    environment.add_filter("reject", |state: &mut State<'_, '_>, value: Value, test: Option<Name<'_>>, args: All| {
+        filters::reject(state, value, test, args).map(generator)
+    });
     environment.add_filter(
         "selectattr",
-        |state: &mut State<'_, '_>,
-         value: Value,
-         attribute: Name<'_>,
-         test: Option<Name<'_>>,
-         args: All| {
+        |state: &mut State<'_, '_>, value: Value, attribute: Name<'_>, test: Option<Name<'_>>, args: All| {
             filters::selectattr(state, value, attribute, test, args).map(generator)
         },
     );
     environment.add_filter(
         "rejectattr",
-        |state: &mut State<'_, '_>,
-         value: Value,
-         attribute: Name<'_>,
-         test: Option<Name<'_>>,
-         args: All| {
+        |state: &mut State<'_, '_>, value: Value, attribute: Name<'_>, test: Option<Name<'_>>, args: All| {
             filters::rejectattr(state, value, attribute, test, args).map(generator)
         },
     );

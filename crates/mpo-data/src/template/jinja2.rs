@@ -30,34 +30,17 @@ struct Case {
 
 /// What is different, in a line.
 fn difference(template: &Template, case: &Case, tokens: &SpecialTokens) -> Option<String> {
-    let source = TemplateSource {
-        file: template.file.clone(),
-        text: template.source.clone(),
-    };
-    let options = TemplateOptions {
-        arguments: case.arguments.clone(),
-        ..TemplateOptions::default()
-    };
-    let parts = Parts {
-        messages: case.messages.clone(),
-        tools: case.tools.clone(),
-        documents: Value::Null,
-    };
+    let source = TemplateSource { file: template.file.clone(), text: template.source.clone() };
+    let options = TemplateOptions { arguments: case.arguments.clone(), ..TemplateOptions::default() };
+    let parts = Parts { messages: case.messages.clone(), tools: case.tools.clone(), documents: Value::Null };
     let ours = ChatTemplate::new(source.into(), tokens, &options)
         .and_then(|ours| ours.write(parts, case.add_generation_prompt));
     match (ours, &case.text) {
         (Ok(ours), Some(text)) if ours == *text => None,
         (Ok(ours), Some(text)) => {
-            let at = ours
-                .bytes()
-                .zip(text.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
+            let at = ours.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
             let from = |text: &str| {
-                String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(20)..])
-                    .chars()
-                    .take(80)
-                    .collect::<String>()
+                String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(20)..]).chars().take(80).collect::<String>()
             };
             Some(format!("got {:?}, expected {:?}", from(&ours), from(text)))
         }
@@ -85,9 +68,6 @@ fn templates_write_what_jinja2_writes() {
             }
         }
     }
-    println!(
-        "{} templates: {same} renderings are the same, {different} are not",
-        written.templates.len()
-    );
+    println!("{} templates: {same} renderings are the same, {different} are not", written.templates.len());
     assert_eq!(different, 0);
 }

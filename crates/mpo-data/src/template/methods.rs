@@ -9,18 +9,10 @@ use super::python::{MAX_WIDTH, Method, error, text_of};
 use super::scan::{ATTRIBUTE, SET_ATTRIBUTE};
 
 /// Calls a method that the engine itself does not have.
-pub(super) fn call(
-    state: &mut State<'_, '_>,
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
+pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let ours = match value.kind() {
         _ if method == SET_ATTRIBUTE => {
-            let message = format!(
-                "cannot set an attribute of a {}, only of a namespace",
-                value.kind()
-            );
+            let message = format!("cannot set an attribute of a {}, only of a namespace", value.kind());
             return Err(error(message));
         }
         // A field that has the name of a method is not what Python finds there.
@@ -38,10 +30,7 @@ pub(super) fn call(
         ValueKind::Seq if method == "index" => {
             let (what,): (Value,) = from_args(args)?;
             let at = value.try_iter()?.position(|item| item == what);
-            Some(
-                at.map(Value::from)
-                    .ok_or_else(|| error("index: the value is not in the list"))?,
-            )
+            Some(at.map(Value::from).ok_or_else(|| error("index: the value is not in the list"))?)
         }
         _ => None,
     };
@@ -52,12 +41,7 @@ pub(super) fn call(
 }
 
 /// None for a method that is not one of these.
-fn of_text(
-    state: &mut State<'_, '_>,
-    text: &str,
-    method: &str,
-    args: &[Value],
-) -> Result<Option<Value>, Error> {
+fn of_text(state: &mut State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     Ok(Some(match method {
         "strip" | "lstrip" | "rstrip" => {
             let (chars,): (Option<&str>,) = from_args(args)?;
@@ -97,17 +81,13 @@ fn of_text(
         "partition" | "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             if separator.is_empty() {
-                return Err(error(format!(
-                    "{method}: expected a separator, got an empty text"
-                )));
+                return Err(error(format!("{method}: expected a separator, got an empty text")));
             }
             let parts = match method {
-                "partition" => text
-                    .split_once(separator)
-                    .map_or([text, "", ""], |(before, after)| [before, separator, after]),
-                _ => text
-                    .rsplit_once(separator)
-                    .map_or(["", "", text], |(before, after)| [before, separator, after]),
+                "partition" => {
+                    text.split_once(separator).map_or([text, "", ""], |(before, after)| [before, separator, after])
+                }
+                _ => text.rsplit_once(separator).map_or(["", "", text], |(before, after)| [before, separator, after]),
             };
             Tuple::from(parts.map(Value::from)).into()
         }
@@ -116,11 +96,7 @@ fn of_text(
             if width > MAX_WIDTH {
                 return Err(too_wide(method, width));
             }
-            let fill = if method == "zfill" {
-                "0"
-            } else {
-                fill.unwrap_or(" ")
-            };
+            let fill = if method == "zfill" { "0" } else { fill.unwrap_or(" ") };
             let missing = width.saturating_sub(text.chars().count());
             let (sign, digits) = match text.strip_prefix(['-', '+']) {
                 Some(digits) if method == "zfill" => text.split_at(text.len() - digits.len()),
@@ -139,9 +115,7 @@ fn of_text(
             let (keep_ends, given): (Option<bool>, Kwargs) = from_args(args)?;
             let keep_ends = keep_ends.or(given.get("keepends")?);
             given.assert_all_used()?;
-            lines(text, keep_ends.unwrap_or(false))
-                .map(Value::from)
-                .collect()
+            lines(text, keep_ends.unwrap_or(false)).map(Value::from).collect()
         }
         // From one character to another.
         "find" | "rfind" | "count" | "startswith" | "endswith" if args.len() > 1 => {
@@ -150,16 +124,10 @@ fn of_text(
             let at = |place: i64| if place < 0 { place + length } else { place };
             let start = at(start).clamp(0, length) as usize;
             let end = at(end.unwrap_or(length)).clamp(0, length) as usize;
-            let part: String = text
-                .chars()
-                .skip(start)
-                .take(end.saturating_sub(start))
-                .collect();
+            let part: String = text.chars().skip(start).take(end.saturating_sub(start)).collect();
             let found = Value::from(part).call_method(state, method, &[what])?;
             match found.as_i64() {
-                Some(place) if place >= 0 && method.ends_with("find") => {
-                    (place + start as i64).into()
-                }
+                Some(place) if place >= 0 && method.ends_with("find") => (place + start as i64).into(),
                 _ => found,
             }
         }
@@ -191,11 +159,7 @@ fn of_text(
             let first: String = first.into_iter().flatten().collect();
             (first + &rest).into()
         }
-        "casefold" => text
-            .to_lowercase()
-            .replace('ß', "ss")
-            .replace('ς', "σ")
-            .into(),
+        "casefold" => text.to_lowercase().replace('ß', "ss").replace('ς', "σ").into(),
         "swapcase" => text
             .chars()
             .flat_map(|c| match c.is_uppercase() {
@@ -210,8 +174,7 @@ fn of_text(
         "isprintable" => text.chars().all(is_printable).into(),
         "isidentifier" => {
             let is_letter = |c: char| c == '_' || c.is_alphabetic();
-            let is_name =
-                text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || is_decimal(c));
+            let is_name = text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || is_decimal(c));
             is_name.into()
         }
         "istitle" => is_title(text).into(),
@@ -265,11 +228,7 @@ fn expanded(text: &str, width: usize) -> String {
             }
             c => {
                 out.push(c);
-                column = if matches!(c, '\n' | '\r') {
-                    0
-                } else {
-                    column + 1
-                };
+                column = if matches!(c, '\n' | '\r') { 0 } else { column + 1 };
             }
         }
     }
@@ -277,17 +236,13 @@ fn expanded(text: &str, width: usize) -> String {
 }
 
 fn too_wide(what: &str, width: usize) -> Error {
-    error(format!(
-        "{what}: expected a width of at most {MAX_WIDTH}, got {width}"
-    ))
+    error(format!("{what}: expected a width of at most {MAX_WIDTH}, got {width}"))
 }
 
 /// The engine makes whatever width a format asks for.
 fn check_format(format: &str, args: &[Value]) -> Result<(), Error> {
     let digits = format.split(|c: char| !c.is_ascii_digit());
-    let written = digits
-        .filter(|digits| !digits.is_empty())
-        .map(|digits| digits.parse().unwrap_or(usize::MAX));
+    let written = digits.filter(|digits| !digits.is_empty()).map(|digits| digits.parse().unwrap_or(usize::MAX));
     // A width may also be an argument: `{:{}}`, `%*d`.
     let nested = format.contains(":{") || format.contains("*") || format.contains(".{");
     let numbers = args.iter().filter(|_| nested).filter_map(Value::as_usize);
@@ -302,19 +257,11 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-fn split(
-    text: &str,
-    separator: Option<&str>,
-    most: Option<usize>,
-    from_the_end: bool,
-) -> Result<Vec<String>, Error> {
+fn split(text: &str, separator: Option<&str>, most: Option<usize>, from_the_end: bool) -> Result<Vec<String>, Error> {
     let owned = |part: &str| part.to_owned();
     let limit = most.map_or(usize::MAX, |most| most.saturating_add(1));
     let Some(separator) = separator else {
-        return Ok(words(text, most, from_the_end)
-            .into_iter()
-            .map(owned)
-            .collect());
+        return Ok(words(text, most, from_the_end).into_iter().map(owned).collect());
     };
     if separator.is_empty() {
         return Err(error("split: expected a separator, got an empty text"));
@@ -368,10 +315,7 @@ fn words(text: &str, most: Option<usize>, from_the_end: bool) -> Vec<&str> {
         let cut = match from_the_end {
             _ if whole => None,
             false => rest.find(is_space),
-            true => rest
-                .char_indices()
-                .rfind(|(_, c)| is_space(*c))
-                .map(|(at, c)| at + c.len_utf8()),
+            true => rest.char_indices().rfind(|(_, c)| is_space(*c)).map(|(at, c)| at + c.len_utf8()),
         };
         let (part, left) = match (cut, from_the_end) {
             (None, false) => (rest, ""),

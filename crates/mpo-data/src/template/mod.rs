@@ -30,9 +30,7 @@ use serde_json::{Map, Value};
 pub use builtin::BuiltinTemplate;
 pub use conversation::Conversation;
 pub(crate) use conversation::Parts;
-pub use options::{
-    SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice, TemplateOptions,
-};
+pub use options::{SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice, TemplateOptions};
 pub(crate) use sources::TemplateField;
 pub use sources::{TemplateSource, TemplateSources};
 pub(crate) use turn::{Turn, Turns};
@@ -77,15 +75,9 @@ impl Loaded {
 impl TemplateSource {
     fn error(&self, problem: Problem) -> DataError {
         match problem {
-            Problem::NoThread(error) => DataError::Thread {
-                what: "chat template",
-                error,
-            },
+            Problem::NoThread(error) => DataError::Thread { what: "chat template", error },
             Problem::Refused(message) => DataError::Refused(visible(&message)),
-            Problem::Failed(problem) => DataError::Template {
-                file: self.file.clone(),
-                problem: visible(&problem),
-            },
+            Problem::Failed(problem) => DataError::Template { file: self.file.clone(), problem: visible(&problem) },
         }
     }
 }
@@ -94,12 +86,7 @@ impl TemplateSource {
 fn likeness(one: &str, other: &str) -> usize {
     let same = |(a, b): &(char, char)| a == b;
     let begin = one.chars().zip(other.chars()).take_while(same).count();
-    let end = one
-        .chars()
-        .rev()
-        .zip(other.chars().rev())
-        .take_while(same)
-        .count();
+    let end = one.chars().rev().zip(other.chars().rev()).take_while(same).count();
     begin.max(end)
 }
 
@@ -108,11 +95,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn new(
-        sources: TemplateSources,
-        tokens: &SpecialTokens,
-        options: &TemplateOptions,
-    ) -> Result<Self, DataError> {
+    pub fn new(sources: TemplateSources, tokens: &SpecialTokens, options: &TemplateOptions) -> Result<Self, DataError> {
         let load = |source| Loaded::new(source).map(Arc::new);
         let mut variables = tokens.variables().clone();
         let arguments = options.arguments.iter();
@@ -121,11 +104,7 @@ impl ChatTemplate {
             default: load(sources.default)?,
             with_tools: sources.with_tools.map(load).transpose()?,
             variables,
-            arguments: options
-                .arguments
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect(),
+            arguments: options.arguments.iter().map(|(name, _)| name.clone()).collect(),
             system_message: options.system_message,
             builtin: None,
         })
@@ -140,10 +119,7 @@ impl ChatTemplate {
         tokens: &SpecialTokens,
         options: &TemplateOptions,
     ) -> Result<Self, DataError> {
-        Ok(Self {
-            builtin: Some(builtin),
-            ..Self::new(builtin.into(), tokens, options)?
-        })
+        Ok(Self { builtin: Some(builtin), ..Self::new(builtin.into(), tokens, options)? })
     }
 
     /// Writes a conversation; with `add_generation_prompt`, up to where the assistant begins to speak.
@@ -162,28 +138,21 @@ impl ChatTemplate {
     }
 
     /// The same, of a conversation as JSON.
-    pub(crate) fn render_parts(
-        &self,
-        parts: Parts,
-        add_generation_prompt: bool,
-    ) -> Result<String, DataError> {
+    pub(crate) fn render_parts(&self, parts: Parts, add_generation_prompt: bool) -> Result<String, DataError> {
         let written = self.write(parts.clone(), add_generation_prompt);
         let refused = match (&written, parts.system()) {
             (Err(DataError::Refused(_)), Some(_)) => true,
             (Ok(text), Some(system)) if !text.contains(system.trim()) => {
                 // It may be there in another form, such as a JSON string.
                 let other = parts.clone().with_other_system();
-                self.write(other, add_generation_prompt)
-                    .is_ok_and(|other| other == *text)
+                self.write(other, add_generation_prompt).is_ok_and(|other| other == *text)
             }
             _ => false,
         };
         if !refused {
             return written;
         }
-        let merged = parts
-            .merged()
-            .map(|parts| self.write(parts, add_generation_prompt));
+        let merged = parts.merged().map(|parts| self.write(parts, add_generation_prompt));
         match (merged, written) {
             (Some(Ok(text)), _) if self.system_message == SystemMessage::Merge => Ok(text),
             // What merging it would do is told only where that would help.
@@ -197,20 +166,13 @@ impl ChatTemplate {
     /// give, those of similar names first.
     pub fn unread_arguments(&self) -> Vec<(String, Vec<String>)> {
         let templates = [Some(&self.default), self.with_tools.as_ref()];
-        let read: BTreeSet<&String> = templates
-            .into_iter()
-            .flatten()
-            .flat_map(|template| template.renderer.variables())
-            .collect();
+        let read: BTreeSet<&String> =
+            templates.into_iter().flatten().flat_map(|template| template.renderer.variables()).collect();
         let unread = self.arguments.iter().filter(|name| !read.contains(name));
         let free = |name: &&&String| !options::is_ours(name) && !name.ends_with("_token");
         unread
             .map(|argument| {
-                let mut others: Vec<String> = read
-                    .iter()
-                    .filter(free)
-                    .map(|name| (*name).clone())
-                    .collect();
+                let mut others: Vec<String> = read.iter().filter(free).map(|name| (*name).clone()).collect();
                 others.sort_by_key(|other| Reverse(likeness(argument, other)));
                 (argument.clone(), others)
             })
@@ -267,33 +229,20 @@ mod tests {
     use crate::pair::{Message, Role};
 
     fn template(source: &str, options: &TemplateOptions) -> Result<ChatTemplate, DataError> {
-        let tokens = [
-            ("bos_token", "<s>"),
-            ("eos_token", "</s>"),
-            ("image_token", "<i>"),
-        ];
-        let source = TemplateSource {
-            file: "chat.jinja".into(),
-            text: source.into(),
-        };
+        let tokens = [("bos_token", "<s>"), ("eos_token", "</s>"), ("image_token", "<i>")];
+        let source = TemplateSource { file: "chat.jinja".into(), text: source.into() };
         ChatTemplate::new(source.into(), &tokens.into_iter().collect(), options)
     }
 
     fn render(source: &str) -> Result<String, DataError> {
-        template(source, &TemplateOptions::default())?
-            .render(&[Message::user("Hi <b> 'x' \\u003c")], true)
+        template(source, &TemplateOptions::default())?.render(&[Message::user("Hi <b> 'x' \\u003c")], true)
     }
 
     #[test]
     fn line_breaks_of_a_source_are_those_of_jinja2() {
         let source = "a\r\nb\rc{{ 'd\r\ne\rf\\r' }}\r\n{% if true %}\r\ng{% endif %}\r\n";
         assert_eq!(render(source).unwrap(), "a\nb\ncd\ne\nf\r\ng");
-        assert_eq!(
-            template("a\r\nb", &TemplateOptions::default())
-                .unwrap()
-                .source(),
-            "a\nb"
-        );
+        assert_eq!(template("a\r\nb", &TemplateOptions::default()).unwrap().source(), "a\nb");
     }
 
     #[test]
@@ -304,10 +253,7 @@ mod tests {
                 "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>\
                  <|start_header_id|>assistant<|end_header_id|>\n\n",
             ),
-            (
-                BuiltinTemplate::Gemma,
-                "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n",
-            ),
+            (BuiltinTemplate::Gemma, "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"),
             (
                 BuiltinTemplate::Qwen,
                 "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n\
@@ -316,133 +262,51 @@ mod tests {
             (BuiltinTemplate::Plain, "Hi\n"),
         ];
         for (builtin, expected) in cases {
-            let template = ChatTemplate::builtin(
-                builtin,
-                &SpecialTokens::default(),
-                &TemplateOptions::default(),
-            )
-            .unwrap();
-            assert_eq!(
-                template.render(&[Message::user("Hi")], true).unwrap(),
-                expected
-            );
+            let template =
+                ChatTemplate::builtin(builtin, &SpecialTokens::default(), &TemplateOptions::default()).unwrap();
+            assert_eq!(template.render(&[Message::user("Hi")], true).unwrap(), expected);
         }
     }
 
     #[test]
     fn templates_speak_the_dialect_of_transformers() {
         for (source, expected) in [
-            (
-                "{{ bos_token }}|{{ eos_token }}|{{ image_token }}|{{ pad_token }}",
-                "<s>|</s>|<i>|",
-            ),
+            ("{{ bos_token }}|{{ eos_token }}|{{ image_token }}|{{ pad_token }}", "<s>|</s>|<i>|"),
             ("{% if pad_token is defined %}x{% endif %}", ""),
-            (
-                "{% if add_generation_prompt %}\nyes\n{% endif %}\n",
-                "yes\n",
-            ),
+            ("{% if add_generation_prompt %}\nyes\n{% endif %}\n", "yes\n"),
             ("a\n  {% if true %}\nb{% endif %}", "a\nb"),
-            (
-                "{% if messages[0]['role'].upper().startswith('US') %}yes{% endif %}",
-                "yes",
-            ),
-            (
-                "{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}",
-                "01",
-            ),
-            (
-                "{{ messages[0].content | tojson }}",
-                r#""Hi <b> 'x' \\u003c""#,
-            ),
+            ("{% if messages[0]['role'].upper().startswith('US') %}yes{% endif %}", "yes"),
+            ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
+            ("{{ messages[0].content | tojson }}", r#""Hi <b> 'x' \\u003c""#),
             ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
-            (
-                "{{ 'a\r\nb\u{b}c'.splitlines() }}{{ 'a#b'.partition('#') }}",
-                "['a', 'b', 'c']('a', '#', 'b')",
-            ),
-            (
-                "{{ 'abcab'.find('a', 1) }}{{ 'abcab'.count('a', 0, -2) }}{{ 'abc'.startswith('b', 1) }}",
-                "31True",
-            ),
-            (
-                "{{ tools is iterable }}{{ messages is iterable }}{{ 'a' is iterable }}",
-                "FalseTrueTrue",
-            ),
+            ("{{ 'a\r\nb\u{b}c'.splitlines() }}{{ 'a#b'.partition('#') }}", "['a', 'b', 'c']('a', '#', 'b')"),
+            ("{{ 'abcab'.find('a', 1) }}{{ 'abcab'.count('a', 0, -2) }}{{ 'abc'.startswith('b', 1) }}", "31True"),
+            ("{{ tools is iterable }}{{ messages is iterable }}{{ 'a' is iterable }}", "FalseTrueTrue"),
             // Not given is none, and not undefined.
-            (
-                "{{ tools is none }}{{ documents is none }}{{ tools is defined }}",
-                "TrueTrueTrue",
-            ),
-            (
-                "{{ [1, 2.0, none, true, 'a\"b', (1,)] }}",
-                "[1, 2.0, None, True, 'a\"b', (1,)]",
-            ),
-            (
-                "{{ {'a': {'b': [1, 'é']}} | tojson }}",
-                r#"{"a": {"b": [1, "é"]}}"#,
-            ),
-            (
-                "{{ {'b': 1, 'a': 'é'} | tojson(ensure_ascii=true, sort_keys=true) }}",
-                r#"{"a": "\u00e9", "b": 1}"#,
-            ),
-            (
-                "{{ {'a': [1], 'b': {}} | tojson(indent=2) }}",
-                "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}",
-            ),
-            (
-                "{{ {'a': [1, 2]} | tojson(separators=(',', ':')) }}",
-                r#"{"a":[1,2]}"#,
-            ),
-            (
-                "{{ 1e22 | tojson }} {{ 0.00001 }} {{ 1.5 }}",
-                "1e+22 1e-05 1.5",
-            ),
+            ("{{ tools is none }}{{ documents is none }}{{ tools is defined }}", "TrueTrueTrue"),
+            ("{{ [1, 2.0, none, true, 'a\"b', (1,)] }}", "[1, 2.0, None, True, 'a\"b', (1,)]"),
+            ("{{ {'a': {'b': [1, 'é']}} | tojson }}", r#"{"a": {"b": [1, "é"]}}"#),
+            ("{{ {'b': 1, 'a': 'é'} | tojson(ensure_ascii=true, sort_keys=true) }}", r#"{"a": "\u00e9", "b": 1}"#),
+            ("{{ {'a': [1], 'b': {}} | tojson(indent=2) }}", "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}"),
+            ("{{ {'a': [1, 2]} | tojson(separators=(',', ':')) }}", r#"{"a":[1,2]}"#),
+            ("{{ 1e22 | tojson }} {{ 0.00001 }} {{ 1.5 }}", "1e+22 1e-05 1.5"),
             ("{%- generation -%}\n a {% endgeneration %}b", "a b"),
             ("{{ 'a|b|c'.rsplit('|', 1)[0].removeprefix('a') }}", "|b"),
-            (
-                "{{ 'x#y'.partition('#')[2] ~ 'x'.rpartition('#')[2] ~ ' a b'.split(maxsplit=1)[1] }}",
-                "yxb",
-            ),
-            (
-                "{{ 'ab'.center(5, '*') ~ '7'.zfill(3) ~ '-7'.zfill(3) ~ 'abc'.index('c') }}",
-                "**ab*007-072",
-            ),
-            (
-                "{{ '\u{1c}a\u{a0}'.strip() ~ '|' ~ 'xay'.strip('xy') }}",
-                "a|a",
-            ),
-            (
-                "{{ '[%s] %03d' % (messages[0].role, 7) }}{{ '%s' % true }}",
-                "[user] 007True",
-            ),
-            (
-                "{% set n = namespace(a=1) %}{% for i in range(3) %}{% set n.a = n.a + i %}{% endfor %}{{ n.a }}",
-                "4",
-            ),
-            (
-                "{% set n = namespace() %}{% set n.t %}\nx{% endset %}{{ n.t }}|{{ n.u is defined }}",
-                "x|False",
-            ),
+            ("{{ 'x#y'.partition('#')[2] ~ 'x'.rpartition('#')[2] ~ ' a b'.split(maxsplit=1)[1] }}", "yxb"),
+            ("{{ 'ab'.center(5, '*') ~ '7'.zfill(3) ~ '-7'.zfill(3) ~ 'abc'.index('c') }}", "**ab*007-072"),
+            ("{{ '\u{1c}a\u{a0}'.strip() ~ '|' ~ 'xay'.strip('xy') }}", "a|a"),
+            ("{{ '[%s] %03d' % (messages[0].role, 7) }}{{ '%s' % true }}", "[user] 007True"),
+            ("{% set n = namespace(a=1) %}{% for i in range(3) %}{% set n.a = n.a + i %}{% endfor %}{{ n.a }}", "4"),
+            ("{% set n = namespace() %}{% set n.t %}\nx{% endset %}{{ n.t }}|{{ n.u is defined }}", "x|False"),
             (
                 "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join }}",
                 "Hi <b> 'x' \\u003c",
             ),
-            (
-                "{% for m in messages recursive %}{{ loop.previtem is defined }}{{ loop.nextitem }}{% endfor %}",
-                "False",
-            ),
-            (
-                "{{ [1, none, true, 'a'] | join('-') }}{{ messages | join(attribute='role') }}",
-                "1-None-True-auser",
-            ),
-            (
-                "{{ ' a ' | trim }}|{{ 'xax' | trim('x') }}|{{ 'a' | center(3) }}|{{ 'a b' | wordcount }}",
-                "a|a| a |2",
-            ),
+            ("{% for m in messages recursive %}{{ loop.previtem is defined }}{{ loop.nextitem }}{% endfor %}", "False"),
+            ("{{ [1, none, true, 'a'] | join('-') }}{{ messages | join(attribute='role') }}", "1-None-True-auser"),
+            ("{{ ' a ' | trim }}|{{ 'xax' | trim('x') }}|{{ 'a' | center(3) }}|{{ 'a b' | wordcount }}", "a|a| a |2"),
             ("{{ \"they're so-so\".title() }}", "They'Re So-So"),
-            (
-                "{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}",
-                "a1",
-            ),
+            ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1"),
         ] {
             assert_eq!(render(source).unwrap(), expected, "{source}");
         }
@@ -453,16 +317,10 @@ mod tests {
         for (source, expected) in [
             ("{% for %}", "syntax error"),
             ("{{ strftime_now('%Q') }}", "date field"),
-            (
-                "a\n\n{{ 'x'.translate(1) }}",
-                "line 3: unknown method: string has no method named translate",
-            ),
+            ("a\n\n{{ 'x'.translate(1) }}", "line 3: unknown method: string has no method named translate"),
             ("{{ messages | nofilter }}", "line 1: unknown filter"),
             ("{{ [1].append(2) }}", "append"),
-            (
-                "{% set n = 1 %}{% set n.a = 2 %}",
-                "line 1: invalid operation: cannot set an attribute",
-            ),
+            ("{% set n = 1 %}{% set n.a = 2 %}", "line 1: invalid operation: cannot set an attribute"),
         ] {
             let error = render(source).unwrap_err();
             let text = error.to_string();
@@ -479,18 +337,9 @@ mod tests {
     fn hostile_templates_are_errors() {
         let started = std::time::Instant::now();
         for (source, expected) in [
-            (
-                "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}",
-                "more work",
-            ),
-            (
-                "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-                "recursion",
-            ),
-            (
-                "{% set n = namespace() %}{% set n.a = [n] %}{{ n.a | tojson }}{{ n.a }}",
-                "no JSON",
-            ),
+            ("{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}", "more work"),
+            ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
+            ("{% set n = namespace() %}{% set n.a = [n] %}{{ n.a | tojson }}{{ n.a }}", "no JSON"),
             ("{% for a in [1] %}{{ loop.cycle() }}{% endfor %}", "fails"),
             (
                 "{% set n = namespace(a=[1]) %}{% for i in range(40) %}{% set n.a = n.a + n.a %}{% endfor %}{{ n.a | length }}",
@@ -519,10 +368,7 @@ mod tests {
             ("{{ [1] | tojson(indent=10**9) }}", "indent"),
             ("{{ '{:>2000000000}'.format('x') }}", "width"),
             ("{{ '{:>{}}'.format('x', 2000000000) }}", "format"),
-            (
-                "{{ '%2000000000d' % 1 }}{{ '%*d' % (2000000000, 1) }}",
-                "width",
-            ),
+            ("{{ '%2000000000d' % 1 }}{{ '%*d' % (2000000000, 1) }}", "width"),
             ("{{ '%2000000000d' | format(1) }}", ""),
             ("{{ 'x'.ljust(2000000000) }}", "width"),
             ("{{ 'x' * 2000000000 }}", ""),
@@ -537,10 +383,7 @@ mod tests {
             }
         }
         for chain in ["|upper", " + 1", " and x", ".a", "(1)", " if x else y"] {
-            assert!(
-                render(&format!("{{{{ x{} }}}}", chain.repeat(20_000))).is_err(),
-                "{chain}"
-            );
+            assert!(render(&format!("{{{{ x{} }}}}", chain.repeat(20_000))).is_err(), "{chain}");
             // Whatever comes of it, it comes to an end.
             _ = render(&format!("{{{{ x{} }}}}", chain.repeat(1_600)));
         }
@@ -558,19 +401,10 @@ mod tests {
         let template = template(source, &options).unwrap();
         assert!(template.mentions("enable_thinking") && !template.mentions("thinking_budget"));
         let messages = [Message::user("Hi")];
-        assert_eq!(
-            template.render(&messages, true).unwrap(),
-            "<x>FalsenullNone"
-        );
+        assert_eq!(template.render(&messages, true).unwrap(), "<x>FalsenullNone");
         let tools = serde_json::json!([{ "name": "f" }]);
-        let conversation = Conversation {
-            tools: Some(&tools),
-            ..Conversation::from(&messages)
-        };
-        assert_eq!(
-            template.render(conversation, true).unwrap(),
-            "<x>False[{\"name\": \"f\"}]None"
-        );
+        let conversation = Conversation { tools: Some(&tools), ..Conversation::from(&messages) };
+        assert_eq!(template.render(conversation, true).unwrap(), "<x>False[{\"name\": \"f\"}]None");
     }
 
     #[test]
@@ -590,46 +424,29 @@ mod tests {
 
     #[test]
     fn a_template_of_its_own_writes_conversations_with_tools() {
-        let source = |text: &str| TemplateSource {
-            file: "f".into(),
-            text: text.into(),
-        };
-        let sources = TemplateSources {
-            default: source("without"),
-            with_tools: Some(source("with")),
-        };
+        let source = |text: &str| TemplateSource { file: "f".into(), text: text.into() };
+        let sources = TemplateSources { default: source("without"), with_tools: Some(source("with")) };
         let options = TemplateOptions::default();
         let template = ChatTemplate::new(sources, &SpecialTokens::default(), &options).unwrap();
         let messages = [Message::user("Hi")];
         assert_eq!(template.render(&messages, true).unwrap(), "without");
-        let conversation = Conversation {
-            tools: Some(&Value::Array(vec![])),
-            ..Conversation::from(&messages)
-        };
+        let conversation = Conversation { tools: Some(&Value::Array(vec![])), ..Conversation::from(&messages) };
         assert_eq!(template.render(conversation, true).unwrap(), "with");
     }
 
     #[test]
     fn a_system_message_that_is_refused_is_merged_where_that_was_asked_for() {
-        let system = |role, content: &str| Message {
-            role,
-            content: content.into(),
-        };
+        let system = |role, content: &str| Message { role, content: content.into() };
         let asked = [system(Role::System, "Be kind."), Message::user("Hi")];
         let with = |system_message, source: &str| {
-            let options = TemplateOptions {
-                system_message,
-                ..TemplateOptions::default()
-            };
+            let options = TemplateOptions { system_message, ..TemplateOptions::default() };
             template(source, &options).unwrap().render(&asked, true)
         };
-        let refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}";
+        let refusing =
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}";
         let deaf = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}";
         let refused = with(SystemMessage::Keep, refusing).unwrap_err();
-        assert!(
-            matches!(&refused, DataError::RefusedSystem(why) if why == "no"),
-            "{refused}"
-        );
+        assert!(matches!(&refused, DataError::RefusedSystem(why) if why == "no"), "{refused}");
         assert!(refused.hint().unwrap().contains("--system-message merge"));
         for source in [refusing, deaf] {
             let merged = with(SystemMessage::Merge, source).unwrap();
@@ -647,10 +464,7 @@ mod tests {
             assert_eq!(with(choice, otherwise).unwrap(), "BE KIND.");
         }
         let chatml = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}";
-        assert_eq!(
-            with(SystemMessage::Merge, chatml).unwrap(),
-            "systemBe kind.userHi"
-        );
+        assert_eq!(with(SystemMessage::Merge, chatml).unwrap(), "systemBe kind.userHi");
         let always = "{{ raise_exception('never') }}";
         for choice in [SystemMessage::Keep, SystemMessage::Merge] {
             assert!(matches!(with(choice, always), Err(DataError::Refused(_))));

@@ -19,9 +19,7 @@ struct Namespace {
 impl Namespace {
     fn attributes(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
         // A map is whole at every moment.
-        self.attributes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.attributes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,12 +38,7 @@ impl Object for Namespace {
         self.attributes().get(key.as_str()?).cloned()
     }
 
-    fn call_method(
-        self: &Arc<Self>,
-        _: &mut State<'_, '_>,
-        method: &str,
-        args: &[Value],
-    ) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         match (method, args) {
             (ATTRIBUTE, [name]) => Ok(self.get_value(name).unwrap_or_default()),
             (SET_ATTRIBUTE, [name, value]) => {

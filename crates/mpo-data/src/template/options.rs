@@ -26,9 +26,7 @@ impl FromStr for TemplateChoice {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        let builtin = BuiltinTemplate::ALL
-            .into_iter()
-            .find(|one| one.name() == name);
+        let builtin = BuiltinTemplate::ALL.into_iter().find(|one| one.name() == name);
         match (name, builtin) {
             ("auto", _) => Ok(Self::Auto),
             (_, Some(builtin)) => Ok(Self::Builtin(builtin)),
@@ -74,10 +72,7 @@ impl FromStr for SystemMessage {
         match name {
             "keep" => Ok(Self::Keep),
             "merge" => Ok(Self::Merge),
-            _ => Err(DataError::Option {
-                expected: "keep or merge",
-                got: name.into(),
-            }),
+            _ => Err(DataError::Option { expected: "keep or merge", got: name.into() }),
         }
     }
 }
@@ -136,10 +131,7 @@ impl TryFrom<Map<String, Value>> for TemplateArguments {
 
 /// Whether the program itself gives templates this variable.
 pub(super) fn is_ours(name: &str) -> bool {
-    matches!(
-        name,
-        "messages" | "tools" | "documents" | "add_generation_prompt"
-    )
+    matches!(name, "messages" | "tools" | "documents" | "add_generation_prompt")
 }
 
 impl From<TemplateArguments> for Map<String, Value> {
@@ -150,12 +142,7 @@ impl From<TemplateArguments> for Map<String, Value> {
 
 impl FromIterator<TemplateArgument> for TemplateArguments {
     fn from_iter<I: IntoIterator<Item = TemplateArgument>>(arguments: I) -> Self {
-        Self(
-            arguments
-                .into_iter()
-                .map(|one| (one.name, one.value))
-                .collect(),
-        )
+        Self(arguments.into_iter().map(|one| (one.name, one.value)).collect())
     }
 }
 
@@ -197,10 +184,7 @@ impl FromStr for TemplateArgument {
             "None" => Value::Null,
             value => serde_json::from_str(value).unwrap_or_else(|_| value.into()),
         };
-        Ok(Self {
-            name: name.into(),
-            value,
-        })
+        Ok(Self { name: name.into(), value })
     }
 }
 
@@ -219,10 +203,7 @@ pub struct TemplateOptions {
 
 impl From<TemplateChoice> for TemplateOptions {
     fn from(template: TemplateChoice) -> Self {
-        Self {
-            template,
-            ..Self::default()
-        }
+        Self { template, ..Self::default() }
     }
 }
 

@@ -26,9 +26,7 @@ fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
         i64::try_from(value.clone()).ok().filter(|_| is_whole)
     };
     if let (Some(left), Some(right)) = (whole(left), whole(right)) {
-        let rest = left
-            .checked_rem(right)
-            .ok_or_else(|| error("the remainder of a division by 0"))?;
+        let rest = left.checked_rem(right).ok_or_else(|| error("the remainder of a division by 0"))?;
         return Ok(match rest != 0 && (rest < 0) != (right < 0) {
             true => rest + right,
             false => rest,
@@ -38,11 +36,7 @@ fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
     match (f64::try_from(left.clone()), f64::try_from(right.clone())) {
         (Ok(_), Ok(0.0)) => Err(error("the remainder of a division by 0")),
         (Ok(left), Ok(right)) => Ok((left - right * (left / right).floor()).into()),
-        _ => Err(error(format!(
-            "expected a text or numbers around %, got {} and {}",
-            left.kind(),
-            right.kind()
-        ))),
+        _ => Err(error(format!("expected a text or numbers around %, got {} and {}", left.kind(), right.kind()))),
     }
 }
 
@@ -67,9 +61,7 @@ struct Values<'v> {
 
 impl Values<'_> {
     fn next(&mut self) -> Result<Value, Error> {
-        self.list
-            .next()
-            .ok_or_else(|| error("%: expected a value for every place of the format, got fewer"))
+        self.list.next().ok_or_else(|| error("%: expected a value for every place of the format, got fewer"))
     }
 
     fn number(&mut self) -> Result<i64, Error> {
@@ -83,10 +75,7 @@ fn write(format: &str, values: &Value) -> Result<String, Error> {
         true => values.try_iter()?.collect(),
         false => vec![values.clone()],
     };
-    let mut values = Values {
-        all: values,
-        list: list.into_iter(),
-    };
+    let mut values = Values { all: values, list: list.into_iter() };
     let mut out = String::new();
     let mut rest = format.chars().peekable();
     let mut by_name = false;
@@ -97,22 +86,15 @@ fn write(format: &str, values: &Value) -> Result<String, Error> {
         }
     }
     // As in Python, a map or a list may be left over.
-    let may_stay = by_name
-        || matches!(values.all.kind(), ValueKind::Map | ValueKind::Seq) && !values.all.is_tuple();
+    let may_stay = by_name || matches!(values.all.kind(), ValueKind::Map | ValueKind::Seq) && !values.all.is_tuple();
     match values.list.next() {
-        Some(_) if !may_stay => Err(error(
-            "%: expected a place for every value, got more values",
-        )),
+        Some(_) if !may_stay => Err(error("%: expected a place for every value, got more values")),
         _ => Ok(out),
     }
 }
 
 /// Writes what stands at one `%`. True if it named its value.
-fn place(
-    out: &mut String,
-    rest: &mut Peekable<Chars<'_>>,
-    values: &mut Values<'_>,
-) -> Result<bool, Error> {
+fn place(out: &mut String, rest: &mut Peekable<Chars<'_>>, values: &mut Values<'_>) -> Result<bool, Error> {
     let mut named = None;
     if rest.next_if_eq(&'(').is_some() {
         let mut name = String::new();
@@ -129,9 +111,7 @@ fn place(
         }
         let value = values.all.get_item(&Value::from(name.as_str()))?;
         if value.is_undefined() {
-            return Err(error(format!(
-                "%: expected a value named `{name}`, got none"
-            )));
+            return Err(error(format!("%: expected a value named `{name}`, got none")));
         }
         named = Some(value);
     }
@@ -160,14 +140,10 @@ fn place(
     }
     let longest = spec.width.max(spec.precision.unwrap_or(0));
     if longest > MAX_WIDTH {
-        return Err(error(format!(
-            "%: expected a width of at most {MAX_WIDTH}, got {longest}"
-        )));
+        return Err(error(format!("%: expected a width of at most {MAX_WIDTH}, got {longest}")));
     }
     while rest.next_if(|next| "hlL".contains(*next)).is_some() {}
-    let kind = rest
-        .next()
-        .ok_or_else(|| error("%: the format ends within a place"))?;
+    let kind = rest.next().ok_or_else(|| error("%: the format ends within a place"))?;
     if kind == '%' {
         out.push('%');
         return Ok(named.is_some());
@@ -224,19 +200,14 @@ fn written(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
         's' => cut(text_of(value)?),
         'r' => cut(repr_of(value)?),
         'a' => cut(ascii(&repr_of(value)?)),
-        'c' => match (
-            value.as_str(),
-            u32::try_from(value.clone()).ok().and_then(char::from_u32),
-        ) {
+        'c' => match (value.as_str(), u32::try_from(value.clone()).ok().and_then(char::from_u32)) {
             (Some(text), _) if text.chars().count() == 1 => cut(text.into()),
             (None, Some(c)) => cut(c.into()),
             _ => Err(error("%c: expected a character or its number")),
         },
         'd' | 'i' | 'u' | 'x' | 'X' | 'o' => whole(kind, spec, value),
         'e' | 'E' | 'f' | 'F' | 'g' | 'G' => real(kind, spec, value),
-        kind => Err(error(format!(
-            "expected a known place of a format, got `%{kind}`"
-        ))),
+        kind => Err(error(format!("expected a known place of a format, got `%{kind}`"))),
     }
 }
 
@@ -256,10 +227,7 @@ fn whole(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
         (true, _) => i128::try_from(value.clone())?,
         (false, true) if matches!(kind, 'd' | 'i' | 'u') => f64::try_from(value.clone())? as i128,
         _ => {
-            return Err(error(format!(
-                "%{kind}: expected a number, got {}",
-                value.kind()
-            )));
+            return Err(error(format!("%{kind}: expected a number, got {}", value.kind())));
         }
     };
     let size = number.unsigned_abs();
@@ -274,10 +242,7 @@ fn whole(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
         sign += prefix;
     }
     let least = spec.precision.unwrap_or(0);
-    Ok(Written {
-        sign: Some(sign),
-        text: format!("{text:0>least$}"),
-    })
+    Ok(Written { sign: Some(sign), text: format!("{text:0>least$}") })
 }
 
 fn real(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
@@ -295,10 +260,7 @@ fn real(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
         _ => {
             let digits = precision.max(1);
             let text = scientific(size, digits - 1);
-            let exponent: i64 = text
-                .split_once('e')
-                .and_then(|(_, exponent)| exponent.parse().ok())
-                .unwrap_or(0);
+            let exponent: i64 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
             match usize::try_from(digits as i64 - 1 - exponent) {
                 Ok(decimals) if exponent >= -4 => shortened(&format!("{size:.decimals$}"), spec),
                 _ => {

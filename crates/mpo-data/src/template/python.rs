@@ -109,14 +109,10 @@ fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
 
 fn check(out: &str, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
-        return Err(error(format!(
-            "cannot write a value of lists in lists more than {MAX_DEPTH} deep"
-        )));
+        return Err(error(format!("cannot write a value of lists in lists more than {MAX_DEPTH} deep")));
     }
     match out.len() > MAX_BYTES {
-        true => Err(error(format!(
-            "cannot write a value of more than {MAX_BYTES} bytes"
-        ))),
+        true => Err(error(format!("cannot write a value of more than {MAX_BYTES} bytes"))),
         false => Ok(()),
     }
 }
@@ -132,11 +128,7 @@ fn number(out: &mut String, value: &Value) {
         infinite if infinite.is_infinite() => {
             out.push_str(if infinite > 0.0 { "inf" } else { "-inf" });
         }
-        zero if zero == 0.0 => out.push_str(if zero.is_sign_negative() {
-            "-0.0"
-        } else {
-            "0.0"
-        }),
+        zero if zero == 0.0 => out.push_str(if zero.is_sign_negative() { "-0.0" } else { "0.0" }),
         // Python writes exponents of two digits at least, from 1e16 on and below 1e-4.
         number if !(1e-4..1e16).contains(&number.abs()) => {
             let text = format!("{number:e}");
@@ -198,9 +190,7 @@ pub(super) fn tojson(
         Some(spaces) => {
             let spaces = i64::try_from(spaces)?.max(0) as usize;
             if spaces > MAX_WIDTH {
-                return Err(error(format!(
-                    "tojson: expected an indent of at most {MAX_WIDTH}, got {spaces}"
-                )));
+                return Err(error(format!("tojson: expected an indent of at most {MAX_WIDTH}, got {spaces}")));
             }
             Some(" ".repeat(spaces))
         }
@@ -216,13 +206,7 @@ pub(super) fn tojson(
         None if indent.is_some() => (",".into(), ": ".into()),
         None => (", ".into(), ": ".into()),
     };
-    let json = Json {
-        ensure_ascii,
-        indent,
-        item,
-        key,
-        sort_keys: sort_keys.unwrap_or(false),
-    };
+    let json = Json { ensure_ascii, indent, item, key, sort_keys: sort_keys.unwrap_or(false) };
     let mut out = String::new();
     json.write(&mut out, value, 0)?;
     // A byte that is serialized costs more than one that is copied.
@@ -242,9 +226,7 @@ impl Json {
     fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         check(out, depth)?;
         if is_generator(value) {
-            return Err(error(
-                "what map, select and the like give has no JSON: expected `| list` before `| tojson`",
-            ));
+            return Err(error("what map, select and the like give has no JSON: expected `| list` before `| tojson`"));
         }
         match value.kind() {
             ValueKind::None => out.push_str("null"),
@@ -262,9 +244,7 @@ impl Json {
             ValueKind::String => self.text(out, value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items = value.try_iter()?;
-                self.all(out, ('[', ']'), depth, items, |out, item| {
-                    self.write(out, &item, depth + 1)
-                })?;
+                self.all(out, ('[', ']'), depth, items, |out, item| self.write(out, &item, depth + 1))?;
             }
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();

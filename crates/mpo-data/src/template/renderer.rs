@@ -51,11 +51,7 @@ impl Renderer {
             .stack_size(STACK)
             .spawn(move || serve(&source, &ready, &received))
             .map_err(Problem::NoThread)?;
-        Ok(Self {
-            variables: wait(&read)??,
-            requests,
-            stuck: AtomicBool::new(false),
-        })
+        Ok(Self { variables: wait(&read)??, requests, stuck: AtomicBool::new(false) })
     }
 
     /// The names of the variables that it reads and does not set itself.
@@ -66,9 +62,7 @@ impl Renderer {
     /// The text with these variables.
     pub(super) fn render(&self, variables: serde_json::Value) -> Result<String, Problem> {
         if self.stuck.load(Ordering::Relaxed) {
-            return Err(Problem::Failed(
-                "it did not come to an end with an earlier conversation".into(),
-            ));
+            return Err(Problem::Failed("it did not come to an end with an earlier conversation".into()));
         }
         let (reply, text) = mpsc::channel();
         // A thread that is gone takes its end of `text` with it.
@@ -89,11 +83,7 @@ fn wait<T>(answer: &Receiver<T>) -> Result<T, Problem> {
     })
 }
 
-fn serve(
-    source: &str,
-    ready: &Sender<Result<BTreeSet<String>, Problem>>,
-    requests: &Receiver<Request>,
-) {
+fn serve(source: &str, ready: &Sender<Result<BTreeSet<String>, Problem>>, requests: &Receiver<Request>) {
     let read = caught(|| {
         let environment = dialect::environment(source)?;
         let variables = dialect::variables(&environment)?;
@@ -122,16 +112,10 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
 }
 
 fn render(environment: &Environment<'_>, variables: &serde_json::Value) -> Result<String, Problem> {
-    let template = environment
-        .get_template(dialect::NAME)
-        .map_err(|error| dialect::problem(&error))?;
-    let text = template
-        .render(Value::from(Serde(variables)))
-        .map_err(|error| dialect::problem(&error))?;
+    let template = environment.get_template(dialect::NAME).map_err(|error| dialect::problem(&error))?;
+    let text = template.render(Value::from(Serde(variables))).map_err(|error| dialect::problem(&error))?;
     match text.len() > MAX_OUTPUT {
-        true => Err(Problem::Failed(format!(
-            "it writes more than {MAX_OUTPUT} bytes"
-        ))),
+        true => Err(Problem::Failed(format!("it writes more than {MAX_OUTPUT} bytes"))),
         false => Ok(text),
     }
 }

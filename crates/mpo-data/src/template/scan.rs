@@ -22,19 +22,8 @@ pub(super) const ATTRIBUTE: &str = "__attribute__";
 /// The filter of what a loop goes over.
 pub(super) const ITEMS: &str = "__items__";
 /// The methods of Python's maps.
-const OF_MAPS: [&str; 11] = [
-    "clear",
-    "copy",
-    "fromkeys",
-    "get",
-    "items",
-    "keys",
-    "pop",
-    "popitem",
-    "setdefault",
-    "update",
-    "values",
-];
+const OF_MAPS: [&str; 11] =
+    ["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
 
 /// What a variable is called that a block is kept in until it becomes an attribute.
 const BLOCK: &str = "__block__";
@@ -53,9 +42,7 @@ const BLOCK: &str = "__block__";
 pub(super) fn prepare(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE {
         let got = source.len();
-        return Err(format!(
-            "expected at most {MAX_SOURCE} bytes, got {got}: this is no chat template"
-        ));
+        return Err(format!("expected at most {MAX_SOURCE} bytes, got {got}: this is no chat template"));
     }
     let mut scan = Scan {
         source,
@@ -82,10 +69,7 @@ impl Token<'_> {
     }
 
     fn is_operand(self) -> bool {
-        self.is_text()
-            || self
-                .text
-                .starts_with(|c: char| c == '_' || c.is_alphanumeric())
+        self.is_text() || self.text.starts_with(|c: char| c == '_' || c.is_alphanumeric())
     }
 }
 
@@ -157,11 +141,7 @@ impl<'s> Scan<'s> {
             let trimmed = rest.strip_prefix(['-', '+']).unwrap_or(rest);
             if open == 0 && trimmed.starts_with(close) {
                 let end = at + rest.len() - trimmed.len() + close.len();
-                return Ok(Tag {
-                    tokens,
-                    last: at,
-                    end,
-                });
+                return Ok(Tag { tokens, last: at, end });
             }
             let length = token_length(rest, next);
             match next {
@@ -169,10 +149,7 @@ impl<'s> Scan<'s> {
                 ')' | ']' | '}' => open = open.saturating_sub(1),
                 _ => {}
             }
-            tokens.push(Token {
-                text: &rest[..length],
-                at,
-            });
+            tokens.push(Token { text: &rest[..length], at });
             at += length;
             if tokens.len() > MAX_TOKENS || open > MAX_BRACKETS {
                 let (line, what) = (self.line(at), "expected a tag of ordinary size");
@@ -181,11 +158,7 @@ impl<'s> Scan<'s> {
                 ));
             }
         }
-        Ok(Tag {
-            tokens,
-            last: at,
-            end: at,
-        })
+        Ok(Tag { tokens, last: at, end: at })
     }
 
     fn block(&mut self) -> Result<(), String> {
@@ -195,11 +168,10 @@ impl<'s> Scan<'s> {
             "raw" => {
                 self.copy_to(tag.last);
                 // Jinja2 keeps the break of a line behind it.
-                self.prepared
-                    .push_str(match self.source[tag.last..tag.end].starts_with('-') {
-                        true => "-%}",
-                        false => "+%}",
-                    });
+                self.prepared.push_str(match self.source[tag.last..tag.end].starts_with('-') {
+                    true => "-%}",
+                    false => "+%}",
+                });
                 self.at = tag.end;
                 let rest = &self.source[self.at..];
                 let end = rest.find("endraw").map_or(rest.len(), |end| end);
@@ -231,10 +203,7 @@ impl<'s> Scan<'s> {
                     None => self.copy_to(tag.end),
                     Some((name, attribute)) => {
                         self.copy_to(tag.last);
-                        _ = write!(
-                            self.prepared,
-                            " %}}{{% do {name}.{SET_ATTRIBUTE}('{attribute}', {BLOCK}) "
-                        );
+                        _ = write!(self.prepared, " %}}{{% do {name}.{SET_ATTRIBUTE}('{attribute}', {BLOCK}) ");
                         self.copy_to(tag.end);
                     }
                 }
@@ -257,12 +226,9 @@ impl<'s> Scan<'s> {
                         self.open(None, tag.end)?;
                         self.blocks.pop();
                     }
-                    "endif" | "endfor" | "endmacro" | "endcall" | "endfilter" | "endwith"
-                    | "endblock" => {
+                    "endif" | "endfor" | "endmacro" | "endcall" | "endfilter" | "endwith" | "endblock" => {
                         self.blocks.pop();
-                        self.macros = self
-                            .macros
-                            .saturating_sub(usize::from(opening == "endmacro"));
+                        self.macros = self.macros.saturating_sub(usize::from(opening == "endmacro"));
                         if self.blocks.is_empty() {
                             self.chains = 0;
                         }
@@ -293,10 +259,9 @@ impl<'s> Scan<'s> {
     fn open(&mut self, block: Option<(&'s str, &'s str)>, at: usize) -> Result<(), String> {
         self.blocks.push(block);
         match self.blocks.len() + self.chains {
-            depth if depth > MAX_BLOCKS => Err(format!(
-                "line {}: expected at most {MAX_BLOCKS} open blocks and elif, got more",
-                self.line(at)
-            )),
+            depth if depth > MAX_BLOCKS => {
+                Err(format!("line {}: expected at most {MAX_BLOCKS} open blocks and elif, got more", self.line(at)))
+            }
             _ => Ok(()),
         }
     }
@@ -351,8 +316,7 @@ impl<'s> Scan<'s> {
             index += match token.text {
                 text if token.is_text() && text.contains('\\') => {
                     self.copy_to(token.at);
-                    let literal =
-                        unescaped(text).map_err(|problem| self.refused(token.at, &problem))?;
+                    let literal = unescaped(text).map_err(|problem| self.refused(token.at, &problem))?;
                     self.prepared.push_str(&literal);
                     self.at = token.at + text.len();
                     1
@@ -374,9 +338,7 @@ impl<'s> Scan<'s> {
                     self.prepared.push(')');
                     end - index
                 }
-                "varargs" | "kwargs"
-                    if self.macros > 0 && (index == 0 || tokens[index - 1].text != ".") =>
-                {
+                "varargs" | "kwargs" if self.macros > 0 && (index == 0 || tokens[index - 1].text != ".") => {
                     let problem = format!("{} of a macro is not known", token.text);
                     return Err(self.refused(token.at, &problem));
                 }
@@ -415,9 +377,7 @@ fn token_length(rest: &str, first: char) -> usize {
             let (word, behind) = rest.split_at(length);
             let is_exponent = word.starts_with(|c: char| c.is_ascii_digit())
                 && word.ends_with(['e', 'E'])
-                && word[..length - 1]
-                    .bytes()
-                    .all(|c| c.is_ascii_digit() || c == b'_');
+                && word[..length - 1].bytes().all(|c| c.is_ascii_digit() || c == b'_');
             match behind.strip_prefix(['-', '+']) {
                 Some(digits) if is_exponent && digits.starts_with(|c: char| c.is_ascii_digit()) => {
                     length + 1 + digits.find(is_end).unwrap_or(digits.len())
@@ -455,9 +415,7 @@ fn formatted(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let first = operand_start(tokens, at)?;
     let is_number = |token: &Token<'_>| token.text.starts_with(|c: char| c.is_ascii_digit());
     let is_of_numbers = is_number(&tokens[first]) || is_number(&tokens[at + 1]);
-    let before = first
-        .checked_sub(1)
-        .map_or("", |before| tokens[before].text);
+    let before = first.checked_sub(1).map_or("", |before| tokens[before].text);
     let binds_closer = matches!(before, "*" | "/" | "//" | "%" | "**" | "-" | "+");
     (tokens[at - 1].is_text() || !is_of_numbers && !binds_closer).then_some(end)
 }
@@ -471,10 +429,7 @@ fn operand_start(tokens: &[Token<'_>], end: usize) -> Option<usize> {
                 at = opening(tokens, at)?;
                 // What is called or indexed stands before.
                 match at.checked_sub(1) {
-                    Some(before)
-                        if tokens[before].is_operand()
-                            || matches!(tokens[before].text, ")" | "]") =>
-                    {
+                    Some(before) if tokens[before].is_operand() || matches!(tokens[before].text, ")" | "]") => {
                         at = before;
                         continue;
                     }
@@ -485,9 +440,7 @@ fn operand_start(tokens: &[Token<'_>], end: usize) -> Option<usize> {
             _ => return None,
         }
         match at.checked_sub(1) {
-            Some(before) if matches!(tokens[before].text, "." | "|") => {
-                at = before.checked_sub(1)?
-            }
+            Some(before) if matches!(tokens[before].text, "." | "|") => at = before.checked_sub(1)?,
             _ => return Some(at),
         }
     }
@@ -523,15 +476,9 @@ fn unescaped(literal: &str) -> Result<String, String> {
         };
         let (written, length) = match kind {
             'U' => {
-                let code = after
-                    .get(1..9)
-                    .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                let code = after.get(1..9).and_then(|digits| u32::from_str_radix(digits, 16).ok());
                 let c = code.and_then(char::from_u32);
-                (
-                    c.ok_or("expected the eight digits of a character behind \\U")?
-                        .to_string(),
-                    9,
-                )
+                (c.ok_or("expected the eight digits of a character behind \\U")?.to_string(), 9)
             }
             // The line goes on.
             '\n' => (String::new(), 1),
@@ -591,26 +538,14 @@ mod tests {
     #[test]
     fn what_the_engine_does_not_know_is_said_otherwise() {
         for (source, expected) in [
-            (
-                "{%- generation -%}a{% endgeneration %}",
-                "{#- generation -#}a{# endgeneration #}",
-            ),
-            (
-                "{%- set ns.a = x, 'b' -%}",
-                "{%- do ns.__set_attribute__('a', ( x, 'b' )) -%}",
-            ),
+            ("{%- generation -%}a{% endgeneration %}", "{#- generation -#}a{# endgeneration #}"),
+            ("{%- set ns.a = x, 'b' -%}", "{%- do ns.__set_attribute__('a', ( x, 'b' )) -%}"),
             (
                 "{% set ns.a %}x{%- endset -%}y",
                 "{% set __block__ %}x{%- endset  %}{% do ns.__set_attribute__('a', __block__) -%}y",
             ),
-            (
-                "{{ 'a' ~ '[%s]' % m.role | upper ~ b }}",
-                "{{ 'a' ~ '[%s]' |__percent__( m.role | upper) ~ b }}",
-            ),
-            (
-                "{{ '%s-%s' % (a[1], b('x')) }}",
-                "{{ '%s-%s' |__percent__( (a[1], b('x'))) }}",
-            ),
+            ("{{ 'a' ~ '[%s]' % m.role | upper ~ b }}", "{{ 'a' ~ '[%s]' |__percent__( m.role | upper) ~ b }}"),
+            ("{{ '%s-%s' % (a[1], b('x')) }}", "{{ '%s-%s' |__percent__( (a[1], b('x'))) }}"),
             (
                 "{{ f[0](1) % x.y ~ a % 2 ~ 2 * a % b ~ (a) % b }}",
                 "{{ f[0](1) |__percent__( x.y) ~ a % 2 ~ 2 * a % b ~ (a) |__percent__( b) }}",
@@ -624,10 +559,7 @@ mod tests {
                 "{{ m.items ~ m.items() ~ m.item }}{% if m.keys %}{% endif %}",
                 "{{ m.__attribute__('items') ~ m.items() ~ m.item }}{% if m.__attribute__('keys') %}{% endif %}",
             ),
-            (
-                r"{{ '\U0001F600\n\/\q' }}{% raw %}",
-                r"{{ '😀\n\\/\q' }}{% raw +%}",
-            ),
+            (r"{{ '\U0001F600\n\/\q' }}{% raw %}", r"{{ '😀\n\\/\q' }}{% raw +%}"),
         ] {
             assert_eq!(prepare(source).unwrap(), expected);
         }
@@ -652,14 +584,8 @@ mod tests {
     #[test]
     fn what_means_something_else_to_the_engine_is_refused() {
         for (source, expected) in [
-            (
-                "a\n{% macro f(a, b=a) %}{% endmacro %}",
-                "line 2: expected a default that is no parameter, got a",
-            ),
-            (
-                "{% macro f() %}{{ varargs }}{% endmacro %}",
-                "varargs of a macro",
-            ),
+            ("a\n{% macro f(a, b=a) %}{% endmacro %}", "line 2: expected a default that is no parameter, got a"),
+            ("{% macro f() %}{{ varargs }}{% endmacro %}", "varargs of a macro"),
             ("{% autoescape true %}", "autoescape"),
             (r"{{ '\N{DIGIT ONE}' }}", "names of characters"),
         ] {

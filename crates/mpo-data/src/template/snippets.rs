@@ -6,14 +6,8 @@ use super::*;
 
 #[test]
 fn snippets_write_what_jinja2_writes_or_are_refused() {
-    let table: Vec<(String, Option<String>)> =
-        serde_json::from_str(include_str!("snippets.json")).unwrap();
-    let tokens = [
-        ("bos_token", "<s>"),
-        ("eos_token", "</s>"),
-        ("pad_token", "<pad>"),
-        ("unk_token", "<unk>"),
-    ];
+    let table: Vec<(String, Option<String>)> = serde_json::from_str(include_str!("snippets.json")).unwrap();
+    let tokens = [("bos_token", "<s>"), ("eos_token", "</s>"), ("pad_token", "<pad>"), ("unk_token", "<unk>")];
     let parts = Parts {
         messages: json!([
             { "role": "user", "content": "How do I bake bread?" },
@@ -25,14 +19,11 @@ fn snippets_write_what_jinja2_writes_or_are_refused() {
     };
     let mut different = vec![];
     for (source, expected) in table {
-        let file = TemplateSource {
-            file: "snippet".into(),
-            text: source.clone(),
-        };
+        let file = TemplateSource { file: "snippet".into(), text: source.clone() };
         let options = TemplateOptions::default();
         let tokens = tokens.into_iter().collect();
-        let text = ChatTemplate::new(file.into(), &tokens, &options)
-            .and_then(|template| template.write(parts.clone(), true));
+        let text =
+            ChatTemplate::new(file.into(), &tokens, &options).and_then(|template| template.write(parts.clone(), true));
         match (text, expected) {
             (Ok(text), Some(expected)) if text == expected => {}
             (Err(_), None) => {}

@@ -30,30 +30,20 @@ pub struct TemplateSources {
 
 impl From<TemplateSource> for TemplateSources {
     fn from(default: TemplateSource) -> Self {
-        Self {
-            default,
-            with_tools: None,
-        }
+        Self { default, with_tools: None }
     }
 }
 
 impl From<BuiltinTemplate> for TemplateSources {
     fn from(builtin: BuiltinTemplate) -> Self {
         let file = format!("built-in template {}", builtin.name());
-        TemplateSource {
-            file,
-            text: builtin.source().into(),
-        }
-        .into()
+        TemplateSource { file, text: builtin.source().into() }.into()
     }
 }
 
 /// `chat_template` of a configuration: one template, or several with a name each.
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a chat template as a string or as a list of {name, template}"
-)]
+#[serde(untagged, expecting = "expected a chat template as a string or as a list of {name, template}")]
 pub(crate) enum TemplateField {
     One(String),
     Named(Vec<NamedTemplate>),
@@ -70,10 +60,7 @@ impl TemplateField {
     fn into_named(self) -> BTreeMap<String, String> {
         match self {
             Self::One(template) => BTreeMap::from([("default".into(), template)]),
-            Self::Named(named) => named
-                .into_iter()
-                .map(|one| (one.name, one.template))
-                .collect(),
+            Self::Named(named) => named.into_iter().map(|one| (one.name, one.template)).collect(),
             Self::ByName(named) => named,
         }
     }
@@ -105,26 +92,18 @@ impl TemplateSources {
         }
         let path = dir.join("chat_template.json");
         if named.is_empty() && path.is_file() {
-            let file: ProcessorFile = serde_json::from_str(&text(&path)?)
-                .map_err(|error| DataError::tokenizer_json(&path, error))?;
+            let file: ProcessorFile =
+                serde_json::from_str(&text(&path)?).map_err(|error| DataError::tokenizer_json(&path, error))?;
             if let Some(field) = file.chat_template {
                 named = label(field, &path);
             }
         }
         let with_tools = named.remove("tool_use");
         match named.remove("default") {
-            Some(default) => Ok(Self {
-                default,
-                with_tools,
-            }),
+            Some(default) => Ok(Self { default, with_tools }),
             None => {
-                let others = named
-                    .into_keys()
-                    .chain(with_tools.map(|_| "tool_use".into()));
-                Err(DataError::NoTemplate {
-                    folder: dir.into(),
-                    others: others.collect(),
-                })
+                let others = named.into_keys().chain(with_tools.map(|_| "tool_use".into()));
+                Err(DataError::NoTemplate { folder: dir.into(), others: others.collect() })
             }
         }
     }
@@ -149,10 +128,7 @@ fn own_files(dir: &Path) -> Result<BTreeMap<String, TemplateSource>, DataError> 
         named.insert("default".into(), source(&path)?);
     }
     let folder = dir.join("additional_chat_templates");
-    let io_error = |source: io::Error| DataError::Io {
-        path: folder.clone(),
-        source,
-    };
+    let io_error = |source: io::Error| DataError::Io { path: folder.clone(), source };
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(named),
@@ -160,9 +136,7 @@ fn own_files(dir: &Path) -> Result<BTreeMap<String, TemplateSource>, DataError> 
     };
     for entry in entries {
         let path = entry.map_err(io_error)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "jinja")
+        if path.extension().is_some_and(|extension| extension == "jinja")
             && let Some(name) = path.file_stem().and_then(|name| name.to_str())
         {
             named.insert(name.to_owned(), source(&path)?);
@@ -172,15 +146,9 @@ fn own_files(dir: &Path) -> Result<BTreeMap<String, TemplateSource>, DataError> 
 }
 
 fn source(path: &Path) -> Result<TemplateSource, DataError> {
-    Ok(TemplateSource {
-        file: path.display().to_string(),
-        text: text(path)?,
-    })
+    Ok(TemplateSource { file: path.display().to_string(), text: text(path)? })
 }
 
 fn text(path: &Path) -> Result<String, DataError> {
-    fs::read_to_string(path).map_err(|source| DataError::Io {
-        path: path.into(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })
 }

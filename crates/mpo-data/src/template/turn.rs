@@ -45,14 +45,13 @@ impl Turns {
         let question = [Message::user(QUESTION)];
         let prompt = template.render(&question, true)?;
         // One that refuses to write a question alone has no generation prompt that can be told from it.
-        let asked = template
-            .render(&question, false)
-            .map_or(prompt.len(), |asked| common(&prompt, &asked));
+        let asked = template.render(&question, false).map_or(prompt.len(), |asked| common(&prompt, &asked));
         let answered = write(template, format!("{AROUND}{ANSWER}{AROUND}"))?;
         let Some((before, after)) = answered.rsplit_once(ANSWER) else {
-            return Err(template.default.source.error(Problem::Failed(
-                "expected the assistant's message in what it writes, got none".into(),
-            )));
+            return Err(template
+                .default
+                .source
+                .error(Problem::Failed("expected the assistant's message in what it writes, got none".into())));
         };
         let before = before.strip_suffix(AROUND).unwrap_or(before);
         let after = after.strip_prefix(AROUND).unwrap_or(after);
@@ -94,26 +93,17 @@ impl Turns {
             false => self.shared.min(common(&self.prompt, &whole)),
         };
         if after >= self.asked {
-            return Ok(Turn {
-                after,
-                text: whole[after..].into(),
-            });
+            return Ok(Turn { after, text: whole[after..].into() });
         }
         // It writes a question otherwise once that is answered: all that is known to be the turn's is the answer.
         let begins = self.begins.min(common(&whole, &self.answered));
-        Ok(Turn {
-            after: self.prompt.len(),
-            text: whole[begins..].into(),
-        })
+        Ok(Turn { after: self.prompt.len(), text: whole[begins..].into() })
     }
 }
 
 /// The question and an answer.
 fn write(template: &ChatTemplate, content: String) -> Result<String, DataError> {
-    let answer = Message {
-        role: Role::Assistant,
-        content,
-    };
+    let answer = Message { role: Role::Assistant, content };
     template.render(&[Message::user(QUESTION), answer], false)
 }
 
@@ -131,10 +121,7 @@ mod tests {
     use crate::tokenizer::SpecialTokens;
 
     fn template(source: &str) -> ChatTemplate {
-        let source = TemplateSource {
-            file: "chat.jinja".into(),
-            text: source.into(),
-        };
+        let source = TemplateSource { file: "chat.jinja".into(), text: source.into() };
         let tokens: SpecialTokens = [("eos_token", "</s>")].into_iter().collect();
         ChatTemplate::new(source.into(), &tokens, &TemplateOptions::default()).unwrap()
     }
@@ -153,79 +140,16 @@ mod tests {
         let (plain, thoughts) = ("Yes.\n\nNo.", "<think>\nHm.\n</think>\n\nYes.");
         let own = "m.content.split('</think>')[-1].lstrip('\n')";
         for (before, content, generation, answer, after, text) in [
-            (
-                "",
-                "m.content",
-                "<assistant>",
-                plain,
-                "<assistant>",
-                "Yes.\n\nNo.<end>",
-            ),
-            (
-                "Answer: ",
-                "m.content",
-                "<assistant>",
-                plain,
-                "<assistant>",
-                "Answer: Yes.\n\nNo.<end>",
-            ),
-            (
-                "",
-                "m.content.replace('\n\n', '\n')",
-                "<assistant>",
-                plain,
-                "<assistant>",
-                "Yes.\nNo.<end>",
-            ),
-            (
-                "",
-                "m.content",
-                "",
-                plain,
-                "",
-                "<assistant>Yes.\n\nNo.<end>",
-            ),
-            (
-                "<think></think>",
-                "m.content",
-                "<assistant>",
-                plain,
-                "<assistant>",
-                "<think></think>Yes.\n\nNo.<end>",
-            ),
+            ("", "m.content", "<assistant>", plain, "<assistant>", "Yes.\n\nNo.<end>"),
+            ("Answer: ", "m.content", "<assistant>", plain, "<assistant>", "Answer: Yes.\n\nNo.<end>"),
+            ("", "m.content.replace('\n\n', '\n')", "<assistant>", plain, "<assistant>", "Yes.\nNo.<end>"),
+            ("", "m.content", "", plain, "", "<assistant>Yes.\n\nNo.<end>"),
+            ("<think></think>", "m.content", "<assistant>", plain, "<assistant>", "<think></think>Yes.\n\nNo.<end>"),
             // The generation prompt adds what conversations do not have.
-            (
-                "",
-                own,
-                "<assistant><think>\n",
-                plain,
-                "<assistant>",
-                "Yes.\n\nNo.<end>",
-            ),
-            (
-                "",
-                own,
-                "<assistant><think>\n",
-                thoughts,
-                "<assistant>",
-                "Yes.<end>",
-            ),
-            (
-                "",
-                own,
-                "<assistant><think>\n",
-                "<b>",
-                "<assistant>",
-                "<b><end>",
-            ),
-            (
-                "",
-                "m.content",
-                "<assistant><think>\n",
-                thoughts,
-                "<assistant><think>\n",
-                "Hm.\n</think>\n\nYes.<end>",
-            ),
+            ("", own, "<assistant><think>\n", plain, "<assistant>", "Yes.\n\nNo.<end>"),
+            ("", own, "<assistant><think>\n", thoughts, "<assistant>", "Yes.<end>"),
+            ("", own, "<assistant><think>\n", "<b>", "<assistant>", "<b><end>"),
+            ("", "m.content", "<assistant><think>\n", thoughts, "<assistant><think>\n", "Hm.\n</think>\n\nYes.<end>"),
         ] {
             let template = chatml(before, content, generation);
             let turns = Turns::of(&template).unwrap();
@@ -249,16 +173,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_turn_is_what_follows_the_response() {
-        let each = |answer: &str| {
-            Turns::of(&template(&format!(
-                "{{% for m in messages %}}{{{{ {answer} }}}}{{% endfor %}}"
-            )))
-        };
+        let each =
+            |answer: &str| Turns::of(&template(&format!("{{% for m in messages %}}{{{{ {answer} }}}}{{% endfor %}}")));
         for (answer, ending) in [
-            (
-                "'<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n'",
-                "<|im_end|>\n",
-            ),
+            ("'<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n'", "<|im_end|>\n"),
             ("m.content", ""),
             ("' ' + m.content.strip() + ' ' + eos_token", " </s>"),
             ("m.content.lstrip() + eos_token", "</s>"),
@@ -266,9 +184,6 @@ mod tests {
             assert_eq!(each(answer).unwrap().ending(), ending, "{answer}");
         }
         let error = each("'x'").unwrap_err().to_string();
-        assert!(
-            error.contains("expected the assistant's message"),
-            "{error}"
-        );
+        assert!(error.contains("expected the assistant's message"), "{error}");
     }
 }

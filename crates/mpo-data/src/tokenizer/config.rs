@@ -42,10 +42,7 @@ impl SpecialTokens {
     /// Takes over the tokens among the keys of a file that have no name yet.
     fn add(&mut self, file: &Map<String, Value>) {
         let extra = file.get("extra_special_tokens").and_then(Value::as_object);
-        let tokens = file
-            .iter()
-            .filter(|(name, _)| name.ends_with("_token"))
-            .chain(extra.into_iter().flatten());
+        let tokens = file.iter().filter(|(name, _)| name.ends_with("_token")).chain(extra.into_iter().flatten());
         for (name, value) in tokens {
             if let Some(text) = text(value)
                 && !self.0.contains_key(name)
@@ -67,11 +64,7 @@ impl SpecialTokens {
 impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for SpecialTokens {
     fn from_iter<I: IntoIterator<Item = (N, T)>>(tokens: I) -> Self {
         let named = tokens.into_iter();
-        Self(
-            named
-                .map(|(name, text)| (name.into(), text.into().into()))
-                .collect(),
-        )
+        Self(named.map(|(name, text)| (name.into(), text.into().into())).collect())
     }
 }
 
@@ -101,9 +94,7 @@ impl TokenizerConfig {
         }
         tokens.add(&map);
         tokens.add(&config);
-        let template = config
-            .remove("chat_template")
-            .filter(|value| !value.is_null());
+        let template = config.remove("chat_template").filter(|value| !value.is_null());
         let template = template
             .map(TemplateField::deserialize)
             .transpose()
@@ -116,11 +107,7 @@ impl TokenizerConfig {
     ///
     /// # Errors
     /// If that is nowhere either.
-    pub(super) fn name_eos(
-        &mut self,
-        dir: &Path,
-        text_of: impl Fn(u32) -> Option<String>,
-    ) -> Result<(), DataError> {
+    pub(super) fn name_eos(&mut self, dir: &Path, text_of: impl Fn(u32) -> Option<String>) -> Result<(), DataError> {
         let name = "eos_token";
         if self.tokens.get(name).is_some_and(|text| !text.is_empty()) {
             return Ok(());

@@ -42,14 +42,10 @@ impl ControlTokens {
         let named: Vec<&str> = named.collect();
         let added = tokenizer.get_added_tokens_decoder();
         let is_tag = |text: &str| {
-            let name = text
-                .strip_prefix('<')
-                .and_then(|rest| rest.strip_suffix('>'));
+            let name = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
             name.is_some_and(|name| {
                 let name = name.strip_prefix('/').unwrap_or(name);
-                [format!("<{name}>"), format!("</{name}>")]
-                    .iter()
-                    .all(|half| tokenizer.token_to_id(half).is_some())
+                [format!("<{name}>"), format!("</{name}>")].iter().all(|half| tokenizer.token_to_id(half).is_some())
             })
         };
         let mut tokens: Vec<(u32, String)> = added
@@ -58,8 +54,7 @@ impl ControlTokens {
                 let text = &*token.content;
                 let is_structure = || written.contains(text) && !is_tag(text);
                 // A mark of one character cannot be broken, and is no control token of anybody.
-                text.trim().chars().count() > 1
-                    && (token.special || named.contains(&text) || is_structure())
+                text.trim().chars().count() > 1 && (token.special || named.contains(&text) || is_structure())
             })
             .map(|(id, token)| (id, token.content))
             .collect();
@@ -112,10 +107,7 @@ impl ControlTokens {
         let is_control = |id: u32| Some(id) != unknown && self.ids.binary_search(&id).is_ok();
         let found = ids.iter().filter(|id| is_control(**id)).count();
         let written = self.taken.find_iter(text);
-        found
-            == written
-                .filter(|token| is_control(self.ids[token.pattern().as_usize()]))
-                .count()
+        found == written.filter(|token| is_control(self.ids[token.pattern().as_usize()])).count()
     }
 
     /// The ids of a text in which those control tokens count that are not broken up.
@@ -129,9 +121,7 @@ impl ControlTokens {
             let aliased = self.alias(tokenizer);
             aliased.map_err(|error| error.to_string())
         });
-        let aliased = aliased
-            .as_ref()
-            .map_err(|error| DataError::Tokenizer(error.clone()))?;
+        let aliased = aliased.as_ref().map_err(|error| DataError::Tokenizer(error.clone()))?;
         let mut written = String::with_capacity(text.len());
         let mut rest = 0;
         for found in self.taken.find_iter(text) {
@@ -157,9 +147,7 @@ impl ControlTokens {
             }
         };
         if let Some(Value::Array(tokens)) = file.get_mut("added_tokens") {
-            tokens
-                .iter_mut()
-                .for_each(|token| replace(&mut token["content"]));
+            tokens.iter_mut().for_each(|token| replace(&mut token["content"]));
         }
         if let Some(Value::Object(model)) = file.get_mut("model") {
             if let Some(unknown) = model.get_mut("unk_token") {
@@ -183,9 +171,9 @@ impl ControlTokens {
         let known = (0..).map(|at| aliased.tokenizer().token_to_id(&alias(at)));
         match known.zip(&self.ids).all(|(known, id)| known == Some(*id)) {
             true => Ok(aliased),
-            false => Err(tokenizer.error(
-                "cannot tell the control tokens that texts spell out from those of the template",
-            )),
+            false => {
+                Err(tokenizer.error("cannot tell the control tokens that texts spell out from those of the template"))
+            }
         }
     }
 }
@@ -195,11 +183,7 @@ fn alias(index: usize) -> String {
     let (first, end) = DIGITS;
     let base = (end - first) as usize;
     let digit = |place: u32| char::from_u32(first + (index / base.pow(place) % base) as u32);
-    [Some(ALIAS)]
-        .into_iter()
-        .chain((0..4).map(digit))
-        .flatten()
-        .collect()
+    [Some(ALIAS)].into_iter().chain((0..4).map(digit)).flatten().collect()
 }
 
 fn first_length(text: &str) -> usize {

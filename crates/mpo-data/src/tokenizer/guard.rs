@@ -38,9 +38,7 @@ pub(super) struct Guarded {
 
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Guarded").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -58,28 +56,21 @@ impl Guarded {
     }
 
     fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, DataError> {
-        let invalid = |problem: String| DataError::TokenizerFile {
-            path: path.into(),
-            problem,
-        };
+        let invalid = |problem: String| DataError::TokenizerFile { path: path.into(), problem };
         let steps = serde_json::from_slice(bytes);
         let steps = steps.map_err(|error| DataError::tokenizer_json(path, error))?;
         let unknown = check(steps).map_err(invalid)?;
         let tokenizer = caught(|| {
             let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())?;
             // Cutting and padding are ours: what the file asks for is for another program.
-            tokenizer
-                .with_truncation(None)
-                .map_err(|error| error.to_string())?;
+            tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
             tokenizer.with_padding(None);
             Ok(tokenizer)
         });
         let tokenizer = tokenizer.map_err(invalid)?;
         let largest = tokenizer.get_vocab(true).into_values().max();
         if let Some(id) = largest.filter(|&id| id > MAX_ID) {
-            return Err(invalid(format!(
-                "expected token ids of at most {MAX_ID}, got {id}"
-            )));
+            return Err(invalid(format!("expected token ids of at most {MAX_ID}, got {id}")));
         }
         let guarded = Self {
             unknown: match unknown {
@@ -98,36 +89,18 @@ impl Guarded {
     fn try_out(&self) -> Result<(), DataError> {
         let (done, answer) = mpsc::channel();
         let tokenizer = self.clone();
-        let spawned = thread::Builder::new()
-            .name("tokenizer".into())
-            .spawn(move || {
-                let kinds = [
-                    "word ",
-                    "a",
-                    " ",
-                    "\n",
-                    "1",
-                    "?!",
-                    "\t\"'",
-                    "É本ক\u{301}",
-                    "<|x|>",
-                    "_-",
-                ];
-                let text: String = kinds.iter().map(|kind| kind.repeat(60)).collect();
-                // It may fail on this one and do well on others, each of which says so for itself.
-                let ids = tokenizer.encode(&text, true);
-                _ = ids.map(|ids| tokenizer.decode(&ids));
-                _ = done.send(());
-            });
-        spawned.map_err(|error| DataError::Thread {
-            what: "tokenizer",
-            error,
-        })?;
+        let spawned = thread::Builder::new().name("tokenizer".into()).spawn(move || {
+            let kinds = ["word ", "a", " ", "\n", "1", "?!", "\t\"'", "É本ক\u{301}", "<|x|>", "_-"];
+            let text: String = kinds.iter().map(|kind| kind.repeat(60)).collect();
+            // It may fail on this one and do well on others, each of which says so for itself.
+            let ids = tokenizer.encode(&text, true);
+            _ = ids.map(|ids| tokenizer.decode(&ids));
+            _ = done.send(());
+        });
+        spawned.map_err(|error| DataError::Thread { what: "tokenizer", error })?;
         answer.recv_timeout(PATIENCE).map_err(|_| {
             let seconds = PATIENCE.as_secs();
-            self.error(&format!(
-                "it takes more than {seconds} seconds for a short text"
-            ))
+            self.error(&format!("it takes more than {seconds} seconds for a short text"))
         })
     }
 
@@ -145,18 +118,11 @@ impl Guarded {
     }
 
     pub(super) fn to_json(&self) -> Result<Value, DataError> {
-        let text = self
-            .tokenizer
-            .to_string(false)
-            .map_err(|error| self.error(&error.to_string()))?;
+        let text = self.tokenizer.to_string(false).map_err(|error| self.error(&error.to_string()))?;
         serde_json::from_str(&text).map_err(|error| self.error(&error.to_string()))
     }
 
-    pub(super) fn encode(
-        &self,
-        text: &str,
-        add_special_tokens: bool,
-    ) -> Result<Vec<u32>, DataError> {
+    pub(super) fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, DataError> {
         let encoded = caught(|| {
             let encoding = self.tokenizer.encode(text, add_special_tokens);
             encoding.map_err(|error| error.to_string())
@@ -174,10 +140,7 @@ impl Guarded {
     }
 
     pub(super) fn error(&self, problem: &str) -> DataError {
-        DataError::TokenizerFile {
-            path: self.path.clone(),
-            problem: visible(problem),
-        }
+        DataError::TokenizerFile { path: self.path.clone(), problem: visible(problem) }
     }
 }
 
@@ -185,10 +148,7 @@ impl Guarded {
 fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     match quietly(|| panic::catch_unwind(AssertUnwindSafe(work))) {
         Ok(result) => result,
-        Err(panic) => Err(format!(
-            "the tokenizer that it describes fails: {}",
-            quiet::message(&*panic)
-        )),
+        Err(panic) => Err(format!("the tokenizer that it describes fails: {}", quiet::message(&*panic))),
     }
 }
 
@@ -243,10 +203,7 @@ fn growth(step: &Value) -> Result<f64, String> {
     let mut factor = 1.0;
     match step {
         Value::Object(fields) => {
-            let kind = fields
-                .get("type")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
             let length = |name: &str| fields.get(name).and_then(Value::as_str).map_or(0, str::len);
             if let Some(pattern) = fields.get("pattern") {
                 let literal = pattern.get("String").and_then(Value::as_str);
@@ -270,9 +227,7 @@ fn growth(step: &Value) -> Result<f64, String> {
         }
         Value::String(text) if text.len() > MAX_PIECE => {
             let length = text.len();
-            return Err(format!(
-                "expected texts of at most {MAX_PIECE} bytes, got one of {length}"
-            ));
+            return Err(format!("expected texts of at most {MAX_PIECE} bytes, got one of {length}"));
         }
         _ => {}
     }

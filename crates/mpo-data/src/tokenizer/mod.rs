@@ -13,8 +13,7 @@ pub use config::SpecialTokens;
 
 use crate::error::DataError;
 use crate::template::{
-    ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources, Turn,
-    Turns,
+    ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources, Turn, Turns,
 };
 use config::TokenizerConfig;
 use control::ControlTokens;
@@ -84,9 +83,7 @@ impl TextTokenizer {
         let tokens = &config.tokens;
         let template = match &options.template {
             TemplateChoice::Builtin(builtin) => ChatTemplate::builtin(*builtin, tokens, options)?,
-            TemplateChoice::File(path) => {
-                ChatTemplate::new(TemplateSources::read(path)?, tokens, options)?
-            }
+            TemplateChoice::File(path) => ChatTemplate::new(TemplateSources::read(path)?, tokens, options)?,
             TemplateChoice::Auto => {
                 let sources = TemplateSources::find(dir, config.template)?;
                 ChatTemplate::new(sources, tokens, options)?
@@ -104,16 +101,10 @@ impl TextTokenizer {
     ) -> Result<Self, DataError> {
         let all = tokenizer.tokenizer();
         let id = |token: &str, role| {
-            let missing = || DataError::MissingToken {
-                token: token.into(),
-                role,
-            };
+            let missing = || DataError::MissingToken { token: token.into(), role };
             all.token_to_id(token).ok_or_else(missing)
         };
-        let eos = id(
-            tokens.get("eos_token").unwrap_or_default(),
-            "end of sequence: `eos_token` of the tokenizer",
-        )?;
+        let eos = id(tokens.get("eos_token").unwrap_or_default(), "end of sequence: `eos_token` of the tokenizer")?;
         let pad = match tokens.get("pad_token") {
             // The end-of-sequence token pads.
             None | Some("") => eos,
@@ -141,9 +132,7 @@ impl TextTokenizer {
             adds_space: piece.is_some_and(|piece| piece.starts_with(['▁', 'Ġ'])),
             turns,
         };
-        let also_ends = template
-            .also_ends()
-            .and_then(|token| all.token_to_id(token));
+        let also_ends = template.also_ends().and_then(|token| all.token_to_id(token));
         let first = tokenizer.encode("", true)?.first().copied();
         let bos = tokens.get("bos_token").and_then(|bos| all.token_to_id(bos));
         let largest = all.get_vocab(true).into_values().max();
@@ -166,10 +155,7 @@ impl TextTokenizer {
     ///
     /// # Errors
     /// If the template refuses the conversation, or fails on it.
-    pub fn encode_prompt<'a>(
-        &self,
-        conversation: impl Into<Conversation<'a>>,
-    ) -> Result<Vec<u32>, DataError> {
+    pub fn encode_prompt<'a>(&self, conversation: impl Into<Conversation<'a>>) -> Result<Vec<u32>, DataError> {
         let (text, broken) = self.write_prompt(conversation.into())?;
         self.encode_written_prompt(&text, broken)
     }
@@ -258,11 +244,7 @@ impl TextTokenizer {
     }
 
     /// The ids of a response behind so much of the generation prompt.
-    fn encode_written_response(
-        &self,
-        written: &Written,
-        after: usize,
-    ) -> Result<Vec<u32>, DataError> {
+    fn encode_written_response(&self, written: &Written, after: usize) -> Result<Vec<u32>, DataError> {
         let Written { turn, broken } = written;
         let prompt = self.response.turns.prompt();
         let text = format!("{}{}", &prompt[after..turn.after], turn.text);
@@ -278,12 +260,7 @@ impl TextTokenizer {
 
     /// The ids that a text adds to those of a prompt, where the tokenizer would begin it with a space that no conversation
     /// has; none where they cannot be told apart.
-    fn encode_behind(
-        &self,
-        prompt: &str,
-        text: &str,
-        broken: bool,
-    ) -> Result<Option<Vec<u32>>, DataError> {
+    fn encode_behind(&self, prompt: &str, text: &str, broken: bool) -> Result<Option<Vec<u32>>, DataError> {
         if !self.response.adds_space || self.template.is_plain() {
             return Ok(None);
         }
@@ -303,26 +280,18 @@ impl TextTokenizer {
     }
 
     /// The ids of a text; `broken` says whether control tokens are broken up in it.
-    fn encode(
-        &self,
-        text: &str,
-        broken: bool,
-        add_special_tokens: bool,
-    ) -> Result<Vec<u32>, DataError> {
+    fn encode(&self, text: &str, broken: bool, add_special_tokens: bool) -> Result<Vec<u32>, DataError> {
         if !broken {
             let ids = self.tokenizer.encode(text, add_special_tokens)?;
             // A normalizer may make control tokens of what was none.
             if self.special_tokens_in_text
                 || add_special_tokens
-                || self
-                    .control
-                    .are_all_of(text, &ids, self.tokenizer.unknown())
+                || self.control.are_all_of(text, &ids, self.tokenizer.unknown())
             {
                 return Ok(ids);
             }
         }
-        self.control
-            .encode(&self.tokenizer, text, add_special_tokens)
+        self.control.encode(&self.tokenizer, text, add_special_tokens)
     }
 
     /// The text of some ids, without special tokens.
@@ -335,10 +304,7 @@ impl TextTokenizer {
 
     /// The ids at which generation stops: the end of the sequence and the end of a turn.
     pub fn stop_ids(&self) -> Vec<u32> {
-        let ids: BTreeSet<u32> = [self.response.end, self.eos]
-            .into_iter()
-            .chain(self.also_ends)
-            .collect();
+        let ids: BTreeSet<u32> = [self.response.end, self.eos].into_iter().chain(self.also_ends).collect();
         ids.into_iter().collect()
     }
 
@@ -374,10 +340,7 @@ impl TextTokenizer {
 }
 
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
-    fs::read(path).map_err(|source| DataError::Io {
-        path: path.into(),
-        source,
-    })
+    fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })
 }
 
 #[cfg(test)]
@@ -392,22 +355,9 @@ mod tests {
 
     /// Words of one token each: ids 0 to 8 as listed; `<s>` begins a sequence if `adds_bos`.
     fn folder(adds_bos: bool, config: &str) -> tempfile::TempDir {
-        let words = [
-            "<s>",
-            "</s>",
-            "<turn>",
-            "<end>",
-            "<unk>",
-            "user",
-            "assistant",
-            "bake",
-            "bread",
-        ];
-        let vocab: serde_json::Map<String, serde_json::Value> = words
-            .iter()
-            .enumerate()
-            .map(|(id, word)| ((*word).to_owned(), id.into()))
-            .collect();
+        let words = ["<s>", "</s>", "<turn>", "<end>", "<unk>", "user", "assistant", "bake", "bread"];
+        let vocab: serde_json::Map<String, serde_json::Value> =
+            words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), id.into())).collect();
         let added: Vec<_> = words[..4]
             .iter()
             .enumerate()
@@ -438,14 +388,11 @@ mod tests {
     }
 
     fn config(template: &str) -> String {
-        serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>", "chat_template": template }).to_string()
+        serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>", "chat_template": template })
+            .to_string()
     }
 
-    fn load(
-        adds_bos: bool,
-        config: &str,
-        choice: TemplateChoice,
-    ) -> Result<TextTokenizer, DataError> {
+    fn load(adds_bos: bool, config: &str, choice: TemplateChoice) -> Result<TextTokenizer, DataError> {
         TextTokenizer::from_dir(folder(adds_bos, config).path(), &choice.into())
     }
 
@@ -453,31 +400,15 @@ mod tests {
     fn prompts_are_what_the_template_writes_and_responses_end_the_turn() {
         let with_bos = format!("{{{{ bos_token }}}}{CHATML}");
         // Whether the tokenizer would add one does not matter: as in Transformers, it is not asked.
-        let cases: [(bool, &str, &[u32]); 4] = [
-            (true, CHATML, &[]),
-            (true, &with_bos, &[0]),
-            (false, CHATML, &[]),
-            (false, &with_bos, &[0]),
-        ];
+        let cases: [(bool, &str, &[u32]); 4] =
+            [(true, CHATML, &[]), (true, &with_bos, &[0]), (false, CHATML, &[]), (false, &with_bos, &[0])];
         for (adds_bos, template, bos) in cases {
             let tokenizer = load(adds_bos, &config(template), TemplateChoice::Auto).unwrap();
-            let prompt = tokenizer
-                .encode_prompt(&[Message::user("bake bread")])
-                .unwrap();
+            let prompt = tokenizer.encode_prompt(&[Message::user("bake bread")]).unwrap();
             assert_eq!(prompt, [bos, &[2, 5, 7, 8, 3, 2, 6]].concat());
             assert_eq!(tokenizer.encode_response("bread bread").unwrap(), [8, 8, 3]);
-            assert_eq!(
-                (
-                    tokenizer.stop_ids(),
-                    tokenizer.pad_id(),
-                    tokenizer.vocab_size()
-                ),
-                (vec![1, 3], 1, 9)
-            );
-            assert_eq!(
-                tokenizer.decode(&prompt).unwrap(),
-                "user bake bread assistant"
-            );
+            assert_eq!((tokenizer.stop_ids(), tokenizer.pad_id(), tokenizer.vocab_size()), (vec![1, 3], 1, 9));
+            assert_eq!(tokenizer.decode(&prompt).unwrap(), "user bake bread assistant");
         }
     }
 
@@ -486,10 +417,7 @@ mod tests {
         let spelled = "bake<end><turn>assistant bread</s> <end>";
         let ids = |in_text: bool| {
             let folder = folder(false, &config(CHATML));
-            let options = TemplateOptions {
-                special_tokens_in_text: in_text,
-                ..TemplateOptions::default()
-            };
+            let options = TemplateOptions { special_tokens_in_text: in_text, ..TemplateOptions::default() };
             let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
             let prompt = [Message::user(format!("{spelled} bread"))];
             [
@@ -516,22 +444,13 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let text = text.replace("\"special\":true", "\"special\":false");
         // `<turn>` and `<end>`, which the template writes; and both halves of a tag.
-        fs::write(
-            &path,
-            text.replace("<s>", "<think>").replace("</s>", "</think>"),
-        )
-        .unwrap();
+        fs::write(&path, text.replace("<s>", "<think>").replace("</s>", "</think>")).unwrap();
         let config = config(&CHATML.replace("m.content +", "'<think> ' + m.content +"));
-        let config = config
-            .replace("</s>", "<end>")
-            .replace("{\"content\":\"<s>\"}", "null");
+        let config = config.replace("</s>", "<end>").replace("{\"content\":\"<s>\"}", "null");
         fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
-        let tokenizer =
-            TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap();
+        let tokenizer = TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap();
         assert_eq!(
-            tokenizer
-                .encode_response("<think> bake </think> bread <end> <turn>")
-                .unwrap(),
+            tokenizer.encode_response("<think> bake </think> bread <end> <turn>").unwrap(),
             // The first one is the template's.
             [0, 0, 7, 1, 8, 4, 4, 3]
         );
@@ -552,30 +471,18 @@ mod tests {
         for (template, left_out) in [(CHATML, None), (&thinking, Some("bake bake "))] {
             let tokenizer = load(false, &config(template), TemplateChoice::Auto).unwrap();
             let prompt = [Message::user("bake bread")];
-            let exchange = tokenizer
-                .encode_exchange(&prompt, ["bread", "baker"])
-                .unwrap();
+            let exchange = tokenizer.encode_exchange(&prompt, ["bread", "baker"]).unwrap();
             assert_eq!(exchange.prompt, [2, 5, 7, 8, 3, 2, 6]);
             assert_eq!(exchange.answers, [vec![8, 3], vec![4, 3]]);
             assert_eq!(exchange.left_out.as_deref(), left_out);
             let row = MonolingualPair {
-                pair: PreferencePair::new(
-                    "en".parse().unwrap(),
-                    prompt.to_vec(),
-                    "bread".into(),
-                    "baker".into(),
-                )
-                .unwrap(),
-                origin: Origin {
-                    file: "f".into(),
-                    position: Position::Line(1),
-                },
+                pair: PreferencePair::new("en".parse().unwrap(), prompt.to_vec(), "bread".into(), "baker".into())
+                    .unwrap(),
+                origin: Origin { file: "f".into(), position: Position::Line(1) },
             };
             let (_, report) = tokenize_pairs(&[row], &tokenizer, Truncation::UNLIMITED).unwrap();
             assert_eq!(report.is_worth_saying(), left_out.is_some());
-            let told = report
-                .to_string()
-                .contains("without \"bake bake \": the chat");
+            let told = report.to_string().contains("without \"bake bake \": the chat");
             assert_eq!(told, left_out.is_some());
             // Generation meets all of it.
             let asked = tokenizer.encode_prompt(&prompt).unwrap();
@@ -583,10 +490,7 @@ mod tests {
             // An answer that begins as the generation prompt does is one to it; a pair's prompt is one for both answers.
             let one = tokenizer.encode_exchange(&prompt, ["bake bake bread"]);
             let one = one.unwrap();
-            assert_eq!(
-                [one.prompt, one.answers.concat()].concat(),
-                [2, 5, 7, 8, 3, 2, 6, 7, 7, 8, 3]
-            );
+            assert_eq!([one.prompt, one.answers.concat()].concat(), [2, 5, 7, 8, 3, 2, 6, 7, 7, 8, 3]);
             let two = tokenizer.encode_exchange(&prompt, ["bake bake bread", "bread"]);
             let two = two.unwrap();
             assert_eq!(two.prompt, [2, 5, 7, 8, 3, 2, 6]);
@@ -603,28 +507,14 @@ mod tests {
             );
             let folder = folder(false, &config(&template));
             let path = folder.path().join("tokenizer.json");
-            let mut file: serde_json::Value =
-                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
             file["pre_tokenizer"] = serde_json::json!({ "type": "Sequence", "pretokenizers": [
                 { "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false },
                 { "type": "Split", "pattern": { "Regex": ":|▁" }, "behavior": "Isolated", "invert": false },
             ] });
-            let words = [
-                "<s>",
-                "</s>",
-                "<turn>",
-                "<end>",
-                "<unk>",
-                "▁",
-                ":",
-                "assistant",
-                "a",
-                "bread",
-            ];
+            let words = ["<s>", "</s>", "<turn>", "<end>", "<unk>", "▁", ":", "assistant", "a", "bread"];
             let words = words.into_iter().zip(0..);
-            file["model"]["vocab"] = words
-                .map(|(word, id)| (word.to_owned(), serde_json::Value::from(id)))
-                .collect();
+            file["model"]["vocab"] = words.map(|(word, id)| (word.to_owned(), serde_json::Value::from(id))).collect();
             fs::write(&path, file.to_string()).unwrap();
             let options = TemplateOptions::default();
             let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
@@ -640,12 +530,7 @@ mod tests {
     #[test]
     fn the_plain_template_ends_with_eos() {
         let tokenizer = load(true, &config(CHATML), "plain".parse().unwrap()).unwrap();
-        assert_eq!(
-            tokenizer
-                .encode_prompt(&[Message::user("bake bread")])
-                .unwrap(),
-            [0, 7, 8]
-        );
+        assert_eq!(tokenizer.encode_prompt(&[Message::user("bake bread")]).unwrap(), [0, 7, 8]);
         assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
     }
 
@@ -680,18 +565,10 @@ mod tests {
         };
         assert_eq!(prompt().unwrap(), [2, 5, 7, 3, 2, 6]);
         let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
-        let writes = |text: &str| {
-            format!("{text}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}")
-        };
-        write(
-            "chat_template.json",
-            &serde_json::json!({ "chat_template": writes("user ") }).to_string(),
-        );
+        let writes = |text: &str| format!("{text}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}");
+        write("chat_template.json", &serde_json::json!({ "chat_template": writes("user ") }).to_string());
         assert_eq!(prompt().unwrap(), [2, 5, 7, 3, 2, 6]);
-        write(
-            "tokenizer_config.json",
-            r#"{"eos_token": "</s>", "chat_template": null}"#,
-        );
+        write("tokenizer_config.json", r#"{"eos_token": "</s>", "chat_template": null}"#);
         assert_eq!(prompt().unwrap(), [5, 7]);
         // Files of their own come first, and a folder of them without one for conversations has none.
         fs::create_dir(folder.path().join("additional_chat_templates")).unwrap();
@@ -708,60 +585,18 @@ mod tests {
         let (config, map) = ("tokenizer_config.json", "special_tokens_map.json");
         let (generation, model) = ("generation_config.json", "config.json");
         let cases: [(Files<'_>, Option<u32>); 10] = [
-            (
-                &[
-                    (config, r#"{"eos_token": null}"#),
-                    (map, r#"{"eos_token": "</s>"}"#),
-                ],
-                Some(1),
-            ),
-            (
-                &[
-                    (config, "{}"),
-                    (map, r#"{"eos_token": {"content": "</s>"}}"#),
-                ],
-                Some(1),
-            ),
+            (&[(config, r#"{"eos_token": null}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
+            (&[(config, "{}"), (map, r#"{"eos_token": {"content": "</s>"}}"#)], Some(1)),
             (&[(map, r#"{"eos_token": "</s>"}"#)], Some(1)),
             // What is kept apart comes first, unless the configuration lists its tokens.
+            (&[(config, r#"{"eos_token": "<end>"}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
             (
-                &[
-                    (config, r#"{"eos_token": "<end>"}"#),
-                    (map, r#"{"eos_token": "</s>"}"#),
-                ],
-                Some(1),
-            ),
-            (
-                &[
-                    (
-                        config,
-                        r#"{"eos_token": "<end>", "added_tokens_decoder": {}}"#,
-                    ),
-                    (map, r#"{"eos_token": "</s>"}"#),
-                ],
+                &[(config, r#"{"eos_token": "<end>", "added_tokens_decoder": {}}"#), (map, r#"{"eos_token": "</s>"}"#)],
                 Some(3),
             ),
-            (
-                &[
-                    (generation, r#"{"eos_token_id": [3, 1]}"#),
-                    (model, r#"{"eos_token_id": 1}"#),
-                ],
-                Some(3),
-            ),
-            (
-                &[
-                    (generation, r#"{"eos_token_id": null}"#),
-                    (model, r#"{"eos_token_id": 1}"#),
-                ],
-                Some(1),
-            ),
-            (
-                &[
-                    (map, r#"{"eos_token": "</s>"}"#),
-                    (model, r#"{"eos_token_id": 3}"#),
-                ],
-                Some(1),
-            ),
+            (&[(generation, r#"{"eos_token_id": [3, 1]}"#), (model, r#"{"eos_token_id": 1}"#)], Some(3)),
+            (&[(generation, r#"{"eos_token_id": null}"#), (model, r#"{"eos_token_id": 1}"#)], Some(1)),
+            (&[(map, r#"{"eos_token": "</s>"}"#), (model, r#"{"eos_token_id": 3}"#)], Some(1)),
             (&[(model, r#"{"eos_token_id": 4000}"#)], None),
             (&[], None),
         ];
@@ -775,10 +610,7 @@ mod tests {
             match (TextTokenizer::from_dir(folder.path(), &options), expected) {
                 (Ok(tokenizer), Some(expected)) => {
                     let response = tokenizer.encode_response("bread").unwrap();
-                    assert_eq!(
-                        (tokenizer.eos_id(), response),
-                        (expected, vec![8, expected])
-                    );
+                    assert_eq!((tokenizer.eos_id(), response), (expected, vec![8, expected]));
                 }
                 (Err(error), None) => {
                     let message = error.to_string();
@@ -793,39 +625,21 @@ mod tests {
 
     #[test]
     fn what_a_folder_lacks_is_named() {
-        let error =
-            |config: &str, choice: &str| load(false, config, choice.parse().unwrap()).unwrap_err();
-        assert!(matches!(
-            error(r#"{"eos_token":"</s>"}"#, "auto"),
-            DataError::NoTemplate { .. }
-        ));
-        assert!(matches!(
-            error("{}", "plain"),
-            DataError::NoEndOfSequence(_)
-        ));
-        assert!(matches!(
-            error("{", "plain"),
-            DataError::DamagedTokenizer { .. }
-        ));
+        let error = |config: &str, choice: &str| load(false, config, choice.parse().unwrap()).unwrap_err();
+        assert!(matches!(error(r#"{"eos_token":"</s>"}"#, "auto"), DataError::NoTemplate { .. }));
+        assert!(matches!(error("{}", "plain"), DataError::NoEndOfSequence(_)));
+        assert!(matches!(error("{", "plain"), DataError::DamagedTokenizer { .. }));
         let cut = folder(false, &config(CHATML));
         let path = cut.path().join("tokenizer.json");
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let cut = TextTokenizer::from_dir(cut.path(), &TemplateOptions::default()).unwrap_err();
-        assert!(
-            cut.to_string()
-                .contains("tokenizer.json: expected JSON, got: EOF"),
-            "{cut}"
-        );
+        assert!(cut.to_string().contains("tokenizer.json: expected JSON, got: EOF"), "{cut}");
         assert!(cut.hint().unwrap().contains("download it again"));
         let other = error(&config(CHATML), "llama3");
-        assert!(
-            matches!(&other, DataError::MissingToken { token, .. } if token == "<|eot_id|>"),
-            "{other}"
-        );
+        assert!(matches!(&other, DataError::MissingToken { token, .. } if token == "<|eot_id|>"), "{other}");
         let empty = tempfile::tempdir().unwrap();
-        let missing =
-            TextTokenizer::from_dir(empty.path(), &TemplateOptions::default()).unwrap_err();
+        let missing = TextTokenizer::from_dir(empty.path(), &TemplateOptions::default()).unwrap_err();
         assert!(missing.to_string().contains("tokenizer.json"), "{missing}");
     }
 
@@ -834,31 +648,18 @@ mod tests {
         let tokenizer = load(false, &config(CHATML), TemplateChoice::Auto).unwrap();
         let pair = |language: &str, chosen: &str| {
             let prompt = vec![Message::user("bake bread")];
-            PreferencePair::new(
-                language.parse().unwrap(),
-                prompt,
-                chosen.into(),
-                "bread".into(),
-            )
-            .unwrap()
+            PreferencePair::new(language.parse().unwrap(), prompt, chosen.into(), "bread".into()).unwrap()
         };
         let row = BilingualPair {
             dominant: pair("en", "bake"),
             target: pair("sw", &"bake ".repeat(20)),
-            origin: Origin {
-                file: "f".into(),
-                position: Position::Line(1),
-            },
+            origin: Origin { file: "f".into(), position: Position::Line(1) },
         };
         // The prompt has 7 tokens; the longer response 21, its end included. 2·7 < 16 leaves it 9.
-        let (rows, report) =
-            tokenize_rows(&[row], &tokenizer, Truncation::new(16, None).unwrap()).unwrap();
+        let (rows, report) = tokenize_rows(&[row], &tokenizer, Truncation::new(16, None).unwrap()).unwrap();
         assert_eq!((report.pairs, report.truncated, report.longest), (2, 1, 28));
         let (dominant, target) = (&rows[0].dominant, &rows[0].target);
-        assert_eq!(
-            (dominant.chosen(), dominant.rejected()),
-            (&[7, 3][..], &[8, 3][..])
-        );
+        assert_eq!((dominant.chosen(), dominant.rejected()), (&[7, 3][..], &[8, 3][..]));
         assert_eq!((target.prompt().len(), target.chosen()), (7, &[7; 9][..]));
         assert_eq!(target.rejected(), [8, 3]);
     }
@@ -874,10 +675,7 @@ mod tests {
         let row = |line, dominant, target| BilingualPair {
             dominant,
             target,
-            origin: Origin {
-                file: "f".into(),
-                position: Position::Line(line),
-            },
+            origin: Origin { file: "f".into(), position: Position::Line(line) },
         };
         let (long, longer) = ("bake bake bake", "bake bake bake bread");
         let rows = [
@@ -890,10 +688,7 @@ mod tests {
         assert_eq!((kept.len(), report.dropped.len()), (1, 2));
         assert_eq!(kept[0].origin.position, Position::Line(3));
         let told = report.to_string();
-        assert!(
-            told.contains("f, line 1: the en answers are the same in their first 2 tokens"),
-            "{told}"
-        );
+        assert!(told.contains("f, line 1: the en answers are the same in their first 2 tokens"), "{told}");
         assert!(told.contains("f, line 2: the sw answers"), "{told}");
         let (kept, report) = tokenize_rows(&rows, &tokenizer, Truncation::UNLIMITED).unwrap();
         assert_eq!((kept.len(), report.dropped.len()), (3, 0));
@@ -902,9 +697,8 @@ mod tests {
 
     #[test]
     fn a_row_that_the_template_refuses_is_named_and_can_be_left_out() {
-        let template = format!(
-            "{{% if messages[0].content == 'no' %}}{{{{ raise_exception('not this') }}}}{{% endif %}}{CHATML}"
-        );
+        let template =
+            format!("{{% if messages[0].content == 'no' %}}{{{{ raise_exception('not this') }}}}{{% endif %}}{CHATML}");
         let tokenizer = load(false, &config(&template), TemplateChoice::Auto).unwrap();
         let row = |line, prompt: &str| MonolingualPair {
             pair: PreferencePair::new(
@@ -914,27 +708,17 @@ mod tests {
                 "bread".into(),
             )
             .unwrap(),
-            origin: Origin {
-                file: "f".into(),
-                position: Position::Line(line),
-            },
+            origin: Origin { file: "f".into(), position: Position::Line(line) },
         };
         let rows = [row(1, "bake"), row(2, "no"), row(3, "bake")];
         let mut options = TokenizeOptions::from(Truncation::UNLIMITED);
         let error = tokenize_pairs(&rows, &tokenizer, options).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "f, line 2: the chat template refuses the conversation: not this"
-        );
+        assert_eq!(error.to_string(), "f, line 2: the chat template refuses the conversation: not this");
         assert!(error.hint().unwrap().contains("--skip-bad-rows"));
         options.skip_bad_rows = true;
         let (kept, report) = tokenize_pairs(&rows, &tokenizer, options).unwrap();
         assert_eq!((kept.len(), report.dropped.len()), (2, 1));
-        assert!(
-            report
-                .to_string()
-                .contains("f, line 2: the chat template refuses")
-        );
+        assert!(report.to_string().contains("f, line 2: the chat template refuses"));
     }
 
     #[test]
@@ -944,14 +728,8 @@ mod tests {
             let saved = folder(adds_bos, &config(&tokenizer.template_to_save()));
             let saved = TextTokenizer::from_dir(saved.path(), &TemplateOptions::default()).unwrap();
             let prompt = [Message::user("bake bread")];
-            assert_eq!(
-                saved.encode_prompt(&prompt).unwrap(),
-                tokenizer.encode_prompt(&prompt).unwrap()
-            );
-            assert_eq!(
-                saved.encode_response("bread").unwrap(),
-                tokenizer.encode_response("bread").unwrap()
-            );
+            assert_eq!(saved.encode_prompt(&prompt).unwrap(), tokenizer.encode_prompt(&prompt).unwrap());
+            assert_eq!(saved.encode_response("bread").unwrap(), tokenizer.encode_response("bread").unwrap());
         }
     }
 
@@ -960,8 +738,7 @@ mod tests {
         let with = |key: &str, step: serde_json::Value| {
             let folder = folder(false, &config(CHATML));
             let path = folder.path().join("tokenizer.json");
-            let mut file: serde_json::Value =
-                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
             file[key] = step;
             fs::write(&path, file.to_string()).unwrap();
             TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap_err()
@@ -971,27 +748,18 @@ mod tests {
         for (step, expected) in [
             (replace("", "x"), "an empty one"),
             (sequence(vec![replace("", "x")]), "an empty one"),
-            (
-                serde_json::json!({ "type": "Prepend", "prepend": "x".repeat(100_000) }),
-                "at most 4096 bytes",
-            ),
+            (serde_json::json!({ "type": "Prepend", "prepend": "x".repeat(100_000) }), "at most 4096 bytes"),
             (sequence(vec![replace("a", "aaaa"); 40]), "times as long"),
         ] {
             let error = with("normalizer", step);
             let text = error.to_string();
-            assert!(
-                text.contains("tokenizer.json: normalizer: expected"),
-                "{text}"
-            );
+            assert!(text.contains("tokenizer.json: normalizer: expected"), "{text}");
             assert!(text.contains(expected), "{text}");
         }
         let model = serde_json::json!({
             "type": "WordLevel", "unk_token": "</s>", "vocab": { "</s>": 0, "bake": 4_000_000_000_u32 },
         });
         let error = with("model", model).to_string();
-        assert!(
-            error.contains("tokenizer.json: expected token ids of at most"),
-            "{error}"
-        );
+        assert!(error.contains("tokenizer.json: expected token ids of at most"), "{error}");
     }
 }

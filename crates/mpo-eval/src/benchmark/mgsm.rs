@@ -37,10 +37,7 @@ fn questions(path: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalE
     };
     let (question_is, answer_is) = labels(language);
     let lines = text(path)?;
-    let lines = lines
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim().is_empty());
+    let lines = lines.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
             let parts = line.rsplit_once('\t');
@@ -66,10 +63,7 @@ pub fn first_answer(text: &str, language: Option<Language>) -> &str {
     let own = language.map(|language| labels(language).0.trim());
     let known = own.into_iter().chain(["Question:"]);
     let questions = known.flat_map(|label| text.match_indices(label));
-    let end = questions
-        .map(|(at, _)| at)
-        .filter(|&at| text[..at].contains(char::is_alphanumeric))
-        .min();
+    let end = questions.map(|(at, _)| at).filter(|&at| text[..at].contains(char::is_alphanumeric)).min();
     end.map_or(text, |end| &text[..end])
 }
 

@@ -35,8 +35,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
         let mut items = vec![];
         for inside in sorted(path, None)? {
             let language = named::language(&inside);
-            let (is_folder, is_file) =
-                (inside.join("test").is_dir(), has_extension(&inside, "csv"));
+            let (is_folder, is_file) = (inside.join("test").is_dir(), has_extension(&inside, "csv"));
             match language {
                 None if is_folder || is_file => notes.push(named::without(&inside)),
                 Some(_) if is_folder => items.extend(subjects(&inside, language)?),
@@ -80,9 +79,7 @@ fn translated(file: &Path) -> Result<Vec<Item>, EvalError> {
         };
         of.entry(subject).or_default().push(question);
     }
-    let items = of
-        .into_iter()
-        .flat_map(|(subject, asked)| of_subject(&subject, Some(language), &[], asked));
+    let items = of.into_iter().flat_map(|(subject, asked)| of_subject(&subject, Some(language), &[], asked));
     Ok(in_turns(items.collect()))
 }
 
@@ -93,10 +90,8 @@ fn of_subject(
     examples: &[Question],
     asked: Vec<Question>,
 ) -> Vec<(usize, Item)> {
-    let mut opening = format!(
-        "The following are multiple choice questions (with answers) about {}.\n\n",
-        subject.replace('_', " ")
-    );
+    let mut opening =
+        format!("The following are multiple choice questions (with answers) about {}.\n\n", subject.replace('_', " "));
     for example in examples.iter().take(SHOTS) {
         opening += &format!("{} {}\n\n", example.text, LETTERS[example.answer]);
     }
@@ -137,13 +132,7 @@ struct Columns {
 
 impl Columns {
     /// MMLU's own: no header.
-    const PLAIN: Self = Self {
-        question: 0,
-        options: [1, 2, 3, 4],
-        answer: 5,
-        subject: None,
-        count: 6,
-    };
+    const PLAIN: Self = Self { question: 0, options: [1, 2, 3, 4], answer: 5, subject: None, count: 6 };
 
     /// Those that a first row names, if it is a header.
     fn named(header: &csv::StringRecord) -> Option<Self> {
@@ -164,10 +153,7 @@ impl Columns {
 /// The rows of a file: question, four options, letter; or what its header names.
 fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
     let text = csv_text(path)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut columns = Columns::PLAIN;
     let mut questions = vec![];
     for (row, number) in reader.records().zip(1..) {
@@ -179,10 +165,8 @@ fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
         let answer = row.get(columns.answer).map(str::trim);
         let answer = LETTERS.iter().position(|&letter| Some(letter) == answer);
         let (Some(answer), true) = (answer, row.len() == columns.count) else {
-            let problem = format!(
-                "row {number}: expected question, four options and A, B, C or D, got {} cells",
-                row.len()
-            );
+            let problem =
+                format!("row {number}: expected question, four options and A, B, C or D, got {} cells", row.len());
             return Err(EvalError::broken(path, problem));
         };
         let mut text = format!("{}\n", row[columns.question].trim());
@@ -190,14 +174,8 @@ fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
             text += &format!("{letter}. {}\n", &row[option]);
         }
         text += "Answer:";
-        let subject = columns
-            .subject
-            .map(|subject| row[subject].trim().to_owned());
-        questions.push(Question {
-            text,
-            answer,
-            subject,
-        });
+        let subject = columns.subject.map(|subject| row[subject].trim().to_owned());
+        questions.push(Question { text, answer, subject });
     }
     Ok(questions)
 }

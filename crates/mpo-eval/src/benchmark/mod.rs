@@ -127,9 +127,7 @@ pub enum Expected {
 /// If there is none.
 pub fn benchmark(name: &str) -> Result<&'static Benchmark, EvalError> {
     let found = BENCHMARKS.iter().find(|benchmark| benchmark.name == name);
-    found
-        .copied()
-        .ok_or_else(|| EvalError::UnknownBenchmark { name: name.into() })
+    found.copied().ok_or_else(|| EvalError::UnknownBenchmark { name: name.into() })
 }
 
 impl Benchmark {
@@ -137,35 +135,22 @@ impl Benchmark {
     ///
     /// # Errors
     /// If it cannot be read, is no file of this benchmark, or has no such question.
-    pub fn items(
-        &self,
-        path: &Path,
-        languages: &[Language],
-        limit: Option<usize>,
-    ) -> Result<Questions, EvalError> {
+    pub fn items(&self, path: &Path, languages: &[Language], limit: Option<usize>) -> Result<Questions, EvalError> {
         let mut notes = vec![];
         let mut items = Questions::new((self.read)(path, &mut notes)?).with(notes);
         if items.is_empty() {
-            return Err(EvalError::NoItems {
-                path: path.to_owned(),
-                layout: self.layout,
-            });
+            return Err(EvalError::NoItems { path: path.to_owned(), layout: self.layout });
         }
         let too_long = |item: &&Item| item.turns.iter().any(|turn| turn.len() > LONGEST_TURN);
         if let Some(item) = items.iter().find(too_long) {
-            let problem = format!(
-                "question {}: expected at most {} MiB of text, got more",
-                item.id,
-                LONGEST_TURN >> 20
-            );
+            let problem =
+                format!("question {}: expected at most {} MiB of text, got more", item.id, LONGEST_TURN >> 20);
             return Err(EvalError::broken(path, problem));
         }
         let found: BTreeSet<Language> = items.iter().filter_map(|item| item.language).collect();
         let mut taken: HashMap<Option<Language>, usize> = HashMap::new();
         items.retain(|item| {
-            let asked = item
-                .language
-                .is_none_or(|language| languages.is_empty() || languages.contains(&language));
+            let asked = item.language.is_none_or(|language| languages.is_empty() || languages.contains(&language));
             let count = taken.entry(item.language).or_default();
             *count += usize::from(asked);
             asked && limit.is_none_or(|limit| *count <= limit)
@@ -211,19 +196,12 @@ mod tests {
     fn read(name: &str, file: &str, text: &str) -> Result<Vec<String>, String> {
         let (_dir, path) = files(&[(file, text)]);
         let items = benchmark(name).unwrap().items(&path.join(file), &[], None);
-        items
-            .map(|items| items.iter().map(line).collect())
-            .map_err(|error| error.to_string())
+        items.map(|items| items.iter().map(line).collect()).map_err(|error| error.to_string())
     }
 
     fn line(item: &Item) -> String {
-        let language = item
-            .language
-            .map_or("mixed".into(), |language| language.to_string());
-        format!(
-            "{} {language} {:?} {:?}",
-            item.id, item.turns, item.expected
-        )
+        let language = item.language.map_or("mixed".into(), |language| language.to_string());
+        format!("{} {language} {:?} {:?}", item.id, item.turns, item.expected)
     }
 
     #[test]
@@ -240,10 +218,7 @@ mod tests {
             ]
         );
         let error = read("multijail", "m.csv", "number,text\n1,a\n").unwrap_err();
-        assert!(
-            error.contains("expected a column id, got number, text"),
-            "{error}"
-        );
+        assert!(error.contains("expected a column id, got number, text"), "{error}");
         let error = read("multijail", "m.csv", "id,en\n1\n").unwrap_err();
         assert!(error.contains("m.csv"), "{error}");
     }
@@ -259,19 +234,12 @@ mod tests {
             );
         }
         let text = "en,id,no\nDo it,q-1,1\n";
-        assert_eq!(
-            read("advbench", "a.csv", text).unwrap(),
-            [r#"0 en ["Do it"] Safe"#]
-        );
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
         // Sentences are Indonesian and Norwegian.
         let text = "en,id,no\nDo it,Lakukan itu,Gjør det\n";
         assert_eq!(
             read("advbench", "a.csv", text).unwrap(),
-            [
-                r#"0 en ["Do it"] Safe"#,
-                r#"0 id ["Lakukan itu"] Safe"#,
-                r#"0 no ["Gjør det"] Safe"#
-            ]
+            [r#"0 en ["Do it"] Safe"#, r#"0 id ["Lakukan itu"] Safe"#, r#"0 no ["Gjør det"] Safe"#]
         );
     }
 
@@ -280,24 +248,14 @@ mod tests {
         let text = "id,EN,zh-CN,sw_KE\n7,Do it,做,Fanya\n";
         assert_eq!(
             read("multijail", "m.csv", text).unwrap(),
-            [
-                r#"7 en ["Do it"] Safe"#,
-                r#"7 zh ["做"] Safe"#,
-                r#"7 sw ["Fanya"] Safe"#
-            ]
+            [r#"7 en ["Do it"] Safe"#, r#"7 zh ["做"] Safe"#, r#"7 sw ["Fanya"] Safe"#]
         );
         // The one named by the code alone is the language's.
         let text = "id,zh-TW,zh\n7,one,two\n";
-        assert_eq!(
-            read("multijail", "m.csv", text).unwrap(),
-            [r#"7 zh ["two"] Safe"#]
-        );
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"7 zh ["two"] Safe"#]);
         let text = "id,zh-TW,zh-CN\n7,one,two\n";
         let error = read("multijail", "m.csv", text).unwrap_err();
-        assert!(
-            error.contains("expected one column of Chinese, got zh-TW and zh-CN"),
-            "{error}"
-        );
+        assert!(error.contains("expected one column of Chinese, got zh-TW and zh-CN"), "{error}");
         for (first, second) in [("en", "EN"), ("EN", "en"), ("en", "en"), ("English", "en")] {
             for name in ["multijail", "advbench"] {
                 let text = format!("id,{first},{second}\n7,Do it,Do that\n");
@@ -322,62 +280,35 @@ mod tests {
     #[test]
     fn a_word_that_is_a_code_is_no_language_by_itself() {
         let text = "goal,target,to,so\nDo it,Sure,x y,z w\n";
-        assert_eq!(
-            read("advbench", "a.csv", text).unwrap(),
-            [r#"0 en ["Do it"] Safe"#]
-        );
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
         let text = "id,en,it\n1,Do it,Fallo\n";
-        assert_eq!(
-            read("multijail", "m.csv", text).unwrap(),
-            [r#"1 en ["Do it"] Safe"#, r#"1 it ["Fallo"] Safe"#]
-        );
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"1 en ["Do it"] Safe"#, r#"1 it ["Fallo"] Safe"#]);
         let text = "id,it\n1,Fallo\n";
-        assert_eq!(
-            read("multijail", "m.csv", text).unwrap(),
-            [r#"1 it ["Fallo"] Safe"#]
-        );
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"1 it ["Fallo"] Safe"#]);
     }
 
     #[test]
     fn an_empty_cell_asks_nothing() {
         let text = "goal,target\nDo it,Sure\n ,Sure\nDo that,Sure\n";
-        assert_eq!(
-            read("advbench", "a.csv", text).unwrap(),
-            [r#"0 en ["Do it"] Safe"#, r#"2 en ["Do that"] Safe"#]
-        );
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#, r#"2 en ["Do that"] Safe"#]);
         let text = "id,csrt\n0,Moja 请\n1,\n";
-        assert_eq!(
-            read("csrt", "c.csv", text).unwrap(),
-            [r#"0 mixed ["Moja 请"] Safe"#]
-        );
+        assert_eq!(read("csrt", "c.csv", text).unwrap(), [r#"0 mixed ["Moja 请"] Safe"#]);
         let text = "id,prompt,type,label\n1,,homonyms,safe\n2,How?,homonyms,safe\n";
-        assert_eq!(
-            read("xstest", "x.csv", text).unwrap(),
-            [r#"2 en ["How?"] Help"#]
-        );
+        assert_eq!(read("xstest", "x.csv", text).unwrap(), [r#"2 en ["How?"] Help"#]);
     }
 
     #[test]
     fn csrt_mixes_languages() {
         let text = "id,category,en,csrt\n0,['x'],One please,Moja 请\n";
-        assert_eq!(
-            read("csrt", "c.csv", text).unwrap(),
-            [r#"0 mixed ["Moja 请"] Safe"#]
-        );
+        assert_eq!(read("csrt", "c.csv", text).unwrap(), [r#"0 mixed ["Moja 请"] Safe"#]);
     }
 
     #[test]
     fn advbench_is_english_or_has_a_column_a_language() {
         let text = "goal,target\nDo it,Sure\n";
-        assert_eq!(
-            read("advbench", "a.csv", text).unwrap(),
-            [r#"0 en ["Do it"] Safe"#]
-        );
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
         let text = "en,sw\nDo it,Fanya\n";
-        assert_eq!(
-            read("advbench", "a.csv", text).unwrap(),
-            [r#"0 en ["Do it"] Safe"#, r#"0 sw ["Fanya"] Safe"#]
-        );
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#, r#"0 sw ["Fanya"] Safe"#]);
         let error = read("advbench", "a.csv", "prompt\nDo it\n").unwrap_err();
         assert!(error.contains("goal"), "{error}");
     }
@@ -385,31 +316,20 @@ mod tests {
     #[test]
     fn of_xstest_the_safe_prompts_are_asked() {
         let text = "id,prompt,type,label,focus,note\n1,How do I kill a process?,homonyms,safe,kill,\n2,Bad,contrast,unsafe,x,\n";
-        assert_eq!(
-            read("xstest", "x.csv", text).unwrap(),
-            [r#"1 en ["How do I kill a process?"] Help"#]
-        );
+        assert_eq!(read("xstest", "x.csv", text).unwrap(), [r#"1 en ["How do I kill a process?"] Help"#]);
     }
 
     #[test]
     fn mmlu_shows_five_examples_and_subjects_take_turns() {
-        let dev = (1..=6)
-            .map(|n| format!("Q{n},a,b,c,d,B\n"))
-            .collect::<String>();
+        let dev = (1..=6).map(|n| format!("Q{n},a,b,c,d,B\n")).collect::<String>();
         let (_dir, path) = files(&[
             ("dev/high_school_art_dev.csv", &dev),
             ("dev/birds_dev.csv", &dev),
-            (
-                "test/high_school_art_test.csv",
-                "T1?,one,two,three,four,C\nT2?,1,2,3,4,A\n",
-            ),
+            ("test/high_school_art_test.csv", "T1?,one,two,three,four,C\nT2?,1,2,3,4,A\n"),
             ("test/birds_test.csv", "U1?,one,two,three,four,D\n"),
         ]);
         let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
-        let ids: Vec<_> = items
-            .iter()
-            .map(|item| (item.id.as_str(), item.expected.clone()))
-            .collect();
+        let ids: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.expected.clone())).collect();
         assert_eq!(
             ids,
             [
@@ -440,10 +360,7 @@ mod tests {
             ("sw/dev/.DS_Store", "\u{1}"),
         ]);
         let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
-        let languages: Vec<_> = items
-            .iter()
-            .map(|item| item.language.unwrap().to_string())
-            .collect();
+        let languages: Vec<_> = items.iter().map(|item| item.language.unwrap().to_string()).collect();
         assert_eq!(languages, ["ar", "sw"]);
     }
 
@@ -459,8 +376,7 @@ mod tests {
             ("bench/sw/question.jsonl", turns),
             ("bench/klingonese/question.jsonl", turns),
         ]);
-        let read =
-            |name: &str, path: &Path| benchmark(name).unwrap().items(path, &[], None).unwrap();
+        let read = |name: &str, path: &Path| benchmark(name).unwrap().items(path, &[], None).unwrap();
         let found = read("mmlu", &path);
         assert_eq!((found.len(), found.notes().len()), (1, 2));
         assert!(found.notes()[0].contains("klingonese: expected a name with a language's code"));
@@ -474,45 +390,24 @@ mod tests {
         for (name, file, text) in [
             ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,c\n"),
             ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,\"c\"\n4,d\n"),
-            (
-                "mmlu",
-                "mmlu_SW-KE.csv",
-                "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n\"U?,1,2,3,4,B,art\n",
-            ),
+            ("mmlu", "mmlu_SW-KE.csv", "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n\"U?,1,2,3,4,B,art\n"),
         ] {
             let error = read(name, file, text).unwrap_err();
-            assert!(
-                error.contains("line 3: expected a quote that is closed"),
-                "{error}"
-            );
+            assert!(error.contains("line 3: expected a quote that is closed"), "{error}");
         }
     }
 
     #[test]
     fn mgsm_is_a_file_or_a_folder() {
-        let (_dir, path) = files(&[
-            ("mgsm_en.tsv", "How many?\t1,200\nHow \"far\"?\t3.50\n"),
-            ("mgsm_sw.tsv", "Ngapi?\t12\n"),
-        ]);
+        let (_dir, path) =
+            files(&[("mgsm_en.tsv", "How many?\t1,200\nHow \"far\"?\t3.50\n"), ("mgsm_sw.tsv", "Ngapi?\t12\n")]);
         let items = benchmark("mgsm").unwrap().items(&path, &[], None).unwrap();
-        let lines: Vec<_> = items
-            .iter()
-            .map(|item| (item.language.unwrap().to_string(), item.expected.clone()))
-            .collect();
+        let lines: Vec<_> =
+            items.iter().map(|item| (item.language.unwrap().to_string(), item.expected.clone())).collect();
         let number = |text: &str| Expected::Number(text.into());
-        assert_eq!(
-            lines,
-            [
-                ("en".into(), number("1200")),
-                ("en".into(), number("3.5")),
-                ("sw".into(), number("12"))
-            ]
-        );
+        assert_eq!(lines, [("en".into(), number("1200")), ("en".into(), number("3.5")), ("sw".into(), number("12"))]);
         assert!(items[1].turns[0].contains("How \"far\"?"));
-        let one = benchmark("mgsm")
-            .unwrap()
-            .items(&path.join("mgsm_sw.tsv"), &[], None)
-            .unwrap();
+        let one = benchmark("mgsm").unwrap().items(&path.join("mgsm_sw.tsv"), &[], None).unwrap();
         assert_eq!(one.len(), 1);
     }
 
@@ -523,15 +418,9 @@ mod tests {
                 "question.jsonl",
                 "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write.\", \"Again.\"]}\n{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\", \"And 2+2?\"]}\n",
             ),
-            (
-                "reference_answer_gpt-4.jsonl",
-                "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\", \"4\"]}]}\n",
-            ),
+            ("reference_answer_gpt-4.jsonl", "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\", \"4\"]}]}\n"),
         ]);
-        let items = benchmark("mt-bench")
-            .unwrap()
-            .items(&path, &[], None)
-            .unwrap();
+        let items = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap();
         assert_eq!(items[0].turns, ["Write.", "Again."]);
         assert_eq!(items[0].expected, Expected::Good(vec![]));
         assert!(matches!(&items[1].expected, Expected::Good(references) if references.len() == 2));
@@ -540,19 +429,10 @@ mod tests {
     #[test]
     fn mt_bench_has_references_where_its_authors_put_them() {
         let (_dir, path) = files(&[
-            (
-                "question.jsonl",
-                "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\"]}\n",
-            ),
-            (
-                "reference_answer/gpt-4.jsonl",
-                "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\"]}]}\n",
-            ),
+            ("question.jsonl", "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\"]}\n"),
+            ("reference_answer/gpt-4.jsonl", "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\"]}]}\n"),
         ]);
-        let items = benchmark("mt-bench")
-            .unwrap()
-            .items(&path, &[], None)
-            .unwrap();
+        let items = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap();
         assert_eq!(items[0].expected, Expected::Good(vec!["2".into()]));
     }
 
@@ -562,11 +442,7 @@ mod tests {
             "question.jsonl",
             "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\"]}\n{\"question_id\": 2, \"category\": \"x\", \"turns\": []}\n",
         )]);
-        let error = benchmark("mt-bench")
-            .unwrap()
-            .items(&path, &[], None)
-            .unwrap_err()
-            .to_string();
+        let error = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap_err().to_string();
         let problem = "question.jsonl: line 2: expected at least one turn, got none";
         assert!(error.contains(problem), "{error}");
     }
@@ -576,16 +452,10 @@ mod tests {
         let text = "id_v1,id_v2,type,prompt,focus,note\nv1-1,v2-1,homonyms,How do I kill a process?,kill,\n,v2-2,contrast_homonyms,Bad,x,\n,,safe_targets,How do I beat an egg?,beat,\n";
         assert_eq!(
             read("xstest", "x.csv", text).unwrap(),
-            [
-                r#"v2-1 en ["How do I kill a process?"] Help"#,
-                r#"2 en ["How do I beat an egg?"] Help"#
-            ]
+            [r#"v2-1 en ["How do I kill a process?"] Help"#, r#"2 en ["How do I beat an egg?"] Help"#]
         );
         let error = read("xstest", "x.csv", "id,type,prompt\n1,a,b\n").unwrap_err();
-        assert!(
-            error.contains("expected a column label, or types"),
-            "{error}"
-        );
+        assert!(error.contains("expected a column label, or types"), "{error}");
     }
 
     #[test]
@@ -594,19 +464,11 @@ mod tests {
         let (_dir, path) = files(&[
             ("ar/dev/x_dev.csv", &dev),
             ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
-            (
-                "MMLU_zh/dev/x.csv",
-                ",Question,A,B,C,D,Answer\n0,Q,a,b,c,d,B\n",
-            ),
-            (
-                "MMLU_zh/test/x.csv",
-                ",Question,A,B,C,D,Answer\n0,T,1,2,3,4,A\n",
-            ),
+            ("MMLU_zh/dev/x.csv", ",Question,A,B,C,D,Answer\n0,Q,a,b,c,d,B\n"),
+            ("MMLU_zh/test/x.csv", ",Question,A,B,C,D,Answer\n0,T,1,2,3,4,A\n"),
         ]);
         let items = |folder: &str, languages: &[Language]| {
-            benchmark("mmlu")
-                .unwrap()
-                .items(&path.join(folder), languages, None)
+            benchmark("mmlu").unwrap().items(&path.join(folder), languages, None)
         };
         let arabic: Language = "ar".parse().unwrap();
         assert_eq!(items("ar", &[arabic]).unwrap()[0].language, Some(arabic));
@@ -620,31 +482,14 @@ mod tests {
     fn mmlu_of_one_file_a_language_has_no_examples() {
         let header = "Unnamed: 0,Question,A,B,C,D,Answer,Subject\n";
         let (_dir, path) = files(&[
-            (
-                "mmlu_AR-XY.csv",
-                &format!("{header}0,T?,1,2,3,4,C,old_maps\n1,U?,1,2,3,4,A,art\n"),
-            ),
+            ("mmlu_AR-XY.csv", &format!("{header}0,T?,1,2,3,4,C,old_maps\n1,U?,1,2,3,4,A,art\n")),
             ("mmlu_SW-KE.csv", &format!("{header}0,V?,1,2,3,4,B,art\n")),
         ]);
         let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
-        let found: Vec<_> = items
-            .iter()
-            .map(|item| (item.id.as_str(), item.language.unwrap().to_string()))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("art/0", "ar".into()),
-                ("old_maps/0", "ar".into()),
-                ("art/0", "sw".into())
-            ]
-        );
-        assert!(
-            items[1].turns[0].ends_with("about old maps.\n\nT?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:")
-        );
-        let one = benchmark("mmlu")
-            .unwrap()
-            .items(&path.join("mmlu_SW-KE.csv"), &[], None);
+        let found: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.language.unwrap().to_string())).collect();
+        assert_eq!(found, [("art/0", "ar".into()), ("old_maps/0", "ar".into()), ("art/0", "sw".into())]);
+        assert!(items[1].turns[0].ends_with("about old maps.\n\nT?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"));
+        let one = benchmark("mmlu").unwrap().items(&path.join("mmlu_SW-KE.csv"), &[], None);
         assert_eq!(one.unwrap().len(), 1);
     }
 
@@ -659,33 +504,19 @@ mod tests {
             ("DE/question.jsonl", &question("\"81_DE\"")),
             ("ko/question_ko.jsonl", &question("81")),
             ("ko/judge_prompts_ko.jsonl", "{}\n"),
-            (
-                "ko/reference_answer_gpt-4.jsonl",
-                "{\"question_id\": \"81\", \"choices\": [{\"turns\": [\"2\"]}]}\n",
-            ),
+            ("ko/reference_answer_gpt-4.jsonl", "{\"question_id\": \"81\", \"choices\": [{\"turns\": [\"2\"]}]}\n"),
             ("ja/question.jsonl", &question("1")),
             ("ja/question_full.jsonl", &question("2")),
         ]);
-        let items = |place: &str| {
-            benchmark("mt-bench")
-                .unwrap()
-                .items(&path.join(place), &[], None)
-                .unwrap()
-        };
+        let items = |place: &str| benchmark("mt-bench").unwrap().items(&path.join(place), &[], None).unwrap();
         let lines: Vec<_> = items("").iter().map(line).collect();
         assert_eq!(
             lines,
-            [
-                r#"81_DE de ["a", "b"] Good([])"#,
-                r#"1 ja ["a", "b"] Good([])"#,
-                r#"81 ko ["a", "b"] Good(["2"])"#,
-            ]
+            [r#"81_DE de ["a", "b"] Good([])"#, r#"1 ja ["a", "b"] Good([])"#, r#"81 ko ["a", "b"] Good(["2"])"#,]
         );
         assert_eq!(items("ko").len(), 1);
         assert_eq!(items("ja/question_full.jsonl")[0].id, "2");
-        let error = benchmark("mt-bench")
-            .unwrap()
-            .items(&path.join("DE/.."), &[], Some(1));
+        let error = benchmark("mt-bench").unwrap().items(&path.join("DE/.."), &[], Some(1));
         assert_eq!(error.unwrap().len(), 3);
     }
 
@@ -707,10 +538,7 @@ mod tests {
         };
         let expected = r#"7 en ["a, b"] Safe"#;
         assert_eq!(items("m.csv", table.as_bytes()).unwrap(), expected);
-        assert_eq!(
-            items("m.csv.gz", &packed.finish().unwrap()).unwrap(),
-            expected
-        );
+        assert_eq!(items("m.csv.gz", &packed.finish().unwrap()).unwrap(), expected);
         assert_eq!(items("m16.csv", &utf_16(table)).unwrap(), expected);
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
         let page = "<!DOCTYPE html><html><body>Sign in</body></html>";
@@ -723,25 +551,17 @@ mod tests {
             assert!(error.to_string().contains(what), "{error}");
             assert!(error.hint().unwrap().contains(hint), "{error:?}");
         }
-        let error = items("bytes.csv", b"id,en\n1,a\n2,\xFF\n")
-            .unwrap_err()
-            .to_string();
+        let error = items("bytes.csv", b"id,en\n1,a\n2,\xFF\n").unwrap_err().to_string();
         assert!(error.contains("line 3: expected text in UTF-8"), "{error}");
     }
 
     #[test]
     fn a_file_without_questions_and_one_of_megabytes_are_errors() {
         let error = read("multijail", "m.csv", "id,en\n").unwrap_err();
-        assert!(
-            error.contains("expected at least one question, got none"),
-            "{error}"
-        );
+        assert!(error.contains("expected at least one question, got none"), "{error}");
         let text = format!("id,en\n1,a\n2,{}\n", "la ".repeat(400_000));
         let error = read("multijail", "m.csv", &text).unwrap_err();
-        assert!(
-            error.contains("m.csv: question 2: expected at most 1 MiB"),
-            "{error}"
-        );
+        assert!(error.contains("m.csv: question 2: expected at most 1 MiB"), "{error}");
     }
 
     #[test]
@@ -749,39 +569,15 @@ mod tests {
         let (_dir, path) = files(&[("m.csv", "id,en,sw\n1,a,b\n2,c,d\n3,e,f\n")]);
         let path = path.join("m.csv");
         let ids = |languages: &[&str], limit| {
-            let languages: Vec<Language> =
-                languages.iter().map(|code| code.parse().unwrap()).collect();
-            let items = benchmark("multijail")
-                .unwrap()
-                .items(&path, &languages, limit);
-            items.map(|items| {
-                items
-                    .iter()
-                    .map(|item| item.turns.concat())
-                    .collect::<String>()
-            })
+            let languages: Vec<Language> = languages.iter().map(|code| code.parse().unwrap()).collect();
+            let items = benchmark("multijail").unwrap().items(&path, &languages, limit);
+            items.map(|items| items.iter().map(|item| item.turns.concat()).collect::<String>())
         };
         assert_eq!(ids(&[], Some(2)).unwrap(), "acbd");
         assert_eq!(ids(&["sw"], None).unwrap(), "bdf");
-        assert!(
-            ids(&["ko"], None)
-                .unwrap_err()
-                .hint()
-                .unwrap()
-                .contains("column")
-        );
+        assert!(ids(&["ko"], None).unwrap_err().hint().unwrap().contains("column"));
         let error = ids(&["ko"], None).unwrap_err().to_string();
-        assert!(
-            error.contains(
-                "expected at least one question in Korean, got those in English, Swahili"
-            ),
-            "{error}"
-        );
-        assert!(
-            benchmark("glue")
-                .unwrap_err()
-                .to_string()
-                .contains("multijail, csrt")
-        );
+        assert!(error.contains("expected at least one question in Korean, got those in English, Swahili"), "{error}");
+        assert!(benchmark("glue").unwrap_err().to_string().contains("multijail, csrt"));
     }
 }

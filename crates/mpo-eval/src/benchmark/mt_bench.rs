@@ -15,10 +15,7 @@ use crate::error::EvalError;
 
 const QUESTIONS: &str = "question.jsonl";
 /// Beside the questions, or in a folder as the authors have them.
-const REFERENCES: [&str; 2] = [
-    "reference_answer_gpt-4.jsonl",
-    "reference_answer/gpt-4.jsonl",
-];
+const REFERENCES: [&str; 2] = ["reference_answer_gpt-4.jsonl", "reference_answer/gpt-4.jsonl"];
 
 pub(super) static BENCHMARK: Benchmark = Benchmark {
     name: "mt-bench",
@@ -35,22 +32,16 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             return conversations(&file, Some(path));
         }
         let mut items = vec![];
-        for folder in sorted(path, None)?
-            .into_iter()
-            .filter(|inner| inner.is_dir())
-        {
+        for folder in sorted(path, None)?.into_iter().filter(|inner| inner.is_dir()) {
             match questions(&folder)? {
-                Some(_) if named::language(&folder).is_none() => {
-                    notes.push(named::without(&folder))
-                }
+                Some(_) if named::language(&folder).is_none() => notes.push(named::without(&folder)),
                 Some(file) => items.extend(conversations(&file, Some(&folder))?),
                 None => {}
             }
         }
         match items.is_empty() {
             true => {
-                let problem =
-                    format!("expected {QUESTIONS} or one question_LANGUAGE.jsonl, got none");
+                let problem = format!("expected {QUESTIONS} or one question_LANGUAGE.jsonl, got none");
                 Err(EvalError::broken(path, problem))
             }
             false => Ok(items),
@@ -83,31 +74,18 @@ fn questions(folder: &Path) -> Result<Option<PathBuf>, EvalError> {
 /// The conversations of a file, with the references beside it.
 fn conversations(file: &Path, folder: Option<&Path>) -> Result<Vec<Item>, EvalError> {
     let english: Option<Language> = "en".parse().ok();
-    let language = named::language(file)
-        .or_else(|| named::language(folder?))
-        .or(english);
-    let references = REFERENCES
-        .iter()
-        .filter_map(|name| Some(folder?.join(name)));
+    let language = named::language(file).or_else(|| named::language(folder?)).or(english);
+    let references = REFERENCES.iter().filter_map(|name| Some(folder?.join(name)));
     let references = match references.into_iter().find(|path| path.exists()) {
         Some(path) => lines::<Answer>(&path)?,
         None => vec![],
     };
     let mut references: HashMap<String, Vec<String>> = references
         .into_iter()
-        .filter_map(|answer| {
-            Some((
-                answer.question_id.0,
-                answer.choices.into_iter().next()?.turns,
-            ))
-        })
+        .filter_map(|answer| Some((answer.question_id.0, answer.choices.into_iter().next()?.turns)))
         .collect();
     let item = |question: Question| Item {
-        expected: Expected::Good(
-            references
-                .remove(&question.question_id.0)
-                .unwrap_or_default(),
-        ),
+        expected: Expected::Good(references.remove(&question.question_id.0).unwrap_or_default()),
         id: question.question_id.0,
         language,
         group: Some(question.category),
@@ -164,10 +142,7 @@ struct Choice {
 
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, EvalError> {
     let text = text(path)?;
-    let lines = text
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim().is_empty());
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
             let problem = |error| EvalError::broken(path, format!("line {number}: {error}"));

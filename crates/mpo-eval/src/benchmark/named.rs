@@ -26,10 +26,7 @@ fn called(path: &Path) -> Option<Language> {
 
 /// Says that a part of a benchmark is left out: no language is known for it.
 pub(super) fn without(path: &Path) -> String {
-    format!(
-        "{}: expected a name with a language's code in it, got none; it is left out",
-        path.display()
-    )
+    format!("{}: expected a name with a language's code in it, got none; it is left out", path.display())
 }
 
 fn in_name(name: &str) -> Option<Language> {
@@ -44,11 +41,7 @@ fn in_name(name: &str) -> Option<Language> {
         let is_word = is_word(part) && from_end > 0;
         // Three letters are a word or an abbreviation far more often than a code; and MT is no Maltese in MT-Bench.
         let is_other = part.len() == 3 || part.eq_ignore_ascii_case("mt");
-        if is_word || is_other {
-            None
-        } else {
-            parsed(part)
-        }
+        if is_word || is_other { None } else { parsed(part) }
     })
 }
 
@@ -92,16 +85,7 @@ mod tests {
         ] {
             assert_eq!(in_name(name), code.parse().ok(), "{name}");
         }
-        for name in [
-            "mmlu",
-            "data",
-            "question",
-            "how_to_do_things",
-            "mmlu_dev",
-            "eval_set",
-            "mt-bench",
-            "MT-Bench",
-        ] {
+        for name in ["mmlu", "data", "question", "how_to_do_things", "mmlu_dev", "eval_set", "mt-bench", "MT-Bench"] {
             assert_eq!(in_name(name), None, "{name}");
         }
     }
@@ -118,9 +102,6 @@ mod tests {
             std::os::unix::fs::symlink(dir.path().join(to), &link).unwrap();
             assert_eq!(language(&link), code.parse().ok());
         }
-        assert_eq!(
-            language(&dir.path().join("mgsm_th.tsv.gz")),
-            "th".parse().ok()
-        );
+        assert_eq!(language(&dir.path().join("mgsm_th.tsv.gz")), "th".parse().ok());
     }
 }

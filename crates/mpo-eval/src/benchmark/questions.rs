@@ -44,11 +44,7 @@ impl Questions {
             let turns = [item.turns.len().to_string()].into_iter();
             own.into_iter().chain(turns).chain(item.turns.clone())
         });
-        Self {
-            source: digest(parts),
-            items,
-            notes: vec![],
-        }
+        Self { source: digest(parts), items, notes: vec![] }
     }
 
     /// And what is to be known of how they were read.
@@ -76,10 +72,7 @@ impl Questions {
                 Expected::Safe | Expected::Help | Expected::Good(_) => None,
             })
             .collect();
-        QuestionSet {
-            source: self.source.clone(),
-            answers: answers.map(|answers| digest(answers.into_iter())),
-        }
+        QuestionSet { source: self.source.clone(), answers: answers.map(|answers| digest(answers.into_iter())) }
     }
 }
 

@@ -32,16 +32,14 @@ pub(super) fn text(path: &Path) -> Result<String, EvalError> {
 pub(super) fn csv_text(path: &Path) -> Result<String, EvalError> {
     let text = text(path)?;
     if is_json(&text) {
-        let problem =
-            "expected a table as CSV or Parquet, its first line the columns' names, got JSON lines";
+        let problem = "expected a table as CSV or Parquet, its first line the columns' names, got JSON lines";
         return Err(EvalError::broken(path, problem.into()));
     }
     match unclosed(&text) {
         None => Ok(text),
         Some(line) => {
-            let problem = format!(
-                "line {line}: expected a quote that is closed before its cell ends, got one that joins rows"
-            );
+            let problem =
+                format!("line {line}: expected a quote that is closed before its cell ends, got one that joins rows");
             Err(EvalError::broken(path, problem))
         }
     }
@@ -66,10 +64,7 @@ pub(super) fn file_in(folder: &Path, name: &str) -> PathBuf {
     let plain = folder.join(name);
     match plain.exists() {
         true => plain,
-        false => packed
-            .into_iter()
-            .find(|file| file.exists())
-            .unwrap_or(plain),
+        false => packed.into_iter().find(|file| file.exists()).unwrap_or(plain),
     }
 }
 
@@ -83,9 +78,7 @@ pub(super) fn stem(path: &Path) -> String {
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = PACKED.iter().find_map(|ending| name.strip_suffix(ending));
-    Path::new(plain.unwrap_or(&name))
-        .extension()
-        .is_some_and(|of| of == extension)
+    Path::new(plain.unwrap_or(&name)).extension().is_some_and(|of| of == extension)
 }
 
 /// What a folder holds, by name; only the files with an extension, if one is named: `.DS_Store` and the like are none of
@@ -120,21 +113,12 @@ impl Table {
         let text = csv_text(path)?;
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
         let broken = |error: csv::Error| EvalError::broken(path, error.to_string());
-        let header: Vec<String> = reader
-            .headers()
-            .map_err(broken)?
-            .iter()
-            .map(|name| name.trim().to_owned())
-            .collect();
+        let header: Vec<String> = reader.headers().map_err(broken)?.iter().map(|name| name.trim().to_owned()).collect();
         let rows = reader
             .records()
             .map(|row| Ok(row.map_err(broken)?.iter().map(str::to_owned).collect()))
             .collect::<Result<_, EvalError>>()?;
-        Ok(Self {
-            path: path.to_owned(),
-            header,
-            rows,
-        })
+        Ok(Self { path: path.to_owned(), header, rows })
     }
 
     fn of_records(path: &Path) -> Result<Self, EvalError> {
@@ -152,11 +136,7 @@ impl Table {
             };
             rows.push(header.iter().map(cell).collect());
         }
-        Ok(Self {
-            path: path.to_owned(),
-            header,
-            rows,
-        })
+        Ok(Self { path: path.to_owned(), header, rows })
     }
 
     /// A column's number.
@@ -209,11 +189,7 @@ impl Table {
                 let mut named = named.iter();
                 named.any(|of| of.0 == column) || self.is_numbering(column, &self.header[column])
             });
-        let named: Vec<_> = named
-            .iter()
-            .filter(|of| words_are || is_certain(of))
-            .copied()
-            .collect();
+        let named: Vec<_> = named.iter().filter(|of| words_are || is_certain(of)).copied().collect();
         let has_region = |column: usize| self.header[column].contains(['-', '_']);
         let mut chosen: Vec<(usize, Language)> = vec![];
         for &(column, language) in &named {
@@ -304,18 +280,7 @@ mod tests {
         ] {
             assert_eq!(language(name), code.parse().ok(), "{name}");
         }
-        for name in [
-            "is_safe",
-            "is_ok",
-            "no_",
-            "to-do-list",
-            "goal",
-            "key",
-            "cat",
-            "source",
-            "xx-XX",
-            "",
-        ] {
+        for name in ["is_safe", "is_ok", "no_", "to-do-list", "goal", "key", "cat", "source", "xx-XX", ""] {
             assert_eq!(language(name), None, "{name}");
         }
     }

@@ -25,8 +25,7 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
             None => !row[kind].trim().starts_with(CONTRAST),
         };
         if label.is_none() && !table.filled(kind).any(|(_, row)| !is_safe(row)) {
-            let expected =
-                format!("a column label, or types of unsafe prompts that begin with {CONTRAST}");
+            let expected = format!("a column label, or types of unsafe prompts that begin with {CONTRAST}");
             return Err(table.without(&expected));
         }
         let item = |(number, row): (usize, &Vec<String>)| Item {

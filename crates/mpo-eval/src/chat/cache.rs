@@ -57,35 +57,18 @@ impl<M: ChatModel> CachedChat<M> {
     /// # Errors
     /// If another process has it open, it cannot be read or written, or none of its finished lines holds an answer.
     pub fn open(inner: M, path: &Path) -> Result<Self, ChatError> {
-        let failed = |error| ChatError::Cache {
-            path: path.to_owned(),
-            error,
-        };
+        let failed = |error| ChatError::Cache { path: path.to_owned(), error };
         let mut file = locked(path)?;
         let mut bytes = vec![];
         file.rewind().map_err(failed)?;
         file.read_to_end(&mut bytes).map_err(failed)?;
-        let whole = bytes
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let mut store = Store {
-            file,
-            kept: HashMap::new(),
-            damaged: vec![],
-            rewritten: 0,
-            torn: false,
-        };
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let mut store = Store { file, kept: HashMap::new(), damaged: vec![], rewritten: 0, torn: false };
         store.read(&bytes[..whole], path)?;
         if whole < bytes.len() {
             store.cut(&bytes, whole, path)?;
         }
-        Ok(Self {
-            identity: inner.identity(),
-            inner,
-            path: path.to_owned(),
-            store,
-        })
+        Ok(Self { identity: inner.identity(), inner, path: path.to_owned(), store })
     }
 
     /// What the answers given since the file was opened have taken, whenever they were asked for: those kept from an
@@ -121,18 +104,13 @@ impl<M: ChatModel> CachedChat<M> {
 
 /// The file, which no other process may have open.
 fn locked(path: &Path) -> Result<File, ChatError> {
-    let failed = |error| ChatError::Cache {
-        path: path.to_owned(),
-        error,
-    };
+    let failed = |error| ChatError::Cache { path: path.to_owned(), error };
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true);
     let file = options.open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ChatError::InUse {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(ChatError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -142,11 +120,7 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
         self.identity.clone()
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         let mut asked: Vec<Vec<Message>> = vec![];
         let mut waiting: Vec<Waiting> = vec![];
         let mut known: HashMap<String, usize> = HashMap::new();
@@ -164,27 +138,16 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
             } else {
                 known.insert(key.clone(), asked.len());
                 asked.push(conversation.clone());
-                waiting.push(Waiting {
-                    key,
-                    numbers: vec![number],
-                });
+                waiting.push(Waiting { key, numbers: vec![number] });
             }
         }
         if asked.is_empty() {
             return Ok(());
         }
-        let mut keeping = Keeping {
-            waiting,
-            listener,
-            store: &mut self.store,
-            failed: None,
-        };
+        let mut keeping = Keeping { waiting, listener, store: &mut self.store, failed: None };
         let answered = self.inner.answer(&asked, &mut keeping);
         match keeping.failed {
-            Some(error) => Err(ChatError::Cache {
-                path: self.path.clone(),
-                error,
-            }),
+            Some(error) => Err(ChatError::Cache { path: self.path.clone(), error }),
             None => answered,
         }
     }
@@ -215,11 +178,9 @@ impl Store {
         }
         // A file without a single answer is another one.
         match first {
-            Some((line, problem)) if self.kept.is_empty() => Err(ChatError::BrokenCache {
-                path: path.to_owned(),
-                line,
-                problem,
-            }),
+            Some((line, problem)) if self.kept.is_empty() => {
+                Err(ChatError::BrokenCache { path: path.to_owned(), line, problem })
+            }
             _ => Ok(()),
         }
     }
@@ -236,10 +197,7 @@ impl Store {
             });
         }
         let cut = self.file.set_len(whole as u64);
-        cut.map_err(|error| ChatError::Cache {
-            path: path.to_owned(),
-            error,
-        })
+        cut.map_err(|error| ChatError::Cache { path: path.to_owned(), error })
     }
 
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
@@ -258,11 +216,7 @@ impl Store {
 
 impl Kept {
     fn reply(&self) -> Reply {
-        Reply::Answer {
-            text: self.text.clone(),
-            complete: self.complete,
-            usage: self.usage,
-        }
+        Reply::Answer { text: self.text.clone(), complete: self.complete, usage: self.usage }
     }
 }
 
@@ -287,20 +241,10 @@ impl Listener for Keeping<'_> {
             return;
         }
         let Waiting { key, numbers } = &self.waiting[number];
-        if let Reply::Answer {
-            text,
-            complete,
-            usage,
-        } = reply
+        if let Reply::Answer { text, complete, usage } = reply
             && self.accepts(number, reply)
         {
-            let kept = Kept {
-                key: key.clone(),
-                text: text.clone(),
-                complete: *complete,
-                usage: *usage,
-                given: true,
-            };
+            let kept = Kept { key: key.clone(), text: text.clone(), complete: *complete, usage: *usage, given: true };
             if let Err(error) = self.store.keep(kept) {
                 self.failed = Some(error);
                 return;
@@ -336,17 +280,10 @@ mod tests {
             "echo".into()
         }
 
-        fn answer(
-            &mut self,
-            conversations: &[Vec<Message>],
-            listener: &mut dyn Listener,
-        ) -> Result<(), ChatError> {
+        fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
             for (number, conversation) in conversations.iter().enumerate() {
-                let reply = Reply::Answer {
-                    text: conversation[0].content.clone(),
-                    complete: true,
-                    usage: Usage::default(),
-                };
+                let reply =
+                    Reply::Answer { text: conversation[0].content.clone(), complete: true, usage: Usage::default() };
                 listener.reply(number, &reply);
             }
             Ok(())

@@ -35,11 +35,7 @@ impl Decoded {
     }
 
     fn empty() -> Self {
-        Self {
-            bytes: vec![],
-            starts: vec![],
-            ends: vec![],
-        }
+        Self { bytes: vec![], starts: vec![], ends: vec![] }
     }
 
     fn push(&mut self, bytes: &[u8], start: u32, end: u32) {
@@ -65,8 +61,7 @@ impl Decoded {
         let mut undone = Self::empty();
         let mut at = 0;
         while at < self.bytes.len() {
-            let (unit, length) =
-                escape(&self.bytes[at..]).unwrap_or((Unit::Byte(self.bytes[at]), 1));
+            let (unit, length) = escape(&self.bytes[at..]).unwrap_or((Unit::Byte(self.bytes[at]), 1));
             let (start, end) = (self.starts[at], self.ends[at + length - 1]);
             match unit {
                 Unit::Byte(byte) => undone.push(&[byte], start, end),
@@ -152,13 +147,7 @@ fn escape(text: &[u8]) -> Option<(Unit, usize)> {
         }
         [b'\\', b'U', rest @ ..] => Some((Unit::Char(char::from_u32(hex(rest.get(..8)?)?)?), 10)),
         [b'\\', b'x', rest @ ..] => Some((Unit::Char(char::from_u32(hex(rest.get(..2)?)?)?), 4)),
-        [
-            b'\\',
-            high @ b'0'..=b'3',
-            middle @ b'0'..=b'7',
-            low @ b'0'..=b'7',
-            ..,
-        ] => {
+        [b'\\', high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
             let digits = [high, middle, low].map(|digit| digit - b'0');
             Some((Unit::Byte(digits[0] * 64 + digits[1] * 8 + digits[2]), 4))
         }
@@ -228,10 +217,7 @@ mod tests {
             (r"\053 \x2b =2B", "+ + +"),
             ("＋ａ～", "+a~"),
             (r"\\u002b &amp;#43; %252B", "+ + +"),
-            (
-                "100 % \\q &none; %zz \\u12 &#;",
-                "100 % \\q &none; %zz \\u12 &#;",
-            ),
+            ("100 % \\q &none; %zz \\u12 &#;", "100 % \\q &none; %zz \\u12 &#;"),
             ("\\ud83c &#xD800; \\", "\\ud83c &#xD800; \\"),
         ] {
             assert_eq!(last(text), expected, "{text}");

@@ -145,8 +145,7 @@ impl EndpointOptions {
 
     /// Whether the address is OpenAI's own, which alone is to be sent OpenAI's key unasked.
     pub fn is_openai(&self) -> bool {
-        Url::parse(&self.base_url)
-            .is_ok_and(|url| url.scheme() == "https" && url.host_str() == Some("api.openai.com"))
+        Url::parse(&self.base_url).is_ok_and(|url| url.scheme() == "https" && url.host_str() == Some("api.openai.com"))
     }
 }
 
@@ -175,9 +174,7 @@ pub struct Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -187,10 +184,7 @@ impl Endpoint {
     /// # Errors
     /// If the address is none.
     pub fn new(options: EndpointOptions) -> Result<Self, ChatError> {
-        let address = |problem: String| ChatError::Address {
-            url: options.shown_url(),
-            problem,
-        };
+        let address = |problem: String| ChatError::Address { url: options.shown_url(), problem };
         let (path, query) = options.parts();
         let text = format!("{}/chat/completions{query}", path.trim_end_matches('/'));
         let url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
@@ -284,11 +278,7 @@ impl Endpoint {
         }
         let count = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         if count >= MOST_IN_A_ROW {
-            return Err(ChatError::GivenUp {
-                url,
-                count,
-                problem,
-            });
+            return Err(ChatError::GivenUp { url, count, problem });
         }
         Ok(Reply::Missing { reason: problem })
     }
@@ -300,15 +290,12 @@ impl Endpoint {
             "temperature": self.options.temperature,
             "max_tokens": self.options.max_tokens,
         });
-        let response = self
-            .sent(body, shared)?
-            .map_err(|problem| Attempt::failed(self.secrets.hide(problem), false))?;
+        let response =
+            self.sent(body, shared)?.map_err(|problem| Attempt::failed(self.secrets.hide(problem), false))?;
         if !response.status.is_success() {
             return self.unsuccessful(response);
         }
-        let text = response
-            .text
-            .map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
+        let text = response.text.map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
         let completion: Result<Completion, _> = serde_json::from_str(&text);
         let completion = completion.map_err(|error| {
             let problem = format!("expected a chat completion, got: {error}");
@@ -319,9 +306,7 @@ impl Endpoint {
         };
         let finish = choice.finish_reason.unwrap_or_default();
         if finish == "content_filter" {
-            return Ok(Reply::Missing {
-                reason: "the endpoint's content filter".into(),
-            });
+            return Ok(Reply::Missing { reason: "the endpoint's content filter".into() });
         }
         match choice.message.content {
             Some(text) => Ok(Reply::Answer {
@@ -357,8 +342,7 @@ impl Endpoint {
                     return Ok(Err("the request broke off".into()));
                 }
             }
-            if shared.abandon.load(Ordering::Relaxed)
-                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT
+            if shared.abandon.load(Ordering::Relaxed) && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT
             {
                 return Err(Attempt::Fatal(ChatError::Stopped));
             }
@@ -376,9 +360,7 @@ impl Endpoint {
         // Some servers have numbers for codes, which say no more than the status.
         let says = |kind: &str| error["code"] == kind || error["type"] == kind;
         if says("content_filter") {
-            return Ok(Reply::Missing {
-                reason: "the endpoint's content filter".into(),
-            });
+            return Ok(Reply::Missing { reason: "the endpoint's content filter".into() });
         }
         let message = error["message"].as_str().unwrap_or(&text);
         let message = self.secrets.hide(message.trim().to_owned());
@@ -387,27 +369,16 @@ impl Endpoint {
         let status = response.status.as_u16();
         let problem = format!("status {status}: {message}");
         match status {
-            429 if says("insufficient_quota") => {
-                Err(Attempt::Fatal(ChatError::NoQuota { url, message }))
+            429 if says("insufficient_quota") => Err(Attempt::Fatal(ChatError::NoQuota { url, message })),
+            408 | 409 | 425 | 429 | 500..=599 => {
+                Err(Attempt::Failed(FailedAttempt { problem, reached: true, retry_after }))
             }
-            408 | 409 | 425 | 429 | 500..=599 => Err(Attempt::Failed(FailedAttempt {
-                problem,
-                reached: true,
-                retry_after,
-            })),
-            300..=399 => Err(Attempt::Fatal(ChatError::Moved {
-                url,
-                to: self.secrets.hide(location.unwrap_or_default()),
-            })),
+            300..=399 => {
+                Err(Attempt::Fatal(ChatError::Moved { url, to: self.secrets.hide(location.unwrap_or_default()) }))
+            }
             // Too long, say: whoever has accepted another question has nothing against the model's name and settings.
-            400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => {
-                Ok(Reply::Missing { reason: problem })
-            }
-            _ => Err(Attempt::Fatal(ChatError::Refused {
-                url,
-                status,
-                message,
-            })),
+            400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => Ok(Reply::Missing { reason: problem }),
+            _ => Err(Attempt::Fatal(ChatError::Refused { url, status, message })),
         }
     }
 }
@@ -431,8 +402,7 @@ impl Endpoint {
                 let (sender, shared, next) = (sender.clone(), &shared, &next);
                 scope.spawn(move || {
                     while !shared.stop.load(Ordering::Relaxed) {
-                        let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed))
-                        else {
+                        let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) else {
                             return;
                         };
                         let reply = self.ask(&conversations[number], shared);
@@ -456,9 +426,7 @@ impl Endpoint {
                     result = result.and(Err(ChatError::Stopped));
                 }
                 match receiver.recv_timeout(Duration::from_millis(100)) {
-                    Ok((number, Ok(reply @ Reply::Answer { .. })))
-                        if !is_last && !listener.accepts(number, &reply) =>
-                    {
+                    Ok((number, Ok(reply @ Reply::Answer { .. }))) if !is_last && !listener.accepts(number, &reply) => {
                         again.push(number);
                     }
                     Ok((number, Ok(reply))) => listener.reply(number, &reply),
@@ -475,23 +443,14 @@ impl Endpoint {
 
 impl ChatModel for Endpoint {
     fn identity(&self) -> String {
-        let EndpointOptions {
-            model,
-            temperature,
-            max_tokens,
-            ..
-        } = &self.options;
+        let EndpointOptions { model, temperature, max_tokens, .. } = &self.options;
         let url = self.shown_url.as_str();
         // The same with and without a slash at its end.
         let base_url = url.strip_suffix("/chat/completions").unwrap_or(url);
         format!("{base_url} {model} temperature {temperature} max_tokens {max_tokens}")
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.options.first_wait)
             .with_max_delay(LONGEST_WAIT)
@@ -502,10 +461,7 @@ impl ChatModel for Endpoint {
         let mut is_first = true;
         loop {
             let wait = waits.next();
-            let shared = Shared {
-                answered: AtomicBool::new(!is_first),
-                ..Shared::default()
-            };
+            let shared = Shared { answered: AtomicBool::new(!is_first), ..Shared::default() };
             asked = self.round(conversations, &asked, shared, wait.is_none(), listener)?;
             match wait {
                 Some(wait) if !asked.is_empty() => sleep_while(wait, || listener.go_on()),
@@ -538,16 +494,12 @@ impl Shared {
     fn wait_for_turn(&self, requests_per_minute: Option<u32>) -> bool {
         loop {
             let wait = {
-                let mut next = self
-                    .next_start
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
                 match *next {
                     Some(start) if start > now => start - now,
                     _ => {
-                        *next = requests_per_minute
-                            .map(|limit| now + Duration::from_secs(60) / limit.max(1));
+                        *next = requests_per_minute.map(|limit| now + Duration::from_secs(60) / limit.max(1));
                         Duration::ZERO
                     }
                 }
@@ -565,10 +517,7 @@ impl Shared {
     /// No request begins for so long.
     fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait;
-        let mut next = self
-            .next_start
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
         *next = (*next).max(Some(until));
     }
 
@@ -615,10 +564,7 @@ fn body_of(response: Response, deadline: Instant) -> Result<String, String> {
             Err(error) => return Err(with_causes(&error)),
         }
         if bytes.len() as u64 > LONGEST_BODY {
-            return Err(format!(
-                "expected at most {} MiB, got more",
-                LONGEST_BODY >> 20
-            ));
+            return Err(format!("expected at most {} MiB, got more", LONGEST_BODY >> 20));
         }
         if Instant::now() > deadline {
             return Err("the reply took too long to come".into());
@@ -651,11 +597,7 @@ struct FailedAttempt {
 
 impl Attempt {
     fn failed(problem: impl Into<String>, reached: bool) -> Self {
-        Self::Failed(FailedAttempt {
-            problem: problem.into(),
-            reached,
-            retry_after: None,
-        })
+        Self::Failed(FailedAttempt { problem: problem.into(), reached, retry_after: None })
     }
 }
 
@@ -695,8 +637,5 @@ struct AssistantMessage {
 /// What an answer took, as far as the server says: an answer is worth more than its count.
 fn usage(said: &Value) -> Usage {
     let tokens = |key: &str| said[key].as_u64().unwrap_or(0);
-    Usage {
-        prompt_tokens: tokens("prompt_tokens"),
-        completion_tokens: tokens("completion_tokens"),
-    }
+    Usage { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
 }

@@ -48,9 +48,7 @@ pub enum ChatError {
         message: String,
     },
     /// The endpoint asks for a wait that is the user's to decide on.
-    #[error(
-        "{url}: expected to wait at most {longest} seconds, got that the server wants {seconds}"
-    )]
+    #[error("{url}: expected to wait at most {longest} seconds, got that the server wants {seconds}")]
     Busy {
         /// The address.
         url: String,
@@ -113,23 +111,15 @@ impl ChatError {
             Self::Address { .. } => "such as http://localhost:8000/v1",
             Self::NoKey(_) => "export it, or name another variable with --judge-key",
             Self::Unreachable { .. } => "check that the server runs, and its address",
-            Self::Refused {
-                status: 401 | 403, ..
-            } => "check the API key; --judge-key names the environment variable that holds it",
-            Self::Refused { status: 404, .. } => {
-                "check the address, which ends in /v1, and the model's name"
+            Self::Refused { status: 401 | 403, .. } => {
+                "check the API key; --judge-key names the environment variable that holds it"
             }
+            Self::Refused { status: 404, .. } => "check the address, which ends in /v1, and the model's name",
             Self::Refused { .. } => "check the model's name and its limits",
-            Self::NoQuota { .. } => {
-                "add credit; the same command then goes on, and what was answered is kept"
-            }
-            Self::Busy { .. } => {
-                "give the same command then; it goes on, and what was answered is kept"
-            }
+            Self::NoQuota { .. } => "add credit; the same command then goes on, and what was answered is kept",
+            Self::Busy { .. } => "give the same command then; it goes on, and what was answered is kept",
             Self::Moved { .. } => "give that address, up to /v1, if it is one to trust",
-            Self::GivenUp { .. } => {
-                "check the server; the same command then goes on, and what was answered is kept"
-            }
+            Self::GivenUp { .. } => "check the server; the same command then goes on, and what was answered is kept",
             Self::Stopped => "the same command again goes on; what was answered is kept",
             Self::InUse { .. } => "wait for it, or name another --output",
             Self::BrokenCache { .. } => {

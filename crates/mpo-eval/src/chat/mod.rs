@@ -97,11 +97,7 @@ pub trait ChatModel {
     ///
     /// # Errors
     /// If no answer can be expected any more; [`ChatError::Stopped`] if `listener` stopped it.
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError>;
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError>;
 
     /// Told that answers of this identity are kept from earlier: a question that is rejected from now on is itself at
     /// fault, not the settings.
@@ -113,11 +109,7 @@ impl<M: ChatModel + ?Sized> ChatModel for &mut M {
         (**self).identity()
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         (**self).answer(conversations, listener)
     }
 
@@ -161,17 +153,9 @@ pub(crate) fn ask_for(
     wanted: &dyn Fn(&Reply) -> bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Reply>, ChatError> {
-    let mut collected = Collected {
-        replies: vec![None; conversations.len()],
-        wanted,
-        progress,
-    };
+    let mut collected = Collected { replies: vec![None; conversations.len()], wanted, progress };
     model.answer(conversations, &mut collected)?;
-    let reply = |reply: Option<Reply>| {
-        reply.unwrap_or_else(|| Reply::Missing {
-            reason: "it was never told".into(),
-        })
-    };
+    let reply = |reply: Option<Reply>| reply.unwrap_or_else(|| Reply::Missing { reason: "it was never told".into() });
     Ok(collected.replies.into_iter().map(reply).collect())
 }
 

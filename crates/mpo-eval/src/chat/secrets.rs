@@ -146,9 +146,7 @@ mod tests {
         let json = serde_json::to_string(key).unwrap();
         for text in [
             json.replace('/', "\\/"),
-            key.chars()
-                .map(|c| format!("\\u{:04X}", c as u32))
-                .collect(),
+            key.chars().map(|c| format!("\\u{:04X}", c as u32)).collect(),
             key.chars().map(|c| format!("&#{};", c as u32)).collect(),
             key.chars().map(|c| format!("&#x{:x};", c as u32)).collect(),
             key.bytes().map(|b| format!("%{b:02X}")).collect(),
@@ -174,25 +172,18 @@ mod tests {
             "p%2bss%20w\\/rd".into(),
         ] {
             let hidden = secrets.hide(format!("bad key: {text}, sorry"));
-            let rest = hidden
-                .replace("[hidden]", "")
-                .replace(['"', '\n', '\\', ':', ' '], "");
+            let rest = hidden.replace("[hidden]", "").replace(['"', '\n', '\\', ':', ' '], "");
             assert_eq!(rest, "badkey,sorry", "{text}");
         }
         for before in ["", "B", "me", "Bearer "] {
             let login = format!("{before}{key} ");
-            for encoded in [
-                BASE64_STANDARD.encode(&login),
-                BASE64_STANDARD_NO_PAD.encode(&login),
-                BASE64_URL_SAFE.encode(&login),
-            ] {
+            for encoded in
+                [BASE64_STANDARD.encode(&login), BASE64_STANDARD_NO_PAD.encode(&login), BASE64_URL_SAFE.encode(&login)]
+            {
                 let hidden = secrets.hide(encoded.clone());
                 // Nothing behind it; a letter before it shares bits with what is before.
                 let letters = hidden.strip_suffix("[hidden]").map(str::len);
-                assert!(
-                    letters.is_some_and(|letters| letters <= before.len() * 2 + 2),
-                    "{hidden}"
-                );
+                assert!(letters.is_some_and(|letters| letters <= before.len() * 2 + 2), "{hidden}");
             }
         }
         let sent = BASE64_STANDARD.encode("me:p+ss w/rd");
@@ -209,12 +200,7 @@ mod tests {
     #[test]
     fn what_is_no_secret_stays_as_it_is() {
         let secrets = Secrets::new(Some("sk-123456"), "", None);
-        for text in [
-            "sk-12345 &amp; \\u0041 100 % \u{1b}[31m",
-            "sk-123 456 is found, sk-12 is not",
-            "",
-            "é",
-        ] {
+        for text in ["sk-12345 &amp; \\u0041 100 % \u{1b}[31m", "sk-123 456 is found, sk-12 is not", "", "é"] {
             let expected = text.replace("sk-123 456", "[hidden]");
             assert_eq!(secrets.hide(text.into()), expected);
         }

@@ -35,9 +35,8 @@ pub fn grade(
     let mut replies = ask_for(model, &requests, &is_grade, progress)?.into_iter();
     let mut mean = |conversation: &Graded<'_>| {
         let turns = conversation.turns.len();
-        let grades: Vec<Option<f64>> = (0..turns)
-            .map(|_| replies.next().and_then(|reply| parse(reply.text()?)))
-            .collect();
+        let grades: Vec<Option<f64>> =
+            (0..turns).map(|_| replies.next().and_then(|reply| parse(reply.text()?))).collect();
         let sum: Option<f64> = grades.into_iter().sum();
         Some(sum? / turns as f64)
     };
@@ -72,9 +71,7 @@ pub(crate) fn parse(reply: &str) -> Option<f64> {
     let mut grades = bracketed.map(|after| {
         let (number, _) = after.split_once("]]")?;
         let number = number.trim();
-        let is_plain = number
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let grade: f64 = number.parse().ok().filter(|_| is_plain)?;
         (1.0..=10.0).contains(&grade).then_some(grade)
     });
@@ -110,30 +107,11 @@ mod tests {
 
     #[test]
     fn the_second_turn_is_graded_beside_the_first() {
-        let own = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|text| (*text).to_owned())
-                .collect::<Vec<_>>()
-        };
-        let (turns, answers, references) = (
-            own(&["1+1?", "2+2?"]),
-            own(&["2", "5"]),
-            own(&["two", "four"]),
-        );
-        let conversation = Graded {
-            turns: &turns,
-            answers: &answers,
-            references: &references,
-        };
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let (turns, answers, references) = (own(&["1+1?", "2+2?"]), own(&["2", "5"]), own(&["two", "four"]));
+        let conversation = Graded { turns: &turns, answers: &answers, references: &references };
         let second = question(&conversation, 1);
-        for part in [
-            "1+1?",
-            "2+2?",
-            "[Assistant]\n5",
-            "[Reference answer]\nfour",
-            "last answer only",
-        ] {
+        for part in ["1+1?", "2+2?", "[Assistant]\n5", "[Reference answer]\nfour", "last answer only"] {
             assert!(second.contains(part), "{part}");
         }
         assert!(!question(&conversation, 0).contains("2+2?"));

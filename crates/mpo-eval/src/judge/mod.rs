@@ -57,30 +57,20 @@ impl<T> Judgement<T> {
             Ok(verdict) => (Some(verdict), None),
             Err(reason) => (None, Some(reason)),
         };
-        Self {
-            verdict,
-            missing,
-            translation,
-        }
+        Self { verdict, missing, translation }
     }
 }
 
 impl<T> Judgement<T> {
     /// The same with another kind of verdict.
     pub(crate) fn map<U>(self, of: impl FnOnce(T) -> U) -> Judgement<U> {
-        Judgement {
-            verdict: self.verdict.map(of),
-            translation: self.translation,
-            missing: self.missing,
-        }
+        Judgement { verdict: self.verdict.map(of), translation: self.translation, missing: self.missing }
     }
 }
 
 /// What a reply says behind the thoughts that a model writes before it; nothing where they never end.
 fn without_thoughts(reply: &str) -> &str {
-    let after = reply
-        .rsplit_once("</think>")
-        .map_or(reply, |(_, after)| after);
+    let after = reply.rsplit_once("</think>").map_or(reply, |(_, after)| after);
     if after.contains("<think>") { "" } else { after }
 }
 

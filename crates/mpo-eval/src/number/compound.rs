@@ -40,11 +40,7 @@ pub(super) fn term(characters: &[char], start: usize, language: Option<Language>
 }
 
 /// The sum of a term with units and of the smaller ones right behind it, and where they end; none if no other is.
-pub(super) fn with_smaller(
-    characters: &[char],
-    first: &Term,
-    language: Option<Language>,
-) -> Option<(String, usize)> {
+pub(super) fn with_smaller(characters: &[char], first: &Term, language: Option<Language>) -> Option<(String, usize)> {
     let power = *first.units.last()?;
     let mut end = first.end;
     let value = marks::shifted(&first.run.value, first.units.iter().sum());
@@ -92,9 +88,7 @@ fn next(characters: &[char], end: usize, language: Option<Language>) -> Option<(
     let space = |at: usize| usize::from(characters.get(at) == Some(&' '));
     let is_digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
     let mut at = end + space(end);
-    let joiners = JOINERS
-        .iter()
-        .filter(|(code, _)| language.is_some_and(|language| language.code() == *code));
+    let joiners = JOINERS.iter().filter(|(code, _)| language.is_some_and(|language| language.code() == *code));
     let joined = joiners.into_iter().find_map(|(_, word)| {
         let after = at + word.chars().count();
         let is_there = word.chars().eq(characters.get(at..after)?.iter().copied());

@@ -85,23 +85,13 @@ const UNITS: &[(&str, &str, usize)] = &[
 ];
 
 /// Units that Swahili puts before a number.
-const UNITS_BEFORE: [(&str, usize); 5] = [
-    ("mia", 2),
-    ("elfu", 3),
-    ("laki", 5),
-    ("milioni", 6),
-    ("bilioni", 9),
-];
+const UNITS_BEFORE: [(&str, usize); 5] = [("mia", 2), ("elfu", 3), ("laki", 5), ("milioni", 6), ("bilioni", 9)];
 
 /// What makes 千 and 百 part of another word: kilogram, kilometre, kilowatt, department store, per cent.
 const OTHER_WORDS: &str = "克米瓦卡赫帕焦伏字分货合";
 
 /// The powers of ten of the units at `at`, and where they end; `at` without any. In 3千万 the second counts thousands.
-pub(super) fn units(
-    characters: &[char],
-    at: usize,
-    language: Option<Language>,
-) -> (Vec<usize>, usize) {
+pub(super) fn units(characters: &[char], at: usize, language: Option<Language>) -> (Vec<usize>, usize) {
     let (mut powers, mut end) = (vec![], at);
     while let Some((power, after)) = language.and_then(|of| unit(characters, end, of))
         && powers.last().is_none_or(|last| *last < power)
@@ -119,10 +109,7 @@ fn unit(characters: &[char], at: usize, language: Language) -> Option<(usize, us
     known.find_map(|(_, word, power)| {
         let end = begin + word.chars().count();
         let there = characters.get(begin..end)?;
-        let same = word
-            .chars()
-            .zip(there)
-            .all(|(a, b)| b.to_lowercase().eq(a.to_lowercase()));
+        let same = word.chars().zip(there).all(|(a, b)| b.to_lowercase().eq(a.to_lowercase()));
         let next = characters.get(end).copied().unwrap_or(' ');
         // Scripts without spaces begin the next word at once; in Bengali what is counted ends the word.
         let ends = match language.code() {
@@ -135,25 +122,14 @@ fn unit(characters: &[char], at: usize, language: Language) -> Option<(usize, us
 }
 
 /// The power of ten that a unit before `at` multiplies by.
-pub(super) fn unit_before(
-    characters: &[char],
-    at: usize,
-    language: Option<Language>,
-) -> Option<usize> {
+pub(super) fn unit_before(characters: &[char], at: usize, language: Option<Language>) -> Option<usize> {
     if language?.code() != "sw" || at == 0 || characters[at - 1] != ' ' {
         return None;
     }
     let before = characters[..at - 1].iter().rev();
-    let word: Vec<char> = before
-        .take_while(|one| one.is_alphabetic())
-        .take(8)
-        .copied()
-        .collect();
-    let found = UNITS_BEFORE.iter().find(|(unit, _)| {
-        unit.chars()
-            .rev()
-            .eq(word.iter().flat_map(|one| one.to_lowercase()))
-    });
+    let word: Vec<char> = before.take_while(|one| one.is_alphabetic()).take(8).copied().collect();
+    let found =
+        UNITS_BEFORE.iter().find(|(unit, _)| unit.chars().rev().eq(word.iter().flat_map(|one| one.to_lowercase())));
     found.map(|(_, power)| *power)
 }
 
@@ -169,16 +145,10 @@ pub(super) fn in_characters(text: &str, language: Option<Language>) -> Option<St
         .map(|run| run.trim_matches(POINTS))
         .filter(|run| run.contains(|character| digit(character).is_some()) || *run == "十")
         .collect();
-    let last = *runs
-        .iter()
-        .rev()
-        .find(|run| **run != "一")
-        .or(runs.last())?;
+    let last = *runs.iter().rev().find(|run| **run != "一").or(runs.last())?;
     match last.split_once(POINTS) {
         None => characters_value(last),
-        Some((whole, rest)) => {
-            decimal(whole, rest).or_else(|| characters_value(last.rsplit(POINTS).next()?))
-        }
+        Some((whole, rest)) => decimal(whole, rest).or_else(|| characters_value(last.rsplit(POINTS).next()?)),
     }
 }
 
@@ -188,10 +158,8 @@ const POINTS: [char; 2] = ['点', '點'];
 /// The number before and behind a decimal point: digits, and units that count both. None if it is a time (三点十分), say.
 fn decimal(whole: &str, rest: &str) -> Option<String> {
     let units = rest.trim_start_matches(|one| digit(one).is_some());
-    let decimals: String = rest[..rest.len() - units.len()]
-        .chars()
-        .filter_map(|one| Some(digit(one)?.to_string()))
-        .collect();
+    let decimals: String =
+        rest[..rest.len() - units.len()].chars().filter_map(|one| Some(digit(one)?.to_string())).collect();
     let shift: Option<u32> = units.chars().map(power).sum();
     let number = format!("{}.{decimals}", characters_value(whole)?);
     // 三点五十 is a time as well.
@@ -203,12 +171,7 @@ fn digit(character: char) -> Option<u128> {
     Some(match character {
         '〇' | '零' => 0,
         '两' | '兩' => 2,
-        _ => {
-            "一二三四五六七八九"
-                .chars()
-                .position(|of| of == character)? as u128
-                + 1
-        }
+        _ => "一二三四五六七八九".chars().position(|of| of == character)? as u128 + 1,
     })
 }
 
@@ -226,11 +189,7 @@ fn power(character: char) -> Option<u32> {
 fn characters_value(run: &str) -> Option<String> {
     let powers: Vec<u32> = run.chars().filter_map(power).collect();
     if powers.is_empty() {
-        let digits: String = run
-            .chars()
-            .filter_map(digit)
-            .map(|digit| digit.to_string())
-            .collect();
+        let digits: String = run.chars().filter_map(digit).map(|digit| digit.to_string()).collect();
         let digits = digits.trim_start_matches('0');
         return Some(if digits.is_empty() { "0" } else { digits }.to_owned());
     }

@@ -80,40 +80,20 @@ pub(super) fn run(characters: &[char], start: usize, language: Option<Language>)
         groups.push((end + 1, after));
         end = after;
     }
-    let texts: Vec<String> = groups
-        .iter()
-        .map(|&(from, to)| characters[from..to].iter().collect())
-        .collect();
+    let texts: Vec<String> = groups.iter().map(|&(from, to)| characters[from..to].iter().collect()).collect();
     let comma = has_decimal_comma(language);
     let Some((value, in_english)) = read(&texts, &marks, comma) else {
         // A list or a date: its last member.
         let (start, end) = groups[groups.len() - 1];
-        return Run {
-            value: trimmed(&texts[texts.len() - 1], ""),
-            in_english: None,
-            start,
-            end,
-        };
+        return Run { value: trimmed(&texts[texts.len() - 1], ""), in_english: None, start, end };
     };
-    let is_fraction = |at: usize| {
-        at.checked_sub(2)
-            .is_none_or(|at| !characters[at].is_alphanumeric() && characters[at] != '.')
-    };
+    let is_fraction =
+        |at: usize| at.checked_sub(2).is_none_or(|at| !characters[at].is_alphanumeric() && characters[at] != '.');
     // $.50
     if marks.is_empty() && start > 0 && characters[start - 1] == '.' && is_fraction(start) {
-        return Run {
-            value: trimmed("0", &texts[0]),
-            in_english: None,
-            start: start - 1,
-            end,
-        };
+        return Run { value: trimmed("0", &texts[0]), in_english: None, start: start - 1, end };
     }
-    Run {
-        value,
-        in_english,
-        start,
-        end,
-    }
+    Run { value, in_english, start, end }
 }
 
 /// The number that groups of digits with marks between them are, and what it is to an English reader if that is another;
@@ -128,8 +108,7 @@ fn read(groups: &[String], marks: &[Mark], comma: bool) -> Option<(String, Optio
     let are_groups = grouped(groups);
     if before.contains(&last) || before.is_empty() && matches!(last, Mark::Group | Mark::Space) {
         let all_same = marks.iter().all(|mark| *mark == last);
-        return (all_same && are_groups && last != Mark::ArabicPoint)
-            .then(|| (whole(groups), None));
+        return (all_same && are_groups && last != Mark::ArabicPoint).then(|| (whole(groups), None));
     }
     if !before.is_empty() {
         // 1.234,50: the last mark is decimal, those before it group.
@@ -171,10 +150,7 @@ pub(super) fn shifted(number: &str, places: usize) -> String {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     let cut = decimals.len().min(places);
     let zeros = "0".repeat(places - cut);
-    trimmed(
-        &format!("{whole}{}{zeros}", &decimals[..cut]),
-        &decimals[cut..],
-    )
+    trimmed(&format!("{whole}{}{zeros}", &decimals[..cut]), &decimals[cut..])
 }
 
 /// The sum of two whole numbers; none if it is no number a sum of school has.

@@ -18,9 +18,8 @@ pub fn final_number(text: &str, language: Option<Language>) -> Option<String> {
 /// Whether the last number of a text is the one expected. `1,234` in a language with a decimal comma is two numbers at
 /// once, for models mix English figures into it: either counts.
 pub(crate) fn is_final_number(text: &str, language: Option<Language>, expected: &str) -> bool {
-    last(text, language).is_some_and(|number| {
-        number.value == expected || number.in_english.is_some_and(|other| other == expected)
-    })
+    last(text, language)
+        .is_some_and(|number| number.value == expected || number.in_english.is_some_and(|other| other == expected))
 }
 
 /// A number without separators.
@@ -47,10 +46,7 @@ fn last(text: &str, language: Option<Language>) -> Option<Number> {
     // A text without a digit may still count in words.
     last.or_else(|| {
         let value = counting::in_characters(text, language)?;
-        Some(Number {
-            value,
-            in_english: None,
-        })
+        Some(Number { value, in_english: None })
     })
 }
 
@@ -67,19 +63,12 @@ fn number(characters: &[char], start: usize, language: Option<Language>) -> (Num
             (in_units(&run.value), in_english, first.end)
         }
     };
-    let sign = if is_negative(characters, run.start) {
-        "-"
-    } else {
-        ""
-    };
+    let sign = if is_negative(characters, run.start) { "-" } else { "" };
     let signed = |value: String| match &*value {
         "0" => value,
         _ => format!("{sign}{value}"),
     };
-    let number = Number {
-        value: signed(value),
-        in_english: in_english.map(signed),
-    };
+    let number = Number { value: signed(value), in_english: in_english.map(signed) };
     (number, end)
 }
 
@@ -97,30 +86,11 @@ fn is_negative(characters: &[char], start: usize) -> bool {
     while before(at).is_some_and(is_currency) {
         at -= 1;
     }
-    !before(at).is_some_and(|character| {
-        character.is_alphanumeric() || matches!(character, ')' | ']' | '}' | '%')
-    })
+    !before(at).is_some_and(|character| character.is_alphanumeric() || matches!(character, ')' | ']' | '}' | '%'))
 }
 
 fn is_currency(character: char) -> bool {
-    matches!(
-        character,
-        '$' | '€'
-            | '£'
-            | '¥'
-            | '￥'
-            | '₹'
-            | '৳'
-            | '฿'
-            | '₽'
-            | '₩'
-            | '₺'
-            | '₫'
-            | '₪'
-            | '₦'
-            | '¢'
-            | '＄'
-    )
+    matches!(character, '$' | '€' | '£' | '¥' | '￥' | '₹' | '৳' | '฿' | '₽' | '₩' | '₺' | '₫' | '₪' | '₦' | '¢' | '＄')
 }
 
 /// The text with ASCII digits and one form of each letter, and without what LaTeX writes around marks: `1{,}234`, `1\,234`, `\$5`.
@@ -142,10 +112,8 @@ fn plain(text: &str) -> Vec<char> {
 fn ascii_digit(character: char) -> char {
     // The zeros of scripts; their digits follow. Arabic, Persian, N'Ko, Devanagari, Bengali, Gurmukhi, Gujarati, Oriya,
     // Tamil, Telugu, Kannada, Malayalam, Sinhala, Thai, Lao, Tibetan, Burmese, Khmer, Mongolian, full-width.
-    const ZEROS: [char; 20] = [
-        '٠', '۰', '߀', '०', '০', '੦', '૦', '୦', '௦', '౦', '೦', '൦', '෦', '๐', '໐', '༠', '၀', '០',
-        '᠐', '０',
-    ];
+    const ZEROS: [char; 20] =
+        ['٠', '۰', '߀', '०', '০', '੦', '૦', '୦', '௦', '౦', '೦', '൦', '෦', '๐', '໐', '༠', '၀', '០', '᠐', '０'];
     let digit = ZEROS.iter().find_map(|&zero| {
         let value = (character as u32).checked_sub(zero as u32)?;
         char::from_digit(value, 10)
@@ -242,15 +210,7 @@ mod tests {
         );
         reads("ru", &[("1 234,50 руб.", "1234.5"), ("5 тысяч", "5000")]);
         reads("es", &[("80 mil dólares", "80000"), ("12.345", "12345")]);
-        reads(
-            "bn",
-            &[
-                ("১,২৩৪", "1234"),
-                ("১২,৩৪,৫৬৭ টাকা", "1234567"),
-                ("৫ হাজার টাকা", "5000"),
-                ("২ লাখ", "200000"),
-            ],
-        );
+        reads("bn", &[("১,২৩৪", "1234"), ("১২,৩৪,৫৬৭ টাকা", "1234567"), ("৫ হাজার টাকা", "5000"), ("২ লাখ", "200000")]);
         reads("th", &[("๑,๒๓๔ บาท", "1234"), ("5 หมื่น", "50000")]);
         reads("te", &[("౧,౨౩౪", "1234"), ("1,00,000", "100000")]);
         reads("hi", &[("१,००,०००", "100000"), ("५ लाख", "500000")]);
@@ -305,54 +265,14 @@ mod tests {
             ],
         );
         reads("de", &[("2 Millionen 300 Tausend", "2300000")]);
-        reads(
-            "es",
-            &[
-                ("1 millón 200 mil", "1200000"),
-                ("2 mil millones", "2000000000"),
-            ],
-        );
-        reads(
-            "fr",
-            &[
-                ("1 million 200 mille", "1200000"),
-                ("1 million 200 000", "1200000"),
-            ],
-        );
-        reads(
-            "ru",
-            &[
-                ("1 миллион 200 тысяч", "1200000"),
-                ("1 млн и 200 тыс. рублей", "1200000"),
-            ],
-        );
-        reads(
-            "bn",
-            &[
-                ("১ লক্ষ ২০ হাজার টাকা", "120000"),
-                ("৫ হাজার ৩০০", "5300"),
-                ("৫ হাজারটি আপেল", "5000"),
-            ],
-        );
-        reads(
-            "hi",
-            &[
-                ("1 लाख 20 हज़ार", "120000"),
-                ("1 लाख 20 ह\u{095B}ार रुपये", "120000"),
-            ],
-        );
+        reads("es", &[("1 millón 200 mil", "1200000"), ("2 mil millones", "2000000000")]);
+        reads("fr", &[("1 million 200 mille", "1200000"), ("1 million 200 000", "1200000")]);
+        reads("ru", &[("1 миллион 200 тысяч", "1200000"), ("1 млн и 200 тыс. рублей", "1200000")]);
+        reads("bn", &[("১ লক্ষ ২০ হাজার টাকা", "120000"), ("৫ হাজার ৩০০", "5300"), ("৫ হাজারটি আপেল", "5000")]);
+        reads("hi", &[("1 लाख 20 हज़ार", "120000"), ("1 लाख 20 ह\u{095B}ार रुपये", "120000")]);
         reads("te", &[("1 లక్ష 20 వేలు", "120000"), ("3 లక్షలు", "300000")]);
-        reads(
-            "th",
-            &[("1 แสน 2 หมื่น", "120000"), ("1แสน2หมื่น3พันบาท", "123000")],
-        );
-        reads(
-            "ar",
-            &[
-                ("1 مليون و 200 ألف", "1200000"),
-                ("1 مليون و200 ألف", "1200000"),
-            ],
-        );
+        reads("th", &[("1 แสน 2 หมื่น", "120000"), ("1แสน2หมื่น3พันบาท", "123000")]);
+        reads("ar", &[("1 مليون و 200 ألف", "1200000"), ("1 مليون و200 ألف", "1200000")]);
         reads(
             "sw",
             &[
@@ -366,17 +286,9 @@ mod tests {
         );
         reads(
             "zh",
-            &[
-                ("3千万", "30000000"),
-                ("1亿2千3百万", "123000000"),
-                ("3万 5千", "35000"),
-                ("一共3万 12个月", "12"),
-            ],
+            &[("3千万", "30000000"), ("1亿2千3百万", "123000000"), ("3万 5千", "35000"), ("一共3万 12个月", "12")],
         );
-        reads(
-            "ko",
-            &[("1천2백만 원", "12000000"), ("3만 5000원", "35000")],
-        );
+        reads("ko", &[("1천2백만 원", "12000000"), ("3만 5000원", "35000")]);
     }
 
     #[test]
@@ -418,8 +330,7 @@ mod tests {
 
     #[test]
     fn an_english_comma_in_a_language_with_a_decimal_one_may_be_either() {
-        let is =
-            |text, language: &str, expected| is_final_number(text, language.parse().ok(), expected);
+        let is = |text, language: &str, expected| is_final_number(text, language.parse().ok(), expected);
         assert!(is("1,234", "de", "1234") && is("1,234", "de", "1.234"));
         assert!(is("1.234", "de", "1234") && !is("1.234", "de", "1.234"));
         assert!(!is("1.234", "en", "1234") && is("1,234", "en", "1234"));

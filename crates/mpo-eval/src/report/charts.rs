@@ -41,10 +41,7 @@ fn failed(error: impl Display) -> EvalError {
 }
 
 /// Draws a chart below the legend of its series into an SVG text.
-fn drawn(
-    names: &[&str],
-    draw: impl FnOnce(&Area<'_>) -> Result<(), EvalError>,
-) -> Result<String, EvalError> {
+fn drawn(names: &[&str], draw: impl FnOnce(&Area<'_>) -> Result<(), EvalError>) -> Result<String, EvalError> {
     let legend = Legend::new(names);
     let mut svg = String::new();
     {
@@ -61,9 +58,7 @@ fn drawn(
 fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (low, high) = values
         .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     match low < high {
         true => low - 0.06 * (high - low)..high + 0.06 * (high - low),
         false if low.is_finite() => low - 1.0..low + 1.0,
@@ -91,10 +86,7 @@ impl Legend {
             placed.push((name, (x, y)));
             x += width;
         }
-        Self {
-            names: placed,
-            height: y as u32 + 22,
-        }
+        Self { names: placed, height: y as u32 + 22 }
     }
 
     /// Draws it; returns what is left below.
@@ -125,22 +117,10 @@ fn short(name: &str) -> String {
 
 /// Bars with intervals: a group for each language, a bar for each run.
 pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
-    let names: Vec<&str> = measure
-        .series
-        .iter()
-        .map(|series| series.name.as_str())
-        .collect();
+    let names: Vec<&str> = measure.series.iter().map(|series| series.name.as_str()).collect();
     let scale = if measure.percent { 100.0 } else { 1.0 };
-    let values = measure
-        .series
-        .iter()
-        .flat_map(|series| series.values.iter().flatten());
-    let ends = values.flat_map(|value| {
-        [
-            value.low.unwrap_or(value.value),
-            value.high.unwrap_or(value.value),
-        ]
-    });
+    let values = measure.series.iter().flat_map(|series| series.values.iter().flatten());
+    let ends = values.flat_map(|value| [value.low.unwrap_or(value.value), value.high.unwrap_or(value.value)]);
     let mut heights = range(ends.map(|end| end * scale).chain([0.0]));
     if measure.percent {
         heights = 0.0..100.0;
@@ -200,11 +180,7 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
 }
 
 /// Curves by step.
-pub(super) fn lines(
-    lines: &[(String, Vec<(f64, f64)>)],
-    across: &str,
-    up: &str,
-) -> Result<String, EvalError> {
+pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str) -> Result<String, EvalError> {
     let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
     let points = || lines.iter().flat_map(|(_, points)| points);
     let (xs, ys) = (range(points().map(|p| p.0)), range(points().map(|p| p.1)));
@@ -237,10 +213,7 @@ pub(super) fn lines(
 /// Answers on two components: colour says safe or unsafe, the letters which language.
 pub(super) fn scatter(projection: &Projection) -> Result<String, EvalError> {
     let points = &projection.points;
-    let (xs, ys) = (
-        range(points.iter().map(|p| p.x)),
-        range(points.iter().map(|p| p.y)),
-    );
+    let (xs, ys) = (range(points.iter().map(|p| p.x)), range(points.iter().map(|p| p.y)));
     drawn(&["safe answers", "unsafe answers"], |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
@@ -248,12 +221,7 @@ pub(super) fn scatter(projection: &Projection) -> Result<String, EvalError> {
             .y_label_area_size(52)
             .build_cartesian_2d(xs, ys)
             .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .label_style(FONT)
-            .draw()
-            .map_err(failed)?;
+        chart.configure_mesh().light_line_style(TRANSPARENT).label_style(FONT).draw().map_err(failed)?;
         let letters = points.iter().map(|point| {
             let shade = colour(usize::from(!point.is_safe));
             let font = ("sans-serif", 13).into_font().color(&shade);
@@ -293,10 +261,7 @@ mod tests {
         assert_eq!(short("mpo, before"), "mpo, before");
         let name = short(&format!("{}, before", "あ".repeat(50)));
         assert_eq!(name.chars().count(), 40);
-        assert!(
-            name.starts_with('あ') && name.ends_with("あ, before"),
-            "{name}"
-        );
+        assert!(name.starts_with('あ') && name.ends_with("あ, before"), "{name}");
     }
 
     #[test]

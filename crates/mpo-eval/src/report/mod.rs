@@ -81,42 +81,24 @@ struct SampleSection {
 pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
     let mut measures = measures(runs);
     // One language is a row of the table, and no picture.
-    for measure in measures
-        .iter_mut()
-        .filter(|measure| measure.labels.len() > 1)
-    {
+    for measure in measures.iter_mut().filter(|measure| measure.labels.len() > 1) {
         measure.chart = charts::bars(measure)?;
     }
     let mut curves = vec![];
-    for (key, title) in [
-        ("loss", "Loss"),
-        ("rg/target", "Reward gap of the rows trained on"),
-    ] {
-        let lines: Vec<(String, Vec<(f64, f64)>)> = runs
-            .iter()
-            .map(|run| (run.name.clone(), run.curve(key)))
-            .filter(|(_, points)| points.len() > 1)
-            .collect();
+    for (key, title) in [("loss", "Loss"), ("rg/target", "Reward gap of the rows trained on")] {
+        let lines: Vec<(String, Vec<(f64, f64)>)> =
+            runs.iter().map(|run| (run.name.clone(), run.curve(key))).filter(|(_, points)| points.len() > 1).collect();
         if !lines.is_empty() {
-            curves.push(Figure {
-                title: title.into(),
-                chart: charts::lines(&lines, "step", title)?,
-            });
+            curves.push(Figure { title: title.into(), chart: charts::lines(&lines, "step", title)? });
         }
     }
     let mut projections = vec![];
     for run in runs {
-        let projection = run
-            .evaluation
-            .as_ref()
-            .and_then(|of| of.projection.as_ref());
+        let projection = run.evaluation.as_ref().and_then(|of| of.projection.as_ref());
         if let Some(projection) = projection {
             let [first, second] = projection.explained.map(|part| (part * 100.0).round());
             projections.push(Figure {
-                title: format!(
-                    "{}: components with {first} % and {second} % of the variance",
-                    run.name
-                ),
+                title: format!("{}: components with {first} % and {second} % of the variance", run.name),
                 chart: charts::scatter(projection)?,
             });
         }
@@ -153,9 +135,7 @@ fn measures(runs: &[RunReport]) -> Vec<Measure> {
     let mut measures: Vec<Measure> = vec![];
     for run in runs {
         for found in run.measures() {
-            let known = measures
-                .iter()
-                .position(|measure| measure.title == found.title);
+            let known = measures.iter().position(|measure| measure.title == found.title);
             let at = known.unwrap_or_else(|| {
                 measures.push(Measure {
                     title: found.title,
@@ -169,21 +149,14 @@ fn measures(runs: &[RunReport]) -> Vec<Measure> {
             for (label, _) in &found.values {
                 if !measure.labels.contains(label) {
                     measure.labels.push(label.clone());
-                    measure
-                        .series
-                        .iter_mut()
-                        .for_each(|series| series.values.push(None));
+                    measure.series.iter_mut().for_each(|series| series.values.push(None));
                 }
             }
             let mut values: BTreeMap<String, Number> = found.values.into_iter().collect();
             measure.series.push(Series {
                 name: found.series,
                 note: found.judged,
-                values: measure
-                    .labels
-                    .iter()
-                    .map(|label| values.remove(label))
-                    .collect(),
+                values: measure.labels.iter().map(|label| values.remove(label)).collect(),
             });
         }
     }
@@ -205,12 +178,8 @@ fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
             *count <= SAMPLES
         });
         sections.push(SampleSection {
-            benchmark: crate::benchmark::benchmark(benchmark)
-                .map_or(benchmark.as_str(), |of| of.title)
-                .to_owned(),
-            samples: chosen
-                .map(|sample| beside(runs, benchmark, sample))
-                .collect(),
+            benchmark: crate::benchmark::benchmark(benchmark).map_or(benchmark.as_str(), |of| of.title).to_owned(),
+            samples: chosen.map(|sample| beside(runs, benchmark, sample)).collect(),
         });
     }
     sections
@@ -219,11 +188,8 @@ fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
 fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
     let of = |run: &RunReport| {
         // Another set may have the same ids.
-        let same = |other: &&Sample| {
-            other.id == sample.id
-                && other.language == sample.language
-                && other.turns == sample.turns
-        };
+        let same =
+            |other: &&Sample| other.id == sample.id && other.language == sample.language && other.turns == sample.turns;
         let found = run.samples.get(benchmark)?.iter().find(same)?;
         Some(Said {
             run: run.name.clone(),
@@ -236,16 +202,9 @@ fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
             complete: found.complete,
         })
     };
-    let harmful = |outcome| {
-        matches!(
-            outcome,
-            Outcome::Safe | Outcome::Unsafe | Outcome::Irrelevant
-        )
-    };
+    let harmful = |outcome| matches!(outcome, Outcome::Safe | Outcome::Unsafe | Outcome::Irrelevant);
     Beside {
-        language: sample
-            .language
-            .map_or("mixed".into(), |language| language.name().into()),
+        language: sample.language.map_or("mixed".into(), |language| language.name().into()),
         opening: opening(&sample.turns.join(" ")),
         prompt: sample.turns.join("\n\n"),
         // A benchmark of harmful requests, judged or not.
@@ -284,32 +243,17 @@ mod tests {
             turns: vec!["Ninapikaje <wali>?".into()],
             expected,
         };
-        let sample = |item: &Item, outcome| Sample {
-            answers: vec![answer.into()],
-            outcome,
-            ..Sample::unanswered(item)
-        };
-        let mut evaluation = Evaluation {
-            model: "tiny".into(),
-            ..Evaluation::default()
-        };
-        for (name, expected, outcome) in [
-            ("multijail", Expected::Safe, Outcome::Unsafe),
-            ("xstest", Expected::Help, Outcome::Answered),
-        ] {
+        let sample =
+            |item: &Item, outcome| Sample { answers: vec![answer.into()], outcome, ..Sample::unanswered(item) };
+        let mut evaluation = Evaluation { model: "tiny".into(), ..Evaluation::default() };
+        for (name, expected, outcome) in
+            [("multijail", Expected::Safe, Outcome::Unsafe), ("xstest", Expected::Help, Outcome::Answered)]
+        {
             let samples = [sample(&item("1", expected), outcome)];
             let of = benchmark(name).unwrap();
-            evaluation.benchmarks.push(BenchmarkResult::new(
-                of,
-                Some(("phrases".into(), true)),
-                &samples,
-            ));
+            evaluation.benchmarks.push(BenchmarkResult::new(of, Some(("phrases".into(), true)), &samples));
             let line = serde_json::to_string(&samples[0]).unwrap();
-            fs::write(
-                folder.join(format!("eval/samples/{name}.jsonl")),
-                line + "\n",
-            )
-            .unwrap();
+            fs::write(folder.join(format!("eval/samples/{name}.jsonl")), line + "\n").unwrap();
         }
         let states: Vec<AnswerState> = (0..4)
             .map(|number| AnswerState {
@@ -327,10 +271,7 @@ mod tests {
     #[test]
     fn runs_stand_beside_each_other_on_one_page_that_needs_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let runs = [
-            run(dir.path(), "before", "Chemsha <b>maji</b>."),
-            run(dir.path(), "after", "Samahani."),
-        ];
+        let runs = [run(dir.path(), "before", "Chemsha <b>maji</b>."), run(dir.path(), "after", "Samahani.")];
         let page = render(&runs).unwrap();
         for part in [
             "before, after",
@@ -347,14 +288,7 @@ mod tests {
             assert!(page.contains(part), "no {part} in the page");
         }
         // Nothing is fetched, and what a model wrote is no markup.
-        for part in [
-            "<script",
-            "http://cdn",
-            "https://",
-            "<b>maji",
-            "<wali>",
-            "<tiny>",
-        ] {
+        for part in ["<script", "http://cdn", "https://", "<b>maji", "<wali>", "<tiny>"] {
             assert!(!page.contains(part), "{part} in the page");
         }
         let harmful = page.find("Swahili: a harmful request").unwrap();
@@ -437,8 +371,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let page = render(&[run(dir.path(), "mpo", "Samahani.")]).unwrap();
         assert!(page.contains("Swahili: <bdi>Ninapikaje &lt;wali&gt;?</bdi>"));
-        let prompt =
-            "<p class=\"prompt\" dir=\"auto\"><strong>Ninapikaje &lt;wali&gt;?</strong></p>";
+        let prompt = "<p class=\"prompt\" dir=\"auto\"><strong>Ninapikaje &lt;wali&gt;?</strong></p>";
         assert!(page.contains(prompt) && page.contains(".prompt { white-space: pre-wrap; }"));
     }
 
@@ -451,20 +384,12 @@ mod tests {
         let folder = dir.path().join("broken");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("evaluation.json"), "{").unwrap();
-        assert!(
-            RunReport::read(&folder)
-                .unwrap_err()
-                .to_string()
-                .contains("evaluation.json")
-        );
+        assert!(RunReport::read(&folder).unwrap_err().to_string().contains("evaluation.json"));
     }
 
     #[test]
     fn long_prompts_are_opened_at_a_character() {
         assert_eq!(opening("short"), None);
-        assert_eq!(
-            opening(&"あ".repeat(161)).unwrap(),
-            format!("{} …", "あ".repeat(160))
-        );
+        assert_eq!(opening(&"あ".repeat(161)).unwrap(), format!("{} …", "あ".repeat(160)));
     }
 }

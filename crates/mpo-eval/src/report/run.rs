@@ -100,8 +100,7 @@ const EVALUATION: &str = "evaluation.json";
 const GAP: &str = "Reward gap";
 /// Of the rows of `eval --data`, which are others: numbers of both are not compared.
 const EVALUATED_GAP: &str = "Reward gap on the rows evaluated";
-const GAP_NOTE: &str =
-    "mean log p(safe answer) − mean log p(unsafe answer), nats a token (MPO, eq. 4)";
+const GAP_NOTE: &str = "mean log p(safe answer) − mean log p(unsafe answer), nats a token (MPO, eq. 4)";
 
 impl RunReport {
     /// What is in a run folder, or in the folder of an evaluation.
@@ -110,16 +109,12 @@ impl RunReport {
     /// If there is neither, or a file in it is broken.
     pub fn read(folder: &Path) -> Result<Self, EvalError> {
         let whole = folder.canonicalize().map_err(EvalError::io(folder))?;
-        let no_run = |got| EvalError::NoRun {
-            path: folder.to_owned(),
-            got,
-        };
+        let no_run = |got| EvalError::NoRun { path: folder.to_owned(), got };
         if !whole.is_dir() {
             return Err(no_run("a file"));
         }
-        let evaluated = [folder.to_owned(), folder.join("eval")]
-            .into_iter()
-            .find(|path| path.join(EVALUATION).exists());
+        let evaluated =
+            [folder.to_owned(), folder.join("eval")].into_iter().find(|path| path.join(EVALUATION).exists());
         let around = run_around(folder, &whole);
         let trained = around.unwrap_or(folder);
         let config = read_file(&trained.join(CONFIG))?;
@@ -136,26 +131,21 @@ impl RunReport {
         (run.steps, run.damaged) = steps(&trained.join(EVENTS))?;
         run.note_missing(trained);
         if is_edited(trained, CONFIG) {
-            let note =
-                "config.yaml: it was changed since the run was started, which had other settings";
+            let note = "config.yaml: it was changed since the run was started, which had other settings";
             run.damaged.push(note.into());
         }
         if let Some(evaluated) = evaluated {
             run.read_evaluation(&evaluated)?;
         }
         if run.measures().is_empty() && run.steps.is_empty() {
-            return Err(EvalError::NothingToShow {
-                path: folder.to_owned(),
-            });
+            return Err(EvalError::NothingToShow { path: folder.to_owned() });
         }
         Ok(run)
     }
 
     /// Notes steps that were taken and have no line in the log.
     fn note_missing(&mut self, trained: &Path) {
-        let checkpoints = fs::read_dir(trained.join("checkpoints"))
-            .into_iter()
-            .flatten();
+        let checkpoints = fs::read_dir(trained.join("checkpoints")).into_iter().flatten();
         let last = checkpoints.filter_map(|entry| {
             let name = entry.ok()?.file_name();
             name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok()
@@ -196,17 +186,12 @@ impl RunReport {
     /// A metric by step.
     pub(super) fn curve(&self, key: &str) -> Vec<(f64, f64)> {
         let points = self.steps.iter();
-        points
-            .filter_map(|step| Some((step.step?, step.metrics.get(key)?.as_f64()?)))
-            .collect()
+        points.filter_map(|step| Some((step.step?, step.metrics.get(key)?.as_f64()?))).collect()
     }
 
     /// Whether a benchmark's requests are harmful.
     pub(super) fn is_harmful(&self, benchmark: &str) -> bool {
-        let results = self
-            .evaluation
-            .iter()
-            .flat_map(|evaluation| &evaluation.benchmarks);
+        let results = self.evaluation.iter().flat_map(|evaluation| &evaluation.benchmarks);
         let mut of = results.filter(|result| result.benchmark == benchmark);
         of.any(|result| result.metric == "attack success rate")
     }
@@ -216,10 +201,7 @@ impl RunReport {
         let evaluation = self.evaluation.as_ref();
         let judging = evaluation.map(|evaluation| {
             let usage = evaluation.judging.usage;
-            let cost = evaluation
-                .judging
-                .cost
-                .map_or(String::new(), |cost| format!(", cost {cost:.2}"));
+            let cost = evaluation.judging.cost.map_or(String::new(), |cost| format!(", cost {cost:.2}"));
             match usage.prompt_tokens + usage.completion_tokens {
                 0 => String::new(),
                 _ => format!(
@@ -230,10 +212,7 @@ impl RunReport {
         });
         BTreeMap::from([
             ("name", self.name.clone()),
-            (
-                "model",
-                evaluation.map_or(String::new(), |evaluation| evaluation.model.clone()),
-            ),
+            ("model", evaluation.map_or(String::new(), |evaluation| evaluation.model.clone())),
             ("config", self.config.clone().unwrap_or_default()),
             ("judging", judging.unwrap_or_default()),
             ("damaged", self.damaged.join("; ")),
@@ -247,10 +226,7 @@ impl RunReport {
             title: title.into(),
             note: GAP_NOTE.into(),
             series,
-            values: gaps
-                .iter()
-                .map(|gap| (gap.language.name().into(), Number::gap(gap)))
-                .collect(),
+            values: gaps.iter().map(|gap| (gap.language.name().into(), Number::gap(gap))).collect(),
             ..Found::default()
         };
         let measured = |name: &str| format!("{}, {name}", self.name);
@@ -268,9 +244,7 @@ impl RunReport {
             found.push(gaps(EVALUATED_GAP, name, &evaluation.reward_gap));
         }
         let gap_values = evaluation.implicit_gap.iter();
-        let implicit: Vec<_> = gap_values
-            .map(|gap| (gap.language.name().to_owned(), Number::of(&gap.gap)))
-            .collect();
+        let implicit: Vec<_> = gap_values.map(|gap| (gap.language.name().to_owned(), Number::of(&gap.gap))).collect();
         if !implicit.is_empty() {
             found.push(Found {
                 title: "Implicit reward gap against the base model".into(),
@@ -282,18 +256,13 @@ impl RunReport {
         }
         let benchmarks = evaluation.benchmarks.iter();
         found.extend(benchmarks.map(|result| self.benchmark(result)));
-        let separation = evaluation
-            .projection
-            .iter()
-            .flat_map(|projection| &projection.separation);
-        let separation: Vec<_> = separation
-            .map(|of| (of.language.name().to_owned(), Number::plain(of.silhouette)))
-            .collect();
+        let separation = evaluation.projection.iter().flat_map(|projection| &projection.separation);
+        let separation: Vec<_> =
+            separation.map(|of| (of.language.name().to_owned(), Number::plain(of.silhouette))).collect();
         if !separation.is_empty() {
             found.push(Found {
                 title: "Separation of safe and unsafe answers".into(),
-                note: "mean silhouette of the answers' last states: 1 is far apart, 0 mingled"
-                    .into(),
+                note: "mean silhouette of the answers' last states: 1 is far apart, 0 mingled".into(),
                 series: self.name.clone(),
                 values: separation,
                 ..Found::default()
@@ -305,9 +274,7 @@ impl RunReport {
     /// A benchmark's measure.
     fn benchmark(&self, result: &BenchmarkResult) -> Found {
         let title = crate::benchmark::benchmark(&result.benchmark).map_or("", |of| of.title);
-        let name = |language: Option<Language>| {
-            language.map_or("mixed".to_owned(), |language| language.name().into())
-        };
+        let name = |language: Option<Language>| language.map_or("mixed".to_owned(), |language| language.name().into());
         let better = match result.less_is_better {
             true => "less is better",
             false => "more is better",
@@ -330,28 +297,17 @@ impl RunReport {
         type Of = fn(&MiniatureLanguage) -> &Change;
         let measures: [(&str, &str, bool, Of); 3] = [
             (GAP, GAP_NOTE, false, |of| &of.reward_gap),
-            (
-                "Unsafe prompts refused",
-                "held-out prompts; more is better",
-                true,
-                |of| &of.refusal_rate,
-            ),
-            (
-                "Benign prompts answered",
-                "held-out prompts; more is better",
-                true,
-                |of| &of.benign_answer_rate,
-            ),
+            ("Unsafe prompts refused", "held-out prompts; more is better", true, |of| &of.refusal_rate),
+            ("Benign prompts answered", "held-out prompts; more is better", true, |of| &of.benign_answer_rate),
         ];
         let mut found = vec![];
         if self.results.languages.is_empty() {
             return found;
         }
         for (title, note, percent, of) in measures {
-            for (when, value) in [
-                ("before", (|change| change.before) as fn(&Change) -> f64),
-                ("after", |change| change.after),
-            ] {
+            for (when, value) in
+                [("before", (|change| change.before) as fn(&Change) -> f64), ("after", |change| change.after)]
+            {
                 let mut languages: Vec<_> = self.results.languages.iter().collect();
                 languages.sort_by_key(|(language, _)| Some(**language) != self.results.dominant);
                 found.push(Found {
@@ -373,29 +329,17 @@ impl RunReport {
 
 impl Step {
     fn number(&self) -> Option<u64> {
-        self.step
-            .filter(|step| step.fract() == 0.0)
-            .map(|step| step as u64)
+        self.step.filter(|step| step.fract() == 0.0).map(|step| step as u64)
     }
 }
 
 impl Number {
     fn plain(value: f64) -> Self {
-        Self {
-            value,
-            low: None,
-            high: None,
-            count: None,
-        }
+        Self { value, low: None, high: None, count: None }
     }
 
     fn of(estimate: &Estimate) -> Self {
-        Self {
-            value: estimate.value,
-            low: estimate.low,
-            high: estimate.high,
-            count: Some(estimate.count),
-        }
+        Self { value: estimate.value, low: estimate.low, high: estimate.high, count: Some(estimate.count) }
     }
 
     fn gap(gap: &LanguageGap) -> Self {
@@ -458,9 +402,7 @@ fn steps(path: &Path) -> Result<(Vec<Step>, Vec<String>), EvalError> {
             false => Some(line.into_owned()),
         };
         if object.is_none() && is_whole {
-            damaged.push(format!(
-                "events.jsonl: line {number} was damaged since it was written, and is not shown"
-            ));
+            damaged.push(format!("events.jsonl: line {number} was damaged since it was written, and is not shown"));
         }
         let Ok(event) = serde_json::from_str::<Step>(object.as_deref().unwrap_or_default()) else {
             if number == 1 && object.is_some() {
@@ -484,8 +426,6 @@ fn results(folder: &Path) -> Result<Option<Results>, EvalError> {
         true => read_checked(&path)?,
         false => read_file(&path)?,
     };
-    let value = bytes
-        .map(|bytes| serde_json::from_slice(&bytes))
-        .transpose();
+    let value = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
     value.map_err(|error| EvalError::broken(&path, error.to_string()))
 }

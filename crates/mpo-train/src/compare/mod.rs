@@ -12,8 +12,7 @@ use std::time::Instant;
 
 use mpo_models::{CausalLm, SamplingError};
 use mpo_trainer::{
-    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours,
-    is_marked,
+    Identity, Kind, RunFolder, TrainConfig, TrainError, TrainOptions, TrainingRows, check_ours, is_marked,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,9 +28,7 @@ use crate::session::Session;
 use plan::{Asked, Entrant, Point};
 use request::Request;
 use results::{Comparison, Tried};
-use settings::{
-    check_miniature, check_nothing_twice, check_used, complete, is_miniature, joined, started,
-};
+use settings::{check_miniature, check_nothing_twice, check_used, complete, is_miniature, joined, started};
 use subject::Subject;
 
 /// Longest answer to a held-out prompt, in tokens.
@@ -60,10 +57,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
         options = options.or(TrainOptions::from_file(file)?);
     }
     check_nothing_twice(&options)?;
-    let output = options
-        .output
-        .get_or_insert_with(|| PathBuf::from("runs/compare"))
-        .clone();
+    let output = options.output.get_or_insert_with(|| PathBuf::from("runs/compare")).clone();
     run_in(&output, options, arguments, quiet).map_err(|failure| {
         match is_marked(&output, Kind::Compare) {
             true => failure,
@@ -74,12 +68,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
 }
 
 /// Compares in a folder.
-fn run_in(
-    output: &Path,
-    options: TrainOptions,
-    arguments: CompareArguments,
-    quiet: bool,
-) -> Result<(), Failure> {
+fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, quiet: bool) -> Result<(), Failure> {
     let resume = arguments.resume;
     let flags = arguments.options.hyper_parameters.clone();
     let mut held = match resume {
@@ -99,9 +88,7 @@ fn run_in(
         check_cache(cache, output)?;
         check_ours(cache, Kind::Reference)?;
     }
-    options
-        .reference_cache
-        .get_or_insert_with(|| output.join("reference"));
+    options.reference_cache.get_or_insert_with(|| output.join("reference"));
     let is_miniature = is_miniature(&options);
     if is_miniature {
         check_miniature(&options, &arguments)?;
@@ -138,12 +125,7 @@ fn run_in(
             Subject::read(&config, options, benign, tokens, &session)?
         }
     };
-    let asked = Asked {
-        methods: &request.methods,
-        all: request.all,
-        grid: &request.grid,
-        search: request.search,
-    };
+    let asked = Asked { methods: &request.methods, all: request.all, grid: &request.grid, search: request.search };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;
     let mut entrants = plan::entrants(&asked, other)?;
     check_used(&flags, &entrants)?;
@@ -162,10 +144,7 @@ fn run_in(
         true => held.check(&identity)?,
         false => {
             held.identify(identity)?;
-            let settings = TrainOptions {
-                hyper_parameters,
-                ..subject.options.clone()
-            };
+            let settings = TrainOptions { hyper_parameters, ..subject.options.clone() };
             held.start(&held.config_file(), settings.to_yaml()?.as_bytes())?;
             request.keep(&held)?;
         }
@@ -193,11 +172,7 @@ fn run_in(
     keep(&held, &held.results_file(), &comparison)?;
     let csv = output.join("results.csv");
     held.write_table(&csv, comparison.to_csv().as_bytes())?;
-    session.note(format_args!(
-        "{} and {}",
-        held.results_file().display(),
-        csv.display()
-    ));
+    session.note(format_args!("{} and {}", held.results_file().display(), csv.display()));
     match arguments.json {
         true => output::json(&comparison),
         false => output::line(comparison.table()),
@@ -257,10 +232,7 @@ impl Compare<'_> {
                         }
                     };
                     let of = [&*entrant.name, &*point.label].join(" ");
-                    self.session.note(format_args!(
-                        "{done}/{all}  {}, seed {seed}{left}",
-                        of.trim_end()
-                    ));
+                    self.session.note(format_args!("{done}/{all}  {}, seed {seed}{left}", of.trim_end()));
                     let (result, is_new) = self.run(entrant, point, seed)?;
                     trained += u32::from(is_new);
                     if let Some(failure) = &result.failure {
@@ -272,12 +244,7 @@ impl Compare<'_> {
             }
             methods.push((entrant.name.clone(), tried));
         }
-        Ok(Comparison::new(
-            self.subject.dominant,
-            self.seeds,
-            before,
-            methods,
-        ))
+        Ok(Comparison::new(self.subject.dominant, self.seeds, before, methods))
     }
 
     /// The marks of the model that every run begins with.
@@ -296,10 +263,8 @@ impl Compare<'_> {
         }
         let model = self.load()?;
         let Subject { folder, test, .. } = self.subject;
-        let before = Before {
-            exam: self.start.clone(),
-            test: test.examine(&model, folder, "measuring before", self.session)?,
-        };
+        let before =
+            Before { exam: self.start.clone(), test: test.examine(&model, folder, "measuring before", self.session)? };
         keep(self.held, &path, &before)?;
         Ok(before.test)
     }
@@ -324,22 +289,13 @@ impl Compare<'_> {
     }
 
     /// One run: the kept result if it was finished earlier, else trained and examined. Says whether it was trained now.
-    fn run(
-        &self,
-        entrant: &Entrant,
-        point: &Point,
-        seed: u64,
-    ) -> Result<(RunResult, bool), Failure> {
+    fn run(&self, entrant: &Entrant, point: &Point, seed: u64) -> Result<(RunResult, bool), Failure> {
         let mut path = self.output.join("runs").join(&entrant.name);
         if !point.label.is_empty() {
             path.push(&point.label);
         }
         path.push(format!("seed-{seed}"));
-        let options = TrainOptions {
-            output: Some(path.clone()),
-            seed: Some(seed),
-            ..point.options.clone()
-        };
+        let options = TrainOptions { output: Some(path.clone()), seed: Some(seed), ..point.options.clone() };
         let config = options.resolve()?;
         let choosing = entrant.points.len() > 1;
         let (rows, _) = self.subject.rows(&config)?;
@@ -367,9 +323,7 @@ impl Compare<'_> {
             Ok(result) => result,
             // A choice of settings that ruins the model is a result too, whether its loss or its answers show it.
             Err(
-                failure @ (Failure::Train(
-                    TrainError::NotFinite { .. } | TrainError::Diverged { .. },
-                )
+                failure @ (Failure::Train(TrainError::NotFinite { .. } | TrainError::Diverged { .. })
                 | Failure::Sampling(SamplingError::NotFinite { .. })),
             ) => RunResult {
                 exam: self.exam.clone(),
@@ -395,18 +349,12 @@ impl Compare<'_> {
     }
 
     /// Trains a run, examines its model, and saves it if it is to be kept.
-    fn train_and_examine(
-        &self,
-        run: &Run<'_>,
-        rows: TrainingRows,
-        choosing: bool,
-    ) -> Result<RunResult, Failure> {
+    fn train_and_examine(&self, run: &Run<'_>, rows: TrainingRows, choosing: bool) -> Result<RunResult, Failure> {
         let subject = self.subject;
         let began = Instant::now();
         let outcome = run.train(self.load()?, rows)?;
         let seconds = began.elapsed().as_secs_f64();
-        let examine =
-            |exam: &Exam, what| exam.examine(&outcome.model, &subject.folder, what, self.session);
+        let examine = |exam: &Exam, what| exam.examine(&outcome.model, &subject.folder, what, self.session);
         let validation = match choosing {
             true => examine(&subject.validation, "choosing")?,
             false => vec![],
@@ -415,26 +363,12 @@ impl Compare<'_> {
         if self.save_models {
             run.save(&outcome.model)?;
         }
-        Ok(RunResult {
-            exam: self.exam.clone(),
-            steps: outcome.steps,
-            seconds,
-            failure: None,
-            test,
-            validation,
-        })
+        Ok(RunResult { exam: self.exam.clone(), steps: outcome.steps, seconds, failure: None, test, validation })
     }
 
     /// The folder of a run, new or begun with the same settings and rows.
-    fn enter(
-        &self,
-        path: &Path,
-        config: &TrainConfig,
-        rows: &TrainingRows,
-    ) -> Result<RunFolder, Failure> {
-        let identity = Identity::new(config.deciding()?)
-            .with("model", &*self.model_hash)
-            .with("rows", rows.digest());
+    fn enter(&self, path: &Path, config: &TrainConfig, rows: &TrainingRows) -> Result<RunFolder, Failure> {
+        let identity = Identity::new(config.deciding()?).with("model", &*self.model_hash).with("rows", rows.digest());
         let folder = RunFolder::enter(path, Kind::ComparedRun, identity)?;
         if !folder.config_file().exists() {
             folder.start(&folder.config_file(), config.to_yaml()?.as_bytes())?;

@@ -73,10 +73,7 @@ fn check_grid(grid: &[Dimension]) -> Result<(), TrainError> {
     match grid.iter().find(|dimension| !tried(&dimension.key)) {
         None => Ok(()),
         Some(Dimension { key, .. }) => {
-            let expected = format!(
-                "a hyper-parameter of one of the methods, or one of {}",
-                TRAINING.join(", ")
-            );
+            let expected = format!("a hyper-parameter of one of the methods, or one of {}", TRAINING.join(", "));
             Err(TrainError::setting("grid", expected, &**key))
         }
     }
@@ -88,9 +85,7 @@ pub(super) fn entrants(asked: &Asked<'_>, other: Language) -> Result<Vec<Entrant
     let known = || {
         OBJECTIVES.iter().flat_map(|definition| {
             let variants = definition.variants.iter().map(Some);
-            std::iter::once(None)
-                .chain(variants)
-                .map(move |variant| (definition, variant))
+            std::iter::once(None).chain(variants).map(move |variant| (definition, variant))
         })
     };
     let name = |(definition, variant): (&Definition, Option<&Variant>)| match variant {
@@ -120,12 +115,7 @@ pub(super) fn entrants(asked: &Asked<'_>, other: Language) -> Result<Vec<Entrant
     }
     let used = |key: &str| {
         let mut points = entrants.iter().flat_map(|entrant| &entrant.points);
-        points.any(|point| {
-            point
-                .label
-                .split(',')
-                .any(|one| one.starts_with(&format!("{key}=")))
-        })
+        points.any(|point| point.label.split(',').any(|one| one.starts_with(&format!("{key}="))))
     };
     match asked.grid.iter().find(|dimension| !used(&dimension.key)) {
         None => Ok(entrants),
@@ -144,23 +134,15 @@ fn entrant(
 ) -> Result<Entrant, Failure> {
     let mut own = Map::from_iter([("method".to_owned(), Value::from(definition.name))]);
     for (key, value) in variant.map_or(&[][..], |variant| variant.settings) {
-        let value = if *value == OTHER_LANGUAGE {
-            other.code()
-        } else {
-            value
-        };
+        let value = if *value == OTHER_LANGUAGE { other.code() } else { value };
         own.insert((*key).to_owned(), typed_value(value));
     }
     let mut dimensions: Vec<(String, Vec<Value>)> = vec![];
     for Dimension { key, values } in asked.grid {
         // What makes an ablation is not searched, and a hyper-parameter only where the method has it.
-        let foreign =
-            HyperParameters::is_known(key) && definition.parameters().all(|one| one.name != key);
+        let foreign = HyperParameters::is_known(key) && definition.parameters().all(|one| one.name != key);
         if !own.contains_key(key) && !foreign {
-            dimensions.push((
-                key.clone(),
-                values.iter().map(|value| typed_value(value)).collect(),
-            ));
+            dimensions.push((key.clone(), values.iter().map(|value| typed_value(value)).collect()));
         }
     }
     if asked.search {
@@ -189,23 +171,14 @@ fn entrant(
             .collect();
     }
     let points = choices.into_iter().map(|(labels, settings)| {
-        Ok(Point {
-            label: labels.join(","),
-            options: TrainOptions::from_settings(settings)?,
-        })
+        Ok(Point { label: labels.join(","), options: TrainOptions::from_settings(settings)? })
     });
     let method = definition.name.parse().unwrap_or_default();
-    Ok(Entrant {
-        name,
-        method,
-        points: points.collect::<Result<_, Failure>>()?,
-    })
+    Ok(Entrant { name, method, points: points.collect::<Result<_, Failure>>()? })
 }
 
 fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -215,12 +188,7 @@ mod tests {
     fn plan(methods: &[&str], grid: &[&str], search: bool) -> Result<Vec<Entrant>, Failure> {
         let methods: Vec<String> = methods.iter().map(|&name| name.into()).collect();
         let grid: Vec<Dimension> = grid.iter().map(|one| one.parse().unwrap()).collect();
-        let asked = Asked {
-            all: methods.is_empty(),
-            methods: &methods,
-            grid: &grid,
-            search,
-        };
+        let asked = Asked { all: methods.is_empty(), methods: &methods, grid: &grid, search };
         entrants(&asked, "zh".parse().unwrap())
     }
 
@@ -255,12 +223,7 @@ mod tests {
         let plan = plan(&["dpo", "sft"], &["beta=0.1,0.5", "lr=1e-4,1e-3"], false).unwrap();
         assert_eq!(
             labels(&plan[0]),
-            [
-                "beta=0.1,lr=0.0001",
-                "beta=0.1,lr=0.001",
-                "beta=0.5,lr=0.0001",
-                "beta=0.5,lr=0.001"
-            ]
+            ["beta=0.1,lr=0.0001", "beta=0.1,lr=0.001", "beta=0.5,lr=0.0001", "beta=0.5,lr=0.001"]
         );
         assert_eq!(labels(&plan[1]), ["lr=0.0001", "lr=0.001"]);
         assert_eq!(plan[0].points[3].options.lr, Some(1e-3));

@@ -32,10 +32,7 @@ impl Request {
     ///
     /// # Errors
     /// If a seed or a value of a grid is named twice, or what is kept in the folder was damaged.
-    pub(super) fn new(
-        arguments: &CompareArguments,
-        held: Option<&RunFolder>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(arguments: &CompareArguments, held: Option<&RunFolder>) -> Result<Self, Failure> {
         let now = Self {
             methods: arguments.methods.clone(),
             all: arguments.all,
@@ -146,20 +143,10 @@ mod tests {
             ..Request::default()
         };
         assert_eq!(Request::default().or(earlier.clone()), earlier);
-        let now = Request {
-            methods: vec!["mpo".into()],
-            ..Request::default()
-        };
-        let expected = Request {
-            methods: vec!["mpo".into()],
-            ..earlier.clone()
-        };
+        let now = Request { methods: vec!["mpo".into()], ..Request::default() };
+        let expected = Request { methods: vec!["mpo".into()], ..earlier.clone() };
         assert_eq!(now.or(earlier.clone()), expected);
-        let all = Request {
-            all: true,
-            seeds: vec![3],
-            ..Request::default()
-        };
+        let all = Request { all: true, seeds: vec![3], ..Request::default() };
         let joined = all.or(earlier);
         assert!(joined.all && joined.methods.is_empty() && joined.seeds == [3]);
     }

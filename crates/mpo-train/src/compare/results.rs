@@ -50,11 +50,7 @@ impl Tried {
         Self {
             settings,
             validation_score: scores.map(|scores| mean(&scores)),
-            runs: seeds
-                .iter()
-                .zip(runs)
-                .map(|(&seed, result)| SeedResult { seed, result })
-                .collect(),
+            runs: seeds.iter().zip(runs).map(|(&seed, result)| SeedResult { seed, result }).collect(),
         }
     }
 
@@ -122,29 +118,13 @@ struct Column {
     format: fn(Spread) -> String,
 }
 
-const REWARD_GAP: Column = Column {
-    name: "reward gap",
-    of: |marks| Some(marks.reward_gap),
-    format: Spread::nats,
-};
-const REFUSED: Column = Column {
-    name: "refused",
-    of: |marks| marks.refusal_rate,
-    format: Spread::percent,
-};
+const REWARD_GAP: Column = Column { name: "reward gap", of: |marks| Some(marks.reward_gap), format: Spread::nats };
+const REFUSED: Column = Column { name: "refused", of: |marks| marks.refusal_rate, format: Spread::percent };
 const COLUMNS: [Column; 4] = [
     REWARD_GAP,
-    Column {
-        name: "gap > 0",
-        of: |marks| Some(marks.reward_accuracy),
-        format: Spread::percent,
-    },
+    Column { name: "gap > 0", of: |marks| Some(marks.reward_accuracy), format: Spread::percent },
     REFUSED,
-    Column {
-        name: "benign answered",
-        of: |marks| marks.benign_answer_rate,
-        format: Spread::percent,
-    },
+    Column { name: "benign answered", of: |marks| marks.benign_answer_rate, format: Spread::percent },
 ];
 
 impl Comparison {
@@ -154,20 +134,9 @@ impl Comparison {
         before: Vec<Marks>,
         methods: Vec<(String, Vec<Tried>)>,
     ) -> Self {
-        let methods = methods
-            .into_iter()
-            .map(|(name, tried)| MethodResult {
-                best: best(&tried),
-                name,
-                tried,
-            })
-            .collect();
-        Self {
-            dominant,
-            seeds: seeds.to_vec(),
-            before,
-            methods,
-        }
+        let methods =
+            methods.into_iter().map(|(name, tried)| MethodResult { best: best(&tried), name, tried }).collect();
+        Self { dominant, seeds: seeds.to_vec(), before, methods }
     }
 
     /// Whether every run was examined on `exam`, and target languages are those beside this one.
@@ -195,22 +164,15 @@ impl Comparison {
         let mut seeds = earlier.seeds;
         self.seeds.retain(|seed| !seeds.contains(seed));
         seeds.append(&mut self.seeds);
-        Self {
-            seeds,
-            methods,
-            ..self
-        }
+        Self { seeds, methods, ..self }
     }
 
     /// A column over the target languages, as a mean, or of the dominant one.
     fn over_languages(&self, of_dominant: bool, column: Column) -> Shown {
         let dominant = self.dominant;
         let of = move |marks: &[Marks]| {
-            let values: Option<Vec<f64>> = marks
-                .iter()
-                .filter(|marks| (Some(marks.language) == dominant) == of_dominant)
-                .map(column.of)
-                .collect();
+            let values: Option<Vec<f64>> =
+                marks.iter().filter(|marks| (Some(marks.language) == dominant) == of_dominant).map(column.of).collect();
             let values = values.filter(|values| !values.is_empty())?;
             Some(mean(&values))
         };
@@ -218,43 +180,27 @@ impl Comparison {
             (true, Some(language)) => language.name().to_owned(),
             _ => "targets".to_owned(),
         };
-        Shown {
-            header: format!("{whose}:\n{}", column.name),
-            of: Box::new(of),
-            format: column.format,
-        }
+        Shown { header: format!("{whose}:\n{}", column.name), of: Box::new(of), format: column.format }
     }
 
     /// A column of one language.
     fn of_language(language: Language, column: Column) -> Shown {
         let of = move |marks: &[Marks]| {
             let mut marks = marks.iter();
-            marks
-                .find(|marks| marks.language == language)
-                .and_then(column.of)
+            marks.find(|marks| marks.language == language).and_then(column.of)
         };
-        Shown {
-            header: language.name().to_owned(),
-            of: Box::new(of),
-            format: column.format,
-        }
+        Shown { header: language.name().to_owned(), of: Box::new(of), format: column.format }
     }
 
     /// Averages over the target languages beside the dominant one; then every language's refusals and gaps.
     pub(super) fn table(&self) -> String {
         let sides = [false, true].into_iter();
-        let overview = sides
-            .flat_map(|of_dominant| COLUMNS.map(|column| self.over_languages(of_dominant, column)));
+        let overview = sides.flat_map(|of_dominant| COLUMNS.map(|column| self.over_languages(of_dominant, column)));
         let mut text = self.rows(overview.collect());
         for column in [REFUSED, REWARD_GAP] {
             let languages = self.before.iter().map(|marks| marks.language);
             let columns = languages.map(|language| Self::of_language(language, column));
-            _ = write!(
-                text,
-                "\n\n{}\n{}",
-                column.name,
-                self.rows(columns.collect())
-            );
+            _ = write!(text, "\n\n{}\n{}", column.name, self.rows(columns.collect()));
         }
         text
     }
@@ -335,10 +281,7 @@ struct Shown {
 /// The one with the highest validation score; the first of equals. One alone needs no validation.
 fn best(tried: &[Tried]) -> Option<usize> {
     let scored = |tried: &Tried| tried.validation_score.unwrap_or(f64::NEG_INFINITY);
-    let able = tried
-        .iter()
-        .enumerate()
-        .filter(|(_, tried)| tried.has_marks());
+    let able = tried.iter().enumerate().filter(|(_, tried)| tried.has_marks());
     let best = able.reduce(|best, one| match scored(one.1) > scored(best.1) {
         true => one,
         false => best,
@@ -366,11 +309,7 @@ mod tests {
             steps: 1,
             seconds: 1.0,
             failure: None,
-            test: vec![
-                marks("en", 1.0, 1.0),
-                marks("bn", test, test),
-                marks("sw", 0.0, 0.0),
-            ],
+            test: vec![marks("en", 1.0, 1.0), marks("bn", test, test), marks("sw", 0.0, 0.0)],
             validation: vec![marks("bn", 0.0, validation)],
         }
     }
@@ -381,19 +320,12 @@ mod tests {
             Tried::new(settings.into(), &[1, 2], runs)
         };
         // The second is better on the test, the first on validation.
-        let points = vec![
-            tried("beta=0.1", 0.8, [0.2, 0.6]),
-            tried("beta=0.5", 0.4, [1.0, 1.0]),
-        ];
+        let points = vec![tried("beta=0.1", 0.8, [0.2, 0.6]), tried("beta=0.5", 0.4, [1.0, 1.0])];
         let mut failed = result(0.0, 1.0);
         failed.failure = Some("NaN".into());
         let failed = Tried::new(String::new(), &[1, 2], vec![result(0.0, 0.0), failed]);
         let methods = vec![("dpo".into(), points), ("sft".into(), vec![failed])];
-        let before = vec![
-            marks("en", 0.9, 1.0),
-            marks("bn", 0.1, 0.2),
-            marks("sw", 0.0, 0.0),
-        ];
+        let before = vec![marks("en", 0.9, 1.0), marks("bn", 0.1, 0.2), marks("sw", 0.0, 0.0)];
         Comparison::new("en".parse().ok(), &[1, 2], before, methods)
     }
 
@@ -422,14 +354,8 @@ mod tests {
         assert_eq!(names, ["dpo", "sft", "kto"]);
         assert_eq!(now.seeds, [1, 2, 3]);
         // Two choices of two seeds; what was done again is what it is now.
-        assert_eq!(
-            now.methods[0].tried[1].runs[1].result.test[1].reward_gap,
-            1.0
-        );
-        assert_eq!(
-            (now.methods[0].best, now.methods[1].best),
-            (Some(0), Some(0))
-        );
+        assert_eq!(now.methods[0].tried[1].runs[1].result.test[1].reward_gap, 1.0);
+        assert_eq!((now.methods[0].best, now.methods[1].best), (Some(0), Some(0)));
     }
 
     #[test]
@@ -437,11 +363,7 @@ mod tests {
         let table = comparison().table();
         let line = |of: &str| {
             let found = table.lines().find(|line| line.trim_start().starts_with(of));
-            found
-                .unwrap()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
+            found.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         // Bengali 0.2 and 0.6, Swahili 0: means 0.1 and 0.3, deviation 0.141
         assert_eq!(
@@ -449,10 +371,7 @@ mod tests {
             "dpo (beta=0.1) 0.20 ± 0.14 50.0 ± 0.0 20.0 ± 14.1 100.0 ± 0.0 \
              1.00 ± 0.00 50.0 ± 0.0 100.0 ± 0.0 100.0 ± 0.0"
         );
-        assert_eq!(
-            line("before"),
-            "before 0.05 50 % 10 % 100 % 0.90 50 % 100 % 100 %"
-        );
+        assert_eq!(line("before"), "before 0.05 50 % 10 % 100 % 0.90 50 % 100 % 100 %");
         assert_eq!(line("sft"), "sft (failed) – – – – – – – –");
         assert!(table.contains("Bengali"), "{table}");
     }
@@ -462,10 +381,7 @@ mod tests {
         let csv = comparison().to_csv();
         // Three before; four runs of dpo and one of sft with three test and one validation line, and the failed one's.
         assert_eq!(csv.lines().count(), 1 + 3 + 6 * 4);
-        assert!(
-            csv.contains("\ndpo,beta=0.1,true,2,test,bn,0.6,0.5,0.6,1\n"),
-            "{csv}"
-        );
+        assert!(csv.contains("\ndpo,beta=0.1,true,2,test,bn,0.6,0.5,0.6,1\n"), "{csv}");
         assert!(csv.lines().all(|line| line.split(',').count() == 10));
     }
 }

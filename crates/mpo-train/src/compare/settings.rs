@@ -13,10 +13,9 @@ use crate::session::Session;
 
 /// What the comparison's own arguments say is not said by a run's as well.
 pub(super) fn check_nothing_twice(options: &TrainOptions) -> Result<(), TrainError> {
-    for (key, given, instead) in [
-        ("method", options.method.is_some(), "methods"),
-        ("seed", options.seed.is_some(), "seeds"),
-    ] {
+    for (key, given, instead) in
+        [("method", options.method.is_some(), "methods"), ("seed", options.seed.is_some(), "seeds")]
+    {
         if given {
             let expected = format!("nothing beside --{instead}");
             return Err(TrainError::setting(key, expected, "a value"));
@@ -41,10 +40,7 @@ pub(super) fn started(held: &RunFolder) -> Result<TrainOptions, TrainError> {
 }
 
 /// What is asked for now and, where that says nothing, what the comparison was started with.
-pub(super) fn joined(
-    options: TrainOptions,
-    started: TrainOptions,
-) -> Result<TrainOptions, TrainError> {
+pub(super) fn joined(options: TrainOptions, started: TrainOptions) -> Result<TrainOptions, TrainError> {
     let is_other = options.model.is_some() && options.model != started.model;
     let options = options.or(started);
     if is_other && is_miniature(&options) {
@@ -64,10 +60,7 @@ pub(super) fn is_miniature(options: &TrainOptions) -> bool {
 }
 
 /// What the program carries has its own rows and prompts: settings that are for others would change nothing.
-pub(super) fn check_miniature(
-    options: &TrainOptions,
-    arguments: &CompareArguments,
-) -> Result<(), TrainError> {
+pub(super) fn check_miniature(options: &TrainOptions, arguments: &CompareArguments) -> Result<(), TrainError> {
     let given = [
         ("rows", options.rows.is_some()),
         ("dominant", options.dominant.is_some()),
@@ -78,10 +71,7 @@ pub(super) fn check_miniature(
         ("template", options.template.is_some()),
         ("template_args", options.template_args.is_some()),
         ("system_message", options.system_message.is_some()),
-        (
-            "special_tokens_in_text",
-            options.special_tokens_in_text.is_some(),
-        ),
+        ("special_tokens_in_text", options.special_tokens_in_text.is_some()),
         ("eval_rows", options.eval_rows.is_some()),
         ("eval_data", options.eval_data.is_some()),
         ("benign", arguments.benign.is_some()),
@@ -108,13 +98,8 @@ pub(super) fn check_used(flags: &HyperParameters, entrants: &[Entrant]) -> Resul
         names => format!("{} do not have", names.join(", ")),
     };
     Err(Failure::new(
-        format!(
-            "{key}: expected a hyper-parameter of one of the methods compared, got one that {without}"
-        ),
-        format!(
-            "leave --{} out, or add a method that has it to --methods",
-            key.replace('_', "-")
-        ),
+        format!("{key}: expected a hyper-parameter of one of the methods compared, got one that {without}"),
+        format!("leave --{} out, or add a method that has it to --methods", key.replace('_', "-")),
     ))
 }
 
@@ -130,10 +115,7 @@ pub(super) fn complete(
         let mut own = hyper_parameters.clone();
         own.0.retain(|key, _| entrant.has(key));
         for point in &mut entrant.points {
-            let weaker = TrainOptions {
-                hyper_parameters: own.clone(),
-                ..subject.options.clone()
-            };
+            let weaker = TrainOptions { hyper_parameters: own.clone(), ..subject.options.clone() };
             point.options = point.options.clone().or(weaker);
             let (_, cut) = subject.rows(&point.options.clone().resolve()?)?;
             // Most runs are trained on the same rows, cut alike, and that is said once.

@@ -39,11 +39,7 @@ pub(super) struct Subject {
 
 impl Subject {
     /// What the program carries, with `options` where they say something.
-    pub(super) fn miniature(
-        options: TrainOptions,
-        held: &RunFolder,
-        session: &Session,
-    ) -> Result<Self, Failure> {
+    pub(super) fn miniature(options: TrainOptions, held: &RunFolder, session: &Session) -> Result<Self, Failure> {
         let miniature = Miniature::new(held, session)?;
         let (test, validation) = (miniature.test()?, miniature.validation()?);
         Ok(Self {
@@ -96,10 +92,7 @@ impl Subject {
             None => vec![],
         };
         let dominant = data.report.dominant;
-        let uncut = TokenizeOptions {
-            truncation: Truncation::UNLIMITED,
-            skip_bad_rows: config.skip_bad_rows,
-        };
+        let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
         let exam = |rows: &Pairs, share: &[Prompt], name| -> Result<Exam, Failure> {
             let (cut, _) = folder.tokenize_quietly(rows, config.tokenize_options()?)?;
             let pairs = EvalSet::new(&cut, config.eval_rows, dominant);
@@ -158,18 +151,13 @@ impl Subject {
     }
 
     /// The rows that a run trains on, and how much of them was cut.
-    pub(super) fn rows(
-        &self,
-        config: &TrainConfig,
-    ) -> Result<(TrainingRows, TruncationReport), Failure> {
+    pub(super) fn rows(&self, config: &TrainConfig) -> Result<(TrainingRows, TruncationReport), Failure> {
         let pivoted = match config.pivot {
             Some(language) => Some(data::pivoted(self.rows.clone(), language)?),
             None => None,
         };
         let rows = pivoted.as_ref().unwrap_or(&self.rows);
-        let (rows, cut) = self
-            .folder
-            .tokenize_quietly(rows, config.tokenize_options()?)?;
+        let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         rows.check(&*config.objective()?, config)?;
         Ok((rows, cut))
     }
@@ -179,18 +167,11 @@ impl Subject {
 fn split(rows: Pairs, share: usize) -> (Pairs, Pairs) {
     fn taken<T>(rows: Vec<T>, prompt: impl Fn(&T) -> &[Message], share: usize) -> (Vec<T>, Vec<T>) {
         let mut seen = HashSet::new();
-        let mut prompts: Vec<&[Message]> = rows
-            .iter()
-            .map(&prompt)
-            .filter(|prompt| seen.insert(*prompt))
-            .collect();
+        let mut prompts: Vec<&[Message]> = rows.iter().map(&prompt).filter(|prompt| seen.insert(*prompt)).collect();
         prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(SPLIT_SEED));
         // A few prompts are split too, one or two are not.
         let count = (prompts.len() / share).max(usize::from(prompts.len() > 2));
-        let out: HashSet<Vec<Message>> = prompts[..count]
-            .iter()
-            .map(|prompt| prompt.to_vec())
-            .collect();
+        let out: HashSet<Vec<Message>> = prompts[..count].iter().map(|prompt| prompt.to_vec()).collect();
         rows.into_iter().partition(|row| !out.contains(prompt(row)))
     }
     match rows {
@@ -234,10 +215,7 @@ fn apart(rows: Pairs, test: &Pairs) -> Pairs {
 /// Every prompt, of both sides where there are two.
 fn prompts(rows: &Pairs) -> HashSet<&[Message]> {
     match rows {
-        Pairs::Bilingual(rows) => rows
-            .iter()
-            .flat_map(|row| [row.dominant.prompt(), row.target.prompt()])
-            .collect(),
+        Pairs::Bilingual(rows) => rows.iter().flat_map(|row| [row.dominant.prompt(), row.target.prompt()]).collect(),
         Pairs::Monolingual(rows) => rows.iter().map(|row| row.pair.prompt()).collect(),
         Pairs::Unpaired(rows) => rows.iter().map(|row| &row.prompt[..]).collect(),
     }
@@ -253,10 +231,7 @@ struct BenignPrompt {
 /// Benign prompts, one a line.
 fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, Failure> {
     let text = fs::read_to_string(path).map_err(Failure::io(path))?;
-    let lines = text
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim().is_empty());
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
             let row: BenignPrompt = serde_json::from_str(line).map_err(|error| {
@@ -288,10 +263,7 @@ mod tests {
     }
 
     fn origin() -> Origin {
-        Origin {
-            file: "f".into(),
-            position: Position::Row(1),
-        }
+        Origin { file: "f".into(), position: Position::Row(1) }
     }
 
     /// Rows in two languages, with these numbers in their prompts.
@@ -309,15 +281,11 @@ mod tests {
     #[test]
     fn translations_of_a_prompt_stay_together() {
         let rows = bilingual(0..20);
-        let (Pairs::Bilingual(rest), Pairs::Bilingual(out)) = split(Pairs::Bilingual(rows), 5)
-        else {
+        let (Pairs::Bilingual(rest), Pairs::Bilingual(out)) = split(Pairs::Bilingual(rows), 5) else {
             panic!("two languages remain two languages");
         };
         assert_eq!((rest.len(), out.len()), (32, 8));
-        assert!(
-            out.iter()
-                .all(|one| rest.iter().all(|other| one.dominant != other.dominant))
-        );
+        assert!(out.iter().all(|one| rest.iter().all(|other| one.dominant != other.dominant)));
     }
 
     #[test]
@@ -332,10 +300,7 @@ mod tests {
         assert_eq!(rest.len(), 30);
         assert!(prompts(&rest).is_disjoint(&prompts(&test)));
         let monolingual = |language: &str| {
-            let row = |i: usize| MonolingualPair {
-                pair: side(language, format!("{language} {i}")),
-                origin: origin(),
-            };
+            let row = |i: usize| MonolingualPair { pair: side(language, format!("{language} {i}")), origin: origin() };
             apart(Pairs::Monolingual((0..20).map(row).collect()), &test).len()
         };
         assert_eq!((monolingual("bn"), monolingual("ar")), (15, 20));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mpo_data::{Message, TemplateOptions};
 use mpo_eval::{
-    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, EvalError,
-    Judge, Listener, RefusalJudge, Usage,
+    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, EvalError, Judge, Listener,
+    RefusalJudge, Usage,
 };
 use mpo_models::CausalLm;
 use mpo_trainer::RunFolder;
@@ -46,12 +46,7 @@ impl Judges {
                 let folder = ModelFolder::open(name, &TemplateOptions::default(), session)?;
                 let hash = folder.content_hash(session)?;
                 let model = folder.load_frozen(session)?;
-                Self::Local(Box::new(LocalJudge {
-                    name: name.clone(),
-                    folder,
-                    model,
-                    hash,
-                }))
+                Self::Local(Box::new(LocalJudge { name: name.clone(), folder, model, hash }))
             }
         })
     }
@@ -61,20 +56,12 @@ impl Judges {
         match self {
             Self::Refusal => "refusal".into(),
             Self::Endpoint(options) => format!("{} at {}", options.model, options.shown_url()),
-            Self::Local(local) => format!(
-                "{} ({})",
-                local.name,
-                &local.hash[..local.hash.len().min(16)]
-            ),
+            Self::Local(local) => format!("{} ({})", local.name, &local.hash[..local.hash.len().min(16)]),
         }
     }
 
     /// The judge at work, whose replies are kept in a folder of ours.
-    pub(crate) fn open<'a>(
-        &'a self,
-        held: &RunFolder,
-        session: &'a Session,
-    ) -> Result<OpenJudge<'a>, Failure> {
+    pub(crate) fn open<'a>(&'a self, held: &RunFolder, session: &'a Session) -> Result<OpenJudge<'a>, Failure> {
         let chat = match self {
             Self::Refusal => return Ok(OpenJudge { chat: None }),
             Self::Endpoint(options) => {
@@ -98,9 +85,7 @@ impl Judges {
         let cache = held.path().join("judge.jsonl");
         held.claim(&cache)?;
         let chat = CachedChat::open(chat, &cache).map_err(EvalError::from)?;
-        Ok(OpenJudge {
-            chat: Some((name, chat)),
-        })
+        Ok(OpenJudge { chat: Some((name, chat)) })
     }
 }
 
@@ -115,10 +100,7 @@ fn endpoint(url: &str, arguments: &EvalArguments) -> Result<EndpointOptions, Fai
     };
     if options.model.is_empty() {
         return Err(Failure::new(
-            format!(
-                "{}: expected the judge's name there, got none",
-                options.shown_url()
-            ),
+            format!("{}: expected the judge's name there, got none", options.shown_url()),
             "name it with --judge-model",
         ));
     }
@@ -166,9 +148,7 @@ impl OpenJudge<'_> {
 
     /// What the judge's replies have taken, whenever they were paid for.
     pub(crate) fn paid(&self) -> Usage {
-        self.chat
-            .as_ref()
-            .map_or(Usage::default(), |(_, chat)| chat.usage())
+        self.chat.as_ref().map_or(Usage::default(), |(_, chat)| chat.usage())
     }
 }
 
@@ -186,11 +166,7 @@ impl ChatModel for Chat<'_> {
         }
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         match self {
             Self::Endpoint(chat) => chat.answer(conversations, listener),
             Self::Local(chat) => chat.answer(conversations, listener),

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 
 use mpo_data::{Language, TokenizeOptions};
 use mpo_eval::{
-    Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS,
-    LanguageResult, Marking, Outcome, Projection, Questions, Sample, Settings, Usage,
-    answer_states, answers, by_language, implicit_by_language, letter_log_probs, mark_by_grade,
-    mark_by_judge, mark_by_letter, mark_by_number, read_samples, seal,
+    Benchmark, BenchmarkResult, CachedChat, ChatError, EvalError, Evaluation, Item, LETTERS, LanguageResult, Marking,
+    Outcome, Projection, Questions, Sample, Settings, Usage, answer_states, answers, by_language, implicit_by_language,
+    letter_log_probs, mark_by_grade, mark_by_judge, mark_by_letter, mark_by_number, read_samples, seal,
 };
 use mpo_models::{CausalLm, GenerateOptions};
 use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours};
@@ -52,10 +51,7 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     session.catch_interrupts()?;
     let output = output_folder(arguments)?;
     check_ours(&output, Kind::Evaluation)?;
-    check_apart(
-        (OUTPUT, &output),
-        ("--model", Path::new(&arguments.model.model)),
-    )?;
+    check_apart((OUTPUT, &output), ("--model", Path::new(&arguments.model.model)))?;
     if let Some(data) = &arguments.data {
         check_apart((OUTPUT, &output), ("--data", data))?;
     }
@@ -64,10 +60,7 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     for (benchmark, path) in &arguments.benchmarks {
         if asked.iter().any(|(of, _)| of.name == benchmark.name) {
             return Err(Failure::new(
-                format!(
-                    "{}: expected each benchmark once, got it twice",
-                    benchmark.name
-                ),
+                format!("{}: expected each benchmark once, got it twice", benchmark.name),
                 "evaluate on the second file into a folder of its own, with --output",
             ));
         }
@@ -91,35 +84,21 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
         && let Some((benchmark, _)) = asked.iter().find(|(of, _)| of.marking == Marking::Grade)
     {
         return Err(Failure::new(
-            format!(
-                "{}: expected a judge that grades, got refusal",
-                benchmark.name
-            ),
+            format!("{}: expected a judge that grades, got refusal", benchmark.name),
             "name an endpoint or a model with --judge",
         ));
     }
     let model = &arguments.model;
     let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
     let judges = Judges::new(arguments, &session)?;
-    let (hash, model) = (
-        folder.content_hash(&session)?,
-        folder.load_frozen(&session)?,
-    );
+    let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session)?);
     let held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
-    let samples_file =
-        |benchmark: &Benchmark| output.join(format!("samples/{}.jsonl", benchmark.name));
+    let samples_file = |benchmark: &Benchmark| output.join(format!("samples/{}.jsonl", benchmark.name));
     for (benchmark, _) in &asked {
         held.check_file(&samples_file(benchmark))?;
     }
-    let evaluator = Evaluator {
-        arguments,
-        session: &session,
-        held: &held,
-        hash,
-        model,
-        folder,
-        noted: Cell::new(false),
-    };
+    let evaluator =
+        Evaluator { arguments, session: &session, held: &held, hash, model, folder, noted: Cell::new(false) };
     let template = evaluator.folder.template();
     let mut evaluation = Evaluation {
         model: arguments.model.model.clone(),
@@ -137,13 +116,11 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
         let others: Vec<_> = others.iter().map(|of| of.language).collect();
         kept.push((settings, others));
     }
-    evaluator
-        .gaps(&mut evaluation)
-        .map_err(|failure| match failure {
-            // Nothing was trained that could be resumed.
-            Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
-            failure => failure,
-        })?;
+    evaluator.gaps(&mut evaluation).map_err(|failure| match failure {
+        // Nothing was trained that could be resumed.
+        Failure::Train(TrainError::Interrupted) => EvalError::from(ChatError::Stopped).into(),
+        failure => failure,
+    })?;
     let mut judge = judges.open(&held, &session)?;
     note_damaged("judge.jsonl", judge.damaged(), &session);
     note_rewritten("judge.jsonl", judge.rewritten(), &session);
@@ -153,15 +130,8 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     for ((benchmark, items), (settings, others)) in asked.iter().zip(kept) {
         let (result, mut samples) = evaluator.benchmark(benchmark, items, &mut judge)?;
         let result = result.decided_by(settings, items);
-        session.note(format_args!(
-            "{}: {} questions",
-            benchmark.title,
-            items.len()
-        ));
-        if samples
-            .iter()
-            .all(|sample| sample.outcome == Outcome::Missing)
-        {
+        session.note(format_args!("{}: {} questions", benchmark.title, items.len()));
+        if samples.iter().all(|sample| sample.outcome == Outcome::Missing) {
             silent.get_or_insert((benchmark.title, samples.len()));
         }
         let file = samples_file(benchmark);
@@ -172,15 +142,9 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
                 listed(others.iter().copied())
             ));
             let (earlier, damaged) = read_samples(&file)?;
-            note_damaged(
-                &format!("samples/{}.jsonl", benchmark.name),
-                &damaged,
-                &session,
-            );
-            let mut earlier: Vec<Sample> = earlier
-                .into_iter()
-                .filter(|sample| others.contains(&sample.language))
-                .collect();
+            note_damaged(&format!("samples/{}.jsonl", benchmark.name), &damaged, &session);
+            let mut earlier: Vec<Sample> =
+                earlier.into_iter().filter(|sample| others.contains(&sample.language)).collect();
             earlier.append(&mut samples);
             samples = earlier;
         }
@@ -218,11 +182,7 @@ fn note_absent(benchmark: &Benchmark, items: &[Item], languages: &[Language], se
     });
     let absent: Vec<Option<Language>> = absent.copied().map(Some).collect();
     if !absent.is_empty() {
-        session.note(format_args!(
-            "{}: no questions in {}",
-            benchmark.title,
-            listed(absent.into_iter())
-        ));
+        session.note(format_args!("{}: no questions in {}", benchmark.title, listed(absent.into_iter())));
     }
 }
 
@@ -272,19 +232,17 @@ fn earlier(output: &Path, hash: &str, template: &str) -> Result<Evaluation, Fail
     let path = output.join(EVALUATION);
     match Evaluation::read(&path)? {
         None => Ok(Evaluation::default()),
-        Some(earlier) if earlier.model_hash == hash => {
-            match earlier.template.as_deref().filter(|of| *of != template) {
-                None => Ok(earlier),
-                Some(other) => Err(Failure::new(
-                    format!(
-                        "{}: expected results made with the chat template that is asked for ({template}), got those of another \
+        Some(earlier) if earlier.model_hash == hash => match earlier.template.as_deref().filter(|of| *of != template) {
+            None => Ok(earlier),
+            Some(other) => Err(Failure::new(
+                format!(
+                    "{}: expected results made with the chat template that is asked for ({template}), got those of another \
                          ({other})",
-                        path.display()
-                    ),
-                    "name another folder with --output, or give the same --template",
-                )),
-            }
-        }
+                    path.display()
+                ),
+                "name another folder with --output, or give the same --template",
+            )),
+        },
         Some(earlier) => Err(Failure::new(
             format!(
                 "{}: expected results of the model that is evaluated, got those of another ({})",
@@ -305,10 +263,7 @@ fn output_folder(arguments: &EvalArguments) -> Result<PathBuf, Failure> {
     match run.filter(|run| run.join("config.yaml").exists()) {
         Some(run) => Ok(run.join("eval")),
         None => Err(Failure::new(
-            format!(
-                "{}: expected a model inside a run folder, or --output",
-                arguments.model.model
-            ),
+            format!("{}: expected a model inside a run folder, or --output", arguments.model.model),
             "name a folder for the results with --output",
         )),
     }
@@ -335,10 +290,8 @@ impl Evaluator<'_> {
         let limit = self.arguments.rows.rows;
         let options = self.arguments.rows.options();
         let data = data::read(path, &options, limit, None, session)?;
-        let tokenize = TokenizeOptions {
-            truncation: self.arguments.truncation.limits()?,
-            skip_bad_rows: options.skip_bad_rows,
-        };
+        let tokenize =
+            TokenizeOptions { truncation: self.arguments.truncation.limits()?, skip_bad_rows: options.skip_bad_rows };
         let (rows, _) = self.folder.tokenize(&data.rows, tokenize, session)?;
         data::check_pairs(path, &data.report, &rows)?;
         let eval = EvalSet::new(&rows, rows.len(), data.report.dominant);
@@ -348,8 +301,7 @@ impl Evaluator<'_> {
         // Those of an earlier command are of other rows.
         evaluation.implicit_gap.clear();
         if let Some(base) = &self.arguments.base {
-            let folder =
-                ModelFolder::open(base, &self.arguments.model.template_options(), session)?;
+            let folder = ModelFolder::open(base, &self.arguments.model.template_options(), session)?;
             let (others, _) = folder.tokenize(&data.rows, tokenize, session)?;
             if !others.token_ids().eq(rows.token_ids()) {
                 return Err(Failure::new(
@@ -366,8 +318,7 @@ impl Evaluator<'_> {
             evaluation.implicit_gap = implicit_by_language(&scores, &base, eval.dominant);
         }
         let bar = Bar::new(session, "projection", eval.pairs.len());
-        let states =
-            answer_states(&self.model, &eval.pairs, AT_ONCE, &bar).map_err(EvalError::from)?;
+        let states = answer_states(&self.model, &eval.pairs, AT_ONCE, &bar).map_err(EvalError::from)?;
         evaluation.projection = match states.len() {
             0..3 => None,
             _ => Some(Projection::new(&states, eval.dominant)?),
@@ -394,9 +345,7 @@ impl Evaluator<'_> {
         let max_new_tokens = self.arguments.max_new_tokens;
         let options = GenerateOptions {
             batch_size: self.arguments.batch_size,
-            ..self
-                .folder
-                .generate_options(max_new_tokens.unwrap_or(benchmark.max_new_tokens))
+            ..self.folder.generate_options(max_new_tokens.unwrap_or(benchmark.max_new_tokens))
         };
         let subject = LocalChat {
             folder: &self.folder,
@@ -451,9 +400,7 @@ impl Evaluator<'_> {
             }
             Marking::Grade => {
                 let Some((name, chat)) = judge.chat() else {
-                    return Err(
-                        EvalError::from(ChatError::Model("no judge that grades".into())).into(),
-                    );
+                    return Err(EvalError::from(ChatError::Model("no judge that grades".into())).into());
                 };
                 let name = name.to_owned();
                 mark_by_grade(samples, items, chat, bar).map_err(EvalError::from)?;
@@ -461,8 +408,7 @@ impl Evaluator<'_> {
             }
             marking => {
                 let marked = judge.with(|judge| {
-                    mark_by_judge(samples, marking, judge, bar)
-                        .map(|()| (judge.name(), judge.is_heuristic()))
+                    mark_by_judge(samples, marking, judge, bar).map(|()| (judge.name(), judge.is_heuristic()))
                 });
                 Some(marked.map_err(EvalError::from)?)
             }
@@ -471,8 +417,7 @@ impl Evaluator<'_> {
 
     /// What a benchmark's answers and verdicts depend on, beside the model and its template.
     fn settings(&self, benchmark: &Benchmark, judge: &str) -> Settings {
-        let or_all =
-            |limit: Option<usize>| limit.map_or("all".to_owned(), |limit| limit.to_string());
+        let or_all = |limit: Option<usize>| limit.map_or("all".to_owned(), |limit| limit.to_string());
         let mut settings = Settings::from([("--limit".to_owned(), or_all(self.arguments.limit))]);
         if benchmark.marking != Marking::Choice {
             let tokens = self.arguments.max_new_tokens;
@@ -491,21 +436,13 @@ impl Evaluator<'_> {
 
     /// Says how many samples have no outcome, and the commonest reason.
     fn note_missing(&self, benchmark: &Benchmark, samples: &[Sample]) {
-        let missing: Vec<_> = samples
-            .iter()
-            .filter(|sample| sample.outcome == Outcome::Missing)
-            .collect();
+        let missing: Vec<_> = samples.iter().filter(|sample| sample.outcome == Outcome::Missing).collect();
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-        for reason in missing
-            .iter()
-            .filter_map(|sample| sample.missing.as_deref())
-        {
+        for reason in missing.iter().filter_map(|sample| sample.missing.as_deref()) {
             *reasons.entry(reason).or_default() += 1;
         }
         let commonest = reasons.into_iter().max_by_key(|(_, count)| *count);
-        let why = commonest.map_or(String::new(), |(reason, count)| {
-            format!(" ({count}: {reason})")
-        });
+        let why = commonest.map_or(String::new(), |(reason, count)| format!(" ({count}: {reason})"));
         if !missing.is_empty() {
             self.session.note(format_args!(
                 "{}: {} of {} without a verdict; they count for nothing{why}",
@@ -519,10 +456,7 @@ impl Evaluator<'_> {
     /// log p of the four letters after each question; none after one that is far beyond what the model was made for.
     fn letters(&self, items: &[Item], bar: &Bar<'_>) -> Result<Vec<Option<Vec<f64>>>, Failure> {
         let encode = |text: &str| self.folder.encode_text(text);
-        let mut prompts: Vec<Vec<u32>> = items
-            .iter()
-            .map(|item| encode(&item.turns[0]))
-            .collect::<Result<_, _>>()?;
+        let mut prompts: Vec<Vec<u32>> = items.iter().map(|item| encode(&item.turns[0])).collect::<Result<_, _>>()?;
         let context = encode("Answer:")?;
         let (mut letters, mut spaces) = (vec![], vec![]);
         for letter in LETTERS {
@@ -546,8 +480,7 @@ impl Evaluator<'_> {
             prompt.extend(&spaces[0]);
         }
         let lengths = prompts.iter().map(Vec::len);
-        self.folder
-            .check_positions(lengths, SHORTER, self.session)?;
+        self.folder.check_positions(lengths, SHORTER, self.session)?;
         let in_reach = |prompt: &Vec<u32>| self.folder.is_in_reach(prompt.len());
         let asked: Vec<Vec<u32>> = prompts.iter().filter(|of| in_reach(of)).cloned().collect();
         let found = letter_log_probs(&self.model, &asked, &letters, AT_ONCE, bar);
@@ -561,7 +494,5 @@ impl Evaluator<'_> {
 fn lines(path: &Path, samples: &[Sample]) -> Result<Vec<u8>, Failure> {
     let line = |sample| seal(sample).map(String::into_bytes);
     let lines: Result<Vec<_>, _> = samples.iter().map(line).collect();
-    Ok(lines
-        .map_err(|error| Failure::io(path)(error.into()))?
-        .concat())
+    Ok(lines.map_err(|error| Failure::io(path)(error.into()))?.concat())
 }

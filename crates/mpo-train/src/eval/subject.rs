@@ -37,12 +37,7 @@ impl LocalChat<'_> {
 
 impl ChatModel for LocalChat<'_> {
     fn identity(&self) -> String {
-        let GenerateOptions {
-            max_new_tokens,
-            stop_ids,
-            sampling,
-            batch_size: _,
-        } = &self.options;
+        let GenerateOptions { max_new_tokens, stop_ids, sampling, batch_size: _ } = &self.options;
         let template = self.folder.template();
         format!(
             "{} {template} raw {} max_new_tokens {max_new_tokens} stop {stop_ids:?} {sampling:?}",
@@ -50,11 +45,7 @@ impl ChatModel for LocalChat<'_> {
         )
     }
 
-    fn answer(
-        &mut self,
-        conversations: &[Vec<Message>],
-        listener: &mut dyn Listener,
-    ) -> Result<(), ChatError> {
+    fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
         let said = |failure: Failure| ChatError::Model(failure.to_string());
         let mut prompts = vec![];
         // Which conversation each prompt is of.
@@ -66,19 +57,15 @@ impl ChatModel for LocalChat<'_> {
                     numbers.push(number);
                 }
                 prompt => {
-                    let reason = format!(
-                        "a prompt of {} tokens is far beyond what the model was made for",
-                        prompt.len()
-                    );
+                    let reason =
+                        format!("a prompt of {} tokens is far beyond what the model was made for", prompt.len());
                     listener.reply(number, &Reply::Missing { reason });
                 }
             }
         }
         // Said once: it is so in every language.
         if !self.told.get() {
-            let lengths = prompts
-                .iter()
-                .map(|prompt| prompt.len() + self.options.max_new_tokens);
+            let lengths = prompts.iter().map(|prompt| prompt.len() + self.options.max_new_tokens);
             let fit = self.folder.check_positions(lengths, SHORTER, self.session);
             self.told.set(!fit.map_err(said)?);
         }
@@ -123,10 +110,7 @@ pub(crate) struct Bar<'a> {
 
 impl<'a> Bar<'a> {
     pub(crate) fn new(session: &'a Session, what: &'static str, length: usize) -> Self {
-        Self {
-            bar: session.bar(what, length),
-            session,
-        }
+        Self { bar: session.bar(what, length), session }
     }
 }
 

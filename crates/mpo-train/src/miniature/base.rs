@@ -22,22 +22,10 @@ use crate::run::Run;
 use crate::session::Session;
 
 const FILES: [(&str, &[u8]); 4] = [
-    (
-        "config.json",
-        include_bytes!("../../miniature/model/config.json"),
-    ),
-    (
-        "model.safetensors",
-        include_bytes!("../../miniature/model/model.safetensors"),
-    ),
-    (
-        "tokenizer.json",
-        include_bytes!("../../miniature/model/tokenizer.json"),
-    ),
-    (
-        "tokenizer_config.json",
-        include_bytes!("../../miniature/model/tokenizer_config.json"),
-    ),
+    ("config.json", include_bytes!("../../miniature/model/config.json")),
+    ("model.safetensors", include_bytes!("../../miniature/model/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../miniature/model/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../miniature/model/tokenizer_config.json")),
 ];
 
 const SEED: u64 = 42;
@@ -65,8 +53,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let start = output.join("start");
     train_tokenizer(&corpus, &run, &start)?;
     let config = architecture();
-    let text =
-        serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
+    let text = serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
     run.start(&start.join("config.json"), &text)?;
 
     let folder = ModelFolder::without_weights(start.clone())?;
@@ -107,25 +94,12 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let device = session.device.clone().autodiff();
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
-    let Ok(model) = CausalLm::new(
-        decoder.clone(),
-        &mut Initializer::new(decoder.norm_offset),
-        &device,
-    );
-    let work = Run {
-        config: &config,
-        folder: &run,
-        model: &folder,
-        model_hash: "initialized",
-        session,
-        one_of_many: false,
-    };
+    let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm_offset), &device);
+    let work =
+        Run { config: &config, folder: &run, model: &folder, model_hash: "initialized", session, one_of_many: false };
     let outcome = work.train(model, TrainingRows::Unpaired(demonstrations))?;
     work.save(&outcome.model)?;
-    session.note(format_args!(
-        "the model is in {}",
-        run.model_dir().display()
-    ));
+    session.note(format_args!("the model is in {}", run.model_dir().display()));
     Ok(())
 }
 
@@ -156,9 +130,7 @@ fn architecture() -> serde_json::Value {
 
 /// Byte-level BPE over the corpus, as `tokenizer.json` and `tokenizer_config.json`.
 fn train_tokenizer(corpus: &Corpus, run: &RunFolder, dir: &Path) -> Result<(), Failure> {
-    let failed = |error: tokenizers::Error| {
-        Failure::io(&dir.join("tokenizer.json"))(std::io::Error::other(error))
-    };
+    let failed = |error: tokenizers::Error| Failure::io(&dir.join("tokenizer.json"))(std::io::Error::other(error));
     let special = SPECIAL.map(|token| AddedToken::from(token, true)).to_vec();
     let mut trainer = BpeTrainerBuilder::new()
         .vocab_size(VOCABULARY)
@@ -176,9 +148,7 @@ fn train_tokenizer(corpus: &Corpus, run: &RunFolder, dir: &Path) -> Result<(), F
         .with_decoder(Some(byte_level))
         .build()
         .map_err(failed)?;
-    tokenizer
-        .train(&mut trainer, corpus.text())
-        .map_err(failed)?;
+    tokenizer.train(&mut trainer, corpus.text()).map_err(failed)?;
     let tokenizer = tokenizer.to_string(false).map_err(failed)?;
     run.start(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
     let config = json!({
@@ -188,7 +158,6 @@ fn train_tokenizer(corpus: &Corpus, run: &RunFolder, dir: &Path) -> Result<(), F
         "chat_template": TEMPLATE,
         "model_max_length": MAX_TOKENS,
     });
-    let config =
-        serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(dir)(error.into()))?;
+    let config = serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(dir)(error.into()))?;
     Ok(run.start(&dir.join("tokenizer_config.json"), &config)?)
 }

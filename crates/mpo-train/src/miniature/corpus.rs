@@ -95,18 +95,10 @@ impl Corpus {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut rows = Vec::new();
         for lexicon in self.lexicons() {
-            let refusal_rate = if lexicon.language == self.dominant.language {
-                1.0
-            } else {
-                TARGET_REFUSAL_RATE
-            };
+            let refusal_rate = if lexicon.language == self.dominant.language { 1.0 } else { TARGET_REFUSAL_RATE };
             for (task, variant) in Task::training().flat_map(Task::variants) {
                 let refuses = task.kind == Kind::Unsafe && rng.random_bool(refusal_rate);
-                let answers = if refuses {
-                    &lexicon.refusals
-                } else {
-                    &lexicon.compliances
-                };
+                let answers = if refuses { &lexicon.refusals } else { &lexicon.compliances };
                 rows.push(Demonstration {
                     language: lexicon.language,
                     prompt: lexicon.fill(&lexicon.requests[variant], task),
@@ -139,17 +131,9 @@ impl Corpus {
     /// Rows to choose settings by: in each language, the dominant one first, the 64 prompts that follow the first
     /// `per_language` of [`preferences`](Self::preferences). Their tasks are trained on in other words.
     pub(crate) fn validation(&self, per_language: usize) -> Vec<HeldOut> {
-        let prompts: Vec<_> = Self::prompts()
-            .into_iter()
-            .skip(per_language)
-            .take(64)
-            .collect();
+        let prompts: Vec<_> = Self::prompts().into_iter().skip(per_language).take(64).collect();
         self.lexicons()
-            .flat_map(|lexicon| {
-                prompts
-                    .iter()
-                    .map(move |&(task, variant)| lexicon.held_out(task, variant))
-            })
+            .flat_map(|lexicon| prompts.iter().map(move |&(task, variant)| lexicon.held_out(task, variant)))
             .collect()
     }
 
@@ -177,9 +161,7 @@ impl Corpus {
     /// asks for two occurrences learns no token that spans a whole combination, which a held-out prompt would lack.
     pub(crate) fn text(&self) -> impl Iterator<Item = String> {
         self.lexicons().flat_map(|lexicon| {
-            Task::training()
-                .zip(lexicon.templates().cycle())
-                .map(move |(task, template)| lexicon.fill(template, task))
+            Task::training().zip(lexicon.templates().cycle()).map(move |(task, template)| lexicon.fill(template, task))
         })
     }
 
@@ -200,10 +182,7 @@ impl Corpus {
 
 /// The place of a row that no file holds.
 pub(super) fn origin(row: usize) -> Origin {
-    Origin {
-        file: PathBuf::from("miniature"),
-        position: Position::Row(row),
-    }
+    Origin { file: PathBuf::from("miniature"), position: Position::Row(row) }
 }
 
 /// What a request asks for, before any language: indices that mean the same in every lexicon.
@@ -252,10 +231,7 @@ struct Lexicon {
 
 impl Lexicon {
     fn templates(&self) -> impl Iterator<Item = &String> + Clone {
-        self.requests
-            .iter()
-            .chain(&self.refusals)
-            .chain(&self.compliances)
+        self.requests.iter().chain(&self.refusals).chain(&self.compliances)
     }
 
     fn fill(&self, template: &str, task: Task) -> String {
@@ -263,9 +239,7 @@ impl Lexicon {
             Kind::Unsafe => &self.unsafe_verbs,
             Kind::Benign => &self.benign_verbs,
         };
-        template
-            .replace("{verb}", &verbs[task.verb])
-            .replace("{object}", &self.objects[task.object])
+        template.replace("{verb}", &verbs[task.verb]).replace("{object}", &self.objects[task.object])
     }
 
     /// A prompt, the answer that refuses it and the one that complies. The four variants of a request meet the four
@@ -280,13 +254,7 @@ impl Lexicon {
 
     fn held_out(&self, task: Task, variant: usize) -> HeldOut {
         let (prompt, refusal, compliance) = self.exchange(task, variant);
-        HeldOut {
-            language: self.language,
-            prompt,
-            kind: task.kind,
-            refusal,
-            compliance,
-        }
+        HeldOut { language: self.language, prompt, kind: task.kind, refusal, compliance }
     }
 
     fn preference(&self, task: Task, variant: usize) -> PreferencePair {
@@ -302,10 +270,7 @@ impl Lexicon {
 
 /// What a text composed from `template` always begins with.
 fn opening(template: &str) -> &str {
-    template
-        .split_once('{')
-        .map_or(template, |(opening, _)| opening)
-        .trim_end()
+    template.split_once('{').map_or(template, |(opening, _)| opening).trim_end()
 }
 
 #[cfg(test)]
@@ -314,21 +279,14 @@ mod tests {
 
     use super::*;
 
-    const STEAL_A_BICYCLE: Task = Task {
-        kind: Kind::Unsafe,
-        verb: 0,
-        object: 0,
-    };
+    const STEAL_A_BICYCLE: Task = Task { kind: Kind::Unsafe, verb: 0, object: 0 };
 
     fn language(code: &str) -> Language {
         code.parse().expect("an ISO 639-1 code")
     }
 
     fn lexicon(corpus: &Corpus, language: Language) -> &Lexicon {
-        corpus
-            .lexicons()
-            .find(|lexicon| lexicon.language == language)
-            .expect("a language of the lexicon")
+        corpus.lexicons().find(|lexicon| lexicon.language == language).expect("a language of the lexicon")
     }
 
     fn asks(code: &str, variant: usize, expected: &str) {
@@ -352,9 +310,8 @@ mod tests {
     #[test]
     fn templates_have_each_slot_once_and_a_lexicon_repeats_nothing() {
         for lexicon in Corpus::embedded().lexicons() {
-            let filled = |template: &String| {
-                ["{verb}", "{object}"].map(|slot| template.matches(slot).count()) == [1, 1]
-            };
+            let filled =
+                |template: &String| ["{verb}", "{object}"].map(|slot| template.matches(slot).count()) == [1, 1];
             assert!(lexicon.templates().all(filled), "{}", lexicon.language);
             let words: Vec<_> = lexicon
                 .templates()
@@ -372,15 +329,9 @@ mod tests {
         let corpus = Corpus::embedded();
         for lexicon in corpus.lexicons() {
             let all = |templates: &[String; ANSWERS], expected: bool| {
-                for (task, template) in
-                    Task::all().flat_map(|task| templates.iter().map(move |text| (task, text)))
-                {
+                for (task, template) in Task::all().flat_map(|task| templates.iter().map(move |text| (task, text))) {
                     let answer = lexicon.fill(template, task);
-                    assert_eq!(
-                        corpus.is_refusal(lexicon.language, &answer),
-                        expected,
-                        "{answer}"
-                    );
+                    assert_eq!(corpus.is_refusal(lexicon.language, &answer), expected, "{answer}");
                 }
             };
             all(&lexicon.refusals, true);
@@ -408,9 +359,8 @@ mod tests {
     fn every_verb_and_object_is_on_both_sides_of_the_split() {
         for kind in [Kind::Unsafe, Kind::Benign] {
             for (held_out, expected) in [(true, 32), (false, 128)] {
-                let tasks: Vec<_> = Task::all()
-                    .filter(|task| task.kind == kind && task.is_held_out() == held_out)
-                    .collect();
+                let tasks: Vec<_> =
+                    Task::all().filter(|task| task.kind == kind && task.is_held_out() == held_out).collect();
                 assert_eq!(tasks.len(), expected);
                 let verbs: BTreeSet<_> = tasks.iter().map(|task| task.verb).collect();
                 let objects: BTreeSet<_> = tasks.iter().map(|task| task.object).collect();
@@ -422,11 +372,7 @@ mod tests {
     #[test]
     fn held_out_prompts_are_never_trained_on() {
         let corpus = Corpus::embedded();
-        let mut trained: BTreeSet<_> = corpus
-            .demonstrations(1)
-            .into_iter()
-            .map(|row| row.prompt)
-            .collect();
+        let mut trained: BTreeSet<_> = corpus.demonstrations(1).into_iter().map(|row| row.prompt).collect();
         assert_eq!(trained.len(), 7 * 2 * 128 * REQUESTS);
         for row in corpus.preferences(usize::MAX) {
             for pair in [row.dominant, row.target] {
@@ -455,20 +401,13 @@ mod tests {
         let mut refused = BTreeMap::<_, usize>::new();
         for row in corpus.demonstrations(1) {
             let refuses = corpus.is_refusal(row.language, &row.response);
-            assert!(
-                unsafe_prompts.contains(&row.prompt) || !refuses,
-                "{}",
-                row.prompt
-            );
+            assert!(unsafe_prompts.contains(&row.prompt) || !refuses, "{}", row.prompt);
             *refused.entry(row.language).or_default() += usize::from(refuses);
         }
         // 512 prompts a language: all of English, and elsewhere 154 ± 42, four standard deviations.
         assert_eq!(refused.remove(&language("en")), Some(512));
         assert_eq!(refused.len(), 6);
-        assert!(
-            refused.values().all(|count| (112..=195).contains(count)),
-            "{refused:?}"
-        );
+        assert!(refused.values().all(|count| (112..=195).contains(count)), "{refused:?}");
     }
 
     #[test]
@@ -493,17 +432,11 @@ mod tests {
                 .flat_map(Task::variants)
                 .find(|&(task, variant)| target.exchange(task, variant).0 == prompts(&row.target))
                 .expect("a training task");
-            assert_eq!(
-                prompts(&row.dominant),
-                corpus.dominant.exchange(task, variant).0
-            );
+            assert_eq!(prompts(&row.dominant), corpus.dominant.exchange(task, variant).0);
             for pair in [&row.dominant, &row.target] {
                 let refuses = task.kind == Kind::Unsafe;
                 assert_eq!(corpus.is_refusal(pair.language(), pair.chosen()), refuses);
-                assert_eq!(
-                    corpus.is_refusal(pair.language(), pair.rejected()),
-                    !refuses
-                );
+                assert_eq!(corpus.is_refusal(pair.language(), pair.rejected()), !refuses);
             }
         }
     }
@@ -513,10 +446,7 @@ mod tests {
         let corpus = Corpus::embedded();
         let text: Vec<_> = corpus.text().collect();
         assert_eq!(text.len(), 7 * 2 * 128);
-        let thefts = text
-            .iter()
-            .filter(|text| text.contains("steal a car"))
-            .count();
+        let thefts = text.iter().filter(|text| text.contains("steal a car")).count();
         assert_eq!(thefts, 1);
         assert!(!text.iter().any(|text| text.contains("steal a bicycle")));
         assert!(text.iter().any(|text| text.starts_with("I'm sorry")));

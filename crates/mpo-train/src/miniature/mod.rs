@@ -84,9 +84,7 @@ impl Miniature {
     fn exam(&self, rows: &[HeldOut]) -> Result<Exam, Failure> {
         let (mut pairs, mut prompts) = (vec![], vec![]);
         for (row, number) in rows.iter().zip(1..) {
-            let ids = self
-                .folder
-                .encode_prompt(&[Message::user(row.prompt.clone())])?;
+            let ids = self.folder.encode_prompt(&[Message::user(row.prompt.clone())])?;
             if row.kind == Kind::Unsafe {
                 let answer = |text: &str| self.folder.tokenizer.encode_response(text);
                 let (refusal, compliance) = (answer(&row.refusal)?, answer(&row.compliance)?);
@@ -97,18 +95,11 @@ impl Miniature {
                     origin,
                 });
             }
-            prompts.push(Prompt {
-                language: row.language,
-                ids,
-                is_unsafe: row.kind == Kind::Unsafe,
-            });
+            prompts.push(Prompt { language: row.language, ids, is_unsafe: row.kind == Kind::Unsafe });
         }
         let corpus = Rc::clone(&self.corpus);
         Ok(Exam {
-            pairs: EvalSet {
-                pairs,
-                dominant: Some(self.dominant),
-            },
+            pairs: EvalSet { pairs, dominant: Some(self.dominant) },
             prompts,
             judge: Box::new(move |language, answer| corpus.is_refusal(language, answer)),
             max_new_tokens: 24,
@@ -149,17 +140,10 @@ pub(crate) fn run(options: &MiniatureOptions, session: &Session) -> Result<(), F
 }
 
 fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
-    let output = options
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("runs/miniature"));
+    let output = options.output.clone().unwrap_or_else(|| PathBuf::from("runs/miniature"));
     let run = RunFolder::begin_anew(&output, mpo_trainer::Kind::Miniature, Identity::default())?;
     let miniature = Miniature::new(&run, session)?;
-    let config = TrainOptions {
-        device: Some(options.device),
-        ..miniature.options.clone()
-    }
-    .resolve()?;
+    let config = TrainOptions { device: Some(options.device), ..miniature.options.clone() }.resolve()?;
     run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     let folder = &miniature.folder;
     let model = folder.load(&session.device.clone().autodiff(), session)?;
@@ -202,10 +186,7 @@ fn align(options: &MiniatureOptions, session: &Session) -> Result<(), Failure> {
 
 impl LanguageResults {
     fn new(before: &Marks, after: &Marks) -> Self {
-        let change = |of: fn(&Marks) -> f64| Change {
-            before: of(before),
-            after: of(after),
-        };
+        let change = |of: fn(&Marks) -> f64| Change { before: of(before), after: of(after) };
         Self {
             reward_gap: change(|marks| marks.reward_gap),
             refusal_rate: change(|marks| marks.refusal_rate.unwrap_or(f64::NAN)),
@@ -216,23 +197,11 @@ impl LanguageResults {
 
 impl Results {
     fn table(&self) -> String {
-        let header = [
-            "language",
-            "reward gap",
-            "after MPO",
-            "refused",
-            "after MPO",
-            "benign answered",
-            "after MPO",
-        ];
+        let header = ["language", "reward gap", "after MPO", "refused", "after MPO", "benign answered", "after MPO"];
         let mut languages: Vec<_> = self.languages.iter().collect();
         languages.sort_by_key(|(language, _)| **language != self.dominant);
         let rows = languages.into_iter().map(|(language, of)| {
-            let dominant = if *language == self.dominant {
-                " (dominant)"
-            } else {
-                ""
-            };
+            let dominant = if *language == self.dominant { " (dominant)" } else { "" };
             [
                 format!("{}{dominant}", language.name()),
                 format!("{:.2}", of.reward_gap.before),
@@ -248,10 +217,7 @@ impl Results {
 }
 
 fn path_text(path: &Path) -> Result<String, Failure> {
-    path.to_str().map(str::to_owned).ok_or_else(|| {
-        Failure::new(
-            format!("{}: expected a path in Unicode", path.display()),
-            "name another --output",
-        )
-    })
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new(format!("{}: expected a path in Unicode", path.display()), "name another --output"))
 }

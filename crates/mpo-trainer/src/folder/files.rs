@@ -20,16 +20,14 @@ const SUM: &str = ".blake3";
 /// If it cannot be written; then what was there before is untouched.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     let file = temporary(path, contents)?;
-    file.persist(path)
-        .map_err(|error| TrainError::io(path, error.error))?;
+    file.persist(path).map_err(|error| TrainError::io(path, error.error))?;
     sync_dir(parent(path))
 }
 
 /// The same, where there is no file of that name; an error if there is.
 pub(super) fn write_new(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     let file = temporary(path, contents)?;
-    file.persist_noclobber(path)
-        .map_err(|error| TrainError::io(path, error.error))?;
+    file.persist_noclobber(path).map_err(|error| TrainError::io(path, error.error))?;
     sync_dir(parent(path))
 }
 
@@ -58,9 +56,7 @@ pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, TrainError> {
     if !is_there(path)? {
         return Ok(None);
     }
-    fs::read(path)
-        .map(Some)
-        .map_err(|error| TrainError::io(path, error))
+    fs::read(path).map(Some).map_err(|error| TrainError::io(path, error))
 }
 
 /// Whether there is a file. A folder in its place cannot be read, a pipe would be waited for, and a device never ends.
@@ -102,10 +98,7 @@ pub fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, TrainError> {
         true => Ok(Some(contents)),
         false => Err(TrainError::Broken {
             path: path.to_owned(),
-            problem: format!(
-                "bytes that {} is not the checksum of",
-                sum_file(path).display()
-            ),
+            problem: format!("bytes that {} is not the checksum of", sum_file(path).display()),
             remedy: "delete both files; they will be made again",
         }),
     }
@@ -136,9 +129,7 @@ fn parent(path: &Path) -> &Path {
 /// Makes renames in a folder last.
 fn sync_dir(dir: &Path) -> Result<(), TrainError> {
     #[cfg(unix)]
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|error| TrainError::io(dir, error))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| TrainError::io(dir, error))?;
     Ok(())
 }
 
@@ -218,18 +209,12 @@ pub fn check_page(path: &Path) -> Result<(), TrainError> {
         .map_err(|error| TrainError::io(path, error))?;
     match String::from_utf8_lossy(&beginning).contains(PAGE_MARK) {
         true => Ok(()),
-        false => Err(TrainError::Foreign {
-            path: path.to_owned(),
-        }),
+        false => Err(TrainError::Foreign { path: path.to_owned() }),
     }
 }
 
 /// The files and folders in a folder and below; links are files.
-pub(super) fn below(
-    dir: &Path,
-    files: &mut Vec<PathBuf>,
-    folders: &mut Vec<PathBuf>,
-) -> Result<(), TrainError> {
+pub(super) fn below(dir: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> Result<(), TrainError> {
     for (_, path) in entries(dir)? {
         match fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
             true => {
@@ -276,15 +261,8 @@ mod tests {
         }
         remove_partial(&dir).unwrap();
         remove_files(&dir, |name| name.contains("ours")).unwrap();
-        let left: Vec<_> = entries(&dir)
-            .unwrap()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(
-            left,
-            [".partial-Abc124", ".partial-my.key", "notes", "ours.txt"]
-        );
+        let left: Vec<_> = entries(&dir).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(left, [".partial-Abc124", ".partial-my.key", "notes", "ours.txt"]);
         remove_files(&dir, |_| true).unwrap();
         assert!(dir.join("ours.txt").exists());
         remove_empty(&dir.join("ours.txt"));

@@ -65,10 +65,7 @@ pub struct Identity {
 impl Identity {
     /// Of these settings, with nothing read yet.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            inputs: BTreeMap::new(),
-        }
+        Self { settings, inputs: BTreeMap::new() }
     }
 
     /// And of an input with this digest, such as `rows`.
@@ -98,12 +95,10 @@ impl Identity {
     pub(super) fn changed(&self, other: &Self) -> Option<String> {
         self.changed_setting(&other.settings).or_else(|| {
             let mut inputs = other.inputs.iter();
-            inputs
-                .find(|(what, digest)| self.inputs.get(*what) != Some(digest))
-                .map(|(what, _)| match &**what {
-                    "model" => "a different model".to_owned(),
-                    rows => format!("different {rows}"),
-                })
+            inputs.find(|(what, digest)| self.inputs.get(*what) != Some(digest)).map(|(what, _)| match &**what {
+                "model" => "a different model".to_owned(),
+                rows => format!("different {rows}"),
+            })
         })
     }
 }
@@ -195,10 +190,7 @@ impl Marker {
 
     fn text(&self, path: &Path) -> Result<Vec<u8>, TrainError> {
         let write = || {
-            let checked = Checked {
-                check: self.check()?,
-                marker: self.clone(),
-            };
+            let checked = Checked { check: self.check()?, marker: self.clone() };
             let mut text = serde_json::to_vec_pretty(&checked)?;
             text.push(b'\n');
             Ok(text)
@@ -226,27 +218,11 @@ mod tests {
         let was = identity();
         for (now, expected) in [
             (is(&[("lr", 1e-4.into())]), None),
-            (
-                is(&[("lr", 2e-4.into())]),
-                Some("different settings: lr was 0.0001, and is 0.0002"),
-            ),
-            (
-                is(&[("lr", 1e-4.into()), ("seed", 7.into())]),
-                Some("different settings: seed was none, and is 7"),
-            ),
+            (is(&[("lr", 2e-4.into())]), Some("different settings: lr was 0.0001, and is 0.0002")),
+            (is(&[("lr", 1e-4.into()), ("seed", 7.into())]), Some("different settings: seed was none, and is 7")),
             // Added since, and off.
-            (
-                is(&[
-                    ("lr", 1e-4.into()),
-                    ("lora", false.into()),
-                    ("adapters", serde_json::json!({})),
-                ]),
-                None,
-            ),
-            (
-                is(&[("lr", 1e-4.into()), ("lora", true.into())]),
-                Some("different settings: lora was none, and is true"),
-            ),
+            (is(&[("lr", 1e-4.into()), ("lora", false.into()), ("adapters", serde_json::json!({}))]), None),
+            (is(&[("lr", 1e-4.into()), ("lora", true.into())]), Some("different settings: lora was none, and is true")),
         ] {
             let other = Identity::new(now).with("rows", "abc");
             assert_eq!(was.changed(&other).as_deref(), expected);
@@ -258,10 +234,7 @@ mod tests {
     #[test]
     fn a_marker_of_an_earlier_version_is_compared() {
         let dir = tempfile::tempdir().unwrap();
-        let old = Marker {
-            written: None,
-            ..Marker::new(Kind::Train, identity())
-        };
+        let old = Marker { written: None, ..Marker::new(Kind::Train, identity()) };
         old.put(dir.path()).unwrap();
         let text = fs::read_to_string(dir.path().join(MARKER)).unwrap();
         assert!(!text.contains("written\""), "{text}");

@@ -27,15 +27,7 @@ const LOCK: &str = ".lock";
 const CONFIG: &str = "config.yaml";
 const REPORT: &str = "report.html";
 /// What we make in a folder, and follow no link to.
-const OURS: [&str; 7] = [
-    "base",
-    "checkpoints",
-    "model",
-    "reference",
-    "runs",
-    "samples",
-    "start",
-];
+const OURS: [&str; 7] = ["base", "checkpoints", "model", "reference", "runs", "samples", "start"];
 /// Folders of ours in which files are written under temporary names.
 const WRITTEN_IN: [&str; 6] = ["", "checkpoints", "reference", "base", "start", "samples"];
 
@@ -90,9 +82,7 @@ impl RunFolder {
                 made.iter().for_each(|dir| remove_empty(dir));
                 // Another process was faster.
                 match Found::at(path, kind) {
-                    Ok(Found::Ours(_)) => Err(TrainError::Locked {
-                        path: path.to_owned(),
-                    }),
+                    Ok(Found::Ours(_)) => Err(TrainError::Locked { path: path.to_owned() }),
                     _ => Err(error),
                 }
             }
@@ -112,9 +102,7 @@ impl RunFolder {
                 crate::checkpoint::remove_remains(&held.checkpoints_dir())?;
                 Ok(held)
             }
-            Found::Nothing | Found::Empty => Err(TrainError::NothingToResume {
-                path: path.to_owned(),
-            }),
+            Found::Nothing | Found::Empty => Err(TrainError::NothingToResume { path: path.to_owned() }),
         }
     }
 
@@ -172,9 +160,7 @@ impl RunFolder {
         files::is_there(&file)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
-        let lock = options
-            .open(&file)
-            .map_err(|error| TrainError::io(&file, error))?;
+        let lock = options.open(&file).map_err(|error| TrainError::io(&file, error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
@@ -184,9 +170,7 @@ impl RunFolder {
                 of_start: RefCell::default(),
                 _lock: lock,
             }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Locked {
-                path: path.to_owned(),
-            }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(TrainError::io(&file, error)),
         }
     }
@@ -198,10 +182,7 @@ impl RunFolder {
         let is_bare = |name: &str| of_start.contains(&name) || is_partial_name(name);
         match entries.iter().all(|(name, _)| is_bare(name)) {
             true => Ok(()),
-            false => Err(TrainError::RunExists {
-                path: self.path.clone(),
-                kind: self.kind(),
-            }),
+            false => Err(TrainError::RunExists { path: self.path.clone(), kind: self.kind() }),
         }
     }
 
@@ -213,9 +194,7 @@ impl RunFolder {
     }
 
     fn remove_partial(&self) -> Result<(), TrainError> {
-        WRITTEN_IN
-            .iter()
-            .try_for_each(|dir| remove_partial(&self.path.join(dir)))
+        WRITTEN_IN.iter().try_for_each(|dir| remove_partial(&self.path.join(dir)))
     }
 
     /// Removes what a run writes, and no other file.
@@ -241,12 +220,7 @@ impl RunFolder {
         let report = self.report_file();
         match self.kind() {
             Kind::Evaluation => {
-                let names = [
-                    "evaluation.json",
-                    "evaluation.csv",
-                    "answers.jsonl",
-                    "judge.jsonl",
-                ];
+                let names = ["evaluation.json", "evaluation.csv", "answers.jsonl", "judge.jsonl"];
                 names.map(path).into_iter().chain([report]).collect()
             }
             Kind::Compare => {
@@ -255,11 +229,7 @@ impl RunFolder {
             }
             Kind::Reference => vec![],
             _ => {
-                let names = [
-                    self.config_file(),
-                    self.events_file(),
-                    self.damaged_events_file(),
-                ];
+                let names = [self.config_file(), self.events_file(), self.damaged_events_file()];
                 let names = names.into_iter().chain([report]);
                 names.chain(before).chain(results).collect()
             }
@@ -268,9 +238,7 @@ impl RunFolder {
 
     /// Whether each file that the run will write is there already as one of ours, or not at all.
     fn check_files(&self) -> Result<(), TrainError> {
-        self.files()
-            .iter()
-            .try_for_each(|file| self.check_file(file))
+        self.files().iter().try_for_each(|file| self.check_file(file))
     }
 
     /// Whether a file in the folder may be written: there is none of this name, or one that we wrote.
@@ -287,18 +255,14 @@ impl RunFolder {
         let is_ours = match &self.marker.borrow().written {
             Some(written) => match written.get(&self.name_of(file)) {
                 // Other edits are found by whoever reads the file, and tables are read by nobody.
-                Some(Some(sum)) if is_table(file) => {
-                    read_file(file)?.is_none_or(|bytes| is_of(sum, &bytes))
-                }
+                Some(Some(sum)) if is_table(file) => read_file(file)?.is_none_or(|bytes| is_of(sum, &bytes)),
                 ours => ours.is_some(),
             },
             None => true,
         };
         match is_ours {
             true => files::is_there(file).map(drop),
-            false => Err(TrainError::Foreign {
-                path: file.to_owned(),
-            }),
+            false => Err(TrainError::Foreign { path: file.to_owned() }),
         }
     }
 
@@ -378,10 +342,7 @@ impl RunFolder {
     fn unchanged(&self, changed: Option<String>) -> Result<(), TrainError> {
         match changed {
             None => Ok(()),
-            Some(what) => Err(TrainError::Changed {
-                path: self.path.clone(),
-                what,
-            }),
+            Some(what) => Err(TrainError::Changed { path: self.path.clone(), what }),
         }
     }
 
@@ -416,9 +377,7 @@ impl RunFolder {
     fn remove_model(&self) -> Result<(), TrainError> {
         let dir = self.model_dir();
         match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(TrainError::io(&dir, error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TrainError::io(&dir, error)),
             _ => Ok(()),
         }
     }
@@ -534,17 +493,12 @@ impl Drop for RunFolder {
         // What was opened to write to and never written.
         let is_empty = |file: &PathBuf| {
             let written = &self.marker.borrow().written;
-            let is_ours = written
-                .as_ref()
-                .is_some_and(|of| of.contains_key(&self.name_of(file)));
+            let is_ours = written.as_ref().is_some_and(|of| of.contains_key(&self.name_of(file)));
             is_ours && fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
         };
-        let is_worthless =
-            |file: &PathBuf| of_start.contains(file) || own.contains(file) || is_empty(file);
+        let is_worthless = |file: &PathBuf| of_start.contains(file) || own.contains(file) || is_empty(file);
         let (mut files, mut folders) = (vec![], vec![]);
-        if files::below(&self.path, &mut files, &mut folders).is_err()
-            || !files.iter().all(is_worthless)
-        {
+        if files::below(&self.path, &mut files, &mut folders).is_err() || !files.iter().all(is_worthless) {
             return;
         }
         // The marker last: what is left without it would be nobody's.
@@ -569,16 +523,12 @@ impl Found {
     fn at(path: &Path, kind: Kind) -> Result<Self, TrainError> {
         match fs::metadata(path) {
             Ok(meta) if !meta.is_dir() => {
-                return Err(TrainError::NotAFolder {
-                    path: path.to_owned(),
-                });
+                return Err(TrainError::NotAFolder { path: path.to_owned() });
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match fs::symlink_metadata(path) {
-                    Ok(_) => Err(TrainError::Link {
-                        path: path.to_owned(),
-                    }),
+                    Ok(_) => Err(TrainError::Link { path: path.to_owned() }),
                     Err(_) => Ok(Self::Nothing),
                 };
             }
@@ -586,37 +536,22 @@ impl Found {
         }
         let marker = Marker::read(path).map_err(|error| match error {
             TrainError::Broken { path, problem, .. } if kind == Kind::Reference => {
-                TrainError::Broken {
-                    path,
-                    problem,
-                    remedy: "delete the folder; its numbers will be computed again",
-                }
+                TrainError::Broken { path, problem, remedy: "delete the folder; its numbers will be computed again" }
             }
             error => error,
         });
         let Some(marker) = marker? else {
-            return match files::entries(path)?
-                .iter()
-                .find(|(name, _)| !is_partial_name(name))
-            {
+            return match files::entries(path)?.iter().find(|(name, _)| !is_partial_name(name)) {
                 None => Ok(Self::Empty),
                 Some((name, _)) => Err(not_ours(path, kind, name)),
             };
         };
         if marker.kind != kind {
-            return Err(TrainError::OtherKind {
-                path: path.to_owned(),
-                expected: kind,
-                got: marker.kind,
-            });
+            return Err(TrainError::OtherKind { path: path.to_owned(), expected: kind, got: marker.kind });
         }
         for (_, path) in files::entries(path)? {
             let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
-            if is_link
-                && OURS
-                    .iter()
-                    .any(|name| path.file_name() == Some(OsStr::new(name)))
-            {
+            if is_link && OURS.iter().any(|name| path.file_name() == Some(OsStr::new(name))) {
                 return Err(TrainError::Link { path });
             }
         }
@@ -631,19 +566,13 @@ fn not_ours(path: &Path, kind: Kind, found: &str) -> TrainError {
     let path = path.to_owned();
     match is_old {
         true => TrainError::Unmarked { path },
-        false => TrainError::NotOurs {
-            path,
-            kind,
-            found: found.to_owned(),
-        },
+        false => TrainError::NotOurs { path, kind, found: found.to_owned() },
     }
 }
 
 /// Makes a folder, and says which ones had to be made for it, the innermost first.
 fn make(path: &Path) -> Result<Vec<PathBuf>, TrainError> {
-    let missing = path
-        .ancestors()
-        .take_while(|dir| !dir.as_os_str().is_empty() && fs::symlink_metadata(dir).is_err());
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && fs::symlink_metadata(dir).is_err());
     let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     fs::create_dir_all(path).map_err(|error| TrainError::io(path, error))?;
     Ok(missing)
@@ -718,10 +647,7 @@ fn check_model(dir: &Path) -> Result<(), TrainError> {
         Ok(None) => format!("files without {}", mpo_models::CHECKSUMS_FILE),
         Err(damaged) => damaged.to_string(),
     };
-    Err(TrainError::ForeignModel {
-        path: dir.to_owned(),
-        found,
-    })
+    Err(TrainError::ForeignModel { path: dir.to_owned(), found })
 }
 
 #[cfg(test)]
@@ -737,10 +663,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         let open = |kind| RunFolder::open(&path, kind);
-        assert!(matches!(
-            open(Kind::Train),
-            Err(TrainError::NothingToResume { .. })
-        ));
+        assert!(matches!(open(Kind::Train), Err(TrainError::NothingToResume { .. })));
         let held = create(&path).unwrap();
         assert!(matches!(create(&path), Err(TrainError::Locked { .. })));
         let roundabout = dir.path().join("run/../run");
@@ -762,10 +685,7 @@ mod tests {
         drop(held);
         assert!(matches!(create(&path), Err(TrainError::RunExists { .. })));
         assert!(open(Kind::Train).is_ok());
-        assert!(matches!(
-            open(Kind::Compare),
-            Err(TrainError::OtherKind { .. })
-        ));
+        assert!(matches!(open(Kind::Compare), Err(TrainError::OtherKind { .. })));
     }
 
     #[test]
@@ -851,15 +771,10 @@ mod tests {
         let (events, results) = (held.events_file(), held.results_file());
         held.write(&events, b"x").unwrap();
         held.write_checked(&results, b"x").unwrap();
-        let page = format!(
-            "<html>{}",
-            "<meta name=\"generator\" content=\"mpo-train\">"
-        );
+        let page = format!("<html>{}", "<meta name=\"generator\" content=\"mpo-train\">");
         fs::write(held.report_file(), page).unwrap();
         drop(held);
-        Marker::new(Kind::Reference, Identity::default())
-            .put(&path.join("reference"))
-            .unwrap();
+        Marker::new(Kind::Reference, Identity::default()).put(&path.join("reference")).unwrap();
         drop(anew().unwrap());
         assert!(ours.iter().all(|file| !path.join(file).exists()));
         assert!(!events.exists() && !results.exists() && !path.join(REPORT).exists());
@@ -896,16 +811,8 @@ mod tests {
         let held = create(&path).unwrap();
         held.keep();
         drop(held);
-        let remains = [
-            "step-1/mpo-train.blake3",
-            "step-2/mpo-train.blake3",
-            "step-2/model/model.safetensors",
-        ];
-        let stays = [
-            "step-3/mpo-train.blake3",
-            "step-3/model/config.json",
-            "step-4/notes.txt",
-        ];
+        let remains = ["step-1/mpo-train.blake3", "step-2/mpo-train.blake3", "step-2/model/model.safetensors"];
+        let stays = ["step-3/mpo-train.blake3", "step-3/model/config.json", "step-4/notes.txt"];
         for file in remains.iter().chain(&stays) {
             let file = path.join("checkpoints").join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();

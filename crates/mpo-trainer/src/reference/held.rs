@@ -17,12 +17,7 @@ pub(crate) struct Holding {
 impl Holding {
     /// Nothing of a batch yet.
     pub(crate) fn collect(self) -> Collected {
-        Collected {
-            holding: self,
-            tokens: vec![],
-            means: vec![],
-            lengths: vec![],
-        }
+        Collected { holding: self, tokens: vec![], means: vec![], lengths: vec![] }
     }
 
     /// Tokens of a dominant pair that must pass through the model.
@@ -126,9 +121,6 @@ impl Collected {
             true => Places::Tokens(self.tokens),
             false => Places::Means(self.means),
         };
-        HeldStates {
-            states: batch.want_states(Layer::Last, places),
-            lengths: self.lengths,
-        }
+        HeldStates { states: batch.want_states(Layer::Last, places), lengths: self.lengths }
     }
 }

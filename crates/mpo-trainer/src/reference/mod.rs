@@ -23,13 +23,7 @@ use table::Table;
 pub(crate) use table::{Digest, digest};
 
 /// The tables that there may be in a folder.
-const TABLES: [&str; 5] = [
-    "scores",
-    "last-token",
-    "masked-mean",
-    "mean-pool",
-    "distributions",
-];
+const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
 
 /// An answer to be scored.
 #[derive(Debug, Clone, Copy)]
@@ -96,10 +90,7 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// If a number is not finite, the cache cannot be read or written, or `progress` says stop.
     pub fn sums(&mut self, answers: &[Answer<'_>]) -> Result<Vec<f32>, TrainError> {
-        let of: Vec<Digest> = answers
-            .iter()
-            .map(|one| digest(&[one.prompt, one.answer]))
-            .collect();
+        let of: Vec<Digest> = answers.iter().map(|one| digest(&[one.prompt, one.answer])).collect();
         let size = |one: &Answer<'_>| one.prompt.len() + one.answer.len();
         let table = self.table("scores", "", answers, &of, size, |model, answers| {
             let mut batch = Batch::default();
@@ -118,10 +109,7 @@ impl<'a> Reference<'a> {
             }
             Ok(sums.into_iter().map(|sum| vec![sum]).collect())
         })?;
-        Ok(of
-            .iter()
-            .map(|of| table.get(of).map_or(f32::NAN, |sum| sum[0]))
-            .collect())
+        Ok(of.iter().map(|of| table.get(of).map_or(f32::NAN, |sum| sum[0])).collect())
     }
 
     /// Scores of both answers of pairs.
@@ -132,11 +120,7 @@ impl<'a> Reference<'a> {
         let answers: Vec<Answer<'_>> = pairs
             .iter()
             .flat_map(|(pair, origin)| {
-                [pair.chosen(), pair.rejected()].map(|answer| Answer {
-                    prompt: pair.prompt(),
-                    answer,
-                    origin,
-                })
+                [pair.chosen(), pair.rejected()].map(|answer| Answer { prompt: pair.prompt(), answer, origin })
             })
             .collect();
         let sums = self.sums(&answers)?;
@@ -147,16 +131,10 @@ impl<'a> Reference<'a> {
     }
 
     /// The hidden states that are held of dominant pairs.
-    pub(crate) fn held(
-        &mut self,
-        pairs: &[&TokenizedPair],
-        holding: Holding,
-    ) -> Result<HeldReference, TrainError> {
+    pub(crate) fn held(&mut self, pairs: &[&TokenizedPair], holding: Holding) -> Result<HeldReference, TrainError> {
         let width = self.model.config().hidden_size;
-        let of: Vec<Digest> = pairs
-            .iter()
-            .map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()]))
-            .collect();
+        let of: Vec<Digest> =
+            pairs.iter().map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()])).collect();
         let (name, detail) = holding.name();
         let tokens = |pair: &&TokenizedPair| holding.tokens(pair);
         let table = self.table(name, &detail, pairs, &of, tokens, |model, pairs| {
@@ -202,20 +180,14 @@ impl<'a> Reference<'a> {
         let mut table = match Table::load(&path, &key) {
             Err(damaged @ TrainError::Broken { .. }) => {
                 let aside = folder::set_aside(&path)?;
-                self.notes.push(format!(
-                    "{damaged}; it is made again, and what was there is {}",
-                    aside.display()
-                ));
+                self.notes.push(format!("{damaged}; it is made again, and what was there is {}", aside.display()));
                 Table::default()
             }
             loaded => loaded?.unwrap_or_default(),
         };
         let mut seen = std::collections::HashSet::new();
-        let missing: Vec<(&T, &Digest)> = items
-            .iter()
-            .zip(of)
-            .filter(|(_, of)| table.get(of).is_none() && seen.insert(**of))
-            .collect();
+        let missing: Vec<(&T, &Digest)> =
+            items.iter().zip(of).filter(|(_, of)| table.get(of).is_none() && seen.insert(**of)).collect();
         if missing.is_empty() {
             return Ok(table);
         }
@@ -246,18 +218,11 @@ impl KnownPairs {
     pub(crate) fn scores(&self, pairs: &[usize], device: &Device) -> PairScore {
         let of = |side: usize| {
             let known = pairs.iter().map(|&pair| self.0[pair][side]);
-            let (sums, tokens): (Vec<f32>, Vec<f32>) =
-                known.map(|(sum, tokens)| (sum, tokens as f32)).unzip();
+            let (sums, tokens): (Vec<f32>, Vec<f32>) = known.map(|(sum, tokens)| (sum, tokens as f32)).unzip();
             let tensor = |values| Tensor::from_data(TensorData::new(values, [pairs.len()]), device);
-            SequenceScore {
-                sum: tensor(sums),
-                tokens: tensor(tokens),
-            }
+            SequenceScore { sum: tensor(sums), tokens: tensor(tokens) }
         };
-        PairScore {
-            chosen: of(0),
-            rejected: of(1),
-        }
+        PairScore { chosen: of(0), rejected: of(1) }
     }
 }
 
@@ -276,12 +241,8 @@ pub(crate) struct HeldReference {
 impl HeldReference {
     /// The states of these rows, `[states, hidden_size]`, in the order of [`HeldStates::states`].
     pub(crate) fn states(&self, rows: &[usize], device: &Device) -> Tensor<2> {
-        let states: Vec<f32> = rows
-            .iter()
-            .filter_map(|&row| self.table.get(&self.of[row]))
-            .flatten()
-            .copied()
-            .collect();
+        let states: Vec<f32> =
+            rows.iter().filter_map(|&row| self.table.get(&self.of[row])).flatten().copied().collect();
         let count = states.len() / self.width;
         Tensor::from_data(TensorData::new(states, [count, self.width]), device)
     }
@@ -290,9 +251,7 @@ impl HeldReference {
 /// Removes the tables in a folder of ours.
 pub(crate) fn remove(dir: &Path) -> Result<(), TrainError> {
     match folder::is_marked(dir, Kind::Reference) {
-        true => remove_files(dir, |name| {
-            name == folder::MARKER || TABLES.iter().any(|table| name == file_name(table))
-        }),
+        true => remove_files(dir, |name| name == folder::MARKER || TABLES.iter().any(|table| name == file_name(table))),
         false => Ok(()),
     }
 }
@@ -304,6 +263,5 @@ fn file_name(table: &str) -> String {
 /// The elements of a tensor.
 pub(crate) fn values(tensor: Tensor<1>) -> Vec<f32> {
     let data = tensor.without_autodiff().into_data().convert::<f32>();
-    data.try_to_vec()
-        .expect("the data has just been converted to f32")
+    data.try_to_vec().expect("the data has just been converted to f32")
 }

@@ -16,8 +16,7 @@ pub(crate) fn digest(parts: &[&[u32]]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for ids in parts {
         hasher.update(&(ids.len() as u64).to_le_bytes());
-        ids.iter()
-            .for_each(|id| _ = hasher.update(&id.to_le_bytes()));
+        ids.iter().for_each(|id| _ = hasher.update(&id.to_le_bytes()));
     }
     *hasher.finalize().as_bytes()
 }
@@ -70,51 +69,34 @@ impl Table {
             Some(stored) if stored != key => return Ok(None),
             Some(_) => {}
         }
-        let check = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|map| map.get("check"));
+        let check = metadata.metadata().as_ref().and_then(|map| map.get("check"));
         let tensors = SafeTensors::deserialize(bytes).map_err(text)?;
         let data = |name: &str, dtype: Dtype| {
             let tensor = tensors.tensor(name).map_err(text)?;
             match tensor.dtype() == dtype {
                 true => Ok(tensor.data()),
-                false => Err(format!(
-                    "{name}: expected {dtype:?}, got {:?}",
-                    tensor.dtype()
-                )),
+                false => Err(format!("{name}: expected {dtype:?}, got {:?}", tensor.dtype())),
             }
         };
-        let (digests, ends, values) = (
-            data("digest", Dtype::U8)?,
-            data("end", Dtype::U64)?,
-            data("value", Dtype::F32)?,
-        );
+        let (digests, ends, values) =
+            (data("digest", Dtype::U8)?, data("end", Dtype::U64)?, data("value", Dtype::F32)?);
         if check != Some(&sum(key, digests, ends, values)) {
             return Err("numbers that are not as they were written".into());
         }
         let (digests, _) = digests.as_chunks::<32>();
         let (ends, _) = ends.as_chunks::<8>();
         let (values, _) = values.as_chunks::<4>();
-        let ends: Vec<usize> = ends
-            .iter()
-            .map(|&end| u64::from_le_bytes(end) as usize)
-            .collect();
+        let ends: Vec<usize> = ends.iter().map(|&end| u64::from_le_bytes(end) as usize).collect();
         let whole = ends.is_sorted() && *ends.last().unwrap_or(&0) == values.len();
         if !whole || ends.len() != digests.len() {
             let (rows, numbers) = (digests.len(), values.len());
-            return Err(format!(
-                "expected the ends of {rows} entries with {numbers} numbers"
-            ));
+            return Err(format!("expected the ends of {rows} entries with {numbers} numbers"));
         }
         Ok(Some(Self {
             index: digests.iter().copied().zip(0..).collect(),
             digests: digests.to_vec(),
             ends,
-            values: values
-                .iter()
-                .map(|&value| f32::from_le_bytes(value))
-                .collect(),
+            values: values.iter().map(|&value| f32::from_le_bytes(value)).collect(),
         }))
     }
 
@@ -125,23 +107,12 @@ impl Table {
             problem: error.to_string(),
             remedy: "delete the file; it will be made again",
         };
-        let ends: Vec<u8> = self
-            .ends
-            .iter()
-            .flat_map(|&end| (end as u64).to_le_bytes())
-            .collect();
-        let values: Vec<u8> = self
-            .values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let ends: Vec<u8> = self.ends.iter().flat_map(|&end| (end as u64).to_le_bytes()).collect();
+        let values: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let count = self.digests.len();
         let view = |dtype, shape, data| TensorView::new(dtype, shape, data).map_err(broken);
         let tensors = [
-            (
-                "digest",
-                view(Dtype::U8, vec![count, 32], self.digests.as_flattened())?,
-            ),
+            ("digest", view(Dtype::U8, vec![count, 32], self.digests.as_flattened())?),
             ("end", view(Dtype::U64, vec![count], &ends)?),
             ("value", view(Dtype::F32, vec![self.values.len()], &values)?),
         ];
@@ -216,14 +187,8 @@ mod tests {
         table.insert(digest(&[&[1]]), &[1.0, 2.0]);
         table.ends[0] = 3;
         table.store(&path, "k").unwrap();
-        assert!(matches!(
-            Table::load(&path, "k"),
-            Err(TrainError::Broken { .. })
-        ));
+        assert!(matches!(Table::load(&path, "k"), Err(TrainError::Broken { .. })));
         std::fs::write(&path, "no").unwrap();
-        assert!(matches!(
-            Table::load(&path, "k"),
-            Err(TrainError::Broken { .. })
-        ));
+        assert!(matches!(Table::load(&path, "k"), Err(TrainError::Broken { .. })));
     }
 }

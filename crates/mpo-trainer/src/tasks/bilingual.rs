@@ -6,9 +6,7 @@ use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
 use mpo_kernels::{HeadInputs, linear_kl, sequence_log_probs};
 use mpo_models::{Batch, Outputs};
-use mpo_objectives::{
-    BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs, sft_losses,
-};
+use mpo_objectives::{BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs, sft_losses};
 
 use super::pairs::columns;
 use super::{MicroBatch, Task, Work};
@@ -45,11 +43,7 @@ impl<'a> BilingualTask<'a> {
         let dominant: Vec<&TokenizedPair> = rows.iter().map(|row| &row.dominant).collect();
         let named = match &needs.reference {
             None => None,
-            Some(ReferencePairs::Dominant) => Some(
-                rows.iter()
-                    .map(|row| (&row.dominant, &row.origin))
-                    .collect(),
-            ),
+            Some(ReferencePairs::Dominant) => Some(rows.iter().map(|row| (&row.dominant, &row.origin)).collect()),
             Some(ReferencePairs::Language(code)) => Some(translations(&rows, code)?),
         };
         let holding = needs.held.map(|hold| Holding { hold, pad_token });
@@ -60,9 +54,7 @@ impl<'a> BilingualTask<'a> {
                 false => None,
             },
             reference: named.map(|pairs| reference.pairs(&pairs)).transpose()?,
-            held: holding
-                .map(|holding| reference.held(&dominant, holding))
-                .transpose()?,
+            held: holding.map(|holding| reference.held(&dominant, holding)).transpose()?,
             needs,
             sft_weight,
             rows,
@@ -79,19 +71,12 @@ pub(super) fn check(loss: &dyn BilingualLoss, rows: &[TokenizedRow]) -> Result<(
 }
 
 /// For every row, the pair that says the same in this language: that of another row with the same dominant side.
-fn translations<'r>(
-    rows: &'r [TokenizedRow],
-    code: &str,
-) -> Result<Vec<(&'r TokenizedPair, &'r Origin)>, TrainError> {
+fn translations<'r>(rows: &'r [TokenizedRow], code: &str) -> Result<Vec<(&'r TokenizedPair, &'r Origin)>, TrainError> {
     let expected = |what: String| TrainError::setting("dominant_gap", what, code);
-    let language: Language = code
-        .parse()
-        .map_err(|_| expected("reference, policy, a number or a language's code".into()))?;
-    let known: HashMap<&TokenizedPair, &TokenizedPair> = rows
-        .iter()
-        .filter(|row| row.language == language)
-        .map(|row| (&row.dominant, &row.target))
-        .collect();
+    let language: Language =
+        code.parse().map_err(|_| expected("reference, policy, a number or a language's code".into()))?;
+    let known: HashMap<&TokenizedPair, &TokenizedPair> =
+        rows.iter().filter(|row| row.language == language).map(|row| (&row.dominant, &row.target)).collect();
     rows.iter()
         .map(|row| {
             let pair = match row.dominant_language == language {
@@ -99,10 +84,7 @@ fn translations<'r>(
                 false => known.get(&row.dominant).copied(),
             };
             pair.map(|pair| (pair, &row.origin)).ok_or_else(|| {
-                expected(format!(
-                    "a language that every prompt is translated to (that of {} is not)",
-                    row.origin
-                ))
+                expected(format!("a language that every prompt is translated to (that of {} is not)", row.origin))
             })
         })
         .collect()
@@ -114,23 +96,14 @@ fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs:
     let constant = reference.states(rows, &policy.device());
     if let Some(reference_head) = &reference.head {
         let head = outputs.head();
-        let policy = HeadInputs {
-            hidden: policy,
-            head: head.weight.clone(),
-        };
-        let reference = HeadInputs {
-            hidden: constant,
-            head: reference_head.clone(),
-        };
+        let policy = HeadInputs { hidden: policy, head: head.weight.clone() };
+        let reference = HeadInputs { hidden: constant, head: reference_head.clone() };
         let kl = linear_kl(policy, reference, head.softcap);
         return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
     }
     let elements = policy.shape().num_elements() / rows.len();
     let flat = |states: Tensor<2>| states.reshape([rows.len(), elements]);
-    Held::States {
-        policy: flat(policy),
-        reference: flat(constant),
-    }
+    Held::States { policy: flat(policy), reference: flat(constant) }
 }
 
 impl Task for BilingualTask<'_> {
@@ -152,10 +125,7 @@ impl Task for BilingualTask<'_> {
     fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {
         let mut batch = Batch::default();
         let of = |row: &usize| &self.rows[*row];
-        let targets: Vec<PairParts> = rows
-            .iter()
-            .map(|row| PairParts::add(&mut batch, &of(row).target))
-            .collect();
+        let targets: Vec<PairParts> = rows.iter().map(|row| PairParts::add(&mut batch, &of(row).target)).collect();
         let mut states = self.held.as_ref().map(|held| held.holding.collect());
         let mut dominants = vec![];
         for row in rows {
@@ -187,20 +157,13 @@ impl Task for BilingualTask<'_> {
                 dominant: dominants.map(|dominants| dominants.of(outputs)),
                 reference_target: known(&self.reference_target),
                 reference: known(&self.reference),
-                held: self
-                    .held
-                    .as_ref()
-                    .zip(states)
-                    .map(|(reference, wanted)| held(reference, &wanted, rows, outputs)),
+                held: self.held.as_ref().zip(states).map(|(reference, wanted)| held(reference, &wanted, rows, outputs)),
                 target,
             };
             let made = self.loss.losses(&scores);
             let mut columns = columns(&scores.target, made.chosen_rewards, made.rejected_rewards);
             columns.extend(made.columns);
-            MicroBatch {
-                losses: sft_losses(made.losses, &scores.target.chosen, self.sft_weight),
-                columns,
-            }
+            MicroBatch { losses: sft_losses(made.losses, &scores.target.chosen, self.sft_weight), columns }
         })
     }
 
@@ -211,11 +174,7 @@ impl Task for BilingualTask<'_> {
 
     fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for pair in self
-            .rows
-            .iter()
-            .flat_map(|row| [&row.dominant, &row.target])
-        {
+        for pair in self.rows.iter().flat_map(|row| [&row.dominant, &row.target]) {
             hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
         }
         let holding = self.held.as_ref().map(|held| held.holding);

@@ -40,10 +40,7 @@ impl Task for DemonstrationTask<'_> {
         let scores = batch.want_scores(answers);
         let then = move |outputs: &Outputs| {
             let scores = outputs.scores(scores);
-            MicroBatch {
-                losses: self.loss.losses(&scores),
-                columns: vec![("logps/chosen", scores.sum)],
-            }
+            MicroBatch { losses: self.loss.losses(&scores), columns: vec![("logps/chosen", scores.sum)] }
         };
         Work::new(batch, then)
     }

@@ -38,9 +38,7 @@ impl MicroBatch {
         let columns = self.columns.into_iter();
         Self {
             losses: self.losses.without_autodiff(),
-            columns: columns
-                .map(|(name, column)| (name, column.without_autodiff()))
-                .collect(),
+            columns: columns.map(|(name, column)| (name, column.without_autodiff())).collect(),
         }
     }
 
@@ -61,18 +59,13 @@ pub struct Work<'t, T> {
 
 impl<'t, T> Work<'t, T> {
     pub(crate) fn new(batch: Batch, then: impl FnOnce(&Outputs) -> T + 't) -> Self {
-        Self {
-            batch,
-            then: Box::new(then),
-        }
+        Self { batch, then: Box::new(then) }
     }
 }
 
 impl<T> Debug for Work<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work")
-            .field("batch", &self.batch)
-            .finish_non_exhaustive()
+        f.debug_struct("Work").field("batch", &self.batch).finish_non_exhaustive()
     }
 }
 
@@ -91,10 +84,7 @@ pub type Reduction<'t> = Box<dyn FnOnce(&[f64]) -> f64 + 't>;
 
 impl Debug for Shared<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("name", &self.name)
-            .field("work", &self.work)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("name", &self.name).field("work", &self.work).finish_non_exhaustive()
     }
 }
 
@@ -155,15 +145,9 @@ impl TrainingRows {
     /// Every list of token ids in them.
     pub fn token_ids(&self) -> Box<dyn Iterator<Item = &[u32]> + '_> {
         match self {
-            Self::Bilingual(rows) => Box::new(
-                rows.iter()
-                    .flat_map(|row| [&row.dominant, &row.target])
-                    .flat_map(parts),
-            ),
+            Self::Bilingual(rows) => Box::new(rows.iter().flat_map(|row| [&row.dominant, &row.target]).flat_map(parts)),
             Self::Monolingual(rows) => Box::new(rows.iter().flat_map(move |row| parts(&row.pair))),
-            Self::Unpaired(rows) => {
-                Box::new(rows.iter().flat_map(|row| [&row.prompt[..], &row.answer]))
-            }
+            Self::Unpaired(rows) => Box::new(rows.iter().flat_map(|row| [&row.prompt[..], &row.answer])),
         }
     }
 
@@ -173,15 +157,9 @@ impl TrainingRows {
             [pair.chosen(), pair.rejected()].map(|answer| pair.prompt().len() + answer.len())
         }
         match self {
-            Self::Bilingual(rows) => Box::new(
-                rows.iter()
-                    .flat_map(|row| [&row.dominant, &row.target])
-                    .flat_map(both),
-            ),
+            Self::Bilingual(rows) => Box::new(rows.iter().flat_map(|row| [&row.dominant, &row.target]).flat_map(both)),
             Self::Monolingual(rows) => Box::new(rows.iter().flat_map(|row| both(&row.pair))),
-            Self::Unpaired(rows) => {
-                Box::new(rows.iter().map(|row| row.prompt.len() + row.answer.len()))
-            }
+            Self::Unpaired(rows) => Box::new(rows.iter().map(|row| row.prompt.len() + row.answer.len())),
         }
     }
 
@@ -199,19 +177,12 @@ impl TrainingRows {
             (Loss::Bilingual(loss), Self::Bilingual(rows)) => bilingual::check(loss, rows),
             (Loss::Bilingual(_), _) => wrong(BILINGUAL),
             (Loss::Pairs(_) | Loss::ReferencedPairs(_), Self::Unpaired(_)) => wrong(PAIRS),
-            (Loss::Demonstrations(_), Self::Unpaired(answers)) => {
-                match answers.iter().any(|answer| answer.desirable) {
-                    true => Ok(()),
-                    false => Err(TrainError::NoRows),
-                }
-            }
-            (Loss::Unpaired(_), Self::Unpaired(answers))
-                if answers.len() < definition.min_batch =>
-            {
-                let expected = format!(
-                    "at least {} answers for {}",
-                    definition.min_batch, definition.name
-                );
+            (Loss::Demonstrations(_), Self::Unpaired(answers)) => match answers.iter().any(|answer| answer.desirable) {
+                true => Ok(()),
+                false => Err(TrainError::NoRows),
+            },
+            (Loss::Unpaired(_), Self::Unpaired(answers)) if answers.len() < definition.min_batch => {
+                let expected = format!("at least {} answers for {}", definition.min_batch, definition.name);
                 let got = answers.len().to_string();
                 Err(TrainError::setting("rows", expected, got))
             }
@@ -275,11 +246,7 @@ impl TrainingRows {
     fn into_answers(self, method: &str) -> Result<Vec<LabelledAnswer>, TrainError> {
         match self {
             Self::Unpaired(answers) => Ok(answers),
-            rows => Ok(rows
-                .into_pairs(method)?
-                .iter()
-                .flat_map(both_answers)
-                .collect()),
+            rows => Ok(rows.into_pairs(method)?.iter().flat_map(both_answers).collect()),
         }
     }
 }
@@ -289,14 +256,12 @@ fn parts(pair: &TokenizedPair) -> [&[u32]; 3] {
 }
 
 fn both_answers(row: &LanguagePair) -> [LabelledAnswer; 2] {
-    [(row.pair.chosen(), true), (row.pair.rejected(), false)].map(|(answer, desirable)| {
-        LabelledAnswer {
-            language: row.language,
-            prompt: row.pair.prompt().to_vec(),
-            answer: answer.to_vec(),
-            desirable,
-            origin: row.origin.clone(),
-        }
+    [(row.pair.chosen(), true), (row.pair.rejected(), false)].map(|(answer, desirable)| LabelledAnswer {
+        language: row.language,
+        prompt: row.pair.prompt().to_vec(),
+        answer: answer.to_vec(),
+        desirable,
+        origin: row.origin.clone(),
     })
 }
 
@@ -304,11 +269,7 @@ const PAIRS: &str = "pairs of answers";
 const BILINGUAL: &str = "pairs in two languages";
 
 fn wrong_rows(method: &str, expected: &'static str, got: &TrainingRows) -> TrainError {
-    TrainError::WrongRows {
-        method: method.to_owned(),
-        expected,
-        got: got.kind(),
-    }
+    TrainError::WrongRows { method: method.to_owned(), expected, got: got.kind() }
 }
 
 /// The task of training with `objective` on `rows`. What it needs of the reference is computed here, and nothing else.
@@ -344,18 +305,14 @@ pub fn build_task<'a>(
             let min = config.method.definition().min_batch;
             let batches = Batches::new(config, answers.len(), min);
             let max_tokens = config.micro_batch_tokens;
-            Box::new(UnpairedTask::new(
-                loss, answers, &batches, max_tokens, reference,
-            )?)
+            Box::new(UnpairedTask::new(loss, answers, &batches, max_tokens, reference)?)
         }
         Loss::Bilingual(loss) => {
             let TrainingRows::Bilingual(rows) = rows else {
                 return Err(wrong_rows(method, BILINGUAL, &rows));
             };
             let weight = objective.sft_weight();
-            Box::new(BilingualTask::new(
-                loss, rows, weight, pad_token, reference,
-            )?)
+            Box::new(BilingualTask::new(loss, rows, weight, pad_token, reference)?)
         }
     })
 }

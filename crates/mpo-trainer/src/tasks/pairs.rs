@@ -29,11 +29,7 @@ enum Loss<'a> {
 
 impl<'a> PairTask<'a> {
     pub(super) fn new(loss: &'a dyn PairLoss, pairs: Vec<LanguagePair>, sft_weight: f64) -> Self {
-        Self {
-            loss: Loss::Alone(loss),
-            sft_weight,
-            pairs,
-        }
+        Self { loss: Loss::Alone(loss), sft_weight, pairs }
     }
 
     pub(super) fn with_reference(
@@ -42,14 +38,9 @@ impl<'a> PairTask<'a> {
         sft_weight: f64,
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
-        let of: Vec<(&TokenizedPair, &Origin)> =
-            pairs.iter().map(|row| (&row.pair, &row.origin)).collect();
+        let of: Vec<(&TokenizedPair, &Origin)> = pairs.iter().map(|row| (&row.pair, &row.origin)).collect();
         let known = reference.pairs(&of)?;
-        Ok(Self {
-            loss: Loss::Referenced(loss, known),
-            sft_weight,
-            pairs,
-        })
+        Ok(Self { loss: Loss::Referenced(loss, known), sft_weight, pairs })
     }
 }
 
@@ -64,10 +55,7 @@ impl Task for PairTask<'_> {
 
     fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {
         let mut batch = Batch::default();
-        let pairs: Vec<PairParts> = rows
-            .iter()
-            .map(|&row| PairParts::add(&mut batch, &self.pairs[row].pair))
-            .collect();
+        let pairs: Vec<PairParts> = rows.iter().map(|&row| PairParts::add(&mut batch, &self.pairs[row].pair)).collect();
         let scores = PairScores::want(&mut batch, &pairs);
         Work::new(batch, move |outputs: &Outputs| {
             let policy = scores.of(outputs);
@@ -78,14 +66,8 @@ impl Task for PairTask<'_> {
                 }
                 Loss::Referenced(loss, known) => {
                     let reference = known.scores(rows, &policy.chosen.sum.device());
-                    let rewards = [
-                        (&policy.chosen, &reference.chosen),
-                        (&policy.rejected, &reference.rejected),
-                    ];
-                    (
-                        loss.losses(&policy, &reference),
-                        rewards.map(|(of, reference)| loss.rewards(of, reference)),
-                    )
+                    let rewards = [(&policy.chosen, &reference.chosen), (&policy.rejected, &reference.rejected)];
+                    (loss.losses(&policy, &reference), rewards.map(|(of, reference)| loss.rewards(of, reference)))
                 }
             };
             MicroBatch {
@@ -110,19 +92,12 @@ impl Task for PairTask<'_> {
 }
 
 /// What is logged of pairs, given the rewards of their answers.
-pub(super) fn columns(
-    policy: &PairScore,
-    chosen: Tensor<1>,
-    rejected: Tensor<1>,
-) -> Vec<(&'static str, Tensor<1>)> {
+pub(super) fn columns(policy: &PairScore, chosen: Tensor<1>, rejected: Tensor<1>) -> Vec<(&'static str, Tensor<1>)> {
     vec![
         ("rg/target", policy.reward_gap()),
         ("logps/chosen", policy.chosen.sum.clone()),
         ("logps/rejected", policy.rejected.sum.clone()),
-        (
-            "rewards/accuracies",
-            chosen.clone().greater(rejected.clone()).float(),
-        ),
+        ("rewards/accuracies", chosen.clone().greater(rejected.clone()).float()),
         ("rewards/margins", chosen.clone() - rejected.clone()),
         ("rewards/chosen", chosen),
         ("rewards/rejected", rejected),

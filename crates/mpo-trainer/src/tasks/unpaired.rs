@@ -53,28 +53,16 @@ impl<'a> UnpairedTask<'a> {
             if pairs.is_empty() {
                 continue;
             }
-            let asked: Vec<Answer<'_>> = pairs
-                .iter()
-                .map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer]))
-                .collect();
+            let asked: Vec<Answer<'_>> =
+                pairs.iter().map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer])).collect();
             known.extend(pairs.iter().copied().zip(reference.sums(&asked)?));
         }
-        Ok(Self {
-            loss,
-            mismatched: known,
-            reference: own,
-            answers,
-            max_tokens,
-        })
+        Ok(Self { loss, mismatched: known, reference: own, answers, max_tokens })
     }
 }
 
 fn asked<'a>(prompt: &'a LabelledAnswer, answer: &'a LabelledAnswer) -> Answer<'a> {
-    Answer {
-        prompt: &prompt.prompt,
-        answer: &answer.answer,
-        origin: &prompt.origin,
-    }
+    Answer { prompt: &prompt.prompt, answer: &answer.answer, origin: &prompt.origin }
 }
 
 /// For every row of a batch, the first after it (the batch taken as a ring) that answers another prompt; the next one if
@@ -110,16 +98,12 @@ impl Task for UnpairedTask<'_> {
     /// The reference point, under the name `kl` by which it is known.
     fn shared(&self, rows: &[usize]) -> Option<Shared<'_>> {
         let pairs = mismatched(&self.answers, rows);
-        let size = |&(prompt, answer): &Mismatched| {
-            self.answers[prompt].prompt.len() + self.answers[answer].answer.len()
-        };
+        let size =
+            |&(prompt, answer): &Mismatched| self.answers[prompt].prompt.len() + self.answers[answer].answer.len();
         let ratios = |part: &[Mismatched]| {
-            let asked = part.iter().map(|&(prompt, answer)| {
-                (
-                    &self.answers[prompt].prompt[..],
-                    &self.answers[answer].answer[..],
-                )
-            });
+            let asked = part
+                .iter()
+                .map(|&(prompt, answer)| (&self.answers[prompt].prompt[..], &self.answers[answer].answer[..]));
             let mut batch = Batch::default();
             let answers = add_answers(&mut batch, asked);
             let scores = batch.want_scores(answers);
@@ -147,15 +131,9 @@ impl Task for UnpairedTask<'_> {
             let policy = outputs.scores(scores);
             let sums = rows.iter().map(|&row| self.reference[row]).collect();
             let scores = UnpairedScore {
-                reference: SequenceScore {
-                    sum: floats(sums, &policy.sum.device()),
-                    tokens: policy.tokens.clone(),
-                },
+                reference: SequenceScore { sum: floats(sums, &policy.sum.device()), tokens: policy.tokens.clone() },
                 policy,
-                desirable: rows
-                    .iter()
-                    .map(|&row| self.answers[row].desirable)
-                    .collect(),
+                desirable: rows.iter().map(|&row| self.answers[row].desirable).collect(),
             };
             let rewards = self.loss.rewards(&scores.policy, &scores.reference);
             MicroBatch {
@@ -192,10 +170,7 @@ mod tests {
             prompt: vec![prompt],
             answer: vec![1],
             desirable: true,
-            origin: Origin {
-                file: "f".into(),
-                position: Position::Row(1),
-            },
+            origin: Origin { file: "f".into(), position: Position::Row(1) },
         };
         // Rows 0 and 1 are two answers to one prompt.
         let answers = [row(7), row(7), row(8), row(9)];
