@@ -110,3 +110,15 @@ pub(crate) fn write_rows(path: &Path, rows: &[Value]) {
     let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
     fs::write(path, lines.join("\n")).unwrap();
 }
+
+/// Nothing in the folder is there by half.
+pub(crate) fn assert_nothing_partial(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!name.starts_with('.') || name == ".lock", "{name} left");
+        if entry.file_type().unwrap().is_dir() {
+            assert_nothing_partial(&entry.path());
+        }
+    }
+}

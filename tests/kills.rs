@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use binary::{model, mpo_train, rows, train, write_rows};
+use binary::{assert_nothing_partial, model, mpo_train, rows, train, write_rows};
 
 fn kills() -> usize {
     let asked = std::env::var("MPO_KILLS").ok();
@@ -92,17 +92,6 @@ fn timed(mut command: Command) -> Duration {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     began.elapsed()
-}
-
-fn assert_nothing_partial(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        assert!(!name.starts_with('.') || name == ".lock", "{name} left");
-        if entry.file_type().unwrap().is_dir() {
-            assert_nothing_partial(&entry.path());
-        }
-    }
 }
 
 fn json(path: &Path) -> Value {

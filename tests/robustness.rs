@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use binary::{model, mpo_train, rows, train, write_rows};
+use binary::{assert_nothing_partial, model, mpo_train, rows, train, write_rows};
 
 /// Good rows, a copy of the model to damage, and a run folder that must never come to be.
 struct Bench {
@@ -325,18 +325,6 @@ fn a_run_to_resume_that_is_not_there() {
     let bench = Bench::new();
     let expected = ["expected a run to resume", "hint: start it without --resume"];
     bench.refuses("nothing to resume", &["--resume"], 1, &expected);
-}
-
-/// Nothing in the folder is there by half.
-fn assert_nothing_partial(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        assert!(!name.starts_with('.') || name == ".lock", "{name} left");
-        if entry.file_type().unwrap().is_dir() {
-            assert_nothing_partial(&entry.path());
-        }
-    }
 }
 
 /// `script` with `train` as its arguments, in a shell.

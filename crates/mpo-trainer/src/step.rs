@@ -36,7 +36,7 @@ impl Step<'_> {
         let shared = self.shared(&model);
         let mut gradients: Option<NamedGradients> = None;
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
-        for rows in self.parts(self.rows, |&row| self.task.tokens(row)) {
+        for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
             let micro = (work.then)(&model.forward(&work.batch));
             let loss = micro.losses.clone().sum();
@@ -56,10 +56,6 @@ impl Step<'_> {
         metrics.insert("grad_norm".into(), norm);
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))
-    }
-
-    fn parts<'i, T>(&self, items: &'i [T], tokens: impl Fn(&T) -> usize) -> impl Iterator<Item = &'i [T]> {
-        chunks(items, self.max_tokens, tokens)
     }
 
     /// What the losses of the batch share.

@@ -39,7 +39,6 @@ impl<'a> BilingualTask<'a> {
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
         let needs = loss.needs();
-        let targets: Vec<_> = rows.iter().map(|row| (&row.target, &row.origin)).collect();
         let dominant: Vec<&TokenizedPair> = rows.iter().map(|row| &row.dominant).collect();
         let named = match &needs.reference {
             None => None,
@@ -50,7 +49,10 @@ impl<'a> BilingualTask<'a> {
         Ok(Self {
             loss,
             reference_target: match needs.reference_target {
-                true => Some(reference.pairs(&targets)?),
+                true => {
+                    let targets: Vec<_> = rows.iter().map(|row| (&row.target, &row.origin)).collect();
+                    Some(reference.pairs(&targets)?)
+                }
                 false => None,
             },
             reference: named.map(|pairs| reference.pairs(&pairs)).transpose()?,
