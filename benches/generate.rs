@@ -1,8 +1,8 @@
-//! Tokens a second of greedy generation, alone and in batches, and the memory it takes.
+//! Tokens per second of greedy generation, alone and in batches, and the memory it takes.
 //!
 //! `cargo bench --workspace --bench generate -- --model DIR --batch-sizes 1,8 --threads 2`
 //!
-//! Without `--model` the miniature's is taken. Prompts are 24 random tokens each. `--wide` holds weights in f32 whatever
+//! Without `--model` the miniature's is taken. Prompts are 24 random tokens each. `--wide` holds weights in f32 whatever type
 //! the checkpoint has. The floor is the time to read every weight that a token needs once, at the speed of a copy.
 
 mod harness;
@@ -52,10 +52,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     harness::limit_threads(arguments.threads);
     let device = Device::flex();
-    let load = match arguments.wide {
-        true => CausalLm::load,
-        false => CausalLm::load_frozen,
-    };
+    let load = if arguments.wide { CausalLm::load } else { CausalLm::load_frozen };
     let (model, _) = load(&arguments.model, &device)?;
     let mut bytes = 0;
     model.each_parameter(|parameter| {
@@ -65,7 +62,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} MiB of weights, {} threads", bytes >> 20, arguments.threads);
     println!(
         "{:>10} {:>12} {:>14} {:>12} {:>14}",
-        "batch size", "tokens/s", "GB/s of weights", "ms a step", "peak MiB more"
+        "batch size", "tokens/s", "GB/s of weights", "ms per step", "peak MiB more"
     );
     for &batch_size in &arguments.batch_sizes {
         let vocab_size = model.config().vocab_size as u32;

@@ -1,4 +1,4 @@
-//! What a decoder layer and the optimizer are made of: our kernels beside the plain compositions they stand for.
+//! What a decoder layer and the optimizer are made of: our kernels beside the plain compositions that they replace.
 //!
 //! `cargo bench --workspace --bench layers -- --device flex --threads 2 --tokens 512`
 //!

@@ -19,7 +19,7 @@ use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use harness::{Ceilings, Counting, Guard};
 use mpo_kernels::allocator::keep_freed_memory;
-use mpo_kernels::{LinearLogProbsOptions, linear_token_log_probs, token_log_probs};
+use mpo_kernels::{linear_token_log_probs, token_log_probs};
 use serde::Serialize;
 
 #[global_allocator]
@@ -145,7 +145,7 @@ impl Implementation {
             Self::LogitsPlain => plain(input(0)),
             Self::Plain => plain(input(0).matmul(input(1).transpose())),
             Self::Logits => token_log_probs(input(0), targets, None),
-            Self::Fused => linear_token_log_probs(input(0), input(1), targets, LinearLogProbsOptions::default()),
+            Self::Fused => linear_token_log_probs(input(0), input(1), targets, None),
         }
     }
 }
@@ -164,7 +164,7 @@ struct Measured {
     implementation: Implementation,
     pass: Pass,
     seconds: f64,
-    /// Bytes or operations a second, counted as the ideal would need them.
+    /// Bytes or operations per second, counted as the ideal would need them.
     rate: f64,
     /// Share of the copy bandwidth or of the matrix products' peak.
     share_of_ceiling: f64,
@@ -245,14 +245,14 @@ fn measure(
     let ids: Vec<i32> = (0..shape.tokens).map(|token| (token * 7_919 % shape.vocabulary) as i32).collect();
     let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [shape.tokens]), device);
     let forward = || implementation.run(&inputs, targets.clone());
-    // A gradient a token, none of them the same, as a sequence mean's are.
+    // One gradient per token, each different, as those of sequence means are.
     let weights = Tensor::<1>::random([shape.tokens], Distribution::Default, device);
     let backward = |log_probs: Tensor<1>| {
         let mut gradients = (log_probs.clone() * weights.clone().cast(log_probs.dtype())).sum().backward();
         inputs.iter().map(|input| input.grad_remove(&mut gradients).expect("a gradient")).collect::<Vec<_>>()
     };
     let gradient_bytes: usize = inputs.iter().map(|input| input.shape().num_elements() * dtype.size()).sum();
-    // Kernels are compiled and tuned in the first run, which is no measure of time or memory.
+    // Kernels are compiled and tuned in the first run, so it is not measured.
     drop(backward(forward()));
     let peak = harness::peak_while(device, || drop(backward(forward())));
     let (forwards, backwards): (Vec<f64>, Vec<f64>) = (0..repetitions.max(1))
@@ -265,9 +265,10 @@ fn measure(
     let elements = (shape.tokens * shape.vocabulary) as f64;
     let product = 2.0 * elements * shape.hidden_size as f64;
     // Each pass moves all logits or makes a product of their size once forward and twice backward.
-    let (work, ceiling) = match implementation.takes_logits() {
-        true => (elements * dtype.size() as f64, ceilings.copy_bytes_per_second),
-        false => (product, ceilings.matmul_flops_per_second),
+    let (work, ceiling) = if implementation.takes_logits() {
+        (elements * dtype.size() as f64, ceilings.copy_bytes_per_second)
+    } else {
+        (product, ceilings.matmul_flops_per_second)
     };
     let measured = |pass, times| {
         let seconds = harness::median(times);
@@ -304,10 +305,7 @@ fn table(results: &[Measured]) -> Table {
     ]);
     for measured in results {
         let Shape { hidden_size, vocabulary, tokens } = measured.shape;
-        let unit = match measured.implementation.takes_logits() {
-            true => "GB/s",
-            false => "GFLOP/s",
-        };
+        let unit = if measured.implementation.takes_logits() { "GB/s" } else { "GFLOP/s" };
         let memory = measured.peak_extra_bytes.map(mebibytes);
         table.add_row([
             format!("{hidden_size} x {vocabulary} x {tokens}"),

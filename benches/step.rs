@@ -1,4 +1,4 @@
-//! The training step of MPO on exact token ids: losses, time a row, tokens a second, peak memory, as one line of JSON.
+//! The training step of MPO on exact token ids: losses, time per row, tokens per second, peak memory, as one line of JSON.
 //!
 //! `cargo bench --workspace --bench step -- --model DIR --rows FILE --mode released --steps 10 --threads 2`
 //!
@@ -49,7 +49,7 @@ struct Arguments {
     /// Peak learning rate, constant.
     #[arg(long, default_value_t = 1e-5)]
     lr: f64,
-    /// Whose operations: ours, or the plain compositions of Burn's that they stand for.
+    /// Our kernels, or the plain compositions of Burn operations that they replace.
     #[arg(long, default_value = "ours")]
     kernels: Kernels,
     /// Print every step's numbers to stderr.
@@ -64,7 +64,7 @@ struct Arguments {
 enum Mode {
     /// The mean over both padded sequences, as in the authors' code.
     Released,
-    /// The squared norm at the prompt's last token, to the paper's letter.
+    /// The squared norm at the prompt's last token, as the paper writes it.
     Paper,
 }
 

@@ -106,7 +106,7 @@ fn a_layer_alone_is_the_same_as_among_others() {
     let weight = weights.tensor_f32("model.norm.weight", &[width]).unwrap();
     let normed = all[2].chunks_exact(width).flat_map(|row| {
         let mean = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
-        let rms = (mean + model.config().norm_eps as f32).sqrt();
+        let rms = (mean + model.config().norm.eps as f32).sqrt();
         let weight = weight.iter();
         row.iter().zip(weight).map(move |(x, weight)| x / rms * weight).collect::<Vec<f32>>()
     });

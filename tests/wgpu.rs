@@ -1,4 +1,4 @@
-//! Parity with Transformers on a GPU backend: our plain compositions in place of the native CPU kernels.
+//! A GPU backend beside the CPU: parity with Transformers there, and numbers of one not taken for those of the other.
 //!
 //! Any Vulkan driver will do; the one that computes on the CPU is asked for, as it is everywhere the same.
 
@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, DeviceKind};
 use golden::{Golden, assert_close};
+use mpo_data::{Origin, Position};
+use mpo_models::{CausalLm, SaveOptions};
+use mpo_trainer::{Answer, Reference};
 
 #[test]
 fn llama() {
@@ -19,6 +22,35 @@ fn llama() {
 #[test]
 fn gemma2() {
     assert_parity("gemma2");
+}
+
+/// The same model, ids and folder: numbers of another device or type differ in their last bits.
+#[test]
+fn cached_reference_numbers_are_used_on_the_same_device_in_the_same_type_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, config) = Golden::open("llama3rope").load(&Device::flex());
+    // In bf16, which a model that is not trained is kept in on the CPU.
+    let stored = folder.path().join("model");
+    model.save(&stored, &config, &SaveOptions::default()).unwrap();
+    let (kept, _) = CausalLm::load_frozen(&stored, &Device::flex()).unwrap();
+    let on = |device: &Device| CausalLm::load(&stored, device).unwrap().0;
+    let origin = Origin { file: "rows".into(), position: Position::Line(1) };
+    let cache = folder.path().join("reference");
+    let computed_anew = |model: &CausalLm| {
+        let mut told = 0;
+        let mut progress = |_, _| {
+            told += 1;
+            true
+        };
+        let mut reference = Reference::new(model, "hash", &cache, 1024, &mut progress);
+        let sums = reference.sums(&[Answer { prompt: &[1, 2], answer: &[3, 4], origin: &origin }]).unwrap();
+        assert!(sums[0] < 0.0);
+        told > 0
+    };
+    for model in [on(&Device::flex()), on(&Device::wgpu(DeviceKind::Cpu)), on(&Device::flex()), kept] {
+        assert!(computed_anew(&model));
+        assert!(!computed_anew(&model));
+    }
 }
 
 fn assert_parity(name: &str) {

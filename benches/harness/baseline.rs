@@ -14,14 +14,14 @@ pub struct Guard {
     /// Compare with a saved run; exit with 1 if anything has become slower or larger.
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
-    /// How much slower or larger is not yet worth a word, as a fraction.
+    /// How much slower or larger a number may be, as a fraction.
     #[arg(long, default_value_t = 0.15)]
     pub tolerance: f64,
 }
 
 /// Saves and compares as asked; returns the lines of what has grown by more than the tolerance.
 ///
-/// `run` has a name for every number; numbers only one of the two runs has are passed over, but two runs with none in
+/// `run` has a name for every number; numbers that only one of the two runs has are skipped, but two runs with none in
 /// common are an error.
 pub fn compare(guard: &Guard, run: &BTreeMap<String, f64>) -> Result<Vec<String>, String> {
     let failed = |path: &PathBuf, why: String| format!("{}: {why}", path.display());

@@ -9,7 +9,7 @@ use super::seconds;
 /// Best of several measurements each.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Ceilings {
-    /// Bytes read plus bytes written, a second.
+    /// Bytes read plus bytes written, per second.
     pub copy_bytes_per_second: f64,
     /// Of a square product in the dtype of the bench.
     pub matmul_flops_per_second: f64,
@@ -17,7 +17,7 @@ pub struct Ceilings {
 
 const REPETITIONS: usize = 6;
 
-/// Measures both; a second or so.
+/// Measures both, in about a second.
 pub fn measure_ceilings(device: &Device, dtype: DType) -> Ceilings {
     Ceilings {
         copy_bytes_per_second: best(REPETITIONS, copier(device, dtype)),

@@ -2,7 +2,8 @@
 //!
 //! A training step asks for and frees gigabytes in pieces of megabytes. The system allocator, and mimalloc by default,
 //! hand such pieces back to the kernel, which clears and maps them page by page when they are asked for again: a
-//! quarter of a step's time (SmolLM2-135M on two cores, 1.7 against 1.3 s a row). A program opts in with `#[global_allocator]` and a call of [`keep_freed_memory`].
+//! quarter of a step's time (SmolLM2-135M on two cores, 1.7 against 1.3 s per row). A program opts in with
+//! `#[global_allocator]` and a call of [`keep_freed_memory`].
 
 use std::ffi::c_long;
 

@@ -1,4 +1,4 @@
-//! What the CubeCL kernels share: one cube a row, its units striding over the row's vectors.
+//! What the CubeCL kernels share: one cube per row, its units striding over the row's vectors.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
@@ -23,7 +23,7 @@ pub(crate) fn cubes(rows: usize) -> CubeCount {
     CubeCount::Static(rows.min(MAX_CUBES) as u32, 1, 1)
 }
 
-/// The widest loads that the rows of a contiguous matrix allow.
+/// The widest loads that the rows of a contiguous matrix allow, in elements.
 pub(crate) fn vector_size(matrix: &CubeTensor) -> usize {
     tensor_vector_size_parallel(
         matrix.client.io_optimized_vector_sizes(matrix.dtype.size()),

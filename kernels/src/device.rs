@@ -13,6 +13,16 @@ pub fn use_reference(reference: bool) {
     REFERENCE.store(reference, Ordering::Relaxed);
 }
 
+/// What kind of device this is: its backend and, of a GPU, the part and what kernels are compiled for there. Numbers
+/// computed on one kind are not those of another to the bit.
+pub fn device_kind(device: &Device) -> String {
+    #[cfg(feature = "cube")]
+    if let Some(identity) = device.identity() {
+        return format!("{} {}", identity.fingerprint, identity.name);
+    }
+    format!("{:?}", device.clone().inner())
+}
+
 /// Whether [`use_reference`] asked for the compositions.
 pub(crate) fn wants_reference() -> bool {
     REFERENCE.load(Ordering::Relaxed)

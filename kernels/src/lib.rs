@@ -1,27 +1,44 @@
 //! The numerical heart of `mpo-train`: every operation whose plain composition would cost memory or time.
 //!
-//! One folder a kernel. In it, `mod.rs` holds the public function and its contract, `kernel.rs` the trait that backends
+//! One folder per kernel. In it, `mod.rs` holds the public function and its contract, `kernel.rs` the trait that backends
 //! implement, `native.rs` the version for Burn's CPU backend `flex`, `cube.rs` the CubeCL version for every GPU,
 //! `autodiff.rs` how the gradient flows, and `reference.rs` the plain composition of Burn operations (differentiable, any
 //! backend, any type), which tests compare with. What has no kernel for a tensor's type runs the reference; the
 //! operations on the vocabulary have a tiled `composition.rs` for it.
 //!
-//! Training and scoring meet the vocabulary in [`linear_log_probs`] and [`linear_kl`], so logits `[tokens, vocabulary]`
-//! are never stored.
+//! Training and scoring meet the vocabulary in [`linear_token_log_probs`] and [`linear_kl`], so logits
+//! `[tokens, vocabulary]` are never stored:
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use mpo_kernels::{linear_token_log_probs, sequence_log_probs};
+//!
+//! let device = Device::flex().autodiff();
+//! // The hidden states of five tokens, and a head on a vocabulary of seven.
+//! let hidden = Tensor::<2>::ones([5, 4], &device).require_grad();
+//! let head = Tensor::<2>::ones([7, 4], &device);
+//! let targets = Tensor::<1, Int>::from_data([0, 1, 2, 3, 4], &device);
+//! let log_probs = linear_token_log_probs(hidden.clone(), head, targets, None);
+//!
+//! // Two answers, of three tokens and of two; every token of the vocabulary is equally likely.
+//! let score = sequence_log_probs(log_probs, &[3, 2]);
+//! let means = score.mean().into_data().try_to_vec::<f32>().unwrap();
+//! assert!(means.iter().all(|mean| (mean + 7f32.ln()).abs() < 1e-6));
+//!
+//! let gradients = score.sum.sum().backward();
+//! assert_eq!(hidden.grad(&gradients).unwrap().dims(), [5, 4]);
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod adamw;
+mod adamw;
 pub mod allocator;
-pub mod attention;
-pub mod glu;
-pub mod linear;
-pub mod linear_kl;
-pub mod linear_log_probs;
-pub mod rms_norm;
-pub mod rope;
-pub mod sequence_log_probs;
-pub mod token_log_probs;
+mod attention;
+mod glu;
+mod linear;
+mod rms_norm;
+mod rope;
+mod vocabulary;
 
 #[cfg(feature = "flex")]
 mod cpu;
@@ -32,15 +49,14 @@ mod gradient;
 
 pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
-pub use device::use_reference;
+pub use device::{device_kind, use_reference};
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::{linear, linear_widens};
-pub use linear_kl::{HeadInputs, linear_kl};
-pub use linear_log_probs::{LinearLogProbsOptions, linear_token_log_probs};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
-pub use sequence_log_probs::{SequenceScore, sequence_log_probs};
-pub use token_log_probs::{IGNORED, token_log_probs};
+pub use vocabulary::{
+    HeadInputs, IGNORED, SequenceScore, linear_kl, linear_token_log_probs, sequence_log_probs, token_log_probs,
+};
 
 #[cfg(test)]
 mod testing;

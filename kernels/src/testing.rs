@@ -1,6 +1,9 @@
 //! How kernels are checked: against the composition in f64, on every device at hand and in every type it computes in,
 //! and the composition against finite differences.
 
+use std::io::{self, Write};
+use std::sync::LazyLock;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// A tensor to be made on any device in any precision, always with the same numbers.
@@ -93,20 +96,36 @@ pub(crate) fn native() -> Vec<Case> {
 }
 
 /// Every type of 32 bits or fewer on `flex`, on software Vulkan, and with the feature `cuda` and `MPO_TEST_CUDA` set on
-/// the first NVIDIA GPU; as far as the device has it.
+/// the first NVIDIA GPU. What a device lacks is said on the terminal once; what every such device has must be there.
 pub(crate) fn everywhere() -> Vec<Case> {
-    let devices = [
-        Some(Device::flex()),
-        #[cfg(feature = "wgpu")]
-        Some(Device::wgpu(burn::tensor::DeviceKind::Cpu)),
-        #[cfg(feature = "cuda")]
-        std::env::var_os("MPO_TEST_CUDA").map(|_| Device::cuda(0)),
-    ];
-    let cases = devices
-        .into_iter()
-        .flatten()
-        .flat_map(|device| [DType::F32, DType::F16, DType::BF16].map(|dtype| Case { device: device.clone(), dtype }));
-    cases.filter(|case| case.device.supports_dtype(case.dtype)).collect()
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+        // Each with the types that it must have.
+        let devices = [
+            Some((Device::flex(), &TYPES[..])),
+            #[cfg(feature = "wgpu")]
+            Some((Device::wgpu(burn::tensor::DeviceKind::Cpu), &TYPES[..2])),
+            #[cfg(feature = "cuda")]
+            std::env::var_os("MPO_TEST_CUDA").map(|_| (Device::cuda(0), &TYPES[..])),
+        ];
+        let mut cases = vec![];
+        for (device, required) in devices.into_iter().flatten() {
+            for dtype in TYPES {
+                if device.supports_dtype(dtype) {
+                    cases.push(Case { device: device.clone(), dtype });
+                    continue;
+                }
+                assert!(
+                    !required.contains(&dtype),
+                    "{device:?}: expected {dtype:?} to be tested, but the device lacks it"
+                );
+                // Not by `eprintln`, which is shown of failed tests only.
+                writeln!(io::stderr(), "not tested: {dtype:?} on {device:?}, which lacks it").unwrap();
+            }
+        }
+        cases
+    });
+    CASES.clone()
 }
 
 impl Case {
@@ -167,6 +186,7 @@ pub(crate) fn check_kernel<const D: usize>(
     kernel: impl Fn(&[Input]) -> Tensor<D>,
     composition: impl Fn(&[Input]) -> Tensor<D>,
 ) {
+    assert!(!cases.is_empty(), "expected cases to check, got none");
     for case in cases {
         let inputs: Vec<(Vec<f64>, &[usize])> =
             inputs.iter().map(|input| (round(input.values(), case.dtype), input.shape())).collect();

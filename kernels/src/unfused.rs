@@ -7,13 +7,13 @@ use burn_cubecl::CubeBackend;
 
 use crate::adamw::{AdamWStep, kernel::AdamWKernel};
 use crate::glu::{Activation, kernel::GluKernel};
-use crate::linear_kl::kernel::LinearKlKernel;
-use crate::linear_log_probs::{LinearLogProbsOptions, kernel::LinearLogProbsKernel};
 use crate::rms_norm::kernel::RmsNormKernel;
 use crate::rope::kernel::{Direction, RopeKernel};
-use crate::sequence_log_probs::kernel::SegmentKernel;
 use crate::testing::random;
-use crate::token_log_probs::kernel::TokenLogProbsKernel;
+use crate::vocabulary::linear_kl::kernel::LinearKlKernel;
+use crate::vocabulary::linear_log_probs::kernel::LinearLogProbsKernel;
+use crate::vocabulary::sequence_log_probs::kernel::SegmentKernel;
+use crate::vocabulary::token_log_probs::kernel::TokenLogProbsKernel;
 
 const SOFTCAP: Option<f64> = Some(3.0);
 
@@ -55,11 +55,10 @@ where
     let over = B::token_log_probs_backward(kept, targets(), softmax, grad.clone(), SOFTCAP);
     keep("token_log_probs_backward in place", over);
 
-    let options = LinearLogProbsOptions { softcap: SOFTCAP, gradient_filter: None };
-    let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
+    let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), SOFTCAP);
     keep("linear_token_log_probs", log_probs);
     let (hidden_grad, head_grad) =
-        B::linear_token_log_probs_backward(hidden.clone(), head.clone(), targets(), softmax, grad.clone(), options);
+        B::linear_token_log_probs_backward(hidden.clone(), head.clone(), targets(), softmax, grad.clone(), SOFTCAP);
     keep("linear_token_log_probs: hidden", hidden_grad);
     keep("linear_token_log_probs: head", head_grad);
 
@@ -105,7 +104,7 @@ where
 }
 
 #[test]
-fn every_kernel_beside_the_native_one() {
+fn every_gpu_kernel_agrees_with_the_cpu_kernel() {
     let device = Device::wgpu(DeviceKind::Cpu);
     let DispatchDevice::Cube(device) = device.as_dispatch() else {
         panic!("software Vulkan is a CubeCL device");

@@ -25,7 +25,7 @@ pub enum ModelError {
         /// The reason.
         error: Box<HFError>,
     },
-    /// What was named is no model's folder, or not one whose weights can be used.
+    /// The path is not a model's folder, or its weights cannot be used.
     #[error("{}: expected {expected}, got {found}", path.display())]
     Folder {
         /// The folder or file.
@@ -119,11 +119,10 @@ fn gigabytes(bytes: u64) -> f64 {
 
 /// What to do about tensors without a place.
 fn unknown(names: &[String]) -> &'static str {
-    match names.iter().any(|name| name.contains("lora_") || name.contains(".base_layer.")) {
-        true => "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that",
-        false => {
-            "check that config.json belongs to these weights, and that its num_hidden_layers and attention_bias are right"
-        }
+    if names.iter().any(|name| name.contains("lora_") || name.contains(".base_layer.")) {
+        "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that"
+    } else {
+        "check that config.json belongs to these weights, and that its num_hidden_layers and attention_bias are right"
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_called_what_it_is() {
+    fn a_file_passed_as_a_model_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);

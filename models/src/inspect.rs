@@ -33,7 +33,7 @@ pub struct Inspected {
 /// Looks at a model's folder. Weights are mapped, and none is read.
 ///
 /// # Errors
-/// If there is no model in it, or one that cannot be used as it lies there: an adapter, quantized weights, other formats.
+/// If there is no model in it, or one that cannot be used as it is: an adapter, quantized weights, other formats.
 pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
     check_adapter(dir)?;
     verify_description(dir)?;
@@ -115,18 +115,20 @@ fn check_adapter(dir: &Path) -> Result<(), ModelError> {
         dir,
         "-merged",
     );
-    let remedy = match mixed {
-        false => format!("merge it with `{merge}`, and copy the tokenizer's files of {base} there"),
-        true => format!(
+    let remedy = if mixed {
+        format!(
             "Transformers would use both: merge them with `{merge}`, or move {ADAPTER_FILE} away to use the model without it"
-        ),
+        )
+    } else {
+        format!("merge it with `{merge}`, and copy the tokenizer's files of {base} there")
     };
     Err(ModelError::Folder {
         path: dir.to_owned(),
         expected: "a model",
-        found: match mixed {
-            false => format!("an adapter of {base} ({ADAPTER_FILE})"),
-            true => format!("a model and an adapter of {base} ({ADAPTER_FILE})"),
+        found: if mixed {
+            format!("a model and an adapter of {base} ({ADAPTER_FILE})")
+        } else {
+            format!("an adapter of {base} ({ADAPTER_FILE})")
         },
         remedy,
     })
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_model_is_called_what_it_is() {
+    fn what_is_not_a_model_is_named() {
         let (config, tensors) = (llama(), weights("model.norm.weight", "F32"));
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n";
         let model = |more: &[(&'static str, &'static [u8])]| {

@@ -1,4 +1,28 @@
 //! Open language models in Burn: configurations, weights in and out, the decoder, generation.
+//!
+//! A model is read from a folder with [`CausalLm::load`], or made from a configuration:
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use mpo_models::{Batch, CausalLm, Initializer, ModelConfig};
+//!
+//! let config = ModelConfig::from_json(serde_json::json!({
+//!     "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32,
+//!     "num_hidden_layers": 2, "num_attention_heads": 2,
+//! }))?;
+//! let mut weights = Initializer::new(config.decoder.norm.offset);
+//! let Ok(model) = CausalLm::new(config.decoder, &mut weights, &Device::flex());
+//!
+//! // Two answers to one prompt, which passes through the model once.
+//! let mut batch = Batch::default();
+//! let prompt = batch.prompt(&[1, 5, 9]);
+//! let answers = [batch.answer(prompt, &[4, 2]), batch.answer(prompt, &[7, 3, 2])];
+//! let wanted = batch.want_scores(answers);
+//! let scores = model.forward(&batch).scores(wanted);
+//! let sums = scores.sum.into_data().try_to_vec::<f32>().unwrap();
+//! assert!(sums.len() == 2 && sums.iter().all(|&sum| sum < 0.0));
+//! # Ok::<(), mpo_models::ConfigError>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -24,7 +48,8 @@ pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, 
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, LayerConfig, ModelConfig, RopeConfig, RopeScaling, Yarn,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, MlpConfig, ModelConfig,
+    NormConfig, RopeConfig, RopeScaling, Yarn,
 };
 pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
 pub use error::{ModelError, open_files_hint};

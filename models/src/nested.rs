@@ -1,4 +1,4 @@
-//! A folder that is no model's, and has models in folders of its own: a cache of the hub, or the output of a trainer.
+//! A folder that is not a model but has models in folders below it: a cache of the hub, or the output of a trainer.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::CONFIG_FILE;
 use crate::inspect::ADAPTER_FILE;
 
-/// What a folder that is no model's is, and what to pass in its place.
+/// What a folder that is not a model is, and what to pass instead.
 pub(crate) struct Nested {
     pub(crate) found: String,
     pub(crate) remedy: String,
@@ -53,16 +53,15 @@ fn cache(dir: &Path) -> Option<Nested> {
 /// Models one folder below, or one below `checkpoints`.
 fn within(dir: &Path) -> Option<Nested> {
     let model = dir.join("model");
-    let (found, folder) = match is_model(&model) {
-        true => ("a folder with a model in a folder of its own", model),
-        false => {
-            let mut models = folders(dir);
-            models.extend(folders(&dir.join("checkpoints")));
-            models.retain(|folder| is_model(folder));
-            match models.len() {
-                1 => ("a folder with a model in a folder of its own", newest(models)?),
-                _ => ("a folder with models in folders of their own", newest(models)?),
-            }
+    let (found, folder) = if is_model(&model) {
+        ("a folder with a model in a folder of its own", model)
+    } else {
+        let mut models = folders(dir);
+        models.extend(folders(&dir.join("checkpoints")));
+        models.retain(|folder| is_model(folder));
+        match models.len() {
+            1 => ("a folder with a model in a folder of its own", newest(models)?),
+            _ => ("a folder with models in folders of their own", newest(models)?),
         }
     };
     Some(Nested { found: found.into(), remedy: format!("pass {}", folder.display()) })

@@ -127,17 +127,16 @@ fn convert(dir: &Path, argument: &str) -> String {
 /// What to do with weights as Meta publishes them.
 fn convert_metas(dir: &Path, name: &str) -> String {
     let other = "pass the model of the same name in Hugging Face layout";
-    match name.ends_with(".pth") {
-        true => format!(
+    if name.ends_with(".pth") {
+        format!(
             "{other}, usually with -hf at the end, or convert it with `python -m \
              transformers.models.llama.convert_llama_weights_to_hf --input_dir {} --output_dir {} --llama_version 3.1` (name \
              the version that it is)",
             word(dir, ""),
             word(dir, "-hf"),
-        ),
-        false => {
-            format!("{other}: download {INDEX_FILE} and the files that it names, or {MODEL_FILE}, from the same place")
-        }
+        )
+    } else {
+        format!("{other}: download {INDEX_FILE} and the files that it names, or {MODEL_FILE}, from the same place")
     }
 }
 
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_other_formats_are_called_what_they_are() {
+    fn weights_in_other_formats_are_named() {
         for (names, expected) in [
             (&["tiny.Q4.GGUF"][..], &["got GGUF (\"tiny.Q4.GGUF\")", "llama.cpp"][..]),
             (&["ggml-model.bin"], &["got GGUF", "llama.cpp"]),

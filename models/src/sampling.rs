@@ -141,10 +141,7 @@ fn largest(logits: &[f32]) -> Result<f32, f32> {
         }
         largest = largest.max(logit);
     }
-    match largest.is_finite() {
-        true => Ok(largest),
-        false => Err(largest),
-    }
+    if largest.is_finite() { Ok(largest) } else { Err(largest) }
 }
 
 /// Draws one of several by their weights; gives its index.

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn killed_between_the_two_renames_loses_neither() {
+    fn a_kill_between_the_two_renames_loses_no_folder() {
         for (new, expected) in [(Some("new"), "new"), (None, "old")] {
             let home = tempfile::tempdir().unwrap();
             let target = home.path().join("model");

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::PairScore;
 
-/// A loss on pairs that say the same in a dominant and in a target language.
+/// A loss on pairs in a dominant language and the same pairs in a target language.
 pub trait BilingualLoss: Debug {
     /// What it is computed from, beside the policy's scores of target pairs.
     fn needs(&self) -> BilingualNeeds;
@@ -18,7 +18,7 @@ pub trait BilingualLoss: Debug {
 /// What a loss on pairs in two languages is computed from, beside the policy's scores of target pairs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BilingualNeeds {
-    /// The policy's scores of dominant pairs, their gradient flowing.
+    /// The policy's scores of dominant pairs, with gradients.
     pub dominant: bool,
     /// The reference's scores of target pairs.
     pub reference_target: bool,
@@ -33,7 +33,7 @@ pub struct BilingualNeeds {
 pub enum ReferencePairs {
     /// Those of the dominant language.
     Dominant,
-    /// Those that say the same in this language, by its code.
+    /// The same pairs in this language, by its code.
     Language(String),
 }
 
@@ -68,7 +68,7 @@ pub enum Held {
     Divergence(Tensor<1>),
 }
 
-/// What a loss asked for, of some rows.
+/// What a loss asked for, for some rows.
 #[derive(Debug, Clone)]
 pub struct BilingualScores {
     /// The policy's scores of target pairs, `[rows]`.
@@ -88,9 +88,9 @@ pub struct BilingualScores {
 pub struct BilingualLosses {
     /// What is minimized.
     pub losses: Tensor<1>,
-    /// The reward that the loss takes safe target answers to have.
+    /// The implicit reward of safe target answers.
     pub chosen_rewards: Tensor<1>,
-    /// The same of unsafe ones.
+    /// The implicit reward of unsafe target answers.
     pub rejected_rewards: Tensor<1>,
     /// Its parts by name.
     pub columns: Vec<(&'static str, Tensor<1>)>,
@@ -99,7 +99,7 @@ pub struct BilingualLosses {
 /// What a loss asked for.
 ///
 /// # Panics
-/// If it did not.
+/// If the loss did not ask for it.
 pub(crate) fn asked<T>(given: &Option<T>) -> &T {
     given.as_ref().expect("what a loss needs is given to it")
 }

@@ -34,11 +34,7 @@ pub enum Nll {
 
 impl Default for Cpo {
     fn default() -> Self {
-        Self {
-            beta: 0.1,
-            lambda: 1.0,
-            nll: Nll::Sum,
-        }
+        Self { beta: 0.1, lambda: 1.0, nll: Nll::Sum }
     }
 }
 
@@ -98,11 +94,7 @@ mod tests {
     #[test]
     fn by_hand() {
         // β 0.5: −log σ(0.5·(−4 + 6)) = log(1 + e⁻¹); λ 2: plus 2·4, or 2·4/2 with the mean over two tokens
-        let cpo = |nll| Cpo {
-            beta: 0.5,
-            lambda: 2.0,
-            nll,
-        };
+        let cpo = |nll| Cpo { beta: 0.5, lambda: 2.0, nll };
         let policy = pair((-4.0, 2.0), (-6.0, 3.0));
         let contrast = (-1f64).exp().ln_1p();
         check(&numbers(cpo(Nll::Sum).losses(&policy)), &[contrast + 8.0]);
@@ -114,10 +106,7 @@ mod tests {
         check_pair_gradients(|policy| Cpo::default().losses(policy));
         let nll = Nll::Mean;
         check_pair_gradients(|policy| {
-            let cpo = Cpo {
-                nll,
-                ..Cpo::default()
-            };
+            let cpo = Cpo { nll, ..Cpo::default() };
             cpo.losses(policy)
         });
     }

@@ -5,9 +5,7 @@ use mpo_kernels::SequenceScore;
 use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
-use crate::bilingual::{
-    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, ReferencePairs, asked,
-};
+use crate::bilingual::{BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, ReferencePairs, asked};
 use crate::objective::{Definition, Loss, Objective, Parameter, Values};
 
 /// `|R_t − G_d/β| + |R_d − β·G_t|` with `R = gap − gap^ref` of the policy and `G = gap^ref` of the reference, in the target
@@ -26,10 +24,7 @@ pub struct Dco {
 
 impl Default for Dco {
     fn default() -> Self {
-        Self {
-            beta: 1.0,
-            length_normalized: false,
-        }
+        Self { beta: 1.0, length_normalized: false }
     }
 }
 
@@ -55,10 +50,7 @@ impl Dco {
 
     /// An answer's score, `[answers]`.
     fn score(&self, answers: &SequenceScore) -> Tensor<1> {
-        match self.length_normalized {
-            true => answers.mean(),
-            false => answers.sum.clone(),
-        }
+        if self.length_normalized { answers.mean() } else { answers.sum.clone() }
     }
 
     fn gap(&self, pairs: &PairScore) -> Tensor<1> {
@@ -74,27 +66,19 @@ impl Objective for Dco {
 
 impl BilingualLoss for Dco {
     fn needs(&self) -> BilingualNeeds {
-        BilingualNeeds {
-            dominant: true,
-            reference_target: true,
-            reference: Some(ReferencePairs::Dominant),
-            held: None,
-        }
+        BilingualNeeds { dominant: true, reference_target: true, reference: Some(ReferencePairs::Dominant), held: None }
     }
 
     fn losses(&self, scores: &BilingualScores) -> BilingualLosses {
         let (target, dominant) = (&scores.target, asked(&scores.dominant));
         let reference_target = asked(&scores.reference_target);
         let reference_dominant = asked(&scores.reference);
-        let learnt =
-            |policy: &PairScore, reference: &PairScore| self.gap(policy) - self.gap(reference);
+        let learnt = |policy: &PairScore, reference: &PairScore| self.gap(policy) - self.gap(reference);
         let wanted_target = self.gap(reference_dominant).div_scalar(self.beta);
         let wanted_dominant = self.gap(reference_target).mul_scalar(self.beta);
         let target_losses = (learnt(target, reference_target) - wanted_target).abs();
         let dominant_losses = (learnt(dominant, reference_dominant) - wanted_dominant).abs();
-        let reward = |policy: &SequenceScore, reference: &SequenceScore| {
-            self.score(policy) - self.score(reference)
-        };
+        let reward = |policy: &SequenceScore, reference: &SequenceScore| self.score(policy) - self.score(reference);
         BilingualLosses {
             losses: target_losses.clone() + dominant_losses.clone(),
             chosen_rewards: reward(&target.chosen, &reference_target.chosen),
@@ -114,10 +98,7 @@ mod tests {
     use crate::testing::{check, check_gradients, numbers, pair, scored};
 
     fn dco(beta: f64, length_normalized: bool) -> Dco {
-        Dco {
-            beta,
-            length_normalized,
-        }
+        Dco { beta, length_normalized }
     }
 
     /// Reference gaps: 1 in the target language and 3 in the dominant one; of means, 0.5 and 1.5.

@@ -17,7 +17,7 @@ pub struct Dpo {
     pub beta: f64,
 }
 
-/// The β of every objective that is a DPO at heart.
+/// The β of every objective derived from DPO.
 pub(crate) const BETA: Parameter = Parameter {
     name: "beta",
     help: "how close to the reference",

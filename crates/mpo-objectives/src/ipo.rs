@@ -21,10 +21,7 @@ pub struct Ipo {
 
 impl Default for Ipo {
     fn default() -> Self {
-        Self {
-            tau: 0.1,
-            length_normalized: false,
-        }
+        Self { tau: 0.1, length_normalized: false }
     }
 }
 
@@ -50,10 +47,7 @@ impl Ipo {
 
     fn log_ratio(&self, policy: &SequenceScore, reference: &SequenceScore) -> Tensor<1> {
         let ratio = log_ratio(policy, reference);
-        match self.length_normalized {
-            true => ratio / policy.tokens.clone(),
-            false => ratio,
-        }
+        if self.length_normalized { ratio / policy.tokens.clone() } else { ratio }
     }
 }
 
@@ -65,8 +59,8 @@ impl Objective for Ipo {
 
 impl ReferencedPairLoss for Ipo {
     fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1> {
-        let margin = self.log_ratio(&policy.chosen, &reference.chosen)
-            - self.log_ratio(&policy.rejected, &reference.rejected);
+        let margin =
+            self.log_ratio(&policy.chosen, &reference.chosen) - self.log_ratio(&policy.rejected, &reference.rejected);
         margin.sub_scalar(0.5 / self.tau).square()
     }
 
@@ -80,15 +74,9 @@ mod tests {
     use super::*;
     use crate::testing::{check, check_pair_gradients, numbers, pair, reference};
 
-    const IPO: Ipo = Ipo {
-        tau: 0.25,
-        length_normalized: false,
-    };
+    const IPO: Ipo = Ipo { tau: 0.25, length_normalized: false };
 
-    const NORMALIZED: Ipo = Ipo {
-        length_normalized: true,
-        ..IPO
-    };
+    const NORMALIZED: Ipo = Ipo { length_normalized: true, ..IPO };
 
     #[test]
     fn by_hand() {

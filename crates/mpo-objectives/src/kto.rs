@@ -27,11 +27,7 @@ pub struct Kto {
 
 impl Default for Kto {
     fn default() -> Self {
-        Self {
-            beta: 0.1,
-            chosen_weight: 1.0,
-            rejected_weight: 1.0,
-        }
+        Self { beta: 0.1, chosen_weight: 1.0, rejected_weight: 1.0 }
     }
 }
 
@@ -86,10 +82,8 @@ impl UnpairedLoss for Kto {
             Tensor::from_data(values.as_slice(), (&sums.device(), sums.dtype()))
         };
         // 1 − σ(x) = σ(−x), which loses no digits.
-        let disappointment = self
-            .rewards(&answers.policy, &answers.reference)
-            .sub_scalar(reference_point)
-            * side(-1.0, 1.0);
+        let disappointment =
+            self.rewards(&answers.policy, &answers.reference).sub_scalar(reference_point) * side(-1.0, 1.0);
         sigmoid(disappointment) * side(self.chosen_weight, self.rejected_weight)
     }
 
@@ -109,11 +103,7 @@ mod tests {
     use super::*;
     use crate::testing::{check, check_gradients, numbers, score, scored};
 
-    const KTO: Kto = Kto {
-        beta: 0.5,
-        chosen_weight: 2.0,
-        rejected_weight: 3.0,
-    };
+    const KTO: Kto = Kto { beta: 0.5, chosen_weight: 2.0, rejected_weight: 3.0 };
 
     fn answers(sums: Tensor<1>) -> UnpairedScore {
         let tokens = [2.0, 3.0, 4.0];
@@ -132,11 +122,7 @@ mod tests {
     fn by_hand() {
         // β 0.5: rewards 1, −1, 0; z 0.5; 2(1 − σ(0.5)), 3(1 − σ(1.5)), 2(1 − σ(−0.5))
         let sums = score(&[-4.0, -9.0, -9.0], &[2.0, 3.0, 4.0]).sum;
-        let want = [
-            2.0 * logistic(-0.5),
-            3.0 * logistic(-1.5),
-            2.0 * logistic(0.5),
-        ];
+        let want = [2.0 * logistic(-0.5), 3.0 * logistic(-1.5), 2.0 * logistic(0.5)];
         check(&numbers(KTO.losses(&answers(sums), 0.5)), &want);
     }
 

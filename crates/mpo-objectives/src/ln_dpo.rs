@@ -45,8 +45,8 @@ impl Objective for LengthNormalizedDpo {
 
 impl ReferencedPairLoss for LengthNormalizedDpo {
     fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1> {
-        let margin = self.rewards(&policy.chosen, &reference.chosen)
-            - self.rewards(&policy.rejected, &reference.rejected);
+        let margin =
+            self.rewards(&policy.chosen, &reference.chosen) - self.rewards(&policy.rejected, &reference.rejected);
         log_sigmoid(margin).neg()
     }
 

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn log_odds_of_rare_and_of_certain_things() {
+    fn log_odds_of_probabilities_near_zero_and_one() {
         // p = 1/2: odds 1; p = e⁻¹⁰⁰: about p; p = 1 − 10⁻¹²: 10¹² − 1
         let (value, slope) = f64s([-2f64.ln(), -100.0, -1e-12, 0.0], log_odds);
         check(&value[..3], &[0.0, -100.0, 1e12f64.ln() - 0.5e-12]);

@@ -5,12 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::bilingual::{
-    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs,
-    asked,
+    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs, asked,
 };
-use crate::objective::{
-    Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant,
-};
+use crate::objective::{Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant};
 
 /// `mean (β·RG_target − RG_dominant)² + weight · mean retain`: the policy's gap in the target language is drawn towards
 /// the reference's in the dominant one, a constant, while the policy is held in place on the dominant language.
@@ -21,9 +18,9 @@ use crate::objective::{
 pub struct Mpo {
     /// Factor on the target gap.
     pub beta: f64,
-    /// The gap that the target's is drawn towards.
+    /// What the target gap is drawn towards.
     pub dominant_gap: GapSource,
-    /// Whether gaps are of mean log-probs a token (eq. 4), or of sums.
+    /// Whether gaps are of mean log-probs per token (eq. 4), or of sums.
     pub length_normalized: bool,
     /// What of the policy is held in place on the dominant language.
     pub retain: Retain,
@@ -35,13 +32,13 @@ pub struct Mpo {
     pub pad_multiple: usize,
 }
 
-/// The gap that the target's is drawn towards.
+/// What the target gap is drawn towards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "GapForm", into = "GapForm")]
 pub enum GapSource {
     /// The reference's in the dominant language (eq. 7).
     Reference,
-    /// The policy's in the dominant language, its gradient flowing (MPO-Policy, eq. 28).
+    /// The policy's in the dominant language, with gradients (MPO-Policy, eq. 28).
     Policy,
     /// The reference's in this language (its code), on the same prompts.
     Language(String),
@@ -103,7 +100,7 @@ pub enum RetainScale {
     /// ‖h − h_ref‖² / elements, as the authors' code has it. Does not depend on the width of the model.
     Mean,
     /// ‖h − h_ref‖², as the paper writes it. At common learning rates this is stiff: its gradient is `hidden_size` times
-    /// that of the mean, so one step overshoots by more than the last one mended.
+    /// that of the mean, so a step overshoots by more than the last one corrected.
     Squared,
 }
 
@@ -137,7 +134,7 @@ const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "length_normalized",
-        help: "gaps of mean log-probabilities a token, or of sums",
+        help: "gaps of mean log-probabilities per token, or of sums",
         values: Values::Switch,
         search: &[],
     },
@@ -153,12 +150,7 @@ const PARAMETERS: &[Parameter] = &[
         values: Values::Words(&["mean", "squared"]),
         search: &[],
     },
-    Parameter {
-        name: "retain_weight",
-        help: "weight of the retain term",
-        values: Values::NotNegative,
-        search: &[],
-    },
+    Parameter { name: "retain_weight", help: "weight of the retain term", values: Values::NotNegative, search: &[] },
     Parameter {
         name: "pad_multiple",
         help: "with mean-pool: padded lengths are rounded up to a multiple of this",
@@ -168,26 +160,10 @@ const PARAMETERS: &[Parameter] = &[
 ];
 
 const VARIANTS: &[Variant] = &[
-    Variant {
-        name: "no-retain",
-        help: "nothing held in place",
-        settings: &[("retain", "none")],
-    },
-    Variant {
-        name: "kl",
-        help: "a KL term in place of the hidden states",
-        settings: &[("retain", "kl")],
-    },
-    Variant {
-        name: "sums",
-        help: "gaps without length normalisation",
-        settings: &[("length_normalized", "false")],
-    },
-    Variant {
-        name: "constant",
-        help: "every gap drawn towards the same number",
-        settings: &[("dominant_gap", "1.0")],
-    },
+    Variant { name: "no-retain", help: "nothing held in place", settings: &[("retain", "none")] },
+    Variant { name: "kl", help: "a KL term in place of the hidden states", settings: &[("retain", "kl")] },
+    Variant { name: "sums", help: "gaps without length normalisation", settings: &[("length_normalized", "false")] },
+    Variant { name: "constant", help: "every gap drawn towards the same number", settings: &[("dominant_gap", "1.0")] },
     Variant {
         name: "other-gap",
         help: "gaps drawn towards another language's",
@@ -195,32 +171,21 @@ const VARIANTS: &[Variant] = &[
     },
     Variant {
         name: "policy",
-        help: "the dominant gap under the policy, its gradient flowing",
+        help: "the dominant gap under the policy, with gradients",
         settings: &[("dominant_gap", "policy")],
     },
-    Variant {
-        name: "other-dominant",
-        help: "another dominant language",
-        settings: &[("pivot", OTHER_LANGUAGE)],
-    },
+    Variant { name: "other-dominant", help: "another dominant language", settings: &[("pivot", OTHER_LANGUAGE)] },
 ];
 
 impl Mpo {
     pub(crate) const DEFINITION: Definition = Definition {
         variants: VARIANTS,
-        ..Definition::of_pairs::<Self>(
-            "mpo",
-            "MPO, reward gap optimization (Zhao et al., ACL 2025)",
-            PARAMETERS,
-        )
+        ..Definition::of_pairs::<Self>("mpo", "MPO, reward gap optimization (Zhao et al., ACL 2025)", PARAMETERS)
     };
 
     /// The gap of pairs, `[pairs]`: of means, nats per token, or of sums, nats.
     fn gap(&self, pairs: &PairScore) -> Tensor<1> {
-        match self.length_normalized {
-            true => pairs.reward_gap(),
-            false => pairs.chosen.sum.clone() - pairs.rejected.sum.clone(),
-        }
+        if self.length_normalized { pairs.reward_gap() } else { pairs.chosen.sum.clone() - pairs.rejected.sum.clone() }
     }
 
     /// `(β·RG_target − RG_dominant)²`, `[pairs]`; the gradient is `2β(β·RG_target − RG_dominant)·∇RG_target` (eq. 27).
@@ -257,9 +222,7 @@ impl BilingualLoss for Mpo {
             held: match self.retain {
                 Retain::LastToken => Some(Hold::LastToken),
                 Retain::MaskedMean => Some(Hold::MaskedMean),
-                Retain::MeanPool => Some(Hold::MeanPool {
-                    pad_multiple: self.pad_multiple,
-                }),
+                Retain::MeanPool => Some(Hold::MeanPool { pad_multiple: self.pad_multiple }),
                 Retain::Kl => Some(Hold::Distributions),
                 Retain::None => None,
             },
@@ -274,10 +237,7 @@ impl BilingualLoss for Mpo {
             GapSource::Constant(constant) => gap.zeros_like().add_scalar(*constant),
         };
         let gap_losses = self.gap_losses(gap, dominant_gap.clone());
-        let mut columns = vec![
-            ("rg/dominant", dominant_gap),
-            ("loss/gap", gap_losses.clone()),
-        ];
+        let mut columns = vec![("rg/dominant", dominant_gap), ("loss/gap", gap_losses.clone())];
         let mut losses = gap_losses;
         if let Some(held) = &scores.held {
             let retain = self.retain_losses(held);
@@ -307,10 +267,7 @@ mod tests {
     use crate::testing::{check, check_gradients, check_pair_gradients, constant, numbers, pair};
 
     fn mpo(beta: f64) -> Mpo {
-        Mpo {
-            beta,
-            ..Mpo::default()
-        }
+        Mpo { beta, ..Mpo::default() }
     }
 
     #[test]
@@ -329,20 +286,15 @@ mod tests {
         // Means −2 and −3; sums −4 and −9
         let scores = pair((-4.0, 2.0), (-9.0, 3.0));
         check(&numbers(mpo(1.0).gap(&scores)), &[1.0]);
-        let sums = Mpo {
-            length_normalized: false,
-            ..Mpo::default()
-        };
+        let sums = Mpo { length_normalized: false, ..Mpo::default() };
         check(&numbers(sums.gap(&scores)), &[5.0]);
     }
 
     #[test]
-    fn gradients_and_those_of_a_gap_under_the_policy() {
+    fn gradients_of_the_gap_loss() {
         let dominant = || constant(&[1.0, 0.5, 2.0]);
         check_pair_gradients(|policy| mpo(1.5).gap_losses(mpo(1.5).gap(policy), dominant()));
-        check_gradients(&[&[2.0, -1.0], &[1.0, 0.5]], |t| {
-            mpo(1.5).gap_losses(t[0].clone(), t[1].clone())
-        });
+        check_gradients(&[&[2.0, -1.0], &[1.0, 0.5]], |t| mpo(1.5).gap_losses(t[0].clone(), t[1].clone()));
     }
 
     #[test]
@@ -352,10 +304,7 @@ mod tests {
             policy: constant(&[1.0, 2.0]).reshape([1, 2]),
             reference: constant(&[0.0, 0.0]).reshape([1, 2]),
         };
-        let squared = Mpo {
-            retain_scale: RetainScale::Squared,
-            ..Mpo::default()
-        };
+        let squared = Mpo { retain_scale: RetainScale::Squared, ..Mpo::default() };
         check(&numbers(squared.retain_losses(&held)), &[5.0]);
         check(&numbers(mpo(1.0).retain_losses(&held)), &[2.5]);
     }

@@ -75,7 +75,7 @@ pub enum Values {
     Switch,
     /// One of these words.
     Words(&'static [&'static str]),
-    /// A number, or a word of which these are some.
+    /// A number, or a word such as these.
     NumberOr(&'static str),
 }
 
@@ -143,7 +143,7 @@ pub struct Definition {
     pub(crate) build: fn(Settings) -> Result<Box<dyn Objective>, String>,
 }
 
-/// Settings that make no objective.
+/// Settings that do not make an objective.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: expected {expected}, got {got}")]
 pub struct SettingError {
@@ -188,10 +188,7 @@ impl Definition {
 
     /// Its hyper-parameters.
     pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> + use<> {
-        let shared: &[Parameter] = match self.takes_sft {
-            true => &[SFT_WEIGHT],
-            false => &[],
-        };
+        let shared: &[Parameter] = if self.takes_sft { &[SFT_WEIGHT] } else { &[] };
         self.own.iter().chain(shared)
     }
 

@@ -77,10 +77,8 @@ mod tests {
     fn an_answer_of_probability_one_is_finite() {
         for (chosen, rejected) in [(0.0, -3.0), (-3.0, 0.0), (0.0, 0.0)] {
             let sums = [chosen, rejected].map(|sum| constant(&[sum]).require_grad());
-            let policy = PairScore {
-                chosen: scored(sums[0].clone(), &[3.0]),
-                rejected: scored(sums[1].clone(), &[3.0]),
-            };
+            let policy =
+                PairScore { chosen: scored(sums[0].clone(), &[3.0]), rejected: scored(sums[1].clone(), &[3.0]) };
             let losses = Orpo::default().losses(&policy);
             let gradients = losses.clone().sum().backward();
             let mut all = numbers(losses);

@@ -15,12 +15,12 @@ pub struct PairScore {
 }
 
 impl PairScore {
-    /// Mean log p(chosen) − mean log p(rejected), nats a token, `[pairs]` (MPO, eq. 4).
+    /// Mean log p(chosen) − mean log p(rejected), nats per token, `[pairs]` (MPO, eq. 4).
     pub fn reward_gap(&self) -> Tensor<1> {
         self.chosen.mean() - self.rejected.mean()
     }
 
-    /// `Δ = log π(chosen)/π_ref(chosen) − log π(rejected)/π_ref(rejected)`, nats, `[pairs]`: what DPO and its kin raise.
+    /// `Δ = log π(chosen)/π_ref(chosen) − log π(rejected)/π_ref(rejected)`, nats, `[pairs]`: what DPO and related losses raise.
     pub fn margin_over(&self, reference: &Self) -> Tensor<1> {
         log_ratio(&self.chosen, &reference.chosen) - log_ratio(&self.rejected, &reference.rejected)
     }
@@ -31,7 +31,7 @@ pub trait PairLoss: Debug {
     /// `[pairs]`
     fn losses(&self, policy: &PairScore) -> Tensor<1>;
 
-    /// The reward that the loss takes answers to have, `[answers]`.
+    /// The implicit reward of answers, `[answers]`.
     fn rewards(&self, answers: &SequenceScore) -> Tensor<1>;
 }
 
@@ -40,7 +40,7 @@ pub trait ReferencedPairLoss: Debug {
     /// `[pairs]`
     fn losses(&self, policy: &PairScore, reference: &PairScore) -> Tensor<1>;
 
-    /// The reward that the loss takes answers to have, `[answers]`.
+    /// The implicit reward of answers, `[answers]`.
     fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1>;
 }
 

@@ -22,10 +22,7 @@ pub struct LengthRegularizedDpo {
 
 impl Default for LengthRegularizedDpo {
     fn default() -> Self {
-        Self {
-            beta: 0.1,
-            alpha: 0.05,
-        }
+        Self { beta: 0.1, alpha: 0.05 }
     }
 }
 
@@ -71,10 +68,7 @@ mod tests {
     #[test]
     fn by_hand() {
         // βΔ = 2, α (n_w − n_l) = 0.5·(2 − 3): −log σ(1.5)
-        let r_dpo = LengthRegularizedDpo {
-            beta: 0.5,
-            alpha: 0.5,
-        };
+        let r_dpo = LengthRegularizedDpo { beta: 0.5, alpha: 0.5 };
         let policy = pair((-4.0, 2.0), (-9.0, 3.0));
         let reference = pair((-6.0, 2.0), (-7.0, 3.0));
         let loss = numbers(r_dpo.losses(&policy, &reference));

@@ -16,16 +16,13 @@ use crate::pair::ReferencedPairLoss;
 pub struct RobustDpo {
     /// How close the policy is kept to the reference.
     pub beta: f64,
-    /// The fraction of labels that are the wrong way round, below 0.5.
+    /// The fraction of labels that are flipped, below 0.5.
     pub epsilon: f64,
 }
 
 impl Default for RobustDpo {
     fn default() -> Self {
-        Self {
-            beta: 0.1,
-            epsilon: 0.1,
-        }
+        Self { beta: 0.1, epsilon: 0.1 }
     }
 }
 
@@ -77,10 +74,7 @@ mod tests {
     #[test]
     fn by_hand() {
         // βΔ = 2, ε 0.25: (0.75·log(1 + e⁻²) − 0.25·log(1 + e²)) / 0.5, below zero
-        let robust = RobustDpo {
-            beta: 0.5,
-            epsilon: 0.25,
-        };
+        let robust = RobustDpo { beta: 0.5, epsilon: 0.25 };
         let policy = pair((-4.0, 2.0), (-9.0, 3.0));
         let reference = pair((-6.0, 2.0), (-7.0, 3.0));
         let want = (0.75 * (-2f64).exp().ln_1p() - 0.25 * 2f64.exp().ln_1p()) / 0.5;

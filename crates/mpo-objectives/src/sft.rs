@@ -43,7 +43,7 @@ mod tests {
     use crate::testing::{check, check_gradients, constant, numbers, score, scored};
 
     #[test]
-    fn beside_a_loss_on_pairs_by_hand() {
+    fn added_to_a_loss_on_pairs_by_hand() {
         // 2 + 0.5·3/2
         let loss = |sums: &[Tensor<1>]| {
             let chosen = scored(sums[0].clone(), &[2.0]);
@@ -57,8 +57,6 @@ mod tests {
     fn by_hand() {
         // −3 over two tokens: 1.5
         check(&numbers(Sft {}.losses(&score(&[-3.0], &[2.0]))), &[1.5]);
-        check_gradients(&[&[-3.0, -40.0]], |t| {
-            Sft {}.losses(&scored(t[0].clone(), &[2.0, 7.0]))
-        });
+        check_gradients(&[&[-3.0, -40.0]], |t| Sft {}.losses(&scored(t[0].clone(), &[2.0, 7.0])));
     }
 }

@@ -21,10 +21,7 @@ pub struct SimPo {
 
 impl Default for SimPo {
     fn default() -> Self {
-        Self {
-            beta: 2.0,
-            gamma: 1.0,
-        }
+        Self { beta: 2.0, gamma: 1.0 }
     }
 }
 
@@ -74,10 +71,7 @@ mod tests {
     #[test]
     fn by_hand() {
         // Means −2 and −3: 2·1 − 0.5 = 1.5
-        let simpo = SimPo {
-            beta: 2.0,
-            gamma: 0.5,
-        };
+        let simpo = SimPo { beta: 2.0, gamma: 0.5 };
         let loss = numbers(simpo.losses(&pair((-4.0, 2.0), (-9.0, 3.0))));
         check(&loss, &[(-1.5f64).exp().ln_1p()]);
     }

@@ -14,7 +14,7 @@ pub trait UnpairedLoss: Debug {
     /// `[answers]`
     fn losses(&self, answers: &UnpairedScore, reference_point: f64) -> Tensor<1>;
 
-    /// The reward that the loss takes answers to have, `[answers]`.
+    /// The implicit reward of answers, `[answers]`.
     fn rewards(&self, answers: &SequenceScore, reference: &SequenceScore) -> Tensor<1>;
 }
 

@@ -59,10 +59,7 @@ impl AdamWKernel for CubeBackend {
 
 /// A contiguous tensor that nothing else holds: a copy, if need be.
 fn owned(tensor: CubeTensor) -> CubeTensor {
-    let tensor = match tensor.can_mut() {
-        true => tensor,
-        false => tensor.copy(),
-    };
+    let tensor = if tensor.can_mut() { tensor } else { tensor.copy() };
     // After the copy, which may pad rows.
     into_contiguous(tensor)
 }

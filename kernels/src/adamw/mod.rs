@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_are_the_composition() {
+    fn kernels_match_the_composition() {
         for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
             kernel_is_the_composition(&case.device);
         }

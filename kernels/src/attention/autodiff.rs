@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 
-use super::native::AttentionKernel;
+use super::kernel::AttentionKernel;
 use super::{AttentionOptions, PackedLayout};
 use crate::gradient::{constant, register};
 

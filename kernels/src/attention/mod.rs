@@ -2,10 +2,14 @@
 
 #[cfg(feature = "flex")]
 mod autodiff;
+#[cfg(feature = "flex")]
+mod kernel;
 mod layout;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
+#[cfg(feature = "flex")]
+mod tile;
 
 use burn::tensor::Tensor;
 pub use layout::{PackedLayout, Segment};
@@ -30,7 +34,8 @@ pub struct AttentionOptions {
 /// Softmax attention of `q` `[tokens, heads · head_dim]` over `k` and `v` `[keys, kv_heads · head_dim]`, every token
 /// seeing what `layout` lets it see. Result `[tokens, heads · head_dim]`; a token that sees nothing gets zeros.
 ///
-/// Differentiable in all three, unless keys are cached. The native kernel recomputes scores in the backward from one saved number a row and head.
+/// Differentiable in all three, unless keys are cached. The native kernel recomputes scores in the backward from one saved
+/// number per row and head.
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
@@ -50,7 +55,7 @@ pub fn attention(
     #[cfg(feature = "flex")]
     if crate::device::is_native(&q) {
         use burn::backend::Dispatch;
-        let (out, _) = <Dispatch as native::AttentionKernel>::packed_attention(
+        let (out, _) = <Dispatch as kernel::AttentionKernel>::packed_attention(
             q.into_dispatch(),
             k.into_dispatch(),
             v.into_dispatch(),

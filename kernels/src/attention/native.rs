@@ -1,45 +1,19 @@
-//! Tiles of query rows against the keys they can see; one task a query head.
+//! Tiles of query rows against the keys they can see; one task per query head.
 //!
-//! The forward saves one log-sum-exp a row and head; the backward makes the probabilities again from it. A tile's
+//! The forward saves one log-sum-exp per row and head; the backward makes the probabilities again from it. A tile's
 //! scores fit the cache, and the causal half that nobody sees is never computed.
 
 use std::ops::Range;
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{AttentionOptions, PackedLayout, Segment};
+use super::kernel::AttentionKernel;
+use super::tile::Tile;
+use super::{AttentionOptions, PackedLayout};
 use crate::cpu::{Matrix, MatrixMut, Threads, contiguous, dot, exp, exp_and_sum, floats, max, tanh, tensor};
-
-/// Query rows of a tile.
-const TILE: usize = 64;
-
-#[backend_extension(Autodiff, Flex)]
-pub(crate) trait AttentionKernel: Backend {
-    /// The output `[tokens, heads · head_dim]` and the log-sum-exp of every row's scores `[heads, tokens]`.
-    fn packed_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        layout: PackedLayout,
-        options: AttentionOptions,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The gradients of `q`, `k` and `v`.
-    #[allow(clippy::too_many_arguments)]
-    fn packed_attention_backward(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        out: FloatTensor<Self>,
-        log_sum_exp: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        layout: PackedLayout,
-        options: AttentionOptions,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-}
 
 impl AttentionKernel for Flex {
     fn packed_attention(
@@ -132,55 +106,6 @@ struct Head<'a> {
     first: usize,
     kv_width: usize,
     kv_first: usize,
-}
-
-/// The query rows of one tile and the keys it can see.
-struct Tile {
-    /// Rows of the queries.
-    rows: Range<usize>,
-    /// Position of the first row in its sequence.
-    position: usize,
-    /// Blocks of key rows; together they hold positions `oldest..oldest + keys`.
-    blocks: Vec<Range<usize>>,
-    oldest: usize,
-    keys: usize,
-}
-
-impl Tile {
-    /// The tiles of a segment whose first query row is `first`.
-    fn of(segment: &Segment, first: usize, window: Option<usize>) -> Vec<Self> {
-        let context = segment.context_len();
-        let tile = |start: usize| {
-            let end = (start + TILE).min(segment.rows.len());
-            let mut ranges = segment.context.clone();
-            if segment.attends_itself {
-                ranges.push(segment.rows.start..segment.rows.start + end);
-            }
-            let position = context + start;
-            let mut oldest = window.map_or(0, |window| (position + 1).saturating_sub(window));
-            let mut skip = oldest;
-            let mut blocks = vec![];
-            for range in ranges {
-                let hidden = skip.min(range.len());
-                skip -= hidden;
-                if hidden < range.len() {
-                    blocks.push(range.start + hidden..range.end);
-                }
-            }
-            oldest -= skip;
-            let keys = blocks.iter().map(Range::len).sum();
-            Self { rows: first + start..first + end, position, blocks, oldest, keys }
-        };
-        (0..segment.rows.len()).step_by(TILE).map(tile).collect()
-    }
-
-    /// Which of the tile's keys row `i` sees.
-    fn visible(&self, i: usize, window: Option<usize>) -> Range<usize> {
-        let position = self.position + i;
-        let oldest = window.map_or(0, |window| (position + 1).saturating_sub(window));
-        let end = (position + 1).saturating_sub(self.oldest).min(self.keys);
-        oldest.saturating_sub(self.oldest).min(end)..end
-    }
 }
 
 impl<'a> Head<'a> {

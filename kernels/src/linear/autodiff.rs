@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 
-use super::native::LinearKernel;
+use super::kernel::LinearKernel;
 
 #[derive(Debug)]
 struct Linear;

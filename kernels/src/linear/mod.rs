@@ -5,6 +5,8 @@ mod autodiff;
 #[cfg(feature = "flex")]
 mod few_rows;
 #[cfg(feature = "flex")]
+mod kernel;
+#[cfg(feature = "flex")]
 mod native;
 mod reference;
 
@@ -21,7 +23,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if crate::device::is_native(&x) {
         use burn::backend::Dispatch;
-        return Tensor::from_dispatch(<Dispatch as native::LinearKernel>::linear_product(
+        return Tensor::from_dispatch(<Dispatch as kernel::LinearKernel>::linear_product(
             x.into_dispatch(),
             weight.into_dispatch(),
         ));
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "f32")]
-    fn bf16_weights_stop_no_gradient_silently() {
+    fn gradients_through_bf16_weights_are_refused() {
         let device = Device::flex().autodiff();
         let weight = random(&[5, 4], 1).on(&device).d2().cast(DType::BF16);
         let x = random(&[3, 4], 2).on(&device).d2().require_grad();

@@ -1,29 +1,18 @@
 //! Three products, each straight into the layout its reader wants.
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex, backend_extension};
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
 use half::bf16;
 use rayon::prelude::*;
 
+use super::few_rows;
+use super::kernel::LinearKernel;
 use crate::cpu::{Element, Matrix, MatrixMut, Threads, contiguous, floats, tensor};
-use crate::linear::few_rows;
 
 /// Rows of bf16 weights that are widened at once: a few megabytes, which the cache holds.
 const BLOCK: usize = 1024;
-
-#[backend_extension(Autodiff, Flex)]
-pub(crate) trait LinearKernel: Backend {
-    /// `x · weightᵀ`.
-    fn linear_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// `grad · weight`: the gradient of `x`.
-    fn linear_input_grad(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// `gradᵀ · x`: the gradient of `weight`.
-    fn linear_weight_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
-}
 
 impl LinearKernel for Flex {
     fn linear_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -32,9 +21,10 @@ impl LinearKernel for Flex {
         let few = shape[0] <= few_rows::MOST;
         if weight.dtype() == DType::BF16 {
             let weight = <bf16 as Element>::slice(&weight);
-            return match few {
-                true => tensor(few_rows::product(floats(&x), weight, columns(&x)), shape),
-                false => widened_product(matrix(&x), weight, columns(&x), shape),
+            return if few {
+                tensor(few_rows::product(floats(&x), weight, columns(&x)), shape)
+            } else {
+                widened_product(matrix(&x), weight, columns(&x), shape)
             };
         }
         if few {

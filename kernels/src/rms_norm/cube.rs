@@ -1,4 +1,4 @@
-//! One cube a row, two passes over it: its sum of squares, then its output; f32 throughout.
+//! One cube per row, two passes over it: its sum of squares, then its output; f32 throughout.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_stand_once_and_see_what_they_follow() {
+    fn each_part_is_laid_out_once_and_sees_what_it_follows() {
         let mut batch = Batch::default();
         let prompt = batch.prompt(&[1, 2]);
         let chosen = batch.answer(prompt, &[3, 4, 5]);

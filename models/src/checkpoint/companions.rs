@@ -92,7 +92,7 @@ fn is_weights(name: &str, path: &Path) -> io::Result<bool> {
     Ok(WEIGHT_BEGINNINGS.iter().any(|magic| beginning.starts_with(magic)))
 }
 
-/// A folder that is no part of the model: another model, a run, or where the model is being saved.
+/// A folder that is not part of the model: another model, a run, or where the model is being saved.
 fn is_something_else(folder: &Path, target: Option<&Path>) -> bool {
     let holds = |name: &str| folder.join(name).exists();
     let around_target = || {
@@ -123,13 +123,12 @@ mod tests {
             for entry in fs::read_dir(partial.path().join(&folder)).unwrap() {
                 let entry = entry.unwrap();
                 let name = folder.join(entry.file_name());
-                match entry.path().is_dir() {
-                    true => folders.push(name),
-                    false => {
-                        let bytes = fs::read(entry.path()).unwrap();
-                        assert_eq!(bytes, fs::read(source.path().join(&name)).unwrap());
-                        names.push(name.to_str().unwrap().replace('\\', "/"));
-                    }
+                if entry.path().is_dir() {
+                    folders.push(name)
+                } else {
+                    let bytes = fs::read(entry.path()).unwrap();
+                    assert_eq!(bytes, fs::read(source.path().join(&name)).unwrap());
+                    names.push(name.to_str().unwrap().replace('\\', "/"));
                 }
             }
         }
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_not_weights_goes_along() {
+    fn every_file_but_weights_is_copied() {
         let kept = [
             "LICENSE",
             "README.md",
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_known_by_their_content_too() {
+    fn weights_are_recognized_by_content_too() {
         let files: [(&str, &[u8]); 6] = [
             ("model.old", b"GGUF\x03\0\0\0"),
             ("weights", b"PK\x03\x04\0\0"),

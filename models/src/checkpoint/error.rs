@@ -119,7 +119,7 @@ impl CheckpointError {
         Self::Malformed { file: file.to_path_buf(), problem: problem.into() }
     }
 
-    /// That a file is none of what it should be, if it is of a kind that is known.
+    /// That a file is of another kind than it should be, if its kind is known.
     pub(super) fn kind(file: &Path, expected: &'static str) -> Option<Self> {
         let kind = FileKind::of_file(file)?;
         (kind != SAFETENSORS).then(|| Self::Kind { file: file.to_path_buf(), expected, kind })

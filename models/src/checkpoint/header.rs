@@ -101,7 +101,7 @@ pub(super) fn encode<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], us
     bytes
 }
 
-/// A JSON object whose keys differ; `__metadata__`, which is no tensor, is passed over.
+/// A JSON object whose keys differ; `__metadata__`, which is not a tensor, is skipped.
 pub(super) struct UniqueMap<V>(pub(super) BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_parsed() {
+    fn an_encoded_header_can_be_parsed() {
         let tensors: [(&str, &[usize], usize); 3] = [("a", &[2, 3], 12), ("b", &[0], 0), ("c", &[], 2)];
         let mut bytes = encode(tensors.into_iter(), WeightDtype::BF16);
         assert_eq!(bytes.len() % 8, 0);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_lies_is_rejected() {
+    fn an_inconsistent_header_is_rejected() {
         let one = |from: u64, to: u64| format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":[{from},{to}]}}}}"#);
         assert_rejected(&one(0, 8), 7, "expected offsets from 0 to at most 7, got 0 to 8");
         assert_rejected(&one(0, 8), 9, "expected 8 bytes of tensors, got 9");

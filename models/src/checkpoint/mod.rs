@@ -1,18 +1,24 @@
 //! A model's folder in Hugging Face layout: weights in and out, checked on the way in, atomic on the way out.
 
+mod admit;
 mod chat_template;
 mod companions;
 mod error;
 mod header;
 mod names;
+mod open;
 mod read;
+mod save;
+#[cfg(test)]
+mod testing;
 mod write;
 
 use std::path::Path;
 
 pub use error::CheckpointError;
-pub use read::Checkpoint;
-pub use write::{LazyTensor, SaveOptions, save};
+pub use open::Checkpoint;
+pub use save::{SaveOptions, save};
+pub use write::LazyTensor;
 
 use crate::checksums::Checksums;
 use crate::config::{CONFIG_FILE, GENERATION_FILE};

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_names() {
+    fn redundant_quantized_and_multimodal_names_are_recognized() {
         assert!(is_redundant("model.layers.0.self_attn.rotary_emb.inv_freq"));
         assert!(is_other_half("model.vision_tower.encoder.weight"));
         assert!(!is_other_half("model.layers.0.mlp.up_proj.weight"));

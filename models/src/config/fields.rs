@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
         Self { file, prefix: String::new(), map }
     }
 
-    /// The value of a key that is no `null`.
+    /// The value of a key, unless it is `null`.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }

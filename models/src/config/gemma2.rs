@@ -1,8 +1,10 @@
 //! Gemma 2: norms before and after each block, soft-capped scores, every other layer sliding.
 
+use super::dialect::{Defaults, Dialect};
+use super::fields::Fields;
+use super::windows::{sliding_window, windows};
 use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
-    windows,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, NormConfig, RopeConfig,
 };
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma2", class: "Gemma2ForCausalLM", read };
@@ -10,10 +12,13 @@ pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma2", class: "Gemm
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = trunk(fields, Architecture::Gemma2)?;
     let rope = RopeConfig::read(fields, 10_000.0)?;
-    let window = window(fields)?;
+    let window = sliding_window(fields)?;
     let windows = windows(fields, trunk.num_layers, window, |layer| layer.is_multiple_of(2))?;
     Ok(DecoderConfig {
-        attention_softcap: softcap(fields, "attn_logit_softcapping", Some(50.0))?,
+        attention: AttentionConfig {
+            softcap: softcap(fields, "attn_logit_softcapping", Some(50.0))?,
+            ..trunk.attention
+        },
         final_softcap: softcap(fields, "final_logit_softcapping", Some(30.0))?,
         layers: windows.into_iter().map(|window| LayerConfig { window, rope }).collect(),
         ..trunk
@@ -41,32 +46,20 @@ pub(super) fn trunk(fields: &Fields<'_>, architecture: Architecture) -> Result<D
     )?;
     let query_scalar = fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
     Ok(DecoderConfig {
-        norm_offset: 1.0,
         embedding_scale: Some((trunk.hidden_size as f64).sqrt()),
-        attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
-        post_norms: true,
-        // Transformers' default where the file says nothing.
-        pad_token_id: match fields.has("pad_token_id") {
-            true => trunk.pad_token_id,
-            false => Some(0),
+        attention: AttentionConfig {
+            bias: AttentionBias::all(fields.flag("attention_bias", false)?),
+            scale: query_scalar.powf(-0.5),
+            ..trunk.attention
         },
-        attention_scale: query_scalar.powf(-0.5),
+        norm: NormConfig { offset: 1.0, outputs: true, ..trunk.norm },
+        // Transformers' default where the file says nothing.
+        pad_token_id: if fields.has("pad_token_id") { trunk.pad_token_id } else { Some(0) },
         ..trunk
     })
 }
 
-/// The window of the sliding layers.
-pub(super) fn window(fields: &Fields<'_>) -> Result<Option<usize>, ConfigError> {
-    match fields.has("sliding_window") {
-        true => fields.optional_size("sliding_window"),
-        false => Ok(Some(4096)),
-    }
-}
-
 /// A soft-cap: `null` turns it off, a missing key means the architecture's default.
 pub(super) fn softcap(fields: &Fields<'_>, key: &str, default: Option<f64>) -> Result<Option<f64>, ConfigError> {
-    match fields.has(key) {
-        true => fields.positive(key),
-        false => Ok(default),
-    }
+    if fields.has(key) { fields.positive(key) } else { Ok(default) }
 }

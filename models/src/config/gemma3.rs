@@ -1,13 +1,11 @@
 //! Gemma 3, text: Gemma 2 with normalized queries and keys in place of the soft-caps, five sliding layers to each
 //! full one, and a rotary base for either kind.
 
-use super::{
-    Architecture, ConfigError, DecoderConfig, Dialect, Fields, LayerConfig, RopeConfig, RopeScaling,
-    fields::COMPARE,
-    gemma2,
-    rope::{self, Outer},
-    windows,
-};
+use super::dialect::Dialect;
+use super::fields::{COMPARE, Fields};
+use super::rope::{self, Outer};
+use super::windows::{sliding_window, windows};
+use super::{Architecture, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, RopeConfig, RopeScaling, gemma2};
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma3_text", class: "Gemma3ForCausalLM", read };
 
@@ -21,12 +19,15 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
         // The last releases of Transformers 4 wrote it as a private attribute.
         None => fields.optional_size("_sliding_window_pattern")?.unwrap_or(6),
     };
-    let window = gemma2::window(fields)?;
+    let window = sliding_window(fields)?;
     let windows = windows(fields, trunk.num_layers, window, |layer| !(layer + 1).is_multiple_of(period))?;
     let (full, sliding) = ropes(fields)?;
     Ok(DecoderConfig {
-        qk_norm: true,
-        attention_softcap: gemma2::softcap(fields, "attn_logit_softcapping", None)?,
+        attention: AttentionConfig {
+            qk_norm: true,
+            softcap: gemma2::softcap(fields, "attn_logit_softcapping", None)?,
+            ..trunk.attention
+        },
         final_softcap: gemma2::softcap(fields, "final_logit_softcapping", None)?,
         layers: windows
             .into_iter()

@@ -1,7 +1,9 @@
 //! LLaMA: the plain pre-norm decoder that the others vary.
 
+use super::dialect::{Defaults, Dialect};
+use super::fields::Fields;
 use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, MlpConfig, RopeConfig,
 };
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "llama", class: "LlamaForCausalLM", read };
@@ -19,8 +21,11 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     )?;
     let layer = LayerConfig { window: None, rope: RopeConfig::read(fields, 10_000.0)? };
     Ok(DecoderConfig {
-        attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
-        mlp_bias: fields.flag("mlp_bias", false)?,
+        attention: AttentionConfig {
+            bias: AttentionBias::all(fields.flag("attention_bias", false)?),
+            ..trunk.attention
+        },
+        mlp: MlpConfig { bias: fields.flag("mlp_bias", false)?, ..trunk.mlp },
         layers: vec![layer; trunk.num_layers],
         ..trunk
     })

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::DIALECTS;
+use super::dialect::DIALECTS;
 
 /// Models that leave their decoder as it is, and the type of a decoder whose configuration does not name it.
 const WHOLES: [(&str, Option<&str>); 4] = [
@@ -85,7 +85,7 @@ fn defaults(decoder: &str) -> Option<Map<String, Value>> {
 mod tests {
     use serde_json::json;
 
-    use crate::{Architecture, DecoderConfig, ModelConfig};
+    use crate::{Architecture, ModelConfig};
 
     #[test]
     fn the_text_half_is_read_and_saved_as_a_model_of_its_own() {
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(model.whole.as_deref(), Some("gemma3"));
         assert_eq!(model.decoder.architecture, Architecture::Gemma3);
         assert_eq!((model.decoder.hidden_size, model.decoder.vocab_size), (64, 262_208));
-        assert_eq!((model.decoder.num_heads, model.decoder.num_kv_heads), (8, 4));
+        assert_eq!((model.decoder.attention.num_heads, model.decoder.attention.num_kv_heads), (8, 4));
         assert_eq!(model.decoder.eos_token_ids, [1, 106]);
         // What is saved is read again as the same.
         assert_eq!(model.raw["architectures"], json!(["Gemma3ForCausalLM"]));
@@ -115,15 +115,15 @@ mod tests {
             "text_config": {"model_type": "llama", "vocab_size": 32_064, "architectures": ["LlamaForCausalLM"]},
         });
         let decoder = ModelConfig::from_json(config).unwrap().decoder;
-        assert_eq!((decoder.num_layers, decoder.num_heads, decoder.head_dim), (32, 32, 128));
+        assert_eq!((decoder.num_layers, decoder.attention.num_heads, decoder.attention.head_dim), (32, 32, 128));
         assert_eq!((decoder.hidden_size, decoder.vocab_size), (4096, 32_064));
     }
 
     #[test]
-    fn a_whole_that_is_not_known_is_refused() {
+    fn an_unknown_multimodal_model_is_refused() {
         for (whole, text) in [("gemma3", "mamba"), ("unheard_of", "llama")] {
             let config = json!({"model_type": whole, "text_config": {"model_type": text}});
-            let error = DecoderConfig::from_json(&config).unwrap_err();
+            let error = ModelConfig::from_json(config).unwrap_err();
             assert!(error.hint().contains("text decoder"), "{}", error.hint());
         }
     }

@@ -1,6 +1,7 @@
 //! Weights that are stored in a few bits: which method packed them, and what to pass instead.
 
-use super::{ConfigError, Fields};
+use super::ConfigError;
+use super::fields::Fields;
 
 /// The keys under which one release or another says so.
 const KEYS: [&str; 2] = ["quantization_config", "compression_config"];
@@ -33,20 +34,20 @@ pub(super) fn refuse(fields: &Fields<'_>) -> Result<(), ConfigError> {
 mod tests {
     use serde_json::json;
 
-    use crate::DecoderConfig;
+    use crate::ModelConfig;
 
     #[test]
     fn every_method_is_refused_by_name() {
         for method in ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"] {
             let config = json!({"model_type": "llama", "quantization_config": {"quant_method": method}});
-            let error = DecoderConfig::from_json(&config).unwrap_err();
+            let error = ModelConfig::from_json(config).unwrap_err();
             let text = error.to_string();
             assert!(text.contains("quantization_config: expected nothing"), "{text}");
             assert!(text.contains(method), "{text}");
             assert!(error.hint().contains("pass the model"), "{}", error.hint());
         }
         let none = json!({"model_type": "llama", "quantization_config": null});
-        let error = DecoderConfig::from_json(&none).unwrap_err().to_string();
+        let error = ModelConfig::from_json(none).unwrap_err().to_string();
         assert!(error.contains("hidden_size"), "{error}");
     }
 }

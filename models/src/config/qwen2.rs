@@ -1,9 +1,9 @@
 //! Qwen2 and Qwen2.5: LLaMA with biases on query, key and value, and windows on the upper layers on request.
 
-use super::{
-    Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, LayerConfig, RopeConfig,
-    windows,
-};
+use super::dialect::{Defaults, Dialect};
+use super::fields::Fields;
+use super::windows::{sliding_window, windows};
+use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, RopeConfig};
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen2", class: "Qwen2ForCausalLM", read };
 
@@ -19,7 +19,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
         },
     )?;
     Ok(DecoderConfig {
-        attention_bias: AttentionBias { qkv: true, output: false },
+        attention: AttentionConfig { bias: AttentionBias { qkv: true, output: false }, ..trunk.attention },
         layers: layers(fields, trunk.num_layers)?,
         ..trunk
     })
@@ -29,11 +29,8 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
 /// published files name a window that they do not use.
 pub(super) fn layers(fields: &Fields<'_>, num_layers: usize) -> Result<Vec<LayerConfig>, ConfigError> {
     let rope = RopeConfig::read(fields, 10_000.0)?;
-    let window = match fields.flag("use_sliding_window", false)? {
-        true if fields.has("sliding_window") => fields.optional_size("sliding_window")?,
-        true => Some(4096),
-        false => None,
-    };
+    let slides = fields.flag("use_sliding_window", false)?;
+    let window = if slides { sliding_window(fields)? } else { None };
     let first_sliding = fields.count("max_window_layers")?.unwrap_or(28);
     let slides = |layer: usize| window.is_some() && layer >= first_sliding;
     let windows = windows(fields, num_layers, window, slides)?;

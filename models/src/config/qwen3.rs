@@ -1,6 +1,8 @@
 //! Qwen3: Qwen2 with normalized queries and keys in place of the biases, and a head size of its own.
 
-use super::{Architecture, AttentionBias, ConfigError, DecoderConfig, Defaults, Dialect, Fields, qwen2};
+use super::dialect::{Defaults, Dialect};
+use super::fields::Fields;
+use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, qwen2};
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen3", class: "Qwen3ForCausalLM", read };
 
@@ -16,8 +18,11 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
         },
     )?;
     Ok(DecoderConfig {
-        attention_bias: AttentionBias::all(fields.flag("attention_bias", false)?),
-        qk_norm: true,
+        attention: AttentionConfig {
+            bias: AttentionBias::all(fields.flag("attention_bias", false)?),
+            qk_norm: true,
+            ..trunk.attention
+        },
         layers: qwen2::layers(fields, trunk.num_layers)?,
         ..trunk
     })

@@ -2,8 +2,9 @@
 
 use std::f32::consts::PI;
 
+use super::ConfigError;
+use super::fields::{COMPARE, Fields};
 use super::yarn::Yarn;
-use super::{ConfigError, Fields, fields::COMPARE};
 
 /// The rotary embedding of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]

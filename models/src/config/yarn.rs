@@ -1,7 +1,8 @@
 //! YaRN (Peng et al., 2023): frequencies that turn often within the original context are kept, those that turn less than
 //! once are divided, and between them the one fades into the other.
 
-use super::{ConfigError, Fields, fields::COMPARE};
+use super::ConfigError;
+use super::fields::{COMPARE, Fields};
 
 /// The parameters of YaRN, as Transformers names them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,10 +32,7 @@ impl Yarn {
             (None, Some(max_positions)) if fields.has("factor") => max_positions as f64 / original as f64,
             _ => return Err(fields.error("factor", "a positive number", COMPARE)),
         };
-        let sharpened = |scale: f64| match factor <= 1.0 {
-            true => 1.0,
-            false => 0.1 * scale * factor.ln() + 1.0,
-        };
+        let sharpened = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
         let scale = |key| -> Result<_, ConfigError> { Ok(fields.number(key)?.filter(|&scale| scale != 0.0)) };
         let attention_factor = match (fields.positive("attention_factor")?, scale("mscale")?, scale("mscale_all_dim")?)
         {

@@ -25,12 +25,13 @@ pub(super) struct SelfAttention {
 
 impl SelfAttention {
     pub(super) fn new<S: WeightSource>(
-        config: &DecoderConfig,
+        model: &DecoderConfig,
         layer: LayerConfig,
         name: &str,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        let (hidden, bias) = (config.hidden_size, config.attention_bias);
+        let config = &model.attention;
+        let (hidden, bias) = (model.hidden_size, config.bias);
         let width = config.num_heads * config.head_dim;
         let kv_width = config.num_kv_heads * config.head_dim;
         let path = |part: &str| format!("{name}.{part}");
@@ -39,7 +40,7 @@ impl SelfAttention {
         let v_proj = Linear::new(&path("v_proj"), [kv_width, hidden], bias.qkv, weights)?;
         let o_proj = Linear::new(&path("o_proj"), [hidden, width], bias.output, weights)?;
         let mut norm = |part: &str| {
-            config.qk_norm.then(|| RmsNorm::new(config, &path(part), config.head_dim, weights)).transpose()
+            config.qk_norm.then(|| RmsNorm::new(&model.norm, &path(part), config.head_dim, weights)).transpose()
         };
         Ok(Self {
             q_proj,
@@ -52,8 +53,8 @@ impl SelfAttention {
                 heads: config.num_heads,
                 kv_heads: config.num_kv_heads,
                 head_dim: config.head_dim,
-                scale: config.attention_scale,
-                softcap: config.attention_softcap,
+                scale: config.scale,
+                softcap: config.softcap,
                 window: layer.window,
             },
             layer,

@@ -30,15 +30,15 @@ impl Block {
     ) -> Result<Self, S::Error> {
         let path = |part: &str| format!("model.layers.{index}.{part}");
         let attention = SelfAttention::new(config, config.layers[index], &path("self_attn"), weights)?;
-        let mlp = Mlp::new(config, &path("mlp"), weights)?;
-        let mut norm = |part: &str| RmsNorm::new(config, &path(part), config.hidden_size, weights);
+        let mlp = Mlp::new(config.hidden_size, &config.mlp, &path("mlp"), weights)?;
+        let mut norm = |part: &str| RmsNorm::new(&config.norm, &path(part), config.hidden_size, weights);
         Ok(Self {
             self_attn: attention,
             mlp,
             input_layernorm: norm("input_layernorm")?,
             post_attention_layernorm: norm("post_attention_layernorm")?,
-            pre_feedforward_layernorm: config.post_norms.then(|| norm("pre_feedforward_layernorm")).transpose()?,
-            post_feedforward_layernorm: config.post_norms.then(|| norm("post_feedforward_layernorm")).transpose()?,
+            pre_feedforward_layernorm: config.norm.outputs.then(|| norm("pre_feedforward_layernorm")).transpose()?,
+            post_feedforward_layernorm: config.norm.outputs.then(|| norm("post_feedforward_layernorm")).transpose()?,
         })
     }
 

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use mpo_kernels::{linear, rms_norm};
 
 use super::weights::{WeightSource, Weights};
-use crate::DecoderConfig;
+use crate::{DecoderConfig, NormConfig};
 
 /// Token embeddings, `weight` `[vocab_size, hidden_size]`.
 ///
@@ -84,12 +84,12 @@ pub(super) struct RmsNorm {
 
 impl RmsNorm {
     pub(super) fn new<S: WeightSource>(
-        config: &DecoderConfig,
+        config: &NormConfig,
         name: &str,
         width: usize,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        Ok(Self { weight: weights.param(name, "weight", [width])?, eps: config.norm_eps, offset: config.norm_offset })
+        Ok(Self { weight: weights.param(name, "weight", [width])?, eps: config.eps, offset: config.offset })
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {

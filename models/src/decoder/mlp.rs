@@ -6,7 +6,7 @@ use mpo_kernels::{Activation, gated_linear_unit};
 
 use super::layers::Linear;
 use super::weights::{WeightSource, Weights};
-use crate::DecoderConfig;
+use crate::MlpConfig;
 
 #[derive(Module, Debug)]
 pub(super) struct Mlp {
@@ -19,11 +19,12 @@ pub(super) struct Mlp {
 
 impl Mlp {
     pub(super) fn new<S: WeightSource>(
-        config: &DecoderConfig,
+        hidden: usize,
+        config: &MlpConfig,
         name: &str,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let (inner, bias) = (config.intermediate_size, config.bias);
         let mut linear = |part: &str, shape| Linear::new(&format!("{name}.{part}"), shape, bias, weights);
         Ok(Self {
             gate_proj: linear("gate_proj", [inner, hidden])?,

@@ -6,20 +6,23 @@
 mod attention;
 mod block;
 mod cache;
+mod folder;
 mod layers;
 mod mlp;
+mod parameters;
 mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{LinearLogProbsOptions, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs};
+use mpo_kernels::{PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs};
 
 use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places};
 use crate::{DecoderConfig, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Linear, RmsNorm};
-pub use weights::{Initializer, NamedParameter, WeightSource};
+pub use parameters::NamedParameter;
+pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.
 #[derive(Module, Debug)]
@@ -63,11 +66,12 @@ impl CausalLm {
         let model = Decoder {
             embed_tokens: Embedding::new(&config, "model.embed_tokens", &mut weights)?,
             layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
-            norm: RmsNorm::new(&config, "model.norm", config.hidden_size, &mut weights)?,
+            norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
         };
-        let lm_head = match config.tie_word_embeddings {
-            true => None,
-            false => Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?),
+        let lm_head = if config.tie_word_embeddings {
+            None
+        } else {
+            Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?)
         };
         Ok(Self { model, lm_head, config })
     }
@@ -143,7 +147,7 @@ impl CausalLm {
         cache: Option<&mut KeyValueCache>,
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
-        assert_eq!(tokens.len(), layout.tokens(), "one token a row");
+        assert_eq!(tokens.len(), layout.tokens(), "one token per row");
         let device = self.device();
         let mut x = self.model.embed_tokens.forward(tokens);
         if let Some(scale) = self.config.embedding_scale {
@@ -156,9 +160,10 @@ impl CausalLm {
                 *slot = Some(states());
             }
         };
-        let depth = match wanted.contains(&Layer::Last) {
-            true => self.model.layers.len(),
-            false => wanted.iter().map(Layer::depth).max().unwrap_or(0),
+        let depth = if wanted.contains(&Layer::Last) {
+            self.model.layers.len()
+        } else {
+            wanted.iter().map(Layer::depth).max().unwrap_or(0)
         };
         for (index, block) in self.model.layers.iter().take(depth).enumerate() {
             x = block.forward(x, index, &mut context);
@@ -174,7 +179,7 @@ impl CausalLm {
         let mut tables: Vec<(RopeConfig, RotaryTables)> = vec![];
         for layer in &self.config.layers {
             if tables.iter().all(|(rope, _)| *rope != layer.rope) {
-                let frequencies = layer.rope.inv_freq(self.config.head_dim);
+                let frequencies = layer.rope.inv_freq(self.config.attention.head_dim);
                 let made = RotaryTables::new(&positions, &frequencies, device);
                 let factor = layer.rope.attention_factor() as f32;
                 tables.push((layer.rope, made.scaled(factor)));
@@ -189,7 +194,7 @@ impl CausalLm {
             select_rows(&hidden_states, rows),
             widened(self.head()),
             indices(targets, &hidden_states.device()),
-            LinearLogProbsOptions { softcap: self.config.final_softcap, gradient_filter: None },
+            self.config.final_softcap,
         )
     }
 

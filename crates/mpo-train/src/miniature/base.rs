@@ -94,7 +94,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let device = session.device.clone().autodiff();
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
-    let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm_offset), &device);
+    let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm.offset), &device);
     let work =
         Run { config: &config, folder: &run, model: &folder, model_hash: "initialized", session, one_of_many: false };
     let outcome = work.train(model, TrainingRows::Unpaired(demonstrations))?;

@@ -117,10 +117,7 @@ impl Collected {
 
     /// Asks for the states.
     pub(crate) fn want(self, batch: &mut Batch) -> HeldStates {
-        let places = match self.means.is_empty() {
-            true => Places::Tokens(self.tokens),
-            false => Places::Means(self.means),
-        };
+        let places = if self.means.is_empty() { Places::Tokens(self.tokens) } else { Places::Means(self.means) };
         HeldStates { states: batch.want_states(Layer::Last, places), lengths: self.lengths }
     }
 }

@@ -1,7 +1,7 @@
 //! The reference as a cache: scores and hidden states of the model that training begins with.
 //!
 //! They are constants of weights and token ids, so they are computed once, kept in files, and shared by every run that
-//! starts from the same weights. There is no second model in memory.
+//! starts from the same weights in the same type on a device of the same kind. There is no second model in memory.
 
 mod held;
 mod table;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::{Origin, TokenizedPair};
-use mpo_kernels::SequenceScore;
+use mpo_kernels::{SequenceScore, device_kind};
 use mpo_models::{Batch, CausalLm};
 use mpo_objectives::{Hold, PairScore};
 
@@ -21,6 +21,9 @@ use crate::pairs::{add_answers, chunks};
 pub(crate) use held::{HeldStates, Holding};
 use table::Table;
 pub(crate) use table::{Digest, digest};
+
+/// Raised when the same weights and ids give other numbers than before, or the key is written in another way.
+const VERSION: u32 = 4;
 
 /// The tables that there may be in a folder.
 const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
@@ -42,7 +45,7 @@ pub struct Reference<'a> {
     /// The head on the device that training takes place on.
     head: Tensor<2>,
     dir: PathBuf,
-    model_hash: String,
+    key: String,
     max_tokens: usize,
     progress: &'a mut dyn FnMut(usize, usize) -> bool,
     notes: Vec<String>,
@@ -50,17 +53,14 @@ pub struct Reference<'a> {
 
 impl std::fmt::Debug for Reference<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reference")
-            .field("dir", &self.dir)
-            .field("model_hash", &self.model_hash)
-            .finish_non_exhaustive()
+        f.debug_struct("Reference").field("dir", &self.dir).field("key", &self.key).finish_non_exhaustive()
     }
 }
 
 impl<'a> Reference<'a> {
-    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`. So many
-    /// tokens pass through the model at once; `progress` is told what is done and what is to do, and says whether to go
-    /// on.
+    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
+    /// those of another model, type or kind of device are not used. At most `max_tokens` tokens pass through the model at
+    /// once; `progress` is told what is done and what is to do, and says whether to go on.
     pub fn new(
         model: &CausalLm,
         model_hash: &str,
@@ -68,19 +68,20 @@ impl<'a> Reference<'a> {
         max_tokens: usize,
         progress: &'a mut dyn FnMut(usize, usize) -> bool,
     ) -> Self {
+        // A detached leaf still asks for gradients.
+        let head = model.head().detach().set_require_grad(false);
         Self {
-            // A detached leaf still asks for gradients.
-            head: model.head().detach().set_require_grad(false),
+            key: format!("{VERSION} {model_hash} {:?} {}", head.dtype(), device_kind(&head.device())),
+            head,
             model: model.valid(),
             dir: dir.into(),
-            model_hash: model_hash.to_owned(),
             max_tokens,
             progress,
             notes: vec![],
         }
     }
 
-    /// What the user is to know of what was asked so far, such as that a damaged table was made again.
+    /// What the user should know so far, such as that a damaged table was made again.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -174,8 +175,7 @@ impl<'a> Reference<'a> {
         compute: impl Fn(&CausalLm, &[&T]) -> Result<Vec<Vec<f32>>, TrainError>,
     ) -> Result<Table, TrainError> {
         let path = self.dir.join(file_name(name));
-        // The number is to be raised when the same weights and ids come to give other numbers.
-        let key = format!("3 {} {detail}", self.model_hash);
+        let key = format!("{} {detail}", self.key);
         folder::check_ours(&self.dir, Kind::Reference)?;
         let mut table = match Table::load(&path, &key) {
             Err(damaged @ TrainError::Broken { .. }) => {
@@ -231,7 +231,7 @@ impl KnownPairs {
 pub(crate) struct HeldReference {
     pub(crate) holding: Holding,
     table: Table,
-    /// One a row.
+    /// One per row.
     of: Vec<Digest>,
     width: usize,
     /// `[vocab_size, hidden_size]`, kept where distributions are held; else its memory is free for training.
@@ -250,10 +250,10 @@ impl HeldReference {
 
 /// Removes the tables in a folder of ours.
 pub(crate) fn remove(dir: &Path) -> Result<(), TrainError> {
-    match folder::is_marked(dir, Kind::Reference) {
-        true => remove_files(dir, |name| name == folder::MARKER || TABLES.iter().any(|table| name == file_name(table))),
-        false => Ok(()),
+    if !folder::is_marked(dir, Kind::Reference) {
+        return Ok(());
     }
+    remove_files(dir, |name| name == folder::MARKER || TABLES.iter().any(|table| name == file_name(table)))
 }
 
 fn file_name(table: &str) -> String {

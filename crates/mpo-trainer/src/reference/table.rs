@@ -73,9 +73,10 @@ impl Table {
         let tensors = SafeTensors::deserialize(bytes).map_err(text)?;
         let data = |name: &str, dtype: Dtype| {
             let tensor = tensors.tensor(name).map_err(text)?;
-            match tensor.dtype() == dtype {
-                true => Ok(tensor.data()),
-                false => Err(format!("{name}: expected {dtype:?}, got {:?}", tensor.dtype())),
+            if tensor.dtype() == dtype {
+                Ok(tensor.data())
+            } else {
+                Err(format!("{name}: expected {dtype:?}, got {:?}", tensor.dtype()))
             }
         };
         let (digests, ends, values) =

@@ -1,0 +1,196 @@
+//! The head met tile by tile on the CPU: logits of a block of rows and columns at a time, and what their gradients add
+//! to those of `hidden` and of the head.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::cpu::{Element, Matrix, MatrixMut, Threads};
+
+/// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
+/// any machine. Each costs one more gradient of `hidden` while the backward lasts.
+const RUNS: usize = 16;
+/// Columns (rows of the head) and rows of `hidden` in a block of logits: 1 MiB, to stay in the second-level cache.
+const COLUMNS: usize = 256;
+const ROWS: usize = 512;
+
+/// `[vocabulary, width]`, row-major.
+pub(crate) struct Head<'a, E> {
+    weights: &'a [E],
+    pub(crate) width: usize,
+}
+
+/// Which logits.
+pub(crate) struct Block {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+impl<'a, E: Element> Head<'a, E> {
+    pub(crate) fn new(head: &'a FlexTensor) -> Self {
+        let [_, width]: [usize; 2] = head.layout().shape().dims();
+        Self { weights: E::slice(head), width }
+    }
+
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.weights.len() / self.width
+    }
+
+    /// The columns of each run.
+    pub(crate) fn runs(&self) -> Vec<Range<usize>> {
+        pieces(0..self.vocabulary(), self.run_length()).collect()
+    }
+
+    /// Whole tiles, unless there are too few to go round.
+    fn run_length(&self) -> usize {
+        let share = self.vocabulary().div_ceil(RUNS);
+        if share > COLUMNS { share.next_multiple_of(COLUMNS) } else { share }
+    }
+
+    /// These columns, ready to be multiplied.
+    pub(crate) fn tile(&self, columns: Range<usize>) -> Tile<'a> {
+        Tile {
+            weights: E::wide(&self.weights[columns.start * self.width..columns.end * self.width]),
+            width: self.width,
+        }
+    }
+
+    /// The gradients of `hidden` `[rows, width]` and of the head. `gradient` turns the logits of a block into their
+    /// gradients.
+    pub(crate) fn gradients(
+        &self,
+        hidden: &Rows<'_>,
+        gradient: impl Fn(&Block, &mut [f32]) + Sync,
+    ) -> (Vec<f32>, Vec<E>) {
+        let mut head_grad = vec![E::default(); self.weights.len()];
+        let parts: Vec<Vec<f32>> = head_grad
+            .par_chunks_mut(self.run_length() * self.width)
+            .zip(self.runs())
+            .map(|(head_grad, run)| self.run_gradients(hidden, run, head_grad, &gradient))
+            .collect();
+        let mut parts = parts.into_iter();
+        let mut hidden_grad = parts.next().unwrap_or_default();
+        for part in parts {
+            hidden_grad
+                .par_chunks_mut(COLUMNS)
+                .zip(part.par_chunks(COLUMNS))
+                .for_each(|(sum, part)| sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
+        }
+        (hidden_grad, head_grad)
+    }
+
+    /// Writes the gradient of these columns, returns their share of that of `hidden`.
+    fn run_gradients(
+        &self,
+        hidden: &Rows<'_>,
+        run: Range<usize>,
+        head_grad: &mut [E],
+        gradient: &impl Fn(&Block, &mut [f32]),
+    ) -> Vec<f32> {
+        let width = self.width;
+        let rows = hidden.count();
+        let mut hidden_grad = vec![0.0; rows * width];
+        let mut buffer = vec![0.0; buffer_size(rows, run.len())];
+        for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width)) {
+            let tile = self.tile(columns.clone());
+            E::fill(head_grad, |head_grad| {
+                for rows in pieces(0..rows, ROWS) {
+                    let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
+                    let block = Block { rows, columns: columns.clone() };
+                    let logits = &mut buffer[..n * columns.len()];
+                    tile.logits(hidden, block.rows.clone(), logits);
+                    gradient(&block, logits);
+                    let gradient = Matrix::new(logits, n, columns.len());
+                    MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
+                        1.0,
+                        gradient,
+                        tile.matrix(),
+                        Threads::One,
+                    );
+                    MatrixMut::new(head_grad, columns.len(), width).add(
+                        1.0,
+                        gradient.transposed(),
+                        Matrix::new(&hidden.rows[elements], n, width),
+                        Threads::One,
+                    );
+                }
+            });
+        }
+        hidden_grad
+    }
+}
+
+/// `hidden` `[rows, width]` in f32, and its transpose.
+pub(crate) struct Rows<'a> {
+    rows: Cow<'a, [f32]>,
+    transposed: Vec<f32>,
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(rows: Cow<'a, [f32]>, width: usize) -> Self {
+        let count = rows.len() / width;
+        let mut transposed = vec![0.0; rows.len()];
+        transpose(&rows, count, width, &mut transposed);
+        Self { rows, transposed, count }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// `[rows, columns]` → `[columns, rows]`, in squares that stay in the cache.
+fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
+    const SIDE: usize = 32;
+    for row in (0..rows).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            for i in row..(row + SIDE).min(rows) {
+                for j in column..(column + SIDE).min(columns) {
+                    to[j * rows + i] = from[i * columns + j];
+                }
+            }
+        }
+    }
+}
+
+/// A few rows of the head in f32.
+pub(crate) struct Tile<'a> {
+    weights: Cow<'a, [f32]>,
+    width: usize,
+}
+
+impl Tile<'_> {
+    /// `hidden · tileᵀ` for some rows of `hidden`.
+    ///
+    /// The product is made the other way round, from a transposed copy of `hidden`: the side that a matrix product reads
+    /// in vectors is then contiguous, and need not be gathered row by row out of a tile met only once.
+    pub(crate) fn logits(&self, hidden: &Rows<'_>, rows: Range<usize>, out: &mut [f32]) {
+        let (n, columns) = (rows.len(), self.weights.len() / self.width);
+        let mut transposed = vec![0.0; out.len()];
+        let side = Matrix::strided(&hidden.transposed[rows.start..], self.width, n, hidden.count);
+        MatrixMut::new(&mut transposed, columns, n).assign(1.0, self.matrix(), side, Threads::One);
+        transpose(&transposed, columns, n, out);
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix::new(&self.weights, self.weights.len() / self.width, self.width)
+    }
+}
+
+/// Every block of these columns: tile by tile, and in each all rows.
+pub(crate) fn blocks(rows: usize, run: Range<usize>) -> impl Iterator<Item = Block> {
+    pieces(run, COLUMNS)
+        .flat_map(move |columns| pieces(0..rows, ROWS).map(move |rows| Block { rows, columns: columns.clone() }))
+}
+
+/// Logits of the largest block.
+pub(crate) fn buffer_size(rows: usize, columns: usize) -> usize {
+    ROWS.min(rows) * COLUMNS.min(columns)
+}
+
+fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
+}

@@ -1,0 +1,72 @@
+//! log p(target | prefix) straight from hidden states: the head, the log-softmax and the gather as one operation.
+//!
+//! Never more than a tile of logits is alive, forward or backward. The backward takes one gradient per token and knows
+//! nothing of objectives: a sequence's sum hands every token the same one, its mean that divided by the length.
+
+mod autodiff;
+mod composition;
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
+#[cfg(feature = "flex")]
+mod native;
+mod reference;
+
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor};
+use kernel::LinearLogProbsKernel;
+
+use super::dtypes::{assert_supported, output_dtype};
+use super::softcap::assert_softcap;
+
+/// `log_softmax(softcap(hidden · headᵀ))[i, targets[i]]`.
+///
+/// `hidden` `[tokens, hidden_size]` and `head` `[vocabulary, hidden_size]` of one type (f32, f64, f16 or bf16), `targets`
+/// `[tokens]` with values in `0..vocabulary`, or [`IGNORED`](crate::IGNORED) (which costs nothing on the CPU; on a GPU it
+/// still takes part in the products); result `[tokens]`, f32 for the 16-bit types. With `softcap` c (Gemma 2), logits z
+/// become c · tanh(z / c) first. Differentiable in `hidden` and `head`; both gradients need the logits again and make them again.
+///
+/// # Panics
+/// On other shapes or types, or on a target outside the vocabulary. On a GPU such a target cannot be seen without
+/// waiting for it: its log-prob is NaN.
+pub fn linear_token_log_probs(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: Tensor<1, Int>,
+    softcap: Option<f64>,
+) -> Tensor<1> {
+    let ([tokens, width], [vocabulary, head_width], [count]) = (hidden.dims(), head.dims(), targets.dims());
+    assert!(
+        width == head_width && tokens == count && (vocabulary > 0 && width > 0 || tokens == 0),
+        "linear_token_log_probs: hidden {:?}, head {:?} and targets {:?} must be [N, H], [V, H] and [N]",
+        hidden.dims(),
+        head.dims(),
+        targets.dims()
+    );
+    assert_supported("linear_token_log_probs", hidden.dtype());
+    assert_softcap("linear_token_log_probs", softcap);
+    assert!(
+        hidden.dtype() == head.dtype(),
+        "linear_token_log_probs: expected hidden and head of one type, got {:?} and {:?}",
+        hidden.dtype(),
+        head.dtype()
+    );
+    if tokens == 0 {
+        let dtype = output_dtype(hidden.dtype());
+        return hidden.sum_dim(1).reshape([0]).cast(dtype);
+    }
+    if crate::device::wants_reference() {
+        let dtype = output_dtype(hidden.dtype());
+        return reference::linear_token_log_probs(hidden, head, targets, softcap).cast(dtype);
+    }
+    let (log_probs, _) = <Dispatch as LinearLogProbsKernel>::linear_token_log_probs(
+        hidden.into_dispatch(),
+        head.into_dispatch(),
+        targets.into_dispatch(),
+        softcap,
+    );
+    Tensor::from_dispatch(log_probs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! One description for every architecture.
+
+use std::path::Path;
+
+use mpo_kernels::Activation;
+use serde_json::{Map, Value};
+
+use super::dialect::Dialect;
+use super::fields::{COMPARE, Fields};
+use super::{Architecture, ConfigError, RopeConfig, RopeScaling, quantized};
+
+/// Ten times the largest open model.
+const MAX_PARAMETERS: u128 = 10_000_000_000_000;
+
+/// One description for every architecture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderConfig {
+    /// The family, which decides how weights are named.
+    pub architecture: Architecture,
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// What embeddings are multiplied by on the way in.
+    pub embedding_scale: Option<f64>,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// `c · tanh(z / c)` on logits.
+    pub final_softcap: Option<f64>,
+    /// The attention of every layer.
+    pub attention: AttentionConfig,
+    /// The feed-forward block of every layer.
+    pub mlp: MlpConfig,
+    /// The norms.
+    pub norm: NormConfig,
+    /// Number of layers.
+    pub num_layers: usize,
+    /// The layers, first to last.
+    pub layers: Vec<LayerConfig>,
+    /// The token that begins a sequence.
+    pub bos_token_id: Option<u32>,
+    /// The tokens that end one, or a turn in it.
+    pub eos_token_ids: Vec<u32>,
+    /// The token that fills a batch.
+    pub pad_token_id: Option<u32>,
+    /// The longest sequence the model was made for, where its file says so.
+    pub max_positions: Option<usize>,
+}
+
+/// Attention, as far as all layers share it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionConfig {
+    /// Query heads.
+    pub num_heads: usize,
+    /// Key and value heads, each shared by `num_heads / num_kv_heads` query heads.
+    pub num_kv_heads: usize,
+    /// Width of a head; `num_heads · head_dim` need not be `hidden_size`.
+    pub head_dim: usize,
+    /// Which projections add a bias.
+    pub bias: AttentionBias,
+    /// Whether queries and keys are normalized per head.
+    pub qk_norm: bool,
+    /// What scores are multiplied by.
+    pub scale: f64,
+    /// `c · tanh(s / c)` on scores.
+    pub softcap: Option<f64>,
+}
+
+/// Which attention projections add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionBias {
+    /// Query, key and value.
+    pub qkv: bool,
+    /// Output.
+    pub output: bool,
+}
+
+impl AttentionBias {
+    pub(super) const fn all(bias: bool) -> Self {
+        Self { qkv: bias, output: bias }
+    }
+}
+
+/// The gated feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MlpConfig {
+    /// Its inner width.
+    pub intermediate_size: usize,
+    /// The non-linearity of the gate.
+    pub activation: Activation,
+    /// Whether the projections have biases.
+    pub bias: bool,
+}
+
+/// Root-mean-square norms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormConfig {
+    /// Added to the mean square under the root.
+    pub eps: f64,
+    /// Added to each weight: Gemma stores `w` and multiplies by `1 + w`.
+    pub offset: f32,
+    /// Whether the output of attention and feed-forward is normalized before it joins the residual stream.
+    pub outputs: bool,
+}
+
+/// What may differ from layer to layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerConfig {
+    /// How many positions a token attends to, its own and those just before; `None` for all.
+    pub window: Option<usize>,
+    /// The rotary embedding.
+    pub rope: RopeConfig,
+}
+
+impl DecoderConfig {
+    /// The longest sequence that can be computed: with dynamic rotary scaling, that of pre-training.
+    pub fn longest(&self) -> Option<usize> {
+        let limit = |layer: &LayerConfig| match layer.rope.scaling {
+            RopeScaling::Dynamic { limit } => Some(limit),
+            _ => None,
+        };
+        self.layers.iter().filter_map(limit).min()
+    }
+
+    /// How many numbers the weights hold.
+    pub fn num_parameters(&self) -> u64 {
+        u64::try_from(self.parameters()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn from_map(path: &Path, map: &Map<String, Value>) -> Result<Self, ConfigError> {
+        let fields = Fields::new(path, map);
+        quantized::refuse(&fields)?;
+        let config = (Dialect::of(&fields)?.read)(&fields)?;
+        if config.parameters() > MAX_PARAMETERS {
+            return Err(fields.error(
+                "hidden_size",
+                format!("sizes of at most {MAX_PARAMETERS} parameters together, not {}", config.parameters()),
+                COMPARE,
+            ));
+        }
+        Ok(config)
+    }
+
+    fn parameters(&self) -> u128 {
+        let Self { attention, mlp, norm, .. } = self;
+        let [hidden, intermediate, vocab] =
+            [self.hidden_size, mlp.intermediate_size, self.vocab_size].map(|size| size as u128);
+        let queries = attention.num_heads as u128 * attention.head_dim as u128;
+        let keys = attention.num_kv_heads as u128 * attention.head_dim as u128;
+        let when = |present: bool, count: u128| if present { count } else { 0 };
+
+        let attention = 2 * hidden * (queries + keys)
+            + when(attention.bias.qkv, queries + 2 * keys)
+            + when(attention.bias.output, hidden)
+            + when(attention.qk_norm, 2 * attention.head_dim as u128);
+        let mlp = 3 * hidden * intermediate + when(mlp.bias, 2 * intermediate + hidden);
+        let norms = 2 * hidden + when(norm.outputs, 2 * hidden);
+        let embeddings = vocab * hidden * if self.tie_word_embeddings { 1 } else { 2 };
+        embeddings + self.num_layers as u128 * (attention + mlp + norms) + hidden
+    }
+}

@@ -1,0 +1,109 @@
+//! Parameters and their gradients, reached by name.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+use super::CausalLm;
+
+/// A parameter as a checkpoint names it.
+#[derive(Debug)]
+pub struct NamedParameter {
+    /// Its Hugging Face name.
+    pub name: String,
+    /// The lengths of its axes.
+    pub shape: Vec<usize>,
+    /// Its elements in row-major order, without autodiff.
+    pub values: Tensor<1>,
+}
+
+impl CausalLm {
+    /// Calls `f` with every parameter, in a fixed order.
+    pub fn each_parameter(&self, f: impl FnMut(NamedParameter)) {
+        self.visit(&mut Visitor { path: vec![], f });
+    }
+
+    /// Takes every parameter's gradient out of `gradients`, flat, in the order of [`each_parameter`](Self::each_parameter);
+    /// `None` where the loss does not depend on the parameter.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> Vec<(String, Option<Tensor<1>>)> {
+        let mut taken = vec![];
+        self.visit(&mut GradientVisitor { path: vec![], gradients, taken: &mut taken });
+        taken
+    }
+
+    /// Replaces every parameter by what `f` makes of its name and its flat value (without autodiff), in the same order.
+    /// The value is handed over, so that `f` can change it in place.
+    #[must_use]
+    pub fn map_parameters(self, f: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Self {
+        self.map(&mut Mapper { path: vec![], f })
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.without_autodiff().reshape([elements])
+}
+
+/// The parts of a module path and a closure to call at its leaves.
+struct Visitor<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        (self.f)(NamedParameter { name: self.path.join("."), shape: tensor.dims().to_vec(), values: flat(tensor) });
+    }
+}
+
+struct GradientVisitor<'a> {
+    path: Vec<String>,
+    gradients: &'a mut Gradients,
+    taken: &'a mut Vec<(String, Option<Tensor<1>>)>,
+}
+
+impl ModuleVisitor for GradientVisitor<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.val().grad_remove(self.gradients).map(flat);
+        self.taken.push((self.path.join("."), gradient));
+    }
+}
+
+struct Mapper<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let (shape, autodiff) = (tensor.dims(), tensor.is_autodiff());
+        let value = (self.f)(&self.path.join("."), flat(tensor)).reshape(shape);
+        let value = if autodiff { value.autodiff().require_grad() } else { value };
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
