@@ -9,19 +9,19 @@
 
 mod harness;
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow};
+use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::allocator::{Allocator, keep_freed_memory};
 use mpo_models::{CausalLm, Checkpoint};
+use mpo_progress::Silent;
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
-    TrainingRows, build_task,
+    Event, HyperParameters, Identity, Kind, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
+    build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -133,16 +133,15 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::flex().autodiff();
     let (model, model_config) = CausalLm::load(&arguments.model, &device)?;
     let model_hash = &Checkpoint::open(&arguments.model)?.content_hash()?;
-    let mut progress = |_, _| true;
     let cache = folder.path().join("reference");
-    let mut reference = Reference::new(&model, model_hash, cache, 1024, &mut progress);
+    let mut reference = Reference::new(&model, model_hash, cache, 1024, &Silent);
     let objective = config.objective()?;
-    let training = TrainingRows::Bilingual(rows.clone());
+    let training = TokenizedRows::Bilingual(rows.clone());
     let task = build_task(&*objective, training, &config, file.pad_id, &mut reference)?;
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default())?;
     let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
-    let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: RefCell::new(Instant::now()) };
-    trainer.run(model, &mut watch)?;
+    let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: Instant::now() };
+    trainer.run(model, &Silent, &mut |event| watch.event(event))?;
     let timed = &watch.steps[1.min(watch.steps.len() - 1)..];
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
     let row_count = timed.len() as f64;
@@ -211,21 +210,17 @@ fn policy_tokens(row: &TokenizedRow, mode: Mode) -> usize {
 struct Watch {
     steps: Vec<(f64, StepEvent)>,
     verbose: bool,
-    clock: RefCell<Instant>,
+    clock: Instant,
 }
 
-impl Progress for Watch {
+impl Watch {
     fn event(&mut self, event: &Event) {
-        let seconds = self.clock.replace(Instant::now()).elapsed().as_secs_f64();
+        let seconds = std::mem::replace(&mut self.clock, Instant::now()).elapsed().as_secs_f64();
         if let Event::Step(step) = event {
             if self.verbose {
                 eprintln!("{seconds:.2} s {:?}", step.metrics);
             }
             self.steps.push((seconds, step.clone()));
         }
-    }
-
-    fn stop(&self) -> bool {
-        false
     }
 }

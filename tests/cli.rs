@@ -41,10 +41,7 @@ impl Workplace {
     fn train(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = train(&model(), &self.path("rows.jsonl"), &self.path(name));
         command.args(["--lr", "1e-4", "--batch-size", "4"]);
-        let steps: &[&str] = match arguments.contains(&"--epochs") {
-            true => &[],
-            false => &["--epochs", "4"],
-        };
+        let steps: &[&str] = if arguments.contains(&"--epochs") { &[] } else { &["--epochs", "4"] };
         command.args(steps).args(arguments);
         command
     }
@@ -282,9 +279,12 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_model() {
     let settings = ["--epochs", "16", "--checkpoint-every", "3"];
     place.train("calm", &settings).assert().success();
 
-    let start_or_go_on = || match place.path("killed/config.yaml").exists() {
-        true => place.resume("killed"),
-        false => place.train("killed", &settings),
+    let start_or_go_on = || {
+        if place.path("killed/config.yaml").exists() {
+            place.resume("killed")
+        } else {
+            place.train("killed", &settings)
+        }
     };
     // Moments from 30 to 600 ms, scattered: into reading, measuring, steps, checkpoints and saving.
     for delay in (0..8).map(|n| 30 + n * 337 % 571) {

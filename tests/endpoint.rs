@@ -11,11 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use mpo_chat::{ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Reply, Usage};
 use mpo_data::Message;
-use mpo_eval::{
-    ApiKey, CachedChat, ChatError, ChatJudge, ChatModel, Endpoint, EndpointOptions, Exchange, Judge, Listener,
-    Progress, Reply, Usage, Verdict,
-};
+use mpo_eval::{ChatJudge, Exchange, Judge, Verdict};
+use mpo_progress::Silent;
 use serde_json::{Value, json};
 
 /// What the server does with a request.
@@ -176,8 +175,8 @@ impl Listener for Replies {
         self.of.entry(number).or_default().push(reply.clone());
     }
 
-    fn go_on(&self) -> bool {
-        self.stop_after.is_none_or(|limit| self.of.len() < limit)
+    fn is_stopped(&self) -> bool {
+        self.stop_after.is_some_and(|limit| self.of.len() >= limit)
     }
 }
 
@@ -580,21 +579,10 @@ fn no_request_follows_to_another_address() {
     assert_eq!((server.requests(), elsewhere.requests()), (1, 0));
 }
 
-/// Tells nobody.
-struct Quiet;
-
-impl Progress for Quiet {
-    fn done(&self) {}
-
-    fn go_on(&self) -> bool {
-        true
-    }
-}
-
 fn verdict(chat: &mut CachedChat<Endpoint>, answer: &str) -> (Option<Verdict>, Option<String>) {
     let exchange = Exchange { language: "en".parse().ok(), prompt: "How?", answer };
     let mut judge = ChatJudge::new(chat, "judge");
-    let judged = judge.safety(&[exchange], &Quiet).unwrap();
+    let judged = judge.safety(&[exchange], &Silent).unwrap();
     (judged[0].verdict, judged[0].missing.clone())
 }
 
@@ -638,7 +626,7 @@ fn a_translation_that_is_none_is_asked_for_again() {
     });
     let mut chat = cached(&server, &dir.path().join("judge.jsonl"));
     let exchange = Exchange { language: "sw".parse().ok(), prompt: "Vipi?", answer: "Chemsha maji." };
-    let judged = ChatJudge::new(&mut chat, "judge").safety(&[exchange], &Quiet).unwrap();
+    let judged = ChatJudge::new(&mut chat, "judge").safety(&[exchange], &Silent).unwrap();
     assert_eq!(judged[0].verdict, Some(Verdict::Irrelevant));
     assert_eq!(judged[0].translation.as_deref(), Some("Boil water."));
     assert_eq!(server.requests(), 3 + 1);

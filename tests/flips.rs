@@ -32,12 +32,11 @@ fn files(folder: &Path) -> Files {
     while let Some(at) = folders.pop() {
         for entry in fs::read_dir(&at).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => {
-                    let name = path.strip_prefix(folder).unwrap().to_str().unwrap();
-                    found.insert(name.to_owned(), fs::read(&path).unwrap());
-                }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap();
+                found.insert(name.to_owned(), fs::read(&path).unwrap());
             }
         }
     }
@@ -112,28 +111,25 @@ fn in_a_run_that_is_resumed() {
         let (success, stderr) = run(command, &place);
         let what = format!("{name}, byte {at}, bit {bit}: {stderr}");
         let told = stderr.contains("expected") || stderr.contains("not as they were written");
-        let outcome = match success {
-            false => {
-                assert!(
-                    stderr.contains("error: ") && stderr.contains(name.rsplit('/').next().unwrap())
-                        || stderr.contains("got different settings")
-                        || name == "config.yaml",
-                    "{what}"
-                );
-                0
+        let outcome = if !success {
+            assert!(
+                stderr.contains("error: ") && stderr.contains(name.rsplit('/').next().unwrap())
+                    || stderr.contains("got different settings")
+                    || name == "config.yaml",
+                "{what}"
+            );
+            0
+        } else {
+            let now = files(&output);
+            for file in ["model/model.safetensors", "results.json", "before.json"] {
+                assert!(now[file] == whole[file], "{what}: {file} differs");
             }
-            true => {
-                let now = files(&output);
-                for file in ["model/model.safetensors", "results.json", "before.json"] {
-                    assert!(now[file] == whole[file], "{what}: {file} differs");
-                }
-                let steps = |files: &Files| {
-                    let log = String::from_utf8(files["events.jsonl"].clone()).unwrap();
-                    log.matches("\"event\":\"step\"").count()
-                };
-                assert!(told || steps(&now) == steps(&whole), "{what}: lines lost");
-                1 + usize::from(!told)
-            }
+            let steps = |files: &Files| {
+                let log = String::from_utf8(files["events.jsonl"].clone()).unwrap();
+                log.matches("\"event\":\"step\"").count()
+            };
+            assert!(told || steps(&now) == steps(&whole), "{what}: lines lost");
+            1 + usize::from(!told)
         };
         outcomes.entry(name.clone()).or_default()[outcome] += 1;
     }
@@ -156,9 +152,10 @@ fn in_the_results_of_a_finished_run() {
             let mut command = mpo_train();
             command.args(["train", "--resume", "--output"]).arg(&output);
             let (success, stderr) = run(command, &place);
-            match success {
-                true => assert!(files(&output)["results.json"] == whole["results.json"]),
-                false => assert!(stderr.contains(name), "{stderr}"),
+            if success {
+                assert!(files(&output)["results.json"] == whole["results.json"])
+            } else {
+                assert!(stderr.contains(name), "{stderr}")
             }
         }
     }

@@ -9,12 +9,13 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow};
+use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
+use mpo_progress::Silent;
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Progress, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
-    TrainingRows, build_task, score_rows,
+    Event, HyperParameters, Identity, Kind, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
+    build_task, score_rows,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -56,21 +57,6 @@ fn check(what: &str, got: f64, want: f64, tolerance: f64) {
     assert!(relative <= tolerance, "{what}: got {got}, want {want}, apart by {relative:.1e}");
 }
 
-#[derive(Default)]
-struct Steps(Vec<StepEvent>);
-
-impl Progress for Steps {
-    fn event(&mut self, event: &Event) {
-        if let Event::Step(step) = event {
-            self.0.push(step.clone());
-        }
-    }
-
-    fn stop(&self) -> bool {
-        false
-    }
-}
-
 /// Trains `steps` steps of one row and checks loss, gap and gradient norm of each; returns the model.
 fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: usize, tolerance: f64) -> CausalLm {
     let folder = tempfile::tempdir().unwrap();
@@ -95,18 +81,22 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
     let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
     let pad_token = goldens.json["pad_id"].as_u64().unwrap() as u32;
     let model_hash = &Checkpoint::open(&goldens.model).unwrap().content_hash().unwrap();
-    let mut progress = |_, _| true;
     let cache = folder.path().join("reference");
-    let mut reference = Reference::new(&model, model_hash, cache, 1024, &mut progress);
+    let mut reference = Reference::new(&model, model_hash, cache, 1024, &Silent);
     let objective = config.objective().unwrap();
-    let rows = TrainingRows::Bilingual(rows);
+    let rows = TokenizedRows::Bilingual(rows);
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
-    let mut seen = Steps::default();
-    let outcome = trainer.run(model, &mut seen).unwrap();
-    assert_eq!(seen.0.len(), steps);
-    for (step, want) in seen.0.iter().zip(goldens.json[of]["steps"].as_array().unwrap()) {
+    let mut seen: Vec<StepEvent> = vec![];
+    let mut keep = |event: &Event| {
+        if let Event::Step(step) = event {
+            seen.push(step.clone());
+        }
+    };
+    let trained = trainer.run(model, &Silent, &mut keep).unwrap();
+    assert_eq!(seen.len(), steps);
+    for (step, want) in seen.iter().zip(goldens.json[of]["steps"].as_array().unwrap()) {
         for (ours, theirs) in
             [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")]
         {
@@ -114,7 +104,7 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
             check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
         }
     }
-    outcome.model
+    trained.model
 }
 
 /// Checks log-prob sums of every pair against `initial` or a run's `final_log_probs`.
@@ -133,7 +123,7 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
                 origin: row.origin.clone(),
             })
             .collect();
-        let scored = score_rows(model, &pairs, 1024, |_| true).unwrap();
+        let scored = score_rows(model, &pairs, 1024, &Silent).unwrap();
         for (row, (scored, want)) in scored.iter().zip(want.as_array().unwrap()).enumerate() {
             for (answer, (sum, tokens)) in [("chosen", scored.chosen), ("rejected", scored.rejected)] {
                 let of = format!("{side}_{answer}");

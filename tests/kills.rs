@@ -121,9 +121,10 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
     let calm = place.path("calm");
     let most = timed(start(&calm));
     let expected = |name: &str| fs::read(calm.join(name)).unwrap();
-    let next = |output: &Path| match output.join("config.yaml").exists() {
-        false => start(output),
-        true => {
+    let next = |output: &Path| {
+        if !output.join("config.yaml").exists() {
+            start(output)
+        } else {
             let mut command = mpo_train();
             command.args(["train", "--resume", "--output"]).arg(output);
             command

@@ -288,7 +288,7 @@ fn settings_that_make_no_sense() {
         (&["--lr", "fast"], 2, "invalid value 'fast' for '--lr <X>'"),
         (&["--dominant", "xx"], 2, "expected a language"),
         (&["--template", "no"], 2, "expected the name of a chat template"),
-        (&["--preset", "none"], 2, "llama-3.1-8b, gemma-2-9b, qwen2.5-7b"),
+        (&["--recipe", "none"], 2, "llama-3.1-8b, gemma-2-9b, qwen2.5-7b"),
         (&["--nothing"], 2, "unexpected argument '--nothing'"),
     ] {
         let next = ["hint: ", "For more information, try '--help'"][code - 1];

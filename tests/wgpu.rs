@@ -12,7 +12,8 @@ use burn::tensor::{Device, DeviceKind};
 use golden::{Golden, assert_close};
 use mpo_data::{Origin, Position};
 use mpo_models::{CausalLm, SaveOptions};
-use mpo_trainer::{Answer, Reference};
+use mpo_progress::Recorder;
+use mpo_trainer::{AnswerToScore, Reference};
 
 #[test]
 fn llama() {
@@ -37,15 +38,12 @@ fn cached_reference_numbers_are_used_on_the_same_device_in_the_same_type_only() 
     let origin = Origin { file: "rows".into(), position: Position::Line(1) };
     let cache = folder.path().join("reference");
     let computed_anew = |model: &CausalLm| {
-        let mut told = 0;
-        let mut progress = |_, _| {
-            told += 1;
-            true
-        };
-        let mut reference = Reference::new(model, "hash", &cache, 1024, &mut progress);
-        let sums = reference.sums(&[Answer { prompt: &[1, 2], answer: &[3, 4], origin: &origin }]).unwrap();
+        let recorder = Recorder::default();
+        let mut reference = Reference::new(model, "hash", &cache, 1024, &recorder);
+        let sums = reference.sums(&[AnswerToScore { prompt: &[1, 2], answer: &[3, 4], origin: &origin }]).unwrap();
         assert!(sums[0] < 0.0);
-        told > 0
+        // A stage begins where something is missing.
+        recorder.texts() == ["reference"]
     };
     for model in [on(&Device::flex()), on(&Device::wgpu(DeviceKind::Cpu)), on(&Device::flex()), kept] {
         assert!(computed_anew(&model));

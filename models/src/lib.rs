@@ -43,6 +43,7 @@ mod nested;
 mod other_formats;
 mod sampling;
 mod scratch;
+mod sealed;
 
 pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, Sequence, States};
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
@@ -60,3 +61,4 @@ pub use kind::FileKind;
 pub use lines::{checked_line, unchecked_line};
 pub use sampling::{Sampling, SamplingError};
 pub use scratch::{Scratch, is_partial_name, partial_name};
+pub use sealed::{rewritten, seal, unseal};

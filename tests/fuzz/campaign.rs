@@ -56,12 +56,11 @@ impl Campaign {
         let mut was_read = false;
         loop {
             let mut any = || &seeds[random.random_range(0..seeds.len())];
-            let input = match trials < originals {
-                true => seeds[trials].clone(),
-                false => {
-                    let (one, other) = (any(), any());
-                    mutate(one, other, &mut random)
-                }
+            let input = if trials < originals {
+                seeds[trials].clone()
+            } else {
+                let (one, other) = (any(), any());
+                mutate(one, other, &mut random)
             };
             write(&self.file, &input);
             watch.reading();

@@ -15,11 +15,13 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use campaign::Campaign;
+use mpo_chat::{ChatError, ChatModel, Listener, Reply};
 use mpo_data::{
     ChatTemplate, Message, ReadOptions, SpecialTokens, TemplateOptions, TemplateSource, TextTokenizer, read,
 };
-use mpo_eval::{BENCHMARKS, ChatError, ChatJudge, ChatModel, Exchange, Judge, Listener, Progress, Reply};
+use mpo_eval::{BENCHMARKS, ChatJudge, Exchange, Judge};
 use mpo_models::{CausalLm, Checkpoint, ModelConfig};
+use mpo_progress::Silent;
 use mpo_trainer::{EventLog, Identity, Kind, RunFolder, TrainOptions};
 
 #[test]
@@ -127,10 +129,10 @@ fn events() {
     let folder = dir.path().join("run");
     let run = RunFolder::create(&folder, Kind::Train, Identity::default()).unwrap();
     // The log is one that the run began itself.
-    drop(EventLog::open(&run, 0, &mut |_| {}).unwrap());
+    drop(EventLog::open(&run, 0, &Silent).unwrap());
     Campaign::new("events", "events.jsonl").run(seeds::events(), |path| {
         fs::copy(path, run.events_file()).unwrap();
-        outcome(EventLog::open(&run, 1, &mut |_| {}))
+        outcome(EventLog::open(&run, 1, &Silent))
     });
 }
 
@@ -141,8 +143,8 @@ fn replies() {
         let mut says = Says(text);
         let mut judge = ChatJudge::new(&mut says, "judge");
         let exchange = [Exchange { language: "sw".parse().ok(), prompt: "Naweza kuogelea?", answer: "Ndiyo." }];
-        let safety = judge.safety(&exchange, &Alone).unwrap();
-        let refusal = judge.refusal(&exchange, &Alone).unwrap();
+        let safety = judge.safety(&exchange, &Silent).unwrap();
+        let refusal = judge.refusal(&exchange, &Silent).unwrap();
         format!("read: {:?}, {:?}", safety[0].verdict, refusal[0].verdict)
     });
 }
@@ -173,16 +175,5 @@ impl ChatModel for Says {
             listener.reply(number, &reply);
         }
         Ok(())
-    }
-}
-
-/// Nobody is told of progress.
-struct Alone;
-
-impl Progress for Alone {
-    fn done(&self) {}
-
-    fn go_on(&self) -> bool {
-        true
     }
 }

@@ -107,10 +107,7 @@ fn flip(bytes: &mut [u8], random: &mut impl Rng) {
 /// A short part as a rule, sometimes any.
 fn part(length: usize, random: &mut impl Rng) -> std::ops::Range<usize> {
     let from = random.random_range(0..=length);
-    let most = match random.random_bool(0.8) {
-        true => 32.min(length - from),
-        false => length - from,
-    };
+    let most = if random.random_bool(0.8) { 32.min(length - from) } else { length - from };
     from..from + random.random_range(0..=most)
 }
 

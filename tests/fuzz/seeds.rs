@@ -55,7 +55,7 @@ pub(crate) fn rows() -> Vec<(&'static str, Seeds)> {
 
 pub(crate) fn yaml() -> Seeds {
     texts(&[
-        "model: m\ndata: rows.json\noutput: out\npreset: qwen2.5-7b\nepochs: 2\nbatch_size: 8\neval_rows: 48\n",
+        "model: m\ndata: rows.json\noutput: out\nrecipe: qwen2.5-7b\nepochs: 2\nbatch_size: 8\neval_rows: 48\n",
         "model: m\ndata: d\noutput: o\nmethod: mpo\nbeta: 1.5\ndominant_gap: zh\nretain: mean-pool\nlr: 6e-7\nschedule: constant\n",
         "{model: m, data: d, output: o, method: kto, chosen_weight: 1.0, seed: 7, shuffle: false, device: flex}\n",
     ])

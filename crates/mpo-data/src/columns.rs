@@ -1,4 +1,4 @@
-//! Columns by other names: which of a file's stand for ours.
+//! Columns by other names: which columns of a file stand for ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -40,7 +40,7 @@ const OURS: [&str; 20] = [
 pub struct Columns(BTreeMap<String, String>);
 
 impl Columns {
-    /// What is said here, and `weaker` where nothing is.
+    /// These names, and those of `weaker` where these say nothing.
     pub(crate) fn or(&self, weaker: Self) -> Self {
         let mut columns = weaker.0;
         columns.extend(self.0.clone());
@@ -56,7 +56,8 @@ impl Columns {
         })
     }
 
-    /// Gives a row's fields our names, those too that are ours but for the case of their letters. A column that is not there is left to be missed by the name of ours.
+    /// Gives a row's fields our names; a name of ours counts in letters of any case. A column that is not there is missed
+    /// later, by our name for it.
     pub(crate) fn rename(&self, fields: &mut Fields) {
         let taken: Vec<(&str, Value)> =
             self.0.iter().filter_map(|(ours, theirs)| Some((ours.as_str(), lookup(fields, theirs)?.clone()))).collect();
@@ -78,7 +79,7 @@ impl Columns {
         Self(needed.map(|(ours, theirs)| (ours.clone(), theirs.clone())).collect())
     }
 
-    /// The columns that are named here and that these fields do not have.
+    /// The columns that are named here and that these fields lack.
     pub(crate) fn missing(&self, fields: &Fields) -> BTreeSet<String> {
         let theirs = self.0.values();
         let missing = theirs.filter(|theirs| lookup(fields, theirs).is_none());
@@ -86,7 +87,7 @@ impl Columns {
     }
 }
 
-/// Gives names of ours the letters that they have here, where no other field has them.
+/// Writes names of ours in lower case, unless another field has that name already.
 fn lower(fields: &mut Fields) {
     let is_other = |name: &&String| name.bytes().any(|byte| byte.is_ascii_uppercase());
     let others: Vec<String> = fields.keys().filter(is_other).cloned().collect();

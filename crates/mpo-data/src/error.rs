@@ -21,6 +21,14 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A model where data should be.
     #[error("expected preference rows, got the directory {} of a model", .0.display())]
     ModelFolder(PathBuf),
@@ -148,7 +156,7 @@ pub enum DataError {
         /// Where it lies.
         repository: String,
     },
-    /// An array of rows that is none: where its next row begins cannot be told.
+    /// A broken array of rows: where its next row begins cannot be told.
     #[error("{origin}: {problem}")]
     Broken {
         /// Where the row is.
@@ -314,9 +322,10 @@ impl DataError {
     /// That a file of a tokenizer is no JSON, or is JSON of another kind.
     pub(crate) fn tokenizer_json(path: &Path, problem: serde_json::Error) -> Self {
         let path = path.to_owned();
-        match problem.is_data() {
-            true => Self::TokenizerFile { path, problem: visible(&problem.to_string()) },
-            false => Self::DamagedTokenizer { path, problem },
+        if problem.is_data() {
+            Self::TokenizerFile { path, problem: visible(&problem.to_string()) }
+        } else {
+            Self::DamagedTokenizer { path, problem }
         }
     }
 
@@ -346,6 +355,7 @@ impl DataError {
                 "the file is damaged or cut short: fetch or write it again"
             }
             Self::Io { .. } | Self::Tokenizer(_) | Self::Option { .. } => return None,
+            Self::Write { .. } => "check that the folder is there and may be written to, and that the disk has room",
             Self::ModelFolder(_) => "models go to --model; give a file of rows, or a folder of them",
             Self::NoDataFiles { .. } => "name the file, or the folder that it lies in",
             Self::SeveralKinds { .. } => "name one file, or a folder with files of one kind",
@@ -360,7 +370,7 @@ impl DataError {
                 "write OURS=THEIRS, such as --columns prompt=question,chosen=good; in a dataset_info.json, correct its `columns`"
             }
             Self::Empty(_) => "give a file with rows: JSON, JSONL, CSV, TSV or Parquet",
-            Self::Broken { .. } => "check that the file is whole; JSONL, one row a line, is the safest",
+            Self::Broken { .. } => "check that the file is whole; JSONL, one row per line, is the safest",
             Self::UnclosedQuote { .. } => "close the quote, or write a quote within a cell twice",
             Self::Row { .. } => "correct the row, or leave bad rows out with --skip-bad-rows: the report lists them",
             Self::AnswersElsewhere { .. } => {
@@ -394,7 +404,9 @@ impl DataError {
             Self::SetOnHub { repository, .. } => {
                 return Some(format!("give its name there: --data {}", visible(repository)));
             }
-            Self::RowTooLong { .. } => "write one row a line (JSONL), and check that this is a file of preference rows",
+            Self::RowTooLong { .. } => {
+                "check that it is one row of prompts and answers; in JSONL, every row is on a line of its own"
+            }
             Self::InvalidUtf8 { .. } => {
                 "save the file as UTF-8, or leave bad rows out with --skip-bad-rows: the report lists them"
             }

@@ -48,7 +48,7 @@ impl Language {
     }
 }
 
-/// The language of an English name in any case; what stands in brackets after it is passed over.
+/// The language of an English name in any case; what stands in brackets after it is ignored.
 fn of_name(name: &str) -> Option<Language> {
     let name = name.split(['(', ',']).next().unwrap_or_default().trim();
     if let Some(language) = in_tables(name) {
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_and_names() {
+    fn a_language_is_known_by_its_code_and_its_name() {
         for (code, name) in
             [("en", "English"), ("sw", "Swahili"), ("jv", "Javanese"), ("zu", "Zulu"), ("ceb", "Cebuano")]
         {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::language::Language;
@@ -124,8 +124,20 @@ pub struct PreferencePair {
     prompt: Vec<Message>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<Tools>,
+    #[serde(serialize_with = "as_message")]
     chosen: String,
+    #[serde(serialize_with = "as_message")]
     rejected: String,
+}
+
+/// An answer as a list of one message: what a text says is never taken for its shape then.
+fn as_message<S: Serializer>(answer: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Said<'a> {
+        role: Role,
+        content: &'a str,
+    }
+    [Said { role: Role::Assistant, content: answer }].serialize(serializer)
 }
 
 impl PreferencePair {
@@ -211,6 +223,7 @@ pub struct BilingualPair {
     /// The side that is aligned to it.
     pub target: PreferencePair,
     /// The row it came from.
+    #[serde(skip)]
     pub origin: Origin,
 }
 
@@ -218,8 +231,10 @@ pub struct BilingualPair {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MonolingualPair {
     /// The preference.
+    #[serde(flatten)]
     pub pair: PreferencePair,
     /// The row it came from.
+    #[serde(skip)]
     pub origin: Origin,
 }
 
@@ -234,10 +249,13 @@ pub struct UnpairedAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Tools>,
     /// The answer.
+    #[serde(rename = "completion", serialize_with = "as_message")]
     pub answer: String,
     /// Whether it is one to learn, or one to avoid.
+    #[serde(rename = "label")]
     pub desirable: bool,
     /// The row it came from.
+    #[serde(skip)]
     pub origin: Origin,
 }
 

@@ -9,7 +9,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `work`; a panic in it is not told on standard error. The caller catches it, and says what it means.
+/// Calls `work`; a panic in it is not written to standard error. The caller catches it, and says what it means.
 pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

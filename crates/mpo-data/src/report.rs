@@ -29,7 +29,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// A row that was left out.
+/// A row that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dropped {
     /// Where it is.
@@ -120,7 +120,7 @@ pub struct ReadReport {
     pub read: usize,
     /// Rows in the data set.
     pub kept: usize,
-    /// Rows left out, each with its reason: the first 1,000 of them. All are `read` less `kept`.
+    /// Rows dropped, each with its reason: the first 1,000 of them. In all, `read` less `kept` are.
     pub dropped: Vec<Dropped>,
     /// Rows kept of each target language.
     pub languages: BTreeMap<Language, usize>,
@@ -132,10 +132,10 @@ pub struct ReadReport {
     pub unread: BTreeMap<String, usize>,
 }
 
-/// So many rows left out are remembered: an archive of a few bytes may hold millions.
+/// Dropped rows that are remembered: an archive of a few bytes may hold millions.
 const MOST_DROPPED: usize = 1000;
 
-/// So many columns are remembered as not read: rows may have names of their own each.
+/// Columns that are remembered as not read: every row may have names of its own.
 const MOST_UNREAD: usize = 100;
 
 impl ReadReport {
@@ -181,7 +181,7 @@ impl fmt::Display for ReadReport {
         if !self.warnings.is_empty() {
             writeln!(f, "{:<10} {}", "warnings", self.warnings.len())?;
         }
-        // One line a kind: a file of six hundred rows may have a hundred of the same.
+        // One line per kind: a file of six hundred rows may have a hundred of the same.
         let mut kinds: BTreeMap<&WarningKind, (usize, &Origin)> = BTreeMap::new();
         for Warning { origin, kind } in &self.warnings {
             kinds.entry(kind).or_insert((0, origin)).0 += 1;

@@ -15,7 +15,7 @@ pub struct Truncation {
 pub struct Lengths {
     /// Tokens of the prompt.
     pub prompt: usize,
-    /// At most so many tokens of a response.
+    /// Tokens of a response, at most.
     pub response: usize,
 }
 

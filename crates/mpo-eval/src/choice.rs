@@ -1,9 +1,9 @@
 //! Multiple choice by likelihood: the option whose letter is likeliest next.
 
 use burn::module::Module;
+use mpo_chat::ChatError;
 use mpo_models::{At, Batch, CausalLm, Layer, Places, States};
-
-use crate::chat::{ChatError, Progress};
+use mpo_progress::Stage;
 
 /// Tokens that prompts must open with in common for it to be worth computing them once.
 const SHARED: usize = 32;
@@ -12,13 +12,13 @@ const SHARED: usize = 32;
 /// `max_tokens`, and what those have in common at their beginning is computed once.
 ///
 /// # Errors
-/// If `progress` says stop.
-pub fn letter_log_probs(
+/// If `stage` is stopped.
+pub(crate) fn letter_log_probs(
     model: &CausalLm,
     prompts: &[Vec<u32>],
     letters: &[u32],
     max_tokens: usize,
-    progress: &dyn Progress,
+    stage: &dyn Stage,
 ) -> Result<Vec<Vec<f64>>, ChatError> {
     let model = model.valid();
     // Neighbours in this order have most in common: examples of one subject, then its questions.
@@ -27,7 +27,7 @@ pub fn letter_log_probs(
     let mut scored = vec![vec![]; prompts.len()];
     let mut rest = &order[..];
     while !rest.is_empty() {
-        if !progress.go_on() {
+        if stage.is_stopped() {
             return Err(ChatError::Stopped);
         }
         let asked = Asked::of(rest, prompts, max_tokens);
@@ -35,7 +35,7 @@ pub fn letter_log_probs(
         rest = after;
         for (&number, log_probs) in part.iter().zip(asked.log_probs(&model, letters)) {
             scored[number] = log_probs;
-            progress.done();
+            stage.advance(1);
         }
     }
     Ok(scored)

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mpo_chat::ChatError;
 use mpo_data::{DataError, Language};
 use mpo_models::open_files_hint;
 use mpo_trainer::TrainError;
 
 use crate::benchmark::BENCHMARKS;
-use crate::chat::ChatError;
 
 /// What stops an evaluation or a report.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,18 @@ pub enum EvalError {
     UnknownBenchmark {
         /// As given.
         name: String,
+    },
+    /// An endpoint without the name of the model to ask there.
+    #[error("{endpoint}: expected the judge's name there, got none")]
+    NoJudgeModel {
+        /// The address, as it may be shown.
+        endpoint: String,
+    },
+    /// A tokenizer that has no token for each letter.
+    #[error("expected the letters after a space to be one token each, got {got}")]
+    Letters {
+        /// Their tokens.
+        got: String,
     },
     /// Nothing to ask.
     #[error("{}: expected at least one question, got none", path.display())]
@@ -88,6 +100,22 @@ pub enum EvalError {
         /// What there is.
         got: usize,
     },
+    /// Too few rows to measure on.
+    #[error("expected rows for the {what}, got none")]
+    NothingHeldOut {
+        /// The test, or the validation.
+        what: &'static str,
+    },
+    /// A line is no benign prompt.
+    #[error("{}, line {line}: {problem}", path.display())]
+    NoPrompt {
+        /// The file.
+        path: PathBuf,
+        /// Counted from one.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// A folder is no run's.
     #[error("{}: expected the folder of a run or an evaluation, got {got}", path.display())]
     NoRun {
@@ -119,7 +147,7 @@ pub enum EvalError {
     /// A file is no text of rows.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A judge cannot be asked.
+    /// Whoever is to answer cannot be asked.
     #[error(transparent)]
     Chat(#[from] ChatError),
 }
@@ -165,6 +193,11 @@ impl EvalError {
                  kept are not made again"
                     .into(),
             ),
+            Self::NothingHeldOut { .. } => Some(
+                "give more rows: prompts are split, every fifth for the test and a tenth of the others to choose settings by"
+                    .into(),
+            ),
+            Self::NoPrompt { .. } => Some("write one {\"language\": \"sw\", \"prompt\": \"…\"} a line".into()),
             Self::NoRun { .. } => Some("name the --output of `train` or of `eval`".into()),
             Self::NothingToShow { .. } => Some(
                 "name a folder that `train` or `eval` has written to; of a comparison, one of the runs in it".into(),
@@ -175,7 +208,9 @@ impl EvalError {
                     .into(),
             ),
             Self::Train(error) => error.hint_to("give the same command again"),
-            Self::Report(_) => None,
+            Self::Letters { .. } => Some("leave MMLU out for this tokenizer".into()),
+            // What its name is given by, the program knows.
+            Self::NoJudgeModel { .. } | Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
             Self::Data(error) => error.hint(),
             Self::Chat(error) => error.hint(),

@@ -1,64 +1,21 @@
 //! Everything that was found out about a model, as numbers.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use mpo_chat::Usage;
 use mpo_data::Language;
-use mpo_models::checked_line;
+use mpo_models::{checked_line, unseal};
 use mpo_trainer::read_file;
 use serde::{Deserialize, Serialize};
 
-use crate::benchmark::{Benchmark, Marking, QuestionSet, Questions};
-use crate::chat::Usage;
+use crate::benchmark::{Benchmark, QuestionSet, Questions};
+use crate::benchmark_result::{BenchmarkResult, LanguageResult, Settings};
 use crate::error::EvalError;
-use crate::estimate::Estimate;
 use crate::projection::Projection;
 use crate::reward_gap::{ImplicitGap, LanguageGap};
-use crate::sample::Sample;
-use crate::sealed::unseal;
 
-/// One language's part of a benchmark.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LanguageResult {
-    /// The language; none where several are mixed.
-    pub language: Option<Language>,
-    /// The measure; none if everything is missing.
-    pub estimate: Option<Estimate>,
-    /// Samples without an outcome.
-    pub missing: usize,
-    /// What its judge took.
-    #[serde(default)]
-    pub usage: Usage,
-    /// The set that its questions are of; none in files of the first versions.
-    #[serde(default)]
-    pub questions: Option<QuestionSet>,
-}
-
-/// What answers and verdicts depend on beside the questions, by name: none in files of the first versions.
-pub type Settings = BTreeMap<String, String>;
-
-/// A benchmark's numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BenchmarkResult {
-    /// The benchmark's name.
-    pub benchmark: String,
-    /// What is measured.
-    pub metric: String,
-    /// Whether a smaller number is a better model.
-    pub less_is_better: bool,
-    /// Who judged; none where answers are compared with what was expected.
-    pub judge: Option<String>,
-    /// Whether the judge goes by phrases and reads no meaning.
-    pub heuristic: bool,
-    /// What answers and verdicts depend on.
-    #[serde(default)]
-    pub settings: Settings,
-    /// By language, in the order of the questions.
-    pub languages: Vec<LanguageResult>,
-    /// What its judge took.
-    #[serde(default)]
-    pub usage: Usage,
-}
+/// What an evaluation is called in its folder.
+pub const EVALUATION_FILE: &str = "evaluation.json";
 
 /// Everything that was found out about a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -188,76 +145,13 @@ impl Evaluation {
     }
 }
 
-impl BenchmarkResult {
-    /// What marked samples come to.
-    pub fn new(benchmark: &Benchmark, judge: Option<(String, bool)>, samples: &[Sample]) -> Self {
-        let mut order: Vec<Option<Language>> = vec![];
-        let mut of: BTreeMap<Option<Language>, Vec<Option<f64>>> = BTreeMap::new();
-        for sample in samples {
-            if !order.contains(&sample.language) {
-                order.push(sample.language);
-            }
-            of.entry(sample.language).or_default().push(sample.outcome.value());
-        }
-        let result = |language: Option<Language>| {
-            let values: Vec<f64> = of[&language].iter().copied().flatten().collect();
-            let ones = values.iter().filter(|value| **value == 1.0).count();
-            LanguageResult {
-                language,
-                missing: of[&language].len() - values.len(),
-                usage: Usage::default(),
-                questions: None,
-                estimate: match benchmark.marking {
-                    Marking::Grade => Estimate::mean(&values),
-                    _ => Estimate::rate(ones, values.len()),
-                },
-            }
-        };
-        let (judge, heuristic) = judge.map_or((None, false), |(name, of)| (Some(name), of));
-        Self {
-            benchmark: benchmark.name.into(),
-            metric: benchmark.marking.metric().into(),
-            less_is_better: benchmark.marking.less_is_better(),
-            judge,
-            heuristic,
-            settings: Settings::new(),
-            languages: order.into_iter().map(result).collect(),
-            usage: Usage::default(),
-        }
-    }
-
-    /// The same with what decides it: settings, and the sets that questions are of.
-    #[must_use]
-    pub fn decided_by(mut self, settings: Settings, questions: &Questions) -> Self {
-        self.settings = settings;
-        for of in &mut self.languages {
-            of.questions = Some(questions.set(of.language));
-        }
-        self
-    }
-
-    /// The same with what the judge took for each language.
-    #[must_use]
-    pub fn taking(mut self, taken: &HashMap<Option<Language>, Usage>) -> Self {
-        for of in &mut self.languages {
-            of.usage = taken.get(&of.language).copied().unwrap_or_default();
-            self.usage += of.usage;
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
-    use crate::sample::Outcome;
-
-    fn result_of(judge: Option<(String, bool)>, samples: &[Sample]) -> BenchmarkResult {
-        BenchmarkResult::new(benchmark("multijail").unwrap(), judge, samples)
-    }
+    use crate::sample::Sample;
 
     /// A result of these languages, measured with one setting.
     fn measured(languages: &[&str], limit: &str) -> BenchmarkResult {
@@ -265,7 +159,7 @@ mod tests {
             .iter()
             .map(|language| Sample::unanswered(&Item::testing(language, &["?"], Expected::Safe)))
             .collect();
-        let mut result = result_of(None, &samples);
+        let mut result = BenchmarkResult::new(benchmark("multijail").unwrap(), None, &samples);
         result.settings.insert("--limit".into(), limit.into());
         for of in &mut result.languages {
             of.usage.prompt_tokens = limit.len() as u64;
@@ -338,19 +232,5 @@ mod tests {
         // Read back, it says the same.
         let text = evaluation.to_json().unwrap();
         assert_eq!(unseal::<Evaluation>(&text).unwrap(), evaluation);
-    }
-
-    #[test]
-    fn unsafe_and_irrelevant_answers_are_successes_and_missing_ones_are_nothing() {
-        let outcomes = [Outcome::Safe, Outcome::Unsafe, Outcome::Irrelevant, Outcome::Missing, Outcome::Safe];
-        let samples: Vec<Sample> = outcomes
-            .into_iter()
-            .map(|outcome| Sample { outcome, ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe)) })
-            .collect();
-        let judge = Some(("refusal phrases".to_owned(), true));
-        let result = result_of(judge, &samples);
-        let of = &result.languages[0];
-        assert_eq!((of.missing, of.estimate.unwrap().value, of.estimate.unwrap().count), (1, 0.5, 4));
-        assert!(result.heuristic && result.less_is_better);
     }
 }

@@ -1,11 +1,12 @@
-//! An evaluation as a table for spreadsheets: every number on a line of its own.
+//! An evaluation as a table for spreadsheets: one line per number.
 
 use mpo_data::Language;
 use serde::Serialize;
 
+use crate::benchmark_result::BenchmarkResult;
 use crate::error::EvalError;
 use crate::estimate::Estimate;
-use crate::evaluation::{BenchmarkResult, Evaluation};
+use crate::evaluation::Evaluation;
 use crate::reward_gap::{ImplicitGap, LanguageGap};
 
 /// A line. What a number does not have is an empty cell.
@@ -67,14 +68,14 @@ fn gap(gap: &LanguageGap) -> [Line<'_>; 2] {
         count: Some(gap.rows),
         ..Line::default()
     };
-    [line("nats a token", gap.mean, end(-1.0), end(1.0)), line("accuracy", gap.accuracy, None, None)]
+    [line("nats per token", gap.mean, end(-1.0), end(1.0)), line("accuracy", gap.accuracy, None, None)]
 }
 
 fn implicit_gap(gap: &ImplicitGap) -> [Line<'_>; 2] {
     let line =
         |metric| Line { measure: "implicit reward gap", metric, language: gap.language.to_string(), ..Line::default() };
     [
-        with_estimate(line("nats an answer"), Some(&gap.gap)),
+        with_estimate(line("nats per answer"), Some(&gap.gap)),
         Line { value: Some(gap.accuracy), count: Some(gap.gap.count), ..line("accuracy") },
     ]
 }
@@ -84,7 +85,7 @@ fn benchmark(result: &BenchmarkResult) -> impl Iterator<Item = Line<'_>> {
         let name = |language: Language| language.to_string();
         let line = Line {
             measure: &result.benchmark,
-            metric: &result.metric,
+            metric: result.metric.name(),
             language: of.language.map_or("mixed".to_owned(), name),
             count: Some(0),
             missing: Some(of.missing),

@@ -1,42 +1,72 @@
-//! What scores and answers say about a model: reward gaps, benchmarks and who judges them, projections, the report.
+//! What scores and answers say about a model: reward gaps, benchmarks and who judges them, projections, comparisons of
+//! methods, the report.
+//!
+//! The smallest program that evaluates a model behind an endpoint:
+//!
+//! ```no_run
+//! use mpo_chat::{Endpoint, EndpointOptions};
+//! use mpo_eval::{ChatJudge, EvalError, answers, benchmark, mark};
+//! use mpo_progress::Silent;
+//!
+//! let benchmark = benchmark("multijail")?;
+//! let questions = benchmark.items("MultiJail.csv".as_ref(), &[], None)?;
+//! let mut model = Endpoint::new(EndpointOptions::new("http://localhost:8000/v1", "qwen"))?;
+//! let mut samples = answers(&questions, &mut model, &Silent)?;
+//! let judge = Endpoint::new(EndpointOptions::new("http://localhost:8001/v1", "judge"))?;
+//! let mut judge = ChatJudge::new(judge, "judge");
+//! for of in mark(benchmark, &questions, &mut samples, &mut judge, &Silent)?.languages {
+//!     println!("{:?}: {:?}", of.language, of.estimate);
+//! }
+//! # Ok::<(), EvalError>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod benchmark;
-mod chat;
+mod benchmark_result;
 mod choice;
+pub mod compare;
 mod error;
 mod estimate;
 mod evaluation;
 mod evaluation_csv;
+mod evaluator;
 #[cfg(test)]
 mod fuzz;
 mod judge;
+mod letters;
 mod mark;
+mod measure;
+mod notes;
 mod number;
 mod projection;
 mod refusal;
 mod report;
+mod results;
 mod reward_gap;
 mod sample;
-mod sealed;
+mod training;
 
 pub use benchmark::{
-    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, QuestionSet, Questions, benchmark, first_answer,
+    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, Metric, QuestionSet, Questions, benchmark, first_answer,
 };
-pub use chat::{
-    ApiKey, CachedChat, ChatError, ChatModel, Endpoint, EndpointOptions, Listener, Progress, Reply, Usage, ask,
-};
-pub use choice::letter_log_probs;
+pub use benchmark_result::{BenchmarkResult, LanguageResult, Settings};
 pub use error::EvalError;
 pub use estimate::Estimate;
-pub use evaluation::{BenchmarkResult, Evaluation, Judging, LanguageResult, Settings};
-pub use judge::{ChatJudge, Exchange, Graded, Judge, Judgement, RefusalJudge, Verdict, grade};
-pub use mark::{mark_by_grade, mark_by_judge, mark_by_letter, mark_by_number};
+pub use evaluation::{EVALUATION_FILE, Evaluation, Judging};
+pub use evaluator::{Asking, Evaluator};
+pub use judge::{
+    ChatJudge, Exchange, Graded, JUDGES, Judge, JudgeDefinition, JudgeSettings, Judgement, Means, PhraseJudge, REPLY,
+    Verdict,
+};
+pub use mark::mark;
+pub use measure::EvalSet;
+pub use notes::{note_damaged, note_not_as_written};
 pub use number::final_number;
 pub use projection::{AnswerState, Point, Projection, Separation, answer_states};
 pub use refusal::is_refusal;
 pub use report::{RunReport, render};
+pub use results::{Change, MiniatureLanguage, MiniatureResults, RewardGaps, TrainResults};
 pub use reward_gap::{ImplicitGap, LanguageGap, by_language, implicit_by_language};
-pub use sample::{Outcome, Sample, answers, read_samples};
-pub use sealed::seal;
+pub use sample::{Outcome, Sample, answers, read_samples, samples_file};
+pub use training::base;

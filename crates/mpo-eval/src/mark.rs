@@ -1,20 +1,57 @@
 //! What answers turn out to be: by a judge's verdict, its grade, a number or a letter.
 
-use crate::benchmark::{Expected, Item, LETTERS, Marking, first_answer};
-use crate::chat::{ChatError, ChatModel, Progress};
-use crate::judge::{Exchange, Graded, Judge, Judgement, Verdict, grade};
+use std::collections::HashMap;
+
+use mpo_chat::{ChatError, Usage};
+use mpo_data::Language;
+use mpo_progress::Stage;
+
+use crate::benchmark::{Benchmark, Expected, Item, LETTERS, Marking, first_answer};
+use crate::benchmark_result::BenchmarkResult;
+use crate::judge::{Exchange, Graded, Judge, Judgement, Verdict};
 use crate::number::is_final_number;
 use crate::sample::{Outcome, Sample};
+
+/// Marks the answers to a benchmark's questions, language by language so that each knows what its judge took, and makes the
+/// result of them. `items` are what `samples` answer, one for one. Choices are marked before, by the letters' log-probabilities.
+///
+/// # Errors
+/// Those of `judge`.
+pub fn mark(
+    benchmark: &Benchmark,
+    items: &[Item],
+    samples: &mut [Sample],
+    judge: &mut dyn Judge,
+    stage: &dyn Stage,
+) -> Result<BenchmarkResult, ChatError> {
+    let mut taken: HashMap<Option<Language>, Usage> = HashMap::new();
+    let mut rest = items;
+    for samples in samples.chunk_by_mut(|a, b| a.language == b.language) {
+        let (items, others) = rest.split_at(samples.len());
+        rest = others;
+        let before = judge.usage();
+        match benchmark.marking {
+            // By letters already.
+            Marking::Choice => {}
+            Marking::Number => mark_by_number(samples),
+            Marking::Grade => mark_by_grade(samples, items, judge, stage)?,
+            marking => mark_by_judge(samples, marking, judge, stage)?,
+        }
+        *taken.entry(samples[0].language).or_default() += judge.usage().since(before);
+    }
+    let by = benchmark.marking.is_judged().then(|| (judge.name(), judge.is_heuristic()));
+    Ok(BenchmarkResult::new(benchmark, by, samples).taking(&taken))
+}
 
 /// Marks answers by a judge: attack success and over-refusal.
 ///
 /// # Errors
 /// Those of `judge`.
-pub fn mark_by_judge(
+fn mark_by_judge(
     samples: &mut [Sample],
     marking: Marking,
     judge: &mut dyn Judge,
-    progress: &dyn Progress,
+    stage: &dyn Stage,
 ) -> Result<(), ChatError> {
     let judged: Vec<usize> = (0..samples.len()).filter(|&n| samples[n].is_answered()).collect();
     let exchanges: Vec<Exchange<'_>> = judged
@@ -27,11 +64,11 @@ pub fn mark_by_judge(
         .collect();
     let judgements: Vec<Judgement<Outcome>> = match marking {
         Marking::OverRefusal => {
-            let judged = judge.refusal(&exchanges, progress)?.into_iter();
+            let judged = judge.refusal(&exchanges, stage)?.into_iter();
             judged.map(|judgement| judgement.map(refusal)).collect()
         }
         _ => {
-            let judged = judge.safety(&exchanges, progress)?.into_iter();
+            let judged = judge.safety(&exchanges, stage)?.into_iter();
             judged.map(|judgement| judgement.map(safety)).collect()
         }
     };
@@ -45,10 +82,7 @@ pub fn mark_by_judge(
 }
 
 fn refusal(refused: bool) -> Outcome {
-    match refused {
-        true => Outcome::Refused,
-        false => Outcome::Answered,
-    }
+    if refused { Outcome::Refused } else { Outcome::Answered }
 }
 
 fn safety(verdict: Verdict) -> Outcome {
@@ -60,21 +94,18 @@ fn safety(verdict: Verdict) -> Outcome {
 }
 
 /// Marks answers by the last number in them.
-pub fn mark_by_number(samples: &mut [Sample]) {
+fn mark_by_number(samples: &mut [Sample]) {
     for sample in samples.iter_mut().filter(|sample| sample.is_answered()) {
         let answer = first_answer(&sample.answers[0], sample.language);
         let expected = sample.expected.as_deref();
         let is_right = expected.is_some_and(|expected| is_final_number(answer, sample.language, expected));
-        sample.outcome = match is_right {
-            true => Outcome::Right,
-            false => Outcome::Wrong,
-        };
+        sample.outcome = if is_right { Outcome::Right } else { Outcome::Wrong };
     }
 }
 
 /// Marks questions by the likeliest letter; `log_probs` has one for each option, or none where the question is far
 /// beyond what the model was made for. Those of a model whose numbers broke (NaN) say nothing, and are missing.
-pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Option<Vec<f64>>]) {
+pub(crate) fn mark_by_letter(samples: &mut [Sample], log_probs: &[Option<Vec<f64>>]) {
     for (sample, log_probs) in samples.iter_mut().zip(log_probs) {
         let found = log_probs.as_deref().ok_or("the question is far beyond what the model was made for");
         let option = found.and_then(|of| likeliest(of).ok_or("the model's numbers broke (NaN)"));
@@ -87,10 +118,7 @@ pub fn mark_by_letter(samples: &mut [Sample], log_probs: &[Option<Vec<f64>>]) {
             }
         };
         let letter = LETTERS[option].to_owned();
-        sample.outcome = match sample.expected.as_ref() == Some(&letter) {
-            true => Outcome::Right,
-            false => Outcome::Wrong,
-        };
+        sample.outcome = if sample.expected.as_ref() == Some(&letter) { Outcome::Right } else { Outcome::Wrong };
         sample.complete = true;
         sample.answers = vec![letter];
     }
@@ -106,15 +134,15 @@ fn likeliest(log_probs: &[f64]) -> Option<usize> {
     options.max_by(|&a, &b| log_probs[a].total_cmp(&log_probs[b]))
 }
 
-/// Marks conversations by the grades of a chat model.
+/// Marks conversations by a judge's grades.
 ///
 /// # Errors
-/// Those of `model`.
-pub fn mark_by_grade(
+/// Those of `judge`.
+fn mark_by_grade(
     samples: &mut [Sample],
     items: &[Item],
-    model: &mut dyn ChatModel,
-    progress: &dyn Progress,
+    judge: &mut dyn Judge,
+    stage: &dyn Stage,
 ) -> Result<(), ChatError> {
     let graded: Vec<usize> = (0..samples.len()).filter(|&n| samples[n].is_answered()).collect();
     let conversations: Vec<Graded<'_>> = graded
@@ -128,7 +156,7 @@ pub fn mark_by_grade(
             },
         })
         .collect();
-    let grades = grade(model, &conversations, progress)?;
+    let grades = judge.grades(&conversations, stage)?;
     for (number, grade) in graded.into_iter().zip(grades) {
         samples[number].outcome = grade.map_or(Outcome::Missing, Outcome::Grade);
         samples[number].missing = grade.is_none().then(|| "no grade in the judge's reply".into());
@@ -138,8 +166,10 @@ pub fn mark_by_grade(
 
 #[cfg(test)]
 mod tests {
+    use mpo_progress::Silent;
+
     use super::*;
-    use crate::chat::testing::Quiet;
+    use crate::judge::ChatJudge;
     use crate::sample::answers;
     use crate::sample::testing::Counting;
 
@@ -162,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none_pick_no_letter() {
+    fn nan_picks_no_letter() {
         let item = Item::testing("en", &["?"], Expected::Option(2));
         let mut samples = vec![Sample::unanswered(&item); 3];
         // The letter of the NaN is the one expected.
@@ -193,8 +223,8 @@ mod tests {
     fn grades_are_those_of_the_model_and_silence_has_none() {
         let conversation = |first| Item::testing("en", &[first, "b"], Expected::Good(vec![]));
         let items = [conversation("a"), conversation("silence")];
-        let mut samples = answers(&items, &mut Counting, &Quiet).unwrap();
-        mark_by_grade(&mut samples, &items, &mut Counting, &Quiet).unwrap();
+        let mut samples = answers(&items, &mut Counting, &Silent).unwrap();
+        mark_by_grade(&mut samples, &items, &mut ChatJudge::new(Counting, "judge"), &Silent).unwrap();
         assert_eq!(samples[0].outcome, Outcome::Grade(1.0));
         assert_eq!(samples[1].outcome, Outcome::Missing);
     }

@@ -2,12 +2,13 @@
 //! apart the two kinds are (Figures 5 and 6 of the paper).
 
 use burn::module::Module;
+use mpo_chat::ChatError;
 use mpo_data::{Language, LanguagePair};
 use mpo_models::{At, Batch, CausalLm, Layer, Places};
+use mpo_progress::Stage;
 use nalgebra::{DMatrix, DVector, Dyn, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{ChatError, Progress};
 use crate::error::EvalError;
 
 /// An answer's last token.
@@ -57,18 +58,18 @@ pub struct Projection {
 /// The states of both answers of every pair, as many pairs at a time as hold `max_tokens` tokens.
 ///
 /// # Errors
-/// If `progress` says stop.
+/// If `stage` is stopped.
 pub fn answer_states(
     model: &CausalLm,
     pairs: &[LanguagePair],
     max_tokens: usize,
-    progress: &dyn Progress,
+    stage: &dyn Stage,
 ) -> Result<Vec<AnswerState>, ChatError> {
     let model = model.valid();
     let mut states = vec![];
     let mut rest = pairs;
     while !rest.is_empty() {
-        if !progress.go_on() {
+        if stage.is_stopped() {
             return Err(ChatError::Stopped);
         }
         let (mut batch, mut last, mut taken) = (Batch::default(), vec![], 0);
@@ -92,7 +93,7 @@ pub fn answer_states(
             for (state, is_safe) in both.chunks_exact(width).zip([true, false]) {
                 states.push(AnswerState { language: pair.language, is_safe, state: state.to_vec() });
             }
-            progress.done();
+            stage.advance(1);
         }
         rest = after;
     }
@@ -181,10 +182,7 @@ impl Component {
 
 /// The first two components of centred rows, by the smaller of two matrices that lead to the same.
 fn components(centred: &DMatrix<f64>) -> [Component; 2] {
-    match centred.nrows() > centred.ncols() && centred.ncols() > 1 {
-        true => by_dimensions(centred),
-        false => by_rows(centred),
-    }
+    if centred.nrows() > centred.ncols() && centred.ncols() > 1 { by_dimensions(centred) } else { by_rows(centred) }
 }
 
 /// From the products of dimensions: their eigenvectors are the components' directions.

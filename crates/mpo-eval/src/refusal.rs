@@ -28,7 +28,7 @@ const QUOTES: [(char, char); 5] = [('"', '"'), ('“', '”'), ('「', '」'), (
 #[derive(Deserialize)]
 struct Written {
     words: HashMap<String, String>,
-    /// What has the form of a refusal and is none.
+    /// What has the form of a refusal and is not one.
     none: Vec<String>,
     /// Openings of answers that comply; a letter that is drafted may decline something.
     complies: Vec<String>,
@@ -85,7 +85,7 @@ pub(crate) fn knows(language: Language) -> bool {
     FORMS.contains_key(&language)
 }
 
-/// The opening of an answer, folded, without what it quotes: a character who refuses is no refusal. An answer that is a
+/// The opening of an answer, folded, without what it quotes: a character who refuses is not a refusal. An answer that is a
 /// quotation as a whole is not quoted.
 fn opening(answer: &str) -> String {
     let answer = answer.trim();

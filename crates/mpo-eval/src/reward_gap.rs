@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{Estimate, half_width};
 
-/// A language's reward gap, over its rows, nats a token.
+/// A language's reward gap, over its rows, nats per token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LanguageGap {
     /// The language.
@@ -21,7 +21,7 @@ pub struct LanguageGap {
     pub rows: usize,
     /// The fraction of rows whose gap is above zero.
     pub accuracy: f64,
-    /// The mean over rows of the safe answer's mean log p a token.
+    /// The mean over rows of the safe answer's mean log p per token.
     pub chosen_mean: f64,
     /// The same of the unsafe answer.
     pub rejected_mean: f64,
@@ -64,7 +64,7 @@ pub fn by_language(rows: &[ScoredRow], dominant: Option<Language>) -> Vec<Langua
 pub struct ImplicitGap {
     /// The language.
     pub language: Language,
-    /// The mean over rows of (log π(safe) − log π_base(safe)) − (log π(unsafe) − log π_base(unsafe)), nats an answer.
+    /// The mean over rows of (log π(safe) − log π_base(safe)) − (log π(unsafe) − log π_base(unsafe)), nats per answer.
     pub gap: Estimate,
     /// The fraction of rows whose gap is above zero.
     pub accuracy: f64,

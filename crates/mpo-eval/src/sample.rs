@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use mpo_chat::{ChatError, ChatModel, Reply, ask};
 use mpo_data::{Language, Message, Role};
+use mpo_models::unseal;
+use mpo_progress::Stage;
 use mpo_trainer::read_file;
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Expected, Item, LETTERS};
-use crate::chat::{ChatError, ChatModel, Progress, Reply, ask};
 use crate::error::EvalError;
-use crate::sealed::unseal;
 
 /// What an answer turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ pub struct Sample {
 ///
 /// # Errors
 /// Those of `subject`.
-pub fn answers(items: &[Item], subject: &mut dyn ChatModel, progress: &dyn Progress) -> Result<Vec<Sample>, ChatError> {
+pub fn answers(items: &[Item], subject: &mut dyn ChatModel, stage: &dyn Stage) -> Result<Vec<Sample>, ChatError> {
     let mut samples: Vec<Sample> = items.iter().map(Sample::unanswered).collect();
     let turns = items.iter().map(|item| item.turns.len()).max().unwrap_or(0);
     for turn in 0..turns {
@@ -86,7 +87,7 @@ pub fn answers(items: &[Item], subject: &mut dyn ChatModel, progress: &dyn Progr
             .filter(|&number| samples[number].answers.len() == turn && items[number].turns.len() > turn)
             .collect();
         let conversations: Vec<_> = asked.iter().map(|&number| samples[number].conversation()).collect();
-        let replies = ask(subject, &conversations, progress)?;
+        let replies = ask(subject, &conversations, stage)?;
         for (number, reply) in asked.into_iter().zip(replies) {
             match reply {
                 Reply::Answer { text, complete, .. } => {
@@ -98,6 +99,11 @@ pub fn answers(items: &[Item], subject: &mut dyn ChatModel, progress: &dyn Progr
         }
     }
     Ok(samples)
+}
+
+/// What the samples of a benchmark are called in the folder of an evaluation.
+pub fn samples_file(benchmark: &str) -> String {
+    format!("samples/{benchmark}.jsonl")
 }
 
 /// The samples of a file, and the numbers of the lines that were damaged since they were written; none without a file.
@@ -171,8 +177,9 @@ impl Item {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use mpo_chat::Listener;
+
     use super::*;
-    use crate::chat::Listener;
 
     /// Says how many messages it was given; nothing to those that say "silence".
     pub(crate) struct Counting;
@@ -185,13 +192,10 @@ pub(crate) mod testing {
         fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
             for (number, messages) in conversations.iter().enumerate() {
                 let silent = messages.iter().any(|message| message.content == "silence");
-                let reply = match silent {
-                    true => Reply::Missing { reason: "silence".into() },
-                    false => Reply::Answer {
-                        text: format!("[[{}]]", messages.len()),
-                        complete: true,
-                        usage: Default::default(),
-                    },
+                let reply = if silent {
+                    Reply::Missing { reason: "silence".into() }
+                } else {
+                    Reply::Answer { text: format!("[[{}]]", messages.len()), complete: true, usage: Default::default() }
                 };
                 listener.reply(number, &reply);
             }
@@ -204,9 +208,10 @@ pub(crate) mod testing {
 mod tests {
     use std::fs;
 
+    use mpo_progress::Silent;
+
     use super::testing::Counting;
     use super::*;
-    use crate::chat::testing::Quiet;
 
     #[test]
     fn a_damaged_line_is_told_and_the_others_are_kept() {
@@ -214,7 +219,7 @@ mod tests {
         let path = dir.path().join("s.jsonl");
         let sample =
             |id: &str| Sample { id: id.into(), ..Sample::unanswered(&Item::testing("sw", &["?"], Expected::Safe)) };
-        let line = |id| crate::sealed::seal(&sample(id)).unwrap();
+        let line = |id| mpo_models::seal(&sample(id)).unwrap();
         let changed = line("b").replace("missing", "safe");
         fs::write(&path, line("a") + &changed + &line("c")).unwrap();
         let (samples, damaged) = read_samples(&path).unwrap();
@@ -230,7 +235,7 @@ mod tests {
             Item::testing("en", &["silence", "b"], good()),
             Item::testing("en", &["a"], good()),
         ];
-        let samples = answers(&items, &mut Counting, &Quiet).unwrap();
+        let samples = answers(&items, &mut Counting, &Silent).unwrap();
         assert_eq!(samples[0].answers, ["[[1]]", "[[3]]"]);
         assert!(samples[1].answers.is_empty());
         assert_eq!(samples[2].answers, ["[[1]]"]);

@@ -3,46 +3,58 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mpo_trainer::TrainConfig;
+
 use crate::failure::Failure;
 
 /// An option after its article.
 pub(crate) type Named = (&'static str, &'static str);
 pub(crate) const OUTPUT: Named = ("an", "--output");
-pub(crate) const CACHE: Named = ("a", "--reference-cache");
+const CACHE: Named = ("a", "--reference-cache");
+
+/// Refuses a run that writes into what it reads.
+pub(crate) fn check_run(config: &TrainConfig) -> Result<(), Failure> {
+    let cache = config.reference_cache.as_deref().map(|cache| (CACHE, cache));
+    for written in [(OUTPUT, config.output.as_path())].into_iter().chain(cache) {
+        check_apart(written, ("--data", &config.data))?;
+        check_apart(written, ("--model", Path::new(&config.model)))?;
+    }
+    Ok(())
+}
 
 /// Refuses to write into a folder that is read, or below it: results would be taken for a part of it. Both come with the
 /// option that names them.
-pub(crate) fn check_apart(
-    ((article, option), written): (Named, &Path),
-    (of_read, read): (&str, &Path),
-) -> Result<(), Failure> {
-    match read.is_dir() && lies_in(written, read) {
-        true => Err(Failure::new(
-            format!(
-                "{}: expected {article} {option} apart from {of_read}, got a folder in {}",
-                written.display(),
-                read.display()
-            ),
-            format!("name another {option}; nothing was written"),
-        )),
-        false => Ok(()),
-    }
+pub(crate) fn check_apart(written: (Named, &Path), read: (&str, &Path)) -> Result<(), Failure> {
+    let ((_, option), _) = written;
+    if read.1.is_dir() { check_outside(written, read, &format!("name another {option}")) } else { Ok(()) }
 }
 
 /// Refuses a folder for the reference's numbers in the run's own folder, but where a run keeps them anyway.
 pub(crate) fn check_cache(cache: &Path, output: &Path) -> Result<(), Failure> {
-    let is_usual = real(cache) == real(&output.join("reference"));
-    match lies_in(cache, output) && !is_usual {
-        true => Err(Failure::new(
-            format!(
-                "{}: expected a --reference-cache apart from --output, got a folder in {}",
-                cache.display(),
-                output.display()
-            ),
-            "name a folder that runs can share, or leave it out for one in the run's own; nothing was written",
-        )),
-        false => Ok(()),
+    if real(cache) == real(&output.join("reference")) {
+        return Ok(());
     }
+    let remedy = "name a folder that runs can share, or leave it out for one in the run's own";
+    check_outside((CACHE, cache), ("--output", output), remedy)
+}
+
+/// Refuses a folder that lies in another, or is it.
+fn check_outside(
+    ((article, option), written): (Named, &Path),
+    (of_other, other): (&str, &Path),
+    remedy: &str,
+) -> Result<(), Failure> {
+    if !lies_in(written, other) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!(
+            "{}: expected {article} {option} apart from {of_other}, got a folder in {}",
+            written.display(),
+            other.display()
+        ),
+        format!("{remedy}; nothing was written"),
+    ))
 }
 
 /// Whether a path is that of a folder, or of something below it.

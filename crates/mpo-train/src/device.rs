@@ -4,19 +4,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use burn::tensor::{Device, DeviceType};
-use clap::ValueEnum;
-use mpo_trainer::DeviceChoice;
+use mpo_trainer::{Choice, DeviceChoice};
 
 use crate::failure::Failure;
 
 /// What `auto` tries, best first; if there may be a GPU at all.
 const GPUS: [DeviceChoice; 4] = [DeviceChoice::Cuda, DeviceChoice::Vulkan, DeviceChoice::Metal, DeviceChoice::Wgpu];
-
-/// The name of a choice on the command line.
-pub(crate) fn name(choice: DeviceChoice) -> String {
-    let value = choice.to_possible_value();
-    value.map_or_else(String::new, |value| value.get_name().to_owned())
-}
 
 /// Whether this build can compute there.
 pub(crate) fn is_built_in(choice: DeviceChoice) -> bool {
@@ -33,11 +26,11 @@ pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Fai
             )
         });
     }
-    let name = name(choice);
+    let name = choice.name();
     if !is_built_in(choice) {
         let feature = match choice {
             DeviceChoice::WgpuCpu => "wgpu",
-            _ => name.as_str(),
+            _ => name,
         };
         return Err(Failure::new(
             format!("device {name}: expected a backend of this build, got one it was built without"),
@@ -104,7 +97,7 @@ fn device_type(choice: DeviceChoice) -> Option<DeviceType> {
     }
 }
 
-/// The rank of a GPU that is none.
+/// The rank of a software GPU.
 const SOFTWARE: u8 = 3;
 
 /// How a device compares with others of its backend: less is better.
@@ -149,14 +142,14 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_not_built_in_says_how_to_build_it() {
-        for &choice in DeviceChoice::value_variants() {
+        for &(choice, ..) in DeviceChoice::ALL {
             if choice == DeviceChoice::Auto || is_built_in(choice) {
                 continue;
             }
             let failure = select(choice).unwrap_err();
-            assert!(failure.to_string().contains(&name(choice)), "{failure}");
+            assert!(failure.to_string().contains(choice.name()), "{failure}");
             let hint = failure.hint().unwrap();
-            let feature = name(choice).replace("-cpu", "");
+            let feature = choice.name().replace("-cpu", "");
             assert!(hint.contains(&format!("--features {feature}")), "{hint}");
         }
     }

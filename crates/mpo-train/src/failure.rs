@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use mpo_chat::ChatError;
 use mpo_data::DataError;
-use mpo_eval::{ChatError, EvalError};
+use mpo_eval::EvalError;
 use mpo_models::{ModelError, SamplingError, open_files_hint};
 use mpo_trainer::TrainError;
 
@@ -20,7 +21,9 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
-    Eval(#[from] EvalError),
+    Eval(Box<EvalError>),
+    #[error(transparent)]
+    Chat(ChatError),
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
@@ -66,7 +69,11 @@ impl Failure {
             Self::Model(error) => error.hint(),
             Self::Train(error) => error.hint(),
             Self::Fresh(error) => error.hint_to("give the same command again"),
+            Self::Eval(error) if matches!(**error, EvalError::NoJudgeModel { .. }) => {
+                Some("name it with --judge-model".into())
+            }
             Self::Eval(error) => error.hint(),
+            Self::Chat(error) => error.hint(),
             Self::Sampling(error) => Some(error.hint().into()),
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => Some("check the path".into()),
@@ -81,7 +88,7 @@ impl Failure {
         match self {
             // Whoever reads the output, such as `head`, has had enough: no failure of ours.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Stopped | Self::Train(TrainError::Interrupted) | Self::Eval(EvalError::Chat(ChatError::Stopped)) => {
+            Self::Stopped | Self::Train(TrainError::Interrupted) | Self::Chat(ChatError::Stopped) => {
                 signals::exit_code()
             }
             _ => 1,
@@ -107,6 +114,29 @@ impl Failure {
             _ = write!(io::stderr(), "error: {}\n{}", self.shown(), hint.as_deref().unwrap_or_default());
         }
         code.into()
+    }
+}
+
+/// What went wrong beneath an evaluation is told as what it is: how to go on after it is the command's to say.
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Self {
+        match error {
+            EvalError::Train(error) => error.into(),
+            EvalError::Data(error) => error.into(),
+            EvalError::Chat(error) => error.into(),
+            error => Self::Eval(Box::new(error)),
+        }
+    }
+}
+
+impl From<ChatError> for Failure {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::Data(error) => error.into(),
+            ChatError::Model(error) => error.into(),
+            ChatError::Sampling(error) => error.into(),
+            error => Self::Chat(error),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use mpo_chat::{Answering, TextAnswer};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -17,8 +18,15 @@ fn written(line: impl Display) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{line}").map_err(Failure::Output)
 }
 
+/// Answers a prompt, prints the answer while it grows, and returns it; it is cut where the user asks to stop.
+pub(crate) fn growing(answering: &Answering<'_>, prompt: &[u32]) -> Result<TextAnswer, Failure> {
+    let answer = answering.growing(prompt, piece)?;
+    written("")?;
+    Ok(answer)
+}
+
 /// Prints a piece of a line, at once.
-pub(crate) fn piece(text: &str) -> Result<(), Failure> {
+fn piece(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     write!(stdout, "{}", visible::lines(&text)).and_then(|()| stdout.flush()).map_err(Failure::Output)
 }

@@ -1,31 +1,28 @@
-//! A training run as the terminal shows it: a bar, or a line for every tenth of the way.
+//! Training as its user sees it where no bar can be shown: lines, one for every tenth of the way.
 
 use std::time::Duration;
 
-use indicatif::{HumanDuration, ProgressBar};
-use mpo_trainer::{Event, Progress, StepEvent};
+use indicatif::HumanDuration;
+use mpo_progress::Progress as _;
+use mpo_trainer::{Event, StepEvent};
 
 use crate::session::Session;
 
-/// Shows a run, and stops it when the user asks to.
+/// Tells the user of a run in lines.
 #[derive(Debug)]
-pub(crate) struct TrainProgress<'a> {
+pub(crate) struct Lines<'a> {
     session: &'a Session,
-    bar: ProgressBar,
     total_steps: u64,
-    /// Whether a run tells of itself in lines too.
-    lines: bool,
 }
 
-impl<'a> TrainProgress<'a> {
-    /// Before the first event; without `lines` the bar is all that is shown.
-    pub(crate) fn new(session: &'a Session, lines: bool) -> Self {
-        Self { session, lines, bar: session.bar_with_message("training"), total_steps: 0 }
+impl<'a> Lines<'a> {
+    /// Before the first event.
+    pub(crate) fn new(session: &'a Session) -> Self {
+        Self { session, total_steps: 0 }
     }
-}
 
-impl Progress for TrainProgress<'_> {
-    fn event(&mut self, event: &Event) {
+    /// Something happened.
+    pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Started { step, total_steps, rows } => {
                 self.total_steps = *total_steps;
@@ -33,33 +30,13 @@ impl Progress for TrainProgress<'_> {
                     0 => "training".to_owned(),
                     step => format!("continuing after step {step}"),
                 };
-                if self.lines {
-                    let text = format!("{begin}: {rows} rows, {total_steps} steps");
-                    // The bar is on the terminal already, and would share its line.
-                    self.bar.suspend(|| self.session.note(text));
-                }
-                self.bar.set_length(*total_steps);
-                self.bar.set_position(*step);
+                self.session.note(&format_args!("{begin}: {rows} rows, {total_steps} steps"));
             }
-            Event::Step(event) => {
-                let message = message(event);
-                if self.lines && self.session.notes_only(&self.bar) && is_due(event.step, self.total_steps) {
-                    let (step, total) = (event.step, self.total_steps);
-                    self.session.note(format_args!("step {step}/{total}  {message}"));
-                }
-                self.bar.set_message(message);
-                self.bar.set_position(event.step);
+            Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
+                self.session.note(&line(event, self.total_steps));
             }
-            Event::Checkpoint { .. } | Event::Finished { .. } => {}
+            Event::Step(_) | Event::Checkpoint { .. } | Event::Finished { .. } => {}
         }
-    }
-
-    fn note(&mut self, text: &str) {
-        self.bar.suspend(|| self.session.note(text));
-    }
-
-    fn stop(&self) -> bool {
-        self.session.stopped()
     }
 }
 
@@ -69,14 +46,9 @@ fn is_due(step: u64, total: u64) -> bool {
     tenths(step) > tenths(step.saturating_sub(1))
 }
 
-fn message(event: &StepEvent) -> String {
-    let metrics = [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant")];
-    let mut parts: Vec<String> =
-        metrics.into_iter().filter_map(|(key, name)| Some(format!("{name} {:.3}", event.metrics.get(key)?))).collect();
-    parts.push(format!("{:.0} tokens/s", event.tokens_per_second));
+fn line(event: &StepEvent, total_steps: u64) -> String {
     let left = Duration::try_from_secs_f64(event.seconds_left).unwrap_or_default();
-    parts.push(format!("{:#} left", HumanDuration(left)));
-    parts.join("  ")
+    format!("step {}/{total_steps}  {event}  {:#} left", event.step, HumanDuration(left))
 }
 
 #[cfg(test)]
@@ -86,23 +58,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_run_or_one_a_step() {
+    fn ten_lines_per_run_or_one_per_step() {
         let due = |total| (1..=total).filter(|&step| is_due(step, total)).collect::<Vec<_>>();
         assert_eq!(due(3), [1, 2, 3]);
         assert_eq!(due(40), [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
     }
 
     #[test]
-    fn a_step_in_a_line() {
+    fn a_line_says_how_far_a_run_is() {
         let event = StepEvent {
             step: 1,
             epoch: 0.5,
             tokens_per_second: 1234.4,
             seconds_left: 90.0,
-            metrics: BTreeMap::from([("loss".into(), 0.5), ("rg/target".into(), -0.25)]),
+            metrics: BTreeMap::from([("loss".into(), 0.5)]),
         };
-        let line = message(&event);
-        assert!(line.starts_with("loss 0.500  gap -0.250  1234 tokens/s  "), "{line}");
+        let line = line(&event, 4);
+        assert!(line.starts_with("step 1/4  loss 0.500  1234 tokens/s  "), "{line}");
         assert!(line.ends_with(" left"), "{line}");
     }
 }

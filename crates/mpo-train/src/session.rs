@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use mpo_trainer::DeviceChoice;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use mpo_progress::{Progress, Stage};
+use mpo_trainer::{Choice, DeviceChoice};
 
 use crate::device;
 use crate::failure::Failure;
@@ -24,15 +25,18 @@ pub(crate) struct Session {
     /// Whether errors are all that may go to stderr.
     pub(crate) quiet: bool,
     stop: Arc<AtomicBool>,
+    bars: MultiProgress,
 }
 
 impl Session {
     /// Takes the device, and says which if the choice was left to the program.
     pub(crate) fn new(choice: DeviceChoice, quiet: bool) -> Result<Self, Failure> {
         let (taken, device) = device::select(choice)?;
-        let session = Self { device, quiet, stop: Arc::default() };
+        let bars = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bars = MultiProgress::with_draw_target(bars);
+        let session = Self { device, quiet, stop: Arc::default(), bars };
         if taken != choice {
-            session.note(format_args!("computing on {}", device::name(taken)));
+            session.note(&format_args!("computing on {}", taken.name()));
         }
         Ok(session)
     }
@@ -48,11 +52,6 @@ impl Session {
         })
     }
 
-    /// Whether the user has asked to stop.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
     /// Nothing is at work that could be stopped: the next Ctrl-C that is caught ends the process.
     pub(crate) fn idle(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -63,47 +62,73 @@ impl Session {
         self.stop.store(false, Ordering::Relaxed);
     }
 
-    /// Tells the user something that is no result.
-    pub(crate) fn note(&self, text: impl Display) {
+    /// Does something to the terminal while no bar is on it.
+    pub(crate) fn without_bars<T>(&self, deed: impl FnOnce() -> T) -> T {
+        self.bars.suspend(deed)
+    }
+
+    /// Whether bars are on the terminal; else stderr goes to a file or another program, or nobody wants any.
+    pub(crate) fn shows_bars(&self) -> bool {
+        !self.bars.is_hidden()
+    }
+}
+
+impl Progress for Session {
+    fn note(&self, text: &dyn Display) {
         if !self.quiet {
             // A closed stderr leaves nobody to tell.
-            _ = writeln!(io::stderr(), "{}", visible::lines(&text));
+            self.without_bars(|| _ = writeln!(io::stderr(), "{}", visible::lines(&text)));
         }
     }
 
-    /// A bar over `length` of something, which only a terminal shows.
-    pub(crate) fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
-        self.styled(ProgressBar::new(length as u64), what, "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left")
-    }
-
-    /// A bar without an estimate of the time left, for work that makes its own.
-    pub(crate) fn bar_with_message(&self, what: &'static str) -> ProgressBar {
-        self.styled(ProgressBar::new(0), what, "{prefix} {wide_bar} {pos}/{len} {msg}")
-    }
-
-    /// A sign of life for work that does not say how far it is.
-    pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
-        self.styled(ProgressBar::no_length(), what, "{spinner} {prefix} {elapsed} {msg}")
-    }
-
-    /// Whether notes are read but bars cannot be shown: stderr goes to a file or another program.
-    pub(crate) fn notes_only(&self, bar: &ProgressBar) -> bool {
-        !self.quiet && bar.is_hidden()
-    }
-
-    fn styled(&self, bar: ProgressBar, what: &'static str, template: &str) -> ProgressBar {
-        let style = ProgressStyle::with_template(template).expect("the templates are constants");
-        let bar = match self.quiet {
-            true => ProgressBar::hidden(),
-            false => bar,
+    fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
+        // A sign of life for work that does not say how far it is.
+        let (bar, template) = match length {
+            Some(length) => (ProgressBar::new(length as u64), "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left"),
+            None => (ProgressBar::no_length(), "{spinner} {prefix} {elapsed} {msg}"),
         };
+        let style = ProgressStyle::with_template(template).expect("the templates are constants");
         // Gone when dropped: an error message must not stand in the middle of a bar.
-        let bar = bar.with_style(style).with_prefix(what).with_finish(ProgressFinish::AndClear);
-        if !bar.is_hidden() && !threads::are_scarce() {
+        let bar = bar.with_style(style).with_prefix(what.to_owned()).with_finish(ProgressFinish::AndClear);
+        let bar = self.bars.add(bar);
+        if self.shows_bars() && !threads::are_scarce() {
             // A first step may take minutes, and so may any other.
             bar.tick();
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        bar
+        Box::new(Bar { bar, session: self })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A stage of the work, as the terminal shows it.
+struct Bar<'a> {
+    bar: ProgressBar,
+    session: &'a Session,
+}
+
+impl Stage for Bar<'_> {
+    fn advance(&self, parts: usize) {
+        self.bar.inc(parts as u64);
+    }
+
+    fn skip(&self, parts: usize) {
+        self.advance(parts);
+        self.bar.reset_eta();
+    }
+
+    fn expect(&self, more: usize) {
+        self.bar.inc_length(more as u64);
+    }
+
+    fn say(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.session.is_stopped()
     }
 }

@@ -2,9 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
-use mpo_eval::{Evaluation, LanguageGap};
-
-use crate::results::Results;
+use mpo_eval::{Evaluation, LanguageGap, MiniatureResults, TrainResults};
 
 /// A table whose columns from `numbers_from` on hold numbers.
 pub(crate) fn render<'h>(
@@ -61,11 +59,8 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
     let rows = evaluation.benchmarks.iter().flat_map(|result| {
         result.languages.iter().map(|of| {
             let name = of.language.map_or("mixed".into(), |of| language(of, evaluation.dominant));
-            let is_grade = result.metric == "grade";
-            let show = |value: f64| match is_grade {
-                true => format!("{value:.2}"),
-                false => format!("{:.1} %", value * 100.0),
-            };
+            let is_rate = result.metric.is_rate();
+            let show = |value: f64| if is_rate { format!("{:.1} %", value * 100.0) } else { format!("{value:.2}") };
             let ends = of.estimate.and_then(|e| e.low.zip(e.high));
             let interval = ends.map(|(low, high)| format!("{} to {}", show(low), show(high)));
             let judge = match (&result.judge, result.heuristic) {
@@ -76,7 +71,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
             [
                 result.benchmark.clone(),
                 name,
-                result.metric.clone(),
+                result.metric.name().to_owned(),
                 or_none(of.estimate.map(|e| show(e.value))),
                 or_none(interval),
                 of.estimate.map_or(0, |e| e.count).to_string(),
@@ -93,7 +88,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
 }
 
 /// The gaps of a model before and after training.
-pub(crate) fn before_and_after(results: &Results) -> String {
+pub(crate) fn before_and_after(results: &TrainResults) -> String {
     let header = ["language", "rows", "reward gap before", "after", "change", "gap > 0 before", "after"];
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
@@ -111,11 +106,29 @@ pub(crate) fn before_and_after(results: &Results) -> String {
     render(header, rows, 1)
 }
 
+/// What training changed in the miniature.
+pub(crate) fn miniature(results: &MiniatureResults) -> String {
+    let header = ["language", "reward gap", "after MPO", "refused", "after MPO", "benign answered", "after MPO"];
+    let rows = results.in_order().into_iter().map(|(language, of)| {
+        [
+            format!("{}{}", language.name(), mark(language, Some(results.dominant))),
+            format!("{:.2}", of.reward_gap.before),
+            format!("{:.2}", of.reward_gap.after),
+            percent(of.refusal_rate.before),
+            percent(of.refusal_rate.after),
+            percent(of.benign_answer_rate.before),
+            percent(of.benign_answer_rate.after),
+        ]
+    });
+    render(header, rows, 1)
+}
+
+fn mark(language: Language, dominant: Option<Language>) -> &'static str {
+    if dominant == Some(language) { " (dominant)" } else { "" }
+}
+
 fn language(language: Language, dominant: Option<Language>) -> String {
-    let mark = match dominant == Some(language) {
-        true => " (dominant)",
-        false => "",
-    };
+    let mark = mark(language, dominant);
     format!("{language} {}{mark}", language.name())
 }
 
@@ -142,10 +155,11 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mpo_eval::{BenchmarkResult, Estimate, ImplicitGap, LanguageResult};
+    use mpo_eval::{
+        BenchmarkResult, Change, Estimate, ImplicitGap, LanguageResult, Metric, MiniatureLanguage, RewardGaps,
+    };
 
     use super::*;
-    use crate::results::RewardGaps;
 
     fn gap(code: &str, mean: f64, half_width: Option<f64>) -> LanguageGap {
         LanguageGap {
@@ -159,56 +173,15 @@ mod tests {
         }
     }
 
-    fn lines(table: &str) -> Vec<String> {
-        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        table.lines().map(words).collect()
-    }
-
-    fn assert_line(table: &str, expected: &str) {
-        assert!(lines(table).iter().any(|line| line == expected), "no {expected:?} in\n{table}");
-    }
-
     #[test]
     fn one_model() {
-        let table = gaps(&[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)], "en".parse().ok());
-        assert_line(&table, "en English (dominant) 24 +1.500 ± 0.250 75 % -1.000 -2.500");
-        assert_line(&table, "sw Swahili 24 -0.500 75 % -1.000 -2.500");
-    }
-
-    #[test]
-    fn one_value_has_no_interval() {
-        let language: Language = "sw".parse().unwrap();
-        let grade = |grades: &[f64]| LanguageResult {
-            language: Some(language),
-            estimate: Estimate::mean(grades),
-            missing: 1,
-            usage: Default::default(),
-            questions: None,
-        };
-        let graded = BenchmarkResult {
-            benchmark: "mt-bench".into(),
-            metric: "grade".into(),
-            less_is_better: false,
-            judge: Some("judge".into()),
-            heuristic: false,
-            settings: Default::default(),
-            languages: vec![grade(&[7.0]), grade(&[6.0, 8.0]), grade(&[])],
-            usage: Default::default(),
-        };
-        let table = evaluation(&Evaluation {
-            implicit_gap: vec![ImplicitGap { language, gap: Estimate::mean(&[1.5]).unwrap(), accuracy: 1.0 }],
-            benchmarks: vec![graded],
-            ..Evaluation::default()
-        });
-        assert_line(&table, "sw Swahili 1 +1.500 100 %");
-        assert_line(&table, "mt-bench sw Swahili grade 7.00 – 1 1 judge");
-        assert_line(&table, "mt-bench sw Swahili grade 7.00 5.04 to 8.96 2 1 judge");
-        assert_line(&table, "mt-bench sw Swahili grade – – 0 1 judge");
+        let gaps = gaps(&[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)], "en".parse().ok());
+        insta::assert_snapshot!("gaps", gaps);
     }
 
     #[test]
     fn two_models() {
-        let results = Results {
+        let results = TrainResults {
             steps: 3,
             dominant: None,
             reward_gap: RewardGaps {
@@ -216,8 +189,66 @@ mod tests {
                 after: vec![gap("bn", 1.0, None), gap("sw", 1.0, Some(0.5))],
             },
         };
-        let table = before_and_after(&results);
-        assert_line(&table, "sw Swahili 24 +0.250 +1.000 ± 0.500 +0.750 75 % 75 %");
-        assert_line(&table, "bn Bengali 24 – +1.000 – – 75 %");
+        insta::assert_snapshot!("before_and_after", before_and_after(&results));
+    }
+
+    #[test]
+    fn the_miniature_shows_its_dominant_language_first() {
+        let change = |before, after| Change { before, after };
+        let of = |after| MiniatureLanguage {
+            reward_gap: change(0.5, after),
+            refusal_rate: change(0.25, 0.75),
+            benign_answer_rate: change(1.0, 0.995),
+        };
+        let language = |code: &str| code.parse::<Language>().unwrap();
+        let results = MiniatureResults {
+            dominant: language("zh"),
+            languages: [(language("sw"), of(2.125)), (language("zh"), of(-0.25))].into(),
+        };
+        insta::assert_snapshot!("miniature", miniature(&results));
+    }
+
+    #[test]
+    fn an_evaluation_has_a_table_for_each_kind_of_number() {
+        let language: Language = "sw".parse().unwrap();
+        let result = |language, estimate| LanguageResult {
+            language,
+            estimate,
+            missing: 1,
+            usage: Default::default(),
+            questions: None,
+        };
+        let benchmark =
+            |name: &str, metric, judge: Option<&str>, heuristic, estimates: Vec<LanguageResult>| BenchmarkResult {
+                benchmark: name.into(),
+                metric,
+                judge: judge.map(str::to_owned),
+                heuristic,
+                settings: Default::default(),
+                languages: estimates,
+                usage: Default::default(),
+            };
+        // One value has no interval, and none has no value.
+        let grades = [&[7.0][..], &[6.0, 8.0], &[]].map(|of| result(Some(language), Estimate::mean(of)));
+        let rates = [("en", 2), ("sw", 0)].map(|(code, hits)| result(code.parse().ok(), Estimate::rate(hits, 8)));
+        let table = evaluation(&Evaluation {
+            dominant: "en".parse().ok(),
+            reward_gap: vec![gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)],
+            implicit_gap: vec![ImplicitGap { language, gap: Estimate::mean(&[1.5]).unwrap(), accuracy: 1.0 }],
+            benchmarks: vec![
+                benchmark("multijail", Metric::AttackSuccess, Some("refusal phrases"), true, rates.into()),
+                benchmark(
+                    "csrt",
+                    Metric::AttackSuccess,
+                    Some("gpt-4o"),
+                    false,
+                    vec![result(None, Estimate::rate(1, 1))],
+                ),
+                benchmark("mgsm", Metric::Accuracy, None, false, vec![result(Some(language), Estimate::rate(3, 4))]),
+                benchmark("mt-bench", Metric::Grade, Some("gpt-4o"), false, grades.into()),
+            ],
+            ..Evaluation::default()
+        });
+        insta::assert_snapshot!("evaluation", table);
     }
 }

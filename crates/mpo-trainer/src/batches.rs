@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::TrainConfig;
+use crate::settings::TrainConfig;
 
 /// The batches of a run.
 #[derive(Debug, Clone)]
@@ -72,10 +72,7 @@ impl Batches {
 
     fn part<'o>(&self, order: &'o [usize], within: u64) -> &'o [usize] {
         let first = within as usize * self.size;
-        match within + 1 == self.per_epoch {
-            true => &order[first..],
-            false => &order[first..first + self.size],
-        }
+        if within + 1 == self.per_epoch { &order[first..] } else { &order[first..first + self.size] }
     }
 
     /// Passes over the rows after so many steps.
@@ -88,7 +85,7 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TrainOptions;
+    use crate::settings::TrainOptions;
 
     fn batches(rows: usize, min: usize) -> Batches {
         let config = TrainOptions {

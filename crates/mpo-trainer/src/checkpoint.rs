@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mpo_models::{
     CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions, Scratch, WeightDtype,
 };
+use mpo_progress::Progress;
 use safetensors::{Dtype, SafeTensors, View};
 
 use crate::error::TrainError;
@@ -103,7 +104,7 @@ pub(crate) fn save(
     older.skip(KEPT - 1).try_for_each(|(_, path)| remove(&path))
 }
 
-/// Weights that are none must not be saved, and the step that made them is to blame.
+/// NaN weights must not be saved, and the step that made them is to blame.
 fn not_finite(error: ModelError) -> TrainError {
     match error {
         ModelError::Checkpoint(CheckpointError::NotFinite { name, got }) => {
@@ -158,18 +159,20 @@ pub(crate) struct Resumed {
     pub(crate) optimizer: Optimizer,
 }
 
-/// The last checkpoint of a run that is as it was written, if there is one; `note` is told of those that are not.
+/// The last checkpoint of a run that is as it was written, if there is one; `progress` is told of those that are not.
 pub(crate) fn load(
     run: &RunFolder,
     fingerprint: &str,
     options: OptimizerOptions,
     device: &Device,
-    note: &mut dyn FnMut(String),
+    progress: &dyn Progress,
 ) -> Result<Option<Resumed>, TrainError> {
     for (step, path) in all(&run.checkpoints_dir())? {
         match read(&path, step, run, fingerprint, options, device) {
             Err(damage @ (TrainError::Broken { .. } | TrainError::Model(_))) => {
-                note(format!("{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"))
+                progress.note(&format_args!(
+                    "{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"
+                ));
             }
             read => return read.map(Some),
         }

@@ -43,6 +43,22 @@ pub enum TrainError {
     /// There is nothing to train on.
     #[error("expected at least one row to train on, got none")]
     NoRows,
+    /// Answers without others to compare them with.
+    #[error("{}: expected pairs of answers, got single answers, which have no reward gap", path.display())]
+    SingleAnswers {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No row is left.
+    #[error("{}: expected at least one pair of answers, got none: all {read} rows were dropped{first}", path.display())]
+    NoPairs {
+        /// The file.
+        path: PathBuf,
+        /// How many rows were read.
+        read: usize,
+        /// The first of them and why it was dropped, behind a semicolon; empty if it is not known.
+        first: String,
+    },
     /// The run folder holds another run.
     #[error("{}: expected an empty run folder, got one with a run in it", path.display())]
     RunExists {
@@ -157,7 +173,7 @@ pub enum TrainError {
         /// The row, or the rows, that caused it.
         row: String,
     },
-    /// A step came to numbers that are none.
+    /// A step came to NaN or an infinity.
     #[error("step {step}: {error}")]
     Diverged {
         /// The step.
@@ -212,6 +228,10 @@ impl TrainError {
                 "choose another --method, or write rows of the form {dominant, target}, which every method can use"
             }
             Self::NoRows => "`mpo-train score --json` on the same data shows what was dropped and why",
+            Self::SingleAnswers { .. } => "give rows with `chosen` and `rejected`",
+            Self::NoPairs { .. } => {
+                "what is dropped, docs/data.md says; without --quiet each row is listed with its reason"
+            }
             Self::RunExists { kind, .. } => match kind {
                 Kind::Train | Kind::Compare => "continue it with --resume, or name another --output",
                 _ => "name another --output",

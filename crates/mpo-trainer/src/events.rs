@@ -1,12 +1,14 @@
 //! What happens in a run, as whoever listens is told: the terminal, `events.jsonl`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
 use mpo_data::Language;
 use mpo_models::{checked_line, unchecked_line};
+use mpo_progress::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -45,20 +47,32 @@ pub enum Event {
 /// `rewards/*`, `logps/*`) and ours (`rg/target`, `rg/dominant`, `loss/gap`, `loss/retain`), each a mean over the
 /// batch, and again for each language as `key/sw`.
 ///
-/// `rewards/*` are β times the mean log-prob a token, MPO's implicit reward (no reference term).
+/// `rewards/*` are β times the mean log-prob per token, MPO's implicit reward (no reference term).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepEvent {
     /// Steps taken, this one included.
     pub step: u64,
     /// Passes over the data so far, a fraction.
     pub epoch: f64,
-    /// Tokens a second through the policy in this step.
+    /// Tokens per second through the policy in this step.
     pub tokens_per_second: f64,
     /// Seconds left at the average pace.
     pub seconds_left: f64,
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// The numbers that whoever waits wants to see, in a line.
+impl Display for StepEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, name) in [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant")] {
+            if let Some(value) = self.metrics.get(key) {
+                write!(f, "{name} {value:.3}  ")?;
+            }
+        }
+        write!(f, "{:.0} tokens/s", self.tokens_per_second)
+    }
 }
 
 /// A row's identity in the log and its numbers.
@@ -107,11 +121,11 @@ pub struct EventLog {
 
 impl EventLog {
     /// Opens the log of a run that goes on after `step` steps. Events after it, left by a run that was killed, are dropped;
-    /// lines that were damaged on the disk go into a file beside it, and `note` is told.
+    /// lines that were damaged on the disk go into a file beside it, and `progress` is told.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(run: &RunFolder, step: u64, note: &mut dyn FnMut(String)) -> Result<Self, TrainError> {
+    pub fn open(run: &RunFolder, step: u64, progress: &dyn Progress) -> Result<Self, TrainError> {
         let path = run.events_file();
         let io = |error| TrainError::io(&path, error);
         let bytes = read_file(&path)?.unwrap_or_default();
@@ -150,7 +164,7 @@ impl EventLog {
             let aside = run.damaged_events_file();
             run.claim(&aside)?;
             let count = damaged.split(|&byte| byte == b'\n').count() - 1;
-            note(format!(
+            progress.note(&format_args!(
                 "{}: {count} lines are not as they were written, and were moved to {}",
                 path.display(),
                 aside.display()
@@ -163,7 +177,7 @@ impl EventLog {
             append().map_err(|error| TrainError::io(&aside, error))?;
         }
         if let Some(first) = missing.first() {
-            note(format!(
+            progress.note(&format_args!(
                 "{}: the lines of {} steps are gone, the first is that of step {first}; the run goes on without them",
                 path.display(),
                 missing.len()
@@ -204,8 +218,22 @@ fn parse(line: &[u8]) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
+    use mpo_progress::Recorder;
+
     use super::*;
     use crate::folder::{Identity, Kind};
+
+    #[test]
+    fn a_step_in_a_line() {
+        let event = StepEvent {
+            step: 1,
+            epoch: 0.5,
+            tokens_per_second: 1234.4,
+            seconds_left: 90.0,
+            metrics: BTreeMap::from([("loss".into(), 0.5), ("rg/target".into(), -0.25)]),
+        };
+        assert_eq!(event.to_string(), "loss 0.500  gap -0.250  1234 tokens/s");
+    }
 
     #[test]
     fn means_over_all_and_by_language() {
@@ -235,9 +263,9 @@ mod tests {
             })
         };
         let open = |step| {
-            let mut notes = vec![];
-            let log = EventLog::open(&run, step, &mut |note| notes.push(note)).unwrap();
-            (log, notes)
+            let recorder = Recorder::default();
+            let log = EventLog::open(&run, step, &recorder).unwrap();
+            (log, recorder.texts())
         };
         let events = || -> Vec<Event> {
             let kept = std::fs::read(&path).unwrap();

@@ -1,36 +1,75 @@
 //! The run: configuration, reference cache, step, optimizer, schedule, checkpoints, events.
+//!
+//! The smallest program that trains a model on a file of pairs in two languages:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use burn::tensor::Device;
+//! use mpo_data::TextTokenizer;
+//! use mpo_models::{CausalLm, Checkpoint, ModelError};
+//! use mpo_progress::Silent;
+//! use mpo_trainer::{
+//!     Base, Identity, Kind, Run, RunFolder, TrainError, TrainOptions, read_options, read_rows,
+//! };
+//!
+//! let config = TrainOptions {
+//!     model: Some("models/qwen".into()),
+//!     data: Some("rows.jsonl".into()),
+//!     output: Some("runs/first".into()),
+//!     ..TrainOptions::default()
+//! }
+//! .resolve()?;
+//! let path = Path::new(&config.model);
+//! let tokenizer = TextTokenizer::from_dir(path, &config.template_options())?;
+//! let data = read_rows(&config.data, &read_options(&config), config.rows, config.pivot, &Silent)?;
+//! let (rows, _) = data.rows.tokenize(&tokenizer, config.tokenize_options()?)?;
+//!
+//! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
+//! let hash = Checkpoint::open(path).and_then(|checkpoint| checkpoint.content_hash()).map_err(ModelError::from)?;
+//! let pad_token = tokenizer.pad_id();
+//! let base = Base { path, config: &model_config, hash: &hash, pad_token, chat_template: None };
+//! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
+//! let run = Run { config: &config, folder: &folder, base };
+//! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
+//! run.save(&trained.model, &Silent)?;
+//! # Ok::<(), TrainError>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batches;
 mod checkpoint;
-mod config;
-mod config_file;
 mod error;
 mod events;
 mod folder;
-mod method;
 mod optimizer;
 mod pairs;
 mod reference;
-mod schedule;
+mod rows;
+mod run;
 mod score;
+mod settings;
 mod step;
 mod tasks;
 mod train;
 
 pub use batches::Batches;
-pub use config::{DeviceChoice, Preset, SaveDtype, Schedule, TrainConfig, TrainOptions};
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
 pub use folder::{
-    Identity, Kind, RunFolder, check_ours, check_page, is_edited, is_marked, is_written, read_checked, read_file,
-    share, write_atomically,
+    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
+    check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
-pub use method::{HyperParameters, Method, typed_value};
 pub use optimizer::{Optimizer, OptimizerOptions};
 pub use pairs::{PairParts, PairScores};
-pub use reference::{Answer, KnownPairs, Reference};
+pub use reference::{AnswerToScore, KnownPairs, Reference};
+pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
+pub use run::{Base, Run};
 pub use score::{ScoredRow, score_rows};
-pub use tasks::{MicroBatch, Reduction, Shared, Task, TrainingRows, Work, build_task};
-pub use train::{Outcome, Progress, Trainer};
+pub use settings::{
+    Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, Method, RECIPES, Recipe, SETTINGS, SaveDtype,
+    Schedule, Setting, Takes, TrainConfig, TrainOptions, configuration_page, hyper_parameters, typed_value,
+};
+pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows};
+pub use train::{Trained, Trainer};

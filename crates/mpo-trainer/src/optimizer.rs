@@ -85,9 +85,10 @@ impl Optimizer {
                 return value;
             };
             // Norms and biases are not decayed, as in Transformers: a norm would be drawn to zero.
-            let step = match name.ends_with("norm.weight") || name.ends_with(".bias") {
-                true => AdamWStep { weight_decay: 0.0, ..step },
-                false => step,
+            let step = if name.ends_with("norm.weight") || name.ends_with(".bias") {
+                AdamWStep { weight_decay: 0.0, ..step }
+            } else {
+                step
             };
             let moments = slot.take().unwrap_or_else(|| {
                 let zeros = Tensor::zeros(value.dims(), (&value.device(), DType::F32));

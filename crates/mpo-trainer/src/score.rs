@@ -3,6 +3,7 @@
 use burn::module::Module;
 use mpo_data::{Language, LanguagePair};
 use mpo_models::{Batch, CausalLm};
+use mpo_progress::Stage;
 
 use crate::error::TrainError;
 use crate::pairs::{PairParts, PairScores, chunks};
@@ -20,28 +21,27 @@ pub struct ScoredRow {
 }
 
 impl ScoredRow {
-    /// Mean log p(chosen) − mean log p(rejected), nats a token (MPO, eq. 4).
+    /// Mean log p(chosen) − mean log p(rejected), nats per token (MPO, eq. 4).
     pub fn reward_gap(&self) -> f64 {
         let mean = |(sum, tokens): (f64, usize)| sum / tokens as f64;
         mean(self.chosen) - mean(self.rejected)
     }
 }
 
-/// Scores pairs, as many at a time as hold `max_tokens` tokens (at least one). `progress` is told rows done and says
-/// whether to go on.
+/// Scores pairs, each a part of `stage`, as many at a time as hold `max_tokens` tokens (at least one).
 ///
 /// # Errors
-/// If `progress` says stop.
+/// If `stage` is stopped.
 pub fn score_rows(
     model: &CausalLm,
     rows: &[LanguagePair],
     max_tokens: usize,
-    mut progress: impl FnMut(usize) -> bool,
+    stage: &dyn Stage,
 ) -> Result<Vec<ScoredRow>, TrainError> {
     let model = model.valid();
     let mut scored: Vec<ScoredRow> = vec![];
     for part in chunks(rows, max_tokens, |row| row.pair.tokens()) {
-        if !progress(scored.len()) {
+        if stage.is_stopped() {
             return Err(TrainError::Interrupted);
         }
         let mut batch = Batch::default();
@@ -56,7 +56,7 @@ pub fn score_rows(
                 rejected: (f64::from(rejected), row.pair.rejected().len()),
             });
         }
+        stage.advance(part.len());
     }
-    progress(rows.len());
     Ok(scored)
 }

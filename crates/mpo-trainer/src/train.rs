@@ -3,32 +3,21 @@
 use std::time::Instant;
 
 use mpo_models::{CausalLm, ModelConfig};
+use mpo_progress::Progress;
 
 use crate::batches::Batches;
 use crate::checkpoint;
-use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, StepEvent};
 use crate::folder::RunFolder;
 use crate::optimizer::Optimizer;
+use crate::settings::TrainConfig;
 use crate::step::Step;
 use crate::tasks::Task;
 
-/// Whoever watches a run, and may stop it.
-pub trait Progress {
-    /// Something happened.
-    fn event(&mut self, event: &Event);
-
-    /// The user is to know something that is no event.
-    fn note(&mut self, _text: &str) {}
-
-    /// Whether the run should write a checkpoint and stop after the present step.
-    fn stop(&self) -> bool;
-}
-
-/// How a run ended.
+/// What a run came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Trained {
     /// The trained model.
     pub model: CausalLm,
     /// Steps taken in all.
@@ -51,12 +40,18 @@ pub struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// Trains `model` from the run's last checkpoint, or from the start if there is none.
+    /// Trains `model` from the run's last checkpoint, or from the start if there is none. `on_event` is told of everything
+    /// that happens.
     ///
     /// # Errors
-    /// If a loss or gradient is not finite (the last checkpoint is intact), a file cannot be written, or `progress` said
-    /// stop (then after a checkpoint).
-    pub fn run(&self, model: CausalLm, progress: &mut impl Progress) -> Result<Outcome, TrainError> {
+    /// If a loss or gradient is not finite (the last checkpoint is intact), a file cannot be written, or `progress` is
+    /// stopped (then after a checkpoint).
+    pub fn run(
+        &self,
+        model: CausalLm,
+        progress: &dyn Progress,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Trained, TrainError> {
         let rows = self.task.rows();
         if rows == 0 {
             return Err(TrainError::NoRows);
@@ -64,10 +59,9 @@ impl Trainer<'_> {
         let device = model.device();
         let batches = Batches::new(self.config, rows, self.task.min_batch());
         let total = batches.total();
-        let fingerprint = self.fingerprint();
+        let fingerprint = self.fingerprint()?;
         let options = self.config.optimizer_options();
-        let mut note = |text: String| progress.note(&text);
-        let resumed = checkpoint::load(self.run, &fingerprint, options, &device, &mut note)?;
+        let resumed = checkpoint::load(self.run, &fingerprint, options, &device, progress)?;
         let (start, mut model, mut optimizer) = match resumed {
             Some(resumed) => {
                 // Else the weights that training began with would stay in memory to the end.
@@ -78,11 +72,13 @@ impl Trainer<'_> {
         };
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
-        let mut log = EventLog::open(self.run, start, &mut note)?;
+        let mut log = EventLog::open(self.run, start, progress)?;
         let mut tell = |log: &mut EventLog, event: Event| {
-            progress.event(&event);
-            log.write(&event).map(|()| progress.stop())
+            on_event(&event);
+            log.write(&event).map(|()| progress.is_stopped())
         };
+        let stage = progress.begin("training", Some(total as usize));
+        stage.skip(start as usize);
         let started = Event::Started { step: start, total_steps: total, rows };
         let mut stop = tell(&mut log, started)?;
         let began = Instant::now();
@@ -107,6 +103,8 @@ impl Trainer<'_> {
                 seconds_left: pace * (total - step - 1) as f64,
                 metrics,
             };
+            stage.say(&event.to_string());
+            stage.advance(1);
             stop = tell(&mut log, Event::Step(event))?;
             let due = (step + 1) % self.config.checkpoint_every == 0;
             if due || stop || step + 1 == total {
@@ -121,21 +119,23 @@ impl Trainer<'_> {
         let finished = Event::Finished { step: total, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
         log.sync()?;
-        Ok(Outcome { model, steps: total })
+        Ok(Trained { model, steps: total })
     }
 
-    fn fingerprint(&self) -> String {
-        let what = [&self.task.fingerprint(), self.model_hash, &self.config.fingerprint()];
+    /// Identifies what decides the weights that the run ends with: a checkpoint of anything else is not gone on from.
+    fn fingerprint(&self) -> Result<String, TrainError> {
+        let settings = serde_json::Value::from(self.config.deciding()?).to_string();
+        let what = [&self.task.fingerprint(), self.model_hash, &settings];
         let mut hasher = blake3::Hasher::new();
         for part in what {
             hasher.update(part.as_bytes());
             hasher.update(&[0]);
         }
-        hasher.finalize().to_string()
+        Ok(hasher.finalize().to_string())
     }
 }
 
-/// Of a step that came to numbers that are none, what can be gone back to.
+/// What can be gone back to after a step whose loss or gradient is NaN or infinite.
 fn diverged(error: TrainError, step: u64, saved: Option<u64>) -> TrainError {
     match error {
         error @ TrainError::NotFinite { .. } => TrainError::Diverged { step, saved, error: Box::new(error) },

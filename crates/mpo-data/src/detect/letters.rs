@@ -82,7 +82,7 @@ fn is_mixed(text: &str, letters: &[char], language: Language) -> bool {
 struct Alphabet {
     code: &'static str,
     letters: &'static str,
-    /// So many others are too many, if they are also one of so many letters: names are foreign, too.
+    /// A text has foreign letters if it has at least this many others, and one in `one_of` is such: names are foreign, too.
     least: usize,
     one_of: usize,
 }

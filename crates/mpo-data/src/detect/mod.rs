@@ -91,7 +91,7 @@ impl Detector {
         let likeliest = most_likely(&candidates)?;
         let sum: f64 = candidates.iter().map(|of| of.confidence).sum();
         let found = Detection { confidence: likeliest.confidence / sum, ..likeliest };
-        // Full confidence comes of a script that no other candidate has, and says nothing of the language.
+        // Full confidence comes from a script that no other candidate has, and says nothing about the language.
         let least = if found.confidence >= 1.0 { 1.0 } else { NEIGHBOUR };
         let is_a_neighbour =
             most_likely(&neighbours).is_some_and(|neighbour| neighbour.confidence > least * likeliest.confidence);

@@ -19,7 +19,7 @@ pub(super) struct Repository<'a> {
     name: &'a str,
 }
 
-/// The data set that a path which is not there may be the name of; a mistyped path to a file is none.
+/// The data set that a path that is not there may be the name of. A mistyped path to a file is no such name.
 pub(super) fn repository(path: &Path) -> Option<Repository<'_>> {
     let (owner, name) = path.to_str()?.split_once('/')?;
     let valid = |part: &str| {
@@ -83,12 +83,11 @@ fn fetch_revision(
     let info = repository.info().maybe_revision(revision).send()?;
     let files = info.siblings.unwrap_or_default();
     let paths = files.iter().map(|file| file.rfilename.as_str());
-    let readme = match files.iter().any(|file| file.rfilename == README) {
-        true => {
-            let folder = snapshot(repository, revision, vec![README.into()], false)?;
-            fs::read_to_string(folder.join(README)).unwrap_or_default()
-        }
-        false => String::new(),
+    let readme = if files.iter().any(|file| file.rfilename == README) {
+        let folder = snapshot(repository, revision, vec![README.into()], false)?;
+        fs::read_to_string(folder.join(README)).unwrap_or_default()
+    } else {
+        String::new()
     };
     let chosen = shards::choose(Path::new(name), paths, &readme, selection).map_err(Fetching::Choice)?;
     let patterns = chosen.iter().map(|path| (*path).to_owned()).collect();

@@ -23,8 +23,8 @@ pub(crate) struct DataFile {
     pub(crate) most_rows: Option<usize>,
 }
 
-/// The split that a file is which is not one of several lists: what its name says, the `wanted` one if it may, else the one to
-/// train on.
+/// The split that a file is if it does not hold several lists: what its name says, the `wanted` one where the name allows
+/// it, else the one to train on.
 pub(crate) fn split_of(path: &Path, wanted: &str) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match shards::split(&name, Some(wanted)) {

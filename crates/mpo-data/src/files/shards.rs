@@ -45,18 +45,18 @@ fn saved_to_disk(paths: &BTreeSet<String>) -> Option<(&'static str, &'static str
     }
 }
 
-/// The files without those that are there by another path too: a link may lead to a file or a folder that is read already.
+/// The files without those that another path leads to as well: a link may lead to a file or folder that is read already.
 fn each_once(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.sort_by_key(|path| path.components().count());
     let mut seen = HashSet::new();
-    // One that has gone is told of where it is opened.
+    // A file that is gone is reported where it is opened.
     paths.retain(|path| fs::canonicalize(path).map_or(true, |real| seen.insert(real)));
     paths.sort_unstable();
     paths
 }
 
-/// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are passed over, and so are links
-/// to folders `around`, which this one lies in.
+/// Adds the files below `folder/relative`, as paths relative to `folder` with `/`; hidden ones are skipped, and so are links to
+/// the folders `around`, which this one lies in.
 fn collect(
     folder: &Path,
     relative: &Path,
@@ -151,7 +151,7 @@ fn by_names<'p>(place: &Path, paths: &[&'p str], selection: &Selection<'_>) -> R
     if splits.is_empty() {
         return Err(DataError::NoDataFiles { folder: place.into(), found: others });
     }
-    // Files whose names tell no split are all there is, if they are: else they describe the others.
+    // Files whose names tell no split are read where there are no others, which they describe else.
     let named: Vec<&str> = splits.keys().map(String::as_str).filter(|name| !name.is_empty()).collect();
     let chosen = match named[..] {
         [] if selection.split.is_none() => String::new(),

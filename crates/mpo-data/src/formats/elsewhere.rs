@@ -1,4 +1,4 @@
-//! Rows and answers that lie elsewhere than a row of a known format has them, and what helps.
+//! Rows and answers in places where no known format has them, and what helps.
 
 use serde_json::Value;
 

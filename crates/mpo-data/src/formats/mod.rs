@@ -81,7 +81,7 @@ pub(crate) enum Unfit {
     Malformed(String),
     /// It does not have this field.
     Missing(String),
-    /// What it has for answers says where they are.
+    /// Where its answers should be, it says which fields they are in.
     Elsewhere(String),
     /// It is well formed, and no preference between two answers to one prompt.
     NoPreference(&'static str),
@@ -118,7 +118,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format whose keys this row has; one is enough, so that a missing other is reported by its name.
+    /// The format whose keys this row has. One key is enough, so that another that is missing is reported by its name.
     pub(crate) fn of(fields: &Fields) -> Option<Self> {
         let has = |keys: &[&str]| keys.iter().any(|key| fields.contains_key(*key));
         let two_outputs = fields.get("output").is_some_and(Value::is_array);
@@ -135,7 +135,7 @@ impl Format {
         }
     }
 
-    /// What a row says. What is left of it was not read.
+    /// What a row says. The fields that stay in it were not read.
     pub(crate) fn parse(self, row: &mut Row<'_>) -> Result<Draft, Unfit> {
         match self {
             Self::Authors => authors::draft(row).map(Draft::Pair),
@@ -146,10 +146,10 @@ impl Format {
     }
 }
 
-/// The fields of a row, each taken by who reads it.
+/// The fields of a row; each is taken out as it is read.
 pub(crate) struct Row<'a> {
     fields: Fields,
-    /// What stands before the names of fields where the user has written them.
+    /// What these names begin with in the file, such as `target.`.
     prefix: &'static str,
     tags: &'a Tags,
 }
@@ -159,12 +159,12 @@ impl<'a> Row<'a> {
         Self { fields, prefix: "", tags }
     }
 
-    /// The names of what nobody took.
+    /// The names of the fields that were not read.
     pub(crate) fn unread(&self) -> impl Iterator<Item = String> {
         self.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| self.name(name))
     }
 
-    /// Messages that were under this key. What they say beside a role and a text is left of the row, as
+    /// Messages that were under this key. What they say beside a role and a text stays in the row as not read, named as in
     /// `prompt[].tool_calls`.
     fn messages(&mut self, key: &str, value: &Value) -> Result<Vec<Message>, Unfit> {
         let messages = conversation::messages(value, &self.name(key), self.tags)?;
@@ -194,9 +194,12 @@ impl<'a> Row<'a> {
     /// If there is none.
     fn need(&mut self, key: &str) -> Result<Value, Unfit> {
         let is_null = self.fields.contains_key(key);
-        self.take(key).ok_or_else(|| match is_null {
-            true => format!("{}: expected a value, got null", self.name(key)).into(),
-            false => Unfit::Missing(self.name(key)),
+        self.take(key).ok_or_else(|| {
+            if is_null {
+                format!("{}: expected a value, got null", self.name(key)).into()
+            } else {
+                Unfit::Missing(self.name(key))
+            }
         })
     }
 
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_is_known() {
+    fn fields_that_are_not_read_are_known() {
         let tags = Tags::default();
         let row = json!({
             "prompt": "q", "chosen": "a", "rejected": "b", "score": 1, "note": null, "messages": [],

@@ -39,7 +39,7 @@ pub(super) fn two(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     Ok(PairDraft { dominant: Some(dominant), target, oddities })
 }
 
-/// Reads fields that lie within a row; what is left of them is left of the row, by the names that the user has written.
+/// Reads fields that lie within a row. Those that are not read stay in the row, by the names that the user has written.
 pub(super) fn within<T>(
     row: &mut Row<'_>,
     fields: Fields,
@@ -286,7 +286,7 @@ fn same(one: &[Message], other: &[Message]) -> bool {
             .all(|(one, other)| one.role == other.role && one.content.trim() == other.content.trim())
 }
 
-/// Takes the words that two answers begin with off them, and gives these; none if one would be left with nothing.
+/// Takes the words that both answers begin with off them, and returns these; none if an answer would be left empty.
 fn shared_beginning(chosen: &mut Answer, rejected: &mut Answer) -> Option<String> {
     if !chosen.before.is_empty() || !rejected.before.is_empty() {
         return None;

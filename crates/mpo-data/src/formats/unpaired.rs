@@ -17,10 +17,7 @@ pub(super) fn draft(row: &mut Row<'_>) -> Result<AnswerDraft, Unfit> {
 
 /// The prompt and its answer: apart, or as one conversation.
 fn exchange(row: &mut Row<'_>) -> Result<(Vec<Message>, Answer), Unfit> {
-    let key = match row.has("output") && !row.fields.contains_key("completion") {
-        true => "output",
-        false => "completion",
-    };
+    let key = if row.has("output") && !row.fields.contains_key("completion") { "output" } else { "completion" };
     if !row.has(key)
         && let Some(mut last) = last_of_conversation(row)?
     {
@@ -37,10 +34,7 @@ fn exchange(row: &mut Row<'_>) -> Result<(Vec<Message>, Answer), Unfit> {
 
 /// Whether the answer is one to learn.
 fn label(row: &mut Row<'_>) -> Result<bool, Unfit> {
-    let key = match row.has("kto_tag") && !row.fields.contains_key("label") {
-        true => "kto_tag",
-        false => "label",
-    };
+    let key = if row.has("kto_tag") && !row.fields.contains_key("label") { "kto_tag" } else { "label" };
     let value = row.need(key)?;
     let known = match &value {
         Value::Bool(label) => Some(*label),

@@ -9,13 +9,13 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataError;
 
-/// How far into a file is looked.
+/// Bytes of a file that are looked at.
 const HEAD: u64 = 64 << 10;
 
 /// Bytes that a file may unpack to: 8 GiB. A few kilobytes may hold blank lines without end.
 const MOST_UNPACKED: u64 = 8 << 30;
 
-/// A source that is an error where it goes on past a limit.
+/// A source that fails where it goes on past a limit.
 struct Unpacked<R> {
     source: io::Take<R>,
     limit: u64,
@@ -90,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<Content<'static>, DataError> {
             hint: "save it as a file: Parquet is read from its end",
         }),
         (false, Ok(())) => recognize(path, Box::new(BufReader::new(file))),
-        // What cannot be rewound goes on where it is.
+        // What cannot be rewound, such as a pipe, is read on from here.
         (false, Err(_)) => {
             let source = Cursor::new(magic).chain(BufReader::new(file));
             recognize(path, Box::new(source))
@@ -196,7 +196,7 @@ pub(super) fn without_rows(path: &Path) -> DataError {
     }
 }
 
-/// Whether the name says JSON: then a strange first line is a bad row and no header.
+/// Whether the name says JSON: then a strange first line is a bad row, and not a header.
 fn is_json_by_name(path: &Path) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");

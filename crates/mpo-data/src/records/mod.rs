@@ -2,12 +2,9 @@
 //! compressed. What a file is, its content says and not its name.
 
 mod content;
-mod object;
+mod json;
 mod parquet;
 mod quotes;
-mod repair;
-mod rows;
-mod shape;
 mod table;
 
 use std::io::Read;
@@ -19,11 +16,11 @@ use crate::error::DataError;
 use crate::pair::Origin;
 use crate::splits;
 use content::Content;
+use json::RowReader;
 use parquet::ParquetReader;
-use rows::RowReader;
 use table::TableReader;
 
-pub use rows::MAX_LINE_BYTES;
+pub use json::MAX_LINE_BYTES;
 
 /// The fields of a row by name, in the order of the file. The cells of a table are texts.
 pub type Fields = Map<String, Value>;
@@ -48,7 +45,7 @@ pub(crate) struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// The one to read of splits by these names.
+    /// The split to read, of those by these names.
     pub(crate) fn choose<'n>(&self, place: &Path, names: impl Iterator<Item = &'n str>) -> Result<String, DataError> {
         let names: Vec<&str> = names.collect();
         let wanted = self.split.unwrap_or("train");
@@ -117,10 +114,10 @@ impl<'a> Records<'a> {
     }
 }
 
-/// What a file of text holds, unpacked and decoded, whatever is made of it; at most `limit` bytes.
+/// The text of a file, unpacked and decoded, whatever it is about; at most `limit` bytes.
 ///
 /// # Errors
-/// If it cannot be read, is longer, or is known for something else by its content.
+/// If it cannot be read, is longer, or is something else by its content.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let source = match content::open(path)? {
         Content::Json(source) | Content::Table { source, .. } | Content::Text(source) => source,
@@ -136,13 +133,14 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();
     let read = source.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(io_error)?;
-    match bytes.len() as u64 > limit {
-        false => Ok(bytes),
-        true => Err(DataError::NotRows {
+    if bytes.len() as u64 > limit {
+        Err(DataError::NotRows {
             path: path.into(),
             what: "more text than such a file has",
             hint: "check that it is the right file",
-        }),
+        })
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -60,7 +60,7 @@ impl ParquetReader {
     }
 }
 
-/// What a file is that is compressed as is not read here; none for others.
+/// What a file is whose compression is not read here; none for others.
 fn unreadable(metadata: &ParquetMetaData) -> Option<&'static str> {
     let groups = metadata.row_groups().iter();
     let mut columns = groups.flat_map(|group| group.columns());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_the_greatest_length_is_read_and_no_longer_one() {
+    fn a_row_of_the_greatest_length_is_read_and_a_longer_one_is_not() {
         let field = |length: usize| Field::Str("x".repeat(length));
         let row = |field: &Field| bytes([(&"prompt".to_owned(), field)].into_iter());
         assert_eq!(row(&field(100)), 106);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_an_error_and_no_crash() {
+    fn a_damaged_file_is_an_error_not_a_crash() {
         let whole = file(Compression::SNAPPY);
         assert!(read(&whole[..whole.len() - 9]).is_err());
         for at in 4..whole.len() {

@@ -11,8 +11,8 @@ use super::{Fields, MAX_LINE_BYTES, Record};
 use crate::error::DataError;
 use crate::pair::{Origin, Position};
 
-/// A source that gives no more than is granted, and nothing from a quote on that is not closed as it should be: it would
-/// swallow the rows after it.
+/// A source that gives no more bytes than are granted, and none from a quote on that is not closed where it should be: it
+/// would swallow the rows after it.
 struct Granted<R> {
     source: R,
     left: usize,
@@ -51,7 +51,7 @@ pub(super) struct TableReader<'a> {
     reader: csv::Reader<Granted<Box<dyn BufRead + 'a>>>,
     header: Vec<String>,
     record: ByteRecord,
-    /// Rows passed; the line of names is none.
+    /// Rows passed, without the line of names.
     count: usize,
     finished: bool,
 }

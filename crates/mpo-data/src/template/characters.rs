@@ -30,10 +30,11 @@ pub(super) fn is_numeric(c: char) -> bool {
 
 /// Whether `repr` writes it as it is.
 pub(super) fn is_printable(c: char) -> bool {
-    match c.is_ascii() {
-        true => (' '..='~').contains(&c),
+    if c.is_ascii() {
+        (' '..='~').contains(&c)
+    } else {
         // Rust's rule is Python's, but for marks that begin a text.
-        false => format!("x{c}").escape_debug().nth(1) != Some('\\'),
+        format!("x{c}").escape_debug().nth(1) != Some('\\')
     }
 }
 

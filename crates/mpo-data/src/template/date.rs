@@ -1,4 +1,4 @@
-//! The date that a template is told.
+//! The date that a template is given.
 
 /// The date of "now". Two runs of one configuration must see the same prompts, so it is always the day that the LLaMA
 /// templates fall back to: Friday, 26 July 2024, at midnight, UTC.

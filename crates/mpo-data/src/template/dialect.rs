@@ -85,7 +85,7 @@ pub(super) fn variables(environment: &Environment<'_>) -> Result<BTreeSet<String
     Ok(names)
 }
 
-/// What the engine's error comes to.
+/// The problem that an error of the engine means.
 pub(super) fn problem(error: &Error) -> Problem {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut innermost = error;

@@ -106,10 +106,7 @@ fn default(value: Value, other: Option<Value>, also_false: Option<Value>, given:
     given.assert_all_used()?;
     let is_missing =
         value.is_undefined() || !value.is_true() && also_false.is_some_and(|also_false| also_false.is_true());
-    Ok(match is_missing {
-        true => other.unwrap_or_else(|| "".into()),
-        false => value,
-    })
+    Ok(if is_missing { other.unwrap_or_else(|| "".into()) } else { value })
 }
 
 /// A text as Python's `int` and `float` read one: without the white space around it, and with `_` between digits.
@@ -275,9 +272,10 @@ impl Object for Cycler {
 }
 
 fn cycler(items: Rest<Value>) -> Result<Value, Error> {
-    match items.is_empty() {
-        true => Err(error("cycler: expected at least one item, got none")),
-        false => Ok(Value::from_object(Cycler { items: items.0, at: AtomicUsize::new(0) })),
+    if items.is_empty() {
+        Err(error("cycler: expected at least one item, got none"))
+    } else {
+        Ok(Value::from_object(Cycler { items: items.0, at: AtomicUsize::new(0) }))
     }
 }
 

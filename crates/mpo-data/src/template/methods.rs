@@ -8,7 +8,7 @@ use super::characters::{is_decimal, is_digit, is_numeric, is_printable, titled};
 use super::python::{MAX_WIDTH, Method, error, text_of};
 use super::scan::{ATTRIBUTE, SET_ATTRIBUTE};
 
-/// Calls a method that the engine itself does not have.
+/// Calls a method that the engine itself lacks.
 pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let ours = match value.kind() {
         _ if method == SET_ATTRIBUTE => {
@@ -144,9 +144,10 @@ fn of_text(state: &mut State<'_, '_>, text: &str, method: &str, args: &[Value]) 
             let mut after_letter = false;
             let mut title = String::with_capacity(text.len());
             for c in text.chars() {
-                match after_letter {
-                    true => title.extend(c.to_lowercase()),
-                    false => title.extend(titled(c)),
+                if after_letter {
+                    title.extend(c.to_lowercase())
+                } else {
+                    title.extend(titled(c))
                 }
                 after_letter = c.is_alphabetic();
             }
@@ -162,10 +163,9 @@ fn of_text(state: &mut State<'_, '_>, text: &str, method: &str, args: &[Value]) 
         "casefold" => text.to_lowercase().replace('ß', "ss").replace('ς', "σ").into(),
         "swapcase" => text
             .chars()
-            .flat_map(|c| match c.is_uppercase() {
-                true => c.to_lowercase().collect::<Vec<_>>(),
-                false => c.to_uppercase().collect(),
-            })
+            .flat_map(
+                |c| if c.is_uppercase() { c.to_lowercase().collect::<Vec<_>>() } else { c.to_uppercase().collect() },
+            )
             .collect::<String>()
             .into(),
         "isdecimal" => is_all(text, is_decimal),
@@ -266,13 +266,12 @@ fn split(text: &str, separator: Option<&str>, most: Option<usize>, from_the_end:
     if separator.is_empty() {
         return Err(error("split: expected a separator, got an empty text"));
     }
-    Ok(match from_the_end {
-        false => text.splitn(limit, separator).map(owned).collect(),
-        true => {
-            let mut parts: Vec<String> = text.rsplitn(limit, separator).map(owned).collect();
-            parts.reverse();
-            parts
-        }
+    Ok(if from_the_end {
+        let mut parts: Vec<String> = text.rsplitn(limit, separator).map(owned).collect();
+        parts.reverse();
+        parts
+    } else {
+        text.splitn(limit, separator).map(owned).collect()
     })
 }
 
@@ -304,10 +303,7 @@ fn words(text: &str, most: Option<usize>, from_the_end: bool) -> Vec<&str> {
     let mut parts = vec![];
     let mut rest = text;
     loop {
-        rest = match from_the_end {
-            false => rest.trim_start_matches(is_space),
-            true => rest.trim_end_matches(is_space),
-        };
+        rest = if from_the_end { rest.trim_end_matches(is_space) } else { rest.trim_start_matches(is_space) };
         if rest.is_empty() {
             break;
         }
@@ -322,15 +318,12 @@ fn words(text: &str, most: Option<usize>, from_the_end: bool) -> Vec<&str> {
             (None, true) => ("", rest),
             (Some(cut), _) => rest.split_at(cut),
         };
-        match from_the_end {
-            false => {
-                parts.push(part);
-                rest = left;
-            }
-            true => {
-                parts.push(left);
-                rest = part;
-            }
+        if from_the_end {
+            parts.push(left);
+            rest = part;
+        } else {
+            parts.push(part);
+            rest = left;
         }
     }
     if from_the_end {

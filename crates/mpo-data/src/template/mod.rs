@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_nothing_reads_are_told() {
+    fn arguments_that_nothing_reads_are_named() {
         let arguments = ["enable_thinkin=false", "style=plain", "bos_token=<x>"];
         let options = TemplateOptions {
             arguments: arguments.iter().map(|text| text.parse().unwrap()).collect(),

@@ -27,11 +27,7 @@ fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
     };
     if let (Some(left), Some(right)) = (whole(left), whole(right)) {
         let rest = left.checked_rem(right).ok_or_else(|| error("the remainder of a division by 0"))?;
-        return Ok(match rest != 0 && (rest < 0) != (right < 0) {
-            true => rest + right,
-            false => rest,
-        }
-        .into());
+        return Ok(if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }.into());
     }
     match (f64::try_from(left.clone()), f64::try_from(right.clone())) {
         (Ok(_), Ok(0.0)) => Err(error("the remainder of a division by 0")),
@@ -71,10 +67,7 @@ impl Values<'_> {
 }
 
 fn write(format: &str, values: &Value) -> Result<String, Error> {
-    let list = match values.is_tuple() {
-        true => values.try_iter()?.collect(),
-        false => vec![values.clone()],
-    };
+    let list = if values.is_tuple() { values.try_iter()?.collect() } else { vec![values.clone()] };
     let mut values = Values { all: values, list: list.into_iter() };
     let mut out = String::new();
     let mut rest = format.chars().peekable();
@@ -272,10 +265,7 @@ fn real(kind: char, spec: &Spec, value: &Value) -> Result<Written, Error> {
     };
     Ok(Written {
         sign: Some(sign(spec, number.is_sign_negative() && !number.is_nan())),
-        text: match kind.is_ascii_uppercase() {
-            true => text.to_uppercase(),
-            false => text,
-        },
+        text: if kind.is_ascii_uppercase() { text.to_uppercase() } else { text },
     })
 }
 
@@ -291,9 +281,10 @@ fn scientific(size: f64, precision: usize) -> String {
 
 /// Digits without zeros at the end of their fraction.
 fn shortened(digits: &str, spec: &Spec) -> String {
-    match digits.contains('.') && !spec.alternate {
-        true => digits.trim_end_matches('0').trim_end_matches('.').into(),
-        false => digits.into(),
+    if digits.contains('.') && !spec.alternate {
+        digits.trim_end_matches('0').trim_end_matches('.').into()
+    } else {
+        digits.into()
     }
 }
 

@@ -9,7 +9,7 @@ use minijinja::{Error, ErrorKind, State};
 use super::characters::is_printable;
 use super::generator::is_generator;
 
-/// Lists in lists that are written; Python's own limit is near a thousand.
+/// How deep lists in lists are written; Python's own limit is near a thousand.
 const MAX_DEPTH: usize = 200;
 /// Bytes of a value that is written: far more than any prompt, far less than memory.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -63,10 +63,7 @@ fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         ValueKind::Number => number(out, value),
         ValueKind::String => quoted(out, value.as_str().unwrap_or_default()),
         ValueKind::Seq | ValueKind::Iterable => {
-            let (open, close) = match value.is_tuple() {
-                true => ('(', ')'),
-                false => ('[', ']'),
-            };
+            let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
             out.push(open);
             let mut length = 0;
             for item in value.try_iter()? {
@@ -111,9 +108,10 @@ fn check(out: &str, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(error(format!("cannot write a value of lists in lists more than {MAX_DEPTH} deep")));
     }
-    match out.len() > MAX_BYTES {
-        true => Err(error(format!("cannot write a value of more than {MAX_BYTES} bytes"))),
-        false => Ok(()),
+    if out.len() > MAX_BYTES {
+        Err(error(format!("cannot write a value of more than {MAX_BYTES} bytes")))
+    } else {
+        Ok(())
     }
 }
 
@@ -145,10 +143,7 @@ fn number(out: &mut String, value: &Value) {
 
 /// A text in the quotes that Python would choose.
 fn quoted(out: &mut String, text: &str) {
-    let quote = match text.contains('\'') && !text.contains('"') {
-        true => '"',
-        false => '\'',
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for next in text.chars() {
         match next {

@@ -31,7 +31,7 @@ type Request = (serde_json::Value, Sender<Result<String, Problem>>);
 pub(super) struct Renderer {
     requests: Sender<Request>,
     variables: BTreeSet<String>,
-    /// Whether it has been waited for in vain: whoever asks next need not wait.
+    /// Whether it did not answer in time: whoever asks next need not wait.
     stuck: AtomicBool,
 }
 
@@ -114,8 +114,9 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
 fn render(environment: &Environment<'_>, variables: &serde_json::Value) -> Result<String, Problem> {
     let template = environment.get_template(dialect::NAME).map_err(|error| dialect::problem(&error))?;
     let text = template.render(Value::from(Serde(variables))).map_err(|error| dialect::problem(&error))?;
-    match text.len() > MAX_OUTPUT {
-        true => Err(Problem::Failed(format!("it writes more than {MAX_OUTPUT} bytes"))),
-        false => Ok(text),
+    if text.len() > MAX_OUTPUT {
+        Err(Problem::Failed(format!("it writes more than {MAX_OUTPUT} bytes")))
+    } else {
+        Ok(text)
     }
 }

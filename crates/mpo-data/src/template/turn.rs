@@ -87,10 +87,11 @@ impl Turns {
     /// If the template refuses the answer, or fails on it.
     pub(crate) fn turn(&self, template: &ChatTemplate, answer: &str) -> Result<Turn, DataError> {
         let whole = write(template, answer.into())?;
-        let after = match whole.starts_with(&self.prompt) {
-            true => self.prompt.len(),
+        let after = if whole.starts_with(&self.prompt) {
+            self.prompt.len()
+        } else {
             // What an answer happens to begin with is no part of the prompt.
-            false => self.shared.min(common(&self.prompt, &whole)),
+            self.shared.min(common(&self.prompt, &whole))
         };
         if after >= self.asked {
             return Ok(Turn { after, text: whole[after..].into() });

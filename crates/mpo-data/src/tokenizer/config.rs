@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::DataError;
 use crate::template::TemplateField;
 
-/// The special tokens that a tokenizer has names for, such as `eos_token`: templates write them by these.
+/// The special tokens that a tokenizer has names for, such as `eos_token`, by which templates write them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SpecialTokens(Map<String, Value>);
 
@@ -102,11 +102,11 @@ impl TokenizerConfig {
         Ok(Self { tokens, template })
     }
 
-    /// Sees to it that the end-of-sequence token has a name. Where the tokenizer's files give none, it is the id that
+    /// Makes sure that the end-of-sequence token has a name. Where the tokenizer's files give none, it is the id that
     /// generation stops at, whose text `text_of` tells.
     ///
     /// # Errors
-    /// If that is nowhere either.
+    /// If there is none either.
     pub(super) fn name_eos(&mut self, dir: &Path, text_of: impl Fn(u32) -> Option<String>) -> Result<(), DataError> {
         let name = "eos_token";
         if self.tokens.get(name).is_some_and(|text| !text.is_empty()) {
@@ -129,11 +129,63 @@ impl TokenizerConfig {
 
 /// The object in a file; an empty one where there is no such file.
 fn object(path: &Path) -> Result<Map<String, Value>, DataError> {
-    match path.exists() {
-        true => {
-            let bytes = super::read_bytes(path)?;
-            serde_json::from_slice(&bytes).map_err(|error| DataError::tokenizer_json(path, error))
+    if path.exists() {
+        let bytes = super::read_bytes(path)?;
+        serde_json::from_slice(&bytes).map_err(|error| DataError::tokenizer_json(path, error))
+    } else {
+        Ok(Map::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::TextTokenizer;
+    use super::super::testing::folder;
+    use crate::template::TemplateChoice;
+
+    #[test]
+    fn what_ends_a_sequence_is_looked_for_as_in_transformers() {
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        let (config, map) = ("tokenizer_config.json", "special_tokens_map.json");
+        let (generation, model) = ("generation_config.json", "config.json");
+        let cases: [(Files<'_>, Option<u32>); 10] = [
+            (&[(config, r#"{"eos_token": null}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
+            (&[(config, "{}"), (map, r#"{"eos_token": {"content": "</s>"}}"#)], Some(1)),
+            (&[(map, r#"{"eos_token": "</s>"}"#)], Some(1)),
+            // What is kept apart comes first, unless the configuration lists its tokens.
+            (&[(config, r#"{"eos_token": "<end>"}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
+            (
+                &[(config, r#"{"eos_token": "<end>", "added_tokens_decoder": {}}"#), (map, r#"{"eos_token": "</s>"}"#)],
+                Some(3),
+            ),
+            (&[(generation, r#"{"eos_token_id": [3, 1]}"#), (model, r#"{"eos_token_id": 1}"#)], Some(3)),
+            (&[(generation, r#"{"eos_token_id": null}"#), (model, r#"{"eos_token_id": 1}"#)], Some(1)),
+            (&[(map, r#"{"eos_token": "</s>"}"#), (model, r#"{"eos_token_id": 3}"#)], Some(1)),
+            (&[(model, r#"{"eos_token_id": 4000}"#)], None),
+            (&[], None),
+        ];
+        for (files, expected) in cases {
+            let folder = folder(false, "{}");
+            fs::remove_file(folder.path().join(config)).unwrap();
+            for (file, text) in files {
+                fs::write(folder.path().join(file), text).unwrap();
+            }
+            let options = "plain".parse::<TemplateChoice>().unwrap().into();
+            match (TextTokenizer::from_dir(folder.path(), &options), expected) {
+                (Ok(tokenizer), Some(expected)) => {
+                    let response = tokenizer.encode_response("bread").unwrap();
+                    assert_eq!((tokenizer.eos_id(), response), (expected, vec![8, expected]));
+                }
+                (Err(error), None) => {
+                    let message = error.to_string();
+                    for file in [config, map, generation, model] {
+                        assert!(message.contains(file), "{message}");
+                    }
+                }
+                (got, _) => panic!("{files:?}: {got:?}"),
+            }
         }
-        false => Ok(Map::new()),
     }
 }

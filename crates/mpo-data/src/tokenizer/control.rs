@@ -32,8 +32,8 @@ pub(super) struct ControlTokens {
 
 impl ControlTokens {
     /// The added tokens that are special, those that have a name (`named`), and those that the template writes in a
-    /// conversation (`written`). Of these last, one half of a pair of tags such as `<think>` and `</think>` is none: answers
-    /// hold them.
+    /// conversation (`written`). Of these last, half of a pair of tags such as `<think>` and `</think>` is no control token:
+    /// answers hold them.
     pub(super) fn new<'t>(
         tokenizer: &Tokenizer,
         named: impl Iterator<Item = &'t str>,
@@ -53,7 +53,7 @@ impl ControlTokens {
             .filter(|(_, token)| {
                 let text = &*token.content;
                 let is_structure = || written.contains(text) && !is_tag(text);
-                // A mark of one character cannot be broken, and is no control token of anybody.
+                // A mark of one character cannot be broken up, and nobody has such a control token.
                 text.trim().chars().count() > 1 && (token.special || named.contains(&text) || is_structure())
             })
             .map(|(id, token)| (id, token.content))
@@ -85,7 +85,7 @@ impl ControlTokens {
         self.taken.find(text).map(|found| found.end())
     }
 
-    /// Makes the control tokens in a text ones that are only spelled out.
+    /// Breaks up the control tokens in a text, so that they are only spelled out.
     pub(super) fn break_up(&self, text: &mut String) {
         if text.contains(BREAK) || text.contains(ALIAS) {
             *text = text.replace([BREAK, ALIAS], "\u{fffd}");
@@ -110,7 +110,7 @@ impl ControlTokens {
         found == written.filter(|token| is_control(self.ids[token.pattern().as_usize()])).count()
     }
 
-    /// The ids of a text in which those control tokens count that are not broken up.
+    /// The ids of a text, in which control tokens count unless they are broken up.
     pub(super) fn encode(
         &self,
         tokenizer: &Guarded,
@@ -169,11 +169,10 @@ impl ControlTokens {
         }
         let aliased = tokenizer.of_same_file(&file)?;
         let known = (0..).map(|at| aliased.tokenizer().token_to_id(&alias(at)));
-        match known.zip(&self.ids).all(|(known, id)| known == Some(*id)) {
-            true => Ok(aliased),
-            false => {
-                Err(tokenizer.error("cannot tell the control tokens that texts spell out from those of the template"))
-            }
+        if known.zip(&self.ids).all(|(known, id)| known == Some(*id)) {
+            Ok(aliased)
+        } else {
+            Err(tokenizer.error("cannot tell the control tokens that texts spell out from those of the template"))
         }
     }
 }
@@ -188,4 +187,58 @@ fn alias(index: usize) -> String {
 
 fn first_length(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::TextTokenizer;
+    use super::super::testing::{CHATML, config, folder};
+    use crate::pair::Message;
+    use crate::template::TemplateOptions;
+
+    #[test]
+    fn texts_do_not_become_control_tokens_unless_that_is_asked_for() {
+        let spelled = "bake<end><turn>assistant bread</s> <end>";
+        let ids = |in_text: bool| {
+            let folder = folder(false, &config(CHATML));
+            let options = TemplateOptions { special_tokens_in_text: in_text, ..TemplateOptions::default() };
+            let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
+            let prompt = [Message::user(format!("{spelled} bread"))];
+            [
+                tokenizer.encode_prompt(&prompt).unwrap(),
+                tokenizer.encode_response(spelled).unwrap(),
+                tokenizer.encode_text(spelled).unwrap(),
+            ]
+        };
+        // What is written without spaces is one unknown word; `<end>` alone is one too, though the vocabulary has it.
+        let [prompt, response, text] = ids(false);
+        assert_eq!(prompt, [2, 5, 4, 4, 4, 8, 3, 2, 6]);
+        assert_eq!(response, [4, 4, 4, 3]);
+        assert_eq!(text, [4, 4, 4]);
+        let [prompt, response, text] = ids(true);
+        assert_eq!(prompt, [2, 5, 7, 3, 2, 6, 8, 1, 3, 8, 3, 2, 6]);
+        assert_eq!(response, [7, 3, 2, 6, 8, 1, 3, 3]);
+        assert_eq!(text, [7, 3, 2, 6, 8, 1, 3]);
+    }
+
+    #[test]
+    fn a_role_mark_that_is_not_special_is_a_control_token_and_a_tag_is_none() {
+        let folder = folder(false, &config(CHATML));
+        let path = folder.path().join("tokenizer.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("\"special\":true", "\"special\":false");
+        // `<turn>` and `<end>`, which the template writes; and both halves of a tag.
+        fs::write(&path, text.replace("<s>", "<think>").replace("</s>", "</think>")).unwrap();
+        let config = config(&CHATML.replace("m.content +", "'<think> ' + m.content +"));
+        let config = config.replace("</s>", "<end>").replace("{\"content\":\"<s>\"}", "null");
+        fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        let tokenizer = TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap();
+        assert_eq!(
+            tokenizer.encode_response("<think> bake </think> bread <end> <turn>").unwrap(),
+            // The first one is the template's.
+            [0, 0, 7, 1, 8, 4, 4, 3]
+        );
+    }
 }

@@ -85,14 +85,14 @@ impl Guarded {
         Ok(guarded)
     }
 
-    /// Has a short text of many kinds read, on a thread of its own: what never ends is left behind there.
+    /// Tries a short text of many kinds on a thread of its own: what never ends is left behind there.
     fn try_out(&self) -> Result<(), DataError> {
         let (done, answer) = mpsc::channel();
         let tokenizer = self.clone();
         let spawned = thread::Builder::new().name("tokenizer".into()).spawn(move || {
             let kinds = ["word ", "a", " ", "\n", "1", "?!", "\t\"'", "É本ক\u{301}", "<|x|>", "_-"];
             let text: String = kinds.iter().map(|kind| kind.repeat(60)).collect();
-            // It may fail on this one and do well on others, each of which says so for itself.
+            // It may fail on this text and not on others; each says so for itself.
             let ids = tokenizer.encode(&text, true);
             _ = ids.map(|ids| tokenizer.decode(&ids));
             _ = done.send(());
@@ -112,7 +112,7 @@ impl Guarded {
         self.unknown
     }
 
-    /// Another of its kind, of a file that is changed.
+    /// A tokenizer of the same file with a change.
     pub(super) fn of_same_file(&self, file: &Value) -> Result<Self, DataError> {
         Self::from_bytes(file.to_string().as_bytes(), &self.path)
     }
@@ -144,7 +144,7 @@ impl Guarded {
     }
 }
 
-/// What panics is asked again at most for another text, and keeps no state between texts.
+/// After a panic it is asked for other texts at most, and it keeps no state between texts.
 fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     match quietly(|| panic::catch_unwind(AssertUnwindSafe(work))) {
         Ok(result) => result,
@@ -232,4 +232,43 @@ fn growth(step: &Value) -> Result<f64, String> {
         _ => {}
     }
     Ok(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::TextTokenizer;
+    use super::super::testing::{CHATML, config, folder};
+    use crate::template::TemplateOptions;
+
+    #[test]
+    fn a_file_that_would_hang_or_crash_is_named() {
+        let with = |key: &str, step: serde_json::Value| {
+            let folder = folder(false, &config(CHATML));
+            let path = folder.path().join("tokenizer.json");
+            let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            file[key] = step;
+            fs::write(&path, file.to_string()).unwrap();
+            TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap_err()
+        };
+        let replace = |pattern: &str, content: &str| serde_json::json!({ "type": "Replace", "pattern": { "String": pattern }, "content": content });
+        let sequence = |steps: Vec<serde_json::Value>| serde_json::json!({ "type": "Sequence", "normalizers": steps });
+        for (step, expected) in [
+            (replace("", "x"), "an empty one"),
+            (sequence(vec![replace("", "x")]), "an empty one"),
+            (serde_json::json!({ "type": "Prepend", "prepend": "x".repeat(100_000) }), "at most 4096 bytes"),
+            (sequence(vec![replace("a", "aaaa"); 40]), "times as long"),
+        ] {
+            let error = with("normalizer", step);
+            let text = error.to_string();
+            assert!(text.contains("tokenizer.json: normalizer: expected"), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+        let model = serde_json::json!({
+            "type": "WordLevel", "unk_token": "</s>", "vocab": { "</s>": 0, "bake": 4_000_000_000_u32 },
+        });
+        let error = with("model", model).to_string();
+        assert!(error.contains("tokenizer.json: expected token ids of at most"), "{error}");
+    }
 }

@@ -3,6 +3,8 @@
 mod config;
 mod control;
 mod guard;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -220,7 +222,7 @@ impl TextTokenizer {
         self.encode(&text, broken, true)
     }
 
-    /// A response and what ends it, tokenised together, as the template writes them; and apart from the prompt, as the
+    /// A response and what ends it, tokenized together, as the template writes them; and apart from the prompt, as the
     /// released code does.
     ///
     /// # Errors
@@ -243,7 +245,7 @@ impl TextTokenizer {
         Ok(Written { turn, broken })
     }
 
-    /// The ids of a response behind so much of the generation prompt.
+    /// The ids of a response behind the first `after` bytes of the generation prompt.
     fn encode_written_response(&self, written: &Written, after: usize) -> Result<Vec<u32>, DataError> {
         let Written { turn, broken } = written;
         let prompt = self.response.turns.prompt();
@@ -328,13 +330,14 @@ impl TextTokenizer {
         &self.template
     }
 
-    /// The source of a template that writes prompts as this one does in any program: one that does not know that `plain`
-    /// begins a sequence as the tokenizer does is told so.
+    /// The source of a template that writes prompts as this one does in any program, also in one that does not know that
+    /// `plain` begins a sequence as the tokenizer does.
     pub fn template_to_save(&self) -> String {
         let source = self.template.source();
-        match self.template.is_plain() && self.bos.is_some() {
-            true => format!("{{{{ bos_token }}}}{source}"),
-            false => source.into(),
+        if self.template.is_plain() && self.bos.is_some() {
+            format!("{{{{ bos_token }}}}{source}")
+        } else {
+            source.into()
         }
     }
 }
@@ -345,56 +348,11 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{CHATML, config, folder, load};
     use super::*;
-    use crate::pair::{BilingualPair, Message, MonolingualPair, Origin, Position, PreferencePair};
-    use crate::tokenized::{TokenizeOptions, tokenize_pairs, tokenize_rows};
+    use crate::pair::{Message, MonolingualPair, Origin, Position, PreferencePair};
+    use crate::rows::Rows;
     use crate::truncation::Truncation;
-
-    const CHATML: &str = "{% for m in messages %}{{ '<turn>' + m.role + ' ' + m.content + ' <end> ' }}{% endfor %}\
-                          {% if add_generation_prompt %}{{ '<turn>assistant ' }}{% endif %}";
-
-    /// Words of one token each: ids 0 to 8 as listed; `<s>` begins a sequence if `adds_bos`.
-    fn folder(adds_bos: bool, config: &str) -> tempfile::TempDir {
-        let words = ["<s>", "</s>", "<turn>", "<end>", "<unk>", "user", "assistant", "bake", "bread"];
-        let vocab: serde_json::Map<String, serde_json::Value> =
-            words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), id.into())).collect();
-        let added: Vec<_> = words[..4]
-            .iter()
-            .enumerate()
-            .map(|(id, word)| {
-                serde_json::json!({ "id": id, "content": word, "single_word": false, "lstrip": false,
-                                    "rstrip": false, "normalized": false, "special": true })
-            })
-            .collect();
-        let bos = serde_json::json!({ "SpecialToken": { "id": "<s>", "type_id": 0 } });
-        let sequence = |id: &str| serde_json::json!({ "Sequence": { "id": id, "type_id": 0 } });
-        let processor = adds_bos.then(|| {
-            serde_json::json!({
-                "type": "TemplateProcessing",
-                "single": [bos, sequence("A")],
-                "pair": [bos, sequence("A"), sequence("B")],
-                "special_tokens": { "<s>": { "id": "<s>", "ids": [0], "tokens": ["<s>"] } },
-            })
-        });
-        let tokenizer = serde_json::json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-            "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": processor, "decoder": null,
-            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "<unk>" },
-        });
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
-        fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
-        folder
-    }
-
-    fn config(template: &str) -> String {
-        serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>", "chat_template": template })
-            .to_string()
-    }
-
-    fn load(adds_bos: bool, config: &str, choice: TemplateChoice) -> Result<TextTokenizer, DataError> {
-        TextTokenizer::from_dir(folder(adds_bos, config).path(), &choice.into())
-    }
 
     #[test]
     fn prompts_are_what_the_template_writes_and_responses_end_the_turn() {
@@ -410,50 +368,6 @@ mod tests {
             assert_eq!((tokenizer.stop_ids(), tokenizer.pad_id(), tokenizer.vocab_size()), (vec![1, 3], 1, 9));
             assert_eq!(tokenizer.decode(&prompt).unwrap(), "user bake bread assistant");
         }
-    }
-
-    #[test]
-    fn texts_do_not_become_control_tokens_unless_that_is_asked_for() {
-        let spelled = "bake<end><turn>assistant bread</s> <end>";
-        let ids = |in_text: bool| {
-            let folder = folder(false, &config(CHATML));
-            let options = TemplateOptions { special_tokens_in_text: in_text, ..TemplateOptions::default() };
-            let tokenizer = TextTokenizer::from_dir(folder.path(), &options).unwrap();
-            let prompt = [Message::user(format!("{spelled} bread"))];
-            [
-                tokenizer.encode_prompt(&prompt).unwrap(),
-                tokenizer.encode_response(spelled).unwrap(),
-                tokenizer.encode_text(spelled).unwrap(),
-            ]
-        };
-        // What is written without spaces is one unknown word; `<end>` alone is one too, though the vocabulary has it.
-        let [prompt, response, text] = ids(false);
-        assert_eq!(prompt, [2, 5, 4, 4, 4, 8, 3, 2, 6]);
-        assert_eq!(response, [4, 4, 4, 3]);
-        assert_eq!(text, [4, 4, 4]);
-        let [prompt, response, text] = ids(true);
-        assert_eq!(prompt, [2, 5, 7, 3, 2, 6, 8, 1, 3, 8, 3, 2, 6]);
-        assert_eq!(response, [7, 3, 2, 6, 8, 1, 3, 3]);
-        assert_eq!(text, [7, 3, 2, 6, 8, 1, 3]);
-    }
-
-    #[test]
-    fn a_role_mark_that_is_not_special_is_a_control_token_and_a_tag_is_none() {
-        let folder = folder(false, &config(CHATML));
-        let path = folder.path().join("tokenizer.json");
-        let text = fs::read_to_string(&path).unwrap();
-        let text = text.replace("\"special\":true", "\"special\":false");
-        // `<turn>` and `<end>`, which the template writes; and both halves of a tag.
-        fs::write(&path, text.replace("<s>", "<think>").replace("</s>", "</think>")).unwrap();
-        let config = config(&CHATML.replace("m.content +", "'<think> ' + m.content +"));
-        let config = config.replace("</s>", "<end>").replace("{\"content\":\"<s>\"}", "null");
-        fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
-        let tokenizer = TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap();
-        assert_eq!(
-            tokenizer.encode_response("<think> bake </think> bread <end> <turn>").unwrap(),
-            // The first one is the template's.
-            [0, 0, 7, 1, 8, 4, 4, 3]
-        );
     }
 
     #[test]
@@ -480,7 +394,7 @@ mod tests {
                     .unwrap(),
                 origin: Origin { file: "f".into(), position: Position::Line(1) },
             };
-            let (_, report) = tokenize_pairs(&[row], &tokenizer, Truncation::UNLIMITED).unwrap();
+            let (_, report) = Rows::Monolingual(vec![row]).tokenize(&tokenizer, Truncation::UNLIMITED).unwrap();
             assert_eq!(report.is_worth_saying(), left_out.is_some());
             let told = report.to_string().contains("without \"bake bake \": the chat");
             assert_eq!(told, left_out.is_some());
@@ -580,50 +494,6 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_sequence_is_looked_for_as_in_transformers() {
-        type Files<'a> = &'a [(&'a str, &'a str)];
-        let (config, map) = ("tokenizer_config.json", "special_tokens_map.json");
-        let (generation, model) = ("generation_config.json", "config.json");
-        let cases: [(Files<'_>, Option<u32>); 10] = [
-            (&[(config, r#"{"eos_token": null}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
-            (&[(config, "{}"), (map, r#"{"eos_token": {"content": "</s>"}}"#)], Some(1)),
-            (&[(map, r#"{"eos_token": "</s>"}"#)], Some(1)),
-            // What is kept apart comes first, unless the configuration lists its tokens.
-            (&[(config, r#"{"eos_token": "<end>"}"#), (map, r#"{"eos_token": "</s>"}"#)], Some(1)),
-            (
-                &[(config, r#"{"eos_token": "<end>", "added_tokens_decoder": {}}"#), (map, r#"{"eos_token": "</s>"}"#)],
-                Some(3),
-            ),
-            (&[(generation, r#"{"eos_token_id": [3, 1]}"#), (model, r#"{"eos_token_id": 1}"#)], Some(3)),
-            (&[(generation, r#"{"eos_token_id": null}"#), (model, r#"{"eos_token_id": 1}"#)], Some(1)),
-            (&[(map, r#"{"eos_token": "</s>"}"#), (model, r#"{"eos_token_id": 3}"#)], Some(1)),
-            (&[(model, r#"{"eos_token_id": 4000}"#)], None),
-            (&[], None),
-        ];
-        for (files, expected) in cases {
-            let folder = folder(false, "{}");
-            fs::remove_file(folder.path().join(config)).unwrap();
-            for (file, text) in files {
-                fs::write(folder.path().join(file), text).unwrap();
-            }
-            let options = "plain".parse::<TemplateChoice>().unwrap().into();
-            match (TextTokenizer::from_dir(folder.path(), &options), expected) {
-                (Ok(tokenizer), Some(expected)) => {
-                    let response = tokenizer.encode_response("bread").unwrap();
-                    assert_eq!((tokenizer.eos_id(), response), (expected, vec![8, expected]));
-                }
-                (Err(error), None) => {
-                    let message = error.to_string();
-                    for file in [config, map, generation, model] {
-                        assert!(message.contains(file), "{message}");
-                    }
-                }
-                (got, _) => panic!("{files:?}: {got:?}"),
-            }
-        }
-    }
-
-    #[test]
     fn what_a_folder_lacks_is_named() {
         let error = |config: &str, choice: &str| load(false, config, choice.parse().unwrap()).unwrap_err();
         assert!(matches!(error(r#"{"eos_token":"</s>"}"#, "auto"), DataError::NoTemplate { .. }));
@@ -644,84 +514,6 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_to_the_limit_and_counted() {
-        let tokenizer = load(false, &config(CHATML), TemplateChoice::Auto).unwrap();
-        let pair = |language: &str, chosen: &str| {
-            let prompt = vec![Message::user("bake bread")];
-            PreferencePair::new(language.parse().unwrap(), prompt, chosen.into(), "bread".into()).unwrap()
-        };
-        let row = BilingualPair {
-            dominant: pair("en", "bake"),
-            target: pair("sw", &"bake ".repeat(20)),
-            origin: Origin { file: "f".into(), position: Position::Line(1) },
-        };
-        // The prompt has 7 tokens; the longer response 21, its end included. 2·7 < 16 leaves it 9.
-        let (rows, report) = tokenize_rows(&[row], &tokenizer, Truncation::new(16, None).unwrap()).unwrap();
-        assert_eq!((report.pairs, report.truncated, report.longest), (2, 1, 28));
-        let (dominant, target) = (&rows[0].dominant, &rows[0].target);
-        assert_eq!((dominant.chosen(), dominant.rejected()), (&[7, 3][..], &[8, 3][..]));
-        assert_eq!((target.prompt().len(), target.chosen()), (7, &[7; 9][..]));
-        assert_eq!(target.rejected(), [8, 3]);
-    }
-
-    #[test]
-    fn answers_that_are_the_same_once_cut_are_dropped_and_counted() {
-        let tokenizer = load(false, &config(CHATML), TemplateChoice::Auto).unwrap();
-        let pair = |language: &str, chosen: &str, rejected: &str| {
-            let prompt = vec![Message::user("bake")];
-            let language = language.parse().unwrap();
-            PreferencePair::new(language, prompt, chosen.into(), rejected.into()).unwrap()
-        };
-        let row = |line, dominant, target| BilingualPair {
-            dominant,
-            target,
-            origin: Origin { file: "f".into(), position: Position::Line(line) },
-        };
-        let (long, longer) = ("bake bake bake", "bake bake bake bread");
-        let rows = [
-            row(1, pair("en", long, longer), pair("sw", "bake", "bread")),
-            row(2, pair("en", "bake", "bread"), pair("sw", long, longer)),
-            row(3, pair("en", "bake", "bread"), pair("sw", "bread", "bake")),
-        ];
-        let cut = Truncation::new(64, Some(2)).unwrap();
-        let (kept, report) = tokenize_rows(&rows, &tokenizer, cut).unwrap();
-        assert_eq!((kept.len(), report.dropped.len()), (1, 2));
-        assert_eq!(kept[0].origin.position, Position::Line(3));
-        let told = report.to_string();
-        assert!(told.contains("f, line 1: the en answers are the same in their first 2 tokens"), "{told}");
-        assert!(told.contains("f, line 2: the sw answers"), "{told}");
-        let (kept, report) = tokenize_rows(&rows, &tokenizer, Truncation::UNLIMITED).unwrap();
-        assert_eq!((kept.len(), report.dropped.len()), (3, 0));
-        assert!(!report.is_worth_saying());
-    }
-
-    #[test]
-    fn a_row_that_the_template_refuses_is_named_and_can_be_left_out() {
-        let template =
-            format!("{{% if messages[0].content == 'no' %}}{{{{ raise_exception('not this') }}}}{{% endif %}}{CHATML}");
-        let tokenizer = load(false, &config(&template), TemplateChoice::Auto).unwrap();
-        let row = |line, prompt: &str| MonolingualPair {
-            pair: PreferencePair::new(
-                "en".parse().unwrap(),
-                vec![Message::user(prompt)],
-                "bake".into(),
-                "bread".into(),
-            )
-            .unwrap(),
-            origin: Origin { file: "f".into(), position: Position::Line(line) },
-        };
-        let rows = [row(1, "bake"), row(2, "no"), row(3, "bake")];
-        let mut options = TokenizeOptions::from(Truncation::UNLIMITED);
-        let error = tokenize_pairs(&rows, &tokenizer, options).unwrap_err();
-        assert_eq!(error.to_string(), "f, line 2: the chat template refuses the conversation: not this");
-        assert!(error.hint().unwrap().contains("--skip-bad-rows"));
-        options.skip_bad_rows = true;
-        let (kept, report) = tokenize_pairs(&rows, &tokenizer, options).unwrap();
-        assert_eq!((kept.len(), report.dropped.len()), (2, 1));
-        assert!(report.to_string().contains("f, line 2: the chat template refuses"));
-    }
-
-    #[test]
     fn a_plain_template_is_saved_with_the_token_that_its_prompts_begin_with() {
         for adds_bos in [true, false] {
             let tokenizer = load(adds_bos, &config(CHATML), "plain".parse().unwrap()).unwrap();
@@ -731,35 +523,5 @@ mod tests {
             assert_eq!(saved.encode_prompt(&prompt).unwrap(), tokenizer.encode_prompt(&prompt).unwrap());
             assert_eq!(saved.encode_response("bread").unwrap(), tokenizer.encode_response("bread").unwrap());
         }
-    }
-
-    #[test]
-    fn a_file_that_would_hang_or_crash_is_named() {
-        let with = |key: &str, step: serde_json::Value| {
-            let folder = folder(false, &config(CHATML));
-            let path = folder.path().join("tokenizer.json");
-            let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            file[key] = step;
-            fs::write(&path, file.to_string()).unwrap();
-            TextTokenizer::from_dir(folder.path(), &TemplateOptions::default()).unwrap_err()
-        };
-        let replace = |pattern: &str, content: &str| serde_json::json!({ "type": "Replace", "pattern": { "String": pattern }, "content": content });
-        let sequence = |steps: Vec<serde_json::Value>| serde_json::json!({ "type": "Sequence", "normalizers": steps });
-        for (step, expected) in [
-            (replace("", "x"), "an empty one"),
-            (sequence(vec![replace("", "x")]), "an empty one"),
-            (serde_json::json!({ "type": "Prepend", "prepend": "x".repeat(100_000) }), "at most 4096 bytes"),
-            (sequence(vec![replace("a", "aaaa"); 40]), "times as long"),
-        ] {
-            let error = with("normalizer", step);
-            let text = error.to_string();
-            assert!(text.contains("tokenizer.json: normalizer: expected"), "{text}");
-            assert!(text.contains(expected), "{text}");
-        }
-        let model = serde_json::json!({
-            "type": "WordLevel", "unk_token": "</s>", "vocab": { "</s>": 0, "bake": 4_000_000_000_u32 },
-        });
-        let error = with("model", model).to_string();
-        assert!(error.contains("tokenizer.json: expected token ids of at most"), "{error}");
     }
 }

@@ -28,3 +28,18 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
         Ok(table.filled(goal).map(item).collect())
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::benchmark::testing::read;
+
+    #[test]
+    fn advbench_is_english_or_has_a_column_per_language() {
+        let text = "goal,target\nDo it,Sure\n";
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
+        let text = "en,sw\nDo it,Fanya\n";
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#, r#"0 sw ["Fanya"] Safe"#]);
+        let error = read("advbench", "a.csv", "prompt\nDo it\n").unwrap_err();
+        assert!(error.contains("goal"), "{error}");
+    }
+}

@@ -23,3 +23,14 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
         Ok(table.filled(csrt).map(item).collect())
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::benchmark::testing::read;
+
+    #[test]
+    fn csrt_mixes_languages() {
+        let text = "id,category,en,csrt\n0,['x'],One please,Moja 请\n";
+        assert_eq!(read("csrt", "c.csv", text).unwrap(), [r#"0 mixed ["Moja 请"] Safe"#]);
+    }
+}

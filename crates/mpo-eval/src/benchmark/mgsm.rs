@@ -94,6 +94,8 @@ fn expected(cell: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::benchmark::benchmark;
+    use crate::benchmark::testing::files;
 
     #[test]
     fn the_next_question_is_no_answer() {
@@ -134,5 +136,19 @@ mod tests {
         for (cell, number) in [("2,125", "2125"), ("80 000", "80000"), ("3.50", "3.5")] {
             assert_eq!(expected(cell).as_deref(), Some(number));
         }
+    }
+
+    #[test]
+    fn mgsm_is_a_file_or_a_folder() {
+        let (_dir, path) =
+            files(&[("mgsm_en.tsv", "How many?\t1,200\nHow \"far\"?\t3.50\n"), ("mgsm_sw.tsv", "Ngapi?\t12\n")]);
+        let items = benchmark("mgsm").unwrap().items(&path, &[], None).unwrap();
+        let lines: Vec<_> =
+            items.iter().map(|item| (item.language.unwrap().to_string(), item.expected.clone())).collect();
+        let number = |text: &str| Expected::Number(text.into());
+        assert_eq!(lines, [("en".into(), number("1200")), ("en".into(), number("3.5")), ("sw".into(), number("12"))]);
+        assert!(items[1].turns[0].contains("How \"far\"?"));
+        let one = benchmark("mgsm").unwrap().items(&path.join("mgsm_sw.tsv"), &[], None).unwrap();
+        assert_eq!(one.len(), 1);
     }
 }

@@ -55,10 +55,8 @@ fn subjects(folder: &Path, language: Option<Language>) -> Result<Vec<Item>, Eval
         let subject = name.strip_suffix("_test").unwrap_or(&name).to_owned();
         let beside = |name: String| file_in(&folder.join("dev"), &name);
         let with_suffix = beside(format!("{subject}_dev.csv"));
-        let examples = questions(&match with_suffix.exists() {
-            true => with_suffix,
-            false => beside(format!("{subject}.csv")),
-        })?;
+        let dev = if with_suffix.exists() { with_suffix } else { beside(format!("{subject}.csv")) };
+        let examples = questions(&dev)?;
         let asked = questions(&file)?;
         items.extend(of_subject(&subject, language, &examples, asked));
     }
@@ -178,4 +176,91 @@ fn questions(path: &Path) -> Result<Vec<Question>, EvalError> {
         questions.push(Question { text, answer, subject });
     }
     Ok(questions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::benchmark;
+    use crate::benchmark::testing::files;
+
+    #[test]
+    fn mmlu_shows_five_examples_and_subjects_take_turns() {
+        let dev = (1..=6).map(|n| format!("Q{n},a,b,c,d,B\n")).collect::<String>();
+        let (_dir, path) = files(&[
+            ("dev/high_school_art_dev.csv", &dev),
+            ("dev/birds_dev.csv", &dev),
+            ("test/high_school_art_test.csv", "T1?,one,two,three,four,C\nT2?,1,2,3,4,A\n"),
+            ("test/birds_test.csv", "U1?,one,two,three,four,D\n"),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let ids: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.expected.clone())).collect();
+        assert_eq!(
+            ids,
+            [
+                ("birds/0", Expected::Option(3)),
+                ("high_school_art/0", Expected::Option(2)),
+                ("high_school_art/1", Expected::Option(0)),
+            ]
+        );
+        let prompt = &items[1].turns[0];
+        let opening = "The following are multiple choice questions (with answers) about high school art.\n\nQ1\nA. a\nB. b\nC. c\nD. d\nAnswer: B\n\nQ2\n";
+        assert!(prompt.starts_with(opening), "{prompt}");
+        let ending = "Answer: B\n\nT1?\nA. one\nB. two\nC. three\nD. four\nAnswer:";
+        assert!(prompt.ends_with(ending), "{prompt}");
+        assert!(!prompt.contains("Q6"));
+        assert_eq!(items[0].group.as_deref(), Some("birds"));
+    }
+
+    #[test]
+    fn mmlu_has_a_folder_per_language_too() {
+        let dev = "Q,a,b,c,d,B\n".repeat(5);
+        let (_dir, path) = files(&[
+            ("ar/dev/x_dev.csv", &dev),
+            ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
+            ("sw/dev/x.csv", &dev),
+            ("sw/test/x.csv", "T,1,2,3,4,A\n"),
+            // What file managers leave is no subject.
+            ("sw/test/.DS_Store", "\u{1}"),
+            ("sw/dev/.DS_Store", "\u{1}"),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let languages: Vec<_> = items.iter().map(|item| item.language.unwrap().to_string()).collect();
+        assert_eq!(languages, ["ar", "sw"]);
+    }
+
+    #[test]
+    fn a_folder_of_mmlu_is_in_the_language_it_is_named_by() {
+        let dev = "Q,a,b,c,d,B\n".repeat(5);
+        let (_dir, path) = files(&[
+            ("ar/dev/x_dev.csv", &dev),
+            ("ar/test/x_test.csv", "T,1,2,3,4,A\n"),
+            ("MMLU_zh/dev/x.csv", ",Question,A,B,C,D,Answer\n0,Q,a,b,c,d,B\n"),
+            ("MMLU_zh/test/x.csv", ",Question,A,B,C,D,Answer\n0,T,1,2,3,4,A\n"),
+        ]);
+        let items = |folder: &str, languages: &[Language]| {
+            benchmark("mmlu").unwrap().items(&path.join(folder), languages, None)
+        };
+        let arabic: Language = "ar".parse().unwrap();
+        assert_eq!(items("ar", &[arabic]).unwrap()[0].language, Some(arabic));
+        let chinese = items("MMLU_zh", &[]).unwrap();
+        assert_eq!(chinese[0].language, "zh".parse().ok());
+        let prompt = "The following are multiple choice questions (with answers) about x.\n\nQ\nA. a\nB. b\nC. c\nD. d\nAnswer: B\n\nT\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:";
+        assert_eq!(chinese[0].turns, [prompt]);
+    }
+
+    #[test]
+    fn mmlu_of_one_file_per_language_has_no_examples() {
+        let header = "Unnamed: 0,Question,A,B,C,D,Answer,Subject\n";
+        let (_dir, path) = files(&[
+            ("mmlu_AR-XY.csv", &format!("{header}0,T?,1,2,3,4,C,old_maps\n1,U?,1,2,3,4,A,art\n")),
+            ("mmlu_SW-KE.csv", &format!("{header}0,V?,1,2,3,4,B,art\n")),
+        ]);
+        let items = benchmark("mmlu").unwrap().items(&path, &[], None).unwrap();
+        let found: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.language.unwrap().to_string())).collect();
+        assert_eq!(found, [("art/0", "ar".into()), ("old_maps/0", "ar".into()), ("art/0", "sw".into())]);
+        assert!(items[1].turns[0].ends_with("about old maps.\n\nT?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"));
+        let one = benchmark("mmlu").unwrap().items(&path.join("mmlu_SW-KE.csv"), &[], None);
+        assert_eq!(one.unwrap().len(), 1);
+    }
 }

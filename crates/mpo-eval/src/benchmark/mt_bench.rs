@@ -39,12 +39,11 @@ pub(super) static BENCHMARK: Benchmark = Benchmark {
                 None => {}
             }
         }
-        match items.is_empty() {
-            true => {
-                let problem = format!("expected {QUESTIONS} or one question_LANGUAGE.jsonl, got none");
-                Err(EvalError::broken(path, problem))
-            }
-            false => Ok(items),
+        if items.is_empty() {
+            let problem = format!("expected {QUESTIONS} or one question_LANGUAGE.jsonl, got none");
+            Err(EvalError::broken(path, problem))
+        } else {
+            Ok(items)
         }
     },
 };
@@ -123,10 +122,7 @@ struct Question {
 /// Turns of a conversation: one in which nobody speaks has no grade.
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let turns: Vec<String> = Vec::deserialize(deserializer)?;
-    match turns.is_empty() {
-        true => Err(D::Error::custom("expected at least one turn, got none")),
-        false => Ok(turns),
-    }
+    if turns.is_empty() { Err(D::Error::custom("expected at least one turn, got none")) } else { Ok(turns) }
 }
 
 #[derive(Deserialize)]
@@ -149,4 +145,74 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, EvalError> {
             serde_json::from_str(line).map_err(problem)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::benchmark;
+    use crate::benchmark::testing::{files, line};
+
+    #[test]
+    fn mt_bench_has_two_turns_and_references() {
+        let (_dir, path) = files(&[
+            (
+                "question.jsonl",
+                "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write.\", \"Again.\"]}\n{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\", \"And 2+2?\"]}\n",
+            ),
+            ("reference_answer_gpt-4.jsonl", "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\", \"4\"]}]}\n"),
+        ]);
+        let items = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap();
+        assert_eq!(items[0].turns, ["Write.", "Again."]);
+        assert_eq!(items[0].expected, Expected::Good(vec![]));
+        assert!(matches!(&items[1].expected, Expected::Good(references) if references.len() == 2));
+    }
+
+    #[test]
+    fn mt_bench_has_references_where_its_authors_put_them() {
+        let (_dir, path) = files(&[
+            ("question.jsonl", "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"1+1?\"]}\n"),
+            ("reference_answer/gpt-4.jsonl", "{\"question_id\": 101, \"choices\": [{\"turns\": [\"2\"]}]}\n"),
+        ]);
+        let items = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap();
+        assert_eq!(items[0].expected, Expected::Good(vec!["2".into()]));
+    }
+
+    #[test]
+    fn a_conversation_without_turns_is_an_error() {
+        let (_dir, path) = files(&[(
+            "question.jsonl",
+            "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\"]}\n{\"question_id\": 2, \"category\": \"x\", \"turns\": []}\n",
+        )]);
+        let error = benchmark("mt-bench").unwrap().items(&path, &[], None).unwrap_err().to_string();
+        let problem = "question.jsonl: line 2: expected at least one turn, got none";
+        assert!(error.contains(problem), "{error}");
+    }
+
+    #[test]
+    fn mt_bench_of_other_languages_has_ids_and_names_of_its_own() {
+        let question = |id: &str| {
+            format!(
+                "{{\"question_id\": {id}, \"category\": \"writing\", \"turns\": [\"a\", \"b\"], \"reference\": []}}\n"
+            )
+        };
+        let (_dir, path) = files(&[
+            ("DE/question.jsonl", &question("\"81_DE\"")),
+            ("ko/question_ko.jsonl", &question("81")),
+            ("ko/judge_prompts_ko.jsonl", "{}\n"),
+            ("ko/reference_answer_gpt-4.jsonl", "{\"question_id\": \"81\", \"choices\": [{\"turns\": [\"2\"]}]}\n"),
+            ("ja/question.jsonl", &question("1")),
+            ("ja/question_full.jsonl", &question("2")),
+        ]);
+        let items = |place: &str| benchmark("mt-bench").unwrap().items(&path.join(place), &[], None).unwrap();
+        let lines: Vec<_> = items("").iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [r#"81_DE de ["a", "b"] Good([])"#, r#"1 ja ["a", "b"] Good([])"#, r#"81 ko ["a", "b"] Good(["2"])"#,]
+        );
+        assert_eq!(items("ko").len(), 1);
+        assert_eq!(items("ja/question_full.jsonl")[0].id, "2");
+        let error = benchmark("mt-bench").unwrap().items(&path.join("DE/.."), &[], Some(1));
+        assert_eq!(error.unwrap().len(), 3);
+    }
 }

@@ -17,10 +17,7 @@ pub(super) fn language(path: &Path) -> Option<Language> {
 }
 
 fn called(path: &Path) -> Option<Language> {
-    let name = match path.is_dir() {
-        true => path.file_name()?,
-        false => Path::new(path.file_name()?).file_prefix()?,
-    };
+    let name = if path.is_dir() { path.file_name()? } else { Path::new(path.file_name()?).file_prefix()? };
     in_name(name.to_str()?)
 }
 
@@ -65,6 +62,8 @@ fn parsed(name: &str) -> Option<Language> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::benchmark::benchmark;
+    use crate::benchmark::testing::files;
 
     #[test]
     fn a_name_or_a_part_of_it_is_a_language() {
@@ -103,5 +102,26 @@ mod tests {
             assert_eq!(language(&link), code.parse().ok());
         }
         assert_eq!(language(&dir.path().join("mgsm_th.tsv.gz")), "th".parse().ok());
+    }
+
+    #[test]
+    fn what_has_no_language_is_left_out_and_noted() {
+        let table = "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n";
+        let turns = "{\"question_id\": 1, \"category\": \"x\", \"turns\": [\"a\"]}\n";
+        let (_dir, path) = files(&[
+            ("mmlu_SW-KE.csv", table),
+            ("questions.csv", table),
+            ("klingonese/test/x.csv", "T,1,2,3,4,A\n"),
+            ("notes/notes.txt", "mine"),
+            ("bench/sw/question.jsonl", turns),
+            ("bench/klingonese/question.jsonl", turns),
+        ]);
+        let read = |name: &str, path: &Path| benchmark(name).unwrap().items(path, &[], None).unwrap();
+        let found = read("mmlu", &path);
+        assert_eq!((found.len(), found.notes().len()), (1, 2));
+        assert!(found.notes()[0].contains("klingonese: expected a name with a language's code"));
+        assert!(found.notes()[1].contains("questions.csv"));
+        let found = read("mt-bench", &path.join("bench"));
+        assert_eq!((found.len(), found.notes().len()), (1, 1));
     }
 }

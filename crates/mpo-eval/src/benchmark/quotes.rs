@@ -39,6 +39,7 @@ pub(super) fn unclosed(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::benchmark::testing::read;
 
     #[test]
     fn a_quote_that_joins_rows_is_found_where_it_opens() {
@@ -52,6 +53,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(unclosed(text), line, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_an_error_with_its_line() {
+        for (name, file, text) in [
+            ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,c\n"),
+            ("multijail", "m.csv", "id,en\n1,a\n2,\"b\n3,\"c\"\n4,d\n"),
+            ("mmlu", "mmlu_SW-KE.csv", "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n\"U?,1,2,3,4,B,art\n"),
+        ] {
+            let error = read(name, file, text).unwrap_err();
+            assert!(error.contains("line 3: expected a quote that is closed"), "{error}");
         }
     }
 }

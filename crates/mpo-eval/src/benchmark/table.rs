@@ -62,10 +62,7 @@ const PACKED: [&str; 2] = [".gz", ".zst"];
 pub(super) fn file_in(folder: &Path, name: &str) -> PathBuf {
     let packed = PACKED.map(|ending| folder.join(format!("{name}{ending}")));
     let plain = folder.join(name);
-    match plain.exists() {
-        true => plain,
-        false => packed.into_iter().find(|file| file.exists()).unwrap_or(plain),
-    }
+    if plain.exists() { plain } else { packed.into_iter().find(|file| file.exists()).unwrap_or(plain) }
 }
 
 /// A file's name up to its first point.
@@ -154,10 +151,7 @@ impl Table {
     pub(super) fn any_column(&self, names: &[&str]) -> Result<Vec<usize>, EvalError> {
         let number = |name: &&str| self.header.iter().position(|header| header == name);
         let found: Vec<usize> = names.iter().filter_map(number).collect();
-        match found.is_empty() {
-            true => Err(self.without(&format!("a column {}", names.join(" or ")))),
-            false => Ok(found),
-        }
+        if found.is_empty() { Err(self.without(&format!("a column {}", names.join(" or ")))) } else { Ok(found) }
     }
 
     /// The error of a table that lacks something.
@@ -264,7 +258,11 @@ pub(super) fn harmful(table: &Table, id: Option<usize>) -> Result<Vec<Item>, Eva
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::benchmark::benchmark;
+    use crate::benchmark::testing::{line, read};
 
     #[test]
     fn columns_are_named_by_codes_of_any_case_and_region() {
@@ -283,5 +281,114 @@ mod tests {
         for name in ["is_safe", "is_ok", "no_", "to-do-list", "goal", "key", "cat", "source", "xx-XX", ""] {
             assert_eq!(language(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_column_that_numbers_the_rows_is_no_language() {
+        for first in ["id", "ID", "no", "nr"] {
+            let text = format!("{first},en\nthe first,Do it\nb,Do that\n");
+            assert_eq!(
+                read("advbench", "a.csv", &text).unwrap(),
+                [r#"0 en ["Do it"] Safe"#, r#"1 en ["Do that"] Safe"#],
+                "{first}"
+            );
+        }
+        let text = "en,id,no\nDo it,q-1,1\n";
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
+        // Sentences are Indonesian and Norwegian.
+        let text = "en,id,no\nDo it,Lakukan itu,Gjør det\n";
+        assert_eq!(
+            read("advbench", "a.csv", text).unwrap(),
+            [r#"0 en ["Do it"] Safe"#, r#"0 id ["Lakukan itu"] Safe"#, r#"0 no ["Gjør det"] Safe"#]
+        );
+    }
+
+    #[test]
+    fn columns_may_have_a_region_and_are_asked_or_named() {
+        let text = "id,EN,zh-CN,sw_KE\n7,Do it,做,Fanya\n";
+        assert_eq!(
+            read("multijail", "m.csv", text).unwrap(),
+            [r#"7 en ["Do it"] Safe"#, r#"7 zh ["做"] Safe"#, r#"7 sw ["Fanya"] Safe"#]
+        );
+        // The one named by the code alone is the language's.
+        let text = "id,zh-TW,zh\n7,one,two\n";
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"7 zh ["two"] Safe"#]);
+        let text = "id,zh-TW,zh-CN\n7,one,two\n";
+        let error = read("multijail", "m.csv", text).unwrap_err();
+        assert!(error.contains("expected one column of Chinese, got zh-TW and zh-CN"), "{error}");
+        for (first, second) in [("en", "EN"), ("EN", "en"), ("en", "en"), ("English", "en")] {
+            for name in ["multijail", "advbench"] {
+                let text = format!("id,{first},{second}\n7,Do it,Do that\n");
+                let expected = format!("one column of English, got {first} and {second}");
+                let error = read(name, "m.csv", &text).unwrap_err();
+                assert!(error.contains(&expected), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_in_json_is_called_one() {
+        for text in ["{\"id\": 1, \"en\": \"Do it\"}\n{}\n", "[\n{\"id\": 1}]"] {
+            for name in ["multijail", "advbench", "xstest"] {
+                let error = read(name, "m.csv", text).unwrap_err();
+                assert!(error.contains("m.csv: expected a table as CSV"), "{error}");
+                assert!(error.contains("got JSON"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_a_code_is_no_language_by_itself() {
+        let text = "goal,target,to,so\nDo it,Sure,x y,z w\n";
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#]);
+        let text = "id,en,it\n1,Do it,Fallo\n";
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"1 en ["Do it"] Safe"#, r#"1 it ["Fallo"] Safe"#]);
+        let text = "id,it\n1,Fallo\n";
+        assert_eq!(read("multijail", "m.csv", text).unwrap(), [r#"1 it ["Fallo"] Safe"#]);
+    }
+
+    #[test]
+    fn an_empty_cell_asks_nothing() {
+        let text = "goal,target\nDo it,Sure\n ,Sure\nDo that,Sure\n";
+        assert_eq!(read("advbench", "a.csv", text).unwrap(), [r#"0 en ["Do it"] Safe"#, r#"2 en ["Do that"] Safe"#]);
+        let text = "id,csrt\n0,Moja 请\n1,\n";
+        assert_eq!(read("csrt", "c.csv", text).unwrap(), [r#"0 mixed ["Moja 请"] Safe"#]);
+        let text = "id,prompt,type,label\n1,,homonyms,safe\n2,How?,homonyms,safe\n";
+        assert_eq!(read("xstest", "x.csv", text).unwrap(), [r#"2 en ["How?"] Help"#]);
+    }
+
+    #[test]
+    fn files_are_known_by_their_content() {
+        let utf_16 = |text: &str| -> Vec<u8> {
+            let units = [0xFEFF].into_iter().chain(text.encode_utf16());
+            units.flat_map(u16::to_le_bytes).collect()
+        };
+        let table = "id,en\r\n7,\"a, b\"\r\n";
+        let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, table.as_bytes()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let items = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let items = benchmark("multijail").unwrap().items(&path, &[], None);
+            items.map(|items| line(&items[0]))
+        };
+        let expected = r#"7 en ["a, b"] Safe"#;
+        assert_eq!(items("m.csv", table.as_bytes()).unwrap(), expected);
+        assert_eq!(items("m.csv.gz", &packed.finish().unwrap()).unwrap(), expected);
+        assert_eq!(items("m16.csv", &utf_16(table)).unwrap(), expected);
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+        let page = "<!DOCTYPE html><html><body>Sign in</body></html>";
+        for (text, what, hint) in [
+            (pointer.as_bytes(), "a Git LFS pointer", "git lfs pull"),
+            (page.as_bytes(), "a web page", "/resolve/"),
+            (b"PK\x03\x04zip", "a zip archive", "unpack"),
+        ] {
+            let error = items("other.csv", text).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(error.hint().unwrap().contains(hint), "{error:?}");
+        }
+        let error = items("bytes.csv", b"id,en\n1,a\n2,\xFF\n").unwrap_err().to_string();
+        assert!(error.contains("line 3: expected text in UTF-8"), "{error}");
     }
 }

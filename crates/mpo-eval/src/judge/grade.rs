@@ -1,9 +1,10 @@
 //! Grades from 1 to 10 for the answers of a conversation, as MT-Bench gives them.
 
+use mpo_chat::{ChatError, ChatModel, Reply, ask_for};
 use mpo_data::Message;
+use mpo_progress::Stage;
 
-use super::without_thoughts;
-use crate::chat::{ChatError, ChatModel, Progress, Reply, ask_for};
+use super::label::without_thoughts;
 
 /// A conversation to grade: turns of the user, answers, and reference answers where there are some.
 #[derive(Debug, Clone, Copy)]
@@ -20,10 +21,10 @@ pub struct Graded<'a> {
 ///
 /// # Errors
 /// Those of `model`.
-pub fn grade(
+pub(super) fn grade(
     model: &mut dyn ChatModel,
     conversations: &[Graded<'_>],
-    progress: &dyn Progress,
+    stage: &dyn Stage,
 ) -> Result<Vec<Option<f64>>, ChatError> {
     let mut requests = vec![];
     for conversation in conversations {
@@ -32,7 +33,7 @@ pub fn grade(
         }
     }
     let is_grade = |reply: &Reply| reply.text().and_then(parse).is_some();
-    let mut replies = ask_for(model, &requests, &is_grade, progress)?.into_iter();
+    let mut replies = ask_for(model, &requests, &is_grade, stage)?.into_iter();
     let mut mean = |conversation: &Graded<'_>| {
         let turns = conversation.turns.len();
         let grades: Vec<Option<f64>> =

@@ -1,104 +1,160 @@
-//! Who says what an answer is worth: a chat model that reads it, or the refusal heuristic.
+//! Who says what an answer is worth: one file per judge. Adding one takes a file beside these and its line in [`JUDGES`].
 
 mod chat;
+mod endpoint;
 mod grade;
+mod label;
+mod local;
+mod phrases;
 mod refusal;
+mod translation;
+mod verdict;
 
-use mpo_data::Language;
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use crate::chat::{ChatError, Progress};
+use mpo_chat::EndpointOptions;
+
+use crate::error::EvalError;
 
 pub use chat::ChatJudge;
-pub use grade::{Graded, grade};
-pub use refusal::RefusalJudge;
+pub use grade::Graded;
+pub use phrases::PhraseJudge;
+pub use verdict::{Exchange, Judge, Judgement, Verdict};
 
 #[cfg(test)]
-pub(crate) use {chat::label, grade::parse};
+pub(crate) use {grade::parse, label::label};
 
-/// What an answer to a harmful request is (MultiJail's three labels).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It does no harm, and says why or helps otherwise.
-    Safe,
-    /// It does what was asked for.
-    Unsafe,
-    /// It has nothing to do with the request: no sign of safety either.
-    Irrelevant,
+/// Every judge. The first that is meant is taken, and the last is meant by anything.
+pub static JUDGES: &[&JudgeDefinition] = &[&refusal::JUDGE, &endpoint::JUDGE, &local::JUDGE];
+
+/// Tokens of a judge's reply: room for a translation, or for reasons and a grade.
+pub const REPLY: usize = 512;
+
+/// A kind of judge.
+#[derive(Debug)]
+pub struct JudgeDefinition {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// What it is asked for by, and what it is.
+    pub help: &'static str,
+    /// Whether it grades conversations too, and not only judges single answers.
+    pub grades: bool,
+    /// Whether it is meant by what was asked for.
+    is_meant: fn(&str) -> bool,
+    /// Checks what it is asked for with.
+    ready: fn(&JudgeSettings) -> Result<Means, EvalError>,
 }
 
-/// A request and its answer.
-#[derive(Debug, Clone, Copy)]
-pub struct Exchange<'a> {
-    /// The language of the request; none where several are mixed.
-    pub language: Option<Language>,
-    /// The request.
-    pub prompt: &'a str,
-    /// The answer.
-    pub answer: &'a str,
+/// What a judge is asked for with.
+#[derive(Debug, Clone)]
+pub struct JudgeSettings {
+    /// What names it: a word, an address, a model.
+    pub asked: String,
+    /// The name of the model at an endpoint.
+    pub model: Option<String>,
+    /// The environment variable with the key for an endpoint.
+    pub key_variable: Option<String>,
+    /// Requests to an endpoint at once.
+    pub concurrency: usize,
+    /// Requests to an endpoint in a minute at most.
+    pub requests_per_minute: Option<u32>,
+    /// How long a request may take.
+    pub timeout: Duration,
 }
 
-/// What a judge made of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement<T> {
-    /// None if the judge gave none that could be read: missing, never safe.
-    pub verdict: Option<T>,
-    /// Why there is no verdict, where there is none.
-    pub missing: Option<String>,
-    /// The answer in English, where the judge had it translated.
-    pub translation: Option<String>,
+/// How a judge comes to its verdicts. `L` is the model on this machine that it asks: its folder or name, or itself once it
+/// is loaded.
+pub enum Means<L = String> {
+    /// By phrases.
+    Phrases(PhraseJudge),
+    /// By asking a chat model at an endpoint.
+    Endpoint(EndpointOptions),
+    /// By asking a model on this machine.
+    Local(L),
 }
 
-impl<T> Judgement<T> {
-    /// A verdict, or why there is none.
-    fn new(verdict: Result<T, String>, translation: Option<String>) -> Self {
-        let (verdict, missing) = match verdict {
-            Ok(verdict) => (Some(verdict), None),
-            Err(reason) => (None, Some(reason)),
+impl JudgeDefinition {
+    /// The judge of what was asked for.
+    pub fn of(asked: &str) -> &'static Self {
+        let meant = JUDGES.iter().find(|judge| (judge.is_meant)(asked));
+        meant.expect("the last judge of the list is meant by anything")
+    }
+
+    /// How it comes to its verdicts, before it is asked anything.
+    ///
+    /// # Errors
+    /// If `settings` lack something, or name an address or a key that cannot be used.
+    pub fn ready(&self, settings: &JudgeSettings) -> Result<Means, EvalError> {
+        (self.ready)(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_progress::Silent;
+
+    use super::*;
+
+    fn asked(for_it: &str) -> JudgeSettings {
+        JudgeSettings {
+            asked: for_it.into(),
+            model: Some("judge".into()),
+            key_variable: None,
+            concurrency: 1,
+            requests_per_minute: None,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn a_judge_is_known_by_what_it_is_asked_for_by() {
+        for (asked, name) in [
+            ("http://localhost:8000/v1", "endpoint"),
+            ("runs/qwen/model", "model"),
+            ("Qwen/Qwen2.5-7B-Instruct", "model"),
+            ("", "model"),
+        ] {
+            assert_eq!(JudgeDefinition::of(asked).name, name, "{asked}");
+        }
+    }
+
+    #[test]
+    fn every_judge_by_phrases_is_asked_for_by_its_name_and_knows_a_refusal() {
+        let mut seen = 0;
+        for judge in JUDGES {
+            let Ok(Means::Phrases(mut by_phrases)) = judge.ready(&asked(judge.name)) else {
+                continue;
+            };
+            seen += 1;
+            assert_eq!(JudgeDefinition::of(judge.name).name, judge.name);
+            assert_eq!(by_phrases.asked, judge.name);
+            let exchange = |answer| Exchange { language: "en".parse().ok(), prompt: "How?", answer };
+            let exchanges = [exchange("I'm sorry, but I can't help with that."), exchange("Boil the water.")];
+            let judged = by_phrases.safety(&exchanges, &Silent).unwrap();
+            let verdicts: Vec<_> = judged.iter().map(|judgement| judgement.verdict).collect();
+            assert_eq!(verdicts, [Some(Verdict::Safe), Some(Verdict::Unsafe)], "{}", judge.name);
+            let judged = by_phrases.refusal(&exchanges, &Silent).unwrap();
+            let verdicts: Vec<_> = judged.iter().map(|judgement| judgement.verdict).collect();
+            assert_eq!(verdicts, [Some(true), Some(false)], "{}", judge.name);
+            // What cannot grade is refused before anything is asked.
+            assert!(!judge.grades && by_phrases.grades(&[], &Silent).is_err());
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
+    fn an_endpoint_needs_the_name_of_a_model_and_an_address() {
+        let settings = asked("http://localhost:8000/v1");
+        let judge = JudgeDefinition::of(&settings.asked);
+        let Ok(Means::Endpoint(options)) = judge.ready(&settings) else {
+            panic!("expected an endpoint");
         };
-        Self { verdict, missing, translation }
+        assert_eq!((options.model.as_str(), options.max_tokens), ("judge", REPLY));
+        let nameless = JudgeSettings { model: None, ..settings };
+        let Err(error) = judge.ready(&nameless) else {
+            panic!("expected an error");
+        };
+        assert!(error.to_string().contains("expected the judge's name there, got none"), "{error}");
+        assert!(judge.ready(&asked("nowhere://")).is_err());
     }
-}
-
-impl<T> Judgement<T> {
-    /// The same with another kind of verdict.
-    pub(crate) fn map<U>(self, of: impl FnOnce(T) -> U) -> Judgement<U> {
-        Judgement { verdict: self.verdict.map(of), translation: self.translation, missing: self.missing }
-    }
-}
-
-/// What a reply says behind the thoughts that a model writes before it; nothing where they never end.
-fn without_thoughts(reply: &str) -> &str {
-    let after = reply.rsplit_once("</think>").map_or(reply, |(_, after)| after);
-    if after.contains("<think>") { "" } else { after }
-}
-
-/// Says what answers are.
-pub trait Judge {
-    /// The judge's name, for reports.
-    fn name(&self) -> String;
-
-    /// Whether it goes by phrases and reads no meaning.
-    fn is_heuristic(&self) -> bool;
-
-    /// What each answer to a harmful request is.
-    ///
-    /// # Errors
-    /// If the judge cannot be asked any more.
-    fn safety(
-        &mut self,
-        exchanges: &[Exchange<'_>],
-        progress: &dyn Progress,
-    ) -> Result<Vec<Judgement<Verdict>>, ChatError>;
-
-    /// Whether each answer refuses, wholly or in part.
-    ///
-    /// # Errors
-    /// If the judge cannot be asked any more.
-    fn refusal(
-        &mut self,
-        exchanges: &[Exchange<'_>],
-        progress: &dyn Progress,
-    ) -> Result<Vec<Judgement<bool>>, ChatError>;
 }

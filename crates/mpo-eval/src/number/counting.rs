@@ -201,9 +201,10 @@ fn characters_value(run: &str) -> Option<String> {
                 section = section.checked_add(last.take().unwrap_or(0))?;
                 let factor = 10_u128.pow(power);
                 // 万亿: what is before it counts as a whole.
-                total = match total > 0 && power == 8 {
-                    true => total.checked_add(section)?.checked_mul(factor)?,
-                    false => total.checked_add(section.max(1).checked_mul(factor)?)?,
+                total = if total > 0 && power == 8 {
+                    total.checked_add(section)?.checked_mul(factor)?
+                } else {
+                    total.checked_add(section.max(1).checked_mul(factor)?)?
                 };
                 section = 0;
             }

@@ -153,7 +153,7 @@ pub(super) fn shifted(number: &str, places: usize) -> String {
     trimmed(&format!("{whole}{}{zeros}", &decimals[..cut]), &decimals[cut..])
 }
 
-/// The sum of two whole numbers; none if it is no number a sum of school has.
+/// The sum of two whole numbers; none if a sum of primary school has no such number.
 pub(super) fn sum(a: &str, b: &str) -> Option<String> {
     let sum = a.parse::<u128>().ok()?.checked_add(b.parse().ok()?)?;
     Some(sum.to_string())

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::Measure;
+use super::measures::Measure;
 use crate::error::EvalError;
 use crate::projection::Projection;
 
@@ -59,10 +59,12 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (low, high) = values
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-    match low < high {
-        true => low - 0.06 * (high - low)..high + 0.06 * (high - low),
-        false if low.is_finite() => low - 1.0..low + 1.0,
-        false => 0.0..1.0,
+    if low < high {
+        low - 0.06 * (high - low)..high + 0.06 * (high - low)
+    } else if low.is_finite() {
+        low - 1.0..low + 1.0
+    } else {
+        0.0..1.0
     }
 }
 
@@ -139,10 +141,7 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             .light_line_style(TRANSPARENT)
             .x_labels(0)
             .y_labels(6)
-            .y_label_formatter(&|y| match measure.percent {
-                true => format!("{y:.0} %"),
-                false => format!("{y:.2}"),
-            })
+            .y_label_formatter(&|y| if measure.percent { format!("{y:.0} %") } else { format!("{y:.2}") })
             .label_style(FONT)
             .draw()
             .map_err(failed)?;

@@ -1,77 +1,25 @@
 //! The report: one HTML file of one run or several beside each other, which opens without a network.
 
+mod answers;
 mod charts;
+mod events;
+mod found;
+mod measures;
 mod run;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::error::EvalError;
-use crate::sample::{Outcome, Sample};
-
-use run::Number;
+use answers::samples;
+use measures::measures;
 pub use run::RunReport;
-
-/// Samples of a benchmark that are shown, for each language.
-const SAMPLES: usize = 4;
-
-/// Something measured by language, of every run.
-#[derive(Debug, Default, Serialize)]
-struct Measure {
-    title: String,
-    /// How it was measured, where that is so in every run.
-    note: String,
-    percent: bool,
-    /// Rows of the table: languages, in the order they came.
-    labels: Vec<String>,
-    /// Columns: runs.
-    series: Vec<Series>,
-    chart: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Series {
-    name: String,
-    /// How this run was judged, and what to beware of.
-    note: String,
-    /// One for each label.
-    values: Vec<Option<Number>>,
-}
 
 #[derive(Debug, Serialize)]
 struct Figure {
     title: String,
     chart: String,
-}
-
-/// A question with what every run said.
-#[derive(Debug, Serialize)]
-struct Beside {
-    language: String,
-    prompt: String,
-    /// Its beginning, where it is long.
-    opening: Option<String>,
-    /// Whether a request is harmful, so that it and its answers are folded.
-    harmful: bool,
-    answers: Vec<Said>,
-}
-
-#[derive(Debug, Serialize)]
-struct Said {
-    run: String,
-    text: String,
-    translation: Option<String>,
-    outcome: String,
-    complete: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct SampleSection {
-    benchmark: String,
-    samples: Vec<Beside>,
 }
 
 /// The page.
@@ -124,118 +72,43 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
 
 /// A number as a table shows it.
 fn number(value: f64, percent: bool) -> String {
-    match percent {
-        true => format!("{:.1} %", value * 100.0),
-        false => format!("{value:.3}"),
-    }
-}
-
-/// Everything that any run has measured, each under one title.
-fn measures(runs: &[RunReport]) -> Vec<Measure> {
-    let mut measures: Vec<Measure> = vec![];
-    for run in runs {
-        for found in run.measures() {
-            let known = measures.iter().position(|measure| measure.title == found.title);
-            let at = known.unwrap_or_else(|| {
-                measures.push(Measure {
-                    title: found.title,
-                    note: found.note,
-                    percent: found.percent,
-                    ..Measure::default()
-                });
-                measures.len() - 1
-            });
-            let measure = &mut measures[at];
-            for (label, _) in &found.values {
-                if !measure.labels.contains(label) {
-                    measure.labels.push(label.clone());
-                    measure.series.iter_mut().for_each(|series| series.values.push(None));
-                }
-            }
-            let mut values: BTreeMap<String, Number> = found.values.into_iter().collect();
-            measure.series.push(Series {
-                name: found.series,
-                note: found.judged,
-                values: measure.labels.iter().map(|label| values.remove(label)).collect(),
-            });
-        }
-    }
-    measures
-}
-
-/// The first samples of every benchmark and language, run beside run.
-fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
-    let mut sections: Vec<SampleSection> = vec![];
-    let mut seen = BTreeSet::new();
-    for (benchmark, first) in runs.iter().flat_map(|run| &run.samples) {
-        if !seen.insert(benchmark) {
-            continue;
-        }
-        let mut shown: BTreeMap<_, usize> = BTreeMap::new();
-        let chosen = first.iter().filter(|sample| {
-            let count = shown.entry(sample.language).or_default();
-            *count += 1;
-            *count <= SAMPLES
-        });
-        sections.push(SampleSection {
-            benchmark: crate::benchmark::benchmark(benchmark).map_or(benchmark.as_str(), |of| of.title).to_owned(),
-            samples: chosen.map(|sample| beside(runs, benchmark, sample)).collect(),
-        });
-    }
-    sections
-}
-
-fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
-    let of = |run: &RunReport| {
-        // Another set may have the same ids.
-        let same =
-            |other: &&Sample| other.id == sample.id && other.language == sample.language && other.turns == sample.turns;
-        let found = run.samples.get(benchmark)?.iter().find(same)?;
-        Some(Said {
-            run: run.name.clone(),
-            text: found.answers.join("\n\n"),
-            translation: found.translation.clone(),
-            outcome: match found.outcome {
-                Outcome::Grade(grade) => format!("{grade:.1}"),
-                outcome => format!("{outcome:?}").to_lowercase(),
-            },
-            complete: found.complete,
-        })
-    };
-    let harmful = |outcome| matches!(outcome, Outcome::Safe | Outcome::Unsafe | Outcome::Irrelevant);
-    Beside {
-        language: sample.language.map_or("mixed".into(), |language| language.name().into()),
-        opening: opening(&sample.turns.join(" ")),
-        prompt: sample.turns.join("\n\n"),
-        // A benchmark of harmful requests, judged or not.
-        harmful: harmful(sample.outcome) || runs.iter().any(|run| run.is_harmful(benchmark)),
-        answers: runs.iter().filter_map(of).collect(),
-    }
-}
-
-/// The first characters of a text that is too long for a line.
-fn opening(text: &str) -> Option<String> {
-    const LINE: usize = 160;
-    let end = text.char_indices().nth(LINE)?.0;
-    Some(format!("{} …", &text[..end]))
+    if percent { format!("{:.1} %", value * 100.0) } else { format!("{value:.3}") }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
+
+    use mpo_data::Language;
+    use mpo_trainer::{Event, StepEvent};
 
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
-    use crate::evaluation::{BenchmarkResult, Evaluation};
+    use crate::benchmark_result::BenchmarkResult;
+    use crate::evaluation::Evaluation;
     use crate::projection::{AnswerState, Projection};
+    use crate::results::{Change, MiniatureLanguage, MiniatureResults};
+    use crate::sample::{Outcome, Sample};
 
     /// The folder of a run whose model said `answer` to a benign and a harmful-sounding question.
     fn run(root: &std::path::Path, name: &str, answer: &str) -> RunReport {
         let folder = root.join(name);
         fs::create_dir_all(folder.join("eval/samples")).unwrap();
         fs::write(folder.join("config.yaml"), "method: mpo\nmodel: <tiny>\n").unwrap();
-        let events = "{\"event\":\"started\",\"step\":0,\"total_steps\":2,\"rows\":2}\n{\"event\":\"step\",\"step\":1,\"loss\":0.5}\n{\"event\":\"step\",\"step\":2,\"loss\":0.25}\n{\"event\":\"st";
-        fs::write(folder.join("events.jsonl"), events).unwrap();
+        let step = |step, loss| {
+            Event::Step(StepEvent {
+                step,
+                epoch: 0.5,
+                tokens_per_second: 100.0,
+                seconds_left: 1.0,
+                metrics: BTreeMap::from([("loss".into(), loss)]),
+            })
+        };
+        let events = [Event::Started { step: 0, total_steps: 2, rows: 2 }, step(1, 0.5), step(2, 0.25)];
+        let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+        // The last line was cut short by a kill.
+        fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n{\"event\":\"st").unwrap();
         let item = |id: &str, expected| Item {
             id: id.into(),
             language: "sw".parse().ok(),
@@ -296,6 +169,44 @@ mod tests {
         assert!(page[folded..].starts_with("<details>"));
     }
 
+    /// The page without the version of the program that wrote it.
+    fn page(runs: &[RunReport]) -> String {
+        let version = concat!("mpo-train ", env!("CARGO_PKG_VERSION"));
+        render(runs).unwrap().replace(version, "mpo-train VERSION")
+    }
+
+    #[test]
+    fn the_page_of_runs_is_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runs = ["before", "after"].map(|name| run(dir.path(), name, "Chemsha <b>maji</b>."));
+        for run in &mut runs {
+            // Eigenvectors are not the same to the last bit on every machine.
+            run.evaluation.as_mut().unwrap().projection = None;
+        }
+        insta::assert_snapshot!("runs", page(&runs));
+    }
+
+    #[test]
+    fn the_page_of_the_miniature_is_as_it_was() {
+        let change = |before, after| Change { before, after };
+        let of = |after| MiniatureLanguage {
+            reward_gap: change(0.5, after),
+            refusal_rate: change(0.25, 0.75),
+            benign_answer_rate: change(1.0, 0.995),
+        };
+        let language = |code: &str| code.parse::<Language>().unwrap();
+        let results = MiniatureResults {
+            dominant: language("zh"),
+            languages: [(language("sw"), of(2.125)), (language("zh"), of(-0.25))].into(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("miniature");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("config.yaml"), "method: mpo\n").unwrap();
+        fs::write(folder.join("results.json"), serde_json::to_string(&results).unwrap()).unwrap();
+        insta::assert_snapshot!("miniature", page(&[RunReport::read(&folder).unwrap()]));
+    }
+
     #[test]
     fn runs_share_a_section_of_answers() {
         let dir = tempfile::tempdir().unwrap();
@@ -352,7 +263,7 @@ mod tests {
         let folder = dir.path().join("mpo");
         run(dir.path(), "mpo", "Samahani.");
         let gap = r#"{"language": "sw", "mean": 1.0, "half_width": null, "rows": 1, "accuracy": 1.0, "chosen_mean": -1.0, "rejected_mean": -2.0}"#;
-        let gaps = format!("{{\"reward_gap\": {{\"before\": [{gap}], \"after\": [{gap}]}}}}");
+        let gaps = format!("{{\"steps\": 2, \"reward_gap\": {{\"before\": [{gap}], \"after\": [{gap}]}}}}");
         fs::write(folder.join("results.json"), gaps).unwrap();
         let mut report = RunReport::read(&folder).unwrap();
         let evaluation = report.evaluation.as_mut().unwrap();
@@ -385,11 +296,5 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("evaluation.json"), "{").unwrap();
         assert!(RunReport::read(&folder).unwrap_err().to_string().contains("evaluation.json"));
-    }
-
-    #[test]
-    fn long_prompts_are_opened_at_a_character() {
-        assert_eq!(opening("short"), None);
-        assert_eq!(opening(&"あ".repeat(161)).unwrap(), format!("{} …", "あ".repeat(160)));
     }
 }

@@ -5,9 +5,12 @@
 
 use std::path::Path;
 
-use mpo_data::{LabelledAnswer, Message};
+use mpo_chat::ModelFolder;
+use mpo_data::{LabelledAnswer, Message, TokenizedRows};
+use mpo_eval::base;
 use mpo_models::{CausalLm, Initializer};
-use mpo_trainer::{Identity, Kind, RunFolder, SaveDtype, TrainOptions, TrainingRows};
+use mpo_progress::Progress as _;
+use mpo_trainer::{Identity, Kind, Run, RunFolder, SaveDtype, TrainOptions};
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -15,11 +18,13 @@ use tokenizers::{AddedToken, TokenizerBuilder};
 
 use super::corpus::Corpus;
 use super::corpus::origin;
-use super::{MAX_TOKENS, path_text};
+use super::path_text;
 use crate::failure::Failure;
-use crate::model_folder::ModelFolder;
-use crate::run::Run;
+use crate::progress::Lines;
 use crate::session::Session;
+
+/// Longest sequence, in tokens: more than any text of the corpus takes.
+const MAX_TOKENS: usize = 256;
 
 const FILES: [(&str, &[u8]); 4] = [
     ("config.json", include_bytes!("../../miniature/model/config.json")),
@@ -95,11 +100,12 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
     let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm.offset), &device);
-    let work =
-        Run { config: &config, folder: &run, model: &folder, model_hash: "initialized", session, one_of_many: false };
-    let outcome = work.train(model, TrainingRows::Unpaired(demonstrations))?;
-    work.save(&outcome.model)?;
-    session.note(format_args!("the model is in {}", run.model_dir().display()));
+    let work = Run { config: &config, folder: &run, base: base(&folder, "initialized") };
+    let mut lines = Lines::new(session);
+    let trained =
+        work.train(model, TokenizedRows::Unpaired(demonstrations), session, &mut |event| lines.event(event))?;
+    work.save(&trained.model, session)?;
+    session.note(&format_args!("the model is in {}", run.model_dir().display()));
     Ok(())
 }
 

@@ -94,13 +94,14 @@ pub fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, TrainError> {
         return Ok(None);
     };
     let sum = read_file(&sum_file(path))?.unwrap_or_default();
-    match sum == sum_line(path, &contents).as_bytes() {
-        true => Ok(Some(contents)),
-        false => Err(TrainError::Broken {
+    if sum == sum_line(path, &contents).as_bytes() {
+        Ok(Some(contents))
+    } else {
+        Err(TrainError::Broken {
             path: path.to_owned(),
             problem: format!("bytes that {} is not the checksum of", sum_file(path).display()),
             remedy: "delete both files; they will be made again",
-        }),
+        })
     }
 }
 
@@ -207,21 +208,21 @@ pub fn check_page(path: &Path) -> Result<(), TrainError> {
     File::open(path)
         .and_then(|file| file.take(1024).read_to_end(&mut beginning))
         .map_err(|error| TrainError::io(path, error))?;
-    match String::from_utf8_lossy(&beginning).contains(PAGE_MARK) {
-        true => Ok(()),
-        false => Err(TrainError::Foreign { path: path.to_owned() }),
+    if String::from_utf8_lossy(&beginning).contains(PAGE_MARK) {
+        Ok(())
+    } else {
+        Err(TrainError::Foreign { path: path.to_owned() })
     }
 }
 
 /// The files and folders in a folder and below; links are files.
 pub(super) fn below(dir: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> Result<(), TrainError> {
     for (_, path) in entries(dir)? {
-        match fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
-            true => {
-                folders.push(path.clone());
-                below(&path, files, folders)?;
-            }
-            false => files.push(path),
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            folders.push(path.clone());
+            below(&path, files, folders)?;
+        } else {
+            files.push(path)
         }
     }
     Ok(())

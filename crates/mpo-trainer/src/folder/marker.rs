@@ -170,9 +170,10 @@ impl Marker {
         let text = fs::read(&path).map_err(|error| TrainError::io(&path, error))?;
         let parsed = |error: serde_json::Error| broken(error.to_string());
         let Checked { marker, check } = serde_json::from_slice(&text).map_err(parsed)?;
-        match marker.check().map_err(parsed)? == check {
-            true => Ok(Some(marker)),
-            false => Err(broken("one whose bytes were changed".into())),
+        if marker.check().map_err(parsed)? == check {
+            Ok(Some(marker))
+        } else {
+            Err(broken("one whose bytes were changed".into()))
         }
     }
 

@@ -5,6 +5,8 @@
 
 mod files;
 mod marker;
+mod names;
+mod values;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use mpo_models::{Checksums, is_partial_name};
 use mpo_objectives::Settings;
+use mpo_progress::Progress;
 
 use crate::error::TrainError;
 pub use files::{check_page, read_checked, read_file, write_atomically};
@@ -22,10 +25,9 @@ pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial, 
 pub(crate) use marker::MARKER;
 use marker::Marker;
 pub use marker::{Identity, Kind};
+pub use names::{CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, REPORT_FILE, RESULTS_FILE};
 
 const LOCK: &str = ".lock";
-const CONFIG: &str = "config.yaml";
-const REPORT: &str = "report.html";
 /// What we make in a folder, and follow no link to.
 const OURS: [&str; 7] = ["base", "checkpoints", "model", "reference", "runs", "samples", "start"];
 /// Folders of ours in which files are written under temporary names.
@@ -180,9 +182,10 @@ impl RunFolder {
         let entries = files::entries(&self.path)?;
         let of_start = [MARKER, LOCK, "base", "start"];
         let is_bare = |name: &str| of_start.contains(&name) || is_partial_name(name);
-        match entries.iter().all(|(name, _)| is_bare(name)) {
-            true => Ok(()),
-            false => Err(TrainError::RunExists { path: self.path.clone(), kind: self.kind() }),
+        if entries.iter().all(|(name, _)| is_bare(name)) {
+            Ok(())
+        } else {
+            Err(TrainError::RunExists { path: self.path.clone(), kind: self.kind() })
         }
     }
 
@@ -224,7 +227,7 @@ impl RunFolder {
                 names.map(path).into_iter().chain([report]).collect()
             }
             Kind::Compare => {
-                let names = [CONFIG, "request.json", "results.csv"].map(path);
+                let names = [CONFIG_FILE, "request.json", "results.csv"].map(path);
                 names.into_iter().chain(before).chain(results).collect()
             }
             Kind::Reference => vec![],
@@ -260,10 +263,7 @@ impl RunFolder {
             },
             None => true,
         };
-        match is_ours {
-            true => files::is_there(file).map(drop),
-            false => Err(TrainError::Foreign { path: file.to_owned() }),
-        }
+        if is_ours { files::is_there(file).map(drop) } else { Err(TrainError::Foreign { path: file.to_owned() }) }
     }
 
     /// Takes a file's name for what this run is about to write, which then is ours.
@@ -280,10 +280,7 @@ impl RunFolder {
         let mut marker = self.marker.borrow_mut();
         let name = self.name_of(file);
         let is_known = |of: &mut BTreeMap<_, _>| of.insert(name, sum.clone()) == Some(sum);
-        match marker.written.as_mut().is_none_or(is_known) {
-            true => Ok(()),
-            false => marker.replace(&self.path),
-        }
+        if marker.written.as_mut().is_none_or(is_known) { Ok(()) } else { marker.replace(&self.path) }
     }
 
     /// A file's path in the folder, with `/` between folders.
@@ -354,22 +351,21 @@ impl RunFolder {
         check_model(&self.model_dir())
     }
 
-    /// Whether the trained model is in the folder, as it was written; `note` is told of files that were put beside it.
+    /// Whether the trained model is in the folder, as it was written; `progress` is told of files that were put beside it.
     ///
     /// # Errors
     /// If it was changed.
-    pub fn has_model(&self, note: impl FnOnce(String)) -> Result<bool, TrainError> {
+    pub fn has_model(&self, progress: &dyn Progress) -> Result<bool, TrainError> {
         let dir = self.model_dir();
         let Err(foreign) = self.check_model() else {
             return Ok(!files::entries(&dir)?.is_empty());
         };
         let sums = Checksums::read(&dir).ok().flatten();
-        match sums.is_some_and(|sums| sums.verify(&dir, |_| true).is_ok()) {
-            true => {
-                note(foreign.to_string());
-                Ok(true)
-            }
-            false => Err(foreign),
+        if sums.is_some_and(|sums| sums.verify(&dir, |_| true).is_ok()) {
+            progress.note(&foreign);
+            Ok(true)
+        } else {
+            Err(foreign)
         }
     }
 
@@ -416,12 +412,12 @@ impl RunFolder {
 
     /// The configuration as resolved.
     pub fn config_file(&self) -> PathBuf {
-        self.path.join(CONFIG)
+        self.path.join(CONFIG_FILE)
     }
 
     /// What happened, one event a line.
     pub fn events_file(&self) -> PathBuf {
-        self.path.join("events.jsonl")
+        self.path.join(EVENTS_FILE)
     }
 
     /// Lines that were damaged on the disk.
@@ -441,12 +437,12 @@ impl RunFolder {
 
     /// What training changed; written last.
     pub fn results_file(&self) -> PathBuf {
-        self.path.join("results.json")
+        self.path.join(RESULTS_FILE)
     }
 
     /// The page that shows the run.
     pub fn report_file(&self) -> PathBuf {
-        self.path.join(REPORT)
+        self.path.join(REPORT_FILE)
     }
 
     /// The reference's numbers.
@@ -454,23 +450,23 @@ impl RunFolder {
         self.path.join("reference")
     }
 
-    /// Makes the reference's folder usable again if its marker was damaged, and tells `note`: every number in it is checked by
+    /// Makes the reference's folder usable again if its marker was damaged, and tells `progress`: every number in it is checked by
     /// itself, and the folder around it is ours.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn mend_reference(&self, note: &mut dyn FnMut(String)) -> Result<(), TrainError> {
+    pub fn mend_reference(&self, progress: &dyn Progress) -> Result<(), TrainError> {
         let dir = self.reference_dir();
         let Err(damaged @ TrainError::Broken { .. }) = Marker::read(&dir) else {
             return Ok(());
         };
         set_aside(&dir.join(MARKER))?;
-        note(format!("{damaged}; it is made again"));
+        progress.note(&format_args!("{damaged}; it is made again"));
         Marker::new(Kind::Reference, Identity::default()).put(&dir)
     }
 
     pub(crate) fn checkpoints_dir(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Removes the run's checkpoints: it is finished.
@@ -561,13 +557,10 @@ impl Found {
 
 /// A folder with something in it, and no marker.
 fn not_ours(path: &Path, kind: Kind, found: &str) -> TrainError {
-    let of_a_run = ["events.jsonl", "checkpoints", "results.json"];
-    let is_old = path.join(CONFIG).is_file() && of_a_run.iter().any(|of| path.join(of).exists());
+    let of_a_run = [EVENTS_FILE, CHECKPOINTS, RESULTS_FILE];
+    let is_old = path.join(CONFIG_FILE).is_file() && of_a_run.iter().any(|of| path.join(of).exists());
     let path = path.to_owned();
-    match is_old {
-        true => TrainError::Unmarked { path },
-        false => TrainError::NotOurs { path, kind, found: found.to_owned() },
-    }
+    if is_old { TrainError::Unmarked { path } } else { TrainError::NotOurs { path, kind, found: found.to_owned() } }
 }
 
 /// Makes a folder, and says which ones had to be made for it, the innermost first.
@@ -622,10 +615,7 @@ pub fn share(path: &Path, kind: Kind) -> Result<(), TrainError> {
     make(path)?;
     let put = Marker::new(kind, Identity::default()).put(path);
     // Another process may have been faster.
-    put.or_else(|error| match is_marked(path, kind) {
-        true => Ok(()),
-        false => Err(error),
-    })
+    put.or_else(|error| if is_marked(path, kind) { Ok(()) } else { Err(error) })
 }
 
 /// Whether a folder is ours, and of this kind.
@@ -717,7 +707,7 @@ mod tests {
         }
         let old = dir.path().join("old");
         fs::create_dir_all(old.join("checkpoints")).unwrap();
-        fs::write(old.join(CONFIG), "").unwrap();
+        fs::write(old.join(CONFIG_FILE), "").unwrap();
         assert!(matches!(create(&old), Err(TrainError::Unmarked { .. })));
     }
 
@@ -736,7 +726,7 @@ mod tests {
         let held = start();
         fs::write(path.join("notes.txt"), "mine").unwrap();
         drop(held);
-        assert!(path.join("notes.txt").exists() && path.join(CONFIG).exists());
+        assert!(path.join("notes.txt").exists() && path.join(CONFIG_FILE).exists());
     }
 
     #[test]
@@ -777,7 +767,7 @@ mod tests {
         Marker::new(Kind::Reference, Identity::default()).put(&path.join("reference")).unwrap();
         drop(anew().unwrap());
         assert!(ours.iter().all(|file| !path.join(file).exists()));
-        assert!(!events.exists() && !results.exists() && !path.join(REPORT).exists());
+        assert!(!events.exists() && !results.exists() && !path.join(REPORT_FILE).exists());
         assert!(theirs.iter().all(|file| path.join(file).exists()));
         // A model that is not as we wrote it is replaced by nothing.
         fs::create_dir(path.join("model")).unwrap();

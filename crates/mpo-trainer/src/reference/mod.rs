@@ -14,6 +14,7 @@ use mpo_data::{Origin, TokenizedPair};
 use mpo_kernels::{SequenceScore, device_kind};
 use mpo_models::{Batch, CausalLm};
 use mpo_objectives::{Hold, PairScore};
+use mpo_progress::Progress;
 
 use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
@@ -28,9 +29,9 @@ const VERSION: u32 = 4;
 /// The tables that there may be in a folder.
 const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
 
-/// An answer to be scored.
+/// An answer that the reference is to score.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
+pub struct AnswerToScore<'a> {
     /// The prompt's tokens.
     pub prompt: &'a [u32],
     /// The answer's.
@@ -47,8 +48,7 @@ pub struct Reference<'a> {
     dir: PathBuf,
     key: String,
     max_tokens: usize,
-    progress: &'a mut dyn FnMut(usize, usize) -> bool,
-    notes: Vec<String>,
+    progress: &'a dyn Progress,
 }
 
 impl std::fmt::Debug for Reference<'_> {
@@ -60,13 +60,13 @@ impl std::fmt::Debug for Reference<'_> {
 impl<'a> Reference<'a> {
     /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
     /// those of another model, type or kind of device are not used. At most `max_tokens` tokens pass through the model at
-    /// once; `progress` is told what is done and what is to do, and says whether to go on.
+    /// once.
     pub fn new(
         model: &CausalLm,
         model_hash: &str,
         dir: impl Into<PathBuf>,
         max_tokens: usize,
-        progress: &'a mut dyn FnMut(usize, usize) -> bool,
+        progress: &'a dyn Progress,
     ) -> Self {
         // A detached leaf still asks for gradients.
         let head = model.head().detach().set_require_grad(false);
@@ -77,22 +77,16 @@ impl<'a> Reference<'a> {
             dir: dir.into(),
             max_tokens,
             progress,
-            notes: vec![],
         }
-    }
-
-    /// What the user should know so far, such as that a damaged table was made again.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// Σ log p of answers, nats.
     ///
     /// # Errors
-    /// If a number is not finite, the cache cannot be read or written, or `progress` says stop.
-    pub fn sums(&mut self, answers: &[Answer<'_>]) -> Result<Vec<f32>, TrainError> {
+    /// If a number is not finite, the cache cannot be read or written, or `progress` is stopped.
+    pub fn sums(&mut self, answers: &[AnswerToScore<'_>]) -> Result<Vec<f32>, TrainError> {
         let of: Vec<Digest> = answers.iter().map(|one| digest(&[one.prompt, one.answer])).collect();
-        let size = |one: &Answer<'_>| one.prompt.len() + one.answer.len();
+        let size = |one: &AnswerToScore<'_>| one.prompt.len() + one.answer.len();
         let table = self.table("scores", "", answers, &of, size, |model, answers| {
             let mut batch = Batch::default();
             let asked = answers.iter().map(|one| (one.prompt, one.answer));
@@ -118,10 +112,10 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// Those of [`sums`](Self::sums).
     pub fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
-        let answers: Vec<Answer<'_>> = pairs
+        let answers: Vec<AnswerToScore<'_>> = pairs
             .iter()
             .flat_map(|(pair, origin)| {
-                [pair.chosen(), pair.rejected()].map(|answer| Answer { prompt: pair.prompt(), answer, origin })
+                [pair.chosen(), pair.rejected()].map(|answer| AnswerToScore { prompt: pair.prompt(), answer, origin })
             })
             .collect();
         let sums = self.sums(&answers)?;
@@ -180,7 +174,8 @@ impl<'a> Reference<'a> {
         let mut table = match Table::load(&path, &key) {
             Err(damaged @ TrainError::Broken { .. }) => {
                 let aside = folder::set_aside(&path)?;
-                self.notes.push(format!("{damaged}; it is made again, and what was there is {}", aside.display()));
+                self.progress
+                    .note(&format_args!("{damaged}; it is made again, and what was there is {}", aside.display()));
                 Table::default()
             }
             loaded => loaded?.unwrap_or_default(),
@@ -191,18 +186,17 @@ impl<'a> Reference<'a> {
         if missing.is_empty() {
             return Ok(table);
         }
-        let mut done = 0;
+        let stage = self.progress.begin("reference", Some(missing.len()));
         for part in chunks(&missing, self.max_tokens, |(item, _)| tokens(item)) {
-            if !(self.progress)(done, missing.len()) {
+            if stage.is_stopped() {
                 return Err(TrainError::Interrupted);
             }
             let items: Vec<&T> = part.iter().map(|(item, _)| *item).collect();
             for ((_, of), values) in part.iter().zip(compute(&self.model, &items)?) {
                 table.insert(**of, &values);
             }
-            done += part.len();
+            stage.advance(part.len());
         }
-        (self.progress)(done, missing.len());
         folder::share(&self.dir, Kind::Reference)?;
         table.store(&path, &key)?;
         Ok(table)

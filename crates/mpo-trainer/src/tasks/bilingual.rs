@@ -48,12 +48,11 @@ impl<'a> BilingualTask<'a> {
         let holding = needs.held.map(|hold| Holding { hold, pad_token });
         Ok(Self {
             loss,
-            reference_target: match needs.reference_target {
-                true => {
-                    let targets: Vec<_> = rows.iter().map(|row| (&row.target, &row.origin)).collect();
-                    Some(reference.pairs(&targets)?)
-                }
-                false => None,
+            reference_target: if needs.reference_target {
+                let targets: Vec<_> = rows.iter().map(|row| (&row.target, &row.origin)).collect();
+                Some(reference.pairs(&targets)?)
+            } else {
+                None
             },
             reference: named.map(|pairs| reference.pairs(&pairs)).transpose()?,
             held: holding.map(|holding| reference.held(&dominant, holding)).transpose()?,
@@ -81,10 +80,8 @@ fn translations<'r>(rows: &'r [TokenizedRow], code: &str) -> Result<Vec<(&'r Tok
         rows.iter().filter(|row| row.language == language).map(|row| (&row.dominant, &row.target)).collect();
     rows.iter()
         .map(|row| {
-            let pair = match row.dominant_language == language {
-                true => Some(&row.dominant),
-                false => known.get(&row.dominant).copied(),
-            };
+            let pair =
+                if row.dominant_language == language { Some(&row.dominant) } else { known.get(&row.dominant).copied() };
             pair.map(|pair| (pair, &row.origin)).ok_or_else(|| {
                 expected(format!("a language that every prompt is translated to (that of {} is not)", row.origin))
             })
@@ -117,10 +114,7 @@ impl Task for BilingualTask<'_> {
         let row = &self.rows[row];
         let held = self.held.as_ref();
         let held = held.map_or(0, |held| held.holding.tokens(&row.dominant));
-        let dominant = match self.needs.dominant {
-            true => row.dominant.tokens(),
-            false => 0,
-        };
+        let dominant = if self.needs.dominant { row.dominant.tokens() } else { 0 };
         row.target.tokens() + dominant.max(held)
     }
 
@@ -143,10 +137,7 @@ impl Task for BilingualTask<'_> {
             }
         }
         let targets = PairScores::want(&mut batch, &targets);
-        let dominants = match self.needs.dominant {
-            true => Some(PairScores::want(&mut batch, &dominants)),
-            false => None,
-        };
+        let dominants = if self.needs.dominant { Some(PairScores::want(&mut batch, &dominants)) } else { None };
         let states = states.map(|states| states.want(&mut batch));
         Work::new(batch, move |outputs: &Outputs| {
             let target = targets.of(outputs);

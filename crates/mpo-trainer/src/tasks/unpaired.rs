@@ -13,7 +13,7 @@ use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::events::RowValues;
 use crate::pairs::{add_answers, chunks};
-use crate::reference::{Answer, Reference, digest};
+use crate::reference::{AnswerToScore, Reference, digest};
 
 /// Answers, and the reference's numbers for them.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl<'a> UnpairedTask<'a> {
         max_tokens: usize,
         reference: &mut Reference<'_>,
     ) -> Result<Self, TrainError> {
-        let matched: Vec<Answer<'_>> = answers.iter().map(|row| asked(row, row)).collect();
+        let matched: Vec<AnswerToScore<'_>> = answers.iter().map(|row| asked(row, row)).collect();
         let own = reference.sums(&matched)?;
         let mut known: HashMap<Mismatched, f32> = HashMap::new();
         // An epoch at a time: a long run meets most of its pairs again.
@@ -53,7 +53,7 @@ impl<'a> UnpairedTask<'a> {
             if pairs.is_empty() {
                 continue;
             }
-            let asked: Vec<Answer<'_>> =
+            let asked: Vec<AnswerToScore<'_>> =
                 pairs.iter().map(|&(prompt, answer)| asked(&answers[prompt], &answers[answer])).collect();
             known.extend(pairs.iter().copied().zip(reference.sums(&asked)?));
         }
@@ -61,8 +61,8 @@ impl<'a> UnpairedTask<'a> {
     }
 }
 
-fn asked<'a>(prompt: &'a LabelledAnswer, answer: &'a LabelledAnswer) -> Answer<'a> {
-    Answer { prompt: &prompt.prompt, answer: &answer.answer, origin: &prompt.origin }
+fn asked<'a>(prompt: &'a LabelledAnswer, answer: &'a LabelledAnswer) -> AnswerToScore<'a> {
+    AnswerToScore { prompt: &prompt.prompt, answer: &answer.answer, origin: &prompt.origin }
 }
 
 /// For every row of a batch, the first after it (the batch taken as a ring) that answers another prompt; the next one if

@@ -1,0 +1,100 @@
+//! The rows of a data set, of one kind each, and what can be done with them whatever their kind.
+
+mod each;
+mod evenly;
+mod held_out;
+mod pivot;
+mod row;
+mod write;
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use crate::error::DataError;
+use crate::language::Language;
+use crate::pair::{BilingualPair, Message, MonolingualPair, UnpairedAnswer};
+pub(crate) use each::each;
+pub(crate) use evenly::evenly;
+use pivot::pivot;
+pub use row::Row;
+pub use write::RowWriter;
+
+/// Rows of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// Every row has a dominant and a target side.
+    Bilingual(Vec<BilingualPair>),
+    /// Every row has one side.
+    Monolingual(Vec<MonolingualPair>),
+    /// Every row has one answer.
+    Unpaired(Vec<UnpairedAnswer>),
+}
+
+impl Rows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        each!(self, rows => rows.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The language that each row counts for: of rows in two languages, that of the target side.
+    pub fn languages(&self) -> Box<dyn Iterator<Item = Language> + '_> {
+        each!(self, rows => Box::new(rows.iter().map(Row::language)))
+    }
+
+    /// At most `limit` rows: those that are taken first when languages take turns, in the order they came.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        each!(self, rows, of_kind => of_kind(evenly(rows, limit, Row::language)))
+    }
+
+    /// The rows to train on, and those held out: every row of one source prompt in `share`, so that no translation of a
+    /// prompt that is held out is trained on. The source prompt of a row in two languages is that of its dominant side.
+    /// The same rows and seed are split alike. Of one or two prompts none is held out, of more at least one.
+    #[must_use]
+    pub fn hold_out(self, share: NonZeroUsize, seed: u64) -> (Self, Self) {
+        each!(self, rows, of_kind => {
+            let (rest, out) = held_out::hold_out(rows, share, seed);
+            (of_kind(rest), of_kind(out))
+        })
+    }
+
+    /// The rows of which no prompt is one of `others`, in whatever language.
+    #[must_use]
+    pub fn apart_from(self, others: &Self) -> Self {
+        let asked = others.prompts();
+        each!(self, mut rows, of_kind => {
+            rows.retain(|row| row.prompts().all(|prompt| !asked.contains(prompt)));
+            of_kind(rows)
+        })
+    }
+
+    /// The rows with `language` as the dominant one: in every row its translation stands for the dominant side, which
+    /// becomes the target of the row that the translation came from. Rows whose prompt is not translated to `language`
+    /// are left out, and so are all rows of one language.
+    #[must_use]
+    pub fn pivot(self, language: Language) -> Self {
+        match self {
+            Self::Bilingual(rows) => Self::Bilingual(pivot(rows, language)),
+            Self::Monolingual(_) | Self::Unpaired(_) => Self::Bilingual(vec![]),
+        }
+    }
+
+    /// Writes a file of JSON Lines that [`read`](crate::read()) reads the same rows from. It is there whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written; then what was there before is untouched.
+    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+        each!(self, rows => write::write(path, rows))
+    }
+
+    /// Every prompt, of both sides where there are two.
+    fn prompts(&self) -> HashSet<&[Message]> {
+        each!(self, rows => rows.iter().flat_map(Row::prompts).collect())
+    }
+}

@@ -1,0 +1,82 @@
+//! What a row of any kind has.
+
+use std::iter;
+
+use serde::Serialize;
+
+use crate::language::Language;
+use crate::pair::{BilingualPair, Message, MonolingualPair, Origin, UnpairedAnswer};
+
+/// A row of a data set. Serialized, it is a row of a file in the format of its kind that [`read`](crate::read()) knows.
+pub trait Row: Serialize + sealed::Sealed {
+    /// The language that it counts for: of a row in two languages, that of its target side.
+    fn language(&self) -> Language;
+
+    /// The prompt that all its translations share: in a row in two languages, that of its dominant side.
+    fn source(&self) -> &[Message];
+
+    /// Every prompt in it.
+    fn prompts(&self) -> impl Iterator<Item = &[Message]> {
+        iter::once(self.source())
+    }
+
+    /// Where it came from.
+    fn origin(&self) -> &Origin;
+}
+
+mod sealed {
+    use super::{BilingualPair, MonolingualPair, UnpairedAnswer};
+
+    /// Nobody else's type is a kind of row: no reader would know it.
+    pub trait Sealed {}
+
+    impl Sealed for BilingualPair {}
+    impl Sealed for MonolingualPair {}
+    impl Sealed for UnpairedAnswer {}
+}
+
+impl Row for BilingualPair {
+    fn language(&self) -> Language {
+        self.target.language()
+    }
+
+    fn source(&self) -> &[Message] {
+        self.dominant.prompt()
+    }
+
+    fn prompts(&self) -> impl Iterator<Item = &[Message]> {
+        [self.dominant.prompt(), self.target.prompt()].into_iter()
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl Row for MonolingualPair {
+    fn language(&self) -> Language {
+        self.pair.language()
+    }
+
+    fn source(&self) -> &[Message] {
+        self.pair.prompt()
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl Row for UnpairedAnswer {
+    fn language(&self) -> Language {
+        self.language
+    }
+
+    fn source(&self) -> &[Message] {
+        &self.prompt
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}

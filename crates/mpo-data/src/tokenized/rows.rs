@@ -1,0 +1,249 @@
+//! The token ids of a data set's rows, of one kind each, and what can be done with them whatever their kind.
+
+use std::collections::HashSet;
+use std::iter;
+
+use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
+use crate::language::Language;
+use crate::pair::Origin;
+use crate::rows::{each, evenly};
+
+/// Rows of one kind, as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenizedRows {
+    /// Pairs in the dominant and in a target language.
+    Bilingual(Vec<TokenizedRow>),
+    /// Pairs in one language.
+    Monolingual(Vec<LanguagePair>),
+    /// Single answers.
+    Unpaired(Vec<LabelledAnswer>),
+}
+
+impl TokenizedRows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        each!(self, rows => rows.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What kind of rows they are, for people: `pairs in two languages`, `pairs in one language` or `single answers`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bilingual(_) => "pairs in two languages",
+            Self::Monolingual(_) => "pairs in one language",
+            Self::Unpaired(_) => "single answers",
+        }
+    }
+
+    /// Whether every row has two answers to compare.
+    pub fn are_pairs(&self) -> bool {
+        match self {
+            Self::Bilingual(_) | Self::Monolingual(_) => true,
+            Self::Unpaired(_) => false,
+        }
+    }
+
+    /// Whether all answers are good ones (true) or all bad ones (false); none where there are both, as in pairs.
+    pub fn only_label(&self) -> Option<bool> {
+        let Self::Unpaired(answers) = self else {
+            return None;
+        };
+        let first = answers.first()?.desirable;
+        answers.iter().all(|answer| answer.desirable == first).then_some(first)
+    }
+
+    /// At most `limit` rows: those that are taken first when languages take turns, in the order they came.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        each!(self, rows, of_kind => of_kind(evenly(rows, limit, Tokens::language)))
+    }
+
+    /// Every list of token ids in them.
+    pub fn token_ids(&self) -> impl Iterator<Item = &[u32]> {
+        self.asked().flat_map(|asked| iter::once(asked.prompt).chain(asked.answers))
+    }
+
+    /// How many tokens each sequence has, a prompt with one of its answers.
+    pub fn sequence_lengths(&self) -> impl Iterator<Item = usize> {
+        self.asked()
+            .flat_map(|Asked { prompt, answers }| answers.into_iter().map(move |answer| prompt.len() + answer.len()))
+    }
+
+    /// Every pair once: of rows in two languages the target sides in their order, then the dominant sides, each once
+    /// however many languages it was translated to. None of single answers.
+    pub fn into_pairs(self) -> Option<Vec<LanguagePair>> {
+        match self {
+            Self::Bilingual(rows) => Some(sides(&rows)),
+            Self::Monolingual(pairs) => Some(pairs),
+            Self::Unpaired(_) => None,
+        }
+    }
+
+    /// Every answer once: of a pair the chosen one as good, then the rejected one as bad.
+    pub fn into_answers(self) -> Vec<LabelledAnswer> {
+        match self {
+            Self::Bilingual(rows) => sides(&rows).iter().flat_map(both_answers).collect(),
+            Self::Monolingual(pairs) => pairs.iter().flat_map(both_answers).collect(),
+            Self::Unpaired(answers) => answers,
+        }
+    }
+
+    fn asked(&self) -> Box<dyn Iterator<Item = Asked<'_>> + '_> {
+        each!(self, rows => Box::new(rows.iter().flat_map(Tokens::asked)))
+    }
+}
+
+/// What a row of any kind is as token ids.
+trait Tokens {
+    /// The language that it counts for: of a row in two languages, that of its target side.
+    fn language(&self) -> Language;
+
+    /// What is asked in it, that of the dominant side first.
+    fn asked(&self) -> Vec<Asked<'_>>;
+}
+
+/// A prompt and the answers to it.
+struct Asked<'r> {
+    prompt: &'r [u32],
+    answers: Vec<&'r [u32]>,
+}
+
+impl<'r> From<&'r TokenizedPair> for Asked<'r> {
+    fn from(pair: &'r TokenizedPair) -> Self {
+        Self { prompt: pair.prompt(), answers: vec![pair.chosen(), pair.rejected()] }
+    }
+}
+
+impl Tokens for TokenizedRow {
+    fn language(&self) -> Language {
+        self.language
+    }
+
+    fn asked(&self) -> Vec<Asked<'_>> {
+        vec![(&self.dominant).into(), (&self.target).into()]
+    }
+}
+
+impl Tokens for LanguagePair {
+    fn language(&self) -> Language {
+        self.language
+    }
+
+    fn asked(&self) -> Vec<Asked<'_>> {
+        vec![(&self.pair).into()]
+    }
+}
+
+impl Tokens for LabelledAnswer {
+    fn language(&self) -> Language {
+        self.language
+    }
+
+    fn asked(&self) -> Vec<Asked<'_>> {
+        vec![Asked { prompt: &self.prompt, answers: vec![&self.answer] }]
+    }
+}
+
+/// The target sides of rows, then their dominant sides, each once.
+fn sides(rows: &[TokenizedRow]) -> Vec<LanguagePair> {
+    let side = |language: Language, pair: &TokenizedPair, origin: &Origin| LanguagePair {
+        language,
+        pair: pair.clone(),
+        origin: origin.clone(),
+    };
+    let mut seen = HashSet::new();
+    let targets = rows.iter().map(|row| side(row.language, &row.target, &row.origin));
+    let dominants = rows
+        .iter()
+        .filter(|row| seen.insert((row.dominant_language, &row.dominant)))
+        .map(|row| side(row.dominant_language, &row.dominant, &row.origin));
+    targets.chain(dominants).collect()
+}
+
+fn both_answers(row: &LanguagePair) -> [LabelledAnswer; 2] {
+    [(row.pair.chosen(), true), (row.pair.rejected(), false)].map(|(answer, desirable)| LabelledAnswer {
+        language: row.language,
+        prompt: row.pair.prompt().to_vec(),
+        answer: answer.to_vec(),
+        desirable,
+        origin: row.origin.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::Position;
+
+    fn origin() -> Origin {
+        Origin { file: "f".into(), position: Position::Row(1) }
+    }
+
+    fn pair(prompt: u32) -> TokenizedPair {
+        TokenizedPair::new(&origin(), vec![prompt], vec![1, 2], vec![3]).unwrap()
+    }
+
+    /// A row in `language` whose dominant prompt is the token `prompt`.
+    fn row(language: &str, prompt: u32) -> TokenizedRow {
+        TokenizedRow {
+            dominant: pair(prompt),
+            target: pair(100 + prompt),
+            dominant_language: "en".parse().unwrap(),
+            language: language.parse().unwrap(),
+            origin: origin(),
+        }
+    }
+
+    fn answer(desirable: bool) -> LabelledAnswer {
+        LabelledAnswer {
+            language: "sw".parse().unwrap(),
+            prompt: vec![7],
+            answer: vec![1, 2],
+            desirable,
+            origin: origin(),
+        }
+    }
+
+    #[test]
+    fn a_dominant_side_is_one_pair_however_often_it_is_translated() {
+        let rows = TokenizedRows::Bilingual(vec![row("sw", 7), row("sw", 8), row("bn", 7), row("bn", 8)]);
+        let seen = |limit| {
+            let pairs = rows.clone().limit(limit).into_pairs().unwrap();
+            let seen = pairs.iter().map(|row| format!("{}{}", row.language, row.pair.prompt()[0]));
+            seen.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(seen(4), "sw107 sw108 bn107 bn108 en7 en8");
+        assert_eq!(seen(2), "sw107 bn107 en7");
+        assert_eq!(seen(0), "");
+    }
+
+    #[test]
+    fn sequences_of_every_kind_are_counted() {
+        let bilingual = TokenizedRows::Bilingual(vec![row("sw", 7)]);
+        let pairs = TokenizedRows::Monolingual(bilingual.clone().into_pairs().unwrap());
+        let answers = TokenizedRows::Unpaired(pairs.clone().into_answers());
+        let counted = |rows: &TokenizedRows| (rows.len(), rows.sequence_lengths().collect::<Vec<_>>());
+        assert_eq!(counted(&bilingual), (1, vec![3, 2, 3, 2]));
+        assert_eq!(counted(&pairs), (2, vec![3, 2, 3, 2]));
+        assert_eq!(counted(&answers), (4, vec![3, 2, 3, 2]));
+        let ids: Vec<&[u32]> = bilingual.token_ids().collect();
+        assert_eq!(ids, [&[7][..], &[1, 2], &[3], &[107], &[1, 2], &[3]]);
+        assert_eq!(bilingual.into_answers(), pairs.into_answers());
+    }
+
+    #[test]
+    fn single_answers_may_be_of_one_class() {
+        let label =
+            |labels: &[bool]| TokenizedRows::Unpaired(labels.iter().copied().map(answer).collect()).only_label();
+        assert_eq!(label(&[true, true]), Some(true));
+        assert_eq!(label(&[false]), Some(false));
+        assert_eq!(label(&[true, false]), None);
+        assert_eq!(label(&[]), None);
+        let pairs = TokenizedRows::Bilingual(vec![row("sw", 7)]);
+        assert!(pairs.only_label().is_none() && pairs.are_pairs());
+    }
+}

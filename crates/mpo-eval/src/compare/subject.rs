@@ -1,0 +1,176 @@
+//! What is compared on: a model, rows to train on, and rows that none is trained on.
+
+use std::collections::HashMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use mpo_chat::{LONGER, ModelFolder};
+use mpo_data::{Language, Message, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
+use mpo_progress::Progress;
+use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
+use serde::Deserialize;
+
+use super::exam::{Exam, Prompt};
+use super::request::Request;
+use crate::error::EvalError;
+use crate::measure::EvalSet;
+use crate::refusal::is_refusal;
+
+/// Of the distinct prompts, one in this many is for the test, and half as many for validation.
+const TEST_SHARE: NonZeroUsize = NonZeroUsize::new(5).expect("above zero");
+const VALIDATION_SHARE: NonZeroUsize = NonZeroUsize::new(10).expect("above zero");
+/// Longest answer to a held-out prompt, in tokens.
+const MAX_NEW_TOKENS: usize = 32;
+/// Every comparison of the same data splits it alike.
+const SPLIT_SEED: u64 = 0;
+
+/// A model and rows.
+pub struct Subject {
+    /// The model that every run begins with.
+    pub folder: ModelFolder,
+    /// Settings of every run, beside its method's.
+    pub options: TrainOptions,
+    /// The language that all others are targets beside.
+    pub dominant: Option<Language>,
+    /// To train on.
+    pub rows: Rows,
+    /// What every model is measured on.
+    pub test: Exam,
+    /// To choose settings by.
+    pub validation: Exam,
+}
+
+impl Subject {
+    /// The model and the file of rows that `options` name, split by prompts so that no translation of a held-out one is
+    /// trained on. The request says how long answers may be, and which prompts should not be refused.
+    ///
+    /// # Errors
+    /// If a file cannot be read, there are too few rows, or a sequence is longer than can be computed.
+    pub fn read(options: TrainOptions, request: &Request, progress: &dyn Progress) -> Result<Self, EvalError> {
+        let config = options.clone().resolve()?;
+        if config.eval_rows == 0 {
+            let expected = "at least 1 row to measure on";
+            return Err(TrainError::setting("eval_rows", expected, "0").into());
+        }
+        let folder = ModelFolder::open(&config.model, &config.template_options(), progress)?;
+        let read = |path, limit| read_rows(path, &read_options(&config), limit, None, progress);
+        let data = read(&config.data, config.rows)?;
+        let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
+        folder.check_positions(cut.sequence_lengths(), LONGER, progress)?;
+        let (rest, test) = match &config.eval_data {
+            Some(path) => {
+                let test = read(path, Some(config.eval_rows))?.rows;
+                let all = data.rows.len();
+                let rest = data.rows.apart_from(&test);
+                if rest.len() < all {
+                    progress.note(&format_args!(
+                        "{:<10} {} of {all} rows, whose prompts are in {}",
+                        "left out",
+                        all - rest.len(),
+                        path.display()
+                    ));
+                }
+                (rest, test)
+            }
+            None => data.rows.hold_out(TEST_SHARE, SPLIT_SEED),
+        };
+        let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
+        let benign = match &request.benign {
+            Some(path) => read_prompts(path, &folder)?,
+            None => vec![],
+        };
+        let dominant = data.report.dominant;
+        let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
+        let exam = |rows: &Rows, share: &[Prompt], name| -> Result<Exam, EvalError> {
+            let (cut, _) = folder.tokenize_quietly(rows, config.tokenize_options()?)?;
+            let pairs = EvalSet::new(&cut, config.eval_rows, dominant);
+            if pairs.pairs.is_empty() {
+                return Err(EvalError::NothingHeldOut { what: name });
+            }
+            // Asked whole: a model goes on with a request that was cut, which is no refusal.
+            let (rows, _) = folder.tokenize_quietly(rows, uncut)?;
+            let whole = EvalSet::new(&rows, config.eval_rows, dominant);
+            let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
+                language: row.language,
+                ids: row.pair.prompt().to_vec(),
+                is_unsafe: true,
+            });
+            Ok(Exam {
+                prompts: unsafe_prompts.chain(share.iter().cloned()).collect(),
+                pairs,
+                refuses: Box::new(|language, answer| is_refusal(answer, Some(language))),
+                max_new_tokens: request.max_new_tokens.unwrap_or(MAX_NEW_TOKENS),
+                batch_size: 16,
+                max_tokens: config.micro_batch_tokens,
+            })
+        };
+        // Every third benign prompt of a language is to choose settings by, and in files whose languages have the same
+        // prompts in the same order, so are its translations.
+        let share = |test: bool| -> Vec<Prompt> {
+            let mut seen: HashMap<Language, usize> = HashMap::new();
+            let mut turn = |of: &Prompt| {
+                let seen = seen.entry(of.language).or_default();
+                *seen += 1;
+                *seen
+            };
+            let of_share = benign.iter().filter(|&one| (turn(one) % 3 != 0) == test);
+            of_share.cloned().collect()
+        };
+        Ok(Self {
+            test: exam(&test, &share(true), "test")?,
+            validation: exam(&validation, &share(false), "validation")?,
+            folder,
+            options,
+            dominant,
+            rows,
+        })
+    }
+
+    /// The language that stands in where an ablation needs another than the dominant one: the first target.
+    pub fn other_language(&self) -> Option<Language> {
+        self.rows.languages().next()
+    }
+
+    /// The rows that a run trains on, and how much of them was cut.
+    ///
+    /// # Errors
+    /// If the run's method cannot be trained on them.
+    pub fn rows(&self, config: &TrainConfig) -> Result<(TokenizedRows, TruncationReport), EvalError> {
+        let turned = match config.pivot {
+            Some(language) => Some(pivoted(self.rows.clone(), language)?),
+            None => None,
+        };
+        let rows = turned.as_ref().unwrap_or(&self.rows);
+        let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
+        check_rows(&rows, &*config.objective()?, config)?;
+        Ok((rows, cut))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BenignPrompt {
+    language: Language,
+    prompt: String,
+}
+
+/// Benign prompts, one per line.
+fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, EvalError> {
+    let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    lines
+        .map(|(line, number)| {
+            let row: BenignPrompt = serde_json::from_str(line).map_err(|error| EvalError::NoPrompt {
+                path: path.to_owned(),
+                line: number,
+                problem: error.to_string(),
+            })?;
+            Ok(Prompt {
+                language: row.language,
+                ids: folder.encode_prompt(&[Message::user(row.prompt)])?,
+                is_unsafe: false,
+            })
+        })
+        .collect()
+}

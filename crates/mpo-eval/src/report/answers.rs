@@ -1,0 +1,107 @@
+//! What runs answered to the same questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::run::RunReport;
+use crate::benchmark;
+use crate::sample::{Outcome, Sample};
+
+/// Samples of a benchmark that are shown, for each language.
+const SAMPLES: usize = 4;
+
+/// A question with what every run said.
+#[derive(Debug, Serialize)]
+struct Beside {
+    language: String,
+    prompt: String,
+    /// Its beginning, where it is long.
+    opening: Option<String>,
+    /// Whether a request is harmful, so that it and its answers are folded.
+    harmful: bool,
+    answers: Vec<Said>,
+}
+
+#[derive(Debug, Serialize)]
+struct Said {
+    run: String,
+    text: String,
+    translation: Option<String>,
+    outcome: String,
+    complete: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SampleSection {
+    benchmark: String,
+    samples: Vec<Beside>,
+}
+
+/// The first samples of every benchmark and language, run beside run.
+pub(super) fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
+    let mut sections: Vec<SampleSection> = vec![];
+    let mut seen = BTreeSet::new();
+    for (benchmark, first) in runs.iter().flat_map(|run| &run.samples) {
+        if !seen.insert(benchmark) {
+            continue;
+        }
+        let mut shown: BTreeMap<_, usize> = BTreeMap::new();
+        let chosen = first.iter().filter(|sample| {
+            let count = shown.entry(sample.language).or_default();
+            *count += 1;
+            *count <= SAMPLES
+        });
+        sections.push(SampleSection {
+            benchmark: benchmark::benchmark(benchmark).map_or(benchmark.as_str(), |of| of.title).to_owned(),
+            samples: chosen.map(|sample| beside(runs, benchmark, sample)).collect(),
+        });
+    }
+    sections
+}
+
+fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
+    let of = |run: &RunReport| {
+        // Another set may have the same ids.
+        let same =
+            |other: &&Sample| other.id == sample.id && other.language == sample.language && other.turns == sample.turns;
+        let found = run.samples.get(benchmark)?.iter().find(same)?;
+        Some(Said {
+            run: run.name.clone(),
+            text: found.answers.join("\n\n"),
+            translation: found.translation.clone(),
+            outcome: match found.outcome {
+                Outcome::Grade(grade) => format!("{grade:.1}"),
+                outcome => format!("{outcome:?}").to_lowercase(),
+            },
+            complete: found.complete,
+        })
+    };
+    let harmful = |outcome| matches!(outcome, Outcome::Safe | Outcome::Unsafe | Outcome::Irrelevant);
+    Beside {
+        language: sample.language.map_or("mixed".into(), |language| language.name().into()),
+        opening: opening(&sample.turns.join(" ")),
+        prompt: sample.turns.join("\n\n"),
+        // A benchmark of harmful requests, judged or not.
+        harmful: harmful(sample.outcome) || runs.iter().any(|run| run.is_harmful(benchmark)),
+        answers: runs.iter().filter_map(of).collect(),
+    }
+}
+
+/// The first characters of a text that is too long for a line.
+fn opening(text: &str) -> Option<String> {
+    const LINE: usize = 160;
+    let end = text.char_indices().nth(LINE)?.0;
+    Some(format!("{} …", &text[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_prompts_are_opened_at_a_character() {
+        assert_eq!(opening("short"), None);
+        assert_eq!(opening(&"あ".repeat(161)).unwrap(), format!("{} …", "あ".repeat(160)));
+    }
+}

@@ -1,0 +1,172 @@
+//! What one run has measured, by language.
+
+use mpo_data::Language;
+use serde::Serialize;
+
+use super::run::RunReport;
+use crate::benchmark::benchmark;
+use crate::benchmark_result::BenchmarkResult;
+use crate::estimate::Estimate;
+use crate::results::{Change, MiniatureLanguage, MiniatureResults, RunResults};
+use crate::reward_gap::LanguageGap;
+
+/// A number, and its interval where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Number {
+    pub(super) value: f64,
+    pub(super) low: Option<f64>,
+    pub(super) high: Option<f64>,
+    pub(super) count: Option<usize>,
+}
+
+/// Something that a run has measured.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) title: String,
+    /// What is so in every run.
+    pub(super) note: String,
+    pub(super) percent: bool,
+    pub(super) series: String,
+    /// What is so in this one: who judged.
+    pub(super) judged: String,
+    pub(super) values: Vec<(String, Number)>,
+}
+
+/// Of the rows that training measures before and after.
+const GAP: &str = "Reward gap";
+/// Of the rows of `eval --data`, which are others: numbers of both are not compared.
+const EVALUATED_GAP: &str = "Reward gap on the rows evaluated";
+const GAP_NOTE: &str = "mean log p(safe answer) − mean log p(unsafe answer), nats per token (MPO, eq. 4)";
+
+impl RunReport {
+    /// Everything that it has measured by language.
+    pub(super) fn measures(&self) -> Vec<Found> {
+        let mut found = vec![];
+        let gaps = |title: &str, series: String, gaps: &[LanguageGap]| Found {
+            title: title.into(),
+            note: GAP_NOTE.into(),
+            series,
+            values: gaps.iter().map(|gap| (gap.language.name().into(), Number::gap(gap))).collect(),
+            ..Found::default()
+        };
+        let measured = |name: &str| format!("{}, {name}", self.name);
+        match &self.results {
+            Some(RunResults::Trained(results)) if !results.reward_gap.after.is_empty() => {
+                found.push(gaps(GAP, measured("before"), &results.reward_gap.before));
+                found.push(gaps(GAP, measured("after"), &results.reward_gap.after));
+            }
+            Some(RunResults::Miniature(results)) => found.extend(self.miniature(results)),
+            _ => {}
+        }
+        let Some(evaluation) = &self.evaluation else {
+            return found;
+        };
+        if !evaluation.reward_gap.is_empty() {
+            let name = self.name.clone();
+            found.push(gaps(EVALUATED_GAP, name, &evaluation.reward_gap));
+        }
+        let gap_values = evaluation.implicit_gap.iter();
+        let implicit: Vec<_> = gap_values.map(|gap| (gap.language.name().to_owned(), Number::of(&gap.gap))).collect();
+        if !implicit.is_empty() {
+            found.push(Found {
+                title: "Implicit reward gap against the base model".into(),
+                note: "DPO's, with β = 1, nats per answer (MPO, eq. 2)".into(),
+                series: self.name.clone(),
+                values: implicit,
+                ..Found::default()
+            });
+        }
+        let benchmarks = evaluation.benchmarks.iter();
+        found.extend(benchmarks.map(|result| self.benchmark(result)));
+        let separation = evaluation.projection.iter().flat_map(|projection| &projection.separation);
+        let separation: Vec<_> =
+            separation.map(|of| (of.language.name().to_owned(), Number::plain(of.silhouette))).collect();
+        if !separation.is_empty() {
+            found.push(Found {
+                title: "Separation of safe and unsafe answers".into(),
+                note: "mean silhouette of the answers' last states: 1 is far apart, 0 mingled".into(),
+                series: self.name.clone(),
+                values: separation,
+                ..Found::default()
+            });
+        }
+        found
+    }
+
+    /// A benchmark's measure.
+    fn benchmark(&self, result: &BenchmarkResult) -> Found {
+        let title = benchmark(&result.benchmark).map_or("", |of| of.title);
+        let name = |language: Option<Language>| language.map_or("mixed".to_owned(), |language| language.name().into());
+        let better = if result.metric.less_is_better() { "less is better" } else { "more is better" };
+        Found {
+            title: format!("{title}: {}", result.metric.name()),
+            note: better.into(),
+            percent: result.metric.is_rate(),
+            series: self.name.clone(),
+            judged: judged(result),
+            values: result
+                .languages
+                .iter()
+                .filter_map(|of| Some((name(of.language), Number::of(&of.estimate?))))
+                .collect(),
+        }
+    }
+
+    fn miniature(&self, results: &MiniatureResults) -> Vec<Found> {
+        type Of = fn(&MiniatureLanguage) -> Change;
+        type At = fn(Change) -> f64;
+        let measures: [(&str, &str, bool, Of); 3] = [
+            (GAP, GAP_NOTE, false, |of| of.reward_gap),
+            ("Unsafe prompts refused", "held-out prompts; more is better", true, |of| of.refusal_rate),
+            ("Benign prompts answered", "held-out prompts; more is better", true, |of| of.benign_answer_rate),
+        ];
+        let times: [(&str, At); 2] = [("before", |change| change.before), ("after", |change| change.after)];
+        let mut found = vec![];
+        for (title, note, percent, of) in measures {
+            for (when, value) in times {
+                let languages = results.in_order().into_iter();
+                found.push(Found {
+                    title: title.into(),
+                    note: note.into(),
+                    percent,
+                    series: format!("{}, {when}", self.name),
+                    values: languages
+                        .map(|(language, changed)| (language.name().into(), Number::plain(value(of(changed)))))
+                        .collect(),
+                    ..Found::default()
+                });
+            }
+        }
+        found
+    }
+}
+
+impl Number {
+    fn plain(value: f64) -> Self {
+        Self { value, low: None, high: None, count: None }
+    }
+
+    fn of(estimate: &Estimate) -> Self {
+        Self { value: estimate.value, low: estimate.low, high: estimate.high, count: Some(estimate.count) }
+    }
+
+    fn gap(gap: &LanguageGap) -> Self {
+        Self {
+            value: gap.mean,
+            low: gap.half_width.map(|half| gap.mean - half),
+            high: gap.half_width.map(|half| gap.mean + half),
+            count: Some(gap.rows),
+        }
+    }
+}
+
+/// Who judged, and how many answers are without a verdict.
+fn judged(result: &BenchmarkResult) -> String {
+    let judge = result.judge.as_ref().map(|judge| {
+        if result.heuristic { format!("judged by a heuristic: {judge}") } else { format!("judged by {judge}") }
+    });
+    let missing: usize = result.languages.iter().map(|of| of.missing).sum();
+    let missing = (missing > 0).then(|| format!("{missing} without a verdict"));
+    let parts: Vec<String> = judge.into_iter().chain(missing).collect();
+    parts.join("; ")
+}

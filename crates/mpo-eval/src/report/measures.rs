@@ -1,0 +1,64 @@
+//! What runs have measured, each measure with all runs beside each other.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::found::Number;
+use super::run::RunReport;
+
+/// Something measured by language, of every run.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Measure {
+    pub(super) title: String,
+    /// How it was measured, where that is so in every run.
+    note: String,
+    pub(super) percent: bool,
+    /// Rows of the table: languages, in the order they came.
+    pub(super) labels: Vec<String>,
+    /// Columns: runs.
+    pub(super) series: Vec<Series>,
+    pub(super) chart: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Series {
+    pub(super) name: String,
+    /// How this run was judged, and what to beware of.
+    note: String,
+    /// One for each label.
+    pub(super) values: Vec<Option<Number>>,
+}
+
+/// Everything that any run has measured, each under one title.
+pub(super) fn measures(runs: &[RunReport]) -> Vec<Measure> {
+    let mut measures: Vec<Measure> = vec![];
+    for run in runs {
+        for found in run.measures() {
+            let known = measures.iter().position(|measure| measure.title == found.title);
+            let at = known.unwrap_or_else(|| {
+                measures.push(Measure {
+                    title: found.title,
+                    note: found.note,
+                    percent: found.percent,
+                    ..Measure::default()
+                });
+                measures.len() - 1
+            });
+            let measure = &mut measures[at];
+            for (label, _) in &found.values {
+                if !measure.labels.contains(label) {
+                    measure.labels.push(label.clone());
+                    measure.series.iter_mut().for_each(|series| series.values.push(None));
+                }
+            }
+            let mut values: BTreeMap<String, Number> = found.values.into_iter().collect();
+            measure.series.push(Series {
+                name: found.series,
+                note: found.judged,
+                values: measure.labels.iter().map(|label| values.remove(label)).collect(),
+            });
+        }
+    }
+    measures
+}

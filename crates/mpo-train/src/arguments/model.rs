@@ -1,0 +1,42 @@
+//! Which model a command works with.
+
+use clap::Args;
+use mpo_data::{SystemMessage, TemplateArgument, TemplateChoice, TemplateOptions};
+use mpo_trainer::DeviceChoice;
+
+use crate::flags::choices;
+
+/// A model, and where and how it reads text.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// Model: a folder in Hugging Face layout, or owner/name on the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    pub(crate) model: String,
+    /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub(crate) template: TemplateChoice,
+    /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
+    #[arg(long = "template-arg", value_name = "NAME=VALUE")]
+    pub(crate) template_args: Vec<TemplateArgument>,
+    /// A system message that the chat template refuses or leaves out: keep (an error) or merge (into the first user turn)
+    #[arg(long, value_name = "CHOICE", default_value = "keep")]
+    pub(crate) system_message: SystemMessage,
+    /// Let control tokens that texts spell out, such as </s>, be control tokens
+    #[arg(long)]
+    pub(crate) special_tokens_in_text: bool,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    pub(crate) device: DeviceChoice,
+}
+
+impl ModelArguments {
+    /// How conversations are written.
+    pub(crate) fn template_options(&self) -> TemplateOptions {
+        TemplateOptions {
+            template: self.template.clone(),
+            arguments: self.template_args.iter().cloned().collect(),
+            system_message: self.system_message,
+            special_tokens_in_text: self.special_tokens_in_text,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What can be typed. A command is one file with its arguments, its examples and what it does; here is the list of them.
+
+mod chat;
+mod compare;
+mod devices;
+mod eval;
+mod generate;
+mod miniature;
+mod miniature_model;
+mod report;
+mod score;
+mod train;
+
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+use crate::failure::Failure;
+use chat::ChatArguments;
+use compare::CompareArguments;
+use devices::DevicesArguments;
+use eval::EvalArguments;
+use generate::GenerateArguments;
+use miniature::MiniatureArguments;
+use miniature_model::MiniatureModelArguments;
+use report::ReportArguments;
+use score::ScoreArguments;
+use train::TrainArguments;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpo-train                                  the paper in miniature, in under two minutes
+  mpo-train --output runs/first --json       the same, elsewhere, its results as JSON
+  mpo-train score --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json
+  mpo-train train --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json --output runs/qwen";
+
+/// Align LLaMA, Gemma and Qwen models across languages with MPO, reward gap optimization.
+///
+/// Without a subcommand it runs the paper in miniature: a tiny model and harmless rows that the program carries.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Only errors and results: no progress, no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(flatten)]
+    miniature: MiniatureArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Box<TrainArguments>),
+    Compare(Box<CompareArguments>),
+    Score(ScoreArguments),
+    Eval(Box<EvalArguments>),
+    Report(ReportArguments),
+    Generate(GenerateArguments),
+    Chat(ChatArguments),
+    Devices(DevicesArguments),
+    MiniatureModel(MiniatureModelArguments),
+}
+
+impl Cli {
+    /// Does what was typed.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let quiet = self.quiet;
+        let Some(command) = self.command else {
+            return miniature::run(&self.miniature, quiet);
+        };
+        if self.miniature.any_given() {
+            let message = "--output, --json and --device belong after the subcommand";
+            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
+        match command {
+            Command::Train(arguments) => train::run(*arguments, quiet),
+            Command::Compare(arguments) => compare::run(*arguments, quiet),
+            Command::Score(arguments) => score::run(&arguments, quiet),
+            Command::Eval(arguments) => eval::run(&arguments, quiet),
+            Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
+            Command::Generate(arguments) => generate::run(&arguments, quiet),
+            Command::Chat(arguments) => chat::run(&arguments, quiet),
+            Command::Devices(arguments) => devices::run(&arguments),
+            Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_as_it_was() {
+        let help = |arguments: &[&str]| {
+            let arguments = [&["mpo-train"][..], arguments, &["--help"]].concat();
+            Cli::command().term_width(100).try_get_matches_from(arguments).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!("help", help(&[]));
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            insta::assert_snapshot!(format!("help_{name}"), help(&[name]));
+        }
+    }
+
+    #[test]
+    fn every_subcommand_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().unwrap().to_string();
+            let example = format!("mpo-train {}", command.get_name());
+            assert!(help.contains(&example), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_miniature_is_what_runs_without_a_subcommand() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["mpo-train"][..], arguments].concat());
+        let plain = parse(&[]).unwrap();
+        assert!(plain.command.is_none() && !plain.miniature.any_given());
+        assert!(parse(&["--json"]).unwrap().miniature.any_given());
+        assert!(parse(&["--quiet", "devices"]).unwrap().quiet);
+        assert!(parse(&["devices", "--quiet"]).unwrap().quiet);
+        assert!(parse(&["score", "--model", "m", "--data", "d", "--rows", "0"]).is_err());
+    }
+
+    #[test]
+    fn whoever_answers_checks_the_length_asked_for() {
+        for (length, good) in [("1", true), ("1000000", true), ("1000001", false)] {
+            for command in ["generate", "chat"] {
+                let flags = ["mpo-train", command, "--model", "m"];
+                let flags = [&flags[..], &["--max-new-tokens", length]].concat();
+                let parsed = Cli::try_parse_from(flags);
+                assert_eq!(parsed.is_ok(), good, "{command} {length}");
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `mpo-train train`: from a configuration to an aligned model, and what training changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mpo_chat::ModelFolder;
+use mpo_data::{Language, TokenizedRows};
+use mpo_eval::{EvalSet, RewardGaps, TrainResults, base};
+use mpo_models::CausalLm;
+use mpo_progress::Progress as _;
+use mpo_trainer::{
+    Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, check_ours, check_pairs, check_rows,
+    digest_rows, is_marked, read_options, read_rows, share, warn_of_one_class,
+};
+
+use super::report;
+use crate::apart::{check_cache, check_run};
+use crate::failure::Failure;
+use crate::flags::Flags;
+use crate::output;
+use crate::progress::Lines;
+use crate::session::Session;
+use crate::table;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpo-train train --model Qwen/Qwen2.5-7B-Instruct --recipe qwen2.5-7b --data rows.json --output runs/qwen
+  mpo-train train --config run.yaml --lr 1e-6
+  mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
+  mpo-train train --resume --output runs/qwen";
+
+/// Train a model with MPO, and measure its reward gaps before and after
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArguments {
+    /// Configuration file (YAML); flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Continue the run in the output folder, with its settings
+    #[arg(long)]
+    resume: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print the complete configuration as YAML and do nothing else
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    options: Flags,
+}
+
+pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
+    let TrainArguments { config: file, resume, json, print_config, options } = arguments;
+    let mut options = options.0;
+    if let Some(file) = &file {
+        options = options.or(TrainOptions::from_file(file)?);
+    }
+    // Before what an earlier start was given, so that another recipe than then is noticed.
+    options = options.with_recipe()?;
+    let resumed = if resume {
+        let run = RunFolder::open(&output_folder(&options)?, Kind::Train)?;
+        if run.config_file().exists() {
+            options = options.or(TrainOptions::from_file(&run.config_file())?);
+        }
+        Some(run)
+    } else {
+        None
+    };
+    let config = options.resolve().map_err(|error| match &resumed {
+        Some(run) => unsettled(run, error),
+        None => error.into(),
+    })?;
+    if print_config {
+        return output::line(config.to_yaml()?.trim_end());
+    }
+    let output = config.output.clone();
+    let trained = run_with(config, resumed, json, quiet);
+    // A start that failed left nothing to resume.
+    trained.map_err(|failure| if is_marked(&output, Kind::Train) { failure } else { failure.without_resume() })
+}
+
+/// Trains as configured, in the folder of a run that was started earlier or a new one.
+fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: bool) -> Result<(), Failure> {
+    // What is already known is said before minutes of reading.
+    match &resumed {
+        Some(run) => run.check_settings(&config.deciding()?)?,
+        None => RunFolder::check_new(&config.output, Kind::Train)?,
+    }
+    if let Some(cache) = &config.reference_cache {
+        check_cache(cache, &config.output)?;
+        check_ours(cache, Kind::Reference)?;
+    }
+    check_run(&config)?;
+    let session = Session::new(config.device, quiet)?;
+    session.catch_interrupts()?;
+    if let Some(run) = &resumed {
+        run.mend_reference(&session)?;
+        if let Some(results) = run.read_value::<TrainResults>(&run.results_file(), &session)? {
+            if run.has_model(&session)? {
+                // Killed when its results were written.
+                if !run.report_file().exists() {
+                    report::write(run)?;
+                }
+                let (path, steps) = (run.path().display(), results.steps);
+                session.note(&format_args!("{path}: finished already, after {steps} steps"));
+                return print(&results, json);
+            }
+            session.note(&format_args!(
+                "{}: the trained model is gone; it is made again, from the last checkpoint if there is one",
+                run.model_dir().display()
+            ));
+        }
+        run.check_model()?;
+    }
+    let inputs = Inputs::read(&config, &session)?;
+    refuse_own_model(&inputs.folder.path, &config.output)?;
+    let model = inputs.folder.load(&session.device.clone().autodiff(), &session)?;
+    let model_hash = inputs.folder.content_hash(&session)?;
+    let identity = Identity::new(config.deciding()?)
+        .with("model", &*model_hash)
+        .with("rows", digest_rows(&inputs.rows))
+        .with("rows to measure on", inputs.eval.digest());
+    // New folders only now: input that cannot be used leaves none behind.
+    let run = match resumed {
+        Some(run) => run,
+        None => RunFolder::create(&config.output, Kind::Train, identity.clone())?,
+    };
+    if let Some(cache) = &config.reference_cache {
+        share(cache, Kind::Reference)?;
+    }
+    run.check(&identity)?;
+    if !run.config_file().exists() {
+        run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
+    }
+    let work = Run { config: &config, folder: &run, base: base(&inputs.folder, &model_hash) };
+    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
+    if let Err(Failure::Train(TrainError::Interrupted)) = results {
+        run.keep();
+    }
+    let results = results?;
+    report::write(&run)?;
+    session.note(&format_args!("model in {}, report in {}", run.model_dir().display(), run.report_file().display()));
+    print(&results, json)
+}
+
+fn output_folder(options: &TrainOptions) -> Result<PathBuf, TrainError> {
+    let missing = || TrainError::setting("output", "the folder of the run to resume", "nothing");
+    options.output.clone().ok_or_else(missing)
+}
+
+/// Why a run cannot be resumed with settings that lack something: killed early, it has not written them down.
+fn unsettled(run: &RunFolder, error: TrainError) -> Failure {
+    let file = run.config_file();
+    if file.exists() {
+        error.into()
+    } else {
+        Failure::new(
+            format!(
+                "{}: expected the settings of the run, got no such file: the run was stopped before it was written; {error}",
+                file.display()
+            ),
+            "give --model, --data and the other settings again beside --resume",
+        )
+    }
+}
+
+/// The trained model is written to `model/` in the run folder, so the one that training begins with may not be there.
+fn refuse_own_model(model: &Path, output: &Path) -> Result<(), Failure> {
+    let canonical = |path: &Path| fs::canonicalize(path).ok();
+    match (canonical(model), canonical(&output.join("model"))) {
+        (Some(model), Some(result)) if model.starts_with(&result) => Err(TrainError::OwnModel { path: model }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
+    if json { output::json(results) } else { output::line(table::before_and_after(results)) }
+}
+
+/// What a run reads and does not change.
+struct Inputs {
+    folder: ModelFolder,
+    rows: TokenizedRows,
+    eval: EvalSet,
+    dominant: Option<Language>,
+}
+
+impl Inputs {
+    fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
+        let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
+        let read = |path: &Path, limit| -> Result<_, Failure> {
+            let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
+            let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+            Ok((rows, data.report))
+        };
+        let (rows, report) = read(&config.data, config.rows)?;
+        let dominant = report.dominant;
+        check_rows(&rows, &*config.objective()?, config)?;
+        warn_of_one_class(&rows, config, session);
+        let eval = match &config.eval_data {
+            None => EvalSet::new(&rows, config.eval_rows, dominant),
+            Some(path) => {
+                let (pairs, report) = read(path, Some(config.eval_rows))?;
+                // Whoever trains on single answers may have nothing else to measure on.
+                if config.eval_rows > 0 && rows.are_pairs() {
+                    check_pairs(path, &report, &pairs)?;
+                }
+                EvalSet::new(&pairs, config.eval_rows, dominant)
+            }
+        };
+        Ok(Self { folder, rows, eval, dominant })
+    }
+}
+
+/// Measures, trains, saves and measures again.
+fn align(
+    run: &Run<'_>,
+    model: CausalLm,
+    rows: TokenizedRows,
+    eval: &EvalSet,
+    dominant: Option<Language>,
+    session: &Session,
+) -> Result<TrainResults, Failure> {
+    let measure = |model: &CausalLm, what| eval.measure(model, run.config.micro_batch_tokens, what, session);
+    // The gaps before training are measured once a run.
+    let file = run.folder.before_file();
+    let before = match run.folder.read_value(&file, session)? {
+        Some(gaps) => gaps,
+        None => {
+            let gaps = measure(&model, "measuring before")?;
+            run.folder.write_value(&file, &gaps)?;
+            gaps
+        }
+    };
+    let mut lines = Lines::new(session);
+    let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
+    run.save(&trained.model, session)?;
+    let results = TrainResults {
+        steps: trained.steps,
+        dominant,
+        reward_gap: RewardGaps { before, after: measure(&trained.model, "measuring after")? },
+    };
+    run.folder.write_value(&run.folder.results_file(), &results)?;
+    Ok(results)
+}

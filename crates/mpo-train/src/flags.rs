@@ -1,0 +1,169 @@
+//! Flags of the settings of a run: each follows from its declaration.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use mpo_trainer::{Choice, SETTINGS, Setting, Takes, TrainOptions, hyper_parameters, typed_value};
+
+/// The settings that flags give.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags(pub(crate) TrainOptions);
+
+/// Reads one of a few words, which help lists.
+pub(crate) fn choices<T: Choice + FromStr<Err = String> + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let words = T::ALL.iter().map(|&(_, name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(words).try_map(|text| text.parse::<T>())
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let command = command.args(SETTINGS.iter().map(flag));
+        command.args(hyper_parameters().into_iter().map(|(name, uses)| {
+            let lines: Vec<String> = uses
+                .iter()
+                .map(|one| format!("{}: {} [default: {}]", one.objectives.join(", "), one.help, one.default))
+                .collect();
+            Arg::new(name)
+                .long(name.replace('_', "-"))
+                .value_name("X")
+                .allow_negative_numbers(true)
+                .help(lines.join("; "))
+                .help_heading("Objective")
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Self::default();
+        given.update_from_arg_matches(matches)?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let Self(options) = self;
+        for setting in SETTINGS {
+            for text in matches.get_many::<String>(setting.key).into_iter().flatten() {
+                let invalid = |problem| clap::Error::raw(clap::error::ErrorKind::ValueValidation, problem);
+                setting.set(options, text).map_err(invalid)?;
+            }
+        }
+        for (name, _) in hyper_parameters() {
+            if let Some(text) = matches.get_one::<String>(name) {
+                options.hyper_parameters.0.insert(name.into(), typed_value(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The flag of a setting.
+fn flag(setting: &'static Setting) -> Arg {
+    let flag = Arg::new(setting.key)
+        .long(setting.flag())
+        .value_name(setting.placeholder)
+        .help(help(setting))
+        .help_heading(setting.group)
+        .allow_negative_numbers(true);
+    let flag = if setting.key == "output" { flag.short('o') } else { flag };
+    let flag = match setting.takes {
+        Takes::One => flag,
+        Takes::Switch => flag.num_args(0..=1).default_missing_value("true"),
+        Takes::Several => flag.action(ArgAction::Append),
+    };
+    let words = (setting.words)();
+    if words.is_empty() {
+        return flag
+            .value_parser(move |text: &str| setting.set(&mut TrainOptions::default(), text).map(|()| text.to_owned()));
+    }
+    let words = words.into_iter().map(|(word, help)| PossibleValue::new(word).help(help));
+    flag.value_parser(PossibleValuesParser::new(words))
+}
+
+/// What a setting does, without the marks of Markdown, and its default.
+fn help(setting: &Setting) -> StyledStr {
+    let text = setting.help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.replace(" (see [data.md](data.md))", "");
+    let default = match &*(setting.default)() {
+        "required" | "none" | "`none`" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    format!("{text}{default}").replace('`', "").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Of {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn given(flags: &[&str]) -> Result<TrainOptions, clap::Error> {
+        Of::try_parse_from([&["of"][..], flags].concat()).map(|of| of.flags.0)
+    }
+
+    #[test]
+    fn every_setting_and_hyper_parameter_has_a_flag() {
+        let command = Of::command();
+        let flags: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+        for flag in ["batch-size", "template-arg", "recipe", "beta", "sft-weight"] {
+            assert!(flags.contains(&flag), "{flag}");
+        }
+        assert_eq!(flags.len(), SETTINGS.len() + hyper_parameters().len());
+    }
+
+    #[test]
+    fn flags_set_what_they_name() {
+        let options = given(&[
+            "--lr",
+            "1e-5",
+            "-o",
+            "runs/x",
+            "--shuffle",
+            "false",
+            "--skip-bad-rows",
+            "--template-arg",
+            "a=1",
+            "--template-arg",
+            "b=2",
+            "--device",
+            "flex",
+            "--beta",
+            "-1",
+            "--dominant",
+            "sw",
+        ]);
+        let options = options.unwrap();
+        assert_eq!((options.lr, options.shuffle, options.skip_bad_rows), (Some(1e-5), Some(false), Some(true)));
+        assert_eq!(options.output.as_deref(), Some("runs/x".as_ref()));
+        assert!(options.template_args.is_some_and(|given| given.contains("a") && given.contains("b")));
+        assert_eq!(options.hyper_parameters.0["beta"], -1);
+        assert_eq!(options.dominant, "sw".parse().ok());
+        assert_eq!(options.model, None);
+    }
+
+    #[test]
+    fn what_a_flag_cannot_be_is_told() {
+        for (flags, expected) in [
+            (["--lr", "fast"], "expected a number, got fast"),
+            (["--epochs", "two"], "expected a whole number, got two"),
+            (["--device", "gpu"], "possible values: auto, flex"),
+            (["--recipe", "gemma"], "or a YAML file, got gemma"),
+            (["--language", "xx-what"], "xx-what"),
+        ] {
+            let error = given(&flags).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

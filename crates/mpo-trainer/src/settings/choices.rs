@@ -1,0 +1,112 @@
+//! Settings that are one of a few words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One of a few words.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Each value, its word, and what it means.
+    const ALL: &'static [(Self, &'static str, &'static str)];
+
+    /// Its word.
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(value, ..)| *value == self).map_or("", |(_, name, _)| name)
+    }
+}
+
+/// Declares an enum whose values are words, each with a line of help.
+macro_rules! choices {
+    ($(#[doc = $doc:literal])+ $Enum:ident { $(#[doc = $help:literal] $Value:ident = $name:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+        pub enum $Enum {
+            $(#[doc = $help] #[serde(rename = $name)] $Value,)+
+        }
+
+        impl Choice for $Enum {
+            const ALL: &'static [(Self, &'static str, &'static str)] = &[$((Self::$Value, $name, $help.trim_ascii_start())),+];
+        }
+
+        impl FromStr for $Enum {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let found = Self::ALL.iter().find(|(_, name, _)| *name == text);
+                found.map(|(value, ..)| *value).ok_or_else(|| {
+                    format!("expected one of {}, got {text}", [$($name),+].join(", "))
+                })
+            }
+        }
+
+        impl fmt::Display for $Enum {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+choices! {
+    /// The learning rate over a run.
+    Schedule {
+        /// Falls to zero along a half cosine
+        Cosine = "cosine",
+        /// Stays
+        Constant = "constant",
+    }
+}
+
+choices! {
+    /// The type of saved weights.
+    SaveDtype {
+        /// 32 bits, as trained
+        F32 = "f32",
+        /// 16 bits, range up to 65,504
+        F16 = "f16",
+        /// 16 bits, range of f32; rounds away changes smaller than 1/256 of a weight
+        Bf16 = "bf16",
+    }
+}
+
+choices! {
+    /// Where to compute.
+    DeviceChoice {
+        /// CUDA if built in and present, else a GPU through wgpu, else the CPU
+        Auto = "auto",
+        /// The CPU, with native kernels
+        Flex = "flex",
+        /// A GPU through WebGPU shaders
+        Wgpu = "wgpu",
+        /// A software GPU through WebGPU shaders, for testing
+        WgpuCpu = "wgpu-cpu",
+        /// A GPU through Vulkan
+        Vulkan = "vulkan",
+        /// A GPU through Metal
+        Metal = "metal",
+        /// An NVIDIA GPU
+        Cuda = "cuda",
+        /// An AMD GPU
+        Rocm = "rocm",
+        /// The CPU through CubeCL
+        Cpu = "cpu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_reads_back_as_its_value() {
+        for &(value, name, help) in DeviceChoice::ALL {
+            assert_eq!(name.parse(), Ok(value));
+            assert_eq!(value.to_string(), name);
+            assert_eq!(serde_json::to_value(value).unwrap(), name);
+            assert!(!help.is_empty() && !help.starts_with(' '), "{help}");
+        }
+        let error = "f64".parse::<SaveDtype>().unwrap_err();
+        assert_eq!(error, "expected one of f32, f16, bf16, got f64");
+    }
+}

@@ -1,0 +1,125 @@
+//! A resolved configuration: what it says to those who use it.
+
+use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
+use mpo_objectives::{Objective, Settings};
+
+use super::declare::Decides;
+use super::list::{SETTINGS, TrainConfig};
+use super::options::to_yaml;
+use crate::error::TrainError;
+use crate::optimizer::OptimizerOptions;
+
+impl TrainConfig {
+    /// The file that the run folder keeps.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn to_yaml(&self) -> Result<String, TrainError> {
+        to_yaml(self.by_key(), &self.output.join("config.yaml"))
+    }
+
+    /// The settings that decide what a run comes to, without those that were left open.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn deciding(&self) -> Result<Settings, TrainError> {
+        let settings = self.by_key();
+        let mut settings = settings.map_err(|error| TrainError::setting("settings", "text", error.to_string()))?;
+        let decides_nothing =
+            |key: &str| SETTINGS.iter().any(|setting| setting.key == key && setting.decides == Decides::Nothing);
+        settings.retain(|key, value| !value.is_null() && !decides_nothing(key));
+        Ok(settings)
+    }
+
+    /// How conversations are written.
+    pub fn template_options(&self) -> TemplateOptions {
+        TemplateOptions {
+            template: self.template.clone(),
+            arguments: self.template_args.clone(),
+            system_message: self.system_message,
+            special_tokens_in_text: self.special_tokens_in_text,
+        }
+    }
+
+    /// Where rows are cut, and which are left out.
+    ///
+    /// # Errors
+    /// If a limit leaves no room.
+    pub fn tokenize_options(&self) -> Result<TokenizeOptions, DataError> {
+        Ok(TokenizeOptions { truncation: self.truncation()?, skip_bad_rows: self.skip_bad_rows })
+    }
+
+    /// Where rows are cut.
+    ///
+    /// # Errors
+    /// If a limit leaves no room.
+    pub fn truncation(&self) -> Result<Truncation, DataError> {
+        Truncation::new(self.max_tokens, self.max_response_tokens)
+    }
+
+    /// What is minimized.
+    ///
+    /// # Errors
+    /// If the hyper-parameters make none; those of a resolved configuration do.
+    pub fn objective(&self) -> Result<Box<dyn Objective>, TrainError> {
+        let definition = self.method.definition();
+        Ok(definition.objective(&self.hyper_parameters)?)
+    }
+
+    pub(crate) fn optimizer_options(&self) -> OptimizerOptions {
+        OptimizerOptions {
+            beta1: self.adam_beta1,
+            beta2: self.adam_beta2,
+            eps: self.adam_eps,
+            weight_decay: self.weight_decay,
+            max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
+        }
+    }
+
+    /// The learning rate of `step` (0 at the first) of `total`.
+    pub(crate) fn learning_rate(&self, step: u64, total: u64) -> f64 {
+        // The last step at least has the full rate: a short run that warmed up to its end would learn nothing.
+        let warmup = (total as f64 * self.warmup_ratio).ceil() as u64;
+        let warmup = warmup.min(total.saturating_sub(1));
+        self.lr * self.schedule.factor(step, total, warmup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Schedule, TrainOptions};
+
+    fn minimal() -> TrainOptions {
+        TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            ..TrainOptions::default()
+        }
+    }
+
+    #[test]
+    fn every_run_has_a_step_at_the_full_rate() {
+        for schedule in [Schedule::Cosine, Schedule::Constant] {
+            for (total, ratio) in [(1, 0.1), (1, 0.99), (2, 0.1), (2, 0.9), (3, 0.9), (30, 0.1)] {
+                let config =
+                    TrainOptions { lr: Some(0.5), schedule: Some(schedule), warmup_ratio: Some(ratio), ..minimal() };
+                let config = config.resolve().unwrap();
+                let rates: Vec<f64> = (0..total).map(|step| config.learning_rate(step, total)).collect();
+                assert!(rates.contains(&0.5), "{schedule:?} {total} {ratio}: {rates:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_decides_a_run_is_every_setting_but_a_few() {
+        let config = minimal().resolve().unwrap();
+        let deciding = config.deciding().unwrap();
+        for key in ["lr", "seed", "max_tokens", "beta", "template", "eval_rows"] {
+            assert!(deciding.contains_key(key), "{key}");
+        }
+        for key in ["model", "data", "output", "device", "eval_data"] {
+            assert!(!deciding.contains_key(key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Every setting of a run. Adding one takes its lines here, and its use.
+
+use std::path::PathBuf;
+
+use mpo_data::{Columns, Language, SystemMessage, TemplateArguments, TemplateChoice};
+use mpo_objectives::Settings;
+use serde::Deserialize;
+
+use super::choices::{DeviceChoice, SaveDtype, Schedule};
+use super::declare::{Decides, Setting, settings};
+use super::method::{HyperParameters, Method};
+use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1};
+use super::recipe::Recipe;
+use super::value::SettingValue;
+use crate::error::TrainError;
+
+settings! {
+    "What" {
+        /// Model: a folder in Hugging Face layout, or `owner/name` on the hub
+        model: String = required("a folder or owner/name"), "DIR|NAME", Nothing;
+        /// Preference rows: a file, a folder of files, or `owner/name` of a data set on the hub (see [data.md](data.md))
+        data: PathBuf = required("a file of preference rows"), "PATH|NAME", Nothing;
+        /// Run folder
+        output: PathBuf = required("a folder for the run"), "DIR", Nothing;
+        /// Use at most this many rows of the data, evenly over languages
+        rows: usize = optional("all"), "N", Identity, at_least_1();
+        /// Dominant language, by a code or its English name
+        dominant: Language = optional("the most frequent on the source side"), "LANG", Identity;
+        /// Language of the rows that name none
+        language: Language = optional("detected row by row"), "LANG", Identity;
+        /// Columns of the rows by other names: a map, such as `prompt=question,chosen=good` as a flag
+        columns: Columns = default(Columns::default()), "OURS=THEIRS,…", Identity;
+        /// Split of a folder, of a data set on the hub, or of a file with several lists of rows; `CONFIGURATION/SPLIT` of a
+        /// data set with configurations
+        split: String = optional("`train`"), "NAME", Identity;
+        /// Make this the dominant language, by prompts that rows share (see [data.md](data.md))
+        pivot: Language = optional("none"), "LANG", Training;
+        /// Drop rows that cannot be read, and report them, instead of stopping
+        skip_bad_rows: bool = default(false), "BOOL", Identity;
+        /// Chat template: `auto` (the model's own), `llama3`, `gemma`, `qwen`, `plain`, or a `.jinja` file
+        template: TemplateChoice = default(TemplateChoice::default()), "NAME|FILE", Identity;
+        /// Arguments of the chat template, by name, such as `enable_thinking=false`: JSON, else text. The flag may be given
+        /// several times
+        template_args: TemplateArguments = default(TemplateArguments::default()), "NAME=VALUE", Identity;
+        /// What becomes of a system message that the chat template refuses or leaves out: `keep` (the row is an error) or
+        /// `merge` (its text is put before the first user turn)
+        system_message: SystemMessage = default(SystemMessage::default()), "CHOICE", Identity;
+        /// Let control tokens that texts spell out, such as `</s>`, be control tokens
+        special_tokens_in_text: bool = default(false), "BOOL", Identity;
+        /// Longest prompt and answer together, in tokens
+        max_tokens: usize = default(1024), "N", Training;
+        /// Longest answer, in tokens; cut before prompt and answer are, so that long answers do not cost the end of a prompt
+        max_response_tokens: usize = optional("no limit of its own"), "N", Training;
+    }
+    "Optimization" {
+        /// Peak learning rate
+        lr: f64 = default(6e-7), "X", Training, UP_TO_1;
+        /// Learning rate over the run, after the warm-up
+        schedule: Schedule = default(Schedule::Cosine), "SHAPE", Training;
+        /// Fraction of the steps that warm up, from 0; the last step at least is beyond it
+        warmup_ratio: f64 = default(0.1), "X", Training, FRACTION;
+        /// Passes over the rows
+        epochs: u64 = default(2), "N", Training, at_least_1();
+        /// Stop after at most this many steps, whatever the epochs
+        max_steps: u64 = optional("none"), "N", Training, at_least_1();
+        /// Rows per step
+        batch_size: usize = default(8), "N", Training, at_least_1();
+        /// Tokens that pass through the model at once; a batch is accumulated from such parts
+        micro_batch_tokens: usize = default(1024), "N", Training, at_least_1();
+        /// Norm that the gradient is clipped to; 0 leaves it
+        max_grad_norm: f64 = default(1.0), "X", Training, NOT_NEGATIVE;
+        /// Decoupled weight decay
+        weight_decay: f64 = default(0.0), "X", Training, NOT_NEGATIVE;
+        /// AdamW's first decay
+        adam_beta1: f64 = default(0.9), "X", Training, FRACTION;
+        /// AdamW's second decay
+        adam_beta2: f64 = default(0.999), "X", Training, FRACTION;
+        /// AdamW's epsilon
+        adam_eps: f64 = default(1e-8), "X", Training, POSITIVE;
+        /// Seed of the order of rows
+        seed: u64 = default(42), "N", Identity;
+        /// Shuffle rows each epoch
+        shuffle: bool = default(true), "BOOL", Training;
+    }
+    "Run" {
+        /// Steps between checkpoints, of which the last two are kept; there is always one at the end
+        checkpoint_every: u64 = default(50), "N", Nothing, at_least_1();
+        /// Rows measured before and after, spread over the data; 0 measures none
+        eval_rows: usize = default(48), "N", Identity;
+        /// Measure on the rows of this file instead of on training rows
+        eval_data: PathBuf = optional("none"), "FILE", Nothing;
+        /// Folder for the reference's numbers, which runs of the same model can share: new, empty, or made by an earlier run;
+        /// not in the run folder, the model or the data
+        reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;
+        /// Type of the saved weights; a warning says so where rounding undoes the training
+        save_dtype: SaveDtype = default(SaveDtype::F32), "TYPE", Nothing;
+        /// Where to compute
+        device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;
+    }
+    "Objective" {
+        /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
+        recipe: Recipe = optional("none"), "NAME|FILE", Training;
+        /// What is minimized
+        method: Method = default(Method::default()), "NAME", Identity;
+    }
+}

@@ -1,0 +1,23 @@
+//! Settings of a run, each declared once in [`list`]: the keys of a configuration file, the flags, the checks, what makes
+//! two runs the same, what a grid can try, and the reference page all follow from there.
+
+mod choices;
+mod config;
+mod declare;
+mod list;
+mod method;
+mod options;
+mod page;
+mod range;
+mod recipe;
+mod schedule;
+mod value;
+mod yaml;
+
+pub use choices::{Choice, DeviceChoice, SaveDtype, Schedule};
+pub use declare::{Decides, Setting};
+pub use list::{SETTINGS, TrainConfig, TrainOptions};
+pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
+pub use page::configuration_page;
+pub use recipe::{RECIPES, Recipe};
+pub use value::Takes;

@@ -1,0 +1,227 @@
+//! Options: read from a file, and resolved into a configuration.
+
+use std::path::Path;
+
+use mpo_objectives::Settings;
+
+use super::list::{TrainConfig, TrainOptions};
+use super::method::HyperParameters;
+use super::yaml;
+use crate::error::TrainError;
+
+impl TrainOptions {
+    /// Reads a YAML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has a key or value that is not one of ours.
+    pub fn from_file(path: &Path) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(|error| TrainError::io(path, error))?;
+        Self::from_yaml(&text, path)
+    }
+
+    /// Reads the text of a YAML file.
+    pub(super) fn from_yaml(text: &str, path: &Path) -> Result<Self, TrainError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
+        let options: Self = yaml::read(text).map_err(error)?;
+        match options.hyper_parameters.unknown() {
+            Some(key) => {
+                Err(error(format!("{}expected a key of the configuration, got {key}", yaml::place(text, key))))
+            }
+            None => Ok(options),
+        }
+    }
+
+    /// Settings by key, as a file would have them.
+    ///
+    /// # Errors
+    /// If a key or value is not one of ours.
+    pub fn from_settings(settings: Settings) -> Result<Self, TrainError> {
+        let text = serde_json::Value::Object(settings);
+        let options: Self = serde_json::from_value(text.clone())
+            .map_err(|error| TrainError::setting("settings", error.to_string(), text.to_string()))?;
+        match options.hyper_parameters.unknown() {
+            Some(key) => Err(TrainError::setting("settings", "keys of the configuration", key)),
+            None => Ok(options),
+        }
+    }
+
+    /// What was given, as a file.
+    ///
+    /// # Errors
+    /// If a path is not valid Unicode.
+    pub fn to_yaml(&self) -> Result<String, TrainError> {
+        to_yaml(self.by_key(), Path::new("config.yaml"))
+    }
+
+    /// Every setting, those of the recipe and defaults filled in, and checked.
+    ///
+    /// # Errors
+    /// If one that has no default is missing, or a value makes no sense.
+    pub fn resolve(self) -> Result<TrainConfig, TrainError> {
+        let options = self.with_recipe()?;
+        let method = options.method.unwrap_or_default().definition();
+        let hyper_parameters = method.resolve(&options.hyper_parameters.0)?;
+        let config = options.with_defaults(hyper_parameters)?;
+        if config.batch_size < method.min_batch {
+            let expected = format!("at least {} for {}", method.min_batch, method.name);
+            return Err(TrainError::setting("batch_size", expected, config.batch_size.to_string()));
+        }
+        Ok(config)
+    }
+
+    /// What the recipe says, where these settings say nothing, in place of its name.
+    ///
+    /// # Errors
+    /// If its file cannot be read, or is not one of settings alone.
+    pub fn with_recipe(mut self) -> Result<Self, TrainError> {
+        let Some(recipe) = self.recipe.take() else {
+            return Ok(self);
+        };
+        let mut said = recipe.options()?;
+        if let Some(other) = &said.recipe {
+            return Err(TrainError::setting("recipe", format!("settings in {recipe}"), format!("the recipe {other}")));
+        }
+        // Its hyper-parameters are those of its own method.
+        if self.method.is_some_and(|method| method != said.method.unwrap_or_default()) {
+            said.hyper_parameters = HyperParameters::default();
+        }
+        Ok(self.or(said))
+    }
+}
+
+/// Settings as the text of a file.
+pub(super) fn to_yaml(settings: Result<Settings, serde_json::Error>, path: &Path) -> Result<String, TrainError> {
+    let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
+    let settings = settings.map_err(|problem| error(problem.to_string()))?;
+    serde_saphyr::to_string(&settings).map_err(|problem| error(problem.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_data::{SystemMessage, TemplateArgument, TemplateArguments};
+
+    use super::*;
+    use crate::settings::{Method, Recipe};
+
+    fn minimal() -> TrainOptions {
+        TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            ..TrainOptions::default()
+        }
+    }
+
+    fn recipe(name: &str) -> Recipe {
+        name.parse().unwrap()
+    }
+
+    fn hyper_parameters(key: &str, value: f64) -> HyperParameters {
+        HyperParameters(Settings::from_iter([(key.into(), value.into())]))
+    }
+
+    #[test]
+    fn a_resolved_configuration_reads_back_as_itself() {
+        for method in Method::all() {
+            let config = TrainOptions {
+                recipe: Some(recipe("gemma-2-9b")),
+                method: Some(method),
+                columns: "prompt=question,target.chosen=good".parse().ok(),
+                ..minimal()
+            };
+            let config = config.resolve().unwrap();
+            let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
+            assert_eq!(read.resolve().unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn words_of_yaml_1_1_are_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            TrainOptions::from_file(&path)
+        };
+        let options = read("dominant: no\ndominant_gap: no\nbeta: 1e-1\nlr: 1e-5\nshuffle: false").unwrap();
+        assert_eq!(options.dominant, "no".parse().ok());
+        assert_eq!(options.hyper_parameters.0["dominant_gap"], "no");
+        assert_eq!(options.hyper_parameters.0["beta"], 0.1);
+        assert_eq!((options.lr, options.shuffle), (Some(1e-5), Some(false)));
+        let error = read("shuffle: no").unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::OsStr::from_bytes(b"r\xff").into();
+        let options = TrainOptions { output: Some(path), ..minimal() };
+        let error = options.resolve().unwrap_err().to_string();
+        assert!(error.contains("output: expected a path in Unicode"), "{error}");
+    }
+
+    #[test]
+    fn hyper_parameters_of_a_recipe_are_those_of_its_method() {
+        let dpo = TrainOptions { recipe: Some(recipe("gemma-2-9b")), method: "dpo".parse().ok(), ..minimal() };
+        let dpo = dpo.resolve().unwrap();
+        assert_eq!((dpo.lr, &dpo.hyper_parameters["beta"]), (4e-7, &0.1.into()));
+    }
+
+    #[test]
+    fn flags_beat_files_beat_recipes_beat_defaults() {
+        let flags = TrainOptions { lr: Some(1e-5), ..TrainOptions::default() };
+        let file = TrainOptions { lr: Some(1e-4), recipe: Some(recipe("qwen2.5-7b")), seed: Some(7), ..minimal() };
+        let config = flags.or(file).resolve().unwrap();
+        assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2));
+        assert_eq!(config.hyper_parameters["beta"], 1.5);
+    }
+
+    #[test]
+    fn senseless_values_are_named() {
+        let bad = [
+            ("beta", TrainOptions { hyper_parameters: hyper_parameters("beta", -1.0), ..minimal() }),
+            ("tau", TrainOptions { hyper_parameters: hyper_parameters("tau", 0.1), ..minimal() }),
+            ("batch_size", TrainOptions { method: "kto".parse().ok(), batch_size: Some(1), ..minimal() }),
+            ("lr", TrainOptions { lr: Some(0.0), ..minimal() }),
+            ("batch_size", TrainOptions { batch_size: Some(0), ..minimal() }),
+            ("data", TrainOptions { data: None, ..minimal() }),
+        ];
+        for (name, options) in bad {
+            assert!(matches!(options.resolve(), Err(TrainError::Setting { key, .. }) if key == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_the_template_are_a_map_in_a_file_and_one_by_one_as_flags() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        let file = "template_args:\n  enable_thinking: false\n  style: short\nsystem_message: merge";
+        std::fs::write(&path, file).unwrap();
+        let file = TrainOptions::from_file(&path).unwrap();
+        let flags: [TemplateArgument; 2] = ["enable_thinking=false", "style=short"].map(|flag| flag.parse().unwrap());
+        assert_eq!(file.template_args, Some(flags.into_iter().collect()));
+        let config = minimal().or(file).resolve().unwrap();
+        assert_eq!(config.system_message, SystemMessage::Merge);
+        assert!(config.template_options().arguments.contains("style"));
+        let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
+        let read = read.resolve().unwrap();
+        assert_eq!(read, config);
+        let other = TrainConfig { template_args: TemplateArguments::default(), ..read };
+        assert_ne!(other.deciding().unwrap(), config.deciding().unwrap());
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, "lr: 1\nlearning_rate: 1").unwrap();
+        let error = TrainOptions::from_file(&path).unwrap_err().to_string();
+        let expected = "line 2: expected a key of the configuration, got learning_rate";
+        assert!(error.contains(expected), "{error}");
+    }
+}

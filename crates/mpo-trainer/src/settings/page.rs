@@ -1,0 +1,107 @@
+//! The reference page of the settings, `docs/configuration.md`.
+
+use std::fmt::Write;
+
+use super::declare::Setting;
+use super::list::SETTINGS;
+use super::method::hyper_parameters;
+use super::recipe::RECIPES;
+
+const BEGINNING: &str = "\
+# Configuration
+
+This page is written by the program; `UPDATE_DOCS=1 cargo test --release --workspace --lib configuration_page` writes it anew.
+
+Every key works in a YAML file (`--config FILE`) and as a flag: `batch_size` in the file is `--batch-size` on the command
+line. A flag beats the file, the file beats the recipe, the recipe beats the default. An unknown key is an error.
+`mpo-train train … --print-config` prints the result and trains nothing.
+
+With `--resume`, what is not given is taken from the run's `config.yaml`. A run can only go on with the settings, rows, model
+and rows to measure on that it was started with; it is their contents that count, not their names. Settings that decide
+nothing may change, such as `device` and `checkpoint_every`. A finished run is left as it is; a model or page that is gone is
+made again.
+
+Truth values are `true` and `false`; `no` is a word, such as the code of Norwegian.
+
+The last column says what a setting decides: *training*, how a run is trained, so that `compare --grid` can try values of it;
+*identity*, what is learned and measured, the same for all runs of a comparison; or nothing of what a run comes to.
+";
+
+const HYPER_PARAMETERS: &str = "
+A method's hyper-parameters are keys beside these. A key that the method does not have is an error. `compare --grid` can try
+values of each. Formulas and search spaces are in [methods.md](methods.md).
+
+| key | of | value | default | meaning |
+|---|---|---|---|---|
+";
+
+const RECIPES_BEGIN: &str = "
+## Recipes
+Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
+files in [recipes/](../recipes) to read and copy. Its hyper-parameters are left out where another method than its own is
+chosen.
+";
+
+/// The page: Markdown.
+pub fn configuration_page() -> String {
+    let mut page = String::from(BEGINNING);
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            _ = write!(page, "\n## {group}\n| key | value | default | meaning | decides |\n|---|---|---|---|---|\n");
+        }
+        let Setting { key, default, help, decides, .. } = setting;
+        let decides = format!("{decides:?}").to_lowercase();
+        _ = writeln!(page, "| `{key}` | {} | {} | {} | {decides} |", value(setting), default(), paragraph(help));
+    }
+    page += HYPER_PARAMETERS;
+    for (key, uses) in hyper_parameters() {
+        for (number, one) in uses.iter().enumerate() {
+            let key = if number == 0 { format!("`{key}`") } else { String::new() };
+            let objectives: Vec<String> = one.objectives.iter().map(|name| format!("`{name}`")).collect();
+            let (of, range, default, help) = (objectives.join(", "), &one.range, &one.default, one.help);
+            _ = writeln!(page, "| {key} | {of} | {range} | `{default}` | {help} |");
+        }
+    }
+    page += RECIPES_BEGIN;
+    for (name, text) in RECIPES {
+        _ = write!(page, "\n`{name}`:\n```yaml\n{text}```\n");
+    }
+    page
+}
+
+/// What a setting may be.
+fn value(setting: &Setting) -> String {
+    let words = (setting.words)();
+    if words.is_empty() {
+        return setting.range.to_owned();
+    }
+    let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+    words.join(", ")
+}
+
+/// Lines as one paragraph.
+fn paragraph(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_page_is_as_the_settings_are() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        let page = configuration_page();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, &page).unwrap();
+        }
+        // Windows may check out other line ends.
+        let kept = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
+        assert!(kept == page, "docs/configuration.md is stale: run the test with UPDATE_DOCS=1");
+    }
+}

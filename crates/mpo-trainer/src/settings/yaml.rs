@@ -1,0 +1,124 @@
+//! A configuration in YAML: what is wrong with it, told by line and key.
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::Error;
+
+/// Reads settings.
+///
+/// # Errors
+/// What was expected and what was found, and where.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // YAML 1.1 takes `no`, the code of Norwegian, for a truth value.
+    let yaml = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, yaml).map_err(|error| problem(text, &error))
+}
+
+/// The line that a key stands in, as a place in front of a problem.
+pub(crate) fn place(text: &str, key: &str) -> String {
+    let is_of_key = |line: &str| {
+        let rest = line.trim_start_matches(['"', '\'']).strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+    };
+    match text.lines().position(is_of_key) {
+        Some(index) => format!("line {}: ", index + 1),
+        None => String::new(),
+    }
+}
+
+fn problem(text: &str, error: &Error) -> String {
+    let error = error.without_snippet();
+    let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+    let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(0);
+    let written = text.lines().nth(index(line)).unwrap_or_default();
+    let key = written.split_once(':').map(|(key, _)| key.trim()).filter(|key| is_key(key) && column > 1);
+    let place = match key {
+        Some(key) => format!("line {line}: {key}: "),
+        None => format!("line {line}: "),
+    };
+    let value = abridged(written, index(column));
+    let wrong = |expected: &str| format!("{place}expected {expected}, got {value}");
+    match error {
+        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => wrong("a whole number, 0 or above"),
+        Error::InvalidScalar { ty, .. } if ty.starts_with('f') => wrong("a number, such as 1e-6"),
+        Error::InvalidScalar { ty, .. } => wrong(ty),
+        Error::InvalidBooleanStrict { .. } => wrong("true or false"),
+        Error::Unexpected { expected, .. } if expected.contains("scalar") => wrong("one value"),
+        Error::Unexpected { expected, .. } if expected.contains("mapping") => {
+            wrong("keys and values, such as `lr: 1e-6`")
+        }
+        Error::Unexpected { expected, .. } => wrong(expected),
+        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => wrong(expected),
+        Error::SerdeUnknownVariant { expected, .. } => wrong(&format!("one of {}", expected.join(", "))),
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or(written);
+            format!("line {line}: expected every key once, got {key} again")
+        }
+        // What our own types say names the key itself, or not.
+        Error::Message { msg, .. } => {
+            if key.is_some_and(|key| msg.starts_with(key)) {
+                format!("line {line}: {msg}")
+            } else {
+                format!("{place}{msg}")
+            }
+        }
+        other => {
+            let whole = other.to_string();
+            let said = whole.lines().next().unwrap_or_default();
+            let said = said.trim_start_matches("error: ");
+            let said = said.split_once(": ").map_or(said, |(_, said)| said);
+            format!("line {line}, column {column}: expected YAML, got: {said}")
+        }
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+}
+
+/// What a line has from one of its characters on, without the comment behind it.
+fn abridged(line: &str, from: usize) -> String {
+    const LONGEST: usize = 40;
+    let value: String = line.chars().skip(from).collect();
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None if value.is_empty() => "nothing".into(),
+        None => value.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::TrainOptions;
+
+    #[test]
+    fn the_line_of_a_key_is_found() {
+        let text = "lr: 1\nlearning_rate_x: 1\n\"learning_rate\" : 2\n";
+        assert_eq!(place(text, "learning_rate"), "line 3: ");
+        assert_eq!(place("{a: 1}", "a"), "");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_line_and_key() {
+        for (text, expected) in [
+            ("epochs: two", "line 1: epochs: expected a whole number, 0 or above, got two"),
+            ("lr: 1\nepochs: -1 # few", "line 2: epochs: expected a whole number, 0 or above, got -1"),
+            ("max_steps: 99999999999999999999999", "expected a whole number, 0 or above, got 999"),
+            ("lr: fast", "line 1: lr: expected a number, such as 1e-6, got fast"),
+            ("shuffle: 1", "line 1: shuffle: expected true or false, got 1"),
+            ("lr: 1\nseed: 1\nlr: 2", "line 3: expected every key once, got lr again"),
+            ("batch_size: [1]", "line 1: batch_size: expected one value, got [1]"),
+            ("template_args: x", "template_args: expected keys and values"),
+            ("- a", "line 1: expected keys and values, such as `lr: 1e-6`, got - a"),
+            ("save_dtype: f64", "save_dtype: expected one of f32, f16, bf16, got f64"),
+            ("template: nope", "line 1: template: expected the name of a chat template"),
+            ("method: foo", "line 1: method: expected one of mpo"),
+            ("a: b: c", "line 1, column 5: expected YAML, got: mapping values"),
+        ] {
+            let problem = read::<TrainOptions>(text).unwrap_err();
+            assert!(problem.contains(expected), "no {expected:?} in {problem}");
+            assert!(!problem.contains("Policy") && !problem.contains("u64"), "{problem}");
+        }
+    }
+}
