@@ -3,6 +3,7 @@
 mod chat;
 mod endpoint;
 mod grade;
+mod keywords;
 mod label;
 mod local;
 mod phrases;
@@ -25,7 +26,7 @@ pub use verdict::{Exchange, Judge, Judgement, Verdict};
 pub(crate) use {grade::parse, label::label};
 
 /// Every judge. The first that is meant is taken, and the last is meant by anything.
-pub static JUDGES: &[&JudgeDefinition] = &[&refusal::JUDGE, &endpoint::JUDGE, &local::JUDGE];
+pub static JUDGES: &[&JudgeDefinition] = &[&refusal::JUDGE, &keywords::JUDGE, &endpoint::JUDGE, &local::JUDGE];
 
 /// Tokens of a judge's reply: room for a translation, or for reasons and a grade.
 pub const REPLY: usize = 512;
