@@ -52,7 +52,9 @@ pub use config::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, MlpConfig, ModelConfig,
     NormConfig, RopeConfig, RopeScaling, Yarn,
 };
-pub use decoder::{CausalLm, Initializer, KeyValueCache, NamedParameter, WeightSource};
+pub use decoder::{
+    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, WeightSource,
+};
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, GenerateOptions, Generated, generate};
 pub use hub::resolve;

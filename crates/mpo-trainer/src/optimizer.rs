@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 use mpo_kernels::{AdamWStep, adamw_step, squared_l2_norm};
-use mpo_models::CausalLm;
+use mpo_models::{CausalLm, NamedGradients};
 
 /// Settings that stay the same through a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,9 +25,6 @@ pub(crate) struct Moments {
     pub(crate) momentum: Tensor<1>,
     pub(crate) variance: Tensor<1>,
 }
-
-/// Gradients of every parameter, flat, in the model's order; `None` where the loss does not depend on it.
-pub(crate) type NamedGradients = Vec<(String, Option<Tensor<1>>)>;
 
 /// The optimizer and its state.
 #[derive(Debug)]

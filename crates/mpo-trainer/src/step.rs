@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use mpo_models::CausalLm;
+use mpo_models::{Accumulator, CausalLm, NamedGradients};
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
-use crate::optimizer::{NamedGradients, Optimizer};
+use crate::optimizer::Optimizer;
 use crate::pairs::chunks;
 use crate::reference::values;
 use crate::tasks::{MicroBatch, Task};
@@ -23,6 +23,8 @@ pub(crate) struct Step<'a> {
     pub(crate) rows: &'a [usize],
     /// Tokens that pass through the model at once.
     pub(crate) max_tokens: usize,
+    /// Whether layers are run again in the backward instead of being kept.
+    pub(crate) recompute: bool,
     pub(crate) learning_rate: f64,
 }
 
@@ -34,21 +36,18 @@ impl Step<'_> {
         optimizer: &mut Optimizer,
     ) -> Result<(CausalLm, BTreeMap<String, f64>), TrainError> {
         let shared = self.shared(&model);
-        let mut gradients: Option<NamedGradients> = None;
+        let mut gradients = Accumulator::default();
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
         for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
-            let micro = (work.then)(&model.forward(&work.batch));
+            let (outputs, pass) = model.forward_training(&work.batch, self.recompute);
+            let micro = (work.then)(&outputs);
             let loss = micro.losses.clone().sum();
             let loss = loss.div_scalar(self.rows.len() as f32);
-            let own = model.take_gradients(&mut loss.backward());
-            gradients = Some(match gradients {
-                None => own,
-                Some(sum) => add(sum, own),
-            });
+            gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
-        let gradients = gradients.ok_or(TrainError::NoRows)?;
+        let gradients = gradients.finish(&model);
         let (rows, norm) = self.read(done, &gradients)?;
         let model = optimizer.step(model, gradients, norm, self.learning_rate);
         let mut metrics = means(&rows);
@@ -114,16 +113,3 @@ impl Step<'_> {
 
 /// What is minimized, in the log.
 pub(crate) const LOSS: &str = "loss";
-
-fn add(sum: NamedGradients, gradients: NamedGradients) -> NamedGradients {
-    sum.into_iter()
-        .zip(gradients)
-        .map(|((name, sum), (_, gradient))| {
-            let total = match (sum, gradient) {
-                (Some(sum), Some(gradient)) => Some(sum + gradient),
-                (one, other) => one.or(other),
-            };
-            (name, total)
-        })
-        .collect()
-}

@@ -90,8 +90,13 @@ impl Trainer<'_> {
             let batch = batches.batch(step);
             let at = Instant::now();
             let diverged = |error| diverged(error, step + 1, saved);
-            let taken =
-                Step { task: self.task, rows: &batch, max_tokens: self.config.micro_batch_tokens, learning_rate: lr };
+            let taken = Step {
+                task: self.task,
+                rows: &batch,
+                max_tokens: self.config.micro_batch_tokens,
+                recompute: self.config.recompute,
+                learning_rate: lr,
+            };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
             let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();

@@ -9,7 +9,7 @@ mod packed;
 
 pub use growing::{Growing, Sequence};
 pub use outputs::{Head, Outputs};
-pub(crate) use packed::Packed;
+pub(crate) use packed::{Packed, Targets};
 
 /// Prompts, what follows them, and what is wanted of both.
 #[derive(Debug, Clone, Default)]

@@ -33,14 +33,21 @@ impl Embedding {
         let weight = self.weight.val();
         let device = weight.device();
         let rows = super::widened(weight.select(0, super::indices(tokens, &device)));
-        let padding: Vec<bool> = tokens.iter().map(|&token| Some(token) == self.padding).collect();
-        if !padding.contains(&true) {
+        let Some(learns) = self.learns(tokens) else {
             return rows;
-        }
+        };
+        let padding: Vec<bool> = learns.iter().map(|&learns| learns == 0.0).collect();
         let mask = TensorData::new(padding, [tokens.len(), 1]);
         let mask = Tensor::<2, Bool>::from_data(mask, &device).expand(rows.dims());
         let constant = rows.clone().detach();
         rows.mask_where(mask, constant)
+    }
+
+    /// 1 for each token whose row gets a gradient, else 0; none if all do.
+    pub(super) fn learns(&self, tokens: &[u32]) -> Option<Vec<f32>> {
+        let learns = tokens.iter().map(|&token| f32::from(u8::from(Some(token) != self.padding)));
+        let learns: Vec<f32> = learns.collect();
+        learns.contains(&0.0).then_some(learns)
     }
 }
 

@@ -10,18 +10,20 @@ mod folder;
 mod layers;
 mod mlp;
 mod parameters;
+mod training;
 mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mpo_kernels::{PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs};
 
-use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places};
+use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places, Targets};
 use crate::{DecoderConfig, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Linear, RmsNorm};
 pub use parameters::NamedParameter;
+pub use training::{Accumulator, NamedGradients, Pass};
 pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.
@@ -38,6 +40,14 @@ struct Decoder {
     embed_tokens: Embedding,
     layers: Vec<Block>,
     norm: RmsNorm,
+}
+
+/// A batch as the decoder takes it.
+struct Lowered {
+    packed: Packed,
+    targets: Targets,
+    /// That something is wanted of.
+    layers: Vec<Layer>,
 }
 
 /// What every layer is given beside its input.
@@ -91,10 +101,19 @@ impl CausalLm {
     /// # Panics
     /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
     pub fn forward(&self, batch: &Batch) -> Outputs {
+        let lowered = self.lower(batch);
+        let all = self.run(&lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
+        self.outputs(batch, &lowered, all)
+    }
+
+    fn lower(&self, batch: &Batch) -> Lowered {
         let packed = Packed::new(batch);
-        let targets = packed.targets(batch);
-        let layers: Vec<Layer> = batch.layers().collect();
-        let all = self.run(&packed.ids, &packed.layout, None, &layers);
+        Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
+    }
+
+    /// What is wanted, made from the states of every layer that something is wanted of.
+    fn outputs(&self, batch: &Batch, lowered: &Lowered, all: Vec<Tensor<2>>) -> Outputs {
+        let Lowered { packed, targets, layers } = lowered;
         let scores = (!targets.ids.is_empty()).then(|| {
             let hidden = all[0].clone();
             let log_probs = self.token_log_probs(hidden, &targets.rows, &targets.ids);
@@ -148,12 +167,27 @@ impl CausalLm {
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
-        let device = self.device();
-        let mut x = self.model.embed_tokens.forward(tokens);
-        if let Some(scale) = self.config.embedding_scale {
-            x = x.mul_scalar(scale as f32);
+        let mut context = Context { layout, cache, tables: self.rotary_tables(layout, &self.device()) };
+        self.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
+    }
+
+    /// What the first layer is given, `[tokens, hidden_size]`.
+    fn embed(&self, tokens: &[u32]) -> Tensor<2> {
+        let x = self.model.embed_tokens.forward(tokens);
+        match self.config.embedding_scale {
+            Some(scale) => x.mul_scalar(scale as f32),
+            None => x,
         }
-        let mut context = Context { layout, cache, tables: self.rotary_tables(layout, &device) };
+    }
+
+    /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
+    fn through_layers(
+        &self,
+        mut x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+    ) -> Vec<Tensor<2>> {
         let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
         let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
             for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
@@ -166,10 +200,14 @@ impl CausalLm {
             wanted.iter().map(Layer::depth).max().unwrap_or(0)
         };
         for (index, block) in self.model.layers.iter().take(depth).enumerate() {
-            x = block.forward(x, index, &mut context);
+            each_input(&x);
+            x = block.forward(x, index, context);
             keep(Layer::Output(index), &|| x.clone());
         }
-        keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
+        if wanted.contains(&Layer::Last) {
+            each_input(&x);
+            keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
+        }
         let found = found.into_iter().map(|states| states.expect("a layer of the model"));
         found.collect()
     }

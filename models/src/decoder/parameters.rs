@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
-use super::CausalLm;
+use super::{CausalLm, NamedGradients};
 
 /// A parameter as a checkpoint names it.
 #[derive(Debug)]
@@ -24,10 +24,8 @@ impl CausalLm {
 
     /// Takes every parameter's gradient out of `gradients`, flat, in the order of [`each_parameter`](Self::each_parameter);
     /// `None` where the loss does not depend on the parameter.
-    pub fn take_gradients(&self, gradients: &mut Gradients) -> Vec<(String, Option<Tensor<1>>)> {
-        let mut taken = vec![];
-        self.visit(&mut GradientVisitor { path: vec![], gradients, taken: &mut taken });
-        taken
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> NamedGradients {
+        gradients_of(self, &[], gradients)
     }
 
     /// Replaces every parameter by what `f` makes of its name and its flat value (without autodiff), in the same order.
@@ -36,6 +34,14 @@ impl CausalLm {
     pub fn map_parameters(self, f: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Self {
         self.map(&mut Mapper { path: vec![], f })
     }
+}
+
+/// Takes the gradients of the part of a model at `path`.
+pub(super) fn gradients_of(part: &impl Module, path: &[&str], gradients: &mut Gradients) -> NamedGradients {
+    let mut taken = vec![];
+    let path = path.iter().map(|name| (*name).to_owned()).collect();
+    part.visit(&mut GradientVisitor { path, gradients, taken: &mut taken });
+    taken
 }
 
 fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
@@ -67,7 +73,7 @@ impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
 struct GradientVisitor<'a> {
     path: Vec<String>,
     gradients: &'a mut Gradients,
-    taken: &'a mut Vec<(String, Option<Tensor<1>>)>,
+    taken: &'a mut NamedGradients,
 }
 
 impl ModuleVisitor for GradientVisitor<'_> {

@@ -67,6 +67,8 @@ settings! {
         batch_size: usize = default(8), "N", Training, at_least_1();
         /// Tokens that pass through the model at once; a batch is accumulated from such parts
         micro_batch_tokens: usize = default(1024), "N", Training, at_least_1();
+        /// Run layers again in the backward instead of keeping what they computed: less memory, more time, the same numbers
+        recompute: bool = default(false), "BOOL", Nothing;
         /// Norm that the gradient is clipped to; 0 leaves it
         max_grad_norm: f64 = default(1.0), "X", Training, NOT_NEGATIVE;
         /// Decoupled weight decay
