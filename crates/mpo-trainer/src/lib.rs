@@ -68,8 +68,8 @@ pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class}
 pub use run::{Base, Run};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
-    Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, Method, RECIPES, Recipe, SETTINGS, SaveDtype,
-    Schedule, Setting, Takes, TrainConfig, TrainOptions, configuration_page, hyper_parameters, typed_value,
+    Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, Method, Recipe, SETTINGS, SaveDtype, Schedule,
+    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
 };
 pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows};
 pub use train::{Trained, Trainer};

@@ -42,6 +42,7 @@ impl Step<'_> {
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
             let (outputs, pass) = model.forward_training(&work.batch, self.recompute);
             let micro = (work.then)(&outputs);
+            drop(outputs);
             let loss = micro.losses.clone().sum();
             let loss = loss.div_scalar(self.rows.len() as f32);
             gradients.add(&model, loss, pass);

@@ -129,8 +129,7 @@ impl Trainer<'_> {
 
     /// Identifies what decides the weights that the run ends with: a checkpoint of anything else is not gone on from.
     fn fingerprint(&self) -> Result<String, TrainError> {
-        let settings = serde_json::Value::from(self.config.deciding()?).to_string();
-        let what = [&self.task.fingerprint(), self.model_hash, &settings];
+        let what = [&self.task.fingerprint(), self.model_hash, &self.config.fingerprint()?];
         let mut hasher = blake3::Hasher::new();
         for part in what {
             hasher.update(part.as_bytes());

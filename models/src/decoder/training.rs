@@ -47,20 +47,20 @@ impl CausalLm {
         let layout = lowered.packed.layout.clone();
         let plain = self.valid();
         let embedded = plain.embed(&ids);
-        let tables = self.rotary_tables(&layout, &self.device());
+        let tables = |model: &Self| model.rotary_tables(&layout, &model.device());
         if !recompute {
             let embedded = leaf(embedded);
-            let mut context = Context { layout: &layout, cache: None, tables };
+            let mut context = Context { layout: &layout, cache: None, tables: tables(self) };
             let all = self.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
             return (self.outputs(batch, &lowered, all), Pass { ids, kept: Kept::Graph { embedded } });
         }
         let mut inputs = vec![];
-        let mut context =
-            Context { layout: &layout, cache: None, tables: plain.rotary_tables(&layout, &plain.device()) };
+        let mut context = Context { layout: &layout, cache: None, tables: tables(&plain) };
         let all =
             plain.through_layers(embedded, &mut context, &lowered.layers, &mut |input| inputs.push(input.clone()));
         let all: Vec<Tensor<2>> = all.into_iter().map(leaf).collect();
         let states = lowered.layers.iter().copied().zip(all.iter().cloned()).collect();
+        let tables = tables(self);
         let kept = Kept::Inputs { layout, tables, inputs, states };
         (self.outputs(batch, &lowered, all), Pass { ids, kept })
     }
@@ -172,9 +172,10 @@ impl CausalLm {
     /// Adds the embedding's gradient, token by token, to that of a head that is tied to it.
     fn add_embedding_gradients(&self, sums: &mut NamedGradients, embedded: Vec<(Vec<u32>, Tensor<2>)>) {
         let embedding = &self.model.embed_tokens;
-        let (Some((_, slot)), false) = (sums.first_mut(), embedded.is_empty()) else {
+        let (Some((name, slot)), false) = (sums.first_mut(), embedded.is_empty()) else {
             return;
         };
+        assert_eq!(name, "model.embed_tokens.weight", "the embedding is the first parameter");
         let shape = embedding.weight.val().dims();
         let device = self.device().inner();
         let mut sum = match slot.take() {
@@ -210,8 +211,8 @@ fn add_named(sums: &mut NamedGradients, part: NamedGradients) {
 }
 
 fn add_from(sums: &mut NamedGradients, start: usize, part: NamedGradients) {
-    for ((name, sum), (of, gradient)) in sums[start..].iter_mut().zip(part) {
-        debug_assert_eq!(*name, of, "gradients come in the order of parameters");
+    for ((name, sum), (of, gradient)) in sums[start..][..part.len()].iter_mut().zip(part) {
+        assert_eq!(*name, of, "gradients come in the order of parameters");
         *sum = match (sum.take(), gradient) {
             (Some(sum), Some(gradient)) => Some(sum + gradient),
             (one, other) => one.or(other),

@@ -54,6 +54,10 @@ impl Request {
             let got = format!("{seed} twice");
             return Err(TrainError::setting("seeds", "each seed once", got));
         }
+        let keys: Vec<&String> = self.grid.iter().map(|dimension| &dimension.key).collect();
+        if let Some(key) = repeated(&keys) {
+            return Err(TrainError::setting("grid", "each setting once, with all its values", format!("{key} twice")));
+        }
         for Dimension { key, values } in &self.grid {
             let numbers: Vec<_> = values.iter().map(|value| typed_value(value)).collect();
             if let Some(value) = repeated(&numbers) {
@@ -150,6 +154,8 @@ mod tests {
         of(&[1, 2], "lr=1e-4,1e-5").check().unwrap();
         let refused = |request: Request| request.check().unwrap_err().to_string();
         assert!(refused(of(&[1, 2, 1], "lr=1e-4")).contains("1 twice"));
+        let grid = ["lr=1e-4", "lr=1e-5"].map(|one| one.parse().unwrap()).to_vec();
+        assert!(refused(Request { grid, ..Request::default() }).contains("lr twice"));
         // Written in two ways.
         assert!(refused(of(&[1], "lr=1e-4,0.0001")).contains("lr=0.0001 twice"));
     }

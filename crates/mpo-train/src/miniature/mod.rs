@@ -48,8 +48,7 @@ impl Miniature {
                 model: Some(model),
                 data: Some(DATA.into()),
                 output: Some(run.path().to_owned()),
-                recipe: Some(Recipe::Carried("miniature")),
-                ..TrainOptions::default()
+                ..Recipe::Carried("miniature").options()?
             },
             corpus,
         })

@@ -105,7 +105,7 @@ impl Identity {
 
 /// Whether a setting is at what one is that was added later, of which markers of earlier versions know nothing: such a
 /// setting is off by default, so that their runs can go on.
-fn is_off(value: Option<&Value>) -> bool {
+pub(crate) fn is_off(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => true,
         Some(Value::Array(list)) => list.is_empty(),

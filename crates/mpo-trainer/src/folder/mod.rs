@@ -22,9 +22,9 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 pub use files::{check_page, read_checked, read_file, write_atomically};
 pub(crate) use files::{remove_empty, remove_file, remove_files, remove_partial, set_aside};
-pub(crate) use marker::MARKER;
 use marker::Marker;
 pub use marker::{Identity, Kind};
+pub(crate) use marker::{MARKER, is_off};
 pub use names::{CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, REPORT_FILE, RESULTS_FILE};
 
 const LOCK: &str = ".lock";

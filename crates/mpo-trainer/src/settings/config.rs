@@ -1,12 +1,16 @@
 //! A resolved configuration: what it says to those who use it.
 
+use std::collections::BTreeMap;
+
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
 use mpo_objectives::{Objective, Settings};
+use serde_json::Value;
 
 use super::declare::Decides;
 use super::list::{SETTINGS, TrainConfig};
 use super::options::to_yaml;
 use crate::error::TrainError;
+use crate::folder;
 use crate::optimizer::OptimizerOptions;
 
 impl TrainConfig {
@@ -29,6 +33,14 @@ impl TrainConfig {
             |key: &str| SETTINGS.iter().any(|setting| setting.key == key && setting.decides == Decides::Nothing);
         settings.retain(|key, value| !value.is_null() && !decides_nothing(key));
         Ok(settings)
+    }
+
+    /// The same as text, whatever the order in which settings are declared. One that is off says nothing, so that settings
+    /// that are added later change no earlier run.
+    pub(crate) fn fingerprint(&self) -> Result<String, TrainError> {
+        let on = self.deciding()?.into_iter().filter(|(_, value)| !folder::is_off(Some(value)));
+        let sorted: BTreeMap<String, Value> = on.collect();
+        serde_json::to_string(&sorted).map_err(|error| TrainError::setting("settings", "text", error.to_string()))
     }
 
     /// How conversations are written.
@@ -109,6 +121,17 @@ mod tests {
                 assert!(rates.contains(&0.5), "{schedule:?} {total} {ratio}: {rates:?}");
             }
         }
+    }
+
+    #[test]
+    fn settings_that_are_off_are_in_no_fingerprint() {
+        let fingerprint = minimal().resolve().unwrap().fingerprint().unwrap();
+        for off in ["skip_bad_rows", "special_tokens_in_text", "template_args", "columns", "max_steps"] {
+            assert!(!fingerprint.contains(off), "{fingerprint}");
+        }
+        assert!(fingerprint.contains("\"lr\":6e-7") && fingerprint.contains("\"beta\":1.0"), "{fingerprint}");
+        let other = TrainOptions { max_steps: Some(3), ..minimal() }.resolve().unwrap();
+        assert_ne!(other.fingerprint().unwrap(), fingerprint);
     }
 
     #[test]

@@ -173,7 +173,8 @@ macro_rules! settings {
 
     (@check $key:expr, $value:ident, $Type:ty) => {
         if let Some(expected) = $value.expected() {
-            return Err(TrainError::setting($key, expected, $value.shown()));
+            let shown = Some($value.shown()).filter(|shown| !shown.is_empty());
+            return Err(TrainError::setting($key, expected, shown.unwrap_or("nothing".into())));
         }
     };
     (@check $key:expr, $value:ident, $Type:ty, $range:expr) => {

@@ -101,7 +101,7 @@ settings! {
     }
     "Objective" {
         /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
-        recipe: Recipe = optional("none"), "NAME|FILE", Training;
+        recipe: Recipe = optional("none"), "NAME|FILE", Nothing;
         /// What is minimized
         method: Method = default(Method::default()), "NAME", Identity;
     }

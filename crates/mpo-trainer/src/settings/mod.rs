@@ -7,6 +7,7 @@ mod declare;
 mod list;
 mod method;
 mod options;
+#[cfg(test)]
 mod page;
 mod range;
 mod recipe;
@@ -18,6 +19,5 @@ pub use choices::{Choice, DeviceChoice, SaveDtype, Schedule};
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
-pub use page::configuration_page;
-pub use recipe::{RECIPES, Recipe};
+pub use recipe::Recipe;
 pub use value::Takes;

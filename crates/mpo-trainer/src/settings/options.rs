@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mpo_objectives::Settings;
 
-use super::list::{TrainConfig, TrainOptions};
+use super::list::{SETTINGS, TrainConfig, TrainOptions};
 use super::method::HyperParameters;
 use super::yaml;
 use crate::error::TrainError;
@@ -39,13 +39,22 @@ impl TrainOptions {
     /// # Errors
     /// If a key or value is not one of ours.
     pub fn from_settings(settings: Settings) -> Result<Self, TrainError> {
-        let text = serde_json::Value::Object(settings);
-        let options: Self = serde_json::from_value(text.clone())
-            .map_err(|error| TrainError::setting("settings", error.to_string(), text.to_string()))?;
-        match options.hyper_parameters.unknown() {
-            Some(key) => Err(TrainError::setting("settings", "keys of the configuration", key)),
-            None => Ok(options),
+        let mut options = Self::default();
+        for (key, value) in settings {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                setting.set(&mut options, &text).map_err(|problem| {
+                    let expected = problem.strip_prefix("expected ").unwrap_or(&problem);
+                    let expected = expected.split_once(", got ").map_or(expected, |(expected, _)| expected);
+                    TrainError::setting(setting.key, expected, &*text)
+                })?;
+            } else if HyperParameters::is_known(&key) {
+                options.hyper_parameters.0.insert(key, value);
+            } else {
+                return Err(TrainError::setting("settings", "keys of the configuration", key));
+            }
         }
+        Ok(options)
     }
 
     /// What was given, as a file.
@@ -80,13 +89,28 @@ impl TrainOptions {
         let Some(recipe) = self.recipe.take() else {
             return Ok(self);
         };
-        let mut said = recipe.options()?;
-        if let Some(other) = &said.recipe {
-            return Err(TrainError::setting("recipe", format!("settings in {recipe}"), format!("the recipe {other}")));
-        }
-        // Its hyper-parameters are those of its own method.
-        if self.method.is_some_and(|method| method != said.method.unwrap_or_default()) {
+        let mut said = recipe.settings()?;
+        // Its hyper-parameters are those of its method, if it names one.
+        if self.method.is_some() && said.method.is_some() && self.method != said.method {
             said.hyper_parameters = HyperParameters::default();
+        }
+        Ok(self.or(said))
+    }
+
+    /// The same for runs of several methods: the hyper-parameters of a recipe that names a method stay with its name until
+    /// a run has a method.
+    ///
+    /// # Errors
+    /// As [`with_recipe`](Self::with_recipe).
+    pub fn with_shared_recipe(mut self) -> Result<Self, TrainError> {
+        let Some(recipe) = &self.recipe else {
+            return Ok(self);
+        };
+        let mut said = recipe.settings()?;
+        if said.method.take().is_some() {
+            said.hyper_parameters = HyperParameters::default();
+        } else {
+            self.recipe = None;
         }
         Ok(self.or(said))
     }

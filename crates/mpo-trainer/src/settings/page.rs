@@ -19,7 +19,8 @@ line. A flag beats the file, the file beats the recipe, the recipe beats the def
 With `--resume`, what is not given is taken from the run's `config.yaml`. A run can only go on with the settings, rows, model
 and rows to measure on that it was started with; it is their contents that count, not their names. Settings that decide
 nothing may change, such as `device` and `checkpoint_every`. A finished run is left as it is; a model or page that is gone is
-made again.
+made again. A recipe that is named beside `--resume` beats `config.yaml`:
+leave it out where flags beat it at the start.
 
 Truth values are `true` and `false`; `no` is a word, such as the code of Norwegian.
 
@@ -38,12 +39,12 @@ values of each. Formulas and search spaces are in [methods.md](methods.md).
 const RECIPES_BEGIN: &str = "
 ## Recipes
 Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
-files in [recipes/](../recipes) to read and copy. Its hyper-parameters are left out where another method than its own is
-chosen.
+files in [recipes/](../recipes) to read and copy. The hyper-parameters of a recipe that names a method are left out where
+another method is chosen.
 ";
 
 /// The page: Markdown.
-pub fn configuration_page() -> String {
+fn configuration_page() -> String {
     let mut page = String::from(BEGINNING);
     let mut group = "";
     for setting in SETTINGS {

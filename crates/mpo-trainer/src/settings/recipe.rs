@@ -12,7 +12,7 @@ use super::value::recipe_names;
 use crate::error::TrainError;
 
 /// The recipes that the program carries: each one's name and text.
-pub const RECIPES: [(&str, &str); 4] = [
+pub(super) const RECIPES: [(&str, &str); 4] = [
     ("llama-3.1-8b", include_str!("../../../../recipes/llama-3.1-8b.yaml")),
     ("gemma-2-9b", include_str!("../../../../recipes/gemma-2-9b.yaml")),
     ("qwen2.5-7b", include_str!("../../../../recipes/qwen2.5-7b.yaml")),
@@ -41,6 +41,19 @@ impl Recipe {
                 let text = RECIPES.iter().find(|(of, _)| of == name).map_or("", |(_, text)| text);
                 TrainOptions::from_yaml(text, &PathBuf::from(format!("recipe {name}")))
             }
+        }
+    }
+}
+
+impl Recipe {
+    /// What it says, which is no other recipe.
+    pub(super) fn settings(&self) -> Result<TrainOptions, TrainError> {
+        let said = self.options()?;
+        match &said.recipe {
+            Some(other) => {
+                Err(TrainError::setting("recipe", format!("settings in {self}"), format!("the recipe {other}")))
+            }
+            None => Ok(said),
         }
     }
 }

@@ -79,7 +79,6 @@ macro_rules! values {
 }
 
 values! {
-    String: "text",
     Language: "a language",
     Columns: "a map",
     TemplateChoice: "a name or a file",
@@ -127,6 +126,18 @@ macro_rules! words {
 
 words!(Schedule, SaveDtype, DeviceChoice);
 
+impl SettingValue for String {
+    const WHAT: &'static str = "text";
+
+    fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
+        Ok(text.into())
+    }
+
+    fn expected(&self) -> Option<&'static str> {
+        self.is_empty().then_some("text")
+    }
+}
+
 impl SettingValue for bool {
     const WHAT: &'static str = "`true` or `false`";
     const TAKES: Takes = Takes::Switch;
@@ -144,8 +155,13 @@ impl SettingValue for PathBuf {
     }
 
     fn expected(&self) -> Option<&'static str> {
-        // It is written into files that hold Unicode.
-        self.to_str().is_none().then_some("a path in Unicode")
+        match self.to_str() {
+            // It is written into files that hold Unicode.
+            None => Some("a path in Unicode"),
+            // The present folder is somebody's.
+            Some("") => Some("a path"),
+            Some(_) => None,
+        }
     }
 
     fn shown(&self) -> String {
@@ -236,5 +252,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let path: PathBuf = std::ffi::OsStr::from_bytes(b"r\xff").into();
         assert_eq!(path.expected(), Some("a path in Unicode"));
+        assert_eq!(PathBuf::new().expected(), Some("a path"));
+        assert_eq!(String::new().expected(), Some("text"));
     }
 }

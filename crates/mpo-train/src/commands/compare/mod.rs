@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: CompareArguments, quiet: bool) -> Result<(), Failur
     if let Some(file) = &arguments.config {
         options = options.or(TrainOptions::from_file(file)?);
     }
+    options = options.with_shared_recipe()?;
     check_nothing_twice(&options)?;
     let output = options.output.get_or_insert_with(|| PathBuf::from("runs/compare")).clone();
     run_in(&output, options, arguments, quiet).map_err(|failure| {
