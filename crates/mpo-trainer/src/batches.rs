@@ -88,14 +88,7 @@ mod tests {
     use crate::settings::TrainOptions;
 
     fn batches(rows: usize, min: usize) -> Batches {
-        let config = TrainOptions {
-            model: Some("m".into()),
-            data: Some("d".into()),
-            output: Some("o".into()),
-            batch_size: Some(4),
-            epochs: Some(2),
-            ..TrainOptions::default()
-        };
+        let config = TrainOptions { batch_size: Some(4), epochs: Some(2), ..TrainOptions::minimal() };
         Batches::new(&config.resolve().unwrap(), rows, min)
     }
 

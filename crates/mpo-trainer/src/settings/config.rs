@@ -101,21 +101,16 @@ impl TrainConfig {
 mod tests {
     use crate::settings::{Schedule, TrainOptions};
 
-    fn minimal() -> TrainOptions {
-        TrainOptions {
-            model: Some("m".into()),
-            data: Some("d".into()),
-            output: Some("o".into()),
-            ..TrainOptions::default()
-        }
-    }
-
     #[test]
     fn every_run_has_a_step_at_the_full_rate() {
         for schedule in [Schedule::Cosine, Schedule::Constant] {
             for (total, ratio) in [(1, 0.1), (1, 0.99), (2, 0.1), (2, 0.9), (3, 0.9), (30, 0.1)] {
-                let config =
-                    TrainOptions { lr: Some(0.5), schedule: Some(schedule), warmup_ratio: Some(ratio), ..minimal() };
+                let config = TrainOptions {
+                    lr: Some(0.5),
+                    schedule: Some(schedule),
+                    warmup_ratio: Some(ratio),
+                    ..TrainOptions::minimal()
+                };
                 let config = config.resolve().unwrap();
                 let rates: Vec<f64> = (0..total).map(|step| config.learning_rate(step, total)).collect();
                 assert!(rates.contains(&0.5), "{schedule:?} {total} {ratio}: {rates:?}");
@@ -125,18 +120,18 @@ mod tests {
 
     #[test]
     fn settings_that_are_off_are_in_no_fingerprint() {
-        let fingerprint = minimal().resolve().unwrap().fingerprint().unwrap();
+        let fingerprint = TrainOptions::minimal().resolve().unwrap().fingerprint().unwrap();
         for off in ["skip_bad_rows", "special_tokens_in_text", "template_args", "columns", "max_steps"] {
             assert!(!fingerprint.contains(off), "{fingerprint}");
         }
         assert!(fingerprint.contains("\"lr\":6e-7") && fingerprint.contains("\"beta\":1.0"), "{fingerprint}");
-        let other = TrainOptions { max_steps: Some(3), ..minimal() }.resolve().unwrap();
+        let other = TrainOptions { max_steps: Some(3), ..TrainOptions::minimal() }.resolve().unwrap();
         assert_ne!(other.fingerprint().unwrap(), fingerprint);
     }
 
     #[test]
     fn what_decides_a_run_is_every_setting_but_a_few() {
-        let config = minimal().resolve().unwrap();
+        let config = TrainOptions::minimal().resolve().unwrap();
         let deciding = config.deciding().unwrap();
         for key in ["lr", "seed", "max_tokens", "beta", "template", "eval_rows"] {
             assert!(deciding.contains_key(key), "{key}");

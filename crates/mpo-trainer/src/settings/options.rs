@@ -124,20 +124,19 @@ pub(super) fn to_yaml(settings: Result<Settings, serde_json::Error>, path: &Path
 }
 
 #[cfg(test)]
+impl TrainOptions {
+    /// What a run must be told, and nothing else.
+    pub(crate) fn minimal() -> Self {
+        Self { model: Some("m".into()), data: Some("d".into()), output: Some("o".into()), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use mpo_data::{SystemMessage, TemplateArgument, TemplateArguments};
 
     use super::*;
     use crate::settings::{Method, Recipe};
-
-    fn minimal() -> TrainOptions {
-        TrainOptions {
-            model: Some("m".into()),
-            data: Some("d".into()),
-            output: Some("o".into()),
-            ..TrainOptions::default()
-        }
-    }
 
     fn recipe(name: &str) -> Recipe {
         name.parse().unwrap()
@@ -154,7 +153,7 @@ mod tests {
                 recipe: Some(recipe("gemma-2-9b")),
                 method: Some(method),
                 columns: "prompt=question,target.chosen=good".parse().ok(),
-                ..minimal()
+                ..TrainOptions::minimal()
             };
             let config = config.resolve().unwrap();
             let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();
@@ -184,14 +183,15 @@ mod tests {
     fn a_path_that_is_no_text_is_named() {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::OsStr::from_bytes(b"r\xff").into();
-        let options = TrainOptions { output: Some(path), ..minimal() };
+        let options = TrainOptions { output: Some(path), ..TrainOptions::minimal() };
         let error = options.resolve().unwrap_err().to_string();
         assert!(error.contains("output: expected a path in Unicode"), "{error}");
     }
 
     #[test]
     fn hyper_parameters_of_a_recipe_are_those_of_its_method() {
-        let dpo = TrainOptions { recipe: Some(recipe("gemma-2-9b")), method: "dpo".parse().ok(), ..minimal() };
+        let dpo =
+            TrainOptions { recipe: Some(recipe("gemma-2-9b")), method: "dpo".parse().ok(), ..TrainOptions::minimal() };
         let dpo = dpo.resolve().unwrap();
         assert_eq!((dpo.lr, &dpo.hyper_parameters["beta"]), (4e-7, &0.1.into()));
     }
@@ -199,7 +199,12 @@ mod tests {
     #[test]
     fn flags_beat_files_beat_recipes_beat_defaults() {
         let flags = TrainOptions { lr: Some(1e-5), ..TrainOptions::default() };
-        let file = TrainOptions { lr: Some(1e-4), recipe: Some(recipe("qwen2.5-7b")), seed: Some(7), ..minimal() };
+        let file = TrainOptions {
+            lr: Some(1e-4),
+            recipe: Some(recipe("qwen2.5-7b")),
+            seed: Some(7),
+            ..TrainOptions::minimal()
+        };
         let config = flags.or(file).resolve().unwrap();
         assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2));
         assert_eq!(config.hyper_parameters["beta"], 1.5);
@@ -208,12 +213,12 @@ mod tests {
     #[test]
     fn senseless_values_are_named() {
         let bad = [
-            ("beta", TrainOptions { hyper_parameters: hyper_parameters("beta", -1.0), ..minimal() }),
-            ("tau", TrainOptions { hyper_parameters: hyper_parameters("tau", 0.1), ..minimal() }),
-            ("batch_size", TrainOptions { method: "kto".parse().ok(), batch_size: Some(1), ..minimal() }),
-            ("lr", TrainOptions { lr: Some(0.0), ..minimal() }),
-            ("batch_size", TrainOptions { batch_size: Some(0), ..minimal() }),
-            ("data", TrainOptions { data: None, ..minimal() }),
+            ("beta", TrainOptions { hyper_parameters: hyper_parameters("beta", -1.0), ..TrainOptions::minimal() }),
+            ("tau", TrainOptions { hyper_parameters: hyper_parameters("tau", 0.1), ..TrainOptions::minimal() }),
+            ("batch_size", TrainOptions { method: "kto".parse().ok(), batch_size: Some(1), ..TrainOptions::minimal() }),
+            ("lr", TrainOptions { lr: Some(0.0), ..TrainOptions::minimal() }),
+            ("batch_size", TrainOptions { batch_size: Some(0), ..TrainOptions::minimal() }),
+            ("data", TrainOptions { data: None, ..TrainOptions::minimal() }),
         ];
         for (name, options) in bad {
             assert!(matches!(options.resolve(), Err(TrainError::Setting { key, .. }) if key == name), "{name}");
@@ -229,7 +234,7 @@ mod tests {
         let file = TrainOptions::from_file(&path).unwrap();
         let flags: [TemplateArgument; 2] = ["enable_thinking=false", "style=short"].map(|flag| flag.parse().unwrap());
         assert_eq!(file.template_args, Some(flags.into_iter().collect()));
-        let config = minimal().or(file).resolve().unwrap();
+        let config = TrainOptions::minimal().or(file).resolve().unwrap();
         assert_eq!(config.system_message, SystemMessage::Merge);
         assert!(config.template_options().arguments.contains("style"));
         let read: TrainOptions = serde_saphyr::from_str(&config.to_yaml().unwrap()).unwrap();

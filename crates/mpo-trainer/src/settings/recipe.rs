@@ -8,7 +8,6 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::list::TrainOptions;
-use super::value::recipe_names;
 use crate::error::TrainError;
 
 /// The recipes that the program carries: each one's name and text.
@@ -43,9 +42,7 @@ impl Recipe {
             }
         }
     }
-}
 
-impl Recipe {
     /// What it says, which is no other recipe.
     pub(super) fn settings(&self) -> Result<TrainOptions, TrainError> {
         let said = self.options()?;
@@ -68,7 +65,7 @@ impl FromStr for Recipe {
         if text.ends_with(".yaml") || text.ends_with(".yml") {
             return Ok(Self::File(text.into()));
         }
-        Err(format!("expected one of {}, or a YAML file, got {text}", recipe_names()))
+        Err(format!("expected one of {}, or a YAML file, got {text}", RECIPES.map(|(name, _)| name).join(", ")))
     }
 }
 
@@ -102,13 +99,7 @@ mod tests {
         for (name, _) in RECIPES {
             let recipe: Recipe = name.parse().unwrap();
             assert_eq!(recipe.to_string(), name);
-            let run = TrainOptions {
-                recipe: Some(recipe.clone()),
-                model: Some("m".into()),
-                data: Some("d".into()),
-                output: Some("o".into()),
-                ..TrainOptions::default()
-            };
+            let run = TrainOptions { recipe: Some(recipe.clone()), ..TrainOptions::minimal() };
             let (config, said) = (run.resolve().unwrap(), recipe.options().unwrap());
             assert_eq!(Some(config.lr), said.lr, "{name}");
             assert_eq!(Some(config.batch_size), said.batch_size, "{name}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::choices::{Choice, DeviceChoice, SaveDtype, Schedule};
 use super::method::Method;
-use super::recipe::{RECIPES, Recipe};
+use super::recipe::Recipe;
 
 /// How a setting is given as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,11 +213,6 @@ impl SettingValue for Recipe {
     fn shown(&self) -> String {
         self.to_string()
     }
-}
-
-/// The names of the recipes that the program carries.
-pub(super) fn recipe_names() -> String {
-    RECIPES.map(|(name, _)| name).join(", ")
 }
 
 #[cfg(test)]
