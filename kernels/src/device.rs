@@ -23,6 +23,36 @@ pub fn device_kind(device: &Device) -> String {
     format!("{:?}", device.clone().inner())
 }
 
+/// Burn's CPU backend, for what is computed or kept on the CPU whatever the device; none in a build without it.
+pub fn host() -> Option<Device> {
+    #[cfg(feature = "flex")]
+    return Some(Device::flex());
+    #[cfg(not(feature = "flex"))]
+    None
+}
+
+/// What a GPU's memory takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// All of it, bytes, where the driver says; WebGPU does not.
+    pub total: Option<u64>,
+    /// The largest tensor, bytes.
+    pub largest: u64,
+}
+
+/// What the memory of a GPU takes; none of the CPU, whose memory is the machine's.
+pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
+    #[cfg(feature = "cube")]
+    if let burn::backend::DispatchDevice::Cube(device) = device.clone().inner().as_dispatch() {
+        let client = device.client();
+        let memory = &client.properties().memory;
+        return Some(DeviceMemory { total: memory.max_memory(), largest: memory.max_page_size });
+    }
+    #[cfg(not(feature = "cube"))]
+    let _ = device;
+    None
+}
+
 /// Whether [`use_reference`] asked for the compositions.
 pub(crate) fn wants_reference() -> bool {
     REFERENCE.load(Ordering::Relaxed)
@@ -39,6 +69,12 @@ pub(crate) fn has_kernel<const D: usize>(tensor: &Tensor<D>) -> bool {
 /// Whether `tensor` lives on Burn's CPU backend in f32, where our native kernels run.
 pub(crate) fn is_native<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && on_flex(tensor) && !wants_reference()
+}
+
+/// Whether `tensor` is of 16 bits on Burn's CPU backend. Our native kernels take it widened, so that it is rounded where the
+/// kernels of a GPU round: what goes in and what comes out, and nothing between.
+pub(crate) fn is_native_once_wide<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::F16 | DType::BF16) && on_flex(tensor) && !wants_reference()
 }
 
 fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {

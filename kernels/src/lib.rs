@@ -34,12 +34,15 @@
 mod adamw;
 pub mod allocator;
 mod attention;
+mod embedding;
 mod glu;
 mod linear;
 mod rms_norm;
 mod rope;
 mod vocabulary;
 
+#[cfg(feature = "persistence")]
+mod compiled;
 #[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "cube")]
@@ -49,9 +52,12 @@ mod gradient;
 
 pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
-pub use device::{device_kind, use_reference};
+#[cfg(feature = "persistence")]
+pub use compiled::keep_compiled;
+pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};
+pub use embedding::{add_rows, take_rows};
 pub use glu::{Activation, gated_linear_unit};
-pub use linear::{linear, linear_widens};
+pub use linear::{FEW_ROWS, linear, linear_widens};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
 pub use vocabulary::{

@@ -46,8 +46,13 @@ impl Random {
 
     /// Beside `like`, in its type, rounded so coarsely that every type has the same numbers.
     pub(crate) fn beside(&self, like: &Input) -> Input {
+        self.stored(&like.device(), like.dtype())
+    }
+
+    /// The same as any type: what is stored so and asks for no gradient.
+    pub(crate) fn stored(&self, device: &Device, dtype: DType) -> Input {
         let coarse = round(self.values(), DType::BF16);
-        Input::new(coarse, &self.shape, &like.device(), like.dtype())
+        Input::new(coarse, &self.shape, device, dtype)
     }
 }
 
@@ -95,19 +100,13 @@ pub(crate) fn native() -> Vec<Case> {
     vec![Case { device, dtype }]
 }
 
-/// Every type of 32 bits or fewer on `flex`, on software Vulkan, and with the feature `cuda` and `MPO_TEST_CUDA` set on
-/// the first NVIDIA GPU. What a device lacks is said on the terminal once; what every such device has must be there.
+/// Every type of 32 bits or fewer on `flex` and on a GPU. What a device lacks is said on the terminal once; what every such
+/// device has must be there.
 pub(crate) fn everywhere() -> Vec<Case> {
     static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
         // Each with the types that it must have.
-        let devices = [
-            Some((Device::flex(), &TYPES[..])),
-            #[cfg(feature = "wgpu")]
-            Some((Device::wgpu(burn::tensor::DeviceKind::Cpu), &TYPES[..2])),
-            #[cfg(feature = "cuda")]
-            std::env::var_os("MPO_TEST_CUDA").map(|_| (Device::cuda(0), &TYPES[..])),
-        ];
+        let devices = [Some((Device::flex(), &TYPES[..])), gpu()];
         let mut cases = vec![];
         for (device, required) in devices.into_iter().flatten() {
             for dtype in TYPES {
@@ -128,7 +127,31 @@ pub(crate) fn everywhere() -> Vec<Case> {
     CASES.clone()
 }
 
+/// Whether Burn's products of f32 round their factors there, to TF32: then a composition of them is near and no nearer.
+pub(crate) fn rounds_factors(device: &Device) -> bool {
+    format!("{device:?}").contains("Cuda")
+}
+
+/// Software Vulkan, which is the same on every machine; with the feature `cuda` and `MPO_TEST_CUDA` set the first NVIDIA
+/// GPU in its place.
+fn gpu() -> Option<(Device, &'static [DType])> {
+    #[cfg(feature = "cuda")]
+    if std::env::var_os("MPO_TEST_CUDA").is_some() {
+        return Some((Device::cuda(0), &[DType::F32, DType::F16, DType::BF16]));
+    }
+    #[cfg(feature = "wgpu")]
+    return Some((Device::wgpu(burn::tensor::DeviceKind::Cpu), &[DType::F32, DType::F16]));
+    #[cfg(not(feature = "wgpu"))]
+    None
+}
+
 impl Case {
+    /// The types that weights can be stored in there.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = DType> {
+        let device = self.device.clone();
+        [DType::F32, DType::F16, DType::BF16].into_iter().filter(move |dtype| device.supports_dtype(*dtype))
+    }
+
     fn exact() -> Self {
         Self { device: Device::flex(), dtype: DType::F64 }
     }

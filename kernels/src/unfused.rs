@@ -2,18 +2,26 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, Flex};
-use burn::tensor::{Device, DeviceKind, TensorData};
+use burn::tensor::{DType, Device, DeviceKind, TensorData};
 use burn_cubecl::CubeBackend;
 
 use crate::adamw::{AdamWStep, kernel::AdamWKernel};
+use crate::attention::{AttentionOptions, PackedLayout, kernel::AttentionKernel};
+use crate::embedding::kernel::EmbeddingKernel;
 use crate::glu::{Activation, kernel::GluKernel};
+use crate::linear::kernel::LinearKernel;
 use crate::rms_norm::kernel::RmsNormKernel;
 use crate::rope::kernel::{Direction, RopeKernel};
 use crate::testing::random;
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::linear_kl::kernel::LinearKlKernel;
 use crate::vocabulary::linear_log_probs::kernel::LinearLogProbsKernel;
 use crate::vocabulary::sequence_log_probs::kernel::SegmentKernel;
 use crate::vocabulary::token_log_probs::kernel::TokenLogProbsKernel;
+
+/// Both gradients of a head's operation, and each by itself.
+const WANTED: [Wanted; 3] =
+    [Wanted { hidden: true, head: true }, Wanted { hidden: true, head: false }, Wanted { hidden: false, head: true }];
 
 const SOFTCAP: Option<f64> = Some(3.0);
 
@@ -33,9 +41,12 @@ where
     B: TokenLogProbsKernel
         + LinearLogProbsKernel
         + LinearKlKernel
+        + LinearKernel
+        + EmbeddingKernel
         + SegmentKernel
         + RmsNormKernel
         + RopeKernel
+        + AttentionKernel
         + GluKernel
         + AdamWKernel,
 {
@@ -57,19 +68,48 @@ where
 
     let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), SOFTCAP);
     keep("linear_token_log_probs", log_probs);
-    let (hidden_grad, head_grad) =
-        B::linear_token_log_probs_backward(hidden.clone(), head.clone(), targets(), softmax, grad.clone(), SOFTCAP);
-    keep("linear_token_log_probs: hidden", hidden_grad);
-    keep("linear_token_log_probs: head", head_grad);
+    for wanted in WANTED {
+        let (hidden_grad, head_grad) = B::linear_token_log_probs_backward(
+            hidden.clone(),
+            head.clone(),
+            targets(),
+            softmax.clone(),
+            grad.clone(),
+            SOFTCAP,
+            wanted,
+        );
+        keep("linear_token_log_probs: hidden", hidden_grad);
+        keep("linear_token_log_probs: head", head_grad);
+    }
 
     let reference = || (float(&[5, 6], 5), float(&[37, 6], 6));
     let (r_hidden, r_head) = reference();
     let (kl, statistics) = B::linear_kl(hidden.clone(), head.clone(), r_hidden, r_head, SOFTCAP);
     keep("linear_kl", kl);
-    let (r_hidden, r_head) = reference();
-    let (hidden_grad, head_grad) = B::linear_kl_backward(hidden, head, r_hidden, r_head, statistics, grad, SOFTCAP);
-    keep("linear_kl: hidden", hidden_grad);
-    keep("linear_kl: head", head_grad);
+    for wanted in WANTED {
+        let (r_hidden, r_head) = reference();
+        let (hidden_grad, head_grad) = B::linear_kl_backward(
+            hidden.clone(),
+            head.clone(),
+            r_hidden,
+            r_head,
+            statistics.clone(),
+            grad.clone(),
+            SOFTCAP,
+            wanted,
+        );
+        keep("linear_kl: hidden", hidden_grad);
+        keep("linear_kl: head", head_grad);
+    }
+
+    let (x, weight) = (float(&[21, 8], 23), float(&[37, 8], 24));
+    keep("linear", B::linear_product(x.clone(), weight.clone()));
+    keep("linear: x", B::linear_input_grad(weight, float(&[21, 37], 25)));
+    keep("linear: weight", B::linear_weight_grad(x, float(&[21, 37], 25), DType::F32));
+
+    let ids = || vec![3, 0, 3, 7];
+    keep("take_rows", B::take_rows(float(&[8, 12], 26), ids()));
+    keep("add_rows", B::add_rows(float(&[8, 12], 26), float(&[4, 12], 27), ids()));
 
     keep("segment_sums", B::segment_sums(float(&[600], 7), vec![1, 299, 300]));
     keep("segment_repeat", B::segment_repeat(float(&[3], 8), vec![1, 299, 300]));
@@ -85,6 +125,18 @@ where
         let (cos, sin) = (float(&[5, 4], 12), float(&[5, 4], 13));
         keep("rope", B::rope(float(&[5, 24], 14), cos, sin, direction));
     }
+    let layout = PackedLayout::sequences(&[2, 3]);
+    let options =
+        AttentionOptions { heads: 4, kv_heads: 2, head_dim: 6, scale: 0.4, softcap: SOFTCAP, window: Some(2) };
+    let (q, k, v) = (float(&[5, 24], 23), float(&[5, 12], 24), float(&[5, 12], 25));
+    let (y, log_sum_exp) = B::packed_attention(q.clone(), k.clone(), v.clone(), layout.clone(), options.clone());
+    keep("attention", y.clone());
+    keep("attention: log-sum-exp", log_sum_exp.clone());
+    let (q_grad, k_grad, v_grad) =
+        B::packed_attention_backward(q, k, v, y, log_sum_exp, float(&[5, 24], 26), layout, options);
+    keep("attention: q", q_grad);
+    keep("attention: k", k_grad);
+    keep("attention: v", v_grad);
     for activation in [Activation::Silu, Activation::GeluTanh] {
         let (gate, up) = (float(&[5, 24], 15), float(&[5, 24], 16));
         keep("glu", B::glu(gate.clone(), up.clone(), activation));

@@ -22,11 +22,11 @@ impl AdamWKernel for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let grad = into_contiguous(grad);
         let [param, momentum, variance] = [param, momentum, variance].map(owned);
-        let (client, vector) = (param.client.clone(), vector_size(&param));
+        let (client, vector) = (param.client.clone(), vector_size(&param).min(vector_size(&momentum)));
         let vectors = param.meta.shape().num_elements() / vector;
         let cube_dim = CubeDim::new(&client, vectors);
         let by = step.factors();
-        let dtype = dtype_to_storage_type(param.dtype);
+        let dtypes = [param.dtype, momentum.dtype].map(dtype_to_storage_type);
         // SAFETY: units beyond `vectors` stop, and all four tensors are contiguous with as many; nothing else holds the
         // three that are written.
         unsafe {
@@ -50,7 +50,7 @@ impl AdamWKernel for CubeBackend {
                 by.rate,
                 by.inverse_root,
                 by.eps,
-                dtype,
+                dtypes,
             );
         }
         (param, momentum, variance)
@@ -66,10 +66,10 @@ fn owned(tensor: CubeTensor) -> CubeTensor {
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
-fn update<F: Float, N: Size>(
+fn update<F: Float, M: Float, N: Size>(
     param: &mut Tensor<Vector<F, N>>,
-    momentum: &mut Tensor<Vector<F, N>>,
-    variance: &mut Tensor<Vector<F, N>>,
+    momentum: &mut Tensor<Vector<M, N>>,
+    variance: &mut Tensor<Vector<M, N>>,
     grad: &Tensor<Vector<F, N>>,
     vectors: usize,
     grad_scale: f32,
@@ -81,7 +81,7 @@ fn update<F: Float, N: Size>(
     rate: f32,
     inverse_root: f32,
     eps: f32,
-    #[define(F)] _dtype: ElemType,
+    #[define(F, M)] _dtypes: [ElemType; 2],
 ) {
     if ABSOLUTE_POS >= vectors {
         terminate!();

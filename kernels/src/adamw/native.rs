@@ -2,12 +2,15 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_flex::FlexTensor;
+use half::{bf16, f16};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::kernel::AdamWKernel;
 use super::{AdamWStep, Factors};
-use crate::cpu::{contiguous, dot, floats, own_memory, tensor};
+use crate::cpu::{Element, contiguous, dot, floats, own_memory, tensor};
 
 /// Elements one task takes.
 const BLOCK: usize = 65_536;
@@ -20,17 +23,12 @@ impl AdamWKernel for Flex {
         variance: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (mut param, mut momentum, mut variance) = (own_memory(param), own_memory(momentum), own_memory(variance));
-        let grad = contiguous(grad);
-        let factors = step.factors();
-        param
-            .storage_mut::<f32>()
-            .par_chunks_mut(BLOCK)
-            .zip(momentum.storage_mut::<f32>().par_chunks_mut(BLOCK))
-            .zip(variance.storage_mut::<f32>().par_chunks_mut(BLOCK))
-            .zip(floats(&grad).par_chunks(BLOCK))
-            .for_each(|(((param, momentum), variance), grad)| update(param, momentum, variance, grad, factors));
-        (param, momentum, variance)
+        match momentum.dtype() {
+            DType::F32 => with_moments::<f32>(param, grad, momentum, variance, step),
+            DType::F16 => with_moments::<f16>(param, grad, momentum, variance, step),
+            DType::BF16 => with_moments::<bf16>(param, grad, momentum, variance, step),
+            other => panic!("adamw: expected moments of at most 32 bits, got {other:?}"),
+        }
     }
 
     fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -38,6 +36,30 @@ impl AdamWKernel for Flex {
         let blocks: Vec<f64> = floats(&x).par_chunks(BLOCK).map(square_block).collect();
         tensor(vec![blocks.iter().sum::<f64>() as f32], [1])
     }
+}
+
+fn with_moments<M: Element>(
+    param: FlexTensor,
+    grad: FlexTensor,
+    momentum: FlexTensor,
+    variance: FlexTensor,
+    step: AdamWStep,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let (mut param, mut momentum, mut variance) = (own_memory(param), own_memory(momentum), own_memory(variance));
+    let grad = contiguous(grad);
+    let factors = step.factors();
+    param
+        .storage_mut::<f32>()
+        .par_chunks_mut(BLOCK)
+        .zip(momentum.storage_mut::<M>().par_chunks_mut(BLOCK))
+        .zip(variance.storage_mut::<M>().par_chunks_mut(BLOCK))
+        .zip(floats(&grad).par_chunks(BLOCK))
+        .for_each(|(((param, momentum), variance), grad)| {
+            M::change(momentum, |momentum| {
+                M::change(variance, |variance| update(param, momentum, variance, grad, factors));
+            });
+        });
+    (param, momentum, variance)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]

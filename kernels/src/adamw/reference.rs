@@ -11,6 +11,8 @@ pub(super) fn adamw_step<const D: usize>(
     variance: Tensor<D>,
     step: AdamWStep,
 ) -> Updated<D> {
+    let stored = momentum.dtype();
+    let [momentum, variance] = [momentum, variance].map(|moment| moment.cast(param.dtype()));
     let grad = grad.mul_scalar(step.grad_scale);
     let momentum = momentum.mul_scalar(step.beta1) + grad.clone().mul_scalar(1.0 - step.beta1);
     let variance = variance.mul_scalar(step.beta2) + grad.square().mul_scalar(1.0 - step.beta2);
@@ -18,5 +20,5 @@ pub(super) fn adamw_step<const D: usize>(
     let root = variance.clone().sqrt().div_scalar(second.sqrt()).add_scalar(step.eps);
     let param =
         param.mul_scalar(1.0 - step.lr * step.weight_decay) - (momentum.clone() / root).mul_scalar(step.lr / first);
-    Updated { param, momentum, variance }
+    Updated { param, momentum: momentum.cast(stored), variance: variance.cast(stored) }
 }

@@ -2,12 +2,18 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
+#[cfg(feature = "cube")]
+use burn::{
+    backend::fusion::custom::TensorSpec,
+    tensor::{DType, Shape},
+};
 
 use super::{AttentionOptions, PackedLayout};
 
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub(crate) trait AttentionKernel: Backend {
-    /// The output `[tokens, heads · head_dim]` and the log-sum-exp of every row's scores `[heads, tokens]`.
+    /// The output `[tokens, heads · head_dim]` and the log-sum-exp of every row's scores `[heads, tokens]`, f32.
+    #[fusion(meta = outputs)]
     fn packed_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -17,6 +23,7 @@ pub(crate) trait AttentionKernel: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of `q`, `k` and `v`.
+    #[fusion(meta = gradients)]
     #[allow(clippy::too_many_arguments)]
     fn packed_attention_backward(
         q: FloatTensor<Self>,
@@ -28,4 +35,30 @@ pub(crate) trait AttentionKernel: Backend {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+#[cfg(feature = "cube")]
+fn outputs(
+    q: &TensorSpec,
+    _k: &TensorSpec,
+    _v: &TensorSpec,
+    _layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> (TensorSpec, TensorSpec) {
+    (q.clone(), TensorSpec::new(Shape::new([options.heads, q.shape[0]]), DType::F32))
+}
+
+#[cfg(feature = "cube")]
+#[allow(clippy::too_many_arguments)]
+fn gradients(
+    q: &TensorSpec,
+    k: &TensorSpec,
+    v: &TensorSpec,
+    _out: &TensorSpec,
+    _log_sum_exp: &TensorSpec,
+    _grad: &TensorSpec,
+    _layout: &PackedLayout,
+    _options: &AttentionOptions,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    (q.clone(), k.clone(), v.clone())
 }

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(feature = "cube")]
+use super::cube::Schedules;
+
 /// Consecutive rows of a packed batch that share one context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -22,12 +25,27 @@ impl Segment {
 }
 
 /// A packed batch: its queries are the rows of its segments in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedLayout {
-    segments: Arc<[Segment]>,
+///
+/// Clones share what kernels have worked out about it, so that it is worked out once for all layers of a pass.
+#[derive(Debug, Clone)]
+pub struct PackedLayout(Arc<Packed>);
+
+#[derive(Debug)]
+struct Packed {
+    segments: Vec<Segment>,
     tokens: usize,
     keys: usize,
+    #[cfg(feature = "cube")]
+    schedules: Schedules,
 }
+
+impl PartialEq for PackedLayout {
+    fn eq(&self, other: &Self) -> bool {
+        self.segments() == other.segments() && self.keys() == other.keys()
+    }
+}
+
+impl Eq for PackedLayout {}
 
 impl PackedLayout {
     /// A batch whose keys are its own rows. Checks that the segments tile the rows and look only backwards.
@@ -56,7 +74,13 @@ impl PackedLayout {
                 "keys lie inside the cache"
             );
         }
-        Self { tokens: segments.iter().map(|segment| segment.rows.len()).sum(), segments: segments.into(), keys }
+        Self(Arc::new(Packed {
+            tokens: segments.iter().map(|segment| segment.rows.len()).sum(),
+            segments,
+            keys,
+            #[cfg(feature = "cube")]
+            schedules: Schedules::default(),
+        }))
     }
 
     /// Independent causal sequences of these lengths.
@@ -72,22 +96,22 @@ impl PackedLayout {
 
     /// Rows with a query: tokens that pass through the model.
     pub fn tokens(&self) -> usize {
-        self.tokens
+        self.0.tokens
     }
 
     /// Rows with a key: the tokens themselves, or all rows of a cache.
     pub fn keys(&self) -> usize {
-        self.keys
+        self.0.keys
     }
 
     /// The segments in order.
     pub fn segments(&self) -> &[Segment] {
-        &self.segments
+        &self.0.segments
     }
 
     /// The segments in order, each with its first query row.
     pub fn queries(&self) -> impl Iterator<Item = (usize, &Segment)> {
-        self.segments.iter().scan(0, |next, segment| {
+        self.segments().iter().scan(0, |next, segment| {
             let first = *next;
             *next += segment.rows.len();
             Some((first, segment))
@@ -100,7 +124,13 @@ impl PackedLayout {
             let first = segment.context_len() as u32;
             first..first + segment.rows.len() as u32
         };
-        self.segments.iter().flat_map(of).collect()
+        self.segments().iter().flat_map(of).collect()
+    }
+
+    /// What GPU kernels have worked out about this layout.
+    #[cfg(feature = "cube")]
+    pub(super) fn schedules(&self) -> &Schedules {
+        &self.0.schedules
     }
 }
 

@@ -1,9 +1,9 @@
 //! Causal attention over packed rows: no padding, grouped heads, prefixes shared, scores never stored.
 
-#[cfg(feature = "flex")]
 mod autodiff;
-#[cfg(feature = "flex")]
-mod kernel;
+#[cfg(feature = "cube")]
+mod cube;
+pub(crate) mod kernel;
 mod layout;
 #[cfg(feature = "flex")]
 mod native;
@@ -11,8 +11,11 @@ mod reference;
 #[cfg(feature = "flex")]
 mod tile;
 
-use burn::tensor::Tensor;
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Tensor};
 pub use layout::{PackedLayout, Segment};
+
+use crate::device::{has_kernel, is_native};
 
 /// The shape of the heads and what happens to their scores.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +33,9 @@ pub struct AttentionOptions {
     /// Sliding window: a token sees itself and the `window − 1` positions before it.
     pub window: Option<usize>,
 }
+
+/// The widest head that has a kernel on a GPU: rows of a wider one would not fit its registers.
+const WIDEST_HEAD: usize = 256;
 
 /// Softmax attention of `q` `[tokens, heads · head_dim]` over `k` and `v` `[keys, kv_heads · head_dim]`, every token
 /// seeing what `layout` lets it see. Result `[tokens, heads · head_dim]`; a token that sees nothing gets zeros.
@@ -52,9 +58,7 @@ pub fn attention(
         ),
         "attention: q, k, v must be [tokens, heads · head_dim] for {options:?}"
     );
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&q) {
-        use burn::backend::Dispatch;
+    if is_native(&q) || has_kernel(&q) && options.head_dim <= WIDEST_HEAD {
         let (out, _) = <Dispatch as kernel::AttentionKernel>::packed_attention(
             q.into_dispatch(),
             k.into_dispatch(),
@@ -64,13 +68,20 @@ pub fn attention(
         );
         return Tensor::from_dispatch(out);
     }
+    if crate::device::is_native_once_wide(&q) {
+        let dtype = q.dtype();
+        let [q, k, v] = [q, k, v].map(|rows| rows.cast(DType::F32));
+        return attention(q, k, v, layout, options).cast(dtype);
+    }
     reference::attention(q, k, v, layout, options)
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{DType, Device, Tensor};
+
     use super::{AttentionOptions, PackedLayout, Segment, attention, reference};
-    use crate::testing::{check_gradients, check_kernel, native, random};
+    use crate::testing::{check_gradients, check_kernel, everywhere, random, rounds_factors};
 
     fn layouts() -> Vec<PackedLayout> {
         vec![
@@ -99,8 +110,8 @@ mod tests {
     #[test]
     fn by_hand() {
         // Scores of the second token against keys 0 and 1 are 0 and ln 3: weights 1/4 and 3/4 over values 0 and 8.
-        let device = burn::tensor::Device::flex();
-        let column = |values: [f32; 2]| burn::tensor::Tensor::<1>::from_data(values, &device).reshape([2, 1]);
+        let device = Device::flex();
+        let column = |values: [f32; 2]| Tensor::<1>::from_data(values, &device).reshape([2, 1]);
         let options = AttentionOptions { heads: 1, kv_heads: 1, head_dim: 1, scale: 1.0, softcap: None, window: None };
         let out = attention(
             column([5.0, 1.0]),
@@ -113,18 +124,63 @@ mod tests {
         assert!(out[0].abs() < 1e-6 && (out[1] - 6.0).abs() < 1e-5, "{out:?}");
     }
 
+    fn check(layout: &PackedLayout, options: &AttentionOptions, scale: f64) {
+        let (n, q, kv) = (layout.tokens(), options.heads * options.head_dim, options.kv_heads * options.head_dim);
+        check_kernel(
+            &everywhere(),
+            &[random(&[n, q], 1).scaled(scale), random(&[n, kv], 2), random(&[n, kv], 3)],
+            |t| attention(t[0].d2(), t[1].d2(), t[2].d2(), layout, options),
+            |t| reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), layout, options),
+        );
+    }
+
     #[test]
-    fn native_is_no_worse_than_the_composition() {
+    fn no_worse_than_the_composition() {
         for layout in layouts() {
             for options in options() {
-                let (n, q, kv) =
-                    (layout.tokens(), options.heads * options.head_dim, options.kv_heads * options.head_dim);
-                check_kernel(
-                    &native(),
-                    &[random(&[n, q], 1), random(&[n, kv], 2), random(&[n, kv], 3)],
-                    |t| attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),
-                    |t| reference::attention(t[0].d2(), t[1].d2(), t[2].d2(), &layout, &options),
-                );
+                check(&layout, &options, 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn heads_of_any_width_and_number() {
+        let layout = &layouts()[2];
+        for (heads, kv_heads, head_dim) in [(3, 3, 64), (6, 2, 80), (5, 1, 96), (2, 1, 128), (3, 1, 256), (1, 1, 257)] {
+            let scale = f64::from(head_dim as u32).powf(-0.5);
+            let plain = AttentionOptions { heads, kv_heads, head_dim, scale, softcap: None, window: None };
+            check(layout, &plain, 1.0);
+            check(layout, &AttentionOptions { softcap: Some(2.0), window: Some(20), ..plain }, 1.0);
+        }
+    }
+
+    #[test]
+    fn scores_of_tens() {
+        for options in options() {
+            check(&layouts()[2], &options, 20.0);
+        }
+    }
+
+    #[test]
+    fn the_same_bits_in_every_run() {
+        let layout = &layouts()[2];
+        for case in everywhere() {
+            let device = case.device.autodiff();
+            for options in options() {
+                let once = || -> Vec<Vec<f32>> {
+                    let widths = [options.heads, options.kv_heads, options.kv_heads].map(|n| n * options.head_dim);
+                    let [q, k, v] = widths.map(|width| {
+                        random(&[layout.tokens(), width], width as u64).on(&device).d2().cast(case.dtype).require_grad()
+                    });
+                    let out = attention(q.clone(), k.clone(), v.clone(), layout, &options);
+                    let mut gradients = (out.clone() * out.clone()).sum().backward();
+                    let gradients = [q, k, v].map(|input| input.grad_remove(&mut gradients).unwrap());
+                    let numbers = |t: Tensor<2>| t.into_data().convert::<f32>().try_to_vec().unwrap();
+                    std::iter::once(out.inner()).chain(gradients).map(numbers).collect()
+                };
+                let first = once();
+                assert!(first.iter().flatten().all(|x| x.is_finite()), "{:?}", case.dtype);
+                assert_eq!(first, once(), "{:?}", case.dtype);
             }
         }
     }
@@ -143,54 +199,66 @@ mod tests {
         });
     }
 
+    /// Every device in f32.
+    fn devices() -> Vec<Device> {
+        everywhere().into_iter().filter(|case| case.dtype == DType::F32).map(|case| case.device).collect()
+    }
+
+    fn apart(a: Tensor<2>, b: Tensor<2>) -> f32 {
+        (a - b).abs().max().into_scalar()
+    }
+
     #[test]
     fn a_shared_prefix_changes_nothing() {
         // [prompt a b | answer c | answer d] packed once = the sequences abc and abd apart.
-        let device = burn::tensor::Device::flex();
-        let options = &options()[0];
-        let tensor = |width: usize, seed| random(&[4, width], seed).on(&device).d2();
-        let (q, k, v) = (tensor(24, 1), tensor(12, 2), tensor(12, 3));
-        let shared = PackedLayout::new(vec![
-            Segment { rows: 0..2, context: vec![], attends_itself: true },
-            Segment { rows: 2..3, context: vec![0..2], attends_itself: true },
-            Segment { rows: 3..4, context: vec![0..2], attends_itself: true },
-        ]);
-        let packed = attention(q.clone(), k.clone(), v.clone(), &shared, options);
-        for (row, rows) in [(2, [0, 1, 2]), (3, [0, 1, 3])] {
-            let pick =
-                |t: &burn::tensor::Tensor<2>| t.clone().select(0, burn::tensor::Tensor::from_data(rows, &device));
-            let apart = attention(pick(&q), pick(&k), pick(&v), &PackedLayout::sequences(&[3]), options);
-            let difference: f32 = (apart.narrow(0, 2, 1) - packed.clone().narrow(0, row, 1)).abs().max().into_scalar();
-            assert!(difference < 1e-6, "{difference}");
+        for device in devices() {
+            let options = &options()[0];
+            let tensor = |width: usize, seed| random(&[4, width], seed).on(&device).d2();
+            let (q, k, v) = (tensor(24, 1), tensor(12, 2), tensor(12, 3));
+            let shared = PackedLayout::new(vec![
+                Segment { rows: 0..2, context: vec![], attends_itself: true },
+                Segment { rows: 2..3, context: vec![0..2], attends_itself: true },
+                Segment { rows: 3..4, context: vec![0..2], attends_itself: true },
+            ]);
+            let packed = attention(q.clone(), k.clone(), v.clone(), &shared, options);
+            for (row, rows) in [(2, [0, 1, 2]), (3, [0, 1, 3])] {
+                let pick = |t: &Tensor<2>| t.clone().select(0, Tensor::from_data(rows, &device));
+                let alone = attention(pick(&q), pick(&k), pick(&v), &PackedLayout::sequences(&[3]), options);
+                let apart = apart(alone.narrow(0, 2, 1), packed.clone().narrow(0, row, 1));
+                assert!(apart < 1e-6, "{device:?}: {apart}");
+            }
         }
     }
 
     #[test]
     fn cached_keys_change_nothing() {
-        // Three tokens at once = two, then the third with the first two as cached keys, in a cache with room left.
-        let device = burn::tensor::Device::flex();
-        for options in options() {
-            let (q_width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
-            let tensor = |width: usize, seed| random(&[3, width], seed).on(&device).d2();
-            let (q, k, v) = (tensor(q_width, 1), tensor(kv_width, 2), tensor(kv_width, 3));
-            let whole = attention(q.clone(), k.clone(), v.clone(), &PackedLayout::sequences(&[3]), &options);
-            let cached = |keys: burn::tensor::Tensor<2>| {
-                let room = random(&[4, kv_width], 4).on(&device).d2();
-                burn::tensor::Tensor::cat(vec![room.clone(), keys, room], 0)
-            };
-            let third = |context| {
-                let segment = Segment { rows: 6..7, context, attends_itself: true };
-                PackedLayout::in_cache(11, vec![segment])
-            };
-            for (kernel, layout) in [
-                (attention as fn(_, _, _, &_, &_) -> _, third(vec![4..6])),
-                (attention, third(vec![4..5, 5..6])),
-                (reference::attention, third(vec![4..6])),
-            ] {
-                let out: burn::tensor::Tensor<2> =
-                    kernel(q.clone().narrow(0, 2, 1), cached(k.clone()), cached(v.clone()), &layout, &options);
-                let apart: f32 = (out - whole.clone().narrow(0, 2, 1)).abs().max().into_scalar();
-                assert!(apart < 1e-6, "{apart}");
+        // Tokens at once = the last one after the others as cached keys, in a cache with room left.
+        for device in devices() {
+            for (options, tokens) in options().into_iter().flat_map(|options| [(options.clone(), 3), (options, 150)]) {
+                let (q_width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
+                let tensor = |width: usize, seed| random(&[tokens, width], seed).on(&device).d2();
+                let (q, k, v) = (tensor(q_width, 1), tensor(kv_width, 2), tensor(kv_width, 3));
+                let whole = attention(q.clone(), k.clone(), v.clone(), &PackedLayout::sequences(&[tokens]), &options);
+                let cached = |keys: Tensor<2>| {
+                    let room = random(&[4, kv_width], 4).on(&device).d2();
+                    Tensor::cat(vec![room.clone(), keys, room], 0)
+                };
+                let last = tokens + 3;
+                let layout = |context| {
+                    let segment = Segment { rows: last..last + 1, context, attends_itself: true };
+                    PackedLayout::in_cache(tokens + 8, vec![segment])
+                };
+                let composed = if rounds_factors(&device) { 5e-3 } else { 1e-6 };
+                for (kernel, layout, most) in [
+                    (attention as fn(_, _, _, &_, &_) -> _, layout(vec![4..last]), 1e-6),
+                    (attention, layout(vec![4..5, 5..last]), 1e-6),
+                    (reference::attention, layout(vec![4..last]), composed),
+                ] {
+                    let q = q.clone().narrow(0, tokens - 1, 1);
+                    let out: Tensor<2> = kernel(q, cached(k.clone()), cached(v.clone()), &layout, &options);
+                    let apart = apart(out, whole.clone().narrow(0, tokens - 1, 1));
+                    assert!(apart < most, "{device:?}, {options:?}: {apart}");
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ mod native;
 mod reference;
 
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// √(2/π)
 #[cfg(any(feature = "flex", feature = "cube"))]
@@ -45,6 +45,10 @@ pub fn gated_linear_unit(gate: Tensor<2>, up: Tensor<2>, activation: Activation)
             up.into_dispatch(),
             activation,
         ));
+    }
+    if crate::device::is_native_once_wide(&gate) {
+        let dtype = gate.dtype();
+        return gated_linear_unit(gate.cast(DType::F32), up.cast(DType::F32), activation).cast(dtype);
     }
     reference::gated_linear_unit(gate, up, activation)
 }

@@ -7,9 +7,6 @@ use half::bf16;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-/// More rows than this are a general product's.
-pub(super) const MOST: usize = 16;
-
 /// Rows of `x` that are met at once, each with running sums of its own.
 const TOGETHER: usize = 4;
 

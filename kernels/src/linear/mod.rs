@@ -1,85 +1,55 @@
 //! The linear map with weights as checkpoints store them.
 
-#[cfg(feature = "flex")]
 mod autodiff;
+mod composition;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod few_rows;
-#[cfg(feature = "flex")]
-mod kernel;
+pub(crate) mod kernel;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
 
-use burn::tensor::{Device, Tensor};
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor};
+
+/// Up to so many rows, as generating has, [`linear`] on the CPU adds in another order than beyond: the fastest for them, and the
+/// same for a row whatever stands beside it. Who compares rows of small and large batches to the bit gives it more.
+pub const FEW_ROWS: usize = 16;
 
 /// `x · weightᵀ`: `x` `[rows, inputs]`, `weight` `[outputs, inputs]` (the Hugging Face layout), result `[rows, outputs]`.
 ///
-/// Differentiable in both. The weight's gradient comes out in the weight's own layout, so that the optimizer reads
-/// all four of its tensors in order.
+/// The type of `x` says what is computed in, and is that of the result: a weight of another type is cast for the product,
+/// forward and backward, and its gradient comes out in the weight's own type. So bf16 rows beside f32 weights are bf16
+/// compute on f32 parameters, and f32 rows beside bf16 weights are a frozen model in half the memory. Sums are in f32; on
+/// CUDA the factors of an f32 product are rounded to TF32 (ten bits of fraction) where the device has it.
 ///
-/// Where [`linear_widens`] says so, `weight` may be bf16 beside an f32 `x`; then there is no gradient, and asking for one
-/// panics.
+/// Differentiable in both. The weight's gradient is in the weight's own layout, so that the optimizer reads all four of its
+/// tensors in order. An argument that asks for no gradient costs no product, and nothing is saved for its sake.
+///
+/// # Panics
+/// On other shapes, or on f64 beside another type.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if crate::device::is_native(&x) {
-        use burn::backend::Dispatch;
-        return Tensor::from_dispatch(<Dispatch as kernel::LinearKernel>::linear_product(
-            x.into_dispatch(),
-            weight.into_dispatch(),
-        ));
+    assert!(
+        x.dims()[1] == weight.dims()[1] && (x.dtype() == DType::F64) == (weight.dtype() == DType::F64),
+        "linear: expected x [rows, inputs] and weight [outputs, inputs], both or neither f64, got {:?} {:?} and {:?} {:?}",
+        x.dims(),
+        x.dtype(),
+        weight.dims(),
+        weight.dtype()
+    );
+    if crate::device::wants_reference() {
+        return reference::linear(x, weight);
     }
-    reference::linear(x, weight)
+    Tensor::from_dispatch(<Dispatch as kernel::LinearKernel>::linear_product(x.into_dispatch(), weight.into_dispatch()))
 }
 
-/// Whether [`linear`] on this device takes bf16 weights for f32 rows, and widens them as it reads.
+/// Whether [`linear`] on this device reads bf16 weights block by block, so that beside f32 rows they take no more than
+/// themselves.
 pub fn linear_widens(device: &Device) -> bool {
     crate::device::is_flex(device)
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::{DType, Device};
-
-    use super::{linear, reference};
-    use crate::testing::{check_gradients, check_kernel, native, random};
-
-    #[test]
-    fn native_is_no_worse_than_the_composition() {
-        for (rows, inputs, outputs) in
-            [(1, 1, 1), (1, 40, 700), (3, 47, 31), (8, 33, 300), (31, 123, 7), (130, 64, 200)]
-        {
-            check_kernel(
-                &native(),
-                &[random(&[rows, inputs], 1), random(&[outputs, inputs], 2)],
-                |t| linear(t[0].d2(), t[1].d2()),
-                |t| reference::linear(t[0].d2(), t[1].d2()),
-            );
-        }
-    }
-
-    #[test]
-    fn bf16_weights_are_widened() {
-        let device = Device::flex();
-        for (rows, inputs, outputs) in [(1, 1, 1), (1, 40, 700), (6, 33, 300), (40, 64, 1_500)] {
-            let weight = random(&[outputs, inputs], 1).on(&device).d2().cast(DType::BF16);
-            let x = random(&[rows, inputs], 2).on(&device).d2();
-            let want = linear(x.clone(), weight.clone().cast(DType::F32));
-            let apart: f32 = (linear(x, weight) - want).abs().max().into_scalar();
-            assert!(apart < 1e-4, "{rows} rows: {apart}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "f32")]
-    fn gradients_through_bf16_weights_are_refused() {
-        let device = Device::flex().autodiff();
-        let weight = random(&[5, 4], 1).on(&device).d2().cast(DType::BF16);
-        let x = random(&[3, 4], 2).on(&device).d2().require_grad();
-        linear(x, weight).sum().backward();
-    }
-
-    #[test]
-    fn reference_gradient_is_the_finite_difference() {
-        check_gradients(&[random(&[3, 4], 3), random(&[5, 4], 4)], |t| reference::linear(t[0].d2(), t[1].d2()));
-    }
-}
+mod tests;

@@ -1,82 +1,108 @@
-//! Three products, each straight into the layout its reader wants.
+//! Three products in f32, each straight into the layout its reader wants.
+//!
+//! A weight that is stored in another type than it is multiplied in is read block by block, forward and backward, so that
+//! no more than a block of it is ever held twice. Sixteen-bit rows give what tensor cores give: products of rounded
+//! numbers, summed in f32 and rounded once.
+
+use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
-use half::bf16;
 use rayon::prelude::*;
 
-use super::few_rows;
 use super::kernel::LinearKernel;
-use crate::cpu::{Element, Matrix, MatrixMut, Threads, contiguous, floats, tensor};
+use super::{FEW_ROWS, composition, few_rows};
+use crate::cpu::{Matrix, MatrixMut, Stored, Threads, contiguous, floats, rounded, tensor};
 
-/// Rows of bf16 weights that are widened at once: a few megabytes, which the cache holds.
+/// Rows of a weight that are read into f32 at once: a few megabytes, which the cache holds.
 const BLOCK: usize = 1024;
 
 impl LinearKernel for Flex {
     fn linear_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let dtype = x.dtype();
+        if dtype == DType::F64 {
+            return composition::product::<Self>(x, weight);
+        }
         let (x, weight) = (contiguous(x), contiguous(weight));
-        let shape = [rows(&x), rows(&weight)];
-        let few = shape[0] <= few_rows::MOST;
-        if weight.dtype() == DType::BF16 {
-            let weight = <bf16 as Element>::slice(&weight);
-            return if few {
-                tensor(few_rows::product(floats(&x), weight, columns(&x)), shape)
-            } else {
-                widened_product(matrix(&x), weight, columns(&x), shape)
-            };
+        let ([rows, inputs], [outputs, _]) = (dims(&x), dims(&weight));
+        if dtype == DType::F32 && rows <= FEW_ROWS {
+            match Stored::of(&weight) {
+                Stored::F32(weight) => return tensor(few_rows::product(floats(&x), weight, inputs), [rows, outputs]),
+                Stored::Bf16(weight) => return tensor(few_rows::product(floats(&x), weight, inputs), [rows, outputs]),
+                Stored::F16(_) => {}
+            }
         }
-        if few {
-            let out = few_rows::product(floats(&x), floats(&weight), columns(&x));
-            return tensor(out, shape);
-        }
-        product(matrix(&x), matrix(&weight).transposed(), [rows(&x), rows(&weight)])
+        let x = Stored::of(&x).wide(DType::F32);
+        let x = Matrix::new(&x, rows, inputs);
+        let mut out = vec![0.0; rows * outputs];
+        each_block(&weight, dtype, |columns, block| {
+            // Without rows there is no place for later columns.
+            let out = out.get_mut(columns.start..).unwrap_or_default();
+            MatrixMut::strided(out, rows, columns.len(), outputs).assign(1.0, x, block.transposed(), Threads::All);
+        });
+        rounded(out, [rows, outputs], dtype)
     }
 
     fn linear_input_grad(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let dtype = grad.dtype();
+        if dtype == DType::F64 {
+            return composition::input_grad::<Self>(weight, grad);
+        }
         let (weight, grad) = (contiguous(weight), contiguous(grad));
-        product(matrix(&grad), matrix(&weight), [rows(&grad), columns(&weight)])
+        let ([rows, outputs], [_, inputs]) = (dims(&grad), dims(&weight));
+        let grad = Stored::of(&grad).wide(DType::F32);
+        let mut out = vec![0.0; rows * inputs];
+        each_block(&weight, dtype, |columns, block| {
+            let grad = Matrix::strided(&grad[columns.start..], rows, columns.len(), outputs);
+            let out = MatrixMut::new(&mut out, rows, inputs);
+            if columns.start == 0 {
+                out.assign(1.0, grad, block, Threads::All);
+            } else {
+                out.add(1.0, grad, block, Threads::All);
+            }
+        });
+        rounded(out, [rows, inputs], dtype)
     }
 
-    fn linear_weight_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear_weight_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self> {
+        if x.dtype() == DType::F64 {
+            return composition::weight_grad::<Self>(x, grad, dtype);
+        }
         let (x, grad) = (contiguous(x), contiguous(grad));
-        product(matrix(&grad).transposed(), matrix(&x), [columns(&grad), columns(&x)])
-    }
-}
-
-/// `x · weightᵀ`, block by block of weights, so that no more than a block is ever held in f32.
-fn widened_product(x: Matrix<'_>, weight: &[bf16], inputs: usize, [rows, outputs]: [usize; 2]) -> FlexTensor {
-    let mut out = vec![0.0; rows * outputs];
-    let mut block = vec![];
-    for (number, weight) in weight.chunks(BLOCK * inputs).enumerate() {
-        let columns = weight.len() / inputs;
-        block.resize(weight.len(), 0.0);
-        block.par_chunks_mut(inputs).zip(weight.par_chunks(inputs)).for_each(|(to, from)| bf16::widen(from, to));
-        MatrixMut::strided(&mut out[number * BLOCK..], rows, columns, outputs).assign(
+        let ([rows, inputs], [_, outputs]) = (dims(&x), dims(&grad));
+        let [x, grad] = [&x, &grad].map(|rows| Stored::of(rows).wide(DType::F32));
+        let mut out = vec![0.0; outputs * inputs];
+        MatrixMut::new(&mut out, outputs, inputs).assign(
             1.0,
-            x,
-            Matrix::new(&block, columns, inputs).transposed(),
+            Matrix::new(&grad, rows, outputs).transposed(),
+            Matrix::new(&x, rows, inputs),
             Threads::All,
         );
+        rounded(out, [outputs, inputs], dtype)
     }
-    tensor(out, [rows, outputs])
 }
 
-fn product(lhs: Matrix<'_>, rhs: Matrix<'_>, shape: [usize; 2]) -> FlexTensor {
-    let mut out = vec![0.0; shape[0] * shape[1]];
-    MatrixMut::new(&mut out, shape[0], shape[1]).assign(1.0, lhs, rhs, Threads::All);
-    tensor(out, shape)
+/// Hands over the rows of `weight` in f32, with the numbers that `dtype` has for them: all at once where they are stored
+/// so.
+fn each_block(weight: &FlexTensor, dtype: DType, mut f: impl FnMut(Range<usize>, Matrix<'_>)) {
+    let [rows, columns] = dims(weight);
+    let stored = Stored::of(weight);
+    if let (Stored::F32(weight), DType::F32) = (stored, dtype) {
+        return f(0..rows, Matrix::new(weight, rows, columns));
+    }
+    let mut block = vec![];
+    for start in (0..rows).step_by(BLOCK) {
+        let range = start..(start + BLOCK).min(rows);
+        block.resize(range.len() * columns, 0.0);
+        block.par_chunks_mut(columns.max(1)).zip(range.clone()).for_each(|(to, row)| {
+            stored.slice(row * columns..(row + 1) * columns).read(dtype, to);
+        });
+        f(range.clone(), Matrix::new(&block, range.len(), columns));
+    }
 }
 
-fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
-    Matrix::new(floats(tensor), rows(tensor), columns(tensor))
-}
-
-fn rows(tensor: &FlexTensor) -> usize {
-    tensor.layout().shape()[0]
-}
-
-fn columns(tensor: &FlexTensor) -> usize {
-    tensor.layout().shape()[1]
+fn dims(tensor: &FlexTensor) -> [usize; 2] {
+    tensor.layout().shape().dims()
 }

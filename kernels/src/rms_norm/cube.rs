@@ -1,4 +1,5 @@
-//! One cube per row, two passes over it: its sum of squares, then its output; f32 throughout.
+//! One cube per row, two passes over it: its sum of squares, then its output; f32 throughout. The backward's cubes take
+//! several rows each, and their units keep the weight's gradient of their columns in registers.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
@@ -9,7 +10,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::*;
 
 use super::kernel::RmsNormKernel;
-use crate::cube::{address_type, cube_sum, cubes, dims, empty, units, vector_size};
+use crate::cube::{address_type, cube_sum, cubes, dims, empty, units_for, vector_size};
 
 /// Cubes of the backward, each of which keeps a share of the weight's gradient.
 const SHARES: usize = 512;
@@ -23,7 +24,8 @@ impl RmsNormKernel for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (x, weight) = (into_contiguous(x), into_contiguous(weight));
         let [rows, width] = dims(&x);
-        let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
+        let (client, vector) = (x.client.clone(), vector_size(&x));
+        let units = units_for(&x, width / vector);
         let out = empty(&x, [rows, width], x.dtype);
         let inverse_rms = empty(&x, [rows], DType::F32);
         let dtype = dtype_to_storage_type(x.dtype);
@@ -60,7 +62,8 @@ impl RmsNormKernel for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [x, weight, inverse_rms, grad] = [x, weight, inverse_rms, grad].map(into_contiguous);
         let [rows, width] = dims(&x);
-        let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
+        let (client, vector) = (x.client.clone(), vector_size(&x));
+        let units = units_for(&x, width / vector);
         let dtype = x.dtype;
         let out = empty(&x, [rows, width], dtype);
         let shares = rows.min(SHARES);
@@ -80,8 +83,8 @@ impl RmsNormKernel for CubeBackend {
                 out.clone().into_tensor_arg(),
                 weight_grad.clone().into_tensor_arg(),
                 rows,
-                width / vector,
                 offset,
+                width / vector,
                 units,
                 dtype_to_storage_type(dtype),
             );
@@ -142,43 +145,55 @@ fn backward<F: Float, N: Size>(
     out: &mut Tensor<Vector<F, N>>,
     weight_grad: &mut Tensor<Vector<f32, N>>,
     rows: usize,
-    vectors: usize,
     offset: f32,
+    #[comptime] vectors: usize,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
 ) {
-    let share = CUBE_POS_X as usize;
+    let (share, unit) = (CUBE_POS_X as usize, UNIT_POS_X as usize);
+    let parts = comptime!(vectors.div_ceil(units as usize));
+    let mut weight_sums = Array::<Vector<f32, N>>::new(parts);
+    #[unroll]
+    for part in 0..parts {
+        weight_sums[part] = Vector::new(0.0);
+    }
     let mut row = share;
     while row < rows {
         let base = row * vectors;
         let scale = inverse_rms[row];
         let mut along = f32::new(0.0);
-        let mut at = UNIT_POS_X as usize;
-        while at < vectors {
-            let x = Vector::<f32, N>::cast_from(x[base + at]);
-            let grad = Vector::<f32, N>::cast_from(grad[base + at]);
-            let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
-            along += (grad * weight * x).vector_sum();
-            at += comptime!(units as usize);
+        #[unroll]
+        for part in 0..parts {
+            let at = unit + comptime!(part * units as usize);
+            if at < vectors {
+                let x = Vector::<f32, N>::cast_from(x[base + at]);
+                let grad = Vector::<f32, N>::cast_from(grad[base + at]);
+                let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
+                along += (grad * weight * x).vector_sum();
+            }
         }
         // y = x·r, dr/dx = −r³ x / width: the gradient loses its component along x.
         let width = f32::cast_from((vectors * out.vector_size()) as u32);
         let along = cube_sum(along, units) * scale * scale / width;
-        let mut at = UNIT_POS_X as usize;
-        while at < vectors {
-            let x = Vector::<f32, N>::cast_from(x[base + at]);
-            let grad = Vector::<f32, N>::cast_from(grad[base + at]);
-            let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
-            let gradient = Vector::new(scale) * (grad * weight - Vector::new(along) * x);
-            out[base + at] = Vector::cast_from(gradient);
-            // Every unit meets the same columns again in its cube's next row: no one else writes them.
-            let mut sum = grad * x * Vector::new(scale);
-            if row != share {
-                sum += weight_grad[share * vectors + at];
+        #[unroll]
+        for part in 0..parts {
+            let at = unit + comptime!(part * units as usize);
+            if at < vectors {
+                let x = Vector::<f32, N>::cast_from(x[base + at]);
+                let grad = Vector::<f32, N>::cast_from(grad[base + at]);
+                let weight = Vector::new(offset) + Vector::<f32, N>::cast_from(weight[at]);
+                let gradient = Vector::new(scale) * (grad * weight - Vector::new(along) * x);
+                out[base + at] = Vector::cast_from(gradient);
+                weight_sums[part] += grad * x * Vector::new(scale);
             }
-            weight_grad[share * vectors + at] = sum;
-            at += comptime!(units as usize);
         }
         row += CUBE_COUNT_X as usize;
+    }
+    #[unroll]
+    for part in 0..parts {
+        let at = unit + comptime!(part * units as usize);
+        if at < vectors {
+            weight_grad[share * vectors + at] = weight_sums[part];
+        }
     }
 }

@@ -9,7 +9,7 @@ mod native;
 mod reference;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// cos and sin of every token's angles, both `[tokens, head_dim / 2]`.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct RotaryTables {
 impl RotaryTables {
     /// The tables for tokens at `positions`, with the architecture's inverse frequencies (`[head_dim / 2]`).
     ///
-    /// Angles are products in f32, as Transformers makes them.
+    /// They are f32 whatever is to be rotated. Angles are products in f32, as Transformers makes them.
     pub fn new(positions: &[u32], inverse_frequencies: &[f32], device: &Device) -> Self {
         let angles = || positions.iter().flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f));
         let shape = [positions.len(), inverse_frequencies.len()];
@@ -40,7 +40,7 @@ impl RotaryTables {
 }
 
 /// Rotates every head of `x` `[tokens, heads · head_dim]` by its token's angles; `(a, b) → (a cos − b sin, b cos + a sin)`
-/// for the two halves of a head. Differentiable in `x`.
+/// for the two halves of a head, in f32 and then in the type of `x`. Differentiable in `x`.
 ///
 /// # Panics
 /// If the tables are for other tokens, or the heads not all of their width.
@@ -59,6 +59,10 @@ pub fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
             tables.sin.clone().into_dispatch(),
             kernel::Direction::Forward,
         ));
+    }
+    if crate::device::is_native_once_wide(&x) {
+        let dtype = x.dtype();
+        return rotary_embedding(x.cast(DType::F32), tables).cast(dtype);
     }
     reference::rotary_embedding(x, tables)
 }
@@ -100,7 +104,7 @@ mod tests {
             check_kernel(
                 &everywhere(),
                 &[random(&[tokens, heads * half * 2], 1)],
-                |t| rotary_embedding(t[0].d2(), &tables(tokens as u32, half, &t[0].device()).cast(t[0].dtype())),
+                |t| rotary_embedding(t[0].d2(), &tables(tokens as u32, half, &t[0].device())),
                 |t| {
                     reference::rotary_embedding(
                         t[0].d2(),

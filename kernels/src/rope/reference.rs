@@ -5,7 +5,8 @@ use burn::tensor::Tensor;
 use super::RotaryTables;
 
 pub(super) fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2> {
-    let [tokens, width] = x.dims();
+    let ([tokens, width], dtype) = (x.dims(), x.dtype());
+    let x = if dtype.size() < tables.cos.dtype().size() { x.cast(tables.cos.dtype()) } else { x };
     let half = tables.cos.dims()[1];
     let heads = width / (2 * half);
     let x: Tensor<4> = x.reshape([tokens, heads, 2, half]);
@@ -13,7 +14,7 @@ pub(super) fn rotary_embedding(x: Tensor<2>, tables: &RotaryTables) -> Tensor<2>
     let (cos, sin) =
         (tables.cos.clone().reshape([tokens, 1, 1, half]), tables.sin.clone().reshape([tokens, 1, 1, half]));
     let rotated = Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 2);
-    rotated.reshape([tokens, width])
+    rotated.reshape([tokens, width]).cast(dtype)
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 //! Each operation has a folder of the usual form. They share [`softmax`] (rows of logits), [`head`] (logits made tile by
 //! tile), [`softcap`], [`targets`] and [`dtypes`].
 
+pub(crate) mod head;
 pub(crate) mod linear_kl;
 pub(crate) mod linear_log_probs;
 pub(crate) mod sequence_log_probs;
 pub(crate) mod token_log_probs;
 
 mod dtypes;
-mod head;
-mod softcap;
+pub(crate) mod softcap;
 mod softmax;
 mod targets;
 

@@ -1,17 +1,18 @@
 //! The head met tile by tile on a GPU: a matrix product into a buffer of bounded size, for a kernel to read.
 //!
 //! Tiles are columns, not rows: the head's gradient is then written once, where chunks of rows would add to all of it
-//! once per chunk. Logits and the sum of `hidden`'s gradient are f32 whatever the inputs are.
+//! once per chunk. Logits and the sum of `hidden`'s gradient are f32 whatever the inputs are. Products are made in the type
+//! of `hidden`: a tile of a head of another type is cast for them.
 
 use std::ops::Range;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::cube::{dims, empty};
+use super::Wanted;
+use crate::cube::{dims, empty, product, transposed};
 
 /// The most bytes of logits alive, where the device has them: large enough for the products to run at full speed.
 const TILE_BYTES: u64 = 256 << 20;
@@ -46,51 +47,53 @@ impl Head {
 
     /// `hidden · headᵀ` for these columns, f32 and contiguous.
     pub(crate) fn logits(&self, hidden: &CubeTensor, columns: &Range<usize>) -> CubeTensor {
-        product(hidden.clone(), transposed(self.rows(columns)))
+        logits(hidden, self.tile(columns, hidden.dtype))
     }
 
-    /// The gradients of `hidden` and of the head, from those of every tile's logits.
+    /// The gradients of `hidden` and of the head, those that are wanted, from those of every tile's logits.
     pub(crate) fn gradients(
         self,
         hidden: CubeTensor,
+        wanted: Wanted,
         gradient: impl Fn(CubeTensor, &Range<usize>) -> CubeTensor,
     ) -> (CubeTensor, CubeTensor) {
-        let (vocabulary, dtype) = (self.vocabulary(), hidden.dtype);
         let mut hidden_grad: Option<CubeTensor> = None;
         let mut head_grad: Option<CubeTensor> = None;
         for columns in self.tiles(&hidden) {
-            let gradient = gradient(self.logits(&hidden, &columns), &columns);
-            let part = product(gradient.clone(), self.rows(&columns));
-            hidden_grad = Some(match hidden_grad {
-                Some(sum) => CubeBackend::float_add(sum, part),
-                None => part,
-            });
-            let part = CubeBackend::float_matmul(transposed(gradient), hidden.clone());
-            head_grad = Some(match head_grad {
-                None if columns.len() == vocabulary => part,
-                grad => {
-                    let grad = grad.unwrap_or_else(|| empty(&self.0, dims(&self.0), dtype));
-                    CubeBackend::float_slice_assign(grad, &[columns.into()], part)
-                }
-            });
+            let tile = self.tile(&columns, hidden.dtype);
+            let gradient = gradient(logits(&hidden, tile.clone()), &columns);
+            if wanted.hidden {
+                let part = product(gradient.clone(), tile, DType::F32);
+                hidden_grad = Some(match hidden_grad {
+                    Some(sum) => CubeBackend::float_add(sum, part),
+                    None => part,
+                });
+            }
+            if wanted.head {
+                let part = product(transposed(gradient), hidden.clone(), self.0.dtype);
+                head_grad = Some(match head_grad {
+                    None if columns.len() == self.vocabulary() => part,
+                    grad => {
+                        let grad = grad.unwrap_or_else(|| empty(&self.0, dims(&self.0), self.0.dtype));
+                        CubeBackend::float_slice_assign(grad, &[columns.into()], part)
+                    }
+                });
+            }
         }
-        let hidden_grad = hidden_grad.expect("there is at least one column");
-        (CubeBackend::float_cast(hidden_grad, dtype.into()), head_grad.expect("there is at least one column"))
+        let none = |like: &CubeTensor| empty(like, [0, dims(like)[1]], like.dtype);
+        (
+            hidden_grad.map_or_else(|| none(&hidden), |grad| CubeBackend::float_cast(grad, hidden.dtype.into())),
+            head_grad.unwrap_or_else(|| none(&self.0)),
+        )
     }
 
-    fn rows(&self, rows: &Range<usize>) -> CubeTensor {
-        CubeBackend::float_slice(self.0.clone(), &[rows.clone().into()])
+    /// These rows of the head, as `dtype`.
+    fn tile(&self, columns: &Range<usize>, dtype: DType) -> CubeTensor {
+        let rows = CubeBackend::float_slice(self.0.clone(), &[columns.clone().into()]);
+        CubeBackend::float_cast(rows, dtype.into())
     }
 }
 
-fn transposed(matrix: CubeTensor) -> CubeTensor {
-    CubeBackend::float_swap_dims(matrix, 0, 1)
-}
-
-/// `lhs · rhs`, summed and written in f32.
-fn product(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
-    let ([rows, _], [_, columns]) = (dims(&lhs), dims(&rhs));
-    let out = empty(&lhs, [rows, columns], DType::F32);
-    matmul(lhs, rhs, Some(out), MatmulStrategy::default(), DType::F32)
-        .unwrap_or_else(|error| panic!("a [{rows}, {columns}] matrix product: {error:?}"))
+fn logits(hidden: &CubeTensor, tile: CubeTensor) -> CubeTensor {
+    product(hidden.clone(), transposed(tile), DType::F32)
 }

@@ -4,10 +4,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::cpu::{Element, Matrix, MatrixMut, Threads};
+use super::Wanted;
+use crate::cpu::{Element, Matrix, MatrixMut, Stored, Threads, tensor};
 
 /// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
 /// any machine. Each costs one more gradient of `hidden` while the backward lasts.
@@ -16,9 +19,10 @@ const RUNS: usize = 16;
 const COLUMNS: usize = 256;
 const ROWS: usize = 512;
 
-/// `[vocabulary, width]`, row-major.
-pub(crate) struct Head<'a, E> {
-    weights: &'a [E],
+/// `[vocabulary, width]`, row-major, with the numbers that `dtype` has for it.
+pub(crate) struct Head<'a> {
+    weights: Stored<'a>,
+    dtype: DType,
     pub(crate) width: usize,
 }
 
@@ -28,10 +32,11 @@ pub(crate) struct Block {
     pub(crate) columns: Range<usize>,
 }
 
-impl<'a, E: Element> Head<'a, E> {
-    pub(crate) fn new(head: &'a FlexTensor) -> Self {
+impl<'a> Head<'a> {
+    /// Of a contiguous tensor, to be multiplied with hidden states of `dtype`.
+    pub(crate) fn new(head: &'a FlexTensor, dtype: DType) -> Self {
         let [_, width]: [usize; 2] = head.layout().shape().dims();
-        Self { weights: E::slice(head), width }
+        Self { weights: Stored::of(head), dtype, width }
     }
 
     pub(crate) fn vocabulary(&self) -> usize {
@@ -51,24 +56,39 @@ impl<'a, E: Element> Head<'a, E> {
 
     /// These columns, ready to be multiplied.
     pub(crate) fn tile(&self, columns: Range<usize>) -> Tile<'a> {
-        Tile {
-            weights: E::wide(&self.weights[columns.start * self.width..columns.end * self.width]),
-            width: self.width,
-        }
+        let weights = self.weights.slice(columns.start * self.width..columns.end * self.width);
+        Tile { weights: weights.wide(self.dtype), width: self.width }
     }
 
-    /// The gradients of `hidden` `[rows, width]` and of the head. `gradient` turns the logits of a block into their
-    /// gradients.
+    /// The gradients of `hidden` `[rows, width]` and, in its own type, of the head; those that are wanted. `gradient` turns
+    /// the logits of a block into their gradients.
     pub(crate) fn gradients(
         &self,
         hidden: &Rows<'_>,
+        wanted: Wanted,
         gradient: impl Fn(&Block, &mut [f32]) + Sync,
-    ) -> (Vec<f32>, Vec<E>) {
-        let mut head_grad = vec![E::default(); self.weights.len()];
-        let parts: Vec<Vec<f32>> = head_grad
-            .par_chunks_mut(self.run_length() * self.width)
-            .zip(self.runs())
-            .map(|(head_grad, run)| self.run_gradients(hidden, run, head_grad, &gradient))
+    ) -> (Vec<f32>, FlexTensor) {
+        match self.weights {
+            Stored::F32(_) => self.gradients_as::<f32>(hidden, wanted, &gradient),
+            Stored::F16(_) => self.gradients_as::<f16>(hidden, wanted, &gradient),
+            Stored::Bf16(_) => self.gradients_as::<bf16>(hidden, wanted, &gradient),
+        }
+    }
+
+    fn gradients_as<E: Element>(
+        &self,
+        hidden: &Rows<'_>,
+        wanted: Wanted,
+        gradient: &(impl Fn(&Block, &mut [f32]) + Sync),
+    ) -> (Vec<f32>, FlexTensor) {
+        let rows = if wanted.head { self.vocabulary() } else { 0 };
+        let mut head_grad = vec![E::default(); rows * self.width];
+        let runs = self.runs();
+        let mut shares = head_grad.chunks_mut(self.run_length() * self.width);
+        let runs: Vec<_> = runs.into_iter().map(|run| (run, shares.next())).collect();
+        let parts: Vec<Vec<f32>> = runs
+            .into_par_iter()
+            .map(|(run, head_grad)| self.run_gradients(hidden, run, wanted.hidden, head_grad, gradient))
             .collect();
         let mut parts = parts.into_iter();
         let mut hidden_grad = parts.next().unwrap_or_default();
@@ -78,24 +98,27 @@ impl<'a, E: Element> Head<'a, E> {
                 .zip(part.par_chunks(COLUMNS))
                 .for_each(|(sum, part)| sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
         }
-        (hidden_grad, head_grad)
+        (hidden_grad, tensor(head_grad, [rows, self.width]))
     }
 
-    /// Writes the gradient of these columns, returns their share of that of `hidden`.
-    fn run_gradients(
+    /// Writes the gradient of these columns if there is room for it, and returns their share of that of `hidden` if it is
+    /// wanted.
+    fn run_gradients<E: Element>(
         &self,
         hidden: &Rows<'_>,
         run: Range<usize>,
-        head_grad: &mut [E],
+        hidden_wanted: bool,
+        head_grad: Option<&mut [E]>,
         gradient: &impl Fn(&Block, &mut [f32]),
     ) -> Vec<f32> {
         let width = self.width;
         let rows = hidden.count();
-        let mut hidden_grad = vec![0.0; rows * width];
+        let mut hidden_grad = vec![0.0; if hidden_wanted { rows * width } else { 0 }];
         let mut buffer = vec![0.0; buffer_size(rows, run.len())];
-        for (columns, head_grad) in pieces(run, COLUMNS).zip(head_grad.chunks_mut(COLUMNS * width)) {
+        let mut shares = head_grad.map(|grad| grad.chunks_mut(COLUMNS * width));
+        for columns in pieces(run, COLUMNS) {
             let tile = self.tile(columns.clone());
-            E::fill(head_grad, |head_grad| {
+            let mut add_tile = |mut head_grad: Option<&mut [f32]>| {
                 for rows in pieces(0..rows, ROWS) {
                     let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
                     let block = Block { rows, columns: columns.clone() };
@@ -103,20 +126,28 @@ impl<'a, E: Element> Head<'a, E> {
                     tile.logits(hidden, block.rows.clone(), logits);
                     gradient(&block, logits);
                     let gradient = Matrix::new(logits, n, columns.len());
-                    MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
-                        1.0,
-                        gradient,
-                        tile.matrix(),
-                        Threads::One,
-                    );
-                    MatrixMut::new(head_grad, columns.len(), width).add(
-                        1.0,
-                        gradient.transposed(),
-                        Matrix::new(&hidden.rows[elements], n, width),
-                        Threads::One,
-                    );
+                    if hidden_wanted {
+                        MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
+                            1.0,
+                            gradient,
+                            tile.matrix(),
+                            Threads::One,
+                        );
+                    }
+                    if let Some(head_grad) = &mut head_grad {
+                        MatrixMut::new(head_grad, columns.len(), width).add(
+                            1.0,
+                            gradient.transposed(),
+                            Matrix::new(&hidden.rows[elements], n, width),
+                            Threads::One,
+                        );
+                    }
                 }
-            });
+            };
+            match shares.as_mut().and_then(Iterator::next) {
+                Some(share) => E::fill(share, |share| add_tile(Some(share))),
+                None => add_tile(None),
+            }
         }
         hidden_grad
     }

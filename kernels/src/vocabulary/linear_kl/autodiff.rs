@@ -10,6 +10,7 @@ use burn::backend::tensor::FloatTensor;
 
 use super::kernel::LinearKlKernel;
 use crate::gradient::{assert_constant, constant, register};
+use crate::vocabulary::head::Wanted;
 
 #[derive(Debug)]
 struct LinearKl;
@@ -30,6 +31,7 @@ impl<B: LinearKlKernel> Backward<B, 2> for LinearKl {
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
+        let wanted = Wanted::by(&ops.parents);
         let saved = ops.state;
         let (hidden, head) = B::linear_kl_backward(
             saved.hidden,
@@ -39,6 +41,7 @@ impl<B: LinearKlKernel> Backward<B, 2> for LinearKl {
             saved.statistics,
             grad,
             saved.softcap,
+            wanted,
         );
         register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [hidden, head]);
     }
@@ -77,6 +80,7 @@ impl<B: LinearKlKernel, C: CheckpointStrategy> LinearKlKernel for Autodiff<B, C>
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: Option<f64>,
+        _: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         panic!("second-order gradients of linear_kl are not supported")
     }

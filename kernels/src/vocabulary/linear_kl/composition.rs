@@ -4,6 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::composition::{chunks, gradients, logits};
 use crate::vocabulary::softcap::composition::{capped, through_cap};
 
@@ -34,6 +35,7 @@ pub(super) fn forward<B: Backend>(
 }
 
 /// See [`LinearKlKernel::linear_kl_backward`](super::kernel::LinearKlKernel::linear_kl_backward).
+#[allow(clippy::too_many_arguments)]
 pub(super) fn backward<B: Backend>(
     hidden: FloatTensor<B>,
     head: FloatTensor<B>,
@@ -42,8 +44,9 @@ pub(super) fn backward<B: Backend>(
     statistics: FloatTensor<B>,
     grad: FloatTensor<B>,
     softcap: Option<f64>,
+    wanted: Wanted,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    gradients::<B>(&hidden, &head, |rows: Slice, z| {
+    gradients::<B>(&hidden, &head, wanted, |rows: Slice, z| {
         let rows_of = |t: &FloatTensor<B>| B::float_slice(t.clone(), &[rows]);
         let (z, statistics) = (capped::<B>(z, softcap), rows_of(&statistics));
         let r = logits::<B>(rows_of(&reference_hidden), reference_head.clone());

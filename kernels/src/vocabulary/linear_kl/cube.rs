@@ -11,6 +11,7 @@ use cubecl::prelude::*;
 use super::composition;
 use super::kernel::LinearKlKernel;
 use crate::cube::{address_type, cubes, dims, empty, over_first, units, vector_size};
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::cube::Head;
 use crate::vocabulary::softcap::cube::{cap, cap_and_slope};
 use crate::vocabulary::softmax::cube::LOWEST;
@@ -67,6 +68,7 @@ impl LinearKlKernel for CubeBackend {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if hidden.dtype == DType::F64 {
             return composition::backward::<Self>(
@@ -77,12 +79,13 @@ impl LinearKlKernel for CubeBackend {
                 statistics,
                 grad,
                 softcap,
+                wanted,
             );
         }
         let dtype = hidden.dtype;
         let reference_head = Head::new(reference_head);
         let (statistics, grad) = (into_contiguous(statistics), into_contiguous(grad));
-        Head::new(head).gradients(hidden, |z, columns| {
+        Head::new(head).gradients(hidden, wanted, |z, columns| {
             let r = reference_head.logits(&reference_hidden, columns);
             gradient(z, r, &statistics, &grad, softcap, dtype)
         })

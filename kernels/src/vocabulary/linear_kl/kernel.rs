@@ -7,7 +7,8 @@ use burn::backend::{Backend, backend_extension};
 
 use super::composition;
 #[cfg(feature = "cube")]
-use crate::vocabulary::dtypes::rows_and_statistics;
+use crate::vocabulary::dtypes::{gradients_of_head, rows_and_statistics};
+use crate::vocabulary::head::Wanted;
 
 #[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub(crate) trait LinearKlKernel: Backend {
@@ -24,8 +25,9 @@ pub(crate) trait LinearKlKernel: Backend {
         composition::forward::<Self>(hidden, head, reference_hidden, reference_head, softcap)
     }
 
-    /// The gradients of `hidden` and `head`.
+    /// The gradients of `hidden` and `head`, those that are wanted.
     #[fusion(meta = gradients)]
+    #[allow(clippy::too_many_arguments)]
     fn linear_kl_backward(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
@@ -34,8 +36,9 @@ pub(crate) trait LinearKlKernel: Backend {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composition::backward::<Self>(hidden, head, reference_hidden, reference_head, statistics, grad, softcap)
+        composition::backward::<Self>(hidden, head, reference_hidden, reference_head, statistics, grad, softcap, wanted)
     }
 }
 
@@ -60,6 +63,7 @@ fn gradients(
     _statistics: &TensorSpec,
     _grad: &TensorSpec,
     _softcap: &Option<f64>,
+    wanted: &Wanted,
 ) -> (TensorSpec, TensorSpec) {
-    (hidden.clone(), head.clone())
+    gradients_of_head(hidden, head, *wanted)
 }

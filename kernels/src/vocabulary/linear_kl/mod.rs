@@ -14,10 +14,10 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use kernel::LinearKlKernel;
 
-use super::dtypes::{assert_supported, output_dtype};
+use super::dtypes::{assert_together, output_dtype};
 use super::softcap::assert_softcap;
 
-/// A model's last hidden states `[tokens, hidden_size]` and its head `[vocabulary, hidden_size]`, of one type.
+/// A model's last hidden states `[tokens, hidden_size]` and its head `[vocabulary, hidden_size]`.
 #[derive(Debug, Clone)]
 pub struct HeadInputs {
     /// `[tokens, hidden_size]`
@@ -28,10 +28,11 @@ pub struct HeadInputs {
 
 /// `Σ_v p_v (log p_v − log q_v)` with p the policy's softmax and q the reference's, nats, `[tokens]`.
 ///
-/// The two may differ in hidden size, not in tokens or vocabulary; all four tensors are of one type (f32, f64, f16 or
-/// bf16), the result is f32 for the 16-bit types. With `softcap` c (Gemma 2), both models' logits z become
-/// c · tanh(z / c) first. Never more than two tiles of logits are alive. A token of probability zero in the policy adds
-/// nothing. Differentiable in the policy.
+/// The two may differ in hidden size, not in tokens or vocabulary. Both models' hidden states are of one type, f32, f64, f16
+/// or bf16, and the products are made in it; heads may be of others, but for f64, and are cast a tile at a time. The result
+/// is f32 for the 16-bit types. With `softcap` c (Gemma 2), both models' logits z become c · tanh(z / c) first. Never more
+/// than two tiles of logits are alive. A token of probability zero in the policy adds nothing. Differentiable in the policy;
+/// a gradient that nobody asks for costs nothing.
 ///
 /// # Panics
 /// On other shapes or types, or if the reference asks for gradients: none would reach it.
@@ -50,12 +51,13 @@ pub fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>
         dims(&reference)
     );
     let dtype = policy.hidden.dtype();
-    assert_supported("linear_kl", dtype);
+    assert_together("linear_kl", dtype, policy.head.dtype());
+    assert_together("linear_kl", reference.hidden.dtype(), reference.head.dtype());
     assert_softcap("linear_kl", softcap);
-    let dtypes = [policy.head.dtype(), reference.hidden.dtype(), reference.head.dtype()];
     assert!(
-        dtypes.iter().all(|&other| other == dtype),
-        "linear_kl: expected four tensors of one type, got {dtype:?} and {dtypes:?}"
+        reference.hidden.dtype() == dtype,
+        "linear_kl: expected both models' hidden states to be of one type, got {dtype:?} and {:?}",
+        reference.hidden.dtype()
     );
     if tokens == 0 {
         return policy.hidden.sum_dim(1).reshape([0]).cast(output_dtype(dtype));

@@ -1,6 +1,6 @@
 //! Tiles of both heads side by side.
 //!
-//! Forward: two products. Backward: the same two again, then the policy's two.
+//! Forward: two products. Backward: the same two again, then one of the policy's for each gradient.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
-use half::{bf16, f16};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::composition;
 use super::kernel::LinearKlKernel;
-use crate::cpu::{Element, contiguous, exp, floats, tanh_and_slope, tensor};
+use crate::cpu::{Stored, contiguous, exp, floats, rounded, tanh_and_slope, tensor};
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::native::{Block, Head, Rows, blocks, buffer_size};
 use crate::vocabulary::softcap::native::soft_cap;
 use crate::vocabulary::softmax::native::RowSoftmax;
@@ -27,16 +27,11 @@ impl LinearKlKernel for Flex {
         reference_head: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let tensors = [hidden, head, reference_hidden, reference_head];
-        match tensors[0].dtype() {
-            DType::F32 => forward::<f32>(tensors.map(contiguous), softcap),
-            DType::F16 => forward::<f16>(tensors.map(contiguous), softcap),
-            DType::BF16 => forward::<bf16>(tensors.map(contiguous), softcap),
-            _ => {
-                let [hidden, head, reference_hidden, reference_head] = tensors;
-                composition::forward::<Self>(hidden, head, reference_hidden, reference_head, softcap)
-            }
+        if hidden.dtype() == DType::F64 {
+            return composition::forward::<Self>(hidden, head, reference_hidden, reference_head, softcap);
         }
+        let tensors = [hidden, head, reference_hidden, reference_head].map(contiguous);
+        forward(&Models::new(&tensors, softcap))
     }
 
     fn linear_kl_backward(
@@ -47,43 +42,45 @@ impl LinearKlKernel for Flex {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let tensors = [hidden, head, reference_hidden, reference_head];
-        let run = match tensors[0].dtype() {
-            DType::F32 => backward::<f32>,
-            DType::F16 => backward::<f16>,
-            DType::BF16 => backward::<bf16>,
-            _ => {
-                let [hidden, head, reference_hidden, reference_head] = tensors;
-                return composition::backward::<Self>(
-                    hidden,
-                    head,
-                    reference_hidden,
-                    reference_head,
-                    statistics,
-                    grad,
-                    softcap,
-                );
-            }
-        };
-        run(tensors.map(contiguous), contiguous(statistics), contiguous(grad), softcap)
+        let dtype = hidden.dtype();
+        if dtype == DType::F64 {
+            return composition::backward::<Self>(
+                hidden,
+                head,
+                reference_hidden,
+                reference_head,
+                statistics,
+                grad,
+                softcap,
+                wanted,
+            );
+        }
+        let tensors = [hidden, head, reference_hidden, reference_head].map(contiguous);
+        let models = Models::new(&tensors, softcap);
+        let (hidden_grad, head_grad) = backward(&models, &contiguous(statistics), &contiguous(grad), wanted);
+        let width = models.policy.width;
+        let rows = hidden_grad.len() / width;
+        (rounded(hidden_grad, [rows, width], dtype), head_grad)
     }
 }
 
 /// Both models' heads with their hidden states in f32.
-struct Models<'a, E> {
-    policy: Head<'a, E>,
+struct Models<'a> {
+    policy: Head<'a>,
     hidden: Rows<'a>,
-    reference: Head<'a, E>,
+    reference: Head<'a>,
     reference_hidden: Rows<'a>,
     softcap: Option<f32>,
 }
 
-impl<'a, E: Element> Models<'a, E> {
+impl<'a> Models<'a> {
     fn new(tensors: &'a [FlexTensor; 4], softcap: Option<f64>) -> Self {
         let [hidden, head, reference_hidden, reference_head] = tensors;
-        let (policy, reference) = (Head::new(head), Head::new(reference_head));
-        let rows = |hidden, head: &Head<'_, E>| Rows::new(E::wide(E::slice(hidden)), head.width);
+        let policy = Head::new(head, hidden.dtype());
+        let reference = Head::new(reference_head, reference_hidden.dtype());
+        let rows = |hidden, head: &Head<'_>| Rows::new(Stored::of(hidden).wide(DType::F32), head.width);
         Self {
             hidden: rows(hidden, &policy),
             reference_hidden: rows(reference_hidden, &reference),
@@ -107,16 +104,15 @@ impl<'a, E: Element> Models<'a, E> {
     }
 }
 
-fn logits<E: Element>(head: &Head<'_, E>, hidden: &Rows<'_>, softcap: Option<f32>, block: &Block, out: &mut [f32]) {
+fn logits(head: &Head<'_>, hidden: &Rows<'_>, softcap: Option<f32>, block: &Block, out: &mut [f32]) {
     head.tile(block.columns.clone()).logits(hidden, block.rows.clone(), out);
     if let Some(cap) = softcap {
         soft_cap(out, cap);
     }
 }
 
-fn forward<E: Element>(tensors: [FlexTensor; 4], softcap: Option<f64>) -> (FlexTensor, FlexTensor) {
-    let models = Models::<E>::new(&tensors, softcap);
-    let runs: Vec<Vec<RowKl>> = models.policy.runs().into_par_iter().map(|run| forward_run(&models, run)).collect();
+fn forward(models: &Models<'_>) -> (FlexTensor, FlexTensor) {
+    let runs: Vec<Vec<RowKl>> = models.policy.runs().into_par_iter().map(|run| forward_run(models, run)).collect();
     let row = |i: usize| {
         let mut row = runs[0][i];
         runs[1..].iter().for_each(|run| row.merge(&run[i]));
@@ -130,7 +126,7 @@ fn forward<E: Element>(tensors: [FlexTensor; 4], softcap: Option<f64>) -> (FlexT
     )
 }
 
-fn forward_run<E: Element>(models: &Models<'_, E>, run: Range<usize>) -> Vec<RowKl> {
+fn forward_run(models: &Models<'_>, run: Range<usize>) -> Vec<RowKl> {
     let mut rows = vec![RowKl::EMPTY; models.rows()];
     let mut buffers = [(); 2].map(|()| vec![0.0; buffer_size(rows.len(), run.len())]);
     for block in blocks(rows.len(), run) {
@@ -147,15 +143,9 @@ fn forward_run<E: Element>(models: &Models<'_, E>, run: Range<usize>) -> Vec<Row
     rows
 }
 
-fn backward<E: Element>(
-    tensors: [FlexTensor; 4],
-    statistics: FlexTensor,
-    grad: FlexTensor,
-    softcap: Option<f64>,
-) -> (FlexTensor, FlexTensor) {
-    let models = Models::<E>::new(&tensors, softcap);
-    let (statistics, grad) = (floats(&statistics), floats(&grad));
-    let (hidden_grad, head_grad) = models.policy.gradients(&models.hidden, |block, z| {
+fn backward(models: &Models<'_>, statistics: &FlexTensor, grad: &FlexTensor, wanted: Wanted) -> (Vec<f32>, FlexTensor) {
+    let (statistics, grad) = (floats(statistics), floats(grad));
+    models.policy.gradients(&models.hidden, wanted, |block, z| {
         let columns = block.columns.len();
         let mut r = vec![0.0; z.len()];
         models.reference_logits(block, &mut r);
@@ -163,16 +153,12 @@ fn backward<E: Element>(
         for ((z, r), row) in logits.zip(block.rows.clone()) {
             let [max, sum, above, r_max, _] = [0, 1, 2, 3, 4].map(|i| statistics[5 * row + i]);
             let row = RowGradient { max, log_sum: sum.ln(), r_max, mean: above / sum, grad: grad[row] };
-            match softcap {
+            match models.softcap {
                 None => write_gradient(z, r, &row),
-                Some(cap) => write_capped_gradient(z, r, &row, cap as f32),
+                Some(cap) => write_capped_gradient(z, r, &row, cap),
             }
         }
-    });
-    let [n, width]: [usize; 2] = tensors[0].layout().shape().dims();
-    let mut hidden = vec![E::default(); n * width];
-    E::narrow(&hidden_grad, &mut hidden);
-    (tensor(hidden, [n, width]), tensor(head_grad, [models.policy.vocabulary(), width]))
+    })
 }
 
 /// A row of both models over the columns seen so far.

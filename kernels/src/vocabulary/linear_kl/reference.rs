@@ -7,7 +7,8 @@ use crate::vocabulary::softmax::reference::log_softmax;
 
 pub(super) fn linear_kl(policy: HeadInputs, reference: HeadInputs, softcap: Option<f64>) -> Tensor<1> {
     let log_probs = |inputs: HeadInputs| {
-        let logits = inputs.hidden.matmul(inputs.head.transpose());
+        let head = inputs.head.cast(inputs.hidden.dtype());
+        let logits = inputs.hidden.matmul(head.transpose());
         log_softmax(logits, softcap)
     };
     let (policy, reference) = (log_probs(policy), log_probs(reference));

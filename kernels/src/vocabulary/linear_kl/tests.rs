@@ -1,3 +1,5 @@
+use std::slice;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{HeadInputs, linear_kl, reference};
@@ -74,6 +76,73 @@ fn gradient_is_the_finite_difference() {
             let (policy, reference) = inputs(t);
             linear_kl(policy, reference, softcap)
         });
+    }
+}
+
+/// The policy's frozen and learning, the reference's always of it.
+#[test]
+fn heads_of_another_type() {
+    for case in everywhere() {
+        for stored in case.stored().filter(|stored| *stored != case.dtype) {
+            for (n, width, vocabulary) in [(3, 47, 31), (5, 7, 2_500), (600, 4, 33)] {
+                let reference = |t: &[Input]| {
+                    let tensor = |shape: &[usize], seed, dtype| random(shape, seed).stored(&t[0].device(), dtype).d2();
+                    HeadInputs { hidden: tensor(&[n, 5], 8, t[0].dtype()), head: tensor(&[vocabulary, 5], 9, stored) }
+                };
+                let frozen = |t: &[Input]| {
+                    let head = random(&[vocabulary, width], 2).stored(&t[0].device(), stored).d2();
+                    (HeadInputs { hidden: t[0].d2(), head }, reference(t))
+                };
+                let learning =
+                    |t: &[Input]| (HeadInputs { hidden: t[0].d2(), head: t[1].d2().cast(stored) }, reference(t));
+                fn kernel((policy, reference): (HeadInputs, HeadInputs)) -> Tensor<1> {
+                    linear_kl(policy, reference, Some(2.0))
+                }
+                fn composition((policy, reference): (HeadInputs, HeadInputs)) -> Tensor<1> {
+                    reference::linear_kl(policy, reference, Some(2.0))
+                }
+                let (hidden, head) = (random(&[n, width], 1), random(&[vocabulary, width], 2));
+                check_kernel(
+                    slice::from_ref(&case),
+                    slice::from_ref(&hidden),
+                    |t| kernel(frozen(t)),
+                    |t| composition(frozen(t)),
+                );
+                // A narrower one would have its gradient rounded, which is not the kernel's error.
+                if stored == DType::F32 {
+                    check_kernel(
+                        slice::from_ref(&case),
+                        &[hidden, head],
+                        |t| kernel(learning(t)),
+                        |t| composition(learning(t)),
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_gradient_by_itself() {
+    for case in everywhere() {
+        let device = case.device.clone().autodiff();
+        let gradients = |learn: [bool; 2]| {
+            let tensor = |shape: &[usize], seed, learns: bool| {
+                let tensor = random(shape, seed).on(&device).d2().cast(case.dtype).detach();
+                if learns { tensor.require_grad() } else { tensor }
+            };
+            let policy = HeadInputs { hidden: tensor(&[40, 12], 1, learn[0]), head: tensor(&[700, 12], 2, learn[1]) };
+            let reference = HeadInputs { hidden: tensor(&[40, 5], 3, false), head: tensor(&[700, 5], 4, false) };
+            let gradients = linear_kl(policy.clone(), reference, None).sum().backward();
+            [policy.hidden, policy.head].map(|input| {
+                let gradient = input.grad(&gradients)?.cast(DType::F32);
+                Some(gradient.into_data().try_to_vec::<f32>().unwrap())
+            })
+        };
+        let [hidden, head] = gradients([true, true]);
+        assert!(hidden.is_some() && head.is_some());
+        assert_eq!(gradients([true, false]), [hidden, None], "{case:?}");
+        assert_eq!(gradients([false, true]), [None, head], "{case:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use super::kernel::LinearLogProbsKernel;
 use crate::gradient::{constant, register};
+use crate::vocabulary::head::Wanted;
 
 #[derive(Debug)]
 struct LinearTokenLogProbs;
@@ -30,7 +31,9 @@ impl<B: LinearLogProbsKernel> Backward<B, 2> for LinearTokenLogProbs {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
         let Saved { hidden, head, targets, statistics, softcap } = ops.state;
-        let (hidden, head) = B::linear_token_log_probs_backward(hidden, head, targets, statistics, grad, softcap);
+        let wanted = Wanted::by(&ops.parents);
+        let (hidden, head) =
+            B::linear_token_log_probs_backward(hidden, head, targets, statistics, grad, softcap, wanted);
         register::<B, 2>(grads, ops.parents.map(|node| node.map(|node| node.id)), [hidden, head]);
     }
 }
@@ -62,6 +65,7 @@ impl<B: LinearLogProbsKernel, C: CheckpointStrategy> LinearLogProbsKernel for Au
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: Option<f64>,
+        _: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         panic!("second-order gradients of linear_token_log_probs are not supported")
     }

@@ -3,6 +3,7 @@
 use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::composition::{chunks, gradients, logits};
 use crate::vocabulary::softmax::composition as from_logits;
 
@@ -31,8 +32,9 @@ pub(super) fn backward<B: Backend>(
     statistics: FloatTensor<B>,
     grad: FloatTensor<B>,
     softcap: Option<f64>,
+    wanted: Wanted,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    gradients::<B>(&hidden, &head, |rows, logits| {
+    gradients::<B>(&hidden, &head, wanted, |rows, logits| {
         from_logits::backward::<B>(
             logits,
             B::int_slice(targets.clone(), &[rows]),

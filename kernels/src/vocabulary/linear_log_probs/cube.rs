@@ -7,6 +7,7 @@ use burn_cubecl::kernel::into_contiguous;
 
 use super::composition;
 use super::kernel::LinearLogProbsKernel;
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::cube::Head;
 use crate::vocabulary::softmax::cube::{RowGradients, RunningSoftmax};
 
@@ -35,12 +36,13 @@ impl LinearLogProbsKernel for CubeBackend {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if hidden.dtype == DType::F64 {
-            return composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap);
+            return composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap, wanted);
         }
         let dtype = hidden.dtype;
         let rows = RowGradients::new(targets, statistics, grad, softcap);
-        Head::new(head).gradients(hidden, |logits, columns| rows.of(logits, columns.start, dtype))
+        Head::new(head).gradients(hidden, wanted, |logits, columns| rows.of(logits, columns.start, dtype))
     }
 }

@@ -7,7 +7,8 @@ use burn::backend::{Backend, backend_extension};
 
 use super::composition;
 #[cfg(feature = "cube")]
-use crate::vocabulary::dtypes::rows_and_statistics;
+use crate::vocabulary::dtypes::{gradients_of_head, rows_and_statistics};
+use crate::vocabulary::head::Wanted;
 
 #[backend_extension(Autodiff, Fusion: cfg(feature = "cube"), Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub(crate) trait LinearLogProbsKernel: Backend {
@@ -23,7 +24,7 @@ pub(crate) trait LinearLogProbsKernel: Backend {
         composition::forward::<Self>(hidden, head, targets, softcap)
     }
 
-    /// The gradients of `hidden` and `head`.
+    /// The gradients of `hidden` and `head`, those that are wanted.
     #[fusion(meta = gradients)]
     fn linear_token_log_probs_backward(
         hidden: FloatTensor<Self>,
@@ -32,8 +33,9 @@ pub(crate) trait LinearLogProbsKernel: Backend {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap)
+        composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap, wanted)
     }
 }
 
@@ -55,6 +57,7 @@ fn gradients(
     _softmax: &TensorSpec,
     _grad: &TensorSpec,
     _softcap: &Option<f64>,
+    wanted: &Wanted,
 ) -> (TensorSpec, TensorSpec) {
-    (hidden.clone(), head.clone())
+    gradients_of_head(hidden, head, *wanted)
 }

@@ -16,15 +16,19 @@ use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 use kernel::LinearLogProbsKernel;
 
-use super::dtypes::{assert_supported, output_dtype};
+use super::dtypes::{assert_together, output_dtype};
 use super::softcap::assert_softcap;
 
 /// `log_softmax(softcap(hidden · headᵀ))[i, targets[i]]`.
 ///
-/// `hidden` `[tokens, hidden_size]` and `head` `[vocabulary, hidden_size]` of one type (f32, f64, f16 or bf16), `targets`
+/// `hidden` `[tokens, hidden_size]` and `head` `[vocabulary, hidden_size]` (f32, f16 or bf16 each, or both f64), `targets`
 /// `[tokens]` with values in `0..vocabulary`, or [`IGNORED`](crate::IGNORED) (which costs nothing on the CPU; on a GPU it
 /// still takes part in the products); result `[tokens]`, f32 for the 16-bit types. With `softcap` c (Gemma 2), logits z
-/// become c · tanh(z / c) first. Differentiable in `hidden` and `head`; both gradients need the logits again and make them again.
+/// become c · tanh(z / c) first.
+///
+/// As in [`linear`](crate::linear) the products are made in the type of `hidden`, and the head is cast for them, a tile at a
+/// time. Differentiable in `hidden` and `head`: the gradients need the logits again and make them again; one that nobody
+/// asks for costs nothing.
 ///
 /// # Panics
 /// On other shapes or types, or on a target outside the vocabulary. On a GPU such a target cannot be seen without
@@ -43,14 +47,8 @@ pub fn linear_token_log_probs(
         head.dims(),
         targets.dims()
     );
-    assert_supported("linear_token_log_probs", hidden.dtype());
+    assert_together("linear_token_log_probs", hidden.dtype(), head.dtype());
     assert_softcap("linear_token_log_probs", softcap);
-    assert!(
-        hidden.dtype() == head.dtype(),
-        "linear_token_log_probs: expected hidden and head of one type, got {:?} and {:?}",
-        hidden.dtype(),
-        head.dtype()
-    );
     if tokens == 0 {
         let dtype = output_dtype(hidden.dtype());
         return hidden.sum_dim(1).reshape([0]).cast(dtype);

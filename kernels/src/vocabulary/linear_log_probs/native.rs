@@ -1,19 +1,18 @@
 //! Tiles of the vocabulary in parallel, each met by all rows while it is in the cache; logits never reach memory.
 //!
-//! Forward: one product and one online softmax. Backward: the same product again, then two.
+//! Forward: one product and one online softmax. Backward: the same product again, then one for each gradient.
 
 use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
-use burn_flex::FlexTensor;
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::composition;
 use super::kernel::LinearLogProbsKernel;
-use crate::cpu::{Element, contiguous, floats, tensor};
+use crate::cpu::{Stored, contiguous, floats, rounded};
+use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::native::{Head, Rows, blocks, buffer_size};
 use crate::vocabulary::softcap::native::soft_cap;
 use crate::vocabulary::softmax::native::{RowGradient, RowSoftmax, outputs};
@@ -26,13 +25,26 @@ impl LinearLogProbsKernel for Flex {
         targets: IntTensor<Self>,
         softcap: Option<f64>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let run = match hidden.dtype() {
-            DType::F32 => forward::<f32>,
-            DType::F16 => forward::<f16>,
-            DType::BF16 => forward::<bf16>,
-            _ => return composition::forward::<Self>(hidden, head, targets, softcap),
-        };
-        run(hidden, head, targets, softcap)
+        if hidden.dtype() == DType::F64 {
+            return composition::forward::<Self>(hidden, head, targets, softcap);
+        }
+        let (hidden, head) = (contiguous(hidden), contiguous(head));
+        let head = Head::new(&head, hidden.dtype());
+        let softcap = softcap.map(|cap| cap as f32);
+        let targets = checked(&targets, head.vocabulary());
+        let counted = Counted::new(&targets);
+        let hidden = Rows::new(counted.rows_of(Stored::of(&hidden), head.width), head.width);
+        let runs: Vec<Vec<RowSoftmax>> = head
+            .runs()
+            .into_par_iter()
+            .map(|run| forward_run(&head, &hidden, &counted.targets, softcap, run))
+            .collect();
+        let mut statistics = vec![RowSoftmax::IGNORED; targets.len()];
+        for (i, &row) in counted.rows.iter().enumerate() {
+            statistics[row] = runs[0][i];
+            runs[1..].iter().for_each(|run| statistics[row].merge(&run[i]));
+        }
+        outputs(&statistics, &targets)
     }
 
     fn linear_token_log_probs_backward(
@@ -42,44 +54,40 @@ impl LinearLogProbsKernel for Flex {
         statistics: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
+        wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let run = match hidden.dtype() {
-            DType::F32 => backward::<f32>,
-            DType::F16 => backward::<f16>,
-            DType::BF16 => backward::<bf16>,
-            _ => {
-                return composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap);
+        let dtype = hidden.dtype();
+        if dtype == DType::F64 {
+            return composition::backward::<Self>(hidden, head, targets, statistics, grad, softcap, wanted);
+        }
+        let (hidden, head) = (contiguous(hidden), contiguous(head));
+        let head = Head::new(&head, dtype);
+        let softcap = softcap.map(|cap| cap as f32);
+        let (statistics, grad) = (contiguous(statistics), contiguous(grad));
+        let targets = checked(&targets, head.vocabulary());
+        let counted = Counted::new(&targets);
+        let hidden = Rows::new(counted.rows_of(Stored::of(&hidden), head.width), head.width);
+        let rows: Vec<RowGradient> = counted
+            .rows
+            .iter()
+            .map(|&row| RowGradient::new(floats(&statistics), floats(&grad), row, softcap))
+            .collect();
+        let (hidden_grad, head_grad) = head.gradients(&hidden, wanted, |block, logits| {
+            let columns = block.columns.len();
+            for (logits, row) in logits.chunks_exact_mut(columns).zip(block.rows.clone()) {
+                let target = counted.targets[row].checked_sub(block.columns.start);
+                rows[row].write(logits, target);
             }
-        };
-        run(hidden, head, targets, statistics, grad, softcap)
+        });
+        let hidden_grad = if wanted.hidden { counted.in_place(hidden_grad, head.width) } else { vec![] };
+        let count = hidden_grad.len() / head.width;
+        (rounded(hidden_grad, [count, head.width], dtype), head_grad)
     }
-}
-
-fn forward<E: Element>(
-    hidden: FlexTensor,
-    head: FlexTensor,
-    targets: FlexTensor,
-    softcap: Option<f64>,
-) -> (FlexTensor, FlexTensor) {
-    let (hidden, head) = (contiguous(hidden), contiguous(head));
-    let head = Head::<E>::new(&head);
-    let softcap = softcap.map(|cap| cap as f32);
-    let targets = checked(&targets, head.vocabulary());
-    let counted = Counted::new(&targets);
-    let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
-    let runs: Vec<Vec<RowSoftmax>> =
-        head.runs().into_par_iter().map(|run| forward_run(&head, &hidden, &counted.targets, softcap, run)).collect();
-    let mut statistics = vec![RowSoftmax::IGNORED; targets.len()];
-    for (i, &row) in counted.rows.iter().enumerate() {
-        statistics[row] = runs[0][i];
-        runs[1..].iter().for_each(|run| statistics[row].merge(&run[i]));
-    }
-    outputs(&statistics, &targets)
 }
 
 /// Every row's softmax over these columns.
-fn forward_run<E: Element>(
-    head: &Head<'_, E>,
+fn forward_run(
+    head: &Head<'_>,
     hidden: &Rows<'_>,
     targets: &[usize],
     softcap: Option<f32>,
@@ -99,32 +107,4 @@ fn forward_run<E: Element>(
         }
     }
     rows
-}
-
-fn backward<E: Element>(
-    hidden: FlexTensor,
-    head: FlexTensor,
-    targets: FlexTensor,
-    statistics: FlexTensor,
-    grad: FlexTensor,
-    softcap: Option<f64>,
-) -> (FlexTensor, FlexTensor) {
-    let (hidden, head) = (contiguous(hidden), contiguous(head));
-    let head = Head::<E>::new(&head);
-    let softcap = softcap.map(|cap| cap as f32);
-    let (statistics, grad) = (contiguous(statistics), contiguous(grad));
-    let targets = checked(&targets, head.vocabulary());
-    let counted = Counted::new(&targets);
-    let hidden = Rows::new(counted.rows_of(E::slice(&hidden), head.width), head.width);
-    let rows: Vec<RowGradient> =
-        counted.rows.iter().map(|&row| RowGradient::new(floats(&statistics), floats(&grad), row, softcap)).collect();
-    let (hidden_grad, head_grad) = head.gradients(&hidden, |block, logits| {
-        let columns = block.columns.len();
-        for (logits, row) in logits.chunks_exact_mut(columns).zip(block.rows.clone()) {
-            let target = counted.targets[row].checked_sub(block.columns.start);
-            rows[row].write(logits, target);
-        }
-    });
-    let hidden_grad = counted.in_place::<E>(&hidden_grad, head.width);
-    (tensor(hidden_grad, [targets.len(), head.width]), tensor(head_grad, [head.vocabulary(), head.width]))
 }

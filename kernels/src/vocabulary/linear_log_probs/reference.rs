@@ -10,5 +10,6 @@ pub(super) fn linear_token_log_probs(
     targets: Tensor<1, Int>,
     softcap: Option<f64>,
 ) -> Tensor<1> {
+    let head = head.cast(hidden.dtype());
     token_log_probs(hidden.matmul(head.transpose()), targets, softcap)
 }

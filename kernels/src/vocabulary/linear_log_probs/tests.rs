@@ -1,3 +1,5 @@
+use std::slice;
+
 use burn::tensor::{DType, Device, Int, Tensor};
 use proptest::prelude::*;
 
@@ -112,15 +114,85 @@ fn shapes_that_do_not_fit_are_refused() {
 }
 
 #[test]
-#[should_panic(expected = "one type, got F32 and F16")]
-fn mixed_types_are_refused() {
+#[should_panic(expected = "both f64 or neither, got F64 and F32")]
+fn f64_beside_another_type_is_refused() {
     let device = Device::flex();
     linear_token_log_probs(
-        Tensor::zeros([2, 4], &device),
-        Tensor::zeros([5, 4], (&device, DType::F16)),
+        Tensor::zeros([2, 4], (&device, DType::F64)),
+        Tensor::zeros([5, 4], &device),
         Tensor::zeros([2], &device),
         None,
     );
+}
+
+/// Frozen, and learning.
+#[test]
+fn heads_of_another_type() {
+    for case in everywhere() {
+        for stored in case.stored().filter(|stored| *stored != case.dtype) {
+            for (n, width, vocabulary) in [(3, 47, 31), (600, 8, 33), (5, 7, 2_500)] {
+                let head = |t: &[Input]| random(&[vocabulary, width], 2).stored(&t[0].device(), stored).d2();
+                let targets = |t: &[Input]| targets(n, vocabulary, true, &t[0].device());
+                check_kernel(
+                    slice::from_ref(&case),
+                    &[random(&[n, width], 1)],
+                    |t| linear_token_log_probs(t[0].d2(), head(t), targets(t), Some(2.0)),
+                    |t| reference::linear_token_log_probs(t[0].d2(), head(t), targets(t), Some(2.0)),
+                );
+                // A narrower one would have its gradient rounded, which is not the kernel's error.
+                if stored == DType::F32 {
+                    check_kernel(
+                        slice::from_ref(&case),
+                        &[random(&[n, width], 1), random(&[vocabulary, width], 2)],
+                        |t| linear_token_log_probs(t[0].d2(), t[1].d2().cast(stored), targets(t), None),
+                        |t| reference::linear_token_log_probs(t[0].d2(), t[1].d2().cast(stored), targets(t), None),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Log-probs, and the gradients of hidden states and head where they learn.
+fn run(hidden: Tensor<2>, head: Tensor<2>, learn: [bool; 2]) -> (Vec<f32>, [Option<Vec<f32>>; 2]) {
+    let inputs = [hidden, head].map(Tensor::autodiff);
+    let [n, _] = inputs[0].dims();
+    let [vocabulary, _] = inputs[1].dims();
+    let learning = |i: usize| if learn[i] { inputs[i].clone().require_grad() } else { inputs[i].clone() };
+    let inputs = [learning(0), learning(1)];
+    let targets = targets(n, vocabulary, true, &inputs[0].device());
+    let out = linear_token_log_probs(inputs[0].clone(), inputs[1].clone(), targets, None);
+    let gradients = out.clone().sum().backward();
+    let gradient = |input: &Tensor<2>| {
+        let gradient = input.grad(&gradients)?.cast(DType::F32);
+        Some(gradient.into_data().try_to_vec().unwrap())
+    };
+    (floats(out.inner()), inputs.each_ref().map(gradient))
+}
+
+/// What is frozen changes nothing for the other, to the bit.
+#[test]
+fn each_gradient_by_itself() {
+    for case in everywhere() {
+        let tensor = |shape: &[usize], seed| random(shape, seed).on(&case.device).d2().cast(case.dtype);
+        let inputs = || (tensor(&[40, 12], 1), tensor(&[700, 12], 2));
+        let alone = |learn| {
+            let (hidden, head) = inputs();
+            run(hidden, head, learn)
+        };
+        let (log_probs, [Some(hidden), Some(head)]) = alone([true, true]) else { panic!("two gradients") };
+        assert_eq!(alone([true, false]), (log_probs.clone(), [Some(hidden), None]), "{case:?}");
+        assert_eq!(alone([false, true]), (log_probs, [None, Some(head)]), "{case:?}");
+    }
+}
+
+#[test]
+fn a_bf16_head_is_its_f32_copy_to_the_bit() {
+    let device = Device::flex();
+    let hidden = random(&[40, 12], 1).on(&device).d2();
+    let head = random(&[700, 12], 2).stored(&device, DType::BF16).d2();
+    let widened = run(hidden.clone(), head.clone().cast(DType::F32), [true, false]);
+    assert_eq!(run(hidden, head, [true, false]), widened);
 }
 
 proptest! {

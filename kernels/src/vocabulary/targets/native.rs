@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
 use super::IGNORED;
-use crate::cpu::{Element, integers};
+use crate::cpu::{Stored, integers};
 
 /// Targets as indices; none for those ignored.
 pub(crate) fn checked(targets: &FlexTensor, vocabulary: usize) -> Vec<Option<usize>> {
@@ -36,22 +37,25 @@ impl Counted {
     }
 
     /// These rows of a matrix `width` wide, one after the other.
-    pub(crate) fn rows_of<'a, E: Element>(&self, matrix: &'a [E], width: usize) -> Cow<'a, [f32]> {
+    pub(crate) fn rows_of<'a>(&self, matrix: Stored<'a>, width: usize) -> Cow<'a, [f32]> {
         if self.rows.len() == self.all {
-            return E::wide(matrix);
+            return matrix.wide(DType::F32);
         }
         let mut out = vec![0.0; self.rows.len() * width];
         for (out, &row) in out.chunks_exact_mut(width).zip(&self.rows) {
-            E::widen(&matrix[row * width..(row + 1) * width], out);
+            matrix.slice(row * width..(row + 1) * width).read(DType::F32, out);
         }
         out.into()
     }
 
     /// Rows back in their places; zeros elsewhere.
-    pub(crate) fn in_place<E: Element>(&self, rows: &[f32], width: usize) -> Vec<E> {
-        let mut out = vec![E::default(); self.all * width];
+    pub(crate) fn in_place(&self, rows: Vec<f32>, width: usize) -> Vec<f32> {
+        if self.rows.len() == self.all {
+            return rows;
+        }
+        let mut out = vec![0.0; self.all * width];
         for (values, &row) in rows.chunks_exact(width).zip(&self.rows) {
-            E::narrow(values, &mut out[row * width..(row + 1) * width]);
+            out[row * width..(row + 1) * width].copy_from_slice(values);
         }
         out
     }

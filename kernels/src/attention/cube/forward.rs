@@ -1,0 +1,107 @@
+//! The forward: one cube for each tile of queries and query head.
+
+use cubecl::prelude::*;
+
+use super::schedule::MET_NUMBERS;
+use super::shape::{SIDE, TileShape};
+use super::tile::{Four, Head, Rows, Side, Stage, Weights, no_sums, store};
+use crate::vocabulary::softcap::cube::cap;
+
+/// No score is below it but −∞, which WGSL has no literal for.
+const LOWEST: f32 = f32::MIN;
+
+#[cube(launch_unchecked, address_type = "dynamic")]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward<F: Float, N: Size>(
+    q: &Tensor<Vector<F, N>>,
+    k: &Tensor<Vector<F, N>>,
+    v: &Tensor<Vector<F, N>>,
+    schedule: &Tensor<i32>,
+    out: &mut Tensor<Vector<F, N>>,
+    log_sum_exp: &mut Tensor<f32>,
+    tokens: usize,
+    tiles: usize,
+    group: usize,
+    scale: f32,
+    softcap: f32,
+    window: i32,
+    #[comptime] capped: bool,
+    #[comptime] shape: TileShape,
+    #[define(F)] _dtype: ElemType,
+) {
+    let tile = (CUBE_POS_Y + CUBE_POS_Z * CUBE_COUNT_Y) as usize;
+    if tile >= tiles {
+        terminate!();
+    }
+    let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
+    let q_head = Head::new(head, heads, shape);
+    let kv_head = Head::new(head / group, heads / group, shape);
+    let mut rows = Rows::of(schedule, tile, tiles, shape, true);
+    let mut stage = Stage::new(shape);
+    let mut weights = Weights::new(shape);
+    // Of each of the unit's rows: the largest score that any unit has met, and the unit's own part of Σ e^(score − largest).
+    let mut largest = Four::new(LOWEST);
+    let mut sum = Four::new(0.0);
+    let mut sums = no_sums(shape);
+    let mut at = rows.start;
+    while at < rows.end {
+        rows.meet(schedule, at);
+        sync_cube();
+        let mut scores = stage.products(q, &q_head, k, &kv_head, &rows);
+        let mut larger = largest;
+        #[unroll]
+        for i in 0..SIDE {
+            let mut row = cap::<Side>(scores[i] * Four::new(scale), softcap, capped);
+            #[unroll]
+            for c in 0..SIDE {
+                if !rows.see(i, c, window) {
+                    row.insert(c, LOWEST);
+                }
+                larger.insert(i, max(larger.extract(i), row.extract(c)));
+            }
+            scores[i] = row;
+        }
+        let larger = weights.largest(larger);
+        let fading = (largest - larger).exp();
+        largest = larger;
+        sum *= fading;
+        #[unroll]
+        for i in 0..SIDE {
+            let score = scores[i];
+            let mut weight = (score - Four::new(largest.extract(i))).exp();
+            #[unroll]
+            for c in 0..SIDE {
+                // A row that has met nothing yet has `LOWEST` as its largest. A NaN stays.
+                if score.extract(c) == LOWEST {
+                    weight.insert(c, f32::new(0.0));
+                }
+            }
+            sum.insert(i, sum.extract(i) + weight.vector_sum());
+            weights.set(i, weight);
+            #[unroll]
+            for n in 0..comptime!(shape.kept()) {
+                let at = comptime!(i * shape.kept() + n);
+                sums[at] *= Four::new(fading.extract(i));
+            }
+        }
+        stage.add_weighted(&mut sums, &weights, v, &kv_head, &rows);
+        at += comptime!(shape.columns() * MET_NUMBERS);
+    }
+    // A tile that meets nothing has waited for nothing.
+    sync_cube();
+    let sum = weights.sum(sum);
+    let mut inverse = Four::new(0.0);
+    #[unroll]
+    for i in 0..SIDE {
+        let mut log = f32::new(0.0);
+        if sum.extract(i) != 0.0 {
+            inverse.insert(i, f32::new(1.0) / sum.extract(i));
+            log = largest.extract(i) + sum.extract(i).ln();
+        }
+        let row = rows.row(i);
+        if UNIT_POS_X == 0 && row >= 0 {
+            log_sum_exp[head * tokens + row as usize] = log;
+        }
+    }
+    store(out, &q_head, &sums, inverse, &rows);
+}
