@@ -55,6 +55,18 @@ pub enum ModelError {
         /// Bytes that there are at most.
         free: u64,
     },
+    /// A tensor is larger than the device takes one.
+    #[error("{}: expected tensors of at most {largest} bytes, which the device takes, got {name} of {bytes}", dir.display())]
+    TooLarge {
+        /// The model's folder.
+        dir: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What it would take on the device.
+        bytes: u64,
+        /// The most that the device takes in one tensor.
+        largest: u64,
+    },
     /// The configuration does not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -65,6 +77,14 @@ pub enum ModelError {
         dir: PathBuf,
         /// The tensors.
         names: Vec<String>,
+    },
+    /// An adapter for linear maps that the model does not have.
+    #[error("expected an adapter for linear maps of the model, got one for {target:?}, which names none")]
+    Target {
+        /// What is to name some.
+        target: String,
+        /// The last parts of their names.
+        names: Vec<&'static str>,
     },
     /// The weights do not fit.
     #[error(transparent)]
@@ -98,10 +118,15 @@ impl ModelError {
             }),
             Self::UnknownTensors { names, .. } => Some(unknown(names).into()),
             Self::Folder { remedy, .. } => Some(remedy.clone()),
+            Self::Target { names, .. } => Some(format!("there are {}, or all of them: all-linear", names.join(", "))),
             Self::Memory { .. } => Some(format!(
                 "choose a smaller model or a machine with more memory, or end other programs; with {OVERRIDE}=1 it is tried \
                  all the same"
             )),
+            Self::TooLarge { .. } => Some(
+                "choose a smaller model or another device: CUDA takes a quarter of the card's memory in one tensor, the CPU any"
+                    .into(),
+            ),
             Self::Untied { .. } => Some(
                 "releases of Transformers disagree on such a model: write \"tie_word_embeddings\": false into config.json to \
                  use this head, or save the model without it to use the embedding"
@@ -120,7 +145,8 @@ fn gigabytes(bytes: u64) -> f64 {
 /// What to do about tensors without a place.
 fn unknown(names: &[String]) -> &'static str {
     if names.iter().any(|name| name.contains("lora_") || name.contains(".base_layer.")) {
-        "these are the parts of an adapter: merge it into the model (merge_and_unload in PEFT) and save that"
+        "an adapter has a place at the linear maps of the layers alone, and in a folder of its own: merge it into the model \
+         (merge_and_unload in PEFT) and save that"
     } else {
         "check that config.json belongs to these weights, and that its num_hidden_layers and attention_bias are right"
     }

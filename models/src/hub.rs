@@ -7,26 +7,25 @@ use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeModel};
 use crate::error::ModelError;
 use crate::inspect::not_a_folder;
 
-/// What a model needs and what goes along when it is saved, out of a repository that may hold the same weights in several
-/// formats.
-const PATTERNS: [&str; 12] = [
-    "*.json",
-    "*.jinja",
-    "*.txt",
-    "*.md",
-    "*.py",
-    "*.model",
-    "*.tiktoken",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-];
+/// What a model's weights are in, out of a repository that may hold them in several formats.
+const WEIGHTS: [&str; 3] = ["model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors"];
+
+/// What else a model needs, and what goes along when it is saved.
+const DESCRIPTION: [&str; 10] =
+    ["*.json", "*.jinja", "*.txt", "*.md", "*.py", "*.model", "*.tiktoken", "LICENSE*", "NOTICE*", "USE_POLICY*"];
 
 /// The folder of a model: `model` itself if it is a folder, otherwise the repository `owner/name` of that name,
 /// fetched unless it is cached. `revision` is a branch, tag or commit of the repository.
 pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelError> {
+    find(model, revision, &[&DESCRIPTION[..], &WEIGHTS].concat())
+}
+
+/// The same folder, with everything but weights: of a repository they are not fetched.
+pub fn resolve_description(model: &str) -> Result<PathBuf, ModelError> {
+    find(model, None, &DESCRIPTION)
+}
+
+fn find(model: &str, revision: Option<&str>, patterns: &[&str]) -> Result<PathBuf, ModelError> {
     if Path::new(model).is_dir() {
         return Ok(PathBuf::from(model));
     }
@@ -36,20 +35,25 @@ pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelErro
     let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel { model: model.to_owned() })?;
     let fetch = || -> HFResult<PathBuf> {
         let repository = HFClientSync::new()?.model(owner, name);
-        match snapshot(&repository, revision, false) {
+        match snapshot(&repository, revision, patterns, false) {
             // Without a network, what was fetched before will do.
-            Err(error @ HFError::Request { .. }) => snapshot(&repository, revision, true).map_err(|_| error),
+            Err(error @ HFError::Request { .. }) => snapshot(&repository, revision, patterns, true).map_err(|_| error),
             result => result,
         }
     };
     fetch().map_err(|error| ModelError::Download { model: model.to_owned(), error: Box::new(error) })
 }
 
-fn snapshot(repository: &HFRepositorySync<RepoTypeModel>, revision: Option<&str>, cached: bool) -> HFResult<PathBuf> {
+fn snapshot(
+    repository: &HFRepositorySync<RepoTypeModel>,
+    revision: Option<&str>,
+    patterns: &[&str],
+    cached: bool,
+) -> HFResult<PathBuf> {
     repository
         .snapshot_download()
         .maybe_revision(revision)
-        .allow_patterns(PATTERNS.map(String::from).to_vec())
+        .allow_patterns(patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>())
         .local_files_only(cached)
         .send()
 }

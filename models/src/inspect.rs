@@ -1,10 +1,8 @@
 //! A first look at a model's folder: whether it holds a model that can be used, before minutes go into reading it.
 
-use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
-
+use crate::adapter::{AdapterFolder, adapter_weights};
 use crate::checkpoint::{Checkpoint, CheckpointError, verify_description, verify_weights};
 use crate::command::python;
 use crate::config::{CONFIG_FILE, ModelConfig};
@@ -12,20 +10,18 @@ use crate::error::{ModelError, abridged};
 use crate::kind::FileKind;
 use crate::other_formats::other_formats;
 
-pub(crate) const ADAPTER_FILE: &str = "adapter_config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What tokenizers are kept in that are not `tokenizer.json`.
 const OTHER_TOKENIZERS: [&str; 5] = ["tokenizer.model", "spiece.model", "vocab.json", "tekken.json", "qwen.tiktoken"];
-
-/// No published file comes near.
-const MAX_ADAPTER_CONFIG: u64 = 1 << 20;
 
 /// What a first look found.
 #[derive(Debug)]
 pub struct Inspected {
     /// The configuration.
     pub config: ModelConfig,
+    /// The adapter, where the folder is one's; then the configuration is its base's.
+    pub adapter: Option<AdapterFolder>,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -33,9 +29,22 @@ pub struct Inspected {
 /// Looks at a model's folder. Weights are mapped, and none is read.
 ///
 /// # Errors
-/// If there is no model in it, or one that cannot be used as it is: an adapter, quantized weights, other formats.
+/// If there is neither a model nor an adapter in it, or one that cannot be used as it is: quantized weights, other formats.
 pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
-    check_adapter(dir)?;
+    let Some(adapter) = AdapterFolder::find(dir)? else {
+        let (config, notes) = inspect_model(dir, dir)?;
+        return Ok(Inspected { config, adapter: None, notes });
+    };
+    let (config, notes) = inspect_model(adapter.base(), adapter.tokenizer_dir())?;
+    if let Err(error) = adapter_weights(dir) {
+        verify_weights(dir)?;
+        return Err(error.into());
+    }
+    Ok(Inspected { config, adapter: Some(adapter), notes })
+}
+
+/// Looks at a model, whose tokenizer may be in another folder.
+fn inspect_model(dir: &Path, tokenizer: &Path) -> Result<(ModelConfig, Vec<String>), ModelError> {
     verify_description(dir)?;
     if !dir.join(CONFIG_FILE).exists()
         && let Some(error) = other_formats(dir)
@@ -43,7 +52,7 @@ pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
         return Err(error);
     }
     let config = ModelConfig::from_dir(dir)?;
-    check_tokenizer(dir)?;
+    check_tokenizer(tokenizer)?;
     let checkpoint = match Checkpoint::open(dir) {
         Err(CheckpointError::NoWeights { .. }) if let Some(error) = other_formats(dir) => {
             return Err(error);
@@ -74,7 +83,7 @@ pub fn inspect(dir: &Path) -> Result<Inspected, ModelError> {
             abridged(&names)
         ));
     }
-    Ok(Inspected { config, notes })
+    Ok((config, notes))
 }
 
 /// That a file was named where a model's folder belongs.
@@ -95,43 +104,6 @@ pub(crate) fn not_a_folder(path: &Path) -> ModelError {
         found: found.into(),
         remedy: remedy.into(),
     }
-}
-
-/// A folder that holds an adapter, alone or with a model: Transformers would put the two together.
-fn check_adapter(dir: &Path) -> Result<(), ModelError> {
-    let file = dir.join(ADAPTER_FILE);
-    if !file.exists() {
-        return Ok(());
-    }
-    let small = fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ADAPTER_CONFIG);
-    let settings = small.then(|| fs::read(&file).ok()).flatten();
-    let settings = settings.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let base = settings.as_ref().and_then(|value| value["base_model_name_or_path"].as_str());
-    let base = base.map_or("its base model".into(), |base| format!("{base:.200?}"));
-    let mixed = dir.join(CONFIG_FILE).exists();
-    let merge = python(
-        "from sys import argv as a; from peft import AutoPeftModelForCausalLM as M; \
-         M.from_pretrained(a[1]).merge_and_unload().save_pretrained(a[2])",
-        dir,
-        "-merged",
-    );
-    let remedy = if mixed {
-        format!(
-            "Transformers would use both: merge them with `{merge}`, or move {ADAPTER_FILE} away to use the model without it"
-        )
-    } else {
-        format!("merge it with `{merge}`, and copy the tokenizer's files of {base} there")
-    };
-    Err(ModelError::Folder {
-        path: dir.to_owned(),
-        expected: "a model",
-        found: if mixed {
-            format!("a model and an adapter of {base} ({ADAPTER_FILE})")
-        } else {
-            format!("an adapter of {base} ({ADAPTER_FILE})")
-        },
-        remedy,
-    })
 }
 
 /// A tokenizer that is there, but not as `tokenizer.json`.
@@ -168,7 +140,10 @@ fn check_tokenizer(dir: &Path) -> Result<(), ModelError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::adapter::ADAPTER_FILE;
     use crate::checkpoint::MODEL_FILE;
     use serde_json::json;
     use tempfile::TempDir;
@@ -222,15 +197,24 @@ mod tests {
             let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
             assert_refused(&files, expected);
         };
-        let adapter: &[u8] = br#"{"base_model_name_or_path": "some/base"}"#;
+        let adapter: &[u8] =
+            br#"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "some base"}"#;
+        let weights = ("adapter_model.safetensors", &tensors[..]);
         assert_refused(
-            &[(ADAPTER_FILE, adapter), ("adapter_model.safetensors", b"")],
-            &["got an adapter of \"some/base\"", "merge_and_unload", "-merged'"],
+            &[(ADAPTER_FILE, adapter), weights],
+            &["base_model_name_or_path: expected the folder", "some base"],
         );
-        assert_refused(&[(ADAPTER_FILE, b"{")], &["an adapter of its base model"]);
+        assert_refused(&[(ADAPTER_FILE, adapter)], &["expected an adapter's weights", "got none"]);
+        assert_refused(&[(ADAPTER_FILE, adapter), ("adapter_model.bin", b"")], &["a Python pickle", "save_pretrained"]);
+        assert_refused(&[(ADAPTER_FILE, b"{}"), weights], &["peft_type: expected LORA, got nothing"]);
+        let nested = br#"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "below"}"#;
+        assert_refused(
+            &[(ADAPTER_FILE, nested), weights, ("below/adapter_config.json", adapter)],
+            &["expected a model, as the base of an adapter, got another adapter"],
+        );
         let mut mixed = model(&[]);
         mixed.push((ADAPTER_FILE, adapter.to_vec()));
-        refused(mixed, &["got a model and an adapter of \"some/base\"", "would use both"]);
+        refused(mixed, &["got a model and an adapter of \"some base\"", "would use both"]);
         assert_refused(&[(CONFIG_FILE, &config), ("model.onnx", b"x")], &["got ONNX"]);
         assert_refused(&[(MODEL_FILE, &tensors)], &["without config.json"]);
         assert_refused(&[("model/config.json", &config)], &["a folder of its own", "pass "]);

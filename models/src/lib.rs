@@ -26,6 +26,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adapter;
 mod batch;
 mod checkpoint;
 mod checksums;
@@ -38,13 +39,15 @@ mod hub;
 mod inspect;
 mod kind;
 mod lines;
-mod memory;
+pub mod memory;
 mod nested;
 mod other_formats;
+mod precision;
 mod sampling;
 mod scratch;
 mod sealed;
 
+pub use adapter::{AdapterConfig, AdapterFolder, LoraOptions, LoraTarget};
 pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, Sequence, States};
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
@@ -53,14 +56,15 @@ pub use config::{
     NormConfig, RopeConfig, RopeScaling, Yarn,
 };
 pub use decoder::{
-    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, WeightSource,
+    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, Walk, WeightSource,
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, GenerateOptions, Generated, generate};
-pub use hub::resolve;
+pub use hub::{resolve, resolve_description};
 pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;
 pub use lines::{checked_line, unchecked_line};
+pub use precision::Precision;
 pub use sampling::{Sampling, SamplingError};
 pub use scratch::{Scratch, is_partial_name, partial_name};
 pub use sealed::{rewritten, seal, unseal};

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::adapter::ADAPTER_FILE;
 use crate::config::CONFIG_FILE;
-use crate::inspect::ADAPTER_FILE;
 
 /// What a folder that is not a model is, and what to pass instead.
 pub(crate) struct Nested {

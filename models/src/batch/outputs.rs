@@ -1,9 +1,10 @@
 //! What a model makes of a batch.
 
 use burn::tensor::Tensor;
-use mpo_kernels::SequenceScore;
+use mpo_kernels::{HeadInputs, SequenceScore};
 
 use super::{Scores, States};
+use crate::Precision;
 
 /// What was wanted of a batch, differentiable where the model's weights are.
 #[derive(Debug, Clone)]
@@ -22,6 +23,15 @@ pub struct Head {
     pub weight: Tensor<2>,
     /// Logits are `cap · tanh(logits / cap)`.
     pub softcap: Option<f64>,
+    /// What logits are made in.
+    pub precision: Precision,
+}
+
+impl Head {
+    /// Hidden states and the head, as they are multiplied.
+    pub fn inputs(&self, hidden: Tensor<2>) -> HeadInputs {
+        HeadInputs { hidden: self.precision.of(hidden), head: self.weight.clone() }
+    }
 }
 
 impl Outputs {

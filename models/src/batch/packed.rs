@@ -30,7 +30,8 @@ pub(crate) struct Targets {
 }
 
 impl Packed {
-    pub(crate) fn new(batch: &Batch) -> Self {
+    /// The rows of a batch, and of a sequence of nothing in particular after them if they are fewer than `fewest`.
+    pub(crate) fn new(batch: &Batch, fewest: usize) -> Self {
         let mut packed = Self { ids: vec![], layout: PackedLayout::new(vec![]), rows: vec![], before: vec![] };
         let mut segments = vec![];
         for (number, part) in batch.parts.iter().enumerate() {
@@ -47,6 +48,11 @@ impl Packed {
             if !rows.is_empty() {
                 segments.push(Segment { rows, context, attends_itself: part.attends_itself });
             }
+        }
+        let rows = packed.ids.len()..fewest;
+        if !rows.is_empty() && !packed.ids.is_empty() {
+            packed.ids.resize(fewest, 0);
+            segments.push(Segment { rows, context: vec![], attends_itself: true });
         }
         packed.layout = PackedLayout::new(segments);
         packed
@@ -99,7 +105,7 @@ mod tests {
         let rejected = batch.answer(prompt, &[6]);
         let padding = batch.padding(rejected, 0, 2);
         batch.padding(chosen, 0, 0);
-        let packed = Packed::new(&batch);
+        let packed = Packed::new(&batch, 0);
         assert_eq!(packed.ids, [1, 2, 3, 4, 5, 6, 0, 0]);
         assert_eq!(batch.tokens(), 8);
         assert_eq!(packed.layout.positions(), [0, 1, 2, 3, 4, 2, 3, 4]);
@@ -112,6 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn a_small_batch_is_filled_up_behind_its_parts() {
+        let mut batch = Batch::default();
+        let prompt = batch.prompt(&[1, 2]);
+        let packed = Packed::new(&batch, 5);
+        assert_eq!(packed.ids, [1, 2, 0, 0, 0]);
+        assert_eq!(packed.layout.positions(), [0, 1, 0, 1, 2]);
+        assert_eq!(packed.all_rows(&[prompt]), [0, 1]);
+        assert_eq!(Packed::new(&Batch::default(), 5).ids, [0; 0]);
+    }
+
+    #[test]
     fn answers_are_predicted_from_the_row_before_each_token() {
         let mut batch = Batch::default();
         let opening = batch.prompt(&[1, 2]);
@@ -119,7 +136,7 @@ mod tests {
         let answer = batch.answer(prompt, &[4, 5]);
         let other = batch.answer(opening, &[6]);
         batch.want_scores([answer, other]);
-        let packed = Packed::new(&batch);
+        let packed = Packed::new(&batch, 0);
         let targets = packed.targets(&batch);
         assert_eq!(targets.rows, [2, 3, 1]);
         assert_eq!(targets.ids, [4, 5, 6]);

@@ -27,10 +27,10 @@ impl Checkpoint {
         })
     }
 
-    /// Bytes that the tensors take in memory once they are read, each for itself; `kept` says of a tensor's type and number
-    /// of axes whether it stays as it is stored. The others are widened to four bytes per element.
-    pub(crate) fn bytes_in_memory(&self, kept: impl Fn(Dtype, usize) -> bool) -> u64 {
-        let bytes = |info: &TensorInfo| {
+    /// Bytes that each tensor takes in memory once it is read, by name; `kept` says of a tensor's type and number of axes
+    /// whether it stays as it is stored. The others are widened to four bytes per element.
+    pub(crate) fn bytes_in_memory(&self, kept: impl Fn(Dtype, usize) -> bool) -> impl Iterator<Item = (&str, u64)> {
+        let bytes = move |info: &TensorInfo| {
             let elements: usize = info.shape.iter().product();
             let stored = info.data_offsets.1 - info.data_offsets.0;
             if kept(info.dtype, info.shape.len()) { stored as u64 } else { elements as u64 * 4 }
@@ -38,7 +38,6 @@ impl Checkpoint {
         self.tensors
             .iter()
             .filter(|(name, _)| !names::is_other_half(name) && !names::is_redundant(name))
-            .map(|(_, entry)| bytes(&entry.info))
-            .sum()
+            .map(move |(name, entry)| (&**name, bytes(&entry.info)))
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{CheckpointError, write::write_synced};
+use super::{CheckpointError, TOKENIZER_FILES, write::write_synced};
 use crate::checksums::CHECKSUMS_FILE;
 use crate::config::CONFIG_FILE;
 
@@ -38,12 +38,29 @@ const WEIGHT_BEGINNINGS: [&[u8]; 5] = [b"GGUF", b"PK\x03\x04", b"\x80\x02", b"\x
 /// Folders below folders that are looked into.
 const MAX_DEPTH: usize = 8;
 
+/// Chat templates beside the first.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+
 /// Copies the companions of the model in `source` into the new folder `partial`, which is to become `target`.
 pub(super) fn copy(source: &Path, partial: &Path, target: &Path) -> Result<(), CheckpointError> {
     // The target may lie below the source, and must not be copied into itself.
     let around = target.parent().filter(|parent| *parent != Path::new(""));
     let target = fs::canonicalize(around.unwrap_or(Path::new("."))).ok();
     copy_folder(source, partial, target.as_deref(), 0)
+}
+
+/// Copies the tokenizer's files in `source`, chat templates among them, into the folder `partial`.
+pub(crate) fn copy_tokenizer(source: &Path, partial: &Path) -> Result<(), CheckpointError> {
+    let io = CheckpointError::io;
+    for name in TOKENIZER_FILES.into_iter().chain(["tokenizer.model", "chat_template.json"]) {
+        let path = source.join(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            bytes => write_synced(&partial.join(name), &bytes.map_err(io(&path))?)?,
+        }
+    }
+    let templates = source.join(MORE_TEMPLATES);
+    if templates.is_dir() { copy_folder(&templates, &partial.join(MORE_TEMPLATES), None, 0) } else { Ok(()) }
 }
 
 fn copy_folder(source: &Path, to: &Path, target: Option<&Path>, depth: usize) -> Result<(), CheckpointError> {

@@ -17,14 +17,20 @@ use std::path::Path;
 
 pub use error::CheckpointError;
 pub use open::Checkpoint;
+pub(crate) use save::save_in_place;
 pub use save::{SaveOptions, save};
 pub use write::LazyTensor;
+pub(crate) use write::{write_config, write_file};
 
+use crate::adapter::ADAPTER_FILE;
 use crate::checksums::Checksums;
 use crate::config::{CONFIG_FILE, GENERATION_FILE};
 
 /// Weights in one file.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
+
+/// An adapter's weights.
+pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// The head, where it is not the embedding.
 pub(crate) const HEAD: &str = "lm_head.weight";
@@ -92,7 +98,7 @@ impl WeightDtype {
 
 /// Whether the contents of a file enter what a model computes from a text, weights aside.
 fn describes_model(name: &str) -> bool {
-    let descriptions = [CONFIG_FILE, GENERATION_FILE, "chat_template.json"];
+    let descriptions = [CONFIG_FILE, GENERATION_FILE, ADAPTER_FILE, "chat_template.json"];
     descriptions.contains(&name) || TOKENIZER_FILES.contains(&name) || name.starts_with("additional_chat_templates/")
 }
 

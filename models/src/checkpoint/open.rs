@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 
@@ -23,6 +26,20 @@ pub struct Checkpoint {
 pub(super) struct Shard {
     pub(super) path: PathBuf,
     pub(super) map: Mmap,
+}
+
+impl Shard {
+    /// Says that these bytes have been read. Their pages would count as this process's memory as long as the file is open:
+    /// a model would take twice its size while it is loaded.
+    #[cfg_attr(not(unix), allow(unused_variables))]
+    pub(super) fn release(&self, bytes: Range<usize>) {
+        // SAFETY: the mapping is of a file and read-only, so whoever reads these pages again gets them from the file.
+        #[cfg(unix)]
+        let released = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+        // Advice that is not taken does no harm.
+        #[cfg(unix)]
+        drop(released);
+    }
 }
 
 /// A tensor's place, counted from the start of its file.
@@ -49,6 +66,13 @@ impl Checkpoint {
         } else {
             return Err(CheckpointError::NoWeights { dir: dir.to_path_buf() });
         }
+        Ok(checkpoint)
+    }
+
+    /// Opens one file in `dir`.
+    pub(crate) fn open_file(dir: &Path, name: &str) -> Result<Self, CheckpointError> {
+        let mut checkpoint = Self { dir: dir.to_path_buf(), shards: Vec::new(), tensors: BTreeMap::new() };
+        checkpoint.add(dir.join(name))?;
         Ok(checkpoint)
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::{fs, io};
 
+use blake3::Hasher;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::Dtype;
 
@@ -42,14 +43,17 @@ impl Checkpoint {
     /// One tensor, row-major, as `f32`.
     pub fn tensor_f32(&self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
         let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
-        match dtype {
-            Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
-            Dtype::F16 => Ok(widen(bytes, f16::from_le_bytes)),
-            Dtype::BF16 => Ok(widen(bytes, bf16::from_le_bytes)),
+        let values = match dtype {
+            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            Dtype::F16 => widen(bytes, f16::from_le_bytes),
+            Dtype::BF16 => widen(bytes, bf16::from_le_bytes),
             dtype => {
-                Err(CheckpointError::Dtype { file: file.to_owned(), name: name.to_owned(), got: dtype.to_string() })
+                let (file, name) = (file.to_owned(), name.to_owned());
+                return Err(CheckpointError::Dtype { file, name, got: dtype.to_string() });
             }
-        }
+        };
+        self.release(name);
+        Ok(values)
     }
 
     /// One tensor, row-major, in `bf16`; none if it is stored in another type.
@@ -57,8 +61,18 @@ impl Checkpoint {
         let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
         Ok((dtype == Dtype::BF16).then(|| {
             let words = bytes.as_chunks::<2>().0.iter();
-            words.map(|&bytes| bf16::from_le_bytes(bytes)).collect()
+            let values = words.map(|&bytes| bf16::from_le_bytes(bytes)).collect();
+            self.release(name);
+            values
         }))
+    }
+
+    /// Says that a tensor has been read.
+    fn release(&self, name: &str) {
+        if let Some(Entry { shard, info, data_start, .. }) = self.tensors.get(name) {
+            let (from, to) = info.data_offsets;
+            self.shards[*shard].release(data_start + from..data_start + to);
+        }
     }
 
     /// A tensor of this shape as it is stored, with the file it is in.
@@ -83,25 +97,33 @@ impl Checkpoint {
     /// A hash of all that decides what the model computes: configuration, tokenizer and weights. What is derived from
     /// a model can be kept under it.
     pub fn content_hash(&self) -> Result<String, CheckpointError> {
-        let mut hasher = blake3::Hasher::new();
+        /// Bytes of weights that are hashed at a time, on every core.
+        const AT_ONCE: usize = 1 << 26;
+        let mut hasher = Hasher::new();
         // Lengths go in too, so that no two sets of files run together into the same bytes.
-        let mut add = |name: &str, bytes: &[u8]| {
-            for part in [name.as_bytes(), bytes] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                // On every core: the weights may be many gigabytes.
-                hasher.update_rayon(part);
-            }
+        let begin = |hasher: &mut Hasher, name: &str, length: usize| {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&(length as u64).to_le_bytes());
         };
         for name in [CONFIG_FILE].into_iter().chain(TOKENIZER_FILES) {
             let path = self.dir.join(name);
             match fs::read(&path) {
-                Ok(bytes) => add(name, &bytes),
+                Ok(bytes) => {
+                    begin(&mut hasher, name, bytes.len());
+                    hasher.update(&bytes);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(CheckpointError::Io { path, error }),
             }
         }
         for shard in &self.shards {
-            add("weights", &shard.map);
+            begin(&mut hasher, "weights", shard.map.len());
+            for (number, bytes) in shard.map.chunks(AT_ONCE).enumerate() {
+                hasher.update_rayon(bytes);
+                let from = number * AT_ONCE;
+                shard.release(from..from + bytes.len());
+            }
         }
         Ok(hasher.finalize().to_hex().to_string())
     }

@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use serde_json::{Map, Value};
 
-use super::write::{LazyTensor, json_text, write_synced, write_weights};
+use super::write::{LazyTensor, write_config, write_weights};
 use super::{CheckpointError, WeightDtype, chat_template, companions};
 use crate::checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 use crate::config::CONFIG_FILE;
@@ -20,7 +20,9 @@ pub struct SaveOptions<'a> {
     pub max_shard_bytes: usize,
     /// The folder of the model that this one was made from: all of its files but weights go along.
     pub copy_from: Option<&'a Path>,
-    /// The chat template to save in place of those of that folder.
+    /// The folder of the tokenizer, where it is another: the tokenizer's files are copied from there.
+    pub tokenizer_from: Option<&'a Path>,
+    /// The chat template to save in place of the one that is copied.
     pub chat_template: Option<&'a str>,
     /// Whether a model that this program saved in the folder may be replaced. Nothing else ever is.
     pub overwrite: bool,
@@ -32,6 +34,7 @@ impl Default for SaveOptions<'_> {
             dtype: WeightDtype::BF16,
             max_shard_bytes: 5_000_000_000,
             copy_from: None,
+            tokenizer_from: None,
             chat_template: None,
             overwrite: false,
         }
@@ -51,15 +54,28 @@ pub fn save<'a>(
     tensors: impl IntoIterator<Item = LazyTensor<'a>>,
     options: &SaveOptions<'_>,
 ) -> Result<(), CheckpointError> {
+    save_in_place(dir, options, |partial| {
+        if let Some(source) = options.copy_from {
+            companions::copy(source, partial, dir)?;
+        }
+        write_config(&partial.join(CONFIG_FILE), &with_dtype(config, options.dtype))?;
+        write_weights(partial, tensors, options)
+    })
+}
+
+/// Has `write` write the files of the folder `dir` into a scratch folder, and puts that in its place.
+pub(crate) fn save_in_place(
+    dir: &Path,
+    options: &SaveOptions<'_>,
+    write: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
     check_target(dir, options)?;
     let scratch = Scratch::beside(dir).map_err(CheckpointError::io(dir))?;
     let partial = scratch.path();
-    if let Some(source) = options.copy_from {
-        companions::copy(source, &partial, dir)?;
+    write(&partial)?;
+    if let Some(source) = options.tokenizer_from {
+        companions::copy_tokenizer(source, &partial)?;
     }
-    let config = json_text(&Value::Object(with_dtype(config, options.dtype)));
-    write_synced(&partial.join(CONFIG_FILE), config.as_bytes())?;
-    write_weights(&partial, tensors, options)?;
     if let Some(template) = options.chat_template {
         chat_template::replace(&partial, template)?;
     }
@@ -88,7 +104,8 @@ fn check_target(dir: &Path, options: &SaveOptions<'_>) -> Result<(), CheckpointE
         let canonical = |path: &Path| fs::canonicalize(path).map_err(CheckpointError::io(path));
         Ok::<_, CheckpointError>(canonical(source)? == canonical(dir)?)
     };
-    if options.copy_from.map(same).transpose()? == Some(true) {
+    let sources = [options.copy_from, options.tokenizer_from];
+    if sources.into_iter().flatten().map(same).collect::<Result<Vec<_>, _>>()?.contains(&true) {
         return refused("a folder other than the one that the model was read from", "the same".into());
     }
     let expected = "a new or empty folder, or one with nothing but a model that this program saved";

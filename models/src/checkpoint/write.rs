@@ -62,16 +62,17 @@ pub(super) fn write_weights<'a>(
         for tensor in &shard {
             weight_map.insert(tensor.name.clone(), file.clone().into());
         }
-        write_shard(&dir.join(file), shard, options.dtype)?;
+        write_file(&dir.join(file), shard, options.dtype)?;
     }
     if count > 1 {
         let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-        write_synced(&dir.join(INDEX_FILE), json_text(&index).as_bytes())?;
+        write_synced(&dir.join(INDEX_FILE), format!("{index:#}\n").as_bytes())?;
     }
     Ok(())
 }
 
-fn write_shard(path: &Path, tensors: Vec<LazyTensor<'_>>, dtype: WeightDtype) -> Result<(), CheckpointError> {
+/// Writes tensors into one file, in this order.
+pub(crate) fn write_file(path: &Path, tensors: Vec<LazyTensor<'_>>, dtype: WeightDtype) -> Result<(), CheckpointError> {
     let file = File::create(path).map_err(CheckpointError::io(path))?;
     let mut file = BufWriter::new(file);
     let layout = tensors.iter().map(|tensor| {
@@ -129,8 +130,11 @@ fn narrow(values: &[f32], dtype: WeightDtype) -> Result<Vec<u8>, f32> {
     Ok(bytes)
 }
 
-pub(super) fn json_text(value: &Value) -> String {
-    format!("{value:#}\n")
+/// Writes an object of JSON.
+pub(crate) fn write_config(path: &Path, config: &Map<String, Value>) -> Result<(), CheckpointError> {
+    // As a value it is written on lines of its own.
+    let config = Value::Object(config.clone());
+    write_synced(path, format!("{config:#}\n").as_bytes())
 }
 
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {key}: expected {expected}, got {got}", .file.display())]
 pub struct ConfigError {
-    pub(super) file: PathBuf,
-    pub(super) key: String,
-    pub(super) expected: String,
-    pub(super) got: String,
-    pub(super) hint: &'static str,
+    pub(crate) file: PathBuf,
+    pub(crate) key: String,
+    pub(crate) expected: String,
+    pub(crate) got: String,
+    pub(crate) hint: &'static str,
 }
 
 impl ConfigError {

@@ -10,32 +10,37 @@ use super::error::ConfigError;
 const MAX_SIZE: usize = 1 << 24;
 
 /// The hint for a value that no release of Transformers would have written.
-pub(super) const COMPARE: &str = "compare the file with the config.json published with the model";
+pub(crate) const COMPARE: &str = "compare the file with the config.json published with the model";
 
 /// The keys of one JSON object. A key holding `null` counts as absent, as it does in Transformers, except to
 /// [`Fields::has`].
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     file: &'a Path,
     prefix: String,
     map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
+    pub(crate) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
         Self { file, prefix: String::new(), map }
     }
 
     /// The value of a key, unless it is `null`.
-    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
+    /// Every key, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.map.keys().map(String::as_str)
+    }
+
     /// Whether the key is written at all, if only as `null`.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }
 
-    pub(super) fn error(&self, key: &str, expected: impl Into<String>, hint: &'static str) -> ConfigError {
+    pub(crate) fn error(&self, key: &str, expected: impl Into<String>, hint: &'static str) -> ConfigError {
         ConfigError {
             file: self.file.to_path_buf(),
             key: format!("{}{key}", self.prefix),
@@ -46,19 +51,19 @@ impl<'a> Fields<'a> {
     }
 
     /// A nested object.
-    pub(super) fn section(&self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
+    pub(crate) fn section(&self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
         self.optional(key, "an object", |value| {
             Some(Fields { file: self.file, prefix: format!("{}{key}.", self.prefix), map: value.as_object()? })
         })
     }
 
     /// A size that must be there.
-    pub(super) fn size(&self, key: &str) -> Result<usize, ConfigError> {
+    pub(crate) fn size(&self, key: &str) -> Result<usize, ConfigError> {
         self.optional_size(key)?.ok_or_else(|| self.error(key, "a positive integer", COMPARE))
     }
 
     /// A size: at least one, and not absurd.
-    pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub(crate) fn optional_size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         self.optional(key, &format!("an integer from 1 to {MAX_SIZE}"), |value| {
             let size = usize::try_from(value.as_u64()?).ok()?;
             (1..=MAX_SIZE).contains(&size).then_some(size)
@@ -66,12 +71,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A count, which may be zero.
-    pub(super) fn count(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         self.optional(key, "a whole number", |value| usize::try_from(value.as_u64()?).ok())
     }
 
     /// A number that is positive and finite in `f32`, where it will be used.
-    pub(super) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub(crate) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         self.optional(key, "a positive number", |value| {
             let number = value.as_f64()?;
             let used = number as f32;
@@ -80,25 +85,25 @@ impl<'a> Fields<'a> {
     }
 
     /// Any number that is finite.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         self.optional(key, "a number", |value| value.as_f64().filter(|number| number.is_finite()))
     }
 
-    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+    pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let flag = self.optional(key, "true or false", Value::as_bool)?;
         Ok(flag.unwrap_or(default))
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         self.optional(key, "a string", Value::as_str)
     }
 
-    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, ConfigError> {
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, ConfigError> {
         self.optional(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
     /// A token; -1 says that there is none, as in Meta's own files.
-    pub(super) fn token_id(&self, key: &str) -> Result<Option<u32>, ConfigError> {
+    pub(crate) fn token_id(&self, key: &str) -> Result<Option<u32>, ConfigError> {
         match self.map.get(key).and_then(Value::as_i64) {
             Some(-1) => Ok(None),
             _ => self.optional(key, "a token id", token_id),
@@ -106,7 +111,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Token ids written as one number or as a list of them.
-    pub(super) fn token_ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
+    pub(crate) fn token_ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
         let ids = self.optional(key, "a token id or a list of them", |value| match value {
             Value::Array(ids) => ids.iter().map(token_id).collect(),
             id => token_id(id).map(|id| vec![id]),
@@ -132,7 +137,7 @@ fn token_id(value: &Value) -> Option<u32> {
 }
 
 /// The value as it stands in the file, short enough for one line.
-pub(super) fn abridged(value: &Value) -> String {
+pub(crate) fn abridged(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(LONGEST) {

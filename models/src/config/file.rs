@@ -14,7 +14,7 @@ use crate::kind::FileKind;
 const MAX_BYTES: u64 = 1 << 24;
 
 /// Reads a regular file of bounded size.
-pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     match fs::metadata(file)? {
         meta if !meta.is_file() => Err(io::Error::other("no file")),
         meta if meta.len() > MAX_BYTES => Err(io::Error::other(format!("a file of {} bytes", meta.len()))),
@@ -22,19 +22,19 @@ pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Value, ConfigError> {
+pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Value, ConfigError> {
     serde_json::from_slice(bytes).map_err(|error| match FileKind::of(bytes) {
         Some(kind) => unreadable(file, kind.what.to_owned(), kind.remedy),
         None => unreadable(file, error.to_string(), "download or save the file again"),
     })
 }
 
-pub(super) fn not_an_object(file: &Path, value: &Value) -> ConfigError {
+pub(crate) fn not_an_object(file: &Path, value: &Value) -> ConfigError {
     unreadable(file, abridged(value), COMPARE)
 }
 
 /// A file that the system does not let us read; `hint` is what most often helps.
-pub(super) fn unread(file: &Path, error: &io::Error, hint: &'static str) -> ConfigError {
+pub(crate) fn unread(file: &Path, error: &io::Error, hint: &'static str) -> ConfigError {
     unreadable(file, error.to_string(), open_files_hint(error).unwrap_or(hint))
 }
 

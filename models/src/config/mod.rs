@@ -7,8 +7,8 @@
 mod decoder;
 mod dialect;
 mod error;
-mod fields;
-mod file;
+pub(crate) mod fields;
+pub(crate) mod file;
 mod gemma2;
 mod gemma3;
 mod generation;

@@ -61,6 +61,12 @@ impl SelfAttention {
         })
     }
 
+    /// Its linear maps by name.
+    pub(super) fn projections(&mut self) -> [(&'static str, &mut Linear); 4] {
+        let Self { q_proj, k_proj, v_proj, o_proj, .. } = self;
+        [("q_proj", q_proj), ("k_proj", k_proj), ("v_proj", v_proj), ("o_proj", o_proj)]
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>, layer: usize, context: &mut Context<'_>) -> Tensor<2> {
         let tables = context.tables(&self.layer.rope);
         let q = self.per_head(&self.q_norm, self.q_proj.forward(x.clone()));
@@ -76,14 +82,16 @@ impl SelfAttention {
         self.o_proj.forward(out)
     }
 
-    /// Normalises every head of `x` `[tokens, heads · head_dim]` by itself, where the architecture does.
+    /// Normalises every head of `x` `[tokens, heads · head_dim]` by itself, where the architecture does; in the type of `x`.
     fn per_head(&self, norm: &Option<RmsNorm>, x: Tensor<2>) -> Tensor<2> {
         match norm {
             None => x,
             Some(norm) => {
                 let [tokens, width] = x.dims();
                 let head_dim = self.options.head_dim;
-                norm.forward(x.reshape([tokens * width / head_dim, head_dim])).reshape([tokens, width])
+                let dtype = x.dtype();
+                let heads = norm.forward(x.reshape([tokens * width / head_dim, head_dim]));
+                heads.reshape([tokens, width]).cast(dtype)
             }
         }
     }

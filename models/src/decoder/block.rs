@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::Context;
 use super::attention::SelfAttention;
-use super::layers::RmsNorm;
+use super::layers::{Linear, RmsNorm};
 use super::mlp::Mlp;
 use super::weights::{WeightSource, Weights};
 use crate::DecoderConfig;
@@ -42,18 +42,28 @@ impl Block {
         })
     }
 
+    /// Its linear maps: the part that each is in, its name there.
+    pub(super) fn projections(&mut self) -> impl Iterator<Item = (&'static str, &'static str, &mut Linear)> {
+        let attention = self.self_attn.projections().map(|(name, linear)| ("self_attn", name, linear));
+        let mlp = self.mlp.projections().map(|(name, linear)| ("mlp", name, linear));
+        attention.into_iter().chain(mlp)
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
-        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), index, context);
+        let precision = context.precision;
+        let stream = x.dtype();
+        let normed = precision.of(self.input_layernorm.forward(x.clone()));
+        let attended = self.self_attn.forward(normed, index, context);
         match (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm) {
             (Some(before), Some(after)) => {
                 let x = x + self.post_attention_layernorm.forward(attended);
-                let out = self.mlp.forward(before.forward(x.clone()));
+                let out = self.mlp.forward(precision.of(before.forward(x.clone())));
                 x + after.forward(out)
             }
             _ => {
-                let x = x + attended;
-                let out = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()));
-                x + out
+                let x = x + attended.cast(stream);
+                let out = self.mlp.forward(precision.of(self.post_attention_layernorm.forward(x.clone())));
+                x + out.cast(stream)
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The small parts: embedding, linear map, norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Tensor, TensorData};
 use mpo_kernels::{linear, rms_norm};
 
+use super::low_rank::LowRank;
 use super::weights::{WeightSource, Weights};
 use crate::{DecoderConfig, NormConfig};
 
@@ -32,7 +33,7 @@ impl Embedding {
     pub(super) fn forward(&self, tokens: &[u32]) -> Tensor<2> {
         let weight = self.weight.val();
         let device = weight.device();
-        let rows = super::widened(weight.select(0, super::indices(tokens, &device)));
+        let rows = weight.select(0, super::indices(tokens, &device)).cast(DType::F32);
         let Some(learns) = self.learns(tokens) else {
             return rows;
         };
@@ -51,11 +52,12 @@ impl Embedding {
     }
 }
 
-/// `x · weightᵀ + bias`, `weight` `[outputs, inputs]`.
+/// `x · weightᵀ + bias`, `weight` `[outputs, inputs]`, and what an adapter adds.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
     pub(super) weight: Param<Tensor<2>>,
     bias: Option<Param<Tensor<1>>>,
+    pub(super) adapter: Option<LowRank>,
 }
 
 impl Linear {
@@ -67,19 +69,25 @@ impl Linear {
     ) -> Result<Self, S::Error> {
         let weight = weights.param(name, "weight", shape)?;
         let bias = bias.then(|| weights.param(name, "bias", [shape[0]])).transpose()?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, adapter: None })
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let out = linear(x, self.weight.val());
-        match &self.bias {
-            Some(bias) => out + bias.val().unsqueeze(),
+        let update = self.adapter.as_ref().map(|adapter| adapter.forward(x.clone()));
+        let mut out = linear(x, self.weight.val());
+        if let Some(bias) = &self.bias {
+            // In the bias's type, so that its gradient is summed in it.
+            let (dtype, bias) = (out.dtype(), bias.val());
+            out = (out.cast(bias.dtype()) + bias.unsqueeze()).cast(dtype);
+        }
+        match update {
+            Some(update) => out + update,
             None => out,
         }
     }
 }
 
-/// Root-mean-square norm, `weight` `[width]`.
+/// Root-mean-square norm, `weight` `[width]`; computed and given in the weight's type.
 #[derive(Module, Debug)]
 pub(super) struct RmsNorm {
     weight: Param<Tensor<1>>,
@@ -100,6 +108,7 @@ impl RmsNorm {
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        rms_norm(x, self.weight.val(), self.eps, self.offset)
+        let weight = self.weight.val();
+        rms_norm(x.cast(weight.dtype()), weight, self.eps, self.offset)
     }
 }

@@ -34,6 +34,12 @@ impl Mlp {
         })
     }
 
+    /// Its linear maps by name.
+    pub(super) fn projections(&mut self) -> [(&'static str, &mut Linear); 3] {
+        let Self { gate_proj, up_proj, down_proj, .. } = self;
+        [("gate_proj", gate_proj), ("up_proj", up_proj), ("down_proj", down_proj)]
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);

@@ -8,22 +8,26 @@ mod block;
 mod cache;
 mod folder;
 mod layers;
+mod low_rank;
 mod mlp;
 mod parameters;
+#[cfg(test)]
+mod testing;
 mod training;
 mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs};
+use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
 
+use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places, Targets};
-use crate::{DecoderConfig, RopeConfig};
+use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Linear, RmsNorm};
 pub use parameters::NamedParameter;
-pub use training::{Accumulator, NamedGradients, Pass};
+pub use training::{Accumulator, NamedGradients, Pass, Walk};
 pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.
@@ -33,6 +37,11 @@ pub struct CausalLm {
     lm_head: Option<Linear>,
     #[module(skip)]
     config: DecoderConfig,
+    /// What the adapter of the linear maps is, where they have one.
+    #[module(skip)]
+    adapter: Option<AdapterConfig>,
+    #[module(skip)]
+    precision: Precision,
 }
 
 #[derive(Module, Debug)]
@@ -57,6 +66,7 @@ struct Context<'a> {
     cache: Option<&'a mut KeyValueCache>,
     /// One entry for each kind of rotary embedding among the layers.
     tables: Vec<(RopeConfig, RotaryTables)>,
+    precision: Precision,
 }
 
 impl Context<'_> {
@@ -83,7 +93,18 @@ impl CausalLm {
         } else {
             Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?)
         };
-        Ok(Self { model, lm_head, config })
+        Ok(Self { model, lm_head, config, adapter: None, precision: Precision::default() })
+    }
+
+    /// The same model with its products made in `precision`.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What products are made in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// What the model is.
@@ -107,7 +128,9 @@ impl CausalLm {
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
-        let packed = Packed::new(batch);
+        // More than a few rows, so that a row's numbers do not depend on its batch: the reference's batches are others than
+        // those of training.
+        let packed = Packed::new(batch, FEW_ROWS + 1);
         Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
     }
 
@@ -136,7 +159,7 @@ impl CausalLm {
         Outputs {
             states: states.collect(),
             scores,
-            head: Head { weight: self.head(), softcap: self.config.final_softcap },
+            head: Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
         }
     }
 
@@ -167,7 +190,8 @@ impl CausalLm {
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
-        let mut context = Context { layout, cache, tables: self.rotary_tables(layout, &self.device()) };
+        let tables = self.rotary_tables(layout, &self.device());
+        let mut context = Context { layout, cache, tables, precision: self.precision };
         self.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
     }
 
@@ -229,8 +253,8 @@ impl CausalLm {
     /// log p of `targets[i]` after the token whose hidden state is row `rows[i]`; `[targets]`, nats.
     pub fn token_log_probs(&self, hidden_states: Tensor<2>, rows: &[usize], targets: &[u32]) -> Tensor<1> {
         linear_token_log_probs(
-            select_rows(&hidden_states, rows),
-            widened(self.head()),
+            self.precision.of(select_rows(&hidden_states, rows)),
+            self.head(),
             indices(targets, &hidden_states.device()),
             self.config.final_softcap,
         )
@@ -238,7 +262,7 @@ impl CausalLm {
 
     /// The logits of a few rows of hidden states, `[rows, vocab_size]`: for generation, never for training.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
-        let logits = mpo_kernels::linear(hidden_states, self.head());
+        let logits = mpo_kernels::linear(self.precision.of(hidden_states), self.head()).cast(DType::F32);
         match self.config.final_softcap {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,
@@ -257,29 +281,20 @@ impl CausalLm {
 /// Some rows of a matrix, `[rows, width]`.
 pub(crate) fn select_rows(matrix: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-    matrix.clone().select(0, indices(&rows, &matrix.device()))
+    take_rows(matrix.clone(), &rows)
 }
 
-/// The mean of each group of rows, `[groups, width]`.
+/// The mean of each group of rows, `[groups, width]`. Each is summed by itself: as one product of all groups, a mean would
+/// depend in its last bits on what stands beside its rows, and states that have not moved would seem to have.
 fn mean_rows(matrix: &Tensor<2>, groups: &[Vec<usize>]) -> Tensor<2> {
-    let [rows, _] = matrix.dims();
-    let mut weights = vec![0.0f32; groups.len() * rows];
-    for (group, weights) in groups.iter().zip(weights.chunks_mut(rows)) {
-        for &row in group {
-            weights[row] = 1.0 / group.len() as f32;
-        }
-    }
-    let options = (&matrix.device(), matrix.dtype());
-    let weights = Tensor::<2>::from_data(TensorData::new(weights, [groups.len(), rows]), options);
-    weights.matmul(matrix.clone())
-}
-
-/// A matrix in f32, in which everything is computed; one that is stored in bf16 is widened.
-fn widened(matrix: Tensor<2>) -> Tensor<2> {
-    match matrix.dtype() {
-        DType::BF16 => matrix.cast(DType::F32),
-        _ => matrix,
-    }
+    let rows = select_rows(matrix, &groups.concat());
+    let mut first = 0;
+    let means = groups.iter().map(|group| {
+        let own = rows.clone().narrow(0, first, group.len());
+        first += group.len();
+        own.mean_dim(0)
+    });
+    Tensor::cat(means.collect(), 0)
 }
 
 /// Token ids or row numbers as a tensor.

@@ -1,5 +1,7 @@
 //! Parameters and their gradients, reached by name.
 
+use std::collections::HashMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
@@ -28,11 +30,19 @@ impl CausalLm {
         gradients_of(self, &[], gradients)
     }
 
-    /// Replaces every parameter by what `f` makes of its name and its flat value (without autodiff), in the same order.
-    /// The value is handed over, so that `f` can change it in place.
+    /// Replaces every parameter that `gradients` has one of by what `f` makes of its name, its flat value (without autodiff) and
+    /// its gradient. The value is handed over, so that `f` can change it in place.
+    ///
+    /// # Panics
+    /// If there is a gradient of a parameter that the model does not have.
     #[must_use]
-    pub fn map_parameters(self, f: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Self {
-        self.map(&mut Mapper { path: vec![], f })
+    pub fn update(self, gradients: NamedGradients, f: impl FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>) -> Self {
+        let gradients = gradients.into_iter().filter_map(|(name, gradient)| Some((name, gradient?))).collect();
+        let mut mapper = Mapper { path: vec![], gradients, f };
+        let updated = self.map(&mut mapper);
+        let unknown = mapper.gradients.keys().next();
+        assert_eq!(unknown, None, "gradients are of parameters of the model");
+        updated
     }
 }
 
@@ -93,10 +103,12 @@ impl ModuleVisitor for GradientVisitor<'_> {
 
 struct Mapper<F> {
     path: Vec<String>,
+    /// Those that were not used yet.
+    gradients: HashMap<String, Tensor<1>>,
     f: F,
 }
 
-impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
+impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.push(name.to_owned());
     }
@@ -106,10 +118,16 @@ impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let Some(gradient) = self.gradients.remove(&name) else {
+            return param;
+        };
         let (id, tensor, mapper) = param.consume();
-        let (shape, autodiff) = (tensor.dims(), tensor.is_autodiff());
-        let value = (self.f)(&self.path.join("."), flat(tensor)).reshape(shape);
-        let value = if autodiff { value.autodiff().require_grad() } else { value };
+        let (shape, autodiff, trained) = (tensor.dims(), tensor.is_autodiff(), tensor.is_require_grad());
+        let value = (self.f)(&name, flat(tensor), gradient).reshape(shape);
+        let value = if autodiff { value.autodiff() } else { value };
+        // A frozen parameter stays so.
+        let value = if trained { value.require_grad() } else { value };
         Param::from_mapped_value(id, value, mapper)
     }
 }

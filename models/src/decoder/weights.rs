@@ -41,7 +41,8 @@ impl<S: WeightSource> Weights<'_, S> {
     }
 }
 
-fn trainable<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+/// Asks for a gradient on a device with autodiff.
+pub(super) fn trainable<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if tensor.device().is_autodiff() { tensor.require_grad() } else { tensor }
 }
 

@@ -1,0 +1,82 @@
+//! Tiny models, and a batch in which everything is wanted.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use serde_json::json;
+
+use super::CausalLm;
+use crate::batch::{At, Batch, Layer, Outputs, Places};
+use crate::{Initializer, LoraOptions, ModelConfig};
+
+pub(super) const LAYERS: usize = 3;
+
+/// A tiny model of every architecture, with a tied head and without.
+pub(super) fn models() -> Vec<(String, CausalLm)> {
+    let device = Device::flex().autodiff();
+    let models = configs().into_iter().map(|(name, ModelConfig { decoder, .. })| {
+        device.seed(5);
+        let mut weights = Initializer::new(decoder.norm.offset);
+        let Ok(model) = CausalLm::new(decoder, &mut weights, &device);
+        (name, model)
+    });
+    models.collect()
+}
+
+/// What they are.
+pub(super) fn configs() -> Vec<(String, ModelConfig)> {
+    let types = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
+    let all = types.into_iter().flat_map(|of| [(of, true), (of, false)]);
+    all.map(|(of, tied)| {
+        let config = json!({
+            "model_type": of, "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": LAYERS,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "sliding_window": 3,
+            "max_position_embeddings": 64, "query_pre_attn_scalar": 4, "tie_word_embeddings": tied, "pad_token_id": 7,
+        });
+        (format!("{of}, tied {tied}"), ModelConfig::from_json(config).unwrap())
+    })
+    .collect()
+}
+
+/// A batch in which everything is wanted: scores, states of the last layer and of one before, means, padding. Its
+/// `number` decides the tokens.
+pub(super) fn batch(number: u32) -> (Batch, impl Fn(&Outputs) -> Tensor<1>) {
+    let mut batch = Batch::default();
+    let opening = batch.prompt(&[1, 5 + number, 9]);
+    let prompt = batch.prompt_from(opening, &[7, 11]);
+    let chosen = batch.answer(prompt, &[4, 2 + number, 30]);
+    let rejected = batch.answer(prompt, &[8, 2]);
+    let padding = batch.padding(rejected, 7, 2);
+    let scores = batch.want_scores([chosen, rejected]);
+    let early = batch.want_states(Layer::Output(0), Places::Tokens(vec![At::Every(chosen)]));
+    let last = batch.want_states(Layer::Last, Places::Means(vec![vec![prompt, rejected, padding]]));
+    let loss = move |outputs: &Outputs| {
+        let scores = outputs.scores(scores).sum.sum();
+        let states = [early, last].map(|states| outputs.states(states).square().sum());
+        states.into_iter().fold(scores, |sum, states| sum + states)
+    };
+    (batch, loss)
+}
+
+/// What an adapter is made with.
+pub(super) fn options(targets: &[&str]) -> LoraOptions {
+    let targets = targets.iter().map(|target| {
+        let Ok(target) = target.parse();
+        target
+    });
+    LoraOptions { rank: 3, alpha: 5.0, use_rslora: false, targets: targets.collect(), seed: 1 }
+}
+
+/// The model with an adapter whose update is not zero.
+pub(super) fn adapted(model: CausalLm, targets: &[&str]) -> CausalLm {
+    let model = model.with_adapter(&options(targets), "../base").unwrap();
+    changed(model, |name, value| match name.ends_with("lora_b") {
+        true => Tensor::random(value.dims(), Distribution::Normal(0.0, 0.1), &value.device()),
+        false => value,
+    })
+}
+
+/// The model with every parameter as `f` has it, in the way that training changes them.
+pub(super) fn changed(model: CausalLm, mut f: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> CausalLm {
+    let mut all = vec![];
+    model.each_parameter(|parameter| all.push((parameter.name, Some(parameter.values))));
+    model.update(all, |name, value, _| f(name, value))
+}
