@@ -1,13 +1,16 @@
 //! A model's folder: its configuration and tokenizer at once, its weights when they are needed.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use mpo_data::{
     Conversation, Rows, SystemMessage, TemplateChoice, TemplateOptions, TextTokenizer, TokenizeOptions, TokenizedRows,
     TruncationReport,
 };
-use mpo_models::{CausalLm, Checkpoint, GenerateOptions, Inspected, ModelConfig, ModelError};
+use mpo_models::{
+    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError,
+};
 use mpo_progress::Progress;
 
 use crate::error::ChatError;
@@ -23,11 +26,15 @@ const THINKING: &str = "enable_thinking";
 pub struct ModelFolder {
     /// Where it is.
     pub path: PathBuf,
+    /// The adapter, where the folder is one's; then the configuration is its base's.
+    pub adapter: Option<AdapterFolder>,
     /// What `config.json` says.
     pub config: ModelConfig,
     /// How it reads and writes text.
     pub tokenizer: TextTokenizer,
     template: TemplateOptions,
+    /// What finds it from everywhere: its whole path, or `owner/name`.
+    name: String,
 }
 
 impl ModelFolder {
@@ -38,11 +45,14 @@ impl ModelFolder {
     pub fn open(model: &str, template: &TemplateOptions, progress: &dyn Progress) -> Result<Self, ChatError> {
         let _stage = progress.begin("finding the model", None);
         let path = mpo_models::resolve(model, None)?;
-        let Inspected { config, notes } = mpo_models::inspect(&path)?;
+        let Inspected { config, adapter, notes } = mpo_models::inspect(&path)?;
         for note in notes {
             progress.note(&note);
         }
-        let folder = Self::with_tokenizer(path, config, template)?;
+        let mut folder = Self::with_tokenizer(path, adapter, config, template)?;
+        if !Path::new(model).is_dir() {
+            folder.name = model.to_owned();
+        }
         for (argument, others) in folder.tokenizer.template().unread_arguments() {
             progress.note(&unread(&argument, &others));
         }
@@ -63,13 +73,34 @@ impl ModelFolder {
     ///
     /// # Errors
     /// If either cannot be read.
-    pub fn without_weights(path: PathBuf) -> Result<Self, ChatError> {
+    pub fn without_weights(path: PathBuf, template: &TemplateOptions) -> Result<Self, ChatError> {
         let config = ModelConfig::from_dir(&path).map_err(ModelError::from)?;
-        Self::with_tokenizer(path, config, &TemplateOptions::default())
+        Self::with_tokenizer(path, None, config, template)
     }
 
-    fn with_tokenizer(path: PathBuf, config: ModelConfig, template: &TemplateOptions) -> Result<Self, ChatError> {
-        Ok(Self { tokenizer: TextTokenizer::from_dir(&path, template)?, path, config, template: template.clone() })
+    fn with_tokenizer(
+        path: PathBuf,
+        adapter: Option<AdapterFolder>,
+        config: ModelConfig,
+        template: &TemplateOptions,
+    ) -> Result<Self, ChatError> {
+        let (dir, model) = match &adapter {
+            None => (&*path, &*path),
+            Some(adapter) => (adapter.tokenizer_dir(), adapter.base()),
+        };
+        let tokenizer = TextTokenizer::of_model(dir, model, template)?;
+        let name = fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).display().to_string();
+        Ok(Self { tokenizer, path, adapter, config, template: template.clone(), name })
+    }
+
+    /// Where its tokenizer is.
+    pub fn tokenizer_dir(&self) -> &Path {
+        self.adapter.as_ref().map_or(&self.path, AdapterFolder::tokenizer_dir)
+    }
+
+    /// Where the weights are that an adapter stands beside, or would.
+    pub fn base_dir(&self) -> &Path {
+        self.adapter.as_ref().map_or(&self.path, AdapterFolder::base)
     }
 
     /// Reads the weights; they are trainable if `device` has autodiff.
@@ -80,6 +111,33 @@ impl ModelFolder {
         let _stage = progress.begin("loading the model", None);
         let (model, _) = CausalLm::load(&self.path, device)?;
         Ok(model)
+    }
+
+    /// Reads the weights to train them on `device`, or a new `adapter` beside them; in an adapter's folder, that adapter.
+    ///
+    /// # Errors
+    /// If they cannot be read, are none, or a new adapter is to stand on an adapter.
+    pub fn load_to_train(
+        &self,
+        adapter: Option<&LoraOptions>,
+        device: &Device,
+        progress: &dyn Progress,
+    ) -> Result<CausalLm, ChatError> {
+        let device = device.clone().autodiff();
+        let Some(adapter) = adapter else {
+            return self.load(&device, progress);
+        };
+        if self.adapter.is_some() {
+            return Err(ModelError::Folder {
+                path: self.path.clone(),
+                expected: "a model, to train a new adapter of",
+                found: "an adapter".into(),
+                remedy: "leave the settings of a new adapter out to train this one on, or merge it first (`mpo-train merge`)"
+                    .into(),
+            }
+            .into());
+        }
+        Ok(self.load_frozen(&device, progress)?.with_adapter(adapter, &self.name)?)
     }
 
     /// Reads the weights of a model that is asked and not trained.
@@ -98,7 +156,10 @@ impl ModelFolder {
     /// If a file of it cannot be read.
     pub fn content_hash(&self, progress: &dyn Progress) -> Result<String, ChatError> {
         let _stage = progress.begin("hashing the model", None);
-        let hash = Checkpoint::open(&self.path).and_then(|checkpoint| checkpoint.content_hash());
+        let hash = match &self.adapter {
+            None => Checkpoint::open(&self.path).and_then(|checkpoint| checkpoint.content_hash()),
+            Some(adapter) => adapter.content_hash(),
+        };
         Ok(hash.map_err(ModelError::from)?)
     }
 
@@ -310,8 +371,6 @@ fn unread(argument: &str, others: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use mpo_progress::Silent;
 
     use super::*;

@@ -6,7 +6,8 @@ use mpo_trainer::Base;
 /// A model, whose content hash is `hash`, as a run begins with it.
 pub fn base<'a>(folder: &'a ModelFolder, hash: &'a str) -> Base<'a> {
     Base {
-        path: &folder.path,
+        path: folder.base_dir(),
+        tokenizer: folder.tokenizer_dir(),
         config: &folder.config,
         hash,
         pad_token: folder.pad_token(),

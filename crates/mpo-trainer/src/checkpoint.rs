@@ -1,58 +1,23 @@
 //! Everything a run needs to go on: weights, moments, the step. The order of rows follows from seed and step.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use mpo_models::{
     CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions, Scratch, WeightDtype,
 };
 use mpo_progress::Progress;
-use safetensors::{Dtype, SafeTensors, View};
 
 use crate::error::TrainError;
 use crate::folder::{RunFolder, remove_empty, remove_file, remove_files};
-use crate::optimizer::{Moments, Optimizer, OptimizerOptions};
+use crate::optimizer::{self, Optimizer, OptimizerOptions, Stored};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const MODEL: &str = "model";
 /// Checkpoints of a run that are kept.
 const KEPT: usize = 2;
-
-/// A flat tensor that is copied to memory only when its turn to be written comes.
-struct Lazy {
-    tensor: Tensor<1>,
-    shape: [usize; 1],
-}
-
-impl Lazy {
-    fn new(tensor: Tensor<1>) -> Self {
-        let shape = tensor.dims();
-        Self { tensor, shape }
-    }
-}
-
-impl View for Lazy {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = crate::reference::values(self.tensor.clone());
-        Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape[0] * 4
-    }
-}
 
 /// Writes a checkpoint after `step` steps, and removes all older ones but the last: should a disk damage this one, the run
 /// goes on from there.
@@ -70,29 +35,16 @@ pub(crate) fn save(
     let scratch = Scratch::beside(&done).map_err(io)?;
     let partial = scratch.path();
     let options = SaveOptions { dtype: WeightDtype::F32, ..SaveOptions::default() };
-    model.save(&partial.join(MODEL), config, &options).map_err(not_finite)?;
+    model.save_trained(&partial.join(MODEL), config, &options).map_err(not_finite)?;
     let mut names = vec![];
     model.each_parameter(|parameter| names.push(parameter.name));
-    let moments = names.iter().zip(optimizer.moments()).flat_map(|(name, moments)| {
-        let moments = moments.clone().into_iter();
-        moments.flat_map(move |moments| {
-            [
-                (format!("{name}.momentum"), Lazy::new(moments.momentum)),
-                (format!("{name}.variance"), Lazy::new(moments.variance)),
-            ]
-        })
-    });
     let metadata =
         HashMap::from([("step".to_owned(), step.to_string()), ("fingerprint".to_owned(), fingerprint.to_owned())]);
     let file = partial.join(OPTIMIZER);
-    safetensors::serialize_to_file(moments, Some(metadata), &file).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(error) => TrainError::io(&file, error),
-        other => TrainError::io(&file, std::io::Error::other(other)),
-    })?;
-    fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|error| TrainError::io(&file, error))?;
+    optimizer::write(&file, optimizer, &names, metadata).map_err(|error| TrainError::io(&file, error))?;
     Checksums::of_files(&partial, [OPTIMIZER])
         .and_then(|sums| sums.write(&partial))
-        .map_err(|error| TrainError::io(&file, std::io::Error::other(error)))?;
+        .map_err(|error| TrainError::io(&file, io::Error::other(error)))?;
     // One of the same step that was damaged makes way; a file that somebody put there does not.
     remove(&done)?;
     if fs::symlink_metadata(&done).is_ok() {
@@ -128,7 +80,8 @@ pub(crate) fn remove_all(run: &RunFolder) -> Result<(), TrainError> {
 /// its configuration.
 pub(crate) fn remove_remains(dir: &Path) -> Result<(), TrainError> {
     for (_, path) in all(dir)? {
-        let parts = [path.join(OPTIMIZER), path.join(MODEL).join("config.json")];
+        let model = path.join(MODEL);
+        let parts = [path.join(OPTIMIZER), model.join("config.json"), model.join("adapter_config.json")];
         if !parts.iter().any(|part| part.exists()) {
             remove(&path)?;
         }
@@ -145,8 +98,8 @@ fn remove(checkpoint: &Path) -> Result<(), TrainError> {
     }
     remove_file(&checkpoint.join(OPTIMIZER))?;
     remove_files(&checkpoint.join(MODEL), |name| {
-        ["config.json", "model.safetensors.index.json", CHECKSUMS_FILE].contains(&name)
-            || (name.starts_with("model") && name.ends_with(".safetensors"))
+        ["config.json", "model.safetensors.index.json", "adapter_config.json", CHECKSUMS_FILE].contains(&name)
+            || (["model", "adapter_model"].iter().any(|kind| name.starts_with(kind)) && name.ends_with(".safetensors"))
     })?;
     remove_files(checkpoint, |name| name == CHECKSUMS_FILE)
 }
@@ -159,87 +112,85 @@ pub(crate) struct Resumed {
     pub(crate) optimizer: Optimizer,
 }
 
+/// A checkpoint of this run that is as it was written.
+pub(crate) struct Found {
+    path: PathBuf,
+    step: u64,
+    moments: Stored,
+}
+
 /// The last checkpoint of a run that is as it was written, if there is one; `progress` is told of those that are not.
-pub(crate) fn load(
-    run: &RunFolder,
-    fingerprint: &str,
-    options: OptimizerOptions,
-    device: &Device,
-    progress: &dyn Progress,
-) -> Result<Option<Resumed>, TrainError> {
+pub(crate) fn find(run: &RunFolder, fingerprint: &str, progress: &dyn Progress) -> Result<Option<Found>, TrainError> {
     for (step, path) in all(&run.checkpoints_dir())? {
-        match read(&path, step, run, fingerprint, options, device) {
-            Err(damage @ (TrainError::Broken { .. } | TrainError::Model(_))) => {
+        match check(&path, step, run, fingerprint) {
+            Err(damage @ TrainError::Broken { .. }) => {
                 progress.note(&format_args!(
                     "{damage}; the checkpoint of step {step} cannot be used, and its steps are taken again"
                 ));
             }
-            read => return read.map(Some),
+            Err(error) => return Err(error),
+            Ok(moments) => return Ok(Some(Found { path, step, moments })),
         }
     }
     Ok(None)
 }
 
-fn read(
-    path: &Path,
-    step: u64,
-    run: &RunFolder,
-    fingerprint: &str,
-    options: OptimizerOptions,
-    device: &Device,
-) -> Result<Resumed, TrainError> {
+fn check(path: &Path, step: u64, run: &RunFolder, fingerprint: &str) -> Result<Stored, TrainError> {
     let file = path.join(OPTIMIZER);
-    let broken = |problem: String| TrainError::Broken {
-        path: file.clone(),
-        problem,
-        remedy: "an earlier checkpoint will be taken",
-    };
-    let model = path.join(MODEL);
-    for dir in [path, model.as_path()] {
+    let broken = |problem: String| broken(&file, problem);
+    for dir in [path, &path.join(MODEL)] {
         let sums = Checksums::read(dir).map_err(|error| broken(error.to_string()))?;
         let sums = sums.ok_or_else(|| broken(format!("a checkpoint without {CHECKSUMS_FILE}")))?;
         sums.verify(dir, |_| true).map_err(|error| broken(error.to_string()))?;
     }
-    let bytes = fs::read(&file).map_err(|error| TrainError::io(&file, error))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
-    let stored = |key: &str| metadata.metadata().as_ref().and_then(|map| map.get(key));
-    if stored("fingerprint").map(String::as_str) != Some(fingerprint) {
+    let stored = Stored::open(&file).map_err(|error| unreadable(&file, error))?;
+    if stored.says("fingerprint") != Some(fingerprint) {
         return Err(TrainError::Changed {
             path: run.path().to_owned(),
             what: "different rows, objective or settings".into(),
         });
     }
-    if stored("step") != Some(&step.to_string()) {
+    if stored.says("step") != Some(&step.to_string()) {
         return Err(broken(format!("a checkpoint of another step than {step}")));
     }
-    let (model, _) = CausalLm::load(&model, device)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
-    let plain = device.clone().without_autodiff();
-    let moment = |name: &str, elements: usize| -> Result<Option<Tensor<1>>, TrainError> {
-        let Ok(tensor) = tensors.tensor(name) else {
-            return Ok(None);
+    Ok(stored)
+}
+
+impl Found {
+    /// Reads it; `start` is the model that the run began with. An optimizer that keeps moments in another type than was stored
+    /// goes on from them all the same.
+    pub(crate) fn load(mut self, options: OptimizerOptions, start: CausalLm) -> Result<Resumed, TrainError> {
+        let device = start.device();
+        let stored = self.path.join(MODEL);
+        let model = if let Some(adapter) = start.adapter().cloned() {
+            // An adapter's checkpoint is of the adapter alone; what it stands on is here, and may have been elsewhere then.
+            start.with_adapter_weights(&stored, adapter)?
+        } else {
+            // Else there would be two in memory.
+            drop(start);
+            CausalLm::load(&stored, &device)?.0
         };
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != [elements] {
-            let (dtype, shape) = (tensor.dtype(), tensor.shape());
-            return Err(broken(format!("{name} as {dtype:?} {shape:?} where F32 [{elements}] belongs")));
+        let mut optimizer = Optimizer::new(options, &device)?.resumed(self.step);
+        let mut shapes = vec![];
+        model.each_parameter(|parameter| shapes.push((parameter.name, parameter.shape)));
+        for (name, shape) in shapes {
+            let restored = self.moments.restore(&mut optimizer, &name, shape.iter().product());
+            restored.map_err(|error| unreadable(&self.path.join(OPTIMIZER), error))?;
         }
-        let values: Vec<f32> =
-            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Some(Tensor::from_data(TensorData::new(values, [elements]), &plain)))
-    };
-    let mut shapes = vec![];
-    model.each_parameter(|parameter| shapes.push((parameter.name, parameter.shape)));
-    let mut moments = vec![];
-    for (name, shape) in shapes {
-        let elements = shape.iter().product();
-        let pair = (moment(&format!("{name}.momentum"), elements)?, moment(&format!("{name}.variance"), elements)?);
-        moments.push(match pair {
-            (Some(momentum), Some(variance)) => Some(Moments { momentum, variance }),
-            (None, None) => None,
-            _ => return Err(broken(format!("one of the two moments of {name}"))),
-        });
+        Ok(Resumed { step: self.step, model, optimizer })
     }
-    Ok(Resumed { step, model, optimizer: Optimizer::resumed(options, step, moments) })
+}
+
+fn unreadable(file: &Path, error: io::Error) -> TrainError {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => broken(file, error.to_string()),
+        _ => TrainError::io(file, error),
+    }
+}
+
+fn broken(file: &Path, problem: String) -> TrainError {
+    let remedy = "remove this checkpoint, and an earlier one will be taken";
+    TrainError::Broken { path: file.to_owned(), problem, remedy }
 }
 
 /// The checkpoints in a folder, the last first.

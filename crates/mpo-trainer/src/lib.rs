@@ -28,7 +28,7 @@
 //! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
 //! let hash = Checkpoint::open(path).and_then(|checkpoint| checkpoint.content_hash()).map_err(ModelError::from)?;
 //! let pad_token = tokenizer.pad_id();
-//! let base = Base { path, config: &model_config, hash: &hash, pad_token, chat_template: None };
+//! let base = Base { path, tokenizer: path, config: &model_config, hash: &hash, pad_token, chat_template: None };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
@@ -43,6 +43,7 @@ mod checkpoint;
 mod error;
 mod events;
 mod folder;
+pub mod memory;
 mod optimizer;
 mod pairs;
 mod reference;
@@ -61,15 +62,15 @@ pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
-pub use optimizer::{Optimizer, OptimizerOptions};
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, KnownPairs, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
-pub use run::{Base, Run};
+pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
-    Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, Method, Recipe, SETTINGS, SaveDtype, Schedule,
-    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
+    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
+    PrecisionChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig, TrainOptions,
+    hyper_parameters, typed_value,
 };
-pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows};
+pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows, row_sizes};
 pub use train::{Trained, Trainer};

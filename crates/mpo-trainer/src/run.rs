@@ -3,22 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use mpo_data::TokenizedRows;
+use mpo_models::memory::resident;
 use mpo_models::{CausalLm, Checkpoint, ModelConfig, ModelError, SaveOptions, WeightDtype};
+use mpo_objectives::Objective;
 use mpo_progress::Progress;
 
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
+use crate::memory::{Machine, Planner, Storage, Tuning};
+use crate::optimizer::Optimizer;
 use crate::reference::Reference;
-use crate::settings::{SaveDtype, TrainConfig};
-use crate::tasks::build_task;
+use crate::settings::{Recompute, TrainConfig};
+use crate::tasks::{build_task, check_rows, row_sizes};
 use crate::train::{Trained, Trainer};
 
 /// The model that a run begins with.
 #[derive(Debug, Clone)]
 pub struct Base<'a> {
-    /// Its folder.
+    /// The folder of its weights; of an adapter's, that of the base.
     pub path: &'a Path,
+    /// The folder of its tokenizer, mostly the same.
+    pub tokenizer: &'a Path,
     /// What its `config.json` says.
     pub config: &'a ModelConfig,
     /// Identifies its weights.
@@ -52,7 +58,12 @@ impl Run<'_> {
         progress: &dyn Progress,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Trained, TrainError> {
+        self.config.check_device(&model.device())?;
+        let model = model.with_precision(self.config.precision());
         let objective = self.config.objective()?;
+        let recompute = self.recomputes(&model, &rows, &*objective)?;
+        // Said before minutes go into the reference.
+        Optimizer::new(self.config.optimizer_options(), &model.device())?;
         let task = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
             let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
@@ -64,57 +75,99 @@ impl Run<'_> {
             run: self.folder,
             model_config: self.base.config,
             model_hash: self.base.hash,
+            recompute,
         };
         trainer.run(model, progress, on_event)
     }
 
-    /// Writes a model as the run's result, with the files of the one it began with.
+    /// Whether layers are run again: where that is left open, if the run would not fit in memory otherwise.
+    fn recomputes(
+        &self,
+        model: &CausalLm,
+        rows: &TokenizedRows,
+        objective: &dyn Objective,
+    ) -> Result<bool, TrainError> {
+        match self.config.recompute {
+            Recompute::On => return Ok(true),
+            Recompute::Off => return Ok(false),
+            Recompute::Auto => check_rows(rows, objective, self.config)?,
+        }
+        let tuning = if model.adapter().is_some() {
+            let mut numbers = 0;
+            model.each_parameter(|parameter| {
+                let is_its = parameter.name.contains("lora_");
+                numbers += if is_its { parameter.shape.iter().product::<usize>() as u64 } else { 0 };
+            });
+            Tuning::adapter(numbers)
+        } else {
+            Tuning::Full
+        };
+        // The weights are there by now.
+        let weights = Storage::of(self.config, tuning, false).weights(model.config());
+        let program = resident().unwrap_or(0).saturating_sub(weights);
+        let (machine, rows) = (Machine::of(&model.device()), row_sizes(rows, objective));
+        let planner = Planner { model: model.config(), tuning, rows: &rows, machine, program };
+        Ok(planner.plan(self.config).storage.recompute)
+    }
+
+    /// Writes a model as the run's result, with the files of the one it began with: an adapter alone, unless it is to be
+    /// merged.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn save(&self, model: &CausalLm, progress: &dyn Progress) -> Result<(), TrainError> {
-        let dtype = match self.config.save_dtype {
-            SaveDtype::F32 => WeightDtype::F32,
-            SaveDtype::F16 => WeightDtype::F16,
-            SaveDtype::Bf16 => WeightDtype::BF16,
-        };
-        self.warn_of_rounding(model, dtype, progress)?;
+        let dtype = self.config.save_dtype.into();
+        let whole = self.config.merge || model.adapter().is_none();
+        if whole {
+            warn_of_rounding(model, self.base.path, dtype, progress)?;
+        }
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {
             dtype,
-            copy_from: Some(self.base.path),
+            copy_from: whole.then_some(self.base.path),
+            tokenizer_from: (!whole || self.base.tokenizer != self.base.path).then_some(self.base.tokenizer),
             chat_template: self.base.chat_template.as_deref(),
             overwrite: true,
             ..SaveOptions::default()
         };
-        Ok(model.save(&self.folder.model_dir(), self.base.config, &options)?)
-    }
-
-    /// Steps at a small learning rate are smaller than those between two bf16 numbers.
-    fn warn_of_rounding(
-        &self,
-        model: &CausalLm,
-        dtype: WeightDtype,
-        progress: &dyn Progress,
-    ) -> Result<(), TrainError> {
-        const WORTH_SAYING: f64 = 0.1;
-        if dtype == WeightDtype::F32 {
-            return Ok(());
-        }
-        let base = Checkpoint::open(self.base.path).map_err(ModelError::from)?;
-        let lost = model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?;
-        if lost > WORTH_SAYING {
-            progress.note(&format_args!(
-                "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
-                 --save-dtype f32 keeps it",
-                lost * 100.0
-            ));
-        }
-        Ok(())
+        let dir = self.folder.model_dir();
+        let saved = if whole {
+            model.save(&dir, self.base.config, &options)
+        } else {
+            model.save_trained(&dir, self.base.config, &options)
+        };
+        Ok(saved?)
     }
 
     fn reference_dir(&self) -> PathBuf {
         let shared = self.config.reference_cache.clone();
         shared.unwrap_or_else(|| self.folder.reference_dir())
     }
+}
+
+/// Says so where much of what training changed of the model in `base` is lost as weights are rounded to `dtype`: steps at a
+/// small learning rate are smaller than those between two bf16 numbers.
+///
+/// # Errors
+/// If the weights in `base` cannot be read.
+pub fn warn_of_rounding(
+    model: &CausalLm,
+    base: &Path,
+    dtype: WeightDtype,
+    progress: &dyn Progress,
+) -> Result<(), TrainError> {
+    const WORTH_SAYING: f64 = 0.1;
+    if dtype == WeightDtype::F32 {
+        return Ok(());
+    }
+    let base = Checkpoint::open(base).map_err(ModelError::from)?;
+    let lost = model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?;
+    if lost > WORTH_SAYING {
+        progress.note(&format_args!(
+            "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
+             --save-dtype f32 keeps it",
+            lost * 100.0
+        ));
+    }
+    Ok(())
 }

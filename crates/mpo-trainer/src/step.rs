@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use mpo_models::{Accumulator, CausalLm, NamedGradients};
+use mpo_models::{Accumulator, CausalLm};
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
@@ -48,12 +48,14 @@ impl Step<'_> {
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
-        let gradients = gradients.finish(&model);
-        let (rows, norm) = self.read(done, &gradients)?;
-        let model = optimizer.step(model, gradients, norm, self.learning_rate);
-        let mut metrics = means(&rows);
+        let mut metrics = BTreeMap::new();
+        let model = optimizer.step(model, gradients.walk(), self.learning_rate, |squares| {
+            let (rows, norm) = self.read(done, squares)?;
+            metrics = means(&rows);
+            metrics.insert("grad_norm".into(), norm);
+            Ok(norm)
+        })?;
         metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
-        metrics.insert("grad_norm".into(), norm);
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))
     }
@@ -70,13 +72,12 @@ impl Step<'_> {
         Some((asked.name, (asked.of)(&numbers)))
     }
 
-    /// Every row's numbers and the gradient's norm.
+    /// Every row's numbers and the gradient's norm, whose `squares` are given for each parameter.
     fn read(
         &self,
         done: Vec<(&[usize], MicroBatch)>,
-        gradients: &NamedGradients,
+        squares: Vec<Tensor<1>>,
     ) -> Result<(Vec<RowValues>, f64), TrainError> {
-        let squares = Optimizer::squared_norms(gradients);
         let columns = done.iter().flat_map(|(_, micro)| micro.columns());
         let all: Vec<Tensor<1>> =
             columns.map(|(_, column)| column).chain(squares).map(|tensor| tensor.cast(DType::F32)).collect();

@@ -6,7 +6,7 @@ use mpo_models::{CausalLm, ModelConfig};
 use mpo_progress::Progress;
 
 use crate::batches::Batches;
-use crate::checkpoint;
+use crate::checkpoint::{self, Resumed};
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, StepEvent};
 use crate::folder::RunFolder;
@@ -37,6 +37,8 @@ pub struct Trainer<'a> {
     pub model_config: &'a ModelConfig,
     /// The digest of the weights it starts from.
     pub model_hash: &'a str,
+    /// Whether layers are run again in the backward instead of being kept.
+    pub recompute: bool,
 }
 
 impl Trainer<'_> {
@@ -56,20 +58,21 @@ impl Trainer<'_> {
         if rows == 0 {
             return Err(TrainError::NoRows);
         }
-        let device = model.device();
         let batches = Batches::new(self.config, rows, self.task.min_batch());
         let total = batches.total();
         let fingerprint = self.fingerprint()?;
         let options = self.config.optimizer_options();
-        let resumed = checkpoint::load(self.run, &fingerprint, options, &device, progress)?;
-        let (start, mut model, mut optimizer) = match resumed {
-            Some(resumed) => {
-                // Else the weights that training began with would stay in memory to the end.
-                drop(model);
-                (resumed.step, resumed.model, resumed.optimizer)
+        let (start, mut model, mut optimizer) = match checkpoint::find(self.run, &fingerprint, progress)? {
+            Some(found) => {
+                let Resumed { step, model, optimizer } = found.load(options, model)?;
+                (step, model, optimizer)
             }
-            None => (0, model, Optimizer::new(options)),
+            None => {
+                let optimizer = Optimizer::new(options, &model.device())?;
+                (0, model, optimizer)
+            }
         };
+        model = model.with_precision(self.config.precision());
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
         let mut log = EventLog::open(self.run, start, progress)?;
@@ -94,7 +97,7 @@ impl Trainer<'_> {
                 task: self.task,
                 rows: &batch,
                 max_tokens: self.config.micro_batch_tokens,
-                recompute: self.config.recompute,
+                recompute: self.recompute,
                 learning_rate: lr,
             };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;

@@ -79,9 +79,17 @@ impl TextTokenizer {
     /// # Errors
     /// If something is missing or is not what it should be.
     pub fn from_dir(dir: &Path, options: &TemplateOptions) -> Result<Self, DataError> {
+        Self::of_model(dir, dir, options)
+    }
+
+    /// The same of a tokenizer whose model is in another folder: what ends a sequence may be said there.
+    ///
+    /// # Errors
+    /// Those of [`from_dir`](Self::from_dir).
+    pub fn of_model(dir: &Path, model: &Path, options: &TemplateOptions) -> Result<Self, DataError> {
         let tokenizer = Guarded::read(&dir.join("tokenizer.json"))?;
         let mut config = TokenizerConfig::read(dir)?;
-        config.name_eos(dir, |id| tokenizer.tokenizer().id_to_token(id))?;
+        config.name_eos(model, |id| tokenizer.tokenizer().id_to_token(id))?;
         let tokens = &config.tokens;
         let template = match &options.template {
             TemplateChoice::Builtin(builtin) => ChatTemplate::builtin(*builtin, tokens, options)?,

@@ -82,7 +82,7 @@ impl Comparing<'_> {
         if let Some(before) = self.held.read_value::<Before>(&path, self.of.progress)? {
             return if before.exam == self.start { Ok(before.test) } else { Err(changed(self.output)) };
         }
-        let model = self.load()?;
+        let model = self.load(&self.of.subject.options.clone().resolve()?)?;
         let Subject { folder, test, .. } = self.of.subject;
         let before = Before {
             exam: self.start.clone(),
@@ -99,9 +99,10 @@ impl Comparing<'_> {
         if earlier.as_ref().is_none_or(same) { Ok(earlier) } else { Err(changed(self.output)) }
     }
 
-    fn load(&self) -> Result<CausalLm, EvalError> {
-        let device = self.of.device.clone().autodiff();
-        Ok(self.of.subject.folder.load(&device, self.of.progress)?)
+    fn load(&self, config: &TrainConfig) -> Result<CausalLm, EvalError> {
+        let Compare { subject, device, progress, .. } = *self.of;
+        let model = subject.folder.load_to_train(config.lora().as_ref(), device, progress)?;
+        Ok(model.with_precision(config.precision()))
     }
 
     /// One run: the kept result if it was finished earlier, else trained and examined. Says whether it was trained now.
@@ -162,7 +163,7 @@ impl Comparing<'_> {
     fn train_and_examine(&self, run: &Run<'_>, rows: TokenizedRows, choosing: bool) -> Result<RunResult, EvalError> {
         let Compare { subject, progress, .. } = *self.of;
         let began = Instant::now();
-        let trained = run.train(self.load()?, rows, progress, &mut |_| {})?;
+        let trained = run.train(self.load(run.config)?, rows, progress, &mut |_| {})?;
         let seconds = began.elapsed().as_secs_f64();
         let examine = |exam: &Exam, what: &str| exam.examine(&trained.model, &subject.folder, what, progress);
         let validation = if choosing { examine(&subject.validation, "choosing")? } else { vec![] };

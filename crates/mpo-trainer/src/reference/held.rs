@@ -6,6 +6,25 @@ use mpo_objectives::Hold;
 
 use crate::pairs::PairParts;
 
+/// Tokens of a dominant pair that must pass through the model.
+pub(crate) fn held_tokens(hold: Hold, pair: &TokenizedPair) -> usize {
+    let padding = pair.chosen().len().abs_diff(pair.rejected().len());
+    match hold {
+        Hold::LastToken => pair.prompt().len(),
+        Hold::MaskedMean | Hold::Distributions => pair.tokens(),
+        Hold::MeanPool { .. } => pair.tokens() + padding,
+    }
+}
+
+/// Hidden states that are held of a dominant pair.
+pub(crate) fn held_states(hold: Hold, pair: &TokenizedPair) -> usize {
+    match hold {
+        Hold::LastToken => 1,
+        Hold::MaskedMean | Hold::MeanPool { .. } => 2,
+        Hold::Distributions => pair.chosen().len() + pair.rejected().len(),
+    }
+}
+
 /// Which hidden states are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holding {
@@ -18,16 +37,6 @@ impl Holding {
     /// Nothing of a batch yet.
     pub(crate) fn collect(self) -> Collected {
         Collected { holding: self, tokens: vec![], means: vec![], lengths: vec![] }
-    }
-
-    /// Tokens of a dominant pair that must pass through the model.
-    pub(crate) fn tokens(self, pair: &TokenizedPair) -> usize {
-        let padding = pair.chosen().len().abs_diff(pair.rejected().len());
-        match self.hold {
-            Hold::LastToken => pair.prompt().len(),
-            Hold::MaskedMean | Hold::Distributions => pair.tokens(),
-            Hold::MeanPool { .. } => pair.tokens() + padding,
-        }
     }
 
     /// Names the numbers in a file, and tells them from others.

@@ -19,12 +19,12 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
 use crate::pairs::{add_answers, chunks};
-pub(crate) use held::{HeldStates, Holding};
+pub(crate) use held::{HeldStates, Holding, held_states, held_tokens};
 use table::Table;
 pub(crate) use table::{Digest, digest};
 
 /// Raised when the same weights and ids give other numbers than before, or the key is written in another way.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The tables that there may be in a folder.
 const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Reference<'_> {
 
 impl<'a> Reference<'a> {
     /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
-    /// those of another model, type or kind of device are not used. At most `max_tokens` tokens pass through the model at
+    /// those of another model, type, precision or kind of device are not used. At most `max_tokens` tokens pass through the model at
     /// once.
     pub fn new(
         model: &CausalLm,
@@ -71,7 +71,12 @@ impl<'a> Reference<'a> {
         // A detached leaf still asks for gradients.
         let head = model.head().detach().set_require_grad(false);
         Self {
-            key: format!("{VERSION} {model_hash} {:?} {}", head.dtype(), device_kind(&head.device())),
+            key: format!(
+                "{VERSION} {model_hash} {:?} {:?} {}",
+                head.dtype(),
+                model.precision(),
+                device_kind(&head.device())
+            ),
             head,
             model: model.valid(),
             dir: dir.into(),
@@ -131,7 +136,7 @@ impl<'a> Reference<'a> {
         let of: Vec<Digest> =
             pairs.iter().map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()])).collect();
         let (name, detail) = holding.name();
-        let tokens = |pair: &&TokenizedPair| holding.tokens(pair);
+        let tokens = |pair: &&TokenizedPair| held_tokens(holding.hold, pair);
         let table = self.table(name, &detail, pairs, &of, tokens, |model, pairs| {
             let (mut batch, mut held) = (Batch::default(), holding.collect());
             for pair in pairs {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mpo_models::{Precision, WeightDtype};
 use serde::{Deserialize, Serialize};
 
 /// One of a few words.
@@ -59,6 +60,18 @@ choices! {
 }
 
 choices! {
+    /// Where AdamW's moments are kept, and as what.
+    OptimizerState {
+        /// Beside the weights, in f32
+        Device = "device",
+        /// In the host's memory, in f32, with a copy of the weights; AdamW is computed there
+        Host = "host",
+        /// Beside the weights, in bf16
+        Bf16 = "bf16",
+    }
+}
+
+choices! {
     /// The type of saved weights.
     SaveDtype {
         /// 32 bits, as trained
@@ -67,6 +80,61 @@ choices! {
         F16 = "f16",
         /// 16 bits, range of f32; rounds away changes smaller than 1/256 of a weight
         Bf16 = "bf16",
+    }
+}
+
+impl From<bool> for Recompute {
+    fn from(recompute: bool) -> Self {
+        if recompute { Self::On } else { Self::Off }
+    }
+}
+
+impl From<SaveDtype> for WeightDtype {
+    fn from(dtype: SaveDtype) -> Self {
+        match dtype {
+            SaveDtype::F32 => Self::F32,
+            SaveDtype::F16 => Self::F16,
+            SaveDtype::Bf16 => Self::BF16,
+        }
+    }
+}
+
+choices! {
+    /// Weights that are trained in place of the model's own.
+    AdapterKind {
+        /// A low-rank update of linear maps, as PEFT saves it
+        Lora = "lora",
+    }
+}
+
+choices! {
+    /// What matrix products are made in.
+    PrecisionChoice {
+        /// 32 bits; on NVIDIA GPUs factors are rounded to TF32
+        F32 = "f32",
+        /// 16 bits: twice the speed and half the memory for activations on a GPU that has it, slower on the CPU
+        Bf16 = "bf16",
+    }
+}
+
+impl From<PrecisionChoice> for Precision {
+    fn from(choice: PrecisionChoice) -> Self {
+        match choice {
+            PrecisionChoice::F32 => Self::F32,
+            PrecisionChoice::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+choices! {
+    /// Whether layers are run again in the backward.
+    Recompute {
+        /// Where the run would not fit in memory otherwise
+        Auto = "auto",
+        /// Always: less memory, up to 1.3 times the time
+        On = "on",
+        /// Never
+        Off = "off",
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
+use mpo_models::{LoraOptions, Precision};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
+use super::choices::{AdapterKind, Choice};
 use super::declare::Decides;
 use super::list::{SETTINGS, TrainConfig};
 use super::options::to_yaml;
@@ -78,6 +81,37 @@ impl TrainConfig {
         Ok(definition.objective(&self.hyper_parameters)?)
     }
 
+    /// The adapter that is trained, if one is.
+    pub fn lora(&self) -> Option<LoraOptions> {
+        let AdapterKind::Lora = self.adapter?;
+        let rank = self.lora_rank.unwrap_or(16);
+        Some(LoraOptions {
+            rank,
+            alpha: self.lora_alpha.unwrap_or(2.0 * rank as f64),
+            use_rslora: self.use_rslora,
+            targets: self.lora_targets.clone().unwrap_or_default().into(),
+            seed: self.seed,
+        })
+    }
+
+    /// What the model's products are made in.
+    pub fn precision(&self) -> Precision {
+        self.precision.map_or(Precision::F32, Precision::from)
+    }
+
+    /// Refuses a precision that a device lacks.
+    ///
+    /// # Errors
+    /// If `device` does not compute in it.
+    pub fn check_device(&self, device: &Device) -> Result<(), TrainError> {
+        let precision = self.precision();
+        if device.supports_dtype(precision.dtype()) {
+            return Ok(());
+        }
+        let got = self.precision.map_or("", Choice::name);
+        Err(TrainError::setting("precision", "f32 on a device that has no bf16", got))
+    }
+
     pub(crate) fn optimizer_options(&self) -> OptimizerOptions {
         OptimizerOptions {
             beta1: self.adam_beta1,
@@ -85,6 +119,7 @@ impl TrainConfig {
             eps: self.adam_eps,
             weight_decay: self.weight_decay,
             max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
+            state: self.optimizer_state,
         }
     }
 
@@ -99,7 +134,7 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::{Schedule, TrainOptions};
+    use crate::settings::{AdapterKind, Schedule, TrainOptions};
 
     #[test]
     fn every_run_has_a_step_at_the_full_rate() {
@@ -127,6 +162,19 @@ mod tests {
         assert!(fingerprint.contains("\"lr\":6e-7") && fingerprint.contains("\"beta\":1.0"), "{fingerprint}");
         let other = TrainOptions { max_steps: Some(3), ..TrainOptions::minimal() }.resolve().unwrap();
         assert_ne!(other.fingerprint().unwrap(), fingerprint);
+    }
+
+    #[test]
+    fn an_adapters_settings_are_for_runs_with_one() {
+        let of = |options: TrainOptions| options.or(TrainOptions::minimal()).resolve();
+        assert_eq!(of(TrainOptions::default()).unwrap().lora(), None);
+        let adapter = Some(AdapterKind::Lora);
+        let plain = of(TrainOptions { adapter, ..TrainOptions::default() }).unwrap().lora().unwrap();
+        assert_eq!((plain.rank, plain.alpha, plain.seed), (16, 32.0, 42));
+        let small = TrainOptions { adapter, lora_rank: Some(4), ..TrainOptions::default() };
+        assert_eq!(of(small).unwrap().lora().unwrap().alpha, 8.0);
+        let error = of(TrainOptions { lora_rank: Some(4), ..TrainOptions::default() }).unwrap_err();
+        assert!(error.to_string().contains("adapter: expected lora, as lora_rank is given, got nothing"), "{error}");
     }
 
     #[test]

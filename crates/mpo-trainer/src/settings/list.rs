@@ -6,8 +6,9 @@ use mpo_data::{Columns, Language, SystemMessage, TemplateArguments, TemplateChoi
 use mpo_objectives::Settings;
 use serde::Deserialize;
 
-use super::choices::{DeviceChoice, SaveDtype, Schedule};
+use super::choices::{AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
 use super::declare::{Decides, Setting, settings};
+use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
 use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
@@ -68,7 +69,9 @@ settings! {
         /// Tokens that pass through the model at once; a batch is accumulated from such parts
         micro_batch_tokens: usize = default(1024), "N", Training, at_least_1();
         /// Run layers again in the backward instead of keeping what they computed: less memory, more time, the same numbers
-        recompute: bool = default(false), "BOOL", Nothing;
+        recompute: Recompute = default(Recompute::Auto), "CHOICE", Nothing;
+        /// What matrix products are made in; weights, gradients and sums are f32 in both
+        precision: PrecisionChoice = optional("`f32`"), "TYPE", Training;
         /// Norm that the gradient is clipped to; 0 leaves it
         max_grad_norm: f64 = default(1.0), "X", Training, NOT_NEGATIVE;
         /// Decoupled weight decay
@@ -79,10 +82,29 @@ settings! {
         adam_beta2: f64 = default(0.999), "X", Training, FRACTION;
         /// AdamW's epsilon
         adam_eps: f64 = default(1e-8), "X", Training, POSITIVE;
-        /// Seed of the order of rows
+        /// Where AdamW's moments are kept, and as what. With `bf16` and `recompute` gradients are made twice, for their norm and to
+        /// be used, and kept for one layer at a time. A run may go on with another
+        optimizer_state: OptimizerState = default(OptimizerState::Device), "STATE", Nothing;
+        /// Seed of the order of rows, and of the weights that an adapter begins with
         seed: u64 = default(42), "N", Identity;
         /// Shuffle rows each epoch
         shuffle: bool = default(true), "BOOL", Training;
+    }
+    "Adapter" {
+        /// Train an adapter beside the model's weights, which stay as they are and may be bf16, instead of the weights. It
+        /// wants a higher `lr`, about ten times that of full training
+        adapter: AdapterKind = optional("none"), "KIND", Training;
+        /// Rank of the adapter's update
+        lora_rank: usize = optional("`16`"), "N", Training, at_least_1();
+        /// The update is multiplied by this, over the rank
+        lora_alpha: f64 = optional("twice the rank"), "X", Training, POSITIVE;
+        /// Linear maps of the layers that get an update: `all-linear`, or the ends of their paths, such as `q_proj,v_proj` or
+        /// `layers.3.mlp.up_proj`
+        lora_targets: LoraTargets = optional("`all-linear`"), "NAMES", Training;
+        /// Divide `lora_alpha` by the root of the rank instead (rsLoRA)
+        use_rslora: bool = default(false), "BOOL", Training;
+        /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
+        merge: bool = default(false), "BOOL", Nothing;
     }
     "Run" {
         /// Steps between checkpoints, of which the last two are kept; there is always one at the end

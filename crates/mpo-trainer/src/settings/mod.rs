@@ -5,6 +5,7 @@ mod choices;
 mod config;
 mod declare;
 mod list;
+mod lora_targets;
 mod method;
 mod options;
 #[cfg(test)]
@@ -15,9 +16,10 @@ mod schedule;
 mod value;
 mod yaml;
 
-pub use choices::{Choice, DeviceChoice, SaveDtype, Schedule};
+pub use choices::{AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
+pub use lora_targets::LoraTargets;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use recipe::Recipe;
 pub use value::Takes;

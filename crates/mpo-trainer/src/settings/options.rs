@@ -78,6 +78,15 @@ impl TrainOptions {
             let expected = format!("at least {} for {}", method.min_batch, method.name);
             return Err(TrainError::setting("batch_size", expected, config.batch_size.to_string()));
         }
+        let own = [
+            ("lora_rank", config.lora_rank.is_some()),
+            ("lora_alpha", config.lora_alpha.is_some()),
+            ("lora_targets", config.lora_targets.is_some()),
+            ("use_rslora", config.use_rslora),
+        ];
+        if let (None, Some((key, _))) = (config.adapter, own.iter().find(|(_, given)| *given)) {
+            return Err(TrainError::setting("adapter", format!("lora, as {key} is given"), "nothing"));
+        }
         Ok(config)
     }
 

@@ -8,7 +8,10 @@ use mpo_data::{Columns, Language, SystemMessage, TemplateArgument, TemplateArgum
 use serde::Serialize;
 use serde_json::Value;
 
-use super::choices::{Choice, DeviceChoice, SaveDtype, Schedule};
+use super::choices::{
+    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule,
+};
+use super::lora_targets::LoraTargets;
 use super::method::Method;
 use super::recipe::Recipe;
 
@@ -82,6 +85,7 @@ values! {
     Language: "a language",
     Columns: "a map",
     TemplateChoice: "a name or a file",
+    LoraTargets: "names",
 }
 
 /// Numbers, whose own messages name neither what was expected nor what was found.
@@ -124,7 +128,7 @@ macro_rules! words {
     };
 }
 
-words!(Schedule, SaveDtype, DeviceChoice);
+words!(Schedule, AdapterKind, OptimizerState, PrecisionChoice, Recompute, SaveDtype, DeviceChoice);
 
 impl SettingValue for String {
     const WHAT: &'static str = "text";

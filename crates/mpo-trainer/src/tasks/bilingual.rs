@@ -6,14 +6,15 @@ use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
 use mpo_kernels::{HeadInputs, linear_kl, sequence_log_probs};
 use mpo_models::{Batch, Outputs};
-use mpo_objectives::{BilingualLoss, BilingualNeeds, BilingualScores, Held, ReferencePairs, sft_losses};
+use mpo_objectives::{BilingualLoss, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs, sft_losses};
 
 use super::pairs::columns;
 use super::{MicroBatch, Task, Work};
 use crate::error::TrainError;
 use crate::events::RowValues;
+use crate::memory::RowSize;
 use crate::pairs::{PairParts, PairScores};
-use crate::reference::{HeldReference, HeldStates, Holding, KnownPairs, Reference, digest};
+use crate::reference::{HeldReference, HeldStates, Holding, KnownPairs, Reference, digest, held_states, held_tokens};
 
 /// Bilingual rows and the reference's numbers for them.
 #[derive(Debug)]
@@ -63,6 +64,20 @@ impl<'a> BilingualTask<'a> {
     }
 }
 
+/// How much of a row passes through the model for a loss with these needs.
+pub(super) fn size(needs: &BilingualNeeds, row: &TokenizedRow) -> RowSize {
+    let TokenizedRow { dominant, target, .. } = row;
+    let answers = |pair: &TokenizedPair| pair.tokens() - pair.prompt().len();
+    let held = needs.held.map_or(0, |hold| held_tokens(hold, dominant));
+    let (tokens, scored) = if needs.dominant { (dominant.tokens(), answers(dominant)) } else { (0, 0) };
+    RowSize {
+        tokens: target.tokens() + tokens.max(held),
+        scored: answers(target) + scored,
+        compared: if needs.held == Some(Hold::Distributions) { answers(dominant) } else { 0 },
+        held: needs.held.map_or(0, |hold| held_states(hold, dominant)),
+    }
+}
+
 /// Whether a loss can be trained on these rows.
 pub(super) fn check(loss: &dyn BilingualLoss, rows: &[TokenizedRow]) -> Result<(), TrainError> {
     match loss.needs().reference {
@@ -95,8 +110,8 @@ fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs:
     let constant = reference.states(rows, &policy.device());
     if let Some(reference_head) = &reference.head {
         let head = outputs.head();
-        let policy = HeadInputs { hidden: policy, head: head.weight.clone() };
-        let reference = HeadInputs { hidden: constant, head: reference_head.clone() };
+        let policy = head.inputs(policy);
+        let reference = HeadInputs { hidden: constant.cast(policy.hidden.dtype()), head: reference_head.clone() };
         let kl = linear_kl(policy, reference, head.softcap);
         return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
     }
@@ -111,11 +126,7 @@ impl Task for BilingualTask<'_> {
     }
 
     fn tokens(&self, row: usize) -> usize {
-        let row = &self.rows[row];
-        let held = self.held.as_ref();
-        let held = held.map_or(0, |held| held.holding.tokens(&row.dominant));
-        let dominant = if self.needs.dominant { row.dominant.tokens() } else { 0 };
-        row.target.tokens() + dominant.max(held)
+        size(&self.needs, &self.rows[row]).tokens
     }
 
     fn losses<'t>(&'t self, rows: &'t [usize], _: Option<f64>) -> Work<'t, MicroBatch> {

@@ -4,6 +4,7 @@ mod bilingual;
 mod demonstrations;
 mod pairs;
 mod rows;
+mod sizes;
 mod unpaired;
 
 use std::fmt::{self, Debug};
@@ -24,6 +25,7 @@ use demonstrations::DemonstrationTask;
 use pairs::PairTask;
 use rows::{BILINGUAL, PAIRS, wrong_rows};
 pub use rows::{check_rows, digest_rows};
+pub use sizes::row_sizes;
 use unpaired::UnpairedTask;
 
 /// The loss of some rows, and what it is made of.

@@ -1,0 +1,89 @@
+//! What layers compute and the backward needs again.
+
+use mpo_models::DecoderConfig;
+
+use super::{Hardware, Passes, Storage, attention, parameters};
+
+/// Bytes of a number of the residual stream, which is f32 whatever is computed in.
+const F32: u64 = 4;
+
+/// Bytes that a layer keeps for each token: what both norms give to the projections, attention's, and gate, up and their
+/// product, in the type that is computed in; and in f32 the inputs of the norms, of which Gemma has two more.
+fn kept(model: &DecoderConfig, storage: Storage) -> u64 {
+    let (hidden, inner) = (model.hidden_size as u64, model.mlp.intermediate_size as u64);
+    let of_norms = if model.norm.outputs { 4 * hidden } else { 2 * hidden };
+    let computed = 2 * hidden + attention::kept(model) + 3 * inner;
+    storage.computed() * computed + F32 * (of_norms + attention::kept_in_f32(model))
+}
+
+/// Numbers alive for each token while a layer's backward runs, beside those: the gradients of attention or of the
+/// feed-forward block, and those that flow past.
+fn at_work(model: &DecoderConfig) -> u64 {
+    let (hidden, inner) = (model.hidden_size as u64, model.mlp.intermediate_size as u64);
+    attention::at_work(model).max(3 * inner) + 2 * hidden
+}
+
+/// Bytes when a backward begins: everything that the largest micro-batch computed, or the inputs of all layers for every
+/// token of a step.
+pub(super) fn before(model: &DecoderConfig, passes: &Passes, storage: Storage) -> u64 {
+    let (layers, hidden) = (model.num_layers as u64, model.hidden_size as u64);
+    if storage.recompute {
+        // What is given to each layer and to the final norm.
+        passes.per_step as u64 * (layers + 1) * hidden * F32
+    } else {
+        passes.largest.tokens as u64 * (layers * kept(model, storage) + hidden * F32)
+    }
+}
+
+/// Bytes when a backward ends: the gradients at the embeddings of all tokens of a step.
+pub(super) fn after(model: &DecoderConfig, passes: &Passes) -> u64 {
+    passes.per_step as u64 * model.hidden_size as u64 * F32
+}
+
+/// Bytes of the gradients of one layer whose backward runs.
+pub(super) fn at_work_of(model: &DecoderConfig, passes: &Passes, storage: Storage) -> u64 {
+    passes.largest.tokens as u64 * at_work(model) * storage.computed()
+}
+
+/// Bytes of one layer whose backward runs: what it keeps, its gradients, and its weights cast to what is computed in.
+pub(super) fn layer(model: &DecoderConfig, passes: &Passes, storage: Storage, hardware: Hardware) -> u64 {
+    let cast = if storage.casts_layers(hardware) { parameters::layer(model) * storage.computed() } else { 0 };
+    passes.largest.tokens as u64 * kept(model, storage) + at_work_of(model, passes, storage) + cast
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_models::Precision;
+
+    use super::super::testing::{PLAIN, gemma_9b, llama_8b, passes, qwen_7b, tiny};
+    use super::*;
+
+    #[test]
+    fn a_tiny_model_by_hand() {
+        let model = tiny();
+        // Twice 16 of norms and twice 16 before them, 52 of attention, 3·32 of the feed-forward block.
+        assert_eq!(kept(&model, PLAIN), 4 * (64 + 52 + 96));
+        let bf16 = Storage { precision: Precision::Bf16, ..PLAIN };
+        assert_eq!(kept(&model, bf16), 2 * (32 + 48 + 96) + 4 * (32 + 4));
+        // The feed-forward block's 3·32 are more than attention's 80.
+        assert_eq!(at_work(&model), 96 + 32);
+        let ten = passes(10, 5);
+        assert_eq!(before(&model, &ten, PLAIN), 4 * 10 * (2 * 212 + 16));
+        let again = Storage { recompute: true, ..PLAIN };
+        assert_eq!(before(&model, &ten, again), 4 * 10 * 3 * 16);
+        assert_eq!(before(&model, &Passes { per_step: 30, ..ten }, again), 4 * 30 * 3 * 16);
+        assert_eq!(layer(&model, &ten, PLAIN, Hardware::Gpu), 4 * 10 * (212 + 128));
+    }
+
+    /// `4H + 2q + 2kv + 3I` numbers a token and layer, two more `H` in Gemma, of which `2H` and those of Gemma are f32.
+    #[test]
+    fn megabytes_a_token_of_the_papers_models() {
+        let bf16 = Storage { precision: Precision::Bf16, ..PLAIN };
+        let megabytes = |model: &DecoderConfig, storage| before(model, &passes(1, 1), storage) as f64 / 1e6;
+        for (model, kept, inputs) in [(llama_8b(), 5.0, 0.54), (qwen_7b(), 4.9, 0.42), (gemma_9b(), 7.7, 0.62)] {
+            assert!((megabytes(&model, bf16) - kept).abs() < 0.1, "{}", megabytes(&model, bf16));
+            let again = Storage { recompute: true, ..bf16 };
+            assert!((megabytes(&model, again) - inputs).abs() < 0.01, "{}", megabytes(&model, again));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Attention, which makes scores again in the backward and keeps none.
+
+use mpo_models::DecoderConfig;
+
+/// Width of all queries, and of all keys.
+fn widths(model: &DecoderConfig) -> [u64; 2] {
+    let attention = &model.attention;
+    [attention.num_heads, attention.num_kv_heads].map(|heads| (heads * attention.head_dim) as u64)
+}
+
+/// Numbers that are kept for each token: queries, keys, values and the output.
+pub(super) fn kept(model: &DecoderConfig) -> u64 {
+    let [queries, keys] = widths(model);
+    2 * (queries + keys)
+}
+
+/// Numbers that are kept for each token in f32: one log-sum-exp a head, and queries and keys before their norms, where there
+/// are such.
+pub(super) fn kept_in_f32(model: &DecoderConfig) -> u64 {
+    let [queries, keys] = widths(model);
+    let before_norms = if model.attention.qk_norm { queries + keys } else { 0 };
+    model.attention.num_heads as u64 + before_norms
+}
+
+/// Numbers alive for each token while the backward runs, beside those: every query head's gradients of its queries, keys and
+/// values, and these together.
+pub(super) fn at_work(model: &DecoderConfig) -> u64 {
+    let [queries, keys] = widths(model);
+    4 * queries + 2 * keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{llama_8b, tiny};
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        // Queries and output 16 wide, keys and values 8, four heads.
+        assert_eq!((kept(&tiny()), kept_in_f32(&tiny())), (16 + 8 + 8 + 16, 4));
+        assert_eq!(at_work(&tiny()), 3 * 16 + 16 + 8 + 8);
+        assert_eq!((kept(&llama_8b()), kept_in_f32(&llama_8b())), (2 * (4_096 + 1_024), 32));
+    }
+}

@@ -1,0 +1,82 @@
+//! Gradients: those of a step's passes added up, and those of the pass at work.
+
+use mpo_models::DecoderConfig;
+
+use super::{Hardware, Passes, Storage, Tuning, parameters};
+use crate::settings::OptimizerState;
+
+/// Bytes of a gradient.
+const F32: u64 = 4;
+
+/// Bytes on the device when the backward of a step's last pass begins, with the head's gradient just made; and when it ends.
+pub(super) fn around_backward(
+    model: &DecoderConfig,
+    passes: &Passes,
+    storage: Storage,
+    hardware: Hardware,
+) -> [u64; 2] {
+    let all = storage.tuning.numbers(model);
+    let (embeddings, head) = match storage.tuning {
+        Tuning::Full => (parameters::embeddings(model), parameters::embedding(model)),
+        // Frozen weights have none.
+        Tuning::Adapter { .. } => (0, 0),
+    };
+    let layer = (all - embeddings) / (model.num_layers as u64).max(1);
+    let again = u64::from(passes.accumulates);
+    // Where distributions are compared they give the head another one.
+    let begin = head * (1 + u64::from(passes.largest.compared > 0));
+    let numbers = if !storage.recompute {
+        [begin + again * all, all + again * all]
+    } else if is_dropped(storage, hardware) {
+        // A layer's is used or gone before the next comes; the embedding's stay to the end.
+        [begin + again * head, embeddings + (1 + again) * layer]
+    } else {
+        // Passes before this one have given the head's; layers come one by one.
+        [begin + again * head, all + again * layer]
+    };
+    numbers.map(|numbers| F32 * numbers)
+}
+
+/// Whether gradients of layers that are run again leave the device one layer at a time.
+fn is_dropped(storage: Storage, hardware: Hardware) -> bool {
+    match storage.optimizer_state {
+        OptimizerState::Device => !storage.clips,
+        OptimizerState::Bf16 => true,
+        OptimizerState::Host => !storage.clips || hardware == Hardware::Gpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RowSize;
+    use super::super::testing::{PLAIN, passes, tiny};
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        let (model, cpu) = (tiny(), Hardware::Cpu { threads: 2 });
+        let around = |passes: &Passes, storage| around_backward(&model, passes, storage, cpu);
+        let (all, head) = (model.num_parameters() * 4, 512 * 4);
+        // A layer, and its part of the final norm.
+        let layer = (2_304 + 32 + 8) * 4;
+        let one = passes(10, 5);
+        let several = Passes { accumulates: true, ..one };
+        assert_eq!(around(&one, PLAIN), [head, all]);
+        assert_eq!(around(&several, PLAIN), [head + all, 2 * all]);
+        let again = Storage { recompute: true, ..PLAIN };
+        assert_eq!(around(&several, again), [2 * head, all + layer]);
+        let kl = Passes { largest: RowSize { compared: 3, ..one.largest }, ..one };
+        assert_eq!(around(&kl, PLAIN), [2 * head, all]);
+        let bf16 = Storage { optimizer_state: OptimizerState::Bf16, ..again };
+        for dropped in [bf16, Storage { clips: false, ..again }] {
+            assert_eq!(around(&one, dropped), [head, 2 * head + layer]);
+            assert_eq!(around(&several, dropped), [2 * head, 2 * head + 2 * layer]);
+        }
+        let adapter = Storage { tuning: Tuning::adapter(700), ..PLAIN };
+        assert_eq!(around(&one, adapter), [0, 700 * 4]);
+        // On the host gradients wait apart from a GPU, and beside the weights where both are one.
+        let host = Storage { optimizer_state: OptimizerState::Host, ..again };
+        assert_eq!(around(&one, host), [head, all]);
+        assert_eq!(around_backward(&model, &one, host, Hardware::Gpu), [head, 2 * head + layer]);
+    }
+}

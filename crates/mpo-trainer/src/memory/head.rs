@@ -1,0 +1,48 @@
+//! The head, whose logits are made a tile at a time.
+
+use mpo_models::DecoderConfig;
+
+use super::{Hardware, Passes, Storage, parameters};
+
+/// Of the CPU's kernel (`vocabulary/head/native.rs`): runs of columns, each with a gradient of the hidden states of its own.
+const RUNS: u64 = 16;
+/// Of the CPU's kernel: logits of a block, which each thread has twice.
+const BLOCK: u64 = 512 * 256;
+/// Of the GPU's kernel (`vocabulary/head/cube.rs`): the most bytes of a tile of logits.
+const TILE_BYTES: u64 = 256 << 20;
+
+/// Bytes while its backward runs, beside its gradient: hidden states of the tokens that are scored, the gradients of these,
+/// and a tile of logits with its gradient.
+pub(super) fn at_work(model: &DecoderConfig, passes: &Passes, storage: Storage, hardware: Hardware) -> u64 {
+    let (hidden, vocabulary) = (model.hidden_size as u64, model.vocab_size as u64);
+    let rows = passes.largest.scored.max(passes.largest.compared) as u64;
+    // The states, and their transpose or gradient.
+    let states = rows * hidden;
+    match hardware {
+        Hardware::Cpu { threads } => {
+            let tiles = threads as u64 * 2 * BLOCK.min(rows * vocabulary);
+            4 * ((2 + RUNS) * states + tiles)
+        }
+        Hardware::Gpu => {
+            let tile = TILE_BYTES.min(4 * rows * vocabulary);
+            let cast = if storage.casts_head(hardware) { parameters::embedding(model) * storage.computed() } else { 0 };
+            2 * tile + 3 * 4 * states + cast
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PLAIN, llama_8b, passes, tiny};
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        // Five rows of 16: the states and their transpose, sixteen gradients, and two tiles of 5·32 for each thread.
+        let cpu = Hardware::Cpu { threads: 2 };
+        assert_eq!(at_work(&tiny(), &passes(10, 5), PLAIN, cpu), 4 * (18 * 80 + 2 * 2 * 160));
+        // A tile of 2,000 rows of LLaMA 8B is cut at 256 MiB.
+        let gpu = at_work(&llama_8b(), &passes(4_096, 2_000), PLAIN, Hardware::Gpu);
+        assert_eq!(gpu, 2 * (256 << 20) + 3 * 4 * 2_000 * 4_096);
+    }
+}

@@ -1,0 +1,101 @@
+//! What passes through the model: how many tokens at once, in a step, and in all.
+
+use crate::batches::Batches;
+use crate::pairs::chunks;
+use crate::settings::TrainConfig;
+
+/// How much of a row passes through the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowSize {
+    /// Its tokens.
+    pub tokens: usize,
+    /// Tokens of answers, whose log-probs are asked for.
+    pub scored: usize,
+    /// Tokens at which whole distributions are compared with the reference's.
+    pub compared: usize,
+    /// Hidden states of the reference that are kept for it.
+    pub held: usize,
+}
+
+/// What passes through the model in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passes {
+    /// Steps of the run.
+    pub steps: u64,
+    /// The largest micro-batch: the most of each.
+    pub largest: RowSize,
+    /// The most tokens in a step.
+    pub per_step: usize,
+    /// Whether some step has several micro-batches.
+    pub accumulates: bool,
+    /// Tokens in all steps.
+    pub tokens: u64,
+    /// Tokens of answers in all steps.
+    pub scored: u64,
+    /// Hidden states of the reference that are kept.
+    pub held: u64,
+}
+
+impl Passes {
+    /// Those of a run on rows of these sizes: which rows make a batch follows from the seed.
+    pub(super) fn of(rows: &[RowSize], config: &TrainConfig) -> Self {
+        let batches = Batches::new(config, rows.len(), config.method.definition().min_batch);
+        let mut passes = Self { steps: batches.total(), ..Self::default() };
+        for epoch in 0..batches.epochs() {
+            for batch in batches.of_epoch(epoch) {
+                passes.add(&batch, rows, config.micro_batch_tokens);
+            }
+        }
+        passes.held = rows.iter().map(|row| row.held as u64).sum();
+        passes
+    }
+
+    fn add(&mut self, batch: &[usize], rows: &[RowSize], max_tokens: usize) {
+        let sum = |part: &[usize], of: fn(&RowSize) -> usize| part.iter().map(|&row| of(&rows[row])).sum::<usize>();
+        let mut micro_batches = 0;
+        for part in chunks(batch, max_tokens, |&row| rows[row].tokens) {
+            micro_batches += 1;
+            let largest = &mut self.largest;
+            largest.tokens = largest.tokens.max(sum(part, |row| row.tokens));
+            largest.scored = largest.scored.max(sum(part, |row| row.scored));
+            largest.compared = largest.compared.max(sum(part, |row| row.compared));
+        }
+        self.accumulates |= micro_batches > 1;
+        let tokens = sum(batch, |row| row.tokens);
+        self.per_step = self.per_step.max(tokens);
+        self.tokens += tokens as u64;
+        self.scored += sum(batch, |row| row.scored) as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::TrainOptions;
+
+    #[test]
+    fn the_largest_micro_batch_and_step_by_hand() {
+        let sizes = [(300, 100), (500, 100), (600, 50), (200, 150)];
+        let sizes = sizes.map(|(tokens, scored)| RowSize { tokens, scored, compared: 0, held: 2 });
+        let config = TrainOptions {
+            batch_size: Some(3),
+            micro_batch_tokens: Some(800),
+            shuffle: Some(false),
+            epochs: Some(2),
+            ..TrainOptions::minimal()
+        };
+        let passes = Passes::of(&sizes, &config.resolve().unwrap());
+        // Two steps an epoch: rows 0 and 1 together, row 2; then row 3.
+        let largest = RowSize { tokens: 800, scored: 200, compared: 0, held: 0 };
+        let expected = Passes {
+            steps: 4,
+            largest,
+            per_step: 1_400,
+            accumulates: true,
+            tokens: 2 * 1_600,
+            scored: 2 * 400,
+            held: 8,
+        };
+        assert_eq!(passes, expected);
+    }
+}

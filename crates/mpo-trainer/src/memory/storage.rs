@@ -1,0 +1,90 @@
+//! How what is trained is stored: what decides how many bytes a parameter or an activation has.
+
+use mpo_models::{DecoderConfig, Precision};
+
+use super::parameters;
+use crate::settings::{OptimizerState, TrainConfig};
+
+/// How a run stores what it trains and computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage {
+    /// Whether layers are run again in the backward instead of being kept.
+    pub recompute: bool,
+    /// What layers compute in.
+    pub precision: Precision,
+    /// Which parameters change.
+    pub tuning: Tuning,
+    /// Where the optimizer's numbers are, and in what type. In bf16 layers that are run again are so once more, so that no
+    /// gradients are kept; the host keeps a copy of the weights and the gradients of a step.
+    pub optimizer_state: OptimizerState,
+    /// Whether gradients are clipped by the norm of all of them, before which none can be used.
+    pub clips: bool,
+}
+
+/// Which parameters change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tuning {
+    /// All of them.
+    Full,
+    /// Those of an adapter, over frozen weights.
+    Adapter {
+        /// How many there are.
+        numbers: u64,
+        /// How the frozen weights are stored.
+        base: Base,
+    },
+}
+
+/// How frozen weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// 32 bits.
+    F32,
+    /// 16 bits.
+    Bf16,
+    /// Projections in 4 bits with a scale for each 64, embedding and head in 16 bits.
+    Nf4,
+}
+
+impl Tuning {
+    /// What a run with these settings trains of a model that is no adapter.
+    pub fn of(config: &TrainConfig, model: &DecoderConfig) -> Self {
+        config.lora().map_or(Self::Full, |options| Self::adapter(parameters::adapter(model, &options)))
+    }
+
+    /// An adapter of so many numbers, over weights that stay bf16, as most are published.
+    pub fn adapter(numbers: u64) -> Self {
+        Self::Adapter { numbers, base: Base::Bf16 }
+    }
+
+    /// How many parameters change.
+    pub(super) fn numbers(self, model: &DecoderConfig) -> u64 {
+        match self {
+            Self::Full => model.num_parameters(),
+            Self::Adapter { numbers, .. } => numbers,
+        }
+    }
+}
+
+impl Storage {
+    /// As a run with these settings stores it, with layers run again or not.
+    pub fn of(config: &TrainConfig, tuning: Tuning, recompute: bool) -> Self {
+        Self {
+            recompute,
+            precision: config.precision(),
+            tuning,
+            optimizer_state: config.optimizer_state,
+            clips: config.max_grad_norm > 0.0,
+        }
+    }
+
+    /// Whether layers are run again for the norm of all gradients, and once more to use them.
+    pub(super) fn walks_twice(self) -> bool {
+        self.recompute && self.clips && self.optimizer_state == OptimizerState::Bf16
+    }
+
+    /// Bytes of a number that layers compute.
+    pub(super) fn computed(self) -> u64 {
+        self.precision.dtype().size() as u64
+    }
+}
