@@ -13,6 +13,7 @@ mod flags;
 mod memory;
 mod miniature;
 mod output;
+mod planning;
 mod progress;
 mod session;
 mod signals;
@@ -34,6 +35,8 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    #[cfg(feature = "persistence")]
+    mpo_kernels::keep_compiled();
     signals::survive_file_limits();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

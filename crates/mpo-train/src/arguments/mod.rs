@@ -1,6 +1,7 @@
 //! Arguments that several commands take.
 
 mod answer_length;
+mod bytes;
 mod model;
 mod positive;
 mod rows;
@@ -8,6 +9,7 @@ mod sampling;
 mod truncation;
 
 pub(crate) use answer_length::answer_length;
+pub(crate) use bytes::bytes;
 pub(crate) use model::ModelArguments;
 pub(crate) use positive::positive;
 pub(crate) use rows::RowArguments;

@@ -5,8 +5,10 @@ mod compare;
 mod devices;
 mod eval;
 mod generate;
+mod merge;
 mod miniature;
 mod miniature_model;
+mod plan;
 mod report;
 mod score;
 mod train;
@@ -19,8 +21,10 @@ use compare::CompareArguments;
 use devices::DevicesArguments;
 use eval::EvalArguments;
 use generate::GenerateArguments;
+use merge::MergeArguments;
 use miniature::MiniatureArguments;
 use miniature_model::MiniatureModelArguments;
+use plan::PlanArguments;
 use report::ReportArguments;
 use score::ScoreArguments;
 use train::TrainArguments;
@@ -51,12 +55,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<TrainArguments>),
+    Plan(Box<PlanArguments>),
     Compare(Box<CompareArguments>),
     Score(ScoreArguments),
     Eval(Box<EvalArguments>),
     Report(ReportArguments),
     Generate(GenerateArguments),
     Chat(ChatArguments),
+    Merge(MergeArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
 }
@@ -74,12 +80,14 @@ impl Cli {
         }
         match command {
             Command::Train(arguments) => train::run(*arguments, quiet),
+            Command::Plan(arguments) => plan::run(*arguments, quiet),
             Command::Compare(arguments) => compare::run(*arguments, quiet),
             Command::Score(arguments) => score::run(&arguments, quiet),
             Command::Eval(arguments) => eval::run(&arguments, quiet),
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Generate(arguments) => generate::run(&arguments, quiet),
             Command::Chat(arguments) => chat::run(&arguments, quiet),
+            Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
         }

@@ -8,17 +8,21 @@ use mpo_chat::ModelFolder;
 use mpo_data::{Language, TokenizedRows};
 use mpo_eval::{EvalSet, RewardGaps, TrainResults, base};
 use mpo_models::CausalLm;
+use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
+use mpo_trainer::memory::{Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, check_ours, check_pairs, check_rows,
-    digest_rows, is_marked, read_options, read_rows, share, warn_of_one_class,
+    digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_one_class,
 };
 
 use super::report;
 use crate::apart::{check_cache, check_run};
+use crate::arguments::bytes;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output;
+use crate::planning::{self, Plan, product_rate};
 use crate::progress::Lines;
 use crate::session::Session;
 use crate::table;
@@ -46,12 +50,15 @@ pub(crate) struct TrainArguments {
     /// Print the complete configuration as YAML and do nothing else
     #[arg(long)]
     print_config: bool,
+    /// Memory that the run may take, such as 24GB [default: the device's]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
     #[command(flatten)]
     options: Flags,
 }
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
-    let TrainArguments { config: file, resume, json, print_config, options } = arguments;
+    let TrainArguments { config: file, resume, json, print_config, memory, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
@@ -75,13 +82,19 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         return output::line(config.to_yaml()?.trim_end());
     }
     let output = config.output.clone();
-    let trained = run_with(config, resumed, json, quiet);
+    let trained = run_with(config, resumed, memory, json, quiet);
     // A start that failed left nothing to resume.
     trained.map_err(|failure| if is_marked(&output, Kind::Train) { failure } else { failure.without_resume() })
 }
 
 /// Trains as configured, in the folder of a run that was started earlier or a new one.
-fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: bool) -> Result<(), Failure> {
+fn run_with(
+    config: TrainConfig,
+    resumed: Option<RunFolder>,
+    memory: Option<u64>,
+    json: bool,
+    quiet: bool,
+) -> Result<(), Failure> {
     // What is already known is said before minutes of reading.
     match &resumed {
         Some(run) => run.check_settings(&config.deciding()?)?,
@@ -93,6 +106,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: 
     }
     check_run(&config)?;
     let session = Session::new(config.device, quiet)?;
+    config.check_device(&session.device)?;
     session.catch_interrupts()?;
     if let Some(run) = &resumed {
         run.mend_reference(&session)?;
@@ -115,7 +129,10 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: 
     }
     let inputs = Inputs::read(&config, &session)?;
     refuse_own_model(&inputs.folder.path, &config.output)?;
-    let model = inputs.folder.load(&session.device.clone().autodiff(), &session)?;
+    refuse_own_model(inputs.folder.base_dir(), &config.output)?;
+    let settled = settled(&config, &inputs, memory, &session)?;
+    let model = inputs.folder.load_to_train(config.lora().as_ref(), &session.device, &session)?;
+    let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
     let identity = Identity::new(config.deciding()?)
         .with("model", &*model_hash)
@@ -133,7 +150,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: 
     if !run.config_file().exists() {
         run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     }
-    let work = Run { config: &config, folder: &run, base: base(&inputs.folder, &model_hash) };
+    let work = Run { config: &settled, folder: &run, base: base(&inputs.folder, &model_hash) };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
@@ -142,6 +159,34 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, json: bool, quiet: 
     report::write(&run)?;
     session.note(&format_args!("model in {}, report in {}", run.model_dir().display(), run.report_file().display()));
     print(&results, json)
+}
+
+/// Tells what the run will take, refuses one that can never fit, and settles whether layers are run again.
+fn settled(
+    config: &TrainConfig,
+    inputs: &Inputs,
+    memory: Option<u64>,
+    session: &Session,
+) -> Result<TrainConfig, Failure> {
+    let mut machine = Machine::of(&session.device);
+    if let Some(memory) = memory {
+        machine.room = Room::of(memory);
+    }
+    let rows = row_sizes(&inputs.rows, &*config.objective()?);
+    let model = &inputs.folder.config.decoder;
+    let tuning = planning::tuning(&inputs.folder, config)?;
+    let program = resident().unwrap_or(0);
+    let plan = Plan::new(Planner { model, tuning, rows: &rows, machine, program }, config);
+    session.note(&plan.memory_line());
+    plan.check()?;
+    if let Some(warning) = plan.warning() {
+        session.note(&warning);
+    }
+    // A GPU would compile and tune a product first.
+    if machine.hardware != Hardware::Gpu && !session.quiet {
+        session.note(&plan.time_line(product_rate(&session.device)));
+    }
+    Ok(TrainConfig { recompute: plan.planned.storage.recompute.into(), ..config.clone() })
 }
 
 fn output_folder(options: &TrainOptions) -> Result<PathBuf, TrainError> {

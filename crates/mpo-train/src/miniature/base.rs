@@ -61,7 +61,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(&config).map_err(|error| Failure::io(&start)(error.into()))?;
     run.start(&start.join("config.json"), &text)?;
 
-    let folder = ModelFolder::without_weights(start.clone())?;
+    let folder = ModelFolder::without_weights(start.clone(), &Default::default())?;
     // Answers are drawn anew each time round: a model shown the same draw twice would learn by heart which prompts to
     // refuse, instead of how often.
     let demonstrations = (SEED..SEED + ROUNDS)

@@ -1,0 +1,71 @@
+//! `mpo-train merge`: an adapter and its base as one model.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mpo_chat::ModelFolder;
+use mpo_data::TemplateOptions;
+use mpo_models::{ModelError, SaveOptions};
+use mpo_progress::Progress as _;
+use mpo_trainer::{DeviceChoice, SaveDtype, warn_of_rounding};
+
+use crate::apart::{OUTPUT, check_apart};
+use crate::failure::Failure;
+use crate::flags::choices;
+use crate::session::Session;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpo-train merge runs/qwen/model --output models/qwen-aligned
+  mpo-train merge owner/adapter --output models/merged --save-dtype bf16";
+
+/// Merge an adapter into its base, and save the whole model
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct MergeArguments {
+    /// Adapter: a folder as PEFT saves it, or owner/name on the hub
+    #[arg(value_name = "DIR|NAME")]
+    adapter: String,
+    /// Folder for the model
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// Type of the saved weights; a warning says so where rounding undoes the training
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = choices::<SaveDtype>())]
+    save_dtype: SaveDtype,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    device: DeviceChoice,
+}
+
+pub(crate) fn run(arguments: &MergeArguments, quiet: bool) -> Result<(), Failure> {
+    let MergeArguments { adapter, output, save_dtype, device } = arguments;
+    check_apart((OUTPUT, output), ("the adapter", Path::new(adapter)))?;
+    let session = Session::new(*device, quiet)?;
+    session.catch_interrupts()?;
+    let folder = ModelFolder::open(adapter, &TemplateOptions::default(), &session)?;
+    let Some(adapter) = &folder.adapter else {
+        return Err(ModelError::Folder {
+            path: folder.path,
+            expected: "an adapter",
+            found: "a whole model, which there is nothing to merge into".into(),
+            remedy: "pass the folder with adapter_config.json".into(),
+        }
+        .into());
+    };
+    check_apart((OUTPUT, output), ("the base", adapter.base()))?;
+    let model = folder.load_frozen(&session.device, &session)?;
+    let dtype = (*save_dtype).into();
+    warn_of_rounding(&model, adapter.base(), dtype, &session)?;
+    let tokenizer = adapter.tokenizer_dir();
+    let options = SaveOptions {
+        dtype,
+        copy_from: Some(adapter.base()),
+        tokenizer_from: (tokenizer != adapter.base()).then_some(tokenizer),
+        ..SaveOptions::default()
+    };
+    let stage = session.begin("saving the model", None);
+    model.save(output, &folder.config, &options)?;
+    drop(stage);
+    session.note(&format_args!("model in {}", output.display()));
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! What a run takes, as its user is told: before it starts, and by `plan`.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use mpo_chat::ModelFolder;
+use mpo_models::{ModelError, memory};
+use mpo_trainer::TrainConfig;
+use mpo_trainer::memory::{Part, Planned, Planner, Tuning, step_flops};
+
+use crate::failure::Failure;
+
+/// A run and what it takes.
+pub(crate) struct Plan<'a> {
+    pub(crate) planner: Planner<'a>,
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) planned: Planned,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(planner: Planner<'a>, config: &'a TrainConfig) -> Self {
+        Self { planned: planner.plan(config), planner, config }
+    }
+
+    /// Operations of the products of all steps.
+    pub(crate) fn flops(&self) -> f64 {
+        let Planned { storage, passes, .. } = &self.planned;
+        step_flops(self.planner.model, passes, *storage) * passes.steps as f64
+    }
+
+    /// What the run takes at its peak, and of how much.
+    pub(crate) fn memory_line(&self) -> String {
+        let peak = self.planned.estimate.peak();
+        let mut shares: Vec<(Part, u64)> = peak.shares.iter().map(|share| (share.part, share.bytes)).collect();
+        shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        let largest: Vec<String> =
+            shares.iter().take(3).map(|(part, bytes)| format!("{} {}", part.name(), gigabytes(*bytes))).collect();
+        let again = if self.planned.storage.recompute { ", layers are run again" } else { "" };
+        format!(
+            "{:<10} {} at most{}: {}{again}",
+            "memory",
+            gigabytes(peak.on_device()),
+            self.room(),
+            largest.join(", "),
+        )
+    }
+
+    /// Of how much memory, as far as it is known.
+    fn room(&self) -> String {
+        let room = self.planner.machine.room;
+        match (room.available, room.total) {
+            (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
+            (None, Some(total)) => format!(" of {}", gigabytes(total)),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Seconds that all steps take, at so many operations a second.
+    pub(crate) fn seconds(&self, rate: f64) -> f64 {
+        STEP_OVER_PRODUCTS * self.flops() / rate
+    }
+
+    /// How long all steps take, at so many operations a second.
+    pub(crate) fn time_line(&self, rate: f64) -> String {
+        format!(
+            "{:<10} about {} for {} steps of {:.1} TFLOP of matrix products each, at {:.0} GFLOP/s as measured here",
+            "time",
+            duration(self.seconds(rate)),
+            self.planned.passes.steps,
+            self.flops() / self.planned.passes.steps.max(1) as f64 / 1e12,
+            rate / 1e9,
+        )
+    }
+
+    /// Refuses a run that can never fit, with what would.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let bytes = self.planned.estimate.bytes();
+        let room = self.planner.machine.room;
+        let Some(total) = room.total.filter(|_| room.can_never_have(bytes) && !memory::is_overridden()) else {
+            return Ok(());
+        };
+        let remedies = self.planner.remedies(self.config);
+        let change = remedies
+            .first()
+            .filter(|remedy| remedy.fits)
+            .map_or("choose a smaller model or a device with more memory".to_owned(), |remedy| {
+                format!("it fits with {}", flags(&remedy.settings))
+            });
+        Err(Failure::new(
+            format!(
+                "expected a run that fits in {} of memory, got one that takes {}",
+                gigabytes(total),
+                gigabytes(bytes)
+            ),
+            format!(
+                "{change}; `mpo-train plan` shows what takes it, and --memory says that there is more; with {}=1 it is tried \
+                 all the same",
+                memory::OVERRIDE
+            ),
+        ))
+    }
+
+    /// What the user should know of a run that fits in the machine but not beside what else is in its memory now.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        let fits = self.planner.machine.has_room_for(&self.planned.estimate);
+        (!fits).then_some(
+            "warning: that is more than is free; end other programs, or see `mpo-train plan` for what takes less",
+        )
+    }
+}
+
+/// What a run trains: in an adapter's folder, that adapter.
+pub(crate) fn tuning(folder: &ModelFolder, config: &TrainConfig) -> Result<Tuning, Failure> {
+    match &folder.adapter {
+        Some(adapter) => Ok(Tuning::adapter(adapter.num_parameters().map_err(ModelError::from)?)),
+        None => Ok(Tuning::of(config, &folder.config.decoder)),
+    }
+}
+
+/// How much longer than its matrix products a step takes: on the CPU they are some 60 % of it (docs/benchmarks.md).
+const STEP_OVER_PRODUCTS: f64 = 1.7;
+
+/// Settings as flags.
+pub(crate) fn flags(settings: &[(&str, String)]) -> String {
+    let flags = settings.iter().map(|(key, value)| format!("--{} {value}", key.replace('_', "-")));
+    flags.collect::<Vec<_>>().join(" ")
+}
+
+/// Operations a second of a square matrix product in f32: the best of a few, in a tenth of a second on the CPU.
+pub(crate) fn product_rate(device: &Device) -> f64 {
+    const SIZE: usize = 1_024;
+    let square = Tensor::<2>::ones([SIZE, SIZE], device);
+    // The first one wakes the threads, or compiles a kernel.
+    let seconds = (0..5).map(|_| {
+        let began = Instant::now();
+        let product = square.clone().matmul(square.clone());
+        _ = product.slice([0..1, 0..1]).into_data();
+        began.elapsed().as_secs_f64()
+    });
+    2.0 * (SIZE as f64).powi(3) / seconds.fold(f64::INFINITY, f64::min)
+}
+
+/// Bytes for people.
+pub(crate) fn gigabytes(bytes: u64) -> String {
+    let digits = if bytes < 100_000_000 { 2 } else { 1 };
+    format!("{:.digits$} GB", bytes as f64 / 1e9)
+}
+
+/// Seconds for people.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        ..5_400.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.1} h", seconds / 3_600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
