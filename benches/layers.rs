@@ -2,15 +2,15 @@
 //!
 //! `cargo bench --workspace --bench layers -- --device flex --threads 2 --tokens 512`
 //!
-//! Shapes are SmolLM2-135M's. `both` is forward with gradients recorded and backward; the optimizer has one pass.
+//! Times are of forward with gradients recorded and backward; the optimizer has one pass.
 
 mod harness;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use burn::tensor::{Device, Distribution, Tensor};
-use clap::Parser;
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use harness::{Counting, Guard};
 use mpo_kernels::allocator::keep_freed_memory;
@@ -22,22 +22,52 @@ use mpo_kernels::{
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const HIDDEN: usize = 576;
-const INTERMEDIATE: usize = 1_536;
-const HEADS: usize = 9;
-const KV_HEADS: usize = 3;
-const HEAD_DIM: usize = 64;
 /// Elements the optimizer updates: SmolLM2's embedding.
-const PARAMETERS: usize = 49_152 * HIDDEN;
+const PARAMETERS: usize = 49_152 * 576;
+
+/// Whose layer it is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Model {
+    #[value(name = "smollm2-135m")]
+    SmolLm2,
+    #[value(name = "llama-3.1-8b")]
+    Llama8b,
+}
+
+struct Shape {
+    hidden: usize,
+    intermediate: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl Model {
+    fn shape(self) -> Shape {
+        match self {
+            Self::SmolLm2 => Shape { hidden: 576, intermediate: 1_536, heads: 9, kv_heads: 3, head_dim: 64 },
+            Self::Llama8b => Shape { hidden: 4_096, intermediate: 14_336, heads: 32, kv_heads: 8, head_dim: 128 },
+        }
+    }
+}
 
 #[derive(Parser)]
 struct Arguments {
     /// flex, wgpu, wgpu-cpu, or vulkan and cuda if built in.
     #[arg(long, default_value = "flex")]
     device: String,
-    /// Tokens, in sequences of 128.
+    /// Whose shapes to take.
+    #[arg(long, default_value = "smollm2-135m")]
+    shapes: Model,
+    /// Type of what is computed with; the optimizer is always f32.
+    #[arg(long, default_value = "f32")]
+    dtype: Precision,
+    /// Tokens, in sequences of `--length`.
     #[arg(long, default_value_t = 512)]
     tokens: usize,
+    /// Tokens of a sequence.
+    #[arg(long, default_value_t = 128)]
+    length: usize,
     /// Timed runs of each, after one to warm up.
     #[arg(long, default_value_t = 10)]
     repetitions: usize,
@@ -51,6 +81,23 @@ struct Arguments {
     bench: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Precision {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<Precision> for DType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
 type Run = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
 
 /// An operation and the shapes of what it takes gradients of.
@@ -60,44 +107,38 @@ struct Operation {
     run: Run,
 }
 
-fn operations(tokens: usize, device: &Device) -> Vec<Operation> {
-    let lengths = vec![128; tokens / 128];
+fn operations(arguments: &Arguments, device: &Device) -> Vec<Operation> {
+    let tokens = arguments.tokens;
+    let Shape { hidden, intermediate, heads, kv_heads, head_dim } = arguments.shapes.shape();
+    let lengths: Vec<usize> =
+        (0..tokens).step_by(arguments.length).map(|at| arguments.length.min(tokens - at)).collect();
     let layout = PackedLayout::sequences(&lengths);
-    let frequencies: Vec<f32> = (0..HEAD_DIM / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / HEAD_DIM as f32)).collect();
+    let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / head_dim as f32)).collect();
     let tables = RotaryTables::new(&layout.positions(), &frequencies, device);
-    let heads = AttentionOptions {
-        heads: HEADS,
-        kv_heads: KV_HEADS,
-        head_dim: HEAD_DIM,
-        scale: (HEAD_DIM as f64).powf(-0.5),
-        softcap: None,
-        window: None,
-    };
+    let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
+    let scale = (head_dim as f64).powf(-0.5);
+    let heads = AttentionOptions { heads, kv_heads, head_dim, scale, softcap: None, window: None };
     let operation = |name, inputs: &[[usize; 2]], run: Run| Operation { name, inputs: inputs.to_vec(), run };
     vec![
         operation(
             "rms_norm",
-            &[[tokens, HIDDEN], [1, HIDDEN]],
-            Box::new(|t| rms_norm(t[0].clone(), t[1].clone().reshape([HIDDEN]), 1e-5, 0.0)),
+            &[[tokens, hidden], [1, hidden]],
+            Box::new(move |t| rms_norm(t[0].clone(), t[1].clone().reshape([hidden]), 1e-5, 0.0)),
         ),
-        operation(
-            "rotary_embedding",
-            &[[tokens, HEADS * HEAD_DIM]],
-            Box::new(move |t| rotary_embedding(t[0].clone(), &tables)),
-        ),
+        operation("rotary_embedding", &[[tokens, queries]], Box::new(move |t| rotary_embedding(t[0].clone(), &tables))),
         operation(
             "attention",
-            &[[tokens, HEADS * HEAD_DIM], [tokens, KV_HEADS * HEAD_DIM], [tokens, KV_HEADS * HEAD_DIM]],
+            &[[tokens, queries], [tokens, keys], [tokens, keys]],
             Box::new(move |t| attention(t[0].clone(), t[1].clone(), t[2].clone(), &layout, &heads)),
         ),
         operation(
             "gated_linear_unit",
-            &[[tokens, INTERMEDIATE]; 2],
+            &[[tokens, intermediate]; 2],
             Box::new(|t| gated_linear_unit(t[0].clone(), t[1].clone(), Activation::Silu)),
         ),
         operation(
             "linear",
-            &[[tokens, HIDDEN], [INTERMEDIATE, HIDDEN]],
+            &[[tokens, hidden], [intermediate, hidden]],
             Box::new(|t| linear(t[0].clone(), t[1].clone())),
         ),
     ]
@@ -115,13 +156,16 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let device = harness::device(&arguments.device)?;
     let repetitions = arguments.repetitions.max(1);
     let mut rows = vec![];
-    for operation in operations(arguments.tokens, &device) {
-        let [plain, ours] = beside(|| both(&operation, &device, repetitions));
+    for operation in operations(&arguments, &device) {
+        let [plain, ours] = beside(|| both(&operation, &device, arguments.dtype.into(), repetitions));
         rows.push((operation.name, plain, ours));
     }
     let [plain, ours] = beside(|| optimizer(&device, repetitions));
     rows.push(("adamw_step", plain, ours));
-    println!("{}, f32, {threads} threads, {} tokens", arguments.device, arguments.tokens);
+    println!(
+        "{}, {:?}, {:?}, {threads} threads, {} tokens in sequences of {}",
+        arguments.device, arguments.shapes, arguments.dtype, arguments.tokens, arguments.length
+    );
     println!("{}", table(&rows).trim_fmt());
     let numbers: BTreeMap<String, f64> =
         rows.iter().map(|(name, _, ours)| (format!("{name}, ours, seconds"), *ours)).collect();
@@ -141,9 +185,9 @@ fn beside(measure: impl Fn() -> f64) -> [f64; 2] {
 }
 
 /// Median seconds of forward and backward.
-fn both(operation: &Operation, device: &Device, repetitions: usize) -> f64 {
+fn both(operation: &Operation, device: &Device, dtype: DType, repetitions: usize) -> f64 {
     let device = &device.clone().autodiff();
-    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device);
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device).cast(dtype);
     let inputs: Vec<Tensor<2>> = operation.inputs.iter().map(|&shape| random(shape).require_grad()).collect();
     let weights = random((operation.run)(&inputs).dims());
     let once = || {

@@ -17,7 +17,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use harness::{Ceilings, Counting, Guard};
+use harness::{Ceilings, Counting, Guard, Precision};
 use mpo_kernels::allocator::keep_freed_memory;
 use mpo_kernels::{linear_token_log_probs, token_log_probs};
 use serde::Serialize;
@@ -56,23 +56,6 @@ struct Arguments {
     /// Cargo passes this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Precision {
-    fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Bf16 => DType::BF16,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]

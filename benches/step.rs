@@ -2,26 +2,28 @@
 //!
 //! `cargo bench --workspace --bench step -- --model DIR --rows FILE --mode released --steps 10 --threads 2`
 //!
-//! Without `--model` the miniature's is taken, without `--rows` rows of random tokens.
+//! Without `--model` the miniature's is taken, without `--rows` rows of random tokens. With `--config` weights are random: a
+//! model's cost without the model.
 //!
 //! `FILE` holds `{"pad_id": …, "rows": [{source_prompt_ids, …, target_rejected_ids}]}`. The reference is computed before
 //! the clock starts, as a run does; the first step is a warm-up. `benches/peers/compare_step.py` runs PyTorch beside it.
 
 mod harness;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::allocator::{Allocator, keep_freed_memory};
-use mpo_models::{CausalLm, Checkpoint};
+use mpo_models::{CausalLm, Checkpoint, Initializer, ModelConfig, WeightSource};
 use mpo_progress::Silent;
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
-    build_task,
+    AdapterKind, Event, HyperParameters, Identity, Kind, OptimizerState, PrecisionChoice, Reference, RunFolder,
+    Schedule, StepEvent, TrainOptions, Trainer, build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -34,13 +36,37 @@ struct Arguments {
     /// Model folder.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/mpo-train/miniature/model"))]
     model: PathBuf,
+    /// A model's `config.json`: random weights of that shape in place of a model.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// flex, wgpu, wgpu-cpu, or vulkan and cuda if built in.
+    #[arg(long, default_value = "flex")]
+    device: String,
     /// Rows as token ids.
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// Tokens of each random prompt.
+    #[arg(long, default_value_t = 64)]
+    prompt_tokens: usize,
+    /// Tokens of each random answer.
+    #[arg(long, default_value_t = 48)]
+    answer_tokens: usize,
+    /// Rows of a step.
+    #[arg(long, default_value_t = 1)]
+    batch_size: usize,
+    /// Tokens that pass through the model at once, at most.
+    #[arg(long, default_value_t = 1_024)]
+    micro_batch_tokens: usize,
+    /// Where AdamW's moments are kept: device, host or bf16.
+    #[arg(long, default_value = "device")]
+    optimizer_state: OptimizerState,
+    /// What matrix products are made in: f32 or bf16.
+    #[arg(long, default_value = "f32")]
+    precision: PrecisionChoice,
     /// What is held in place, and how.
     #[arg(long, default_value = "released")]
     mode: Mode,
-    /// Optimizer steps of one row each; rows repeat if there are fewer.
+    /// Optimizer steps; rows repeat if there are fewer.
     #[arg(long, default_value_t = 10)]
     steps: usize,
     /// Threads of the CPU.
@@ -49,6 +75,12 @@ struct Arguments {
     /// Peak learning rate, constant.
     #[arg(long, default_value_t = 1e-5)]
     lr: f64,
+    /// Train an adapter of this rank on all linear maps of the layers, with `alpha` twice the rank, instead of the weights.
+    #[arg(long)]
+    lora_rank: Option<usize>,
+    /// Run layers again in the backward.
+    #[arg(long)]
+    recompute: bool,
     /// Our kernels, or the plain compositions of Burn operations that they replace.
     #[arg(long, default_value = "ours")]
     kernels: Kernels,
@@ -97,16 +129,18 @@ fn main() -> ExitCode {
 
 fn bench() -> Result<(), Box<dyn std::error::Error>> {
     keep_freed_memory();
+    #[cfg(feature = "cuda")]
+    mpo_kernels::keep_compiled();
     let arguments = Arguments::parse();
     harness::limit_threads(arguments.threads);
     mpo_kernels::use_reference(arguments.kernels == Kernels::Plain);
     let file: Rows = match &arguments.rows {
         Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
-        None => random_rows(arguments.steps),
+        None => random_rows(&arguments),
     };
     let rows: Vec<TokenizedRow> =
         file.rows.into_iter().enumerate().map(|(i, row)| tokenized(i + 1, row)).collect::<Result<_, _>>()?;
-    let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps).cloned().collect();
+    let rows: Vec<TokenizedRow> = rows.iter().cycle().take(arguments.steps * arguments.batch_size).cloned().collect();
     let (retain, retain_scale) = match arguments.mode {
         Mode::Released => ("mean-pool", "mean"),
         Mode::Paper => ("last-token", "squared"),
@@ -122,50 +156,108 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         lr: Some(arguments.lr),
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),
-        batch_size: Some(1),
+        batch_size: Some(arguments.batch_size),
+        precision: Some(arguments.precision),
+        optimizer_state: Some(arguments.optimizer_state),
+        micro_batch_tokens: Some(arguments.micro_batch_tokens),
         epochs: Some(1),
         shuffle: Some(false),
+        adapter: arguments.lora_rank.map(|_| AdapterKind::Lora),
+        lora_rank: arguments.lora_rank,
         // Writing gigabytes is not part of a step.
         checkpoint_every: Some(u64::MAX),
         ..TrainOptions::default()
     }
     .resolve()?;
-    let device = Device::flex().autodiff();
-    let (model, model_config) = CausalLm::load(&arguments.model, &device)?;
-    let model_hash = &Checkpoint::open(&arguments.model)?.content_hash()?;
+    let device = harness::device(&arguments.device)?.autodiff();
+    let (model, model_config) = arguments.load(config.lora().is_some(), &device)?;
+    let model = match config.lora() {
+        None => model,
+        Some(adapter) => model.with_adapter(&adapter, &config.model)?,
+    };
+    let model = model.with_precision(config.precision());
+    let model_hash = &match &arguments.config {
+        Some(path) => path.display().to_string(),
+        None => Checkpoint::open(&arguments.model)?.content_hash()?,
+    };
     let cache = folder.path().join("reference");
-    let mut reference = Reference::new(&model, model_hash, cache, 1024, &Silent);
+    let mut reference = Reference::new(&model, model_hash, cache, arguments.micro_batch_tokens, &Silent);
     let objective = config.objective()?;
     let training = TokenizedRows::Bilingual(rows.clone());
     let task = build_task(&*objective, training, &config, file.pad_id, &mut reference)?;
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default())?;
-    let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
+    let trainer = Trainer {
+        task: &*task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash,
+        recompute: arguments.recompute,
+    };
     let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: Instant::now() };
     trainer.run(model, &Silent, &mut |event| watch.event(event))?;
     let timed = &watch.steps[1.min(watch.steps.len() - 1)..];
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
-    let row_count = timed.len() as f64;
+    let row_count = (timed.len() * arguments.batch_size) as f64;
     let first = watch.steps.len() - timed.len();
-    let tokens: usize = rows[first..].iter().map(|row| policy_tokens(row, arguments.mode)).sum();
+    let tokens: usize = rows[first * arguments.batch_size..].iter().map(|row| policy_tokens(row, arguments.mode)).sum();
     let losses: Vec<f64> = watch.steps.iter().map(|(_, step)| step.metrics["loss"]).collect();
     println!(
         "{}",
         serde_json::json!({
             "program": "mpo-train",
             "kernels": match arguments.kernels { Kernels::Ours => "ours", Kernels::Plain => "plain" },
+            "precision": arguments.precision,
             "mode": match arguments.mode { Mode::Released => "released", Mode::Paper => "paper" },
             "steps": watch.steps.len(),
             "seconds_per_row": seconds / row_count,
             "policy_tokens_per_second": tokens as f64 / seconds,
+            "first_step_seconds": watch.steps[0].0,
             "peak_rss_bytes": harness::peak_rss(),
+            "device_bytes_reserved": device.memory_pool_usage().map(|pool| pool.bytes_reserved),
+            "retain_losses": watch.steps.iter().map(|(_, step)| step.metrics.get("loss/retain")).collect::<Vec<_>>(),
             "losses": losses,
         })
     );
     Ok(())
 }
 
-/// Rows with prompts of 64 and answers of 48 tokens, the same each time.
-fn random_rows(count: usize) -> Rows {
+impl Arguments {
+    fn load(&self, frozen: bool, device: &Device) -> Result<(CausalLm, ModelConfig), Box<dyn std::error::Error>> {
+        let Some(path) = &self.config else {
+            let load = if frozen { CausalLm::load_frozen } else { CausalLm::load };
+            return Ok(load(&self.model, device)?);
+        };
+        let config = ModelConfig::from_json(serde_json::from_slice(&std::fs::read(path)?)?)?;
+        device.seed(0);
+        let mut weights = Fresh { source: Initializer::new(config.decoder.norm.offset), frozen };
+        let Ok(model) = CausalLm::new(config.decoder.clone(), &mut weights, device);
+        Ok((model, config))
+    }
+}
+
+/// Fresh weights; frozen ones are bf16, as most models are published.
+struct Fresh {
+    source: Initializer,
+    frozen: bool,
+}
+
+impl WeightSource for Fresh {
+    type Error = Infallible;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, Infallible> {
+        let tensor = self.source.tensor(name, shape, device)?;
+        Ok(if self.frozen && D == 2 { tensor.cast(DType::BF16) } else { tensor })
+    }
+}
+
+/// The same rows each time.
+fn random_rows(arguments: &Arguments) -> Rows {
     let mut state = 1u32;
     let mut ids = |length: usize| -> Vec<u32> {
         let next = |_| {
@@ -174,14 +266,16 @@ fn random_rows(count: usize) -> Rows {
         };
         (0..length).map(next).collect()
     };
+    let (prompt, answer) = (arguments.prompt_tokens, arguments.answer_tokens);
     let row = |_| Row {
-        source_prompt_ids: ids(64),
-        source_chosen_ids: ids(48),
-        source_rejected_ids: ids(48),
-        target_prompt_ids: ids(64),
-        target_chosen_ids: ids(48),
-        target_rejected_ids: ids(48),
+        source_prompt_ids: ids(prompt),
+        source_chosen_ids: ids(answer),
+        source_rejected_ids: ids(answer),
+        target_prompt_ids: ids(prompt),
+        target_chosen_ids: ids(answer),
+        target_rejected_ids: ids(answer),
     };
+    let count = arguments.steps * arguments.batch_size;
     Rows { pad_id: 0, rows: (0..count).map(row).collect() }
 }
 

@@ -98,7 +98,8 @@ fn a_layer_alone_is_the_same_as_among_others() {
     };
     let all = of(&[Layer::Output(0), Layer::Last, Layer::Output(last)]);
     assert_eq!(of(&[Layer::Output(0)])[0], all[0]);
-    assert_eq!(all[1], floats(alone(&model, &PROMPT)));
+    // By itself the prompt is a batch of few rows, which are summed in another order.
+    assert_near(&all[1], &floats(alone(&model, &PROMPT)));
     assert_ne!(all[0], all[2]);
     // The final norm by hand: its weight, and rows divided by their root mean square.
     let width = model.config().hidden_size;

@@ -113,6 +113,7 @@ fn help_of_every_command_shows_examples() {
     for command in [
         &[] as &[&str],
         &["train"],
+        &["plan"],
         &["compare"],
         &["score"],
         &["generate"],
@@ -134,6 +135,88 @@ fn the_cpu_is_among_the_devices() {
     let flex = backends.iter().find(|one| one["device"] == "flex").unwrap();
     assert_eq!(flex["built_in"], true);
     assert_eq!(flex["found"][0], "CPU");
+}
+
+/// LLaMA 3.1 8B, as far as a plan needs it.
+fn llama_8b() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({
+        "model_type": "llama", "vocab_size": 128_256, "hidden_size": 4_096, "intermediate_size": 14_336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": false,
+    });
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn a_plan_needs_no_weights() {
+    let dir = llama_8b();
+    let plan = |arguments: &[&str]| {
+        let mut command = mpo_train();
+        command.args(["plan", "--row-tokens", "800", "--model"]).arg(dir.path()).args(arguments);
+        command
+    };
+    let card = |memory: &str, more: &[&str]| {
+        let flags = ["--device", "cuda", "--memory", memory, "--teraflops", "300", "--json"];
+        stdout_json(&mut plan(&[&flags[..], more].concat()))
+    };
+    let planned = card("80GB", &[]);
+    assert_eq!(planned["parameters"], 8_030_261_248_u64);
+    // f32 weights, gradients and moments take 128 GB; an adapter takes less.
+    assert!(planned["peak_bytes"].as_u64().unwrap() > 128_000_000_000);
+    assert_eq!((&planned["fits"], &planned["recompute"]), (&json!(false), &json!(true)));
+    let remedy = &planned["remedies"][0];
+    assert_eq!((&remedy["fits"], &remedy["settings"][0][0]), (&json!(true), &json!("adapter")));
+    assert!(remedy["command"].as_str().unwrap().contains("--adapter lora"), "{remedy}");
+    let adapter = card("24GB", &["--adapter", "lora", "--precision", "bf16"]);
+    assert_eq!(adapter["fits"], true, "{adapter}");
+    let seconds = planned["time"]["product_seconds"].as_f64().unwrap();
+    assert!((seconds - planned["time"]["flops"].as_f64().unwrap() / 3e14).abs() < 1e-6 * seconds);
+
+    let assert = plan(&["--device", "flex", "--memory", "1TB", "--micro-batch-tokens", "4096"]).assert().success();
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    for expected in
+        ["8.03 B parameters", "weights ", "optimizer's moments", "together", "It fits in 1000.0 GB", "GFLOP/s"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    let command = text.lines().find(|line| line.contains("mpo-train train")).unwrap();
+    assert!(command.contains("--micro-batch-tokens 4096 --output runs/NAME --data ROWS"), "{command}");
+    assert!(!command.contains("--memory") && !command.contains("--row-tokens"), "{command}");
+}
+
+#[test]
+fn what_is_planned_is_what_trains() {
+    let place = Workplace::new();
+    let mut planning = mpo_train();
+    planning.args(["plan", "--device", "flex", "--json", "--batch-size", "4", "--model"]);
+    planning.arg(model()).arg("--data").arg(place.path("rows.jsonl"));
+    let planned = stdout_json(&mut planning);
+    assert_eq!((&planned["recompute"], &planned["time"]["steps"]), (&json!(false), &json!(6)));
+    let assert = place.train("run", &[]).assert().success();
+    assert.stderr(contains("memory     ").and(contains("time       ")).and(contains("program and rows")));
+
+    // Too little for anything, and too little to keep what layers computed.
+    let assert = place.train("refused", &["--memory", "1MB"]).assert().failure();
+    assert.stderr(
+        contains("expected a run that fits in 0.00 GB of memory, got one that takes")
+            .and(contains("choose a smaller model"))
+            .and(contains("`mpo-train plan`")),
+    );
+    assert!(!place.path("refused").exists());
+    let needed = |recompute| {
+        let mut planning = mpo_train();
+        planning.args(["plan", "--device", "flex", "--json", "--recompute", recompute, "--model"]);
+        planning.arg(model()).arg("--data").arg(place.path("rows.jsonl"));
+        let phases = stdout_json(&mut planning)["phases"].as_array().unwrap().clone();
+        let of = |phase: &Value| {
+            let shares = phase["shares"].as_array().unwrap().clone();
+            let kept = shares.into_iter().filter(|share| share["part"] != "program");
+            kept.map(|share| share["bytes"].as_u64().unwrap()).sum::<u64>()
+        };
+        phases.iter().map(of).max().unwrap()
+    };
+    assert!(needed("on") < needed("off"), "{} {}", needed("on"), needed("off"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What Transformers computed for a small model with random weights, and what ours computes for the same tokens.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
+use std::{env, fs};
 
 use burn::tensor::{Device, Tensor};
 use mpo_kernels::{PackedLayout, sequence_log_probs};
@@ -13,6 +13,11 @@ use serde_json::Value;
 /// Tokens of each sequence of a batch, padding included.
 const LENGTH: usize = 24;
 
+/// Where these tests are; a binary carried to another machine is told by the variable that Cargo sets.
+fn tests_folder() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}
+
 /// A folder of `fixtures/goldens`.
 pub(crate) struct Golden {
     pub(crate) dir: PathBuf,
@@ -22,7 +27,7 @@ pub(crate) struct Golden {
 
 impl Golden {
     pub(crate) fn open(name: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name);
+        let dir = tests_folder().join("fixtures/goldens").join(name);
         Self {
             tensors: fs::read(dir.join("goldens.safetensors")).unwrap(),
             numbers: serde_json::from_slice(&fs::read(dir.join("goldens.json")).unwrap()).unwrap(),

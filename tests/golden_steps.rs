@@ -87,7 +87,8 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
     let rows = TokenizedRows::Bilingual(rows);
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
-    let trainer = Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash };
+    let trainer =
+        Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash, recompute: false };
     let mut seen: Vec<StepEvent> = vec![];
     let mut keep = |event: &Event| {
         if let Event::Step(step) = event {

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 use binary::{assert_nothing_partial, model, mpo_train, rows, train, write_rows};
 
+const WEIGHTS: &str = "model/model.safetensors";
+
 fn kills() -> usize {
     let asked = std::env::var("MPO_KILLS").ok();
     asked.map_or(50, |text| text.parse().unwrap())
@@ -109,13 +111,16 @@ fn log(run: &Path) -> (Vec<u64>, Vec<u64>) {
     (of("step"), of("checkpoint"))
 }
 
-fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u64]) {
+/// Steps with a checkpoint, where every third has one.
+const OFTEN: [u64; 8] = [3, 6, 9, 12, 15, 18, 21, 24];
+
+fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u64], more: &[&str], weights: &str) {
     let mut place = Place::new(seed);
     let rows = place.path("rows.jsonl");
     let start = |output: &Path| {
         let mut command = train(&model(), &rows, output);
         command.args(["--lr", "1e-4", "--batch-size", "4", "--epochs", "8"]);
-        command.args(["--checkpoint-every", checkpoint_every]);
+        command.args(["--checkpoint-every", checkpoint_every]).args(more);
         command
     };
     let calm = place.path("calm");
@@ -131,7 +136,7 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
         }
     };
     place.campaign(most, next, |run| {
-        for file in ["model/model.safetensors", "results.json", "before.json"] {
+        for file in [weights, "results.json", "before.json"] {
             assert!(fs::read(run.join(file)).unwrap() == expected(file), "{file}");
         }
         assert_eq!(log(run), (Vec::from_iter(1..=24), checkpoints.to_vec()));
@@ -143,13 +148,32 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
 #[test]
 #[ignore = "takes minutes"]
 fn of_training() {
-    kills_of_training(1, "3", &[3, 6, 9, 12, 15, 18, 21, 24]);
+    kills_of_training(1, "3", &OFTEN, &[], WEIGHTS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn of_training_without_a_checkpoint() {
-    kills_of_training(2, "1000", &[24]);
+    kills_of_training(2, "1000", &[24], &[], WEIGHTS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn of_training_an_adapter() {
+    let adapter = ["--adapter", "lora", "--lora-targets", "q_proj,v_proj"];
+    kills_of_training(6, "3", &OFTEN, &adapter, "model/adapter_model.safetensors");
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn of_training_with_moments_in_bf16() {
+    kills_of_training(7, "3", &OFTEN, &["--optimizer-state", "bf16", "--recompute", "on"], WEIGHTS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn of_training_with_moments_on_the_host() {
+    kills_of_training(8, "3", &OFTEN, &["--optimizer-state", "host", "--recompute", "on"], WEIGHTS);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use assert_cmd::prelude::*;
 use mpo_objectives::{Loss, OBJECTIVES, Settings};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use binary::{model, rows, train, write_rows};
@@ -84,6 +85,38 @@ fn mpo_learns_with_every_variant() {
         let losses = losses(&run);
         assert!(losses[5] < losses[0], "{variant:?}: {losses:?}");
     }
+}
+
+/// The weights in a run's model.
+fn weights(run: &Path) -> Vec<f32> {
+    let bytes = fs::read(run.join("model/model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors = tensors.tensors();
+    tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let bytes = tensors.iter().flat_map(|(_, tensor)| tensor.data().as_chunks::<4>().0);
+    bytes.map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// Fifty steps of the miniature's model at its learning rate. How far apart they end, `--nocapture` says.
+#[test]
+fn moments_in_bf16_end_near_those_in_f32() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    let trained = |name: &str, arguments: &[&str]| {
+        let run = dir.path().join(name);
+        let mut command = train(&model(), &data, &run);
+        command.args(["--recipe", "miniature", "--batch-size", "6", "--max-steps", "50", "--epochs", "25"]);
+        command.args(["--checkpoint-every", "1000", "--recompute", "on"]).args(arguments).assert().success();
+        weights(&run)
+    };
+    let start = trained("start", &["--lr", "1e-30"]);
+    let exact = trained("f32", &[]);
+    let rounded = trained("bf16", &["--optimizer-state", "bf16"]);
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+    let (apart, moved) = (distance(&rounded, &exact), distance(&exact, &start));
+    println!("moved by {moved:.4}, apart by {apart:.6}: {:.2} %", 100.0 * apart / moved);
+    assert!(apart > 0.0 && apart < 0.02 * moved, "{apart} of {moved}");
 }
 
 #[test]

@@ -9,11 +9,30 @@ mod memory;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::{DType, Device, DeviceKind};
+use clap::ValueEnum;
 
 pub use baseline::{Guard, compare};
 pub use ceiling::{Ceilings, measure_ceilings};
 pub use memory::{Counting, peak_rss, peak_while};
+
+/// A type of floats, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Precision {
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
 
 /// A device by name; those of backends that this build lacks are errors.
 pub fn device(name: &str) -> Result<Device, String> {

@@ -115,6 +115,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="rows to train on; the first is not timed")
     parser.add_argument("--threads", type=int, default=1, help="threads of each program, on as many cores")
     parser.add_argument("--mode", choices=("released", "paper"), default="released")
+    parser.add_argument("--lora-rank", type=int, help="train an adapter of this rank in both instead of the weights")
     parser.add_argument(
         "--ours",
         metavar="CMD",
@@ -142,6 +143,8 @@ def main() -> int:
         subprocess.run([*CARGO_BENCH, "--no-run"], check=True)
         ours = [*CARGO_BENCH, "--"]
     flags = [f"--{name}={getattr(args, name)}" for name in ("model", "rows", "steps", "threads", "mode")]
+    if args.lora_rank:
+        flags.append(f"--lora-rank={args.lora_rank}")
     peer = [sys.executable, str(HERE / "torch_step.py")]
     if args.gradient_checkpointing:
         peer.append("--gradient-checkpointing")

@@ -1,7 +1,8 @@
 """One MPO training step in PyTorch, arranged as the authors' released trainer arranges it.
 
 A frozen reference model stays in memory beside the policy and runs at every step, and every pair goes through the
-vocabulary head whole. That cost is the point: `compare_step.py` measures our step against it. The numbers are checked
+vocabulary head whole. That cost is the point: `compare_step.py` measures our step against it. With an adapter the reference
+is the policy without it, as is usual with PEFT. The numbers are checked
 against the golden losses whenever the rows file carries them, so that the timing is of the right computation.
 """
 
@@ -11,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -83,7 +85,7 @@ def forward_pair(model: PreTrainedModel, batch: PairBatch) -> PairOutput:
     return PairOutput(reward_gap=chosen - rejected, hidden=output.hidden_states[-1])
 
 
-def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel, row: Row, args: argparse.Namespace) -> Tensor:
+def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel | None, row: Row, args: argparse.Namespace) -> Tensor:
     """(β·RG^t − RG^d)² plus the retain term of `args.mode`.
 
     `released` pools over every position, padding included, and averages over the hidden size; `paper` takes the last
@@ -91,14 +93,15 @@ def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel, row: Row, args
     """
     source = PairBatch.from_row(row, "source", args.pad_id)
     target = PairBatch.from_row(row, "target", args.pad_id)
-    with torch.no_grad():
-        anchor = forward_pair(reference, source)
+    with torch.no_grad(), nullcontext() if reference else policy.disable_adapter():
+        anchor = forward_pair(reference or policy, source)
     gap = (args.beta * forward_pair(policy, target).reward_gap - anchor.reward_gap).square()
     if args.mode == "released":
         retain = mse_loss(forward_pair(policy, source).hidden.mean(dim=1), anchor.hidden.mean(dim=1))
     else:
         prompt = torch.tensor([row["source_prompt_ids"]])
-        state = policy.base_model(input_ids=prompt, use_cache=False).last_hidden_state[0, -1]
+        body = policy.get_base_model().base_model if reference is None else policy.base_model
+        state = body(input_ids=prompt, use_cache=False).last_hidden_state[0, -1]
         retain = (state - anchor.hidden[0, prompt.shape[1] - 1]).square().sum()
     return gap + retain
 
@@ -123,20 +126,30 @@ def load(model_dir: Path) -> PreTrainedModel:
 
 def train(rows: Sequence[Row], args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Takes one optimizer step a row; returns the losses and the seconds of every step."""
-    policy, reference = load(args.model), load(args.model).requires_grad_(False)
+    if args.lora_rank:
+        # Here and not above: only adapters need PEFT.
+        from peft import LoraConfig, get_peft_model
+
+        settings = LoraConfig(r=args.lora_rank, lora_alpha=2 * args.lora_rank, target_modules="all-linear")
+        policy, reference = get_peft_model(load(args.model), settings), None
+        if args.gradient_checkpointing:
+            policy.enable_input_require_grads()
+    else:
+        policy, reference = load(args.model), load(args.model).requires_grad_(False)
     policy.train()
     if args.gradient_checkpointing:
         policy.activation_checkpointing_enable()
+    trained = [weight for weight in policy.parameters() if weight.requires_grad]
     # Fused is what the Transformers trainer takes by default today: the fastest AdamW that PyTorch has on a CPU.
     optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=args.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True
+        trained, lr=args.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True
     )
     losses, seconds = [], []
     for row in rows:
         started = time.perf_counter()
         loss = mpo_loss(policy, reference, row, args)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
@@ -180,6 +193,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--mode", choices=("released", "paper"), default="released")
     parser.add_argument("--beta", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1e-5)
+    parser.add_argument("--lora-rank", type=int, help="train an adapter of this rank instead of the weights")
     parser.add_argument(
         "--gradient-checkpointing",
         action="store_true",

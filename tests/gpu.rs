@@ -1,6 +1,7 @@
 //! A GPU backend beside the CPU: parity with Transformers there, and numbers of one not taken for those of the other.
 //!
-//! Any Vulkan driver will do; the one that computes on the CPU is asked for, as it is everywhere the same.
+//! Any Vulkan driver will do; the one that computes on the CPU is asked for, as it is everywhere the same. With the feature
+//! `cuda` and `MPO_TEST_CUDA` set it is the first NVIDIA GPU.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,8 +22,31 @@ fn llama() {
 }
 
 #[test]
+fn qwen2() {
+    assert_parity("qwen2_untied");
+}
+
+#[test]
+fn qwen3() {
+    assert_parity("qwen3");
+}
+
+#[test]
 fn gemma2() {
     assert_parity("gemma2");
+}
+
+#[test]
+fn gemma3() {
+    assert_parity("gemma3");
+}
+
+fn gpu() -> Device {
+    #[cfg(feature = "cuda")]
+    if std::env::var_os("MPO_TEST_CUDA").is_some() {
+        return Device::cuda(0);
+    }
+    Device::wgpu(DeviceKind::Cpu)
 }
 
 /// The same model, ids and folder: numbers of another device or type differ in their last bits.
@@ -45,7 +69,7 @@ fn cached_reference_numbers_are_used_on_the_same_device_in_the_same_type_only() 
         // A stage begins where something is missing.
         recorder.texts() == ["reference"]
     };
-    for model in [on(&Device::flex()), on(&Device::wgpu(DeviceKind::Cpu)), on(&Device::flex()), kept] {
+    for model in [on(&Device::flex()), on(&gpu()), on(&Device::flex()), kept] {
         assert!(computed_anew(&model));
         assert!(!computed_anew(&model));
     }
@@ -53,7 +77,7 @@ fn cached_reference_numbers_are_used_on_the_same_device_in_the_same_type_only() 
 
 fn assert_parity(name: &str) {
     let golden = Golden::open(name);
-    let (model, _) = golden.load(&Device::wgpu(DeviceKind::Cpu).autodiff());
+    let (model, _) = golden.load(&gpu().autodiff());
     for suffix in ["", "_padded"] {
         let batch = golden.batch(suffix);
         let (ours, training) = batch.run(&model);

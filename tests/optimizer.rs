@@ -1,0 +1,282 @@
+//! Where the optimizer keeps its state, and how often layers are run for it: what trained weights come to.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
+use mpo_models::{CausalLm, ModelConfig, WeightSource};
+use mpo_progress::{Progress, Silent, Stage};
+use mpo_trainer::{
+    Event, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, TrainOptions, Trainer, build_task,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+const FIXTURES: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
+
+/// A small model with random weights, always the same.
+#[derive(Clone, Copy)]
+struct Model {
+    fixture: &'static str,
+    /// Whether the head is the embedding.
+    tied: bool,
+}
+
+impl Model {
+    fn all() -> impl Iterator<Item = Self> {
+        FIXTURES.into_iter().flat_map(|fixture| [true, false].map(|tied| Self { fixture, tied }))
+    }
+
+    fn on(self, device: &Device) -> (CausalLm, ModelConfig) {
+        let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens");
+        let text = fs::read(fixtures.join(self.fixture).join("config.json")).unwrap();
+        let mut config: Value = serde_json::from_slice(&text).unwrap();
+        config["tie_word_embeddings"] = self.tied.into();
+        let config = ModelConfig::from_json(config).unwrap();
+        let Ok(model) = CausalLm::new(config.decoder.clone(), &mut Weights, device);
+        (model, config)
+    }
+}
+
+/// Random weights that follow from names alone, so that tests that run at the same time have the same.
+struct Weights;
+
+impl WeightSource for Weights {
+    type Error = Infallible;
+
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, Infallible> {
+        let mut random = ChaCha8Rng::from_seed(*blake3::hash(name.as_bytes()).as_bytes());
+        let number = |_| random.random_range(-0.0625..0.0625f32);
+        let numbers: Vec<f32> = (0..shape.iter().product::<usize>()).map(number).collect();
+        Ok(Tensor::from_data(TensorData::new(numbers, shape), device))
+    }
+}
+
+fn rows() -> TokenizedRows {
+    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
+    let row = |at: u32| {
+        let ids = |from: u32, count: u32| (from..from + count).map(|id| 3 + (id * 37 + at * 11) % 300).collect();
+        let pair = |from| TokenizedPair::new(&origin, ids(from, 5), ids(from + 5, 4 + at), ids(from + 20, 6)).unwrap();
+        TokenizedRow {
+            dominant: pair(1),
+            target: pair(50),
+            dominant_language: "en".parse().unwrap(),
+            language: "zh".parse().unwrap(),
+            origin: origin.clone(),
+        }
+    };
+    TokenizedRows::Bilingual((0..6).map(row).collect())
+}
+
+/// How a model is trained.
+#[derive(Clone, Copy)]
+struct How {
+    state: OptimizerState,
+    recompute: bool,
+    /// Tokens that pass at once.
+    micro_batch: usize,
+    max_grad_norm: f64,
+}
+
+impl How {
+    fn options(self, output: &Path) -> TrainOptions {
+        TrainOptions {
+            model: Some("model".into()),
+            data: Some("rows".into()),
+            output: Some(output.to_owned()),
+            lr: Some(1e-3),
+            weight_decay: Some(0.01),
+            batch_size: Some(3),
+            epochs: Some(3),
+            micro_batch_tokens: Some(self.micro_batch),
+            max_grad_norm: Some(self.max_grad_norm),
+            optimizer_state: Some(self.state),
+            checkpoint_every: Some(1000),
+            ..TrainOptions::default()
+        }
+    }
+}
+
+/// One that asks to stop when it is told to.
+#[derive(Default)]
+struct Stopping(AtomicBool);
+
+impl Progress for Stopping {
+    fn note(&self, _: &dyn Display) {}
+
+    fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
+        Silent.begin(what, length)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Every weight, and what the log says of every step.
+type Trained = (Vec<(String, Vec<f32>)>, Vec<Vec<(String, u64)>>);
+
+/// Trains in `folder`, from its checkpoint if it has one, to the end or until `stop` steps are taken.
+fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option<u64>) -> Result<Trained, TrainError> {
+    let (model, model_config) = model.on(&device.clone().autodiff());
+    let config = how.options(folder).resolve().unwrap();
+    let mut reference = Reference::new(&model, "hash", folder.join("reference"), 1024, &Silent);
+    let objective = config.objective().unwrap();
+    let task = build_task(&*objective, rows(), &config, 0, &mut reference).unwrap();
+    drop(reference);
+    let path = folder.join("run");
+    let run = match path.exists() {
+        true => RunFolder::open(&path, Kind::Train).unwrap(),
+        false => RunFolder::create(&path, Kind::Train, Identity::default()).unwrap(),
+    };
+    let trainer = Trainer {
+        task: &*task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash: "hash",
+        recompute: how.recompute,
+    };
+    let (progress, mut steps) = (Stopping::default(), vec![]);
+    let trained = trainer.run(model, &progress, &mut |event| {
+        if let Event::Step(step) = event {
+            steps.push(step.metrics.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect());
+            progress.0.store(stop == Some(step.step), Ordering::Relaxed);
+        }
+    })?;
+    let mut weights = vec![];
+    trained.model.each_parameter(|parameter| {
+        weights.push((parameter.name, parameter.values.into_data().try_to_vec::<f32>().unwrap()));
+    });
+    Ok((weights, steps))
+}
+
+fn train_on(device: &Device, model: Model, how: How) -> Trained {
+    let folder = tempfile::tempdir().unwrap();
+    train_in(folder.path(), model, how, device, None).unwrap()
+}
+
+fn train(model: Model, how: How) -> Trained {
+    train_on(&Device::flex(), model, how)
+}
+
+/// ‖a − b‖ / ‖b − start‖.
+fn distance(a: &Trained, b: &Trained, start: &CausalLm) -> f64 {
+    let mut before = vec![];
+    start.each_parameter(|parameter| before.push(parameter.values.into_data().try_to_vec::<f32>().unwrap()));
+    let (mut apart, mut moved) = (0.0, 0.0);
+    for (((_, a), (_, b)), start) in a.0.iter().zip(&b.0).zip(&before) {
+        for ((a, b), start) in a.iter().zip(b).zip(start) {
+            apart += f64::from(a - b).powi(2);
+            moved += f64::from(b - start).powi(2);
+        }
+    }
+    (apart / moved).sqrt()
+}
+
+#[test]
+fn two_walks_through_the_layers_end_where_one_does() {
+    use OptimizerState::{Bf16, Device};
+    for model in Model::all() {
+        // All rows at once and a row at a time; clipped, not clipped although it could be, and never.
+        for (micro_batch, max_grad_norm) in [(1024, 0.1), (1, 0.1), (1, 1e6), (1, 0.0)] {
+            let with = |state, recompute| train(model, How { state, recompute, micro_batch, max_grad_norm });
+            let of = format!("{}, tied {}, {micro_batch}, {max_grad_norm}", model.fixture, model.tied);
+            let (once, twice) = (with(Bf16, false), with(Bf16, true));
+            assert!(once == twice, "{of}");
+            assert_eq!(once.1.len(), 6);
+            let (kept, rerun) = (with(Device, false), with(Device, true));
+            assert!(kept == rerun, "{of}");
+            assert!(kept.0 != once.0, "{of}: bf16 rounds");
+        }
+    }
+}
+
+#[test]
+fn moments_in_bf16_end_near_those_in_f32() {
+    for model in Model::all() {
+        let with = |state| train(model, How { state, recompute: true, micro_batch: 1024, max_grad_norm: 1.0 });
+        let start = model.on(&Device::flex()).0;
+        let apart = distance(&with(OptimizerState::Bf16), &with(OptimizerState::Device), &start);
+        assert!(apart > 0.0 && apart < 0.02, "{}: {apart}", model.fixture);
+    }
+}
+
+#[test]
+fn a_host_that_is_the_device_makes_no_difference() {
+    for model in Model::all() {
+        for (recompute, max_grad_norm) in [(true, 0.1), (false, 0.1), (true, 0.0)] {
+            let with = |state| train(model, How { state, recompute, micro_batch: 1, max_grad_norm });
+            assert!(with(OptimizerState::Host) == with(OptimizerState::Device), "{}, {recompute}", model.fixture);
+        }
+    }
+}
+
+#[test]
+fn a_host_beside_a_gpu_ends_where_the_gpu_does() {
+    let gpu = Device::wgpu(DeviceKind::Cpu);
+    let model = Model { fixture: "llama3rope", tied: true };
+    let with = |state| train_on(&gpu, model, How { state, recompute: true, micro_batch: 1024, max_grad_norm: 1.0 });
+    let (host, device) = (with(OptimizerState::Host), with(OptimizerState::Device));
+    let apart = distance(&host, &device, &model.on(&gpu).0);
+    assert!(apart < 0.01, "{apart}");
+}
+
+#[test]
+fn a_device_without_bf16_says_what_to_do() {
+    let how = How { state: OptimizerState::Bf16, recompute: true, micro_batch: 1024, max_grad_norm: 1.0 };
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = Device::wgpu(DeviceKind::Cpu);
+    let error = train_in(folder.path(), Model { fixture: "llama3rope", tied: true }, how, &gpu, None).unwrap_err();
+    let expected = "optimizer_state: expected device or host on a device without bf16, got bf16";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_run_that_is_resumed_ends_where_one_that_was_not_interrupted_does() {
+    let model = Model { fixture: "qwen3", tied: true };
+    for state in [OptimizerState::Device, OptimizerState::Host, OptimizerState::Bf16] {
+        let how = How { state, recompute: true, micro_batch: 1, max_grad_norm: 0.1 };
+        let whole = train(model, how);
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = train_in(folder.path(), model, how, &Device::flex(), Some(4));
+        assert!(matches!(stopped, Err(TrainError::Interrupted)));
+        let (weights, steps) = train_in(folder.path(), model, how, &Device::flex(), None).unwrap();
+        assert!(weights == whole.0, "{state}");
+        assert!(steps == whole.1[4..], "{state}");
+    }
+}
+
+#[test]
+fn a_run_may_go_on_with_another_state() {
+    use OptimizerState::{Bf16, Device, Host};
+    let model = Model { fixture: "qwen3", tied: true };
+    let how = |state| How { state, recompute: true, micro_batch: 1, max_grad_norm: 0.1 };
+    let flex = burn::tensor::Device::flex();
+    let start = model.on(&flex).0;
+    let exact = train(model, how(Device));
+    for (first, second) in [(Device, Host), (Host, Device), (Device, Bf16), (Bf16, Host)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = train_in(folder.path(), model, how(first), &flex, Some(4));
+        assert!(matches!(stopped, Err(TrainError::Interrupted)));
+        let trained = train_in(folder.path(), model, how(second), &flex, None).unwrap();
+        let apart = distance(&trained, &exact, &start);
+        if first == Bf16 || second == Bf16 {
+            assert!(apart > 0.0 && apart < 0.02, "{first}, then {second}: {apart}");
+        } else {
+            assert_eq!(apart, 0.0, "{first}, then {second}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+"""Makes autocast.json in every folder of tests/fixtures/goldens: what PyTorch computes under torch.autocast(bfloat16).
+
+Usage: make_precision.py [GOLDEN_DIR ...]
+On the CPU, with eager attention and the weights and ids of the folder. Written are the log-prob of every predicted token of
+both sequences, under autocast and in f32 (`token_log_probs`, `token_log_probs_f32`), and how far autocast moves each weight's
+gradient of their mean, relative to its norm in f32 (`grad_error`).
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+
+def token_log_probs(model: PreTrainedModel, ids: Tensor, *, autocast: bool) -> Tensor:
+    """log p of every token but the first after those before it, [sequences, length - 1], f32."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits = model(input_ids=ids, use_cache=False).logits
+    return logits[:, :-1].float().log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
+def forward_and_backward(model: PreTrainedModel, ids: Tensor, *, autocast: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """The log-probs, and the gradients of their mean by the weights' names."""
+    model.zero_grad()
+    log_probs = token_log_probs(model, ids, autocast=autocast)
+    log_probs.mean().backward()
+    return log_probs.detach(), {name: weight.grad.double() for name, weight in model.named_parameters()}
+
+
+def main() -> None:
+    """Writes the files."""
+    goldens = Path(__file__).parent.parent / "fixtures" / "goldens"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*", default=sorted(goldens.iterdir()))
+    args = parser.parse_args()
+    disable_progress_bar()
+    # The order of a sum is part of its result.
+    torch.set_num_threads(1)
+    for folder in args.folders:
+        ids = load_file(folder / "goldens.safetensors")["input_ids"]
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        log_probs, gradients = forward_and_backward(model, ids, autocast=True)
+        exact, exact_gradients = forward_and_backward(model, ids, autocast=False)
+        numbers = {
+            "torch": torch.__version__,
+            "token_log_probs": log_probs.flatten().tolist(),
+            "token_log_probs_f32": exact.flatten().tolist(),
+            "grad_error": {
+                name: ((gradients[name] - exact).norm() / exact.norm()).item()
+                for name, exact in exact_gradients.items()
+            },
+        }
+        (folder / "autocast.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        print(folder.name, f"rounding moves log-probs by {(log_probs - exact).norm() / exact.norm():.1e}")
+
+
+if __name__ == "__main__":
+    main()

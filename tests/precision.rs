@@ -1,0 +1,230 @@
+//! Products in bf16: as near to f32 as PyTorch's autocast is, and nothing that training compares made in two ways.
+//!
+//! `peers/make_precision.py` says how PyTorch's numbers were made. With the feature `cuda` and `MPO_TEST_CUDA` set, the
+//! first NVIDIA GPU is tested too.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)] // what parity needs beside
+mod golden;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use burn::tensor::{DType, Device, DeviceKind, Tensor};
+use golden::Golden;
+use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
+use mpo_kernels::PackedLayout;
+use mpo_models::{CausalLm, Precision};
+use mpo_progress::Silent;
+use mpo_trainer::{
+    Event, HyperParameters, Identity, Kind, PrecisionChoice, Reference, RunFolder, StepEvent, TrainOptions, Trainer,
+    build_task,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+const MODELS: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
+
+/// What PyTorch computed.
+#[derive(Deserialize)]
+struct Autocast {
+    token_log_probs: Vec<f64>,
+    token_log_probs_f32: Vec<f64>,
+    grad_error: BTreeMap<String, f64>,
+}
+
+impl Autocast {
+    fn of(golden: &Golden) -> Self {
+        serde_json::from_slice(&fs::read(golden.dir.join("autocast.json")).unwrap()).unwrap()
+    }
+}
+
+/// Every device at hand that has bf16.
+fn devices() -> Vec<Device> {
+    all_devices().into_iter().filter(|device| device.supports_dtype(DType::BF16)).collect()
+}
+
+fn all_devices() -> Vec<Device> {
+    let devices = [
+        Some(Device::flex()),
+        Some(Device::wgpu(DeviceKind::Cpu)),
+        #[cfg(feature = "cuda")]
+        std::env::var_os("MPO_TEST_CUDA").map(|_| Device::cuda(0)),
+    ];
+    devices.into_iter().flatten().collect()
+}
+
+fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    norm(a.iter().zip(b).map(|(a, b)| a - b))
+}
+
+fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
+    let length = batch.tokens.len() / batch.lengths.len();
+    let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| (row + 1) % length != 0).collect();
+    let targets: Vec<u32> = rows.iter().map(|row| batch.tokens[row + 1]).collect();
+    let hidden = model.hidden_states(&batch.tokens, &PackedLayout::sequences(&batch.lengths));
+    model.token_log_probs(hidden, &rows, &targets)
+}
+
+#[test]
+fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
+    for (name, device) in MODELS.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+        let golden = Golden::open(name);
+        let theirs = Autocast::of(&golden);
+        let batch = golden.batch("");
+        let (model, _) = golden.load(&device);
+        let ours = token_log_probs(&model.with_precision(Precision::Bf16), &batch).into_data();
+        let ours: Vec<f64> = ours.convert::<f64>().try_to_vec().unwrap();
+        let allowed = distance(&theirs.token_log_probs, &theirs.token_log_probs_f32);
+        let error = distance(&ours, &theirs.token_log_probs_f32);
+        let apart = distance(&ours, &theirs.token_log_probs);
+        println!("{name} {device:?}: from f32 {:.2}, from autocast {:.2}", error / allowed, apart / allowed);
+        // As far from f32 as f32 itself would not be, and apart from each other as two independent roundings are.
+        assert!(error > 0.2 * allowed && error < 1.2 * allowed, "{name} {device:?}: {error} of {allowed}");
+        assert!(apart < 1.5 * allowed, "{name} {device:?}: {apart} of {allowed}");
+    }
+}
+
+/// Whole gradients, against ours in f32, which are tested against Transformers elsewhere.
+#[test]
+fn gradients_are_as_near_to_f32_as_those_of_autocast() {
+    for (name, device) in MODELS.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+        let golden = Golden::open(name);
+        let theirs = Autocast::of(&golden).grad_error;
+        let gradients = |precision| {
+            let (model, _) = golden.load(&device.clone().autodiff());
+            let model = model.with_precision(precision);
+            let mut gradients = token_log_probs(&model, &golden.batch("")).mean().backward();
+            model.take_gradients(&mut gradients)
+        };
+        let (mut ours, mut allowed) = (vec![], vec![]);
+        for ((of, rounded), (_, exact)) in gradients(Precision::Bf16).into_iter().zip(gradients(Precision::F32)) {
+            let (rounded, exact) = (rounded.unwrap(), exact.unwrap());
+            assert_eq!(rounded.dtype(), DType::F32, "{of}");
+            let norm = |x: Tensor<1>| f64::from(x.square().sum().into_scalar::<f32>()).sqrt();
+            ours.push(norm(rounded - exact.clone()) / norm(exact));
+            allowed.push(theirs[&of]);
+            let (error, allowed) = (ours.last().unwrap(), theirs[&of]);
+            assert!(*error < 2.0 * allowed, "{name} {device:?} {of}: {error} of {allowed}");
+        }
+        let share = norm(ours) / norm(allowed);
+        println!("{name} {device:?}: {share:.2} of autocast's error");
+        assert!(share < 1.2, "{name} {device:?}: {share}");
+    }
+}
+
+/// The retain loss is a difference of states that rounding in bf16 would drown: the policy before its first step and the
+/// reference must be the same to the bit, whatever stands beside a row and however the layers' backward is made.
+#[test]
+fn nothing_has_moved_before_the_first_step() {
+    for device in all_devices() {
+        for precision in [PrecisionChoice::F32, PrecisionChoice::Bf16] {
+            if !device.supports_dtype(Precision::from(precision).dtype()) {
+                continue;
+            }
+            for (name, retain, recompute) in [
+                ("llama3rope", "last-token", false),
+                ("llama3rope", "last-token", true),
+                ("gemma2", "masked-mean", false),
+                ("gemma2", "mean-pool", true),
+                ("qwen3", "kl", false),
+            ] {
+                let metrics = first_step(name, &device, precision, retain, recompute);
+                assert_eq!(
+                    metrics["loss/retain"], 0.0,
+                    "{device:?} {precision} {name} {retain}, recompute {recompute}"
+                );
+                assert!(metrics["loss/gap"] > 0.0 && metrics["grad_norm"] > 0.0);
+            }
+        }
+    }
+}
+
+/// Software Vulkan has no bf16, the CPU has it.
+#[test]
+fn a_precision_that_a_device_lacks_is_refused() {
+    let config = |precision| {
+        let text = |text: &str| Some(text.to_owned());
+        let (model, data, output) = (text("model"), Some("rows".into()), Some("run".into()));
+        TrainOptions { model, data, output, precision, ..TrainOptions::default() }.resolve().unwrap()
+    };
+    let (f32, bf16) = (config(None), config(Some(PrecisionChoice::Bf16)));
+    let software = Device::wgpu(DeviceKind::Cpu);
+    assert!(bf16.check_device(&Device::flex()).is_ok() && f32.check_device(&software).is_ok());
+    let error = bf16.check_device(&software).unwrap_err().to_string();
+    assert_eq!(error, "precision: expected f32 on a device that has no bf16, got bf16");
+}
+
+/// What the first step of training reports.
+fn first_step(
+    name: &str,
+    device: &Device,
+    precision: PrecisionChoice,
+    retain: &str,
+    recompute: bool,
+) -> BTreeMap<String, f64> {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = json!({"retain": retain});
+    let config = TrainOptions {
+        hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
+        model: Some(name.into()),
+        data: Some("rows".into()),
+        output: Some(folder.path().to_owned()),
+        batch_size: Some(4),
+        max_steps: Some(1),
+        // So that the policy and the reference meet other rows side by side.
+        micro_batch_tokens: Some(100),
+        recompute: Some(recompute.into()),
+        precision: Some(precision),
+        ..TrainOptions::default()
+    }
+    .resolve()
+    .unwrap();
+    let (model, model_config) = Golden::open(name).load(&device.clone().autodiff());
+    let model = model.with_precision(precision.into());
+    let mut reference = Reference::new(&model, "hash", folder.path().join("reference"), 100, &Silent);
+    let objective = config.objective().unwrap();
+    let rows = TokenizedRows::Bilingual((0..6).map(row).collect());
+    let task = build_task(&*objective, rows, &config, 0, &mut reference).unwrap();
+    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
+    let trainer = Trainer {
+        task: &*task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash: "hash",
+        recompute,
+    };
+    let mut seen: Option<StepEvent> = None;
+    let mut keep = |event: &Event| {
+        if let Event::Step(step) = event {
+            seen = Some(step.clone());
+        }
+    };
+    trainer.run(model, &Silent, &mut keep).unwrap();
+    seen.unwrap().metrics
+}
+
+/// Rows of several lengths.
+fn row(number: u32) -> TokenizedRow {
+    let origin = Origin { file: "rows".into(), position: Position::Row(number as usize + 1) };
+    let ids = |start: u32, count: u32| (0..count).map(|i| 3 + (start * 31 + i * i * 7) % 250).collect::<Vec<u32>>();
+    let pair = |seed: u32| {
+        let lengths = [5 + seed % 7, 3 + seed % 5, 4 + seed % 3];
+        let [prompt, chosen, rejected] = lengths.map(|length| ids(seed + length, length));
+        TokenizedPair::new(&origin, prompt, chosen, rejected).unwrap()
+    };
+    TokenizedRow {
+        dominant: pair(2 * number),
+        target: pair(2 * number + 11),
+        dominant_language: "en".parse().unwrap(),
+        language: "zh".parse().unwrap(),
+        origin: origin.clone(),
+    }
+}
