@@ -2,9 +2,26 @@
 
 use mpo_models::DecoderConfig;
 
-use super::parameters;
+use super::{Tuning, parameters};
 
-/// Bytes while a checkpoint is written: a tensor as it is read from the device, as numbers, and as bytes.
-pub(super) fn checkpoint(model: &DecoderConfig) -> u64 {
-    3 * 4 * parameters::largest(model)
+/// Bytes while a checkpoint is written: a tensor as it is read from the device, as numbers, and as bytes. Those of an adapter
+/// are small.
+pub(super) fn checkpoint(model: &DecoderConfig, tuning: Tuning) -> u64 {
+    match tuning {
+        Tuning::Full => 3 * 4 * parameters::largest(model),
+        Tuning::Adapter { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::tiny;
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        // The embedding is the largest.
+        assert_eq!(checkpoint(&tiny(), Tuning::Full), 12 * 512);
+        assert_eq!(checkpoint(&tiny(), Tuning::adapter(700)), 0);
+    }
 }

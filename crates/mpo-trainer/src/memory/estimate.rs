@@ -193,7 +193,7 @@ impl Estimate {
                     .into_iter()
                     .chain(reference)
                     .chain(state)
-                    .chain([on_host(Part::Copies, copies::checkpoint(model))]),
+                    .chain([on_host(Part::Copies, copies::checkpoint(model, storage.tuning))]),
             ),
         ];
         Self { phases: phases.into_iter().map(|phase| phase.with_pools(hardware)).collect() }
