@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use harness::{Counting, Guard};
+use harness::{Counting, Guard, Precision};
 use mpo_kernels::allocator::keep_freed_memory;
 use mpo_kernels::{
     Activation, AdamWStep, AttentionOptions, PackedLayout, RotaryTables, adamw_step, attention, gated_linear_unit,
@@ -81,23 +81,6 @@ struct Arguments {
     bench: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Precision {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl From<Precision> for DType {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::F16 => Self::F16,
-            Precision::Bf16 => Self::BF16,
-        }
-    }
-}
-
 type Run = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
 
 /// An operation and the shapes of what it takes gradients of.
@@ -157,7 +140,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let repetitions = arguments.repetitions.max(1);
     let mut rows = vec![];
     for operation in operations(&arguments, &device) {
-        let [plain, ours] = beside(|| both(&operation, &device, arguments.dtype.into(), repetitions));
+        let [plain, ours] = beside(|| both(&operation, &device, arguments.dtype.dtype(), repetitions));
         rows.push((operation.name, plain, ours));
     }
     let [plain, ours] = beside(|| optimizer(&device, repetitions));

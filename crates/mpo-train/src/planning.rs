@@ -117,7 +117,7 @@ pub(crate) fn tuning(folder: &ModelFolder, config: &TrainConfig) -> Result<Tunin
     }
 }
 
-/// How much longer than its matrix products a step takes: on the CPU they are some 60 % of it (docs/benchmarks.md).
+/// How much longer than its matrix products a step takes: a guess.
 const STEP_OVER_PRODUCTS: f64 = 1.7;
 
 /// Settings as flags.

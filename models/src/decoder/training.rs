@@ -101,39 +101,45 @@ struct Rerun {
     flowing: Option<Tensor<2>>,
 }
 
+/// A part of the model that can be run again.
+struct Part<'a, M> {
+    module: &'a M,
+    path: &'a [&'a str],
+    /// What it gives.
+    layer: Layer,
+    /// Which of a pass's inputs is its own.
+    index: usize,
+    /// Whether anything before it is trained, so that the gradient has to flow on.
+    to_input: bool,
+    precision: Precision,
+}
+
 impl Rerun {
-    /// Runs a part of the model again that gives `layer` of its `index`th input, and returns the gradients of the part's
-    /// parameters; none if the pass does not depend on them. The gradient flows on to the part's input if anything before it is
-    /// trained.
-    #[allow(clippy::too_many_arguments)]
+    /// Runs a part of the model again, and returns the gradients of its parameters; none if the pass does not depend on them.
     fn through<M: Module>(
         &mut self,
-        precision: Precision,
-        layer: Layer,
-        index: usize,
-        part: &M,
-        path: &[&str],
-        to_input: bool,
+        part: &Part<'_, M>,
         forward: impl FnOnce(&M, Tensor<2>, &mut Context<'_>) -> Tensor<2>,
     ) -> NamedGradients {
-        let Some(input) = self.inputs.get(index) else {
+        let Some(input) = self.inputs.get(part.index) else {
             return vec![];
         };
-        let own = self.seeds.iter().find(|(of, _)| *of == layer).map(|(_, seed)| seed.clone());
+        let own = self.seeds.iter().find(|(of, _)| *of == part.layer).map(|(_, seed)| seed.clone());
         let seed = match (self.flowing.take(), own) {
             (Some(flowing), Some(own)) => flowing + own,
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return vec![],
         };
-        let input = if to_input { leaf(input.clone()) } else { input.clone().autodiff() };
-        let mut context = Context { layout: &self.layout, cache: None, tables: self.tables.clone(), precision };
-        let output = forward(part, input.clone(), &mut context);
+        let input = if part.to_input { leaf(input.clone()) } else { input.clone().autodiff() };
+        let (tables, precision) = (self.tables.clone(), part.precision);
+        let mut context = Context { layout: &self.layout, cache: None, tables, precision };
+        let output = forward(part.module, input.clone(), &mut context);
         if !output.is_tracked() {
             return vec![];
         }
         let mut gradients = (output * seed).sum().backward();
         self.flowing = taken(&input, &mut gradients);
-        gradients_of(part, path, &mut gradients)
+        gradients_of(part.module, part.path, &mut gradients)
     }
 }
 
@@ -196,20 +202,20 @@ impl Walk {
     /// needed after it: they may be other ones by the time that its gradients are asked for again, or those of the next part.
     pub fn next(&mut self, model: &CausalLm) -> Option<NamedGradients> {
         let depth = model.model.layers.len();
+        let precision = model.precision;
         let part = match self.gone {
             0 => self.known("lm_head."),
             1 => {
-                let norm = &model.model.norm;
-                let forward = |norm: &RmsNorm, x, _: &mut Context<'_>| norm.forward(x);
-                self.rerun(model.precision, Layer::Last, depth, norm, &["model", "norm"], true, forward)
+                let (module, path) = (&model.model.norm, &["model", "norm"]);
+                let part = Part { module, path, layer: Layer::Last, index: depth, to_input: true, precision };
+                self.rerun(&part, |norm: &RmsNorm, x, _: &mut Context<'_>| norm.forward(x))
             }
             gone if gone < depth + 2 => {
                 let index = depth + 1 - gone;
-                let block = &model.model.layers[index];
-                let path = ["model", "layers", &index.to_string()];
-                let forward = |block: &Block, x, context: &mut Context<'_>| block.forward(x, index, context);
+                let (module, path) = (&model.model.layers[index], &["model", "layers", &index.to_string()]);
                 let to_input = index > 0 || model.trains_embedding();
-                self.rerun(model.precision, Layer::Output(index), index, block, &path, to_input, forward)
+                let part = Part { module, path, layer: Layer::Output(index), index, to_input, precision };
+                self.rerun(&part, |block: &Block, x, context: &mut Context<'_>| block.forward(x, index, context))
             }
             gone if gone == depth + 2 => self.embedding(model),
             _ => return None,
@@ -228,22 +234,16 @@ impl Walk {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn rerun<M: Module>(
         &mut self,
-        precision: Precision,
-        layer: Layer,
-        index: usize,
-        part: &M,
-        path: &[&str],
-        to_input: bool,
+        part: &Part<'_, M>,
         forward: impl Fn(&M, Tensor<2>, &mut Context<'_>) -> Tensor<2>,
     ) -> NamedGradients {
-        let mut sums = self.known(&format!("{}.", path.join(".")));
+        let mut sums = self.known(&format!("{}.", part.path.join(".")));
         for rerun in &mut self.reruns {
-            add_to(&mut sums, rerun.through(precision, layer, index, part, path, to_input, &forward));
+            add_to(&mut sums, rerun.through(part, &forward));
             if !self.again {
-                rerun.inputs.truncate(index);
+                rerun.inputs.truncate(part.index);
             }
         }
         sums
