@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use mpo_chat::ModelFolder;
-use mpo_models::{ModelError, memory};
+use mpo_models::memory;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, Tuning, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, step_flops};
 
 use crate::failure::Failure;
 
@@ -25,7 +24,7 @@ impl<'a> Plan<'a> {
     /// Operations of the products of all steps.
     pub(crate) fn flops(&self) -> f64 {
         let Planned { storage, passes, .. } = &self.planned;
-        step_flops(self.planner.model, passes, *storage) * passes.steps as f64
+        step_flops(self.planner.model.config, passes, *storage) * passes.steps as f64
     }
 
     /// What the run takes at its peak, and of how much.
@@ -106,14 +105,6 @@ impl<'a> Plan<'a> {
         (!fits).then_some(
             "warning: that is more than is free; end other programs, or see `mpo-train plan` for what takes less",
         )
-    }
-}
-
-/// What a run trains: in an adapter's folder, that adapter.
-pub(crate) fn tuning(folder: &ModelFolder, config: &TrainConfig) -> Result<Tuning, Failure> {
-    match &folder.adapter {
-        Some(adapter) => Ok(Tuning::adapter(adapter.num_parameters().map_err(ModelError::from)?)),
-        None => Ok(Tuning::of(config, &folder.config.decoder)),
     }
 }
 

@@ -192,7 +192,7 @@ impl Shown {
         let remedies = if fits { vec![] } else { plan.planner.remedies(plan.config) };
         let passes = plan.planned.passes;
         Self {
-            parameters: plan.planner.model.num_parameters(),
+            parameters: plan.planner.model.config.num_parameters(),
             recompute: plan.planned.storage.recompute,
             peak_bytes: estimate.bytes(),
             host_bytes: estimate.host_bytes(),

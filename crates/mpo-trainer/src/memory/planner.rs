@@ -1,8 +1,6 @@
 //! From settings to what a run takes.
 
-use mpo_models::DecoderConfig;
-
-use super::{Estimate, Machine, Passes, RowSize, Storage, Tuning};
+use super::{BaseModel, Estimate, Machine, Passes, RowSize, Storage};
 use crate::settings::{Recompute, TrainConfig};
 
 /// The run that settings ask for, where `auto` is settled by what fits.
@@ -19,10 +17,8 @@ pub struct Planned {
 /// What a run is planned from.
 #[derive(Debug, Clone, Copy)]
 pub struct Planner<'a> {
-    /// The model.
-    pub model: &'a DecoderConfig,
-    /// What of it is trained.
-    pub tuning: Tuning,
+    /// The model that it begins with.
+    pub model: BaseModel<'a>,
     /// How much of each row passes through it.
     pub rows: &'a [RowSize],
     /// What it is trained on.
@@ -34,10 +30,10 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// What a run with these settings takes. Layers are run again where it would not fit otherwise, if that is left open.
     pub fn plan(&self, config: &TrainConfig) -> Planned {
-        let passes = Passes::of(self.rows, config);
+        let (passes, tuning) = (Passes::of(self.rows, config), self.model.tuning(config));
         let planned = |recompute| {
-            let storage = Storage::of(config, self.tuning, recompute);
-            let estimate = Estimate::of(self.model, &passes, storage, self.machine.hardware, self.program);
+            let storage = Storage::of(config, tuning, recompute);
+            let estimate = Estimate::of(self.model.config, &passes, storage, self.machine.hardware, self.program);
             Planned { storage, passes, estimate }
         };
         match config.recompute {
@@ -54,7 +50,7 @@ impl Planner<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::llama_8b;
-    use super::super::{Hardware, Room};
+    use super::super::{Base, Hardware, Room};
     use super::*;
     use crate::settings::TrainOptions;
 
@@ -65,7 +61,9 @@ mod tests {
         let config = options.resolve().unwrap();
         let rows = [RowSize { tokens: 1_000, scored: 500, compared: 0, held: 0 }; 16];
         let machine = Machine { hardware: Hardware::Gpu, room: Room::of(gigabytes * 1_000_000_000) };
-        let planner = Planner { model: &llama_8b(), tuning: Tuning::Full, rows: &rows, machine, program: 0 };
+        let model = llama_8b();
+        let model = BaseModel { config: &model, adapter: None, frozen: Base::Bf16 };
+        let planner = Planner { model, rows: &rows, machine, program: 0 };
         let remedies = planner.remedies(&config).into_iter();
         let remedies = remedies.map(|remedy| (remedy.settings.iter().map(|(key, _)| *key).collect(), remedy.fits));
         (planner.plan(&config), remedies.collect())

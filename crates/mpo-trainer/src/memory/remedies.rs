@@ -53,7 +53,7 @@ impl Planner<'_> {
         let row = self.rows.iter().map(|row| row.tokens).max().unwrap_or(1);
         let again = (config.recompute == Recompute::Off).then_some(Change::Recompute);
         let smaller = (row < config.micro_batch_tokens).then_some(Change::MicroBatch(row));
-        let adapter = (self.tuning == Tuning::Full).then_some(Change::Adapter);
+        let adapter = (self.model.tuning(config) == Tuning::Full).then_some(Change::Adapter);
         let mut tried: Vec<Remedy> = vec![];
         for changes in [
             [again, None, None],
@@ -79,11 +79,7 @@ impl Planner<'_> {
 
     fn with(&self, config: &TrainConfig, changes: impl Iterator<Item = Change> + Clone) -> Remedy {
         let changed = changes.clone().fold(config.clone(), |config, change| change.apply(config));
-        let tuning = match self.tuning {
-            Tuning::Full => Tuning::of(&changed, self.model),
-            adapter @ Tuning::Adapter { .. } => adapter,
-        };
-        let bytes = Planner { tuning, ..*self }.plan(&changed).estimate.bytes();
+        let bytes = self.plan(&changed).estimate.bytes();
         Remedy { settings: changes.map(Change::setting).collect(), bytes, fits: self.machine.room.has(bytes) }
     }
 }
