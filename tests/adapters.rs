@@ -139,6 +139,36 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     assert!(!place.path("twice").exists());
 }
 
+/// As `train` takes the folder, and without the base's weights.
+#[test]
+fn training_an_adapter_on_is_planned() {
+    let place = Place::new();
+    place.train(&model(), "run", &[&LORA[..], &["--max-steps", "1"]].concat()).assert().success();
+    let adapter = place.path("run/model");
+    let plan = |arguments: &[&str], model: &Path| {
+        let mut command = mpo_train();
+        command.args(["plan", "--device", "flex", "--json", "--model"]).arg(model).args(arguments);
+        command
+    };
+    let weights = |command: &mut Command| {
+        let planned: Value = serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap();
+        let shares = planned["phases"][0]["shares"].as_array().unwrap().clone();
+        let of_weights = shares.iter().find(|share| share["part"] == "weights");
+        of_weights.unwrap()["bytes"].as_u64().unwrap()
+    };
+    let [length, rows] =
+        [["--row-tokens", "40"], ["--data", place.path("rows.jsonl").to_str().unwrap()]].map(Vec::from);
+    for given in [&length[..], &rows] {
+        let new = weights(&mut plan(&[given, &LORA[..]].concat(), &model()));
+        assert_eq!(weights(&mut plan(given, &adapter)), new);
+        let refused = plan(&[given, &LORA[..]].concat(), &adapter).assert().failure();
+        refused.stderr(contains("expected a model, to train a new adapter of, got an adapter"));
+    }
+    // The miniature's model is stored in f16, which is widened.
+    let stored = fs::metadata(model().join("model.safetensors")).unwrap().len();
+    assert!(weights(&mut plan(&length, &adapter)) > 2 * stored - 20_000);
+}
+
 /// The first step's policy is the reference to the bit.
 #[test]
 fn the_first_retain_loss_is_zero() {
@@ -188,6 +218,23 @@ fn settings_of_an_adapter_are_checked() {
     ] {
         place.train(&model(), "run", more).assert().failure().stderr(contains(expected));
         assert!(!place.path("run").exists());
+    }
+    // What the model's configuration says is found before anything else is read.
+    for command in ["train", "plan"] {
+        let mut asked = mpo_train();
+        asked.args([
+            command,
+            "--device",
+            "flex",
+            "--data",
+            "no/such.jsonl",
+            "--adapter",
+            "lora",
+            "--lora-targets",
+            "query",
+        ]);
+        asked.arg("--model").arg(model()).arg("--output").arg(place.path("run"));
+        asked.assert().failure().stderr(contains("which names none").and(contains("hint: there are q_proj, k_proj")));
     }
 }
 

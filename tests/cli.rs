@@ -143,6 +143,7 @@ fn llama_8b() -> TempDir {
     let config = json!({
         "model_type": "llama", "vocab_size": 128_256, "hidden_size": 4_096, "intermediate_size": 14_336,
         "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16",
     });
     fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
     dir
@@ -170,6 +171,15 @@ fn a_plan_needs_no_weights() {
     assert!(remedy["command"].as_str().unwrap().contains("--adapter lora"), "{remedy}");
     let adapter = card("24GB", &["--adapter", "lora", "--precision", "bf16"]);
     assert_eq!(adapter["fits"], true, "{adapter}");
+    let part = |planned: &Value, part: &str| {
+        let shares = planned["phases"].as_array().unwrap().iter().flat_map(|phase| phase["shares"].as_array().unwrap());
+        let bytes = shares.filter(|share| share["part"] == part && share["on_host"] == false);
+        bytes.map(|share| share["bytes"].as_u64().unwrap()).max()
+    };
+    // Where distributions are compared, the reference's head stays beside the policy's.
+    let head = 4 * 128_256 * 4_096;
+    assert_eq!(part(&card("80GB", &["--method", "mpo", "--retain", "kl"]), "reference"), Some(head));
+    assert_eq!(part(&planned, "reference"), None);
     let seconds = planned["time"]["product_seconds"].as_f64().unwrap();
     assert!((seconds - planned["time"]["flops"].as_f64().unwrap() / 3e14).abs() < 1e-6 * seconds);
 

@@ -73,5 +73,7 @@ pub use settings::{
     PrecisionChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig, TrainOptions,
     hyper_parameters, typed_value,
 };
-pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows, row_sizes};
+pub use tasks::{
+    MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,
+};
 pub use train::{Trained, Trainer};

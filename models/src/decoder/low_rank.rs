@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::CausalLm;
 use super::layers::Linear;
 use super::weights::trainable;
-use crate::adapter::{AdapterConfig, adapter_weights};
+use crate::adapter::{AdapterConfig, adapter_weights, last_names};
 use crate::{CheckpointError, LoraOptions, ModelError};
 
 /// A low-rank update of a linear map: `scale · x · aᵀ · bᵀ`. The matrix `b · a` is never made.
@@ -61,14 +61,9 @@ impl CausalLm {
     pub fn with_adapter(self, options: &LoraOptions, base: &str) -> Result<Self, ModelError> {
         let device = self.device();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        options.check(&self.config, None)?;
+        let config = AdapterConfig::new(options, &last_names(&self.config), base);
         let mut model = self.frozen();
-        let names = model.projection_names();
-        for target in &options.targets {
-            if !model.projections().any(|(path, _)| target.names(&path)) {
-                return Err(ModelError::Target { target: target.to_string(), names });
-            }
-        }
-        let config = AdapterConfig::new(options, &names, base);
         for (path, linear) in model.projections().filter(|(path, _)| options.names(path)) {
             let [outputs, inputs] = linear.weight.val().dims();
             // PEFT's beginning: PyTorch's `kaiming_uniform_` with a = √5.
@@ -139,12 +134,6 @@ impl CausalLm {
             let of = move |(part, name, linear)| (format!("model.layers.{index}.{part}.{name}"), linear);
             block.projections().map(of)
         })
-    }
-
-    /// The last parts of their paths.
-    fn projection_names(&mut self) -> Vec<&'static str> {
-        let first = self.model.layers.first_mut();
-        first.into_iter().flat_map(|block| block.projections().map(|(_, name, _)| name)).collect()
     }
 
     /// What its adapter is, if it has one.
@@ -285,6 +274,15 @@ mod tests {
             let (merged, apart) = (loss(&whole), loss(&model));
             assert!((merged - apart).abs() <= 1e-5 * apart.abs(), "{name}: {merged} beside {apart}");
             assert_ne!(merged, loss(&model.split().0));
+        }
+    }
+
+    /// Targets are checked before there is a model, and memory is planned by the shapes.
+    #[test]
+    fn a_configuration_knows_the_linear_maps_of_its_model() {
+        for ((name, mut model), (_, config)) in models().into_iter().zip(configs()) {
+            let of_model = model.projections().map(|(path, linear)| (path, linear.weight.val().dims()));
+            assert!(config.decoder.projection_shapes().eq(of_model), "{name}");
         }
     }
 

@@ -3,13 +3,16 @@
 use std::env;
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use clap::Args;
 use mpo_chat::ModelFolder;
 use mpo_models::memory::resident;
-use mpo_models::{DecoderConfig, ModelConfig, ModelError, resolve_description};
+use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::Progress as _;
-use mpo_trainer::memory::{Hardware, Machine, Phase, Planner, Remedy, Room, RowSize, Tuning};
-use mpo_trainer::{Choice, DeviceChoice, TrainConfig, TrainOptions, check_rows, read_options, read_rows, row_sizes};
+use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
+use mpo_trainer::{
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_options, read_rows, row_sizes,
+};
 use serde::Serialize;
 
 use crate::arguments::{bytes, positive};
@@ -74,9 +77,9 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     let config = options.resolve()?;
     let (session, here) = surroundings(config.device, quiet)?;
     session.catch_interrupts()?;
-    let (model, rows) = match row_tokens {
-        Some(tokens) => (read_model(&config)?, made_up(tokens, &config)),
-        None => read(&config, &session)?,
+    let described = match row_tokens {
+        Some(tokens) => Described::model(&config)?.with_rows_of(tokens, &config)?,
+        None => Described::model_and_rows(&config, &session)?,
     };
     let mut machine = match &here {
         true => Machine::of(&session.device),
@@ -85,8 +88,8 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }
-    let tuning = Tuning::of(&config, &model);
-    let planner = Planner { model: &model, tuning, rows: &rows, machine, program: resident().unwrap_or(0) };
+    let model = described.base_model(here.then_some(&session.device))?;
+    let planner = Planner { model, rows: &described.rows, machine, program: resident().unwrap_or(0) };
     let plan = Plan::new(planner, &config);
     let rate = teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device)));
     let shown = Shown::new(&plan, rate, missing);
@@ -110,27 +113,49 @@ fn hardware(choice: DeviceChoice) -> Hardware {
     }
 }
 
-/// What a model is, by its configuration alone.
-fn read_model(config: &TrainConfig) -> Result<DecoderConfig, Failure> {
-    let path = resolve_description(&config.model)?;
-    Ok(ModelConfig::from_dir(&path).map_err(ModelError::from)?.decoder)
+/// What a run begins with, as far as it is known without weights.
+struct Described {
+    /// The folder of the weights that an adapter stands beside, or would.
+    base: PathBuf,
+    config: ModelConfig,
+    adapter: Option<AdapterFolder>,
+    rows: Vec<RowSize>,
 }
 
-/// The same, and how much of each row passes through it.
-fn read(config: &TrainConfig, session: &Session) -> Result<(DecoderConfig, Vec<RowSize>), Failure> {
-    let path = resolve_description(&config.model)?;
-    let folder = ModelFolder::without_weights(path, &config.template_options())?;
-    let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
-    let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
-    let objective = config.objective()?;
-    check_rows(&rows, &*objective, config)?;
-    Ok((folder.config.decoder, row_sizes(&rows, &*objective)))
-}
+impl Described {
+    /// A model by its configuration alone.
+    fn model(config: &TrainConfig) -> Result<Self, Failure> {
+        let path = resolve_description(&config.model, None)?;
+        let adapter = AdapterFolder::find_description(&path)?;
+        let base = adapter.as_ref().map_or(path, |adapter| adapter.base().to_owned());
+        let model = ModelConfig::from_dir(&base).map_err(ModelError::from)?;
+        config.check_adapter(&model.decoder, adapter.as_ref())?;
+        Ok(Self { base, config: model, adapter, rows: vec![] })
+    }
 
-/// Rows of so many tokens, of which half are answers'.
-fn made_up(tokens: usize, config: &TrainConfig) -> Vec<RowSize> {
-    let row = RowSize { tokens, scored: tokens.div_ceil(2), compared: 0, held: 0 };
-    vec![row; config.rows.unwrap_or(ROWS)]
+    /// The same with so many tokens in each of its rows.
+    fn with_rows_of(self, tokens: usize, config: &TrainConfig) -> Result<Self, Failure> {
+        let row = assumed_row_size(tokens, &*config.objective()?);
+        Ok(Self { rows: vec![row; config.rows.unwrap_or(ROWS)], ..self })
+    }
+
+    /// A model with its tokenizer, and how much of each row passes through it.
+    fn model_and_rows(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
+        let path = resolve_description(&config.model, None)?;
+        let folder = ModelFolder::without_weights(path, &config.template_options())?;
+        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+        let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
+        let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+        let objective = config.objective()?;
+        check_rows(&rows, &*objective, config)?;
+        let (base, rows) = (folder.base_dir().to_owned(), row_sizes(&rows, &*objective));
+        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows })
+    }
+
+    /// What the model takes on a device, or on one that is not here.
+    fn base_model(&self, device: Option<&Device>) -> Result<BaseModel<'_>, Failure> {
+        Ok(BaseModel::of(&self.base, &self.config, self.adapter.as_ref(), device)?)
+    }
 }
 
 /// The value of an argument in TFLOP/s.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
-use mpo_models::{LoraOptions, Precision};
+use mpo_models::{AdapterFolder, DecoderConfig, LoraOptions, Precision};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
@@ -92,6 +92,17 @@ impl TrainConfig {
             targets: self.lora_targets.clone().unwrap_or_default().into(),
             seed: self.seed,
         })
+    }
+
+    /// Refuses a new adapter that a model cannot have, before its weights are read; `adapter` is the one that it comes with.
+    ///
+    /// # Errors
+    /// If one is asked for that is for no linear map of `model`, or would stand on an adapter.
+    pub fn check_adapter(&self, model: &DecoderConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
+        match self.lora() {
+            Some(new) => Ok(new.check(model, adapter)?),
+            None => Ok(()),
+        }
     }
 
     /// What the model's products are made in.
