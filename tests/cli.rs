@@ -167,8 +167,16 @@ fn a_plan_needs_no_weights() {
     assert!(planned["peak_bytes"].as_u64().unwrap() > 128_000_000_000);
     assert_eq!((&planned["fits"], &planned["recompute"]), (&json!(false), &json!(true)));
     let remedy = &planned["remedies"][0];
-    assert_eq!((&remedy["fits"], &remedy["settings"][0][0]), (&json!(true), &json!("adapter")));
-    assert!(remedy["command"].as_str().unwrap().contains("--adapter lora"), "{remedy}");
+    assert_eq!((&remedy["fits"], &remedy["settings"][0]), (&json!(true), &json!(["optimizer_state", "host"])));
+    assert!(remedy["command"].as_str().unwrap().contains("--optimizer-state host"), "{remedy}");
+    let remedies = planned["remedies"].as_array().unwrap();
+    let adapter = remedies.iter().find(|remedy| remedy["settings"][0][0] == "adapter").unwrap();
+    assert!(adapter["command"].as_str().unwrap().contains("--adapter lora"), "{adapter}");
+    // The memory that was planned for decided that layers are run again: the command says so.
+    let settled = card("170GB", &["--micro-batch-tokens", "8000"]);
+    assert_eq!((&settled["fits"], &settled["recompute"]), (&json!(true), &json!(true)));
+    let command = settled["command"].as_str().unwrap();
+    assert!(command.contains("--recompute on") && !command.contains("--memory"), "{command}");
     let adapter = card("24GB", &["--adapter", "lora", "--precision", "bf16"]);
     assert_eq!(adapter["fits"], true, "{adapter}");
     let part = |planned: &Value, part: &str| {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use mpo_models::memory;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, Room, step_flops};
 
 use crate::failure::Failure;
 
@@ -36,21 +36,20 @@ impl<'a> Plan<'a> {
             shares.iter().take(3).map(|(part, bytes)| format!("{} {}", part.name(), gigabytes(*bytes))).collect();
         let again = if self.planned.storage.recompute { ", layers are run again" } else { "" };
         format!(
-            "{:<10} {} at most{}: {}{again}",
+            "{:<10} {} at most{}: {}{again}{}",
             "memory",
             gigabytes(peak.on_device()),
-            self.room(),
+            of(self.planner.machine.room),
             largest.join(", "),
+            self.beside(),
         )
     }
 
-    /// Of how much memory, as far as it is known.
-    fn room(&self) -> String {
-        let room = self.planner.machine.room;
-        match (room.available, room.total) {
-            (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
-            (None, Some(total)) => format!(" of {}", gigabytes(total)),
-            (None, None) => String::new(),
+    /// What the run takes of the machine's memory beside a GPU's.
+    fn beside(&self) -> String {
+        match self.planned.estimate.host_bytes() {
+            0 => String::new(),
+            bytes => format!("; beside the GPU {}{}", gigabytes(bytes), of(self.planner.machine.host)),
         }
     }
 
@@ -73,9 +72,15 @@ impl<'a> Plan<'a> {
 
     /// Refuses a run that can never fit, with what would.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let bytes = self.planned.estimate.bytes();
-        let room = self.planner.machine.room;
-        let Some(total) = room.total.filter(|_| room.can_never_have(bytes) && !memory::is_overridden()) else {
+        let (machine, estimate) = (&self.planner.machine, &self.planned.estimate);
+        let places = [
+            (machine.room, estimate.bytes(), "memory"),
+            (machine.host, estimate.host_bytes(), "memory beside the GPU"),
+        ];
+        let full =
+            places.into_iter().filter(|(room, bytes, _)| room.can_never_have(*bytes) && !memory::is_overridden());
+        let full = full.filter_map(|(room, bytes, place)| Some((room.total?, bytes, place)));
+        let Some((total, bytes, place)) = full.into_iter().next() else {
             return Ok(());
         };
         let remedies = self.planner.remedies(self.config);
@@ -87,7 +92,7 @@ impl<'a> Plan<'a> {
             });
         Err(Failure::new(
             format!(
-                "expected a run that fits in {} of memory, got one that takes {}",
+                "expected a run that fits in {} of {place}, got one that takes {}",
                 gigabytes(total),
                 gigabytes(bytes)
             ),
@@ -105,6 +110,15 @@ impl<'a> Plan<'a> {
         (!fits).then_some(
             "warning: that is more than is free; end other programs, or see `mpo-train plan` for what takes less",
         )
+    }
+}
+
+/// Of how much memory, as far as it is known.
+fn of(room: Room) -> String {
+    match (room.available, room.total) {
+        (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
+        (None, Some(total)) => format!(" of {}", gigabytes(total)),
+        (None, None) => String::new(),
     }
 }
 

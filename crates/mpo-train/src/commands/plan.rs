@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     };
     let mut machine = match &here {
         true => Machine::of(&session.device),
-        false => Machine { hardware: hardware(config.device), room: Room::default() },
+        false => Machine::elsewhere(hardware(config.device)),
     };
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
@@ -233,7 +233,7 @@ impl Shown {
                 product_seconds: rate.map(|rate| plan.flops() / rate),
             },
             remedies: remedies.into_iter().map(|remedy| Offer { command: command(&remedy.settings), remedy }).collect(),
-            command: command(&[]),
+            command: command(plan.planned.settled(plan.config).as_slice()),
         }
     }
 
@@ -248,13 +248,13 @@ impl Shown {
         rows.push(["together".into(), gigabytes(self.peak_bytes), peak.name.when().into()]);
         let header = [&*format!("{:.2} B parameters", self.parameters as f64 / 1e9), "memory", ""];
         let mut lines = vec![table::render(header, rows, 1), String::new()];
-        lines.extend(self.fit());
+        lines.extend(self.fit(plan.planner.machine.host));
         lines.push(self.time_text(plan));
         lines.join("\n")
     }
 
-    /// Whether it fits, and what would.
-    fn fit(&self) -> Vec<String> {
+    /// Whether it fits, and what would; `host` is the memory beside a GPU's.
+    fn fit(&self, host: Room) -> Vec<String> {
         let again = if self.recompute { " with layers that are run again" } else { "" };
         let room = match (self.free, self.memory) {
             (Some(free), _) => format!("{} that are free", gigabytes(free)),
@@ -264,10 +264,20 @@ impl Shown {
         if self.fits == Some(true) {
             return vec![format!("It fits in {room}{again}:"), format!("  {}", self.command)];
         }
-        let mut lines = vec![format!("It does not fit in {room}{again}.")];
+        let beside = match host.available.or(host.total) {
+            Some(room) if !host.has(self.host_bytes) => {
+                format!(" It takes {} beside the device, where {} are free.", gigabytes(self.host_bytes), gigabytes(room))
+            }
+            _ => String::new(),
+        };
+        let mut lines = vec![format!("It does not fit in {room}{again}.{beside}")];
         for Offer { remedy, command } in &self.remedies {
             let verdict = if remedy.fits { "This fits" } else { "This is the least, and does not fit" };
-            lines.push(format!("{verdict}, {}:\n  {command}", gigabytes(remedy.bytes)));
+            let beside = match remedy.host_bytes {
+                0 => String::new(),
+                bytes => format!(" and {} beside the device", gigabytes(bytes)),
+            };
+            lines.push(format!("{verdict}, {}{beside}:\n  {command}", gigabytes(remedy.bytes)));
         }
         if self.remedies.iter().all(|offer| !offer.remedy.fits) {
             lines.push("Choose a smaller model, or a device with more memory.".into());
