@@ -139,6 +139,28 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     assert!(!place.path("twice").exists());
 }
 
+/// A base's template in a file of its own would beat that in the adapter's `tokenizer_config.json`.
+#[test]
+fn the_adapters_chat_template_is_that_of_the_merged_model() {
+    let place = Place::new();
+    place.train(&model(), "run", &[&LORA[..], &["--max-steps", "1"]].concat()).assert().success();
+    let (adapter, base) = (place.path("run/model"), place.path("base"));
+    fs::create_dir(&base).unwrap();
+    for name in names(&model()) {
+        fs::copy(model().join(&name), base.join(&name)).unwrap();
+    }
+    fs::write(base.join("chat_template.jinja"), "{{ 'of the base' }}").unwrap();
+    let mut config = json(&adapter.join("adapter_config.json"));
+    config["base_model_name_or_path"] = base.to_str().unwrap().into();
+    fs::write(adapter.join("adapter_config.json"), config.to_string()).unwrap();
+    // It was edited.
+    fs::remove_file(adapter.join("mpo-train.blake3")).unwrap();
+    let of_adapter = place.score(&adapter);
+    place.merge(&adapter, "merged").assert().success();
+    assert!(!place.path("merged/chat_template.jinja").exists());
+    assert_same(&gaps(&place.score(&place.path("merged"))), &gaps(&of_adapter));
+}
+
 /// As `train` takes the folder, and without the base's weights.
 #[test]
 fn training_an_adapter_on_is_planned() {
@@ -215,6 +237,7 @@ fn settings_of_an_adapter_are_checked() {
         (&["--adapter", "lora", "--lora-targets", "query"], "got one for \"query\", which names none"),
         (&["--adapter", "lora", "--lora-targets", "q.*"], "expected names such as q_proj,v_proj"),
         (&["--adapter", "lora", "--lora-rank", "0"], "at least 1"),
+        (&["--merge"], "adapter: expected lora, or a model that is an adapter, as merge is given, got nothing"),
     ] {
         place.train(&model(), "run", more).assert().failure().stderr(contains(expected));
         assert!(!place.path("run").exists());

@@ -266,7 +266,11 @@ impl Shown {
         }
         let beside = match host.available.or(host.total) {
             Some(room) if !host.has(self.host_bytes) => {
-                format!(" It takes {} beside the device, where {} are free.", gigabytes(self.host_bytes), gigabytes(room))
+                format!(
+                    " It takes {} beside the device, where {} are free.",
+                    gigabytes(self.host_bytes),
+                    gigabytes(room)
+                )
             }
             _ => String::new(),
         };

@@ -106,13 +106,18 @@ impl TrainConfig {
         2.0 * self.lora_rank.unwrap_or(LORA_RANK) as f64
     }
 
-    /// Refuses a new adapter that a model cannot have, before its weights are read; `adapter` is the one that it comes with.
+    /// Refuses what cannot be asked of a model, before its weights are read; `adapter` is the one that it comes with.
     ///
     /// # Errors
-    /// If one is asked for that is for no linear map of `model`, or would stand on an adapter.
+    /// If a new adapter is asked for that is for no linear map of `model`, or would stand on an adapter; or if one is to be
+    /// merged, and there is none.
     pub fn check_adapter(&self, model: &DecoderConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
         match self.lora() {
             Some(new) => Ok(new.check(model, adapter)?),
+            None if self.merge && adapter.is_none() => {
+                let expected = "lora, or a model that is an adapter, as merge is given";
+                Err(TrainError::setting("adapter", expected, "nothing"))
+            }
             None => Ok(()),
         }
     }
