@@ -50,24 +50,27 @@ impl CausalLm {
         let layout = lowered.packed.layout.clone();
         let plain = self.valid();
         let embedded = plain.embed(&ids);
-        let trains_embedding = self.trains_embedding();
-        let tables = |model: &Self| model.rotary_tables(&layout, &model.device());
+        let tables = plain.rotary_tables(&layout, &plain.device());
+        let mut context = Context { layout: &layout, cache: None, tables, precision: self.precision };
         if !recompute {
-            let embedded = if trains_embedding { leaf(embedded) } else { embedded.autodiff() };
-            let mut context = Context { layout: &layout, cache: None, tables: tables(self), precision: self.precision };
+            let embedded = if self.trains_embedding() { leaf(embedded) } else { embedded.autodiff() };
+            context.tables = with_autodiff(context.tables);
             let all = self.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
             return (self.outputs(batch, &lowered, all), Pass { ids, kept: Kept::Graph { embedded } });
         }
         let mut inputs = vec![];
-        let mut context = Context { layout: &layout, cache: None, tables: tables(&plain), precision: self.precision };
         let all =
             plain.through_layers(embedded, &mut context, &lowered.layers, &mut |input| inputs.push(input.clone()));
         let all: Vec<Tensor<2>> = all.into_iter().map(leaf).collect();
         let states = lowered.layers.iter().copied().zip(all.iter().cloned()).collect();
-        let tables = tables(self);
+        let tables = with_autodiff(context.tables);
         let kept = Kept::Inputs { layout, tables, inputs, states };
         (self.outputs(batch, &lowered, all), Pass { ids, kept })
     }
+}
+
+fn with_autodiff(tables: Vec<(RopeConfig, RotaryTables)>) -> Vec<(RopeConfig, RotaryTables)> {
+    tables.into_iter().map(|(rope, tables)| (rope, tables.autodiff())).collect()
 }
 
 /// A tensor that a graph begins with.
