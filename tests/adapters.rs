@@ -178,8 +178,8 @@ fn training_an_adapter_on_is_planned() {
         let of_weights = shares.iter().find(|share| share["part"] == "weights");
         of_weights.unwrap()["bytes"].as_u64().unwrap()
     };
-    let [length, rows] =
-        [["--row-tokens", "40"], ["--data", place.path("rows.jsonl").to_str().unwrap()]].map(Vec::from);
+    let rows = place.path("rows.jsonl");
+    let (length, rows) = (["--row-tokens", "40"], ["--data", rows.to_str().unwrap()]);
     for given in [&length[..], &rows] {
         let new = weights(&mut plan(&[given, &LORA[..]].concat(), &model()));
         assert_eq!(weights(&mut plan(given, &adapter)), new);

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
+use mpo_kernels::linear;
 use mpo_models::memory;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, Room, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_flops};
 
 use crate::failure::Failure;
 
@@ -131,14 +132,16 @@ pub(crate) fn flags(settings: &[(&str, String)]) -> String {
     flags.collect::<Vec<_>>().join(" ")
 }
 
-/// Operations a second of a square matrix product in f32: the best of a few, in a tenth of a second on the CPU.
-pub(crate) fn product_rate(device: &Device) -> f64 {
+/// Operations a second of a product with a square matrix, both in the types of a run: the best of a few, in a tenth of a
+/// second on the CPU.
+pub(crate) fn product_rate(device: &Device, storage: Storage) -> f64 {
     const SIZE: usize = 1_024;
-    let square = Tensor::<2>::ones([SIZE, SIZE], device);
+    let square = |dtype| Tensor::<2>::ones([SIZE, SIZE], (device, dtype));
+    let (rows, weight) = (square(storage.precision.dtype()), square(storage.stored_dtype()));
     // The first one wakes the threads, or compiles a kernel.
     let seconds = (0..5).map(|_| {
         let began = Instant::now();
-        let product = square.clone().matmul(square.clone());
+        let product = linear(rows.clone(), weight.clone());
         _ = product.slice([0..1, 0..1]).into_data();
         began.elapsed().as_secs_f64()
     });

@@ -114,6 +114,9 @@ impl Run<'_> {
         let whole = self.config.merge || model.adapter().is_none();
         if whole {
             warn_of_rounding(model, self.base.path, dtype, progress)?;
+        } else if dtype != WeightDtype::F32 {
+            let start = self.base.adapter.filter(|_| self.config.lora().is_none());
+            tell_lost(model.adapter_lost_by_rounding(start, dtype)?, progress);
         }
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {
@@ -150,12 +153,17 @@ pub fn warn_of_rounding(
     dtype: WeightDtype,
     progress: &dyn Progress,
 ) -> Result<(), TrainError> {
-    const WORTH_SAYING: f64 = 0.1;
     if dtype == WeightDtype::F32 {
         return Ok(());
     }
     let base = Checkpoint::open(base).map_err(ModelError::from)?;
-    let lost = model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?;
+    tell_lost(model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?, progress);
+    Ok(())
+}
+
+/// Says so where that is much.
+fn tell_lost(lost: f64, progress: &dyn Progress) {
+    const WORTH_SAYING: f64 = 0.1;
     if lost > WORTH_SAYING {
         progress.note(&format_args!(
             "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
@@ -163,5 +171,4 @@ pub fn warn_of_rounding(
             lost * 100.0
         ));
     }
-    Ok(())
 }

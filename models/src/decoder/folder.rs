@@ -1,6 +1,6 @@
 //! A model in a folder: loaded, saved, and compared with what was there before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -190,11 +190,44 @@ impl CausalLm {
                 changed += f64::from(after - before).powi(2);
             }
         }
-        Ok(match changed {
-            0.0 => 0.0,
-            _ => (lost / changed).sqrt(),
-        })
+        Ok(share_lost(lost, changed))
     }
+}
+
+impl CausalLm {
+    /// The same of an adapter: of what it adds to the weights of its linear maps, and what training changed of that. It began
+    /// as the adapter `start`, or at zero.
+    ///
+    /// # Errors
+    /// If `start` is no adapter of this model.
+    pub fn adapter_lost_by_rounding(
+        &self,
+        start: Option<&AdapterFolder>,
+        dtype: WeightDtype,
+    ) -> Result<f64, ModelError> {
+        let (base, updates) = self.clone().split();
+        let mut started = match start {
+            Some(start) => base.with_adapter_weights(start.path(), start.config().clone())?.split().1,
+            None => HashMap::new(),
+        };
+        let (mut lost, mut changed) = (0.0, 0.0);
+        for (path, update) in updates {
+            let after = update.matrix();
+            let rounded = update.rounded(dtype).matrix();
+            let norm = |matrix: Tensor<2>| f64::from(matrix.square().sum().into_scalar::<f32>());
+            lost += norm(rounded - after.clone());
+            changed += norm(match started.remove(&path) {
+                Some(before) => after - before.matrix(),
+                None => after,
+            });
+        }
+        Ok(share_lost(lost, changed))
+    }
+}
+
+/// ‖lost‖ / ‖changed‖ of two squares.
+fn share_lost(lost: f64, changed: f64) -> f64 {
+    if changed == 0.0 { 0.0 } else { (lost / changed).sqrt() }
 }
 
 /// The elements of a tensor; those of a frozen model may be bf16.

@@ -76,6 +76,9 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     }
     let config = options.resolve()?;
     let (session, here) = surroundings(config.device, quiet)?;
+    if here {
+        config.check_device(&session.device)?;
+    }
     session.catch_interrupts()?;
     let described = match row_tokens {
         Some(tokens) => Described::model(&config)?.with_rows_of(tokens, &config)?,
@@ -91,7 +94,8 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     let model = described.base_model(here.then_some(&session.device))?;
     let planner = Planner { model, rows: &described.rows, machine, program: resident().unwrap_or(0) };
     let plan = Plan::new(planner, &config);
-    let rate = teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device)));
+    let rate =
+        teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device, plan.planned.storage)));
     let shown = Shown::new(&plan, rate, missing);
     if json { output::json(&shown) } else { output::line(shown.text(&plan)) }
 }

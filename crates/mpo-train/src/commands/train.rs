@@ -184,7 +184,7 @@ fn settled(
     }
     // A GPU would compile and tune a product first.
     if machine.hardware != Hardware::Gpu && !session.quiet {
-        session.note(&plan.time_line(product_rate(&session.device)));
+        session.note(&plan.time_line(product_rate(&session.device, plan.planned.storage)));
     }
     Ok(TrainConfig { recompute: plan.planned.storage.recompute.into(), ..config.clone() })
 }

@@ -62,11 +62,11 @@ mod tests {
     use super::*;
     use crate::settings::{OptimizerState, TrainOptions};
 
+    /// Settings, and whether a run fits with them.
+    type Offered = (Vec<(&'static str, String)>, bool);
+
     /// Eight rows of 1,000 tokens at once, on a card with so much memory in a machine with so much.
-    fn planned(
-        [gigabytes, beside]: [u64; 2],
-        options: TrainOptions,
-    ) -> (Planned, Vec<(Vec<(&'static str, String)>, bool)>) {
+    fn planned([gigabytes, beside]: [u64; 2], options: TrainOptions) -> (Planned, Vec<Offered>) {
         let config = TrainOptions { micro_batch_tokens: Some(8_000), ..options }.or(TrainOptions::minimal());
         let config = config.resolve().unwrap();
         let rows = [RowSize { tokens: 1_000, scored: 500, compared: 0, held: 0 }; 16];
