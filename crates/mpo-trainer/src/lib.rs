@@ -56,7 +56,6 @@ mod step;
 mod tasks;
 mod train;
 
-pub use batches::Batches;
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
 pub use folder::{
@@ -64,7 +63,7 @@ pub use folder::{
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
 pub use pairs::{PairParts, PairScores};
-pub use reference::{AnswerToScore, KnownPairs, Reference};
+pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};

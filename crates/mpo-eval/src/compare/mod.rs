@@ -49,7 +49,7 @@ use runs::Comparing;
 pub use exam::{Exam, Marks, Prompt, TellsRefusal};
 pub use plan::{Dimension, Entrant, Point, entrants};
 pub use request::Request;
-pub use results::{Comparison, MethodResult, RunResult, SeedResult, Tried};
+pub use results::{Comparison, MethodResult, RunResult, SeedResult, Tried, mean};
 pub use subject::Subject;
 
 /// A comparison about to be made.
