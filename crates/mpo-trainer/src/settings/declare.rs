@@ -97,6 +97,9 @@ macro_rules! settings {
             /// Hyper-parameters of the method.
             #[serde(flatten)]
             pub hyper_parameters: HyperParameters,
+            /// Where those that came from a file stand there.
+            #[serde(skip)]
+            pub places: Places,
         }
 
         /// Settings of a run, every one resolved and checked. Written as `config.yaml`, it reads back as [`TrainOptions`].
@@ -127,17 +130,30 @@ macro_rules! settings {
         },)+)+];
 
         impl TrainOptions {
-            /// These settings, and `weaker` where they say nothing.
+            /// These settings, and `weaker` where they say nothing. A null says that what is weaker does not count.
             #[must_use]
             pub fn or(self, weaker: Self) -> Self {
+                let places = self.places.or(&weaker.places, |key| self.gives(key));
+                let counts = |key: &str| !self.places.is_null(key);
                 let mut hyper_parameters = weaker.hyper_parameters;
+                hyper_parameters.0.retain(|key, _| counts(key));
                 hyper_parameters.0.extend(self.hyper_parameters.0);
-                Self { hyper_parameters, $($($key: self.$key.or(weaker.$key),)+)+ }
+                Self {
+                    hyper_parameters,
+                    places,
+                    $($($key: self.$key.or(weaker.$key.filter(|_| counts(stringify!($key)))),)+)+
+                }
             }
 
-            /// By key, without those that are not given.
+            /// Whether they say something of a key.
+            fn gives(&self, key: &str) -> bool {
+                let mut settings = SETTINGS.iter();
+                settings.any(|setting| setting.key == key && setting.is_given(self)) || self.hyper_parameters.0.contains_key(key)
+            }
+
+            /// By key, without those that are not given. What is null stays so.
             pub(super) fn by_key(&self) -> Result<Settings, serde_json::Error> {
-                let mut settings = Settings::new();
+                let mut settings = Settings::from_iter(self.places.nulls().map(|key| (key.to_owned(), Value::Null)));
                 $($(if let Some(value) = &self.$key {
                     settings.insert(stringify!($key).into(), serde_json::to_value(value)?);
                 })+)+

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use mpo_data::{Columns, Language, SystemMessage, TemplateArguments, TemplateChoice};
 use mpo_objectives::Settings;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::choices::{AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
+use super::places::Places;
 use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
 use super::value::SettingValue;
