@@ -127,9 +127,11 @@ settings! {
         device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;
     }
     "Objective" {
-        /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
-        recipe: Recipe = optional("none"), "NAME|FILE", Nothing;
         /// What is minimized
         method: Method = default(Method::default()), "NAME", Identity;
+    }
+    resolved before: "Objective" {
+        /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
+        recipe: Recipe = optional("none"), "NAME|FILE";
     }
 }
