@@ -101,7 +101,7 @@ pub fn generate(
                 prompt,
                 sequence,
                 pending: ids.clone(),
-                randomness: options.sampling.map(|sampling| sampling.randomness(prompt)),
+                randomness: options.sampling.map(|sampling| sampling.randomness(prompt, ids)),
             });
         }
         if active.is_empty() {

@@ -15,6 +15,8 @@ pub struct Sampling {
     seed: u64,
     /// The stream of the first prompt's randomness; those of the others follow.
     stream: u64,
+    /// Whether a prompt's stream follows from what it says, and not from its place.
+    by_prompt: bool,
 }
 
 /// Why no token can be chosen.
@@ -71,7 +73,7 @@ impl Sampling {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return error("top-p", "a number above 0 and up to 1", top_p);
         }
-        Ok(Self { temperature, top_k, top_p, seed, stream: 0 })
+        Ok(Self { temperature, top_k, top_p, seed, stream: 0, by_prompt: false })
     }
 
     /// The same for a turn of a conversation: the first is 0, and each has other randomness.
@@ -80,10 +82,26 @@ impl Sampling {
         Self { stream: turn, ..self }
     }
 
-    /// The randomness of one prompt's answer, which other prompts have no part in.
-    pub(crate) fn randomness(&self, prompt: usize) -> ChaCha8Rng {
+    /// The same where a prompt's randomness follows from its tokens, so that its answer is the same whichever prompts are
+    /// asked before it.
+    #[must_use]
+    pub fn by_prompt(self) -> Self {
+        Self { by_prompt: true, ..self }
+    }
+
+    /// The randomness of the answer to the prompt of this place and these tokens, which other prompts have no part in.
+    pub(crate) fn randomness(&self, place: usize, ids: &[u32]) -> ChaCha8Rng {
         let mut randomness = ChaCha8Rng::seed_from_u64(self.seed);
-        randomness.set_stream(self.stream.wrapping_add(prompt as u64));
+        if self.by_prompt {
+            let mut hasher = blake3::Hasher::new();
+            ids.iter().for_each(|id| _ = hasher.update(&id.to_le_bytes()));
+            hasher.update(&self.stream.to_le_bytes());
+            let mut stream = [0; 8];
+            hasher.finalize_xof().fill(&mut stream);
+            randomness.set_stream(u64::from_le_bytes(stream));
+        } else {
+            randomness.set_stream(self.stream.wrapping_add(place as u64));
+        }
         randomness
     }
 
@@ -176,7 +194,7 @@ mod tests {
     /// How often each token is drawn in 20,000.
     fn frequencies(logits: &[f32], temperature: f64, top_k: Option<usize>, top_p: f64) -> Vec<f64> {
         let sampling = Sampling::new(temperature, top_k, top_p, 7).unwrap();
-        let mut randomness = sampling.randomness(0);
+        let mut randomness = sampling.randomness(0, &[]);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
             counts[sampling.draw(logits, &mut randomness).unwrap() as usize] += 1.0 / 20_000.0;
@@ -216,7 +234,7 @@ mod tests {
     fn logits_that_leave_no_probabilities_are_errors() {
         for (top_k, top_p) in [(None, 1.0), (Some(1), 1.0), (None, 0.5)] {
             let sampling = Sampling::new(1.0, top_k, top_p, 7).unwrap();
-            let draw = |logits: &[f32]| sampling.draw(logits, &mut sampling.randomness(0));
+            let draw = |logits: &[f32]| sampling.draw(logits, &mut sampling.randomness(0, &[]));
             assert!(draw(&[1.0, f32::NAN, 0.0]).unwrap_err().is_nan());
             // The sign of NaN, which decides how it is sorted, makes no difference.
             assert!(draw(&[1.0, -f32::NAN, 0.0]).unwrap_err().is_nan());
@@ -263,7 +281,7 @@ mod tests {
     fn a_prompt_has_its_own_randomness() {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |prompt| {
-            let mut randomness = sampling.randomness(prompt);
+            let mut randomness = sampling.randomness(prompt, &[]);
             (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
@@ -274,11 +292,25 @@ mod tests {
     fn a_turn_has_its_own_randomness() {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |sampling: Sampling| {
-            let mut randomness = sampling.randomness(0);
+            let mut randomness = sampling.randomness(0, &[]);
             (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(sampling), draws(sampling.at_turn(0)));
         assert_ne!(draws(sampling), draws(sampling.at_turn(1)));
+    }
+
+    #[test]
+    fn randomness_by_prompt_follows_from_its_tokens_and_not_from_its_place() {
+        let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
+        let draws = |sampling: Sampling, place, ids: &[u32]| {
+            let mut randomness = sampling.randomness(place, ids);
+            (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
+        };
+        let by_prompt = sampling.by_prompt();
+        assert_eq!(draws(by_prompt, 0, &[1, 2]), draws(by_prompt, 7, &[1, 2]));
+        assert_ne!(draws(by_prompt, 0, &[1, 2]), draws(by_prompt, 0, &[1, 3]));
+        assert_ne!(draws(by_prompt, 0, &[1, 2]), draws(by_prompt.at_turn(1), 0, &[1, 2]));
+        assert_ne!(draws(sampling, 0, &[1, 2]), draws(sampling, 7, &[1, 2]));
     }
 
     #[test]

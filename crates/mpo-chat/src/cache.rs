@@ -21,6 +21,8 @@ pub struct CachedChat<M> {
     identity: String,
     path: PathBuf,
     store: Store,
+    /// Replies that `inner` gave since the file was opened.
+    asked: usize,
 }
 
 /// What every line begins with.
@@ -69,7 +71,12 @@ impl<M: ChatModel> CachedChat<M> {
         if whole < bytes.len() {
             store.cut(&bytes, whole, path)?;
         }
-        Ok(Self { identity: inner.identity(), inner, path: path.to_owned(), store })
+        Ok(Self { identity: inner.identity(), inner, path: path.to_owned(), store, asked: 0 })
+    }
+
+    /// Replies that were asked for since the file was opened, because it did not have them.
+    pub fn asked(&self) -> usize {
+        self.asked
     }
 
     /// Lines of the file that hold no answer, counted from one: what they answered is asked again.
@@ -135,7 +142,7 @@ impl<M: ChatModel> ChatModel for CachedChat<M> {
         if asked.is_empty() {
             return Ok(());
         }
-        let mut keeping = Keeping { waiting, listener, store: &mut self.store, failed: None };
+        let mut keeping = Keeping { waiting, listener, store: &mut self.store, asked: &mut self.asked, failed: None };
         let answered = self.inner.answer(&asked, &mut keeping);
         match keeping.failed {
             Some(error) => Err(ChatError::Cache { path: self.path.clone(), error }),
@@ -232,6 +239,7 @@ struct Keeping<'a> {
     waiting: Vec<Waiting>,
     listener: &'a mut dyn Listener,
     store: &'a mut Store,
+    asked: &'a mut usize,
     failed: Option<io::Error>,
 }
 
@@ -241,6 +249,7 @@ impl Listener for Keeping<'_> {
         if self.failed.is_some() {
             return;
         }
+        *self.asked += 1;
         let Waiting { key, numbers } = &self.waiting[number];
         if let Reply::Answer { text, complete, usage } = reply
             && self.accepts(number, reply)

@@ -87,7 +87,7 @@ pub enum ChatError {
         error: io::Error,
     },
     /// Another process keeps its answers in the file.
-    #[error("{}: expected to be the only evaluation that writes here, got another one at work", path.display())]
+    #[error("{}: expected to be the only command that writes here, got another one at work", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
@@ -154,12 +154,14 @@ impl ChatError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Address { .. } => "such as http://localhost:8000/v1",
-            Self::NoKey(_) => "export it, or name another variable with --judge-key",
+            Self::NoKey(_) => "export it, or name another variable that holds it",
             Self::Unreachable { .. } => "check that the server runs, and its address",
             Self::Refused { status: 401 | 403, .. } => {
-                "check the API key; --judge-key names the environment variable that holds it"
+                "check the API key in the environment variable that was named for it"
             }
-            Self::Refused { status: 404, .. } => "check the address, which ends in /v1, and the model's name",
+            Self::Refused { status: 404, .. } => {
+                "check the address, which ends in /v1 for chat completions, and the model's name"
+            }
             Self::Refused { .. } => "check the model's name and its limits",
             Self::NoQuota { .. } => "add credit; the same command then goes on, and what was answered is kept",
             Self::Busy { .. } => "give the same command then; it goes on, and what was answered is kept",

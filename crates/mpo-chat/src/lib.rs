@@ -45,7 +45,7 @@ mod thoughts;
 
 pub use answers::{Answering, TextAnswer};
 pub use cache::CachedChat;
-pub use endpoint::{ApiKey, Endpoint, EndpointOptions};
+pub use endpoint::{ApiKey, Endpoint, EndpointOptions, KeyPlace, Protocol, RequestLimit};
 pub use error::ChatError;
 pub use folder::{LONGER, ModelFolder};
 pub use local::{LocalChat, SHORTER};

@@ -53,6 +53,7 @@ mod tokenizer;
 mod truncation;
 
 pub use columns::Columns;
+pub use detect::{Detection, Detector};
 pub use error::DataError;
 pub use language::Language;
 pub use pair::{
@@ -61,7 +62,7 @@ pub use pair::{
 pub use read::{Dataset, ReadOptions, read, read_watched};
 pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
-pub use rows::{Row, RowWriter, Rows};
+pub use rows::{Row, RowWriter, Rows, row_line};
 pub use template::{
     BuiltinTemplate, ChatTemplate, Conversation, SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice,
     TemplateOptions, TemplateSource, TemplateSources,

@@ -1,6 +1,9 @@
-//! An endpoint that speaks OpenAI's chat completions, which expects to be slow, busy and broken now and then.
+//! A service that answers over HTTP, which is expected to be slow, busy and broken now and then: chat completions as OpenAI's,
+//! or whatever else a [`Protocol`] speaks.
 
+mod completions;
 mod decoded;
+mod protocol;
 mod secrets;
 
 use std::env;
@@ -17,11 +20,12 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ChatError;
-use crate::model::{ChatModel, Listener, Reply, Usage};
+use crate::model::{ChatModel, Listener, Reply};
+use completions::ChatCompletions;
+pub use protocol::{KeyPlace, Protocol, RequestLimit};
 use secrets::Secrets;
 
 /// The longest wait before a request that no server asked for.
@@ -88,7 +92,7 @@ pub struct EndpointOptions {
     /// The address up to `/v1`, such as `http://localhost:8000/v1`. A name and a password before the host, and what
     /// stands behind a question mark, are sent, and never shown.
     pub base_url: String,
-    /// The model's name there.
+    /// The model's name there; empty where a service has only one.
     pub model: String,
     /// None for servers that want none.
     pub api_key: Option<ApiKey>,
@@ -162,9 +166,10 @@ impl fmt::Debug for EndpointOptions {
     }
 }
 
-/// A model behind an endpoint.
+/// A model, or another service, behind an endpoint.
 pub struct Endpoint {
     options: EndpointOptions,
+    protocol: Box<dyn Protocol>,
     url: Url,
     /// The address for messages and keys, without anything secret.
     shown_url: Url,
@@ -174,6 +179,8 @@ pub struct Endpoint {
     accepts: AtomicBool,
     /// Questions without a reply since the last that had one.
     failed_in_a_row: AtomicUsize,
+    /// Requests that were sent.
+    requests: AtomicUsize,
 }
 
 impl fmt::Debug for Endpoint {
@@ -183,15 +190,23 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Prepares to ask; nothing is sent yet.
+    /// Prepares to ask by OpenAI's chat completions; nothing is sent yet.
     ///
     /// # Errors
     /// If the address is none.
     pub fn new(options: EndpointOptions) -> Result<Self, ChatError> {
+        Self::speaking(ChatCompletions, options)
+    }
+
+    /// Prepares to ask by another protocol; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub fn speaking(protocol: impl Protocol + 'static, options: EndpointOptions) -> Result<Self, ChatError> {
         let address = |problem: String| ChatError::Address { url: options.shown_url(), problem };
         let (path, query) = options.parts();
-        let text = format!("{}/chat/completions{query}", path.trim_end_matches('/'));
-        let url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
+        let text = format!("{}{}{query}", path.trim_end_matches('/'), protocol.path());
+        let mut url: Url = text.parse().map_err(|error| address(format!("{error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(address("neither http:// nor https://".into()));
         }
@@ -210,8 +225,11 @@ impl Endpoint {
         shown_url.set_query(None);
         shown_url.set_fragment(None);
         let mut headers = HeaderMap::new();
-        if let Some(key) = &options.api_key {
-            headers.insert(AUTHORIZATION, key.header.clone());
+        match (&options.api_key, protocol.key_place()) {
+            (Some(key), KeyPlace::Bearer) => _ = headers.insert(AUTHORIZATION, key.header.clone()),
+            (Some(key), KeyPlace::Query(name)) => _ = url.query_pairs_mut().append_pair(name, &key.key),
+            // Put into each body.
+            (Some(_), KeyPlace::Field(_)) | (None, _) => {}
         }
         let client = Client::builder()
             .default_headers(headers)
@@ -222,17 +240,24 @@ impl Endpoint {
             .map_err(|error| address(described(error)))?;
         Ok(Self {
             options,
+            protocol: Box::new(protocol),
             url,
             shown_url,
             secrets,
             client,
             accepts: AtomicBool::new(false),
             failed_in_a_row: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
         })
     }
 
-    /// Asks until there is a reply, an error that no further request will mend, or no attempt left.
-    fn ask(&self, conversation: &[Message], shared: &Shared) -> Result<Reply, ChatError> {
+    /// Requests that were sent, those that failed among them.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Asks until there is a reply to each, an error that no further request will mend, or no attempt left.
+    fn ask(&self, conversations: &[&[Message]], shared: &Shared) -> Result<Vec<Reply>, ChatError> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.options.first_wait)
             .with_max_delay(LONGEST_WAIT)
@@ -243,12 +268,20 @@ impl Endpoint {
             if !shared.wait_for_turn(self.options.requests_per_minute) {
                 return Err(ChatError::Stopped);
             }
-            let failure = match self.request(conversation, shared) {
-                Ok(reply) => {
+            let failure = match self.request(conversations, shared) {
+                Ok(replies) => {
                     shared.answered.store(true, Ordering::Relaxed);
                     self.accepts.store(true, Ordering::Relaxed);
                     self.failed_in_a_row.store(0, Ordering::Relaxed);
-                    return Ok(reply);
+                    return Ok(replies);
+                }
+                // One of them is at fault, and the others need not be without a reply for it.
+                Err(Attempt::Rejected) => {
+                    let mut replies = vec![];
+                    for conversation in conversations {
+                        replies.extend(self.ask(&[*conversation], shared)?);
+                    }
+                    return Ok(replies);
                 }
                 Err(Attempt::Fatal(error)) => return Err(error),
                 Err(Attempt::Failed(failure)) => failure,
@@ -257,7 +290,8 @@ impl Endpoint {
                 shared.answered.store(true, Ordering::Relaxed);
             }
             let Some(wait) = waits.next() else {
-                return self.without_reply(failure.problem, shared);
+                let reply = self.without_reply(failure.problem, conversations.len(), shared)?;
+                return Ok(vec![reply; conversations.len()]);
             };
             // The server speaks for all requests, not only for this one, which waits as long as it would have anyway.
             if let Some(asked) = failure.retry_after {
@@ -274,57 +308,51 @@ impl Endpoint {
         }
     }
 
-    /// What it means that every attempt failed: this reply is missing, unless nobody is there or nothing works any more.
-    fn without_reply(&self, problem: String, shared: &Shared) -> Result<Reply, ChatError> {
+    /// What it means that every attempt failed for so many questions: their replies are missing, unless nobody is there or
+    /// nothing works any more.
+    fn without_reply(&self, problem: String, questions: usize, shared: &Shared) -> Result<Reply, ChatError> {
         let url = self.shown_url.to_string();
         if !shared.answered.load(Ordering::Relaxed) {
             return Err(ChatError::Unreachable { url, problem });
         }
-        let count = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.failed_in_a_row.fetch_add(questions, Ordering::Relaxed) + questions;
         if count >= MOST_IN_A_ROW {
             return Err(ChatError::GivenUp { url, count, problem });
         }
         Ok(Reply::Missing { reason: problem })
     }
 
-    fn request(&self, conversation: &[Message], shared: &Shared) -> Result<Reply, Attempt> {
-        let body = json!({
-            "model": self.options.model,
-            "messages": conversation,
-            "temperature": self.options.temperature,
-            "max_tokens": self.options.max_tokens,
-        });
+    fn request(&self, conversations: &[&[Message]], shared: &Shared) -> Result<Vec<Reply>, Attempt> {
+        let mut body = self.protocol.body(&self.options, conversations);
+        if let (Some(key), KeyPlace::Field(name)) = (&self.options.api_key, self.protocol.key_place()) {
+            body[name] = json!(key.key);
+        }
         let response =
             self.sent(body, shared)?.map_err(|problem| Attempt::failed(self.secrets.hide(problem), false))?;
         if !response.status.is_success() {
-            return self.unsuccessful(response);
+            return self.unsuccessful(response, conversations.len());
         }
         let text = response.text.map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
-        let completion: Result<Completion, _> = serde_json::from_str(&text);
-        let completion = completion.map_err(|error| {
-            let problem = format!("expected a chat completion, got: {error}");
-            Attempt::failed(self.secrets.hide(problem), true)
-        })?;
-        let Some(choice) = completion.choices.into_iter().next() else {
-            return Err(Attempt::failed("expected a choice, got none", true));
-        };
-        let finish = choice.finish_reason.unwrap_or_default();
-        if finish == "content_filter" {
-            return Ok(Reply::Missing { reason: "the endpoint's content filter".into() });
+        let replies = self.protocol.replies(&text);
+        let replies = replies.map_err(|problem| Attempt::failed(self.secrets.hide(problem), true))?;
+        if replies.len() != conversations.len() {
+            let (expected, got) = (conversations.len(), replies.len());
+            return Err(Attempt::failed(format!("expected as many replies as questions, {expected}, got {got}"), true));
         }
-        match choice.message.content {
-            Some(text) => Ok(Reply::Answer {
-                text: self.secrets.hide(text),
-                complete: finish != "length",
-                usage: usage(&completion.usage),
-            }),
-            None => Err(Attempt::failed("expected a message, got none", true)),
+        Ok(replies.into_iter().map(|reply| self.without_secrets(reply)).collect())
+    }
+
+    fn without_secrets(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Answer { text, complete, usage } => Reply::Answer { text: self.secrets.hide(text), complete, usage },
+            missing @ Reply::Missing { .. } => missing,
         }
     }
 
     /// What comes back to a request, or why nothing does. On a stop the request is soon left to itself, for a server that
     /// says nothing would hold everything up.
     fn sent(&self, body: Value, shared: &Shared) -> Result<Result<Received, String>, Attempt> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let request = self.client.post(self.url.clone()).json(&body);
         let deadline = Instant::now() + self.options.timeout;
         let (sender, receiver) = mpsc::channel();
@@ -353,7 +381,8 @@ impl Endpoint {
         }
     }
 
-    fn unsuccessful(&self, response: Received) -> Result<Reply, Attempt> {
+    /// What a status that tells of no success means for so many questions.
+    fn unsuccessful(&self, response: Received, questions: usize) -> Result<Vec<Reply>, Attempt> {
         let header = |name| response.headers.get(name)?.to_str().ok();
         let retry_after = header(RETRY_AFTER).and_then(wait);
         let location = header(LOCATION).map(str::to_owned);
@@ -361,19 +390,23 @@ impl Endpoint {
         let text = response.text.unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let error = &body["error"];
-        // Some servers have numbers for codes, which say no more than the status.
-        let says = |kind: &str| error["code"] == kind || error["type"] == kind;
-        if says("content_filter") {
-            return Ok(Reply::Missing { reason: "the endpoint's content filter".into() });
+        // Some servers have numbers for codes, which say no more than the status; Google's have a list of reasons.
+        let says = |kind: &str| error["code"] == kind || error["type"] == kind || error["errors"][0]["reason"] == kind;
+        let missing = |reason: &str| Ok(vec![Reply::Missing { reason: reason.to_owned() }; questions]);
+        if says("content_filter") && questions == 1 {
+            return missing("the endpoint's content filter");
         }
-        let message = error["message"].as_str().unwrap_or(&text);
+        let message = error["message"].as_str().or(error.as_str()).unwrap_or(&text);
         let message = self.secrets.hide(message.trim().to_owned());
         let message: String = message.chars().take(SHOWN).collect();
         let url = self.shown_url.to_string();
         let status = response.status.as_u16();
         let problem = format!("status {status}: {message}");
+        let is_limited = says("rateLimitExceeded") || says("userRateLimitExceeded");
         match status {
             429 if says("insufficient_quota") => Err(Attempt::Fatal(ChatError::NoQuota { url, message })),
+            403 if says("dailyLimitExceeded") => Err(Attempt::Fatal(ChatError::NoQuota { url, message })),
+            403 if is_limited => Err(Attempt::Failed(FailedAttempt { problem, reached: true, retry_after })),
             408 | 409 | 425 | 429 | 500..=599 => {
                 Err(Attempt::Failed(FailedAttempt { problem, reached: true, retry_after }))
             }
@@ -381,7 +414,8 @@ impl Endpoint {
                 Err(Attempt::Fatal(ChatError::Moved { url, to: self.secrets.hide(location.unwrap_or_default()) }))
             }
             // Too long, say: whoever has accepted another question has nothing against the model's name and settings.
-            400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => Ok(Reply::Missing { reason: problem }),
+            400 | 413 | 422 if questions > 1 => Err(Attempt::Rejected),
+            400 | 413 | 422 if self.accepts.load(Ordering::Relaxed) => missing(&problem),
             _ => Err(Attempt::Fatal(ChatError::Refused { url, status, message })),
         }
     }
@@ -398,23 +432,25 @@ impl Endpoint {
         is_last: bool,
         listener: &mut dyn Listener,
     ) -> Result<Vec<usize>, ChatError> {
+        let batches = self.protocol.request_limit().batches(conversations, numbers);
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
-            let workers = self.options.concurrency.clamp(1, numbers.len().max(1));
+            let workers = self.options.concurrency.clamp(1, batches.len().max(1));
             for _ in 0..workers {
-                let (sender, shared, next) = (sender.clone(), &shared, &next);
+                let (sender, shared, next, batches) = (sender.clone(), &shared, &next, &batches);
                 scope.spawn(move || {
                     while !shared.stop.load(Ordering::Relaxed) {
-                        let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) else {
                             return;
                         };
-                        let reply = self.ask(&conversations[number], shared);
-                        if reply.is_err() {
+                        let asked: Vec<&[Message]> = batch.iter().map(|&number| &*conversations[number]).collect();
+                        let replies = self.ask(&asked, shared);
+                        if replies.is_err() {
                             shared.stop.store(true, Ordering::Relaxed);
                         }
                         // A receiver that is gone has stopped everything.
-                        if sender.send((number, reply)).is_err() {
+                        if sender.send(replies.map(|replies| batch.iter().copied().zip(replies))).is_err() {
                             return;
                         }
                     }
@@ -430,12 +466,18 @@ impl Endpoint {
                     result = result.and(Err(ChatError::Stopped));
                 }
                 match receiver.recv_timeout(Duration::from_millis(100)) {
-                    Ok((number, Ok(reply @ Reply::Answer { .. }))) if !is_last && !listener.accepts(number, &reply) => {
-                        again.push(number);
+                    Ok(Ok(replies)) => {
+                        for (number, reply) in replies {
+                            let is_answer = matches!(reply, Reply::Answer { .. });
+                            if is_answer && !is_last && !listener.accepts(number, &reply) {
+                                again.push(number);
+                            } else {
+                                listener.reply(number, &reply);
+                            }
+                        }
                     }
-                    Ok((number, Ok(reply))) => listener.reply(number, &reply),
-                    Ok((_, Err(ChatError::Stopped))) => {}
-                    Ok((_, Err(error))) => result = result.and(Err(error)),
+                    Ok(Err(ChatError::Stopped)) => {}
+                    Ok(Err(error)) => result = result.and(Err(error)),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     // Every worker is done.
                     Err(mpsc::RecvTimeoutError::Disconnected) => return result.map(|()| again),
@@ -447,11 +489,10 @@ impl Endpoint {
 
 impl ChatModel for Endpoint {
     fn identity(&self) -> String {
-        let EndpointOptions { model, temperature, max_tokens, .. } = &self.options;
         let url = self.shown_url.as_str();
         // The same with and without a slash at its end.
-        let base_url = url.strip_suffix("/chat/completions").unwrap_or(url);
-        format!("{base_url} {model} temperature {temperature} max_tokens {max_tokens}")
+        let base_url = url.strip_suffix(self.protocol.path()).unwrap_or(url);
+        format!("{base_url} {}", self.protocol.identity(&self.options))
     }
 
     fn answer(&mut self, conversations: &[Vec<Message>], listener: &mut dyn Listener) -> Result<(), ChatError> {
@@ -586,6 +627,8 @@ struct Received {
 
 /// A request that brought no reply.
 enum Attempt {
+    /// The service rejects what is asked in it together.
+    Rejected,
     /// Another may.
     Failed(FailedAttempt),
     /// No other will.
@@ -618,28 +661,4 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Value,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: AssistantMessage,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct AssistantMessage {
-    content: Option<String>,
-}
-
-/// What an answer took, as far as the server says: an answer is worth more than its count.
-fn usage(said: &Value) -> Usage {
-    let tokens = |key: &str| said[key].as_u64().unwrap_or(0);
-    Usage { prompt_tokens: tokens("prompt_tokens"), completion_tokens: tokens("completion_tokens") }
 }

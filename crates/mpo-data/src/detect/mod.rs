@@ -13,11 +13,13 @@ use words::{FrequentWords, Share};
 use crate::error::DataError;
 use crate::language::Language;
 
-/// A language and how sure the detector is of it, from 0 to 1.
+/// A language and how sure the detector is of it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Detection {
-    pub(crate) language: Language,
-    pub(crate) confidence: f64,
+pub struct Detection {
+    /// The language.
+    pub language: Language,
+    /// From 0 to 1.
+    pub confidence: f64,
 }
 
 /// The languages that are told apart unless others are asked for. The others that are built in are their neighbours:
@@ -33,7 +35,7 @@ const NEIGHBOUR: f64 = 2.5;
 const EVIDENCE: f64 = 0.6;
 
 /// Tells apart the languages it was made for.
-pub(crate) struct Detector {
+pub struct Detector {
     /// Knows the neighbours, too, unless languages were asked for.
     lingua: LanguageDetector,
     candidates: Vec<Language>,
@@ -50,7 +52,10 @@ pub(crate) fn beginning(text: &str) -> &str {
 
 impl Detector {
     /// A detector for `only` these languages, or for all that are built in.
-    pub(crate) fn new(only: Option<&[Language]>) -> Result<Self, DataError> {
+    ///
+    /// # Errors
+    /// If one of them is not built in.
+    pub fn new(only: Option<&[Language]>) -> Result<Self, DataError> {
         let mut known: Vec<_> =
             lingua::Language::all().into_iter().filter_map(|built_in| Some((ours(built_in)?, built_in))).collect();
         known.sort_by_key(|(language, _)| *language);
@@ -75,12 +80,12 @@ impl Detector {
     }
 
     /// Whether this language can be the answer.
-    pub(crate) fn knows(&self, language: Language) -> bool {
+    pub fn knows(&self, language: Language) -> bool {
         self.candidates.contains(&language)
     }
 
     /// The most likely language; none for a text without words, or in a language that is not known.
-    pub(crate) fn detect(&self, text: &str) -> Option<Detection> {
+    pub fn detect(&self, text: &str) -> Option<Detection> {
         let start = beginning(text);
         if let [only] = self.candidates[..] {
             let words = start.chars().any(char::is_alphabetic);

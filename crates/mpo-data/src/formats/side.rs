@@ -21,6 +21,8 @@ pub(super) fn one(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
 /// `system`, holds for each that does not say it itself.
 pub(super) fn two(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     let mut oddities = Vec::new();
+    // Where its parts came from is for people.
+    row.take("provenance");
     let (system, tools) = (row.take("system"), row.take("tools"));
     let mut of = |key: &'static str, prefix: &'static str| {
         let Value::Object(mut fields) = row.need(key)? else {

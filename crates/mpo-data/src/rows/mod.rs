@@ -18,7 +18,7 @@ pub(crate) use each::each;
 pub(crate) use evenly::evenly;
 use pivot::pivot;
 pub use row::Row;
-pub use write::RowWriter;
+pub use write::{RowWriter, row_line};
 
 /// Rows of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

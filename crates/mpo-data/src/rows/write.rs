@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::row::Row;
@@ -40,17 +42,8 @@ impl<R: Row> RowWriter<R> {
     /// # Errors
     /// If it cannot be written, or it or one of its texts is longer than what is read.
     pub fn write(&mut self, row: &R) -> Result<(), DataError> {
-        let prompts = row.prompts().flatten().map(|message| ("prompt", &*message.content));
-        for (name, text) in prompts.chain(row.answers().map(|answer| ("answer", answer))) {
-            of_bearable_length(text, name).map_err(|problem| DataError::row(row.origin(), problem))?;
-        }
-        let io = |source| unwritten(&self.path, source);
-        let mut line = serde_json::to_vec(row).map_err(|error| io(error.into()))?;
-        if line.len() > MAX_LINE_BYTES {
-            return Err(DataError::RowTooLong { origin: row.origin().clone(), limit: MAX_LINE_BYTES });
-        }
-        line.push(b'\n');
-        self.lines.write_all(&line).map_err(io)
+        let line = row_line(row, None)?;
+        self.lines.write_all(&line).map_err(|source| unwritten(&self.path, source))
     }
 
     /// Puts the file in its place, where it replaces one of that name.
@@ -70,6 +63,31 @@ impl<R: Row> RowWriter<R> {
         };
         finish().map_err(|source| unwritten(&path, source))
     }
+}
+
+/// A row as a line of a file, with where its parts came from, if that is to stand beside them.
+///
+/// # Errors
+/// If it or one of its texts is longer than what is read.
+pub fn row_line(row: &impl Row, provenance: Option<&Value>) -> Result<Vec<u8>, DataError> {
+    #[derive(Serialize)]
+    struct Line<'a, R> {
+        #[serde(flatten)]
+        row: &'a R,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provenance: Option<&'a Value>,
+    }
+    let prompts = row.prompts().flatten().map(|message| ("prompt", &*message.content));
+    for (name, text) in prompts.chain(row.answers().map(|answer| ("answer", answer))) {
+        of_bearable_length(text, name).map_err(|problem| DataError::row(row.origin(), problem))?;
+    }
+    let line = serde_json::to_vec(&Line { row, provenance });
+    let mut line = line.map_err(|error| DataError::row(row.origin(), error.to_string()))?;
+    if line.len() > MAX_LINE_BYTES {
+        return Err(DataError::RowTooLong { origin: row.origin().clone(), limit: MAX_LINE_BYTES });
+    }
+    line.push(b'\n');
+    Ok(line)
 }
 
 impl<R> fmt::Debug for RowWriter<R> {

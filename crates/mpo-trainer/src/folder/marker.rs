@@ -31,6 +31,8 @@ pub enum Kind {
     ComparedRun,
     /// An evaluation.
     Evaluation,
+    /// Rows that are made.
+    Preparation,
     /// The paper in miniature.
     Miniature,
     /// The making of the miniature's model.
@@ -46,6 +48,7 @@ impl Display for Kind {
             Self::Compare => "a comparison",
             Self::ComparedRun => "a run within a comparison",
             Self::Evaluation => "an evaluation",
+            Self::Preparation => "a preparation of rows",
             Self::Miniature => "the miniature",
             Self::MiniatureModel => "the miniature's model",
             Self::Reference => "the reference's numbers",

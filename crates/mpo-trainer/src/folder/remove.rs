@@ -40,7 +40,7 @@ impl RunFolder {
                 let names = [CONFIG_FILE, "request.json", "results.csv"].map(path);
                 names.into_iter().chain(before).chain(results).collect()
             }
-            Kind::Reference => vec![],
+            Kind::Preparation | Kind::Reference => vec![],
             _ => {
                 let names = [self.config_file(), self.events_file(), self.damaged_events_file()];
                 let names = names.into_iter().chain([report]);
