@@ -8,6 +8,7 @@ use mpo_chat::ChatError;
 use mpo_data::DataError;
 use mpo_eval::EvalError;
 use mpo_models::{ModelError, SamplingError, open_files_hint};
+use mpo_prepare::PrepareError;
 use mpo_trainer::TrainError;
 
 use crate::signals;
@@ -24,6 +25,8 @@ pub(crate) enum Failure {
     Eval(Box<EvalError>),
     #[error(transparent)]
     Chat(ChatError),
+    #[error(transparent)]
+    Prepare(Box<PrepareError>),
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
@@ -74,6 +77,7 @@ impl Failure {
             }
             Self::Eval(error) => error.hint(),
             Self::Chat(error) => error.hint(),
+            Self::Prepare(error) => error.hint(),
             Self::Sampling(error) => Some(error.hint().into()),
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => Some("check the path".into()),
@@ -125,6 +129,17 @@ impl From<EvalError> for Failure {
             EvalError::Data(error) => error.into(),
             EvalError::Chat(error) => error.into(),
             error => Self::Eval(Box::new(error)),
+        }
+    }
+}
+
+impl From<PrepareError> for Failure {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Chat(error) => error.into(),
+            PrepareError::Data(error) => error.into(),
+            PrepareError::Train(error) => (*error).into(),
+            error => Self::Prepare(Box::new(error)),
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct JudgeDefinition {
 }
 
 /// What a judge is asked for with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct JudgeSettings {
     /// What names it: a word, an address, a model.
     pub asked: String,

@@ -9,6 +9,7 @@ mod merge;
 mod miniature;
 mod miniature_model;
 mod plan;
+mod prepare;
 mod report;
 mod score;
 mod train;
@@ -25,6 +26,7 @@ use merge::MergeArguments;
 use miniature::MiniatureArguments;
 use miniature_model::MiniatureModelArguments;
 use plan::PlanArguments;
+use prepare::PrepareArguments;
 use report::ReportArguments;
 use score::ScoreArguments;
 use train::TrainArguments;
@@ -58,6 +60,7 @@ enum Command {
     Plan(Box<PlanArguments>),
     Compare(Box<CompareArguments>),
     Score(ScoreArguments),
+    Prepare(Box<PrepareArguments>),
     Eval(Box<EvalArguments>),
     Report(ReportArguments),
     Generate(GenerateArguments),
@@ -83,6 +86,7 @@ impl Cli {
             Command::Plan(arguments) => plan::run(*arguments, quiet),
             Command::Compare(arguments) => compare::run(*arguments, quiet),
             Command::Score(arguments) => score::run(&arguments, quiet),
+            Command::Prepare(arguments) => prepare::run(&arguments, quiet),
             Command::Eval(arguments) => eval::run(&arguments, quiet),
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Generate(arguments) => generate::run(&arguments, quiet),

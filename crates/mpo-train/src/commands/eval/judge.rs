@@ -16,7 +16,7 @@ use crate::session::Session;
 
 /// Who judges and how.
 #[derive(Debug, Args)]
-pub(super) struct JudgeArguments {
+pub(in crate::commands) struct JudgeArguments {
     #[arg(long, value_name = "JUDGE", default_value = "refusal", help = judge_help())]
     judge: String,
     /// The judge's name at its endpoint
@@ -47,7 +47,7 @@ fn judge_help() -> String {
 
 impl JudgeArguments {
     /// The kind of judge that is asked for.
-    pub(super) fn definition(&self) -> &'static JudgeDefinition {
+    pub(in crate::commands) fn definition(&self) -> &'static JudgeDefinition {
         JudgeDefinition::of(&self.judge)
     }
 
@@ -64,7 +64,7 @@ impl JudgeArguments {
 }
 
 /// A judge that is ready to be asked.
-pub(super) struct Ready(Means<Box<LocalJudge>>);
+pub(in crate::commands) struct Ready(Means<Box<LocalJudge>>);
 
 /// A model on this machine that judges.
 struct LocalJudge {
@@ -86,7 +86,7 @@ impl LocalJudge {
 
 impl Ready {
     /// What the command line asks for; a key that is missing is heard of now.
-    pub(super) fn new(arguments: &JudgeArguments, session: &Session) -> Result<Self, Failure> {
+    pub(in crate::commands) fn new(arguments: &JudgeArguments, session: &Session) -> Result<Self, Failure> {
         Ok(Self(match arguments.definition().ready(&arguments.settings())? {
             Means::Phrases(judge) => Means::Phrases(judge),
             Means::Endpoint(options) => Means::Endpoint(options),
@@ -95,7 +95,7 @@ impl Ready {
     }
 
     /// Who judges and how, as far as verdicts depend on it.
-    pub(super) fn identity(&self) -> String {
+    pub(in crate::commands) fn identity(&self) -> String {
         match &self.0 {
             Means::Phrases(judge) => judge.asked.into(),
             Means::Endpoint(options) => format!("{} at {}", options.model, options.shown_url()),
@@ -104,7 +104,11 @@ impl Ready {
     }
 
     /// The judge at work, whose replies are kept in a folder of ours.
-    pub(super) fn open<'a>(&'a self, held: &RunFolder, session: &'a Session) -> Result<Box<dyn Judge + 'a>, Failure> {
+    pub(in crate::commands) fn open<'a>(
+        &'a self,
+        held: &RunFolder,
+        session: &'a Session,
+    ) -> Result<Box<dyn Judge + 'a>, Failure> {
         match &self.0 {
             Means::Phrases(judge) => Ok(Box::new(*judge)),
             Means::Endpoint(options) => {

@@ -4,7 +4,7 @@ mod arguments;
 mod asked;
 mod earlier;
 mod gaps;
-mod judge;
+pub(super) mod judge;
 mod notes;
 mod price;
 

@@ -1,0 +1,183 @@
+//! What rows are made of: a prompt in the dominant language and a bad answer to it, with what is there of them in other
+//! languages already.
+
+use std::collections::{BTreeMap, HashMap};
+
+use mpo_data::{
+    BilingualPair, Language, Message, MonolingualPair, Origin, PreferencePair, Rows, Tools, UnpairedAnswer,
+};
+
+/// A prompt and a bad answer to it in one language.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// The conversation so far; its last message is the user's.
+    pub prompt: Vec<Message>,
+    /// The tools that the prompt offers.
+    pub tools: Option<Tools>,
+    /// The answer to avoid.
+    pub rejected: String,
+}
+
+/// A prompt in the dominant language, and what there is of it in others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// The prompt and the bad answer.
+    pub asked: Asked,
+    /// The same in other languages, as the data has it.
+    pub parallel: BTreeMap<Language, Asked>,
+    /// The row it came from first.
+    pub origin: Origin,
+}
+
+/// The cases of a data set, each once.
+#[derive(Debug, Clone, Default)]
+pub struct Cases {
+    /// In the order of the rows.
+    pub cases: Vec<Case>,
+    /// Rows that add no case and no language to one, by reason.
+    pub left_out: BTreeMap<String, usize>,
+}
+
+impl Cases {
+    /// The cases of rows whose prompts are in `dominant`. Their good answers are not used.
+    pub fn of(rows: Rows, dominant: Language) -> Self {
+        let mut collecting = Collecting { dominant, known: HashMap::new(), cases: Self::default() };
+        match rows {
+            Rows::Bilingual(rows) => rows.into_iter().for_each(|row| collecting.bilingual(row)),
+            Rows::Monolingual(rows) => rows.into_iter().for_each(|row| collecting.monolingual(row)),
+            Rows::Unpaired(rows) => rows.into_iter().for_each(|row| collecting.unpaired(row)),
+        }
+        collecting.cases
+    }
+
+    /// At most `most` of them, the first.
+    #[must_use]
+    pub fn limit(mut self, most: usize) -> Self {
+        self.cases.truncate(most);
+        self
+    }
+}
+
+struct Collecting {
+    dominant: Language,
+    /// The place of each case.
+    known: HashMap<Asked, usize>,
+    cases: Cases,
+}
+
+impl Collecting {
+    fn bilingual(&mut self, row: BilingualPair) {
+        let BilingualPair { dominant, target, origin } = row;
+        // Either side may be in it.
+        let (own, other) = if dominant.language() == self.dominant { (dominant, target) } else { (target, dominant) };
+        let Some((place, _)) = self.add(&own, origin) else { return };
+        let language = other.language();
+        let parallel = &mut self.cases.cases[place].parallel;
+        if parallel.contains_key(&language) {
+            return self.leave_out("a prompt with its bad answer that is there in the same languages already");
+        }
+        parallel.insert(language, asked(&other));
+    }
+
+    fn monolingual(&mut self, row: MonolingualPair) {
+        if let Some((_, false)) = self.add(&row.pair, row.origin) {
+            self.leave_out("a prompt with its bad answer that is there already");
+        }
+    }
+
+    fn unpaired(&mut self, row: UnpairedAnswer) {
+        if row.desirable {
+            return self.leave_out("a good answer: a bad one is needed");
+        }
+        let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: row.answer };
+        if let Some((_, false)) = self.add_asked(row.language, asked, row.origin) {
+            self.leave_out("a prompt with its bad answer that is there already");
+        }
+    }
+
+    fn add(&mut self, pair: &PreferencePair, origin: Origin) -> Option<(usize, bool)> {
+        self.add_asked(pair.language(), asked(pair), origin)
+    }
+
+    /// The place of a case, and whether it is new; none if it is in another language.
+    fn add_asked(&mut self, language: Language, asked: Asked, origin: Origin) -> Option<(usize, bool)> {
+        if language != self.dominant {
+            self.leave_out(&format!("a prompt in {}, not {}", language.name(), self.dominant.name()));
+            return None;
+        }
+        if let Some(&place) = self.known.get(&asked) {
+            return Some((place, false));
+        }
+        let place = self.cases.cases.len();
+        self.known.insert(asked.clone(), place);
+        self.cases.cases.push(Case { asked, parallel: BTreeMap::new(), origin });
+        Some((place, true))
+    }
+
+    fn leave_out(&mut self, reason: &str) {
+        *self.cases.left_out.entry(reason.to_owned()).or_default() += 1;
+    }
+}
+
+fn asked(pair: &PreferencePair) -> Asked {
+    Asked { prompt: pair.prompt().to_vec(), tools: pair.tools().cloned(), rejected: pair.rejected().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_data::Position;
+
+    use super::*;
+
+    fn language(code: &str) -> Language {
+        code.parse().unwrap()
+    }
+
+    fn pair(code: &str, prompt: &str, rejected: &str) -> PreferencePair {
+        PreferencePair::new(language(code), vec![Message::user(prompt)], "no".into(), rejected.into()).unwrap()
+    }
+
+    fn origin(row: usize) -> Origin {
+        Origin { file: "rows.json".into(), position: Position::Row(row) }
+    }
+
+    #[test]
+    fn rows_that_share_a_prompt_and_a_bad_answer_are_one_case_with_its_languages() {
+        let row = |target: PreferencePair, number| BilingualPair {
+            dominant: pair("en", "May I read it?", "Yes."),
+            target,
+            origin: origin(number),
+        };
+        let rows = vec![
+            row(pair("sw", "Naweza kuisoma?", "Ndiyo."), 1),
+            row(pair("bn", "আমি কি পড়তে পারি?", "হ্যাঁ।"), 2),
+            row(pair("sw", "Je, naweza kuisoma?", "Ndiyo."), 3),
+            BilingualPair { dominant: pair("en", "May I read it?", "Sure."), ..row(pair("sw", "a", "b"), 4) },
+            BilingualPair { dominant: pair("fr", "Puis-je ?", "Oui."), ..row(pair("sw", "a", "b"), 5) },
+        ];
+        let Cases { cases, left_out } = Cases::of(Rows::Bilingual(rows), language("en"));
+        let found: Vec<_> = cases.iter().map(|case| (&*case.asked.rejected, case.parallel.len())).collect();
+        assert_eq!(found, [("Yes.", 2), ("Sure.", 1)]);
+        assert_eq!(cases[0].parallel[&language("sw")].prompt[0].content, "Naweza kuisoma?");
+        assert_eq!((cases[0].origin.clone(), left_out.values().sum::<usize>()), (origin(1), 2));
+    }
+
+    #[test]
+    fn rows_of_one_language_and_single_answers_are_cases_too() {
+        let rows = ["May I?", "May I?", "Can I?"]
+            .map(|prompt| MonolingualPair { pair: pair("en", prompt, "Yes."), origin: origin(1) });
+        let of = Cases::of(Rows::Monolingual(rows.into()), language("en"));
+        assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (2, 1));
+        let answer = |desirable| UnpairedAnswer {
+            language: language("en"),
+            prompt: vec![Message::user("May I?")],
+            tools: None,
+            answer: "Yes.".into(),
+            desirable,
+            origin: origin(1),
+        };
+        let of = Cases::of(Rows::Unpaired(vec![answer(true), answer(false)]), language("en"));
+        assert_eq!((of.cases.len(), of.left_out.keys().next().unwrap().starts_with("a good answer")), (1, true));
+        assert!(Cases::of(Rows::Unpaired(vec![answer(false)]), language("sw")).cases.is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! What a translation must stand before it is in a row: one file per check.
+
+mod back;
+mod chrf;
+mod language;
+mod length;
+mod untranslated;
+
+use mpo_data::{DataError, Detector, Language};
+
+use crate::dropped::Reason;
+use crate::translate::Direction;
+
+pub(crate) use back::says_the_same;
+
+/// How strict the checks are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Checks {
+    /// How many times longer or shorter a translation may be than texts of its language are.
+    pub length_ratio: f64,
+    /// How alike a text and its translation back must be, by chrF from 0 to 1; none to translate nothing back.
+    pub back_translation: Option<f64>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { length_ratio: 2.5, back_translation: None }
+    }
+}
+
+/// Why something does not stand a check.
+pub(crate) type Problem = (Reason, String);
+
+/// The checks at work.
+pub(crate) struct Checker {
+    detector: Detector,
+    pub(crate) checks: Checks,
+}
+
+impl Checker {
+    pub(crate) fn new(checks: Checks) -> Result<Self, DataError> {
+        Ok(Self { detector: Detector::new(None)?, checks })
+    }
+
+    /// Whether detection can tell this language.
+    pub(crate) fn knows(&self, language: Language) -> bool {
+        self.detector.knows(language)
+    }
+
+    /// A refusal in the language of its prompt.
+    pub(crate) fn refusal(&self, language: Language, text: &str) -> Result<(), Problem> {
+        match language::other(&self.detector, language, text) {
+            None => Ok(()),
+            Some(found) => Err((Reason::RefusedInAnotherLanguage, format!("in {}", found.name()))),
+        }
+    }
+
+    /// A translation, beside its source.
+    pub(crate) fn translation(&self, direction: Direction, source: &str, text: &str) -> Result<(), Problem> {
+        untranslated::check(source, text)?;
+        language::check(&self.detector, direction.to, text)?;
+        length::check(direction, source, text, self.checks.length_ratio)
+    }
+}

@@ -1,0 +1,105 @@
+//! Why no rows are made.
+
+use std::path::PathBuf;
+
+use mpo_chat::ChatError;
+use mpo_data::{DataError, Language};
+use mpo_trainer::TrainError;
+
+/// What stops the making of rows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// Nobody is called so.
+    #[error("expected a translator, one of {known}, got {got}")]
+    UnknownTranslator {
+        /// What was asked for.
+        got: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A translator lacks what comes behind its name.
+    #[error("translator {name}: expected {expected}, got nothing")]
+    Incomplete {
+        /// The translator.
+        name: &'static str,
+        /// What is missing.
+        expected: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A translator is told more than it takes.
+    #[error("translator {name}: expected nothing behind its name, got {got}")]
+    Needless {
+        /// The translator.
+        name: &'static str,
+        /// What it was told.
+        got: String,
+    },
+    /// A table of phrases cannot be read.
+    #[error("{}, line {line}: expected known translations, got: {problem}", path.display())]
+    Phrases {
+        /// The file.
+        path: PathBuf,
+        /// Counted from one.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The dominant language is to be translated to.
+    #[error("expected languages other than the dominant one, {0}, got it among them")]
+    Dominant(Language),
+    /// Nothing to ask.
+    #[error("{}: expected prompts in {language} with bad answers, got none in {read} rows{first}", path.display())]
+    NothingToAsk {
+        /// The rows.
+        path: PathBuf,
+        /// The dominant language.
+        language: Language,
+        /// Rows that were read.
+        read: usize,
+        /// Why one was left out.
+        first: String,
+    },
+    /// The page cannot be written.
+    #[error("the page: {0}")]
+    Page(String),
+    /// A model or a service cannot be asked.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// A row cannot be written.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Train(Box<TrainError>),
+}
+
+impl From<TrainError> for PrepareError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
+}
+
+impl PrepareError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownTranslator { .. } => Some("such as phrases, model, or google".into()),
+            Self::Incomplete { hint, .. } => Some((*hint).into()),
+            Self::Needless { name, .. } => Some(format!("write {name} alone")),
+            Self::Phrases { .. } => {
+                Some("write a translation a line, such as {\"en\": \"No.\", \"sw\": \"Hapana.\"}".into())
+            }
+            Self::Dominant(_) => Some("leave it out, or name another dominant language".into()),
+            Self::NothingToAsk { .. } => Some(
+                "a row needs a prompt and a bad answer to it, `rejected`: what a model must not say cannot be made up here"
+                    .into(),
+            ),
+            Self::Page(_) => None,
+            Self::Chat(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Train(error) => error.hint_to("give the same command again"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `mpo-train prepare`: rows from a model's own refusals.
+
+mod arguments;
+mod table;
+mod translator;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mpo_chat::ModelFolder;
+use mpo_data::{DataError, Language, ReadReport};
+use mpo_models::Sampling;
+use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Prepared, Sources};
+use mpo_progress::Progress as _;
+use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours, read_rows};
+
+use crate::apart::{OUTPUT, check_apart};
+use crate::commands::eval::judge::Ready;
+use crate::failure::Failure;
+use crate::output;
+use crate::session::Session;
+pub(super) use arguments::PrepareArguments;
+
+pub(super) fn run(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
+    prepare(arguments, quiet).map_err(Failure::without_resume)
+}
+
+fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
+    let session = Session::new(arguments.model.device, quiet)?;
+    session.catch_interrupts()?;
+    let (output, data) = (&arguments.output, &arguments.data);
+    check_ours(output, Kind::Preparation)?;
+    check_apart((OUTPUT, output), ("--model", Path::new(&arguments.model.model)))?;
+    check_apart((OUTPUT, output), ("--data", data))?;
+    let asking = asking(arguments)?;
+    let mut translators = arguments.translator.ready()?;
+    let dataset = read_rows(data, &arguments.rows.options(), None, None, &session).map_err(prompts_alone)?;
+    let dominant = dominant(arguments, &dataset.report)?;
+    Preparation::check_languages(dominant, &arguments.languages)?;
+    let cases = Cases::of(dataset.rows, dominant);
+    let cases = match arguments.rows.rows {
+        Some(most) => cases.limit(most),
+        None => cases,
+    };
+    let folder = ModelFolder::open_to_ask(&arguments.model.model, &arguments.model.template_options(), &session)?;
+    let ready = Ready::new(&arguments.judge, &session)?;
+    let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
+    let held = RunFolder::enter(output, Kind::Preparation, Identity::default())?;
+    let mut judge = ready.open(&held, &session)?;
+    let (batch_size, progress) = (arguments.batch_size, &session);
+    let subject = LocalSubject { folder: &folder, model: &model, hash: &hash, batch_size, progress };
+    let languages = once(&arguments.languages);
+    let preparation = Preparation {
+        dominant,
+        languages: &languages,
+        asking,
+        checks: Checks { length_ratio: arguments.length_ratio, back_translation: arguments.back_translation },
+        subject: &subject,
+        held: &held,
+        progress: &session,
+    };
+    let sources = Sources {
+        model: arguments.model.model.clone(),
+        model_hash: hash.clone(),
+        data: data.clone(),
+        read: dataset.report.read,
+        dropped: dataset.report.read - dataset.report.kept,
+        settings: settings(arguments, &folder, &ready, asking)?,
+    };
+    let prepared = preparation.run(cases, sources, &mut *judge, &mut translators)?;
+    note_calls(&prepared, &session);
+    session.note(&format_args!("written to {}", preparation.rows_file().display()));
+    if arguments.json {
+        output::json(&prepared)?;
+    } else {
+        output::line(table::table(&prepared))?;
+    }
+    if prepared.kept() > 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("{}: expected rows, got none from {} prompts", output.display(), prepared.answers.prompts),
+        "report.html says why each was dropped; more --samples find more refusals, another --translator more translations",
+    ))
+}
+
+/// How the model is asked.
+fn asking(arguments: &PrepareArguments) -> Result<Asking, Failure> {
+    let (samples, given) = (arguments.samples, &arguments.sampling);
+    let mut sampling = given.sampling()?;
+    if samples > 1 && sampling.is_none() {
+        if given.temperature.is_some() {
+            return Err(Failure::new(
+                format!(
+                    "--samples {samples}: expected a temperature above 0, got 0, at which all answers are the same"
+                ),
+                "give another --temperature, or one sample",
+            ));
+        }
+        sampling = Some(Sampling::new(1.0, given.top_k, given.top_p.unwrap_or(1.0), given.seed)?);
+    }
+    Ok(Asking { max_new_tokens: arguments.max_new_tokens, samples, sampling })
+}
+
+/// The language of the prompts: the one that is named, else the dominant one of the rows, else that of most.
+fn dominant(arguments: &PrepareArguments, report: &ReadReport) -> Result<Language, Failure> {
+    let most = report.languages.iter().max_by_key(|(language, rows)| (**rows, std::cmp::Reverse(**language)));
+    let dominant = arguments.rows.dominant.or(report.dominant).or(most.map(|(language, _)| *language));
+    dominant.ok_or_else(|| Failure::from(TrainError::NoRows))
+}
+
+/// Rows of no known format may be prompts alone, and what is missing is a bad answer.
+fn prompts_alone(error: TrainError) -> Failure {
+    match error {
+        TrainError::Data(error @ (DataError::UnknownFormat { .. } | DataError::MissingField { .. })) => Failure::new(
+            error.to_string(),
+            "prompts alone are not enough: each needs a bad answer, `rejected`, beside a `chosen` one, which is not used",
+        ),
+        error => error.into(),
+    }
+}
+
+/// Languages in their order, each once.
+fn once(languages: &[Language]) -> Vec<Language> {
+    let mut once = vec![];
+    for language in languages {
+        if !once.contains(language) {
+            once.push(*language);
+        }
+    }
+    once
+}
+
+/// What decides the rows beside model and data, for the report.
+fn settings(
+    arguments: &PrepareArguments,
+    folder: &ModelFolder,
+    judge: &Ready,
+    asking: Asking,
+) -> Result<BTreeMap<&'static str, String>, Failure> {
+    let or_none = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
+    let given = &arguments.sampling;
+    let mut settings = BTreeMap::from([
+        ("template", folder.template()),
+        ("judge", judge.identity()),
+        ("translators", arguments.translator.identity()?),
+        ("max_new_tokens", asking.max_new_tokens.to_string()),
+        ("samples", asking.samples.to_string()),
+        ("length_ratio", arguments.length_ratio.to_string()),
+        ("back_translation", or_none(arguments.back_translation)),
+    ]);
+    if asking.sampling.is_some() {
+        settings.insert("temperature", given.temperature.unwrap_or(1.0).to_string());
+        settings.insert("top_p", given.top_p.unwrap_or(1.0).to_string());
+        settings.insert("top_k", given.top_k.map_or("all".to_owned(), |top_k| top_k.to_string()));
+        settings.insert("seed", given.seed.to_string());
+    }
+    Ok(settings)
+}
+
+/// Says what translators were asked for now: the report has what they did in all.
+fn note_calls(prepared: &Prepared, session: &Session) {
+    for of in prepared.translators.iter().filter(|of| of.texts > 0 || of.asked > 0) {
+        let sent = match of.requests {
+            0 => String::new(),
+            requests => format!(" in {requests} requests"),
+        };
+        session.note(&format_args!(
+            "{}: {} texts translated, {} characters, {} tokens; {} asked for now{sent}",
+            of.translator,
+            of.texts,
+            of.characters,
+            of.usage.prompt_tokens + of.usage.completion_tokens,
+            of.asked
+        ));
+    }
+}

@@ -1,0 +1,16 @@
+//! What became of the prompts in each language, as a table.
+
+use mpo_prepare::Prepared;
+
+use crate::table::render;
+
+/// A line for each language: its prompts, the rows kept, and those dropped for each reason.
+pub(super) fn table(prepared: &Prepared) -> String {
+    let reasons: Vec<_> = prepared.reasons().collect();
+    let header = ["language", "prompts", "kept"].into_iter().chain(reasons.iter().map(|reason| reason.words()));
+    let rows = prepared.languages.iter().map(|of| {
+        let dropped = reasons.iter().map(|reason| of.dropped.get(reason).copied().unwrap_or(0).to_string());
+        [of.language.name().to_owned(), of.prompts.to_string(), of.kept.to_string()].into_iter().chain(dropped)
+    });
+    render(header, rows, 1)
+}
