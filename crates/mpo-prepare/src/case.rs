@@ -109,6 +109,9 @@ impl Collecting {
             return Some((place, false));
         }
         let place = self.cases.cases.len();
+        // Rows are the same wherever the data lies.
+        let file = origin.file.file_name().map(Into::into).unwrap_or(origin.file);
+        let origin = Origin { file, position: origin.position };
         self.known.insert(asked.clone(), place);
         self.cases.cases.push(Case { asked, parallel: BTreeMap::new(), origin });
         Some((place, true))
