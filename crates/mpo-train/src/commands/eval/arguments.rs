@@ -7,6 +7,7 @@ use mpo_data::Language;
 use mpo_eval::{BENCHMARKS, Benchmark, benchmark};
 
 use super::judge::JudgeArguments;
+use super::price::Price;
 use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, positive};
 
 const EXAMPLES: &str = "\
@@ -53,6 +54,9 @@ pub(crate) struct EvalArguments {
     pub(super) raw: bool,
     #[command(flatten)]
     pub(super) judge: JudgeArguments,
+    /// Price of a million tokens that the judge reads and writes, to report the cost
+    #[arg(long, value_name = "IN,OUT")]
+    pub(super) judge_price: Option<Price>,
     /// Folder for results [default: eval in the model's run folder]
     #[arg(long, short, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,

@@ -9,7 +9,6 @@ use mpo_eval::{ChatJudge, JUDGES, Judge, JudgeDefinition, JudgeSettings, Means, 
 use mpo_models::CausalLm;
 use mpo_trainer::RunFolder;
 
-use super::price::Price;
 use crate::arguments::positive;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -34,9 +33,6 @@ pub(in crate::commands) struct JudgeArguments {
     /// Seconds that a request may take
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     judge_timeout: u64,
-    /// Price of a million tokens that the judge reads and writes, to report the cost
-    #[arg(long, value_name = "IN,OUT")]
-    pub(super) judge_price: Option<Price>,
 }
 
 fn judge_help() -> String {

@@ -113,7 +113,7 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
         held.write(path, &lines(path, samples)?)?;
     }
     let usage = evaluation.judging.usage;
-    evaluation.judging.cost = arguments.judge.judge_price.map(|price| price.of(usage));
+    evaluation.judging.cost = arguments.judge_price.map(|price| price.of(usage));
     held.write(&output.join(EVALUATION_FILE), &evaluation.to_json()?)?;
     held.write_table(&output.join("evaluation.csv"), &evaluation.to_csv()?)?;
     report::write(&held)?;
