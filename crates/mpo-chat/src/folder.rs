@@ -69,13 +69,16 @@ impl ModelFolder {
         Ok(folder)
     }
 
-    /// A folder with a configuration and a tokenizer, for weights that are yet to be made.
+    /// A folder with a configuration and a tokenizer, or an adapter's beside those of its base, for weights that are not
+    /// needed or yet to be made.
     ///
     /// # Errors
-    /// If either cannot be read.
+    /// If one of them cannot be read.
     pub fn without_weights(path: PathBuf, template: &TemplateOptions) -> Result<Self, ChatError> {
-        let config = ModelConfig::from_dir(&path).map_err(ModelError::from)?;
-        Self::with_tokenizer(path, None, config, template)
+        let adapter = AdapterFolder::find_description(&path)?;
+        let base = adapter.as_ref().map_or(&*path, AdapterFolder::base);
+        let config = ModelConfig::from_dir(base).map_err(ModelError::from)?;
+        Self::with_tokenizer(path, adapter, config, template)
     }
 
     fn with_tokenizer(
@@ -127,16 +130,7 @@ impl ModelFolder {
         let Some(adapter) = adapter else {
             return self.load(&device, progress);
         };
-        if self.adapter.is_some() {
-            return Err(ModelError::Folder {
-                path: self.path.clone(),
-                expected: "a model, to train a new adapter of",
-                found: "an adapter".into(),
-                remedy: "leave the settings of a new adapter out to train this one on, or merge it first (`mpo-train merge`)"
-                    .into(),
-            }
-            .into());
-        }
+        adapter.check(&self.config.decoder, self.adapter.as_ref())?;
         Ok(self.load_frozen(&device, progress)?.with_adapter(adapter, &self.name)?)
     }
 

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use mpo_chat::ModelFolder;
-use mpo_models::{ModelError, memory};
+use mpo_kernels::linear;
+use mpo_models::memory;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, Tuning, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_flops};
 
 use crate::failure::Failure;
 
@@ -25,33 +25,33 @@ impl<'a> Plan<'a> {
     /// Operations of the products of all steps.
     pub(crate) fn flops(&self) -> f64 {
         let Planned { storage, passes, .. } = &self.planned;
-        step_flops(self.planner.model, passes, *storage) * passes.steps as f64
+        step_flops(self.planner.model.config, passes, *storage) * passes.steps as f64
     }
 
     /// What the run takes at its peak, and of how much.
     pub(crate) fn memory_line(&self) -> String {
         let peak = self.planned.estimate.peak();
-        let mut shares: Vec<(Part, u64)> = peak.shares.iter().map(|share| (share.part, share.bytes)).collect();
+        let on_device = peak.shares.iter().filter(|share| !share.on_host);
+        let mut shares: Vec<(Part, u64)> = on_device.map(|share| (share.part, share.bytes)).collect();
         shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
         let largest: Vec<String> =
             shares.iter().take(3).map(|(part, bytes)| format!("{} {}", part.name(), gigabytes(*bytes))).collect();
         let again = if self.planned.storage.recompute { ", layers are run again" } else { "" };
         format!(
-            "{:<10} {} at most{}: {}{again}",
+            "{:<10} {} at most{}: {}{again}{}",
             "memory",
             gigabytes(peak.on_device()),
-            self.room(),
+            of(self.planner.machine.room),
             largest.join(", "),
+            self.beside(),
         )
     }
 
-    /// Of how much memory, as far as it is known.
-    fn room(&self) -> String {
-        let room = self.planner.machine.room;
-        match (room.available, room.total) {
-            (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
-            (None, Some(total)) => format!(" of {}", gigabytes(total)),
-            (None, None) => String::new(),
+    /// What the run takes of the machine's memory beside a GPU's.
+    fn beside(&self) -> String {
+        match self.planned.estimate.host_bytes() {
+            0 => String::new(),
+            bytes => format!("; beside the GPU {}{}", gigabytes(bytes), of(self.planner.machine.host)),
         }
     }
 
@@ -74,9 +74,15 @@ impl<'a> Plan<'a> {
 
     /// Refuses a run that can never fit, with what would.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let bytes = self.planned.estimate.bytes();
-        let room = self.planner.machine.room;
-        let Some(total) = room.total.filter(|_| room.can_never_have(bytes) && !memory::is_overridden()) else {
+        let (machine, estimate) = (&self.planner.machine, &self.planned.estimate);
+        let places = [
+            (machine.room, estimate.bytes(), "memory"),
+            (machine.host, estimate.host_bytes(), "memory beside the GPU"),
+        ];
+        let full =
+            places.into_iter().filter(|(room, bytes, _)| room.can_never_have(*bytes) && !memory::is_overridden());
+        let full = full.filter_map(|(room, bytes, place)| Some((room.total?, bytes, place)));
+        let Some((total, bytes, place)) = full.into_iter().next() else {
             return Ok(());
         };
         let remedies = self.planner.remedies(self.config);
@@ -88,7 +94,7 @@ impl<'a> Plan<'a> {
             });
         Err(Failure::new(
             format!(
-                "expected a run that fits in {} of memory, got one that takes {}",
+                "expected a run that fits in {} of {place}, got one that takes {}",
                 gigabytes(total),
                 gigabytes(bytes)
             ),
@@ -109,11 +115,12 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a run trains: in an adapter's folder, that adapter.
-pub(crate) fn tuning(folder: &ModelFolder, config: &TrainConfig) -> Result<Tuning, Failure> {
-    match &folder.adapter {
-        Some(adapter) => Ok(Tuning::adapter(adapter.num_parameters().map_err(ModelError::from)?)),
-        None => Ok(Tuning::of(config, &folder.config.decoder)),
+/// Of how much memory, as far as it is known.
+fn of(room: Room) -> String {
+    match (room.available, room.total) {
+        (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
+        (None, Some(total)) => format!(" of {}", gigabytes(total)),
+        (None, None) => String::new(),
     }
 }
 
@@ -126,14 +133,16 @@ pub(crate) fn flags(settings: &[(&str, String)]) -> String {
     flags.collect::<Vec<_>>().join(" ")
 }
 
-/// Operations a second of a square matrix product in f32: the best of a few, in a tenth of a second on the CPU.
-pub(crate) fn product_rate(device: &Device) -> f64 {
+/// Operations a second of a product with a square matrix, both in the types of a run: the best of a few, in a tenth of a
+/// second on the CPU.
+pub(crate) fn product_rate(device: &Device, storage: Storage) -> f64 {
     const SIZE: usize = 1_024;
-    let square = Tensor::<2>::ones([SIZE, SIZE], device);
+    let square = |dtype| Tensor::<2>::ones([SIZE, SIZE], (device, dtype));
+    let (rows, weight) = (square(storage.precision.dtype()), square(storage.stored_dtype()));
     // The first one wakes the threads, or compiles a kernel.
     let seconds = (0..5).map(|_| {
         let began = Instant::now();
-        let product = square.clone().matmul(square.clone());
+        let product = linear(rows.clone(), weight.clone());
         _ = product.slice([0..1, 0..1]).into_data();
         began.elapsed().as_secs_f64()
     });
@@ -153,5 +162,47 @@ pub(crate) fn duration(seconds: f64) -> String {
         ..5_400.0 => format!("{:.0} min", seconds / 60.0),
         ..172_800.0 => format!("{:.1} h", seconds / 3_600.0),
         _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_models::ModelConfig;
+    use mpo_trainer::memory::{Base, BaseModel, Hardware, Machine, RowSize};
+    use mpo_trainer::{OptimizerState, TrainOptions};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_gpu_must_fit_in_the_machine() {
+        let options = TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            optimizer_state: Some(OptimizerState::Host),
+            ..TrainOptions::default()
+        };
+        let config = options.resolve().unwrap();
+        let model = ModelConfig::from_json(json!({
+            "model_type": "llama", "vocab_size": 10_000, "hidden_size": 1_000, "intermediate_size": 1_000,
+            "num_hidden_layers": 1, "num_attention_heads": 10, "num_key_value_heads": 10, "tie_word_embeddings": true,
+        }))
+        .unwrap();
+        let model = BaseModel { config: &model.decoder, adapter: None, frozen: Base::F32 };
+        let rows = [RowSize { tokens: 10, scored: 5, compared: 0, held: 0 }; 16];
+        // 17 million parameters: 68 MB on the card, four times as much beside it, and copies for a checkpoint.
+        let checked = |host| {
+            let machine = Machine { host: Room::of(host), ..Machine::elsewhere(Hardware::Gpu) };
+            let planner = Planner { model, rows: &rows, machine, program: 0 };
+            let plan = Plan::new(planner, &config);
+            (plan.check().map_err(|failure| failure.to_string()), plan.warning().is_some(), plan.memory_line())
+        };
+        let (fits, warned, line) = checked(1_000_000_000);
+        assert!(fits.is_ok() && !warned && line.contains("; beside the GPU 0.4 GB of 1.0 GB"), "{line}");
+        assert!(!line.contains("moments"), "{line}");
+        let (refused, warned, _) = checked(100_000_000);
+        let expected = "expected a run that fits in 0.1 GB of memory beside the GPU, got one that takes 0.4 GB";
+        assert_eq!((refused.unwrap_err(), warned), (expected.to_owned(), true));
     }
 }

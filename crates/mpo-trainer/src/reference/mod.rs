@@ -116,7 +116,7 @@ impl<'a> Reference<'a> {
     ///
     /// # Errors
     /// Those of [`sums`](Self::sums).
-    pub fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
+    pub(crate) fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
         let answers: Vec<AnswerToScore<'_>> = pairs
             .iter()
             .flat_map(|(pair, origin)| {
@@ -210,7 +210,7 @@ impl<'a> Reference<'a> {
 
 /// Scores of pairs under the reference: of the safe answer and of the unsafe one, Σ log p in nats and tokens.
 #[derive(Debug, Clone)]
-pub struct KnownPairs(Vec<[(f32, usize); 2]>);
+pub(crate) struct KnownPairs(Vec<[(f32, usize); 2]>);
 
 impl KnownPairs {
     /// The scores of some of the pairs, `[pairs]`, on `device`.
