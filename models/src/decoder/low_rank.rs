@@ -10,10 +10,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::CausalLm;
-use super::layers::Linear;
+use super::layers::{Linear, Weight};
 use super::weights::trainable;
 use crate::adapter::{AdapterConfig, adapter_weights};
-use crate::{CheckpointError, LoraOptions, ModelError};
+use crate::{CheckpointError, LoraOptions, ModelError, Quantization};
 
 /// A low-rank update of a linear map: `scale · x · aᵀ · bᵀ`. The matrix `b · a` is never made.
 #[derive(Module, Debug)]
@@ -70,7 +70,7 @@ impl CausalLm {
         }
         let config = AdapterConfig::new(options, &names, base);
         for (path, linear) in model.projections().filter(|(path, _)| options.names(path)) {
-            let [outputs, inputs] = linear.weight.val().dims();
+            let [outputs, inputs] = linear.shape();
             // PEFT's beginning: PyTorch's `kaiming_uniform_` with a = √5.
             let bound = 1.0 / (inputs as f32).sqrt();
             let a: Vec<f32> = (0..options.rank * inputs).map(|_| rng.random_range(-bound..bound)).collect();
@@ -101,7 +101,7 @@ impl CausalLm {
         let mut model = self.frozen();
         let mut read = HashSet::new();
         for (path, linear) in model.projections() {
-            let [outputs, inputs] = linear.weight.val().dims();
+            let [outputs, inputs] = linear.shape();
             let rank = config.rank_of(&path);
             let shapes = [("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])];
             let names = shapes.map(|(part, _)| format!("{path}.{part}.weight"));
@@ -145,6 +145,14 @@ impl CausalLm {
     fn projection_names(&mut self) -> Vec<&'static str> {
         let first = self.model.layers.first_mut();
         first.into_iter().flat_map(|block| block.projections().map(|(_, name, _)| name)).collect()
+    }
+
+    /// What the linear maps of the layers are stored in, if they are quantized.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.clone().projections().find_map(|(_, linear)| match &linear.weight {
+            Weight::Dense(_) => None,
+            Weight::Nf4(packed) => Some(Quantization::Nf4 { double: packed.matrix.is_double() }),
+        })
     }
 
     /// What its adapter is, if it has one.
