@@ -117,8 +117,8 @@ fn unpack_vectors<F: Float, N: Size>(
 fn fraction(code: u32) -> f32 {
     let mut value = f32::new(0.0);
     #[unroll]
-    for number in 0..CODEBOOK.len() {
-        value = select(code == number as u32, f32::new(comptime!(CODEBOOK[number])), value);
+    for number in 0..16 {
+        value = select(code == number, f32::new(comptime!(CODEBOOK[number as usize])), value);
     }
     value
 }

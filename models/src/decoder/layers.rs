@@ -81,7 +81,7 @@ pub(super) enum Weight {
 #[derive(Module, Debug)]
 pub(super) struct Packed {
     #[module(skip)]
-    pub(super) matrix: Nf4,
+    pub(super) matrix: Box<Nf4>,
 }
 
 /// `x · weightᵀ + bias`, `weight` `[outputs, inputs]`, and what an adapter adds.
@@ -100,7 +100,7 @@ impl Linear {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let weight = match weights.source.nf4(&format!("{name}.weight"), shape, weights.device)? {
-            Some(matrix) => Weight::Nf4(Packed { matrix }),
+            Some(matrix) => Weight::Nf4(Packed { matrix: Box::new(matrix) }),
             None => Weight::Dense(weights.param(name, "weight", shape)?),
         };
         let bias = bias.then(|| weights.param(name, "bias", [shape[0]])).transpose()?;
