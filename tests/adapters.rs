@@ -139,6 +139,58 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     assert!(!place.path("twice").exists());
 }
 
+/// A base's template in a file of its own would beat that in the adapter's `tokenizer_config.json`.
+#[test]
+fn the_adapters_chat_template_is_that_of_the_merged_model() {
+    let place = Place::new();
+    place.train(&model(), "run", &[&LORA[..], &["--max-steps", "1"]].concat()).assert().success();
+    let (adapter, base) = (place.path("run/model"), place.path("base"));
+    fs::create_dir(&base).unwrap();
+    for name in names(&model()) {
+        fs::copy(model().join(&name), base.join(&name)).unwrap();
+    }
+    fs::write(base.join("chat_template.jinja"), "{{ 'of the base' }}").unwrap();
+    let mut config = json(&adapter.join("adapter_config.json"));
+    config["base_model_name_or_path"] = base.to_str().unwrap().into();
+    fs::write(adapter.join("adapter_config.json"), config.to_string()).unwrap();
+    // It was edited.
+    fs::remove_file(adapter.join("mpo-train.blake3")).unwrap();
+    let of_adapter = place.score(&adapter);
+    place.merge(&adapter, "merged").assert().success();
+    assert!(!place.path("merged/chat_template.jinja").exists());
+    assert_same(&gaps(&place.score(&place.path("merged"))), &gaps(&of_adapter));
+}
+
+/// As `train` takes the folder, and without the base's weights.
+#[test]
+fn training_an_adapter_on_is_planned() {
+    let place = Place::new();
+    place.train(&model(), "run", &[&LORA[..], &["--max-steps", "1"]].concat()).assert().success();
+    let adapter = place.path("run/model");
+    let plan = |arguments: &[&str], model: &Path| {
+        let mut command = mpo_train();
+        command.args(["plan", "--device", "flex", "--json", "--model"]).arg(model).args(arguments);
+        command
+    };
+    let weights = |command: &mut Command| {
+        let planned: Value = serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap();
+        let shares = planned["phases"][0]["shares"].as_array().unwrap().clone();
+        let of_weights = shares.iter().find(|share| share["part"] == "weights");
+        of_weights.unwrap()["bytes"].as_u64().unwrap()
+    };
+    let rows = place.path("rows.jsonl");
+    let (length, rows) = (["--row-tokens", "40"], ["--data", rows.to_str().unwrap()]);
+    for given in [&length[..], &rows] {
+        let new = weights(&mut plan(&[given, &LORA[..]].concat(), &model()));
+        assert_eq!(weights(&mut plan(given, &adapter)), new);
+        let refused = plan(&[given, &LORA[..]].concat(), &adapter).assert().failure();
+        refused.stderr(contains("expected a model, to train a new adapter of, got an adapter"));
+    }
+    // The miniature's model is stored in f16, which is widened.
+    let stored = fs::metadata(model().join("model.safetensors")).unwrap().len();
+    assert!(weights(&mut plan(&length, &adapter)) > 2 * stored - 20_000);
+}
+
 /// The first step's policy is the reference to the bit.
 #[test]
 fn the_first_retain_loss_is_zero() {
@@ -185,9 +237,27 @@ fn settings_of_an_adapter_are_checked() {
         (&["--adapter", "lora", "--lora-targets", "query"], "got one for \"query\", which names none"),
         (&["--adapter", "lora", "--lora-targets", "q.*"], "expected names such as q_proj,v_proj"),
         (&["--adapter", "lora", "--lora-rank", "0"], "at least 1"),
+        (&["--merge"], "adapter: expected lora, or a model that is an adapter, as merge is given, got nothing"),
     ] {
         place.train(&model(), "run", more).assert().failure().stderr(contains(expected));
         assert!(!place.path("run").exists());
+    }
+    // What the model's configuration says is found before anything else is read.
+    for command in ["train", "plan"] {
+        let mut asked = mpo_train();
+        asked.args([
+            command,
+            "--device",
+            "flex",
+            "--data",
+            "no/such.jsonl",
+            "--adapter",
+            "lora",
+            "--lora-targets",
+            "query",
+        ]);
+        asked.arg("--model").arg(model()).arg("--output").arg(place.path("run"));
+        asked.assert().failure().stderr(contains("which names none").and(contains("hint: there are q_proj, k_proj")));
     }
 }
 

@@ -143,6 +143,7 @@ fn llama_8b() -> TempDir {
     let config = json!({
         "model_type": "llama", "vocab_size": 128_256, "hidden_size": 4_096, "intermediate_size": 14_336,
         "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16",
     });
     fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
     dir
@@ -166,10 +167,27 @@ fn a_plan_needs_no_weights() {
     assert!(planned["peak_bytes"].as_u64().unwrap() > 128_000_000_000);
     assert_eq!((&planned["fits"], &planned["recompute"]), (&json!(false), &json!(true)));
     let remedy = &planned["remedies"][0];
-    assert_eq!((&remedy["fits"], &remedy["settings"][0][0]), (&json!(true), &json!("adapter")));
-    assert!(remedy["command"].as_str().unwrap().contains("--adapter lora"), "{remedy}");
+    assert_eq!((&remedy["fits"], &remedy["settings"][0]), (&json!(true), &json!(["optimizer_state", "host"])));
+    assert!(remedy["command"].as_str().unwrap().contains("--optimizer-state host"), "{remedy}");
+    let remedies = planned["remedies"].as_array().unwrap();
+    let adapter = remedies.iter().find(|remedy| remedy["settings"][0][0] == "adapter").unwrap();
+    assert!(adapter["command"].as_str().unwrap().contains("--adapter lora"), "{adapter}");
+    // The memory that was planned for decided that layers are run again: the command says so.
+    let settled = card("170GB", &["--micro-batch-tokens", "8000"]);
+    assert_eq!((&settled["fits"], &settled["recompute"]), (&json!(true), &json!(true)));
+    let command = settled["command"].as_str().unwrap();
+    assert!(command.contains("--recompute on") && !command.contains("--memory"), "{command}");
     let adapter = card("24GB", &["--adapter", "lora", "--precision", "bf16"]);
     assert_eq!(adapter["fits"], true, "{adapter}");
+    let part = |planned: &Value, part: &str| {
+        let shares = planned["phases"].as_array().unwrap().iter().flat_map(|phase| phase["shares"].as_array().unwrap());
+        let bytes = shares.filter(|share| share["part"] == part && share["on_host"] == false);
+        bytes.map(|share| share["bytes"].as_u64().unwrap()).max()
+    };
+    // Where distributions are compared, the reference's head stays beside the policy's.
+    let head = 4 * 128_256 * 4_096;
+    assert_eq!(part(&card("80GB", &["--method", "mpo", "--retain", "kl"]), "reference"), Some(head));
+    assert_eq!(part(&planned, "reference"), None);
     let seconds = planned["time"]["product_seconds"].as_f64().unwrap();
     assert!((seconds - planned["time"]["flops"].as_f64().unwrap() / 3e14).abs() < 1e-6 * seconds);
 

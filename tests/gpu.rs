@@ -9,11 +9,12 @@ mod golden;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::{DType, Device, DeviceKind};
 use golden::{Golden, assert_close};
 use mpo_data::{Origin, Position};
-use mpo_models::{CausalLm, SaveOptions};
+use mpo_models::{CausalLm, LoraOptions, ModelConfig, NamedParameter, SaveOptions, WeightDtype};
 use mpo_progress::Recorder;
+use mpo_trainer::memory::{Base, BaseModel};
 use mpo_trainer::{AnswerToScore, Reference};
 
 #[test]
@@ -47,6 +48,35 @@ fn gpu() -> Device {
         return Device::cuda(0);
     }
     Device::wgpu(DeviceKind::Cpu)
+}
+
+/// Which matrices of a frozen base stay bf16 depends on what they are stored in and on the device.
+#[test]
+fn a_frozen_base_is_planned_as_it_is_loaded() {
+    let (model, config) = Golden::open("llama3rope").load(&Device::flex());
+    let targets = vec!["all-linear".parse().unwrap()];
+    let options = LoraOptions { rank: 2, alpha: 1.0, use_rslora: false, targets, seed: 0 };
+    for dtype in [WeightDtype::F32, WeightDtype::F16, WeightDtype::BF16] {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("model");
+        model.save(&dir, &config, &SaveOptions { dtype, ..SaveOptions::default() }).unwrap();
+        let config = ModelConfig::from_dir(&dir).unwrap();
+        for device in [Device::flex(), gpu()] {
+            let (loaded, _) = CausalLm::load_frozen(&dir, &device.clone().autodiff()).unwrap();
+            let loaded = loaded.with_adapter(&options, "base").unwrap();
+            let expected = match BaseModel::of(&dir, &config, None, Some(&device)).unwrap().frozen {
+                Base::F32 => DType::F32,
+                Base::Bf16 => DType::BF16,
+                Base::Nf4 => panic!("nobody asked for it"),
+            };
+            loaded.each_parameter(|NamedParameter { name, shape, values }| {
+                let is_of_base = shape.len() == 2 && !name.contains("lora_");
+                assert!(!is_of_base || values.dtype() == expected, "{name}, {dtype:?} on {device:?}");
+            });
+        }
+        let elsewhere = BaseModel::of(&dir, &config, None, None).unwrap().frozen;
+        assert_eq!(elsewhere, if dtype == WeightDtype::BF16 { Base::Bf16 } else { Base::F32 });
+    }
 }
 
 /// The same model, ids and folder: numbers of another device or type differ in their last bits.

@@ -260,23 +260,22 @@ fn a_run_that_is_resumed_ends_where_one_that_was_not_interrupted_does() {
 }
 
 #[test]
-fn a_run_may_go_on_with_another_state() {
+fn a_run_may_go_on_where_the_optimizer_works_elsewhere() {
     use OptimizerState::{Bf16, Device, Host};
     let model = Model { fixture: "qwen3", tied: true };
     let how = |state| How { state, recompute: true, micro_batch: 1, max_grad_norm: 0.1 };
     let flex = burn::tensor::Device::flex();
-    let start = model.on(&flex).0;
-    let exact = train(model, how(Device));
+    let exact = train(model, how(Device)).0;
     for (first, second) in [(Device, Host), (Host, Device), (Device, Bf16), (Bf16, Host)] {
         let folder = tempfile::tempdir().unwrap();
         let stopped = train_in(folder.path(), model, how(first), &flex, Some(4));
         assert!(matches!(stopped, Err(TrainError::Interrupted)));
-        let trained = train_in(folder.path(), model, how(second), &flex, None).unwrap();
-        let apart = distance(&trained, &exact, &start);
+        let went_on = train_in(folder.path(), model, how(second), &flex, None);
         if first == Bf16 || second == Bf16 {
-            assert!(apart > 0.0 && apart < 0.02, "{first}, then {second}: {apart}");
+            // It would end elsewhere than either does.
+            assert!(matches!(went_on, Err(TrainError::Changed { .. })), "{first}, then {second}");
         } else {
-            assert_eq!(apart, 0.0, "{first}, then {second}");
+            assert!(went_on.unwrap().0 == exact, "{first}, then {second}");
         }
     }
 }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeModel};
 
+use crate::checkpoint::ADAPTER_WEIGHTS;
 use crate::error::ModelError;
 use crate::inspect::not_a_folder;
 
 /// What a model's weights are in, out of a repository that may hold them in several formats.
-const WEIGHTS: [&str; 3] = ["model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors"];
+const WEIGHTS: [&str; 3] = ["model.safetensors", "model-*-of-*.safetensors", ADAPTER_WEIGHTS];
 
 /// What else a model needs, and what goes along when it is saved.
 const DESCRIPTION: [&str; 10] =
@@ -20,9 +21,10 @@ pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelErro
     find(model, revision, &[&DESCRIPTION[..], &WEIGHTS].concat())
 }
 
-/// The same folder, with everything but weights: of a repository they are not fetched.
-pub fn resolve_description(model: &str) -> Result<PathBuf, ModelError> {
-    find(model, None, &DESCRIPTION)
+/// The same folder, with everything but a model's weights: of a repository they are not fetched. An adapter's are: they are
+/// small, and say how large it is.
+pub fn resolve_description(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelError> {
+    find(model, revision, &[&DESCRIPTION[..], &[ADAPTER_WEIGHTS]].concat())
 }
 
 fn find(model: &str, revision: Option<&str>, patterns: &[&str]) -> Result<PathBuf, ModelError> {

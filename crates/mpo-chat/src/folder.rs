@@ -9,7 +9,7 @@ use mpo_data::{
     TruncationReport,
 };
 use mpo_models::{
-    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError,
+    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError, Quantization,
 };
 use mpo_progress::Progress;
 
@@ -69,13 +69,16 @@ impl ModelFolder {
         Ok(folder)
     }
 
-    /// A folder with a configuration and a tokenizer, for weights that are yet to be made.
+    /// A folder with a configuration and a tokenizer, or an adapter's beside those of its base, for weights that are not
+    /// needed or yet to be made.
     ///
     /// # Errors
-    /// If either cannot be read.
+    /// If one of them cannot be read.
     pub fn without_weights(path: PathBuf, template: &TemplateOptions) -> Result<Self, ChatError> {
-        let config = ModelConfig::from_dir(&path).map_err(ModelError::from)?;
-        Self::with_tokenizer(path, None, config, template)
+        let adapter = AdapterFolder::find_description(&path)?;
+        let base = adapter.as_ref().map_or(&*path, AdapterFolder::base);
+        let config = ModelConfig::from_dir(base).map_err(ModelError::from)?;
+        Self::with_tokenizer(path, adapter, config, template)
     }
 
     fn with_tokenizer(
@@ -113,13 +116,15 @@ impl ModelFolder {
         Ok(model)
     }
 
-    /// Reads the weights to train them on `device`, or a new `adapter` beside them; in an adapter's folder, that adapter.
+    /// Reads the weights to train them on `device`, or a new `adapter` beside them, quantized if they are to be; in an
+    /// adapter's folder, that adapter.
     ///
     /// # Errors
     /// If they cannot be read, are none, or a new adapter is to stand on an adapter.
     pub fn load_to_train(
         &self,
         adapter: Option<&LoraOptions>,
+        quantization: Option<Quantization>,
         device: &Device,
         progress: &dyn Progress,
     ) -> Result<CausalLm, ChatError> {
@@ -127,17 +132,15 @@ impl ModelFolder {
         let Some(adapter) = adapter else {
             return self.load(&device, progress);
         };
-        if self.adapter.is_some() {
-            return Err(ModelError::Folder {
-                path: self.path.clone(),
-                expected: "a model, to train a new adapter of",
-                found: "an adapter".into(),
-                remedy: "leave the settings of a new adapter out to train this one on, or merge it first (`mpo-train merge`)"
-                    .into(),
+        adapter.check(&self.config.decoder, self.adapter.as_ref())?;
+        let base = match quantization {
+            None => self.load_frozen(&device, progress)?,
+            Some(quantization) => {
+                let _stage = progress.begin("loading and quantizing the model", None);
+                CausalLm::load_quantized(&self.path, &device, quantization)?.0
             }
-            .into());
-        }
-        Ok(self.load_frozen(&device, progress)?.with_adapter(adapter, &self.name)?)
+        };
+        Ok(base.with_adapter(adapter, &self.name)?)
     }
 
     /// Reads the weights of a model that is asked and not trained.
@@ -147,6 +150,16 @@ impl ModelFolder {
     pub fn load_frozen(&self, device: &Device, progress: &dyn Progress) -> Result<CausalLm, ChatError> {
         let _stage = progress.begin("loading the model", None);
         let (model, _) = CausalLm::load_frozen(&self.path, device)?;
+        Ok(model)
+    }
+
+    /// Reads the weights of a model that is saved whole.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are none.
+    pub fn load_dense(&self, device: &Device, progress: &dyn Progress) -> Result<CausalLm, ChatError> {
+        let _stage = progress.begin("loading the model", None);
+        let (model, _) = CausalLm::load_dense(&self.path, device)?;
         Ok(model)
     }
 

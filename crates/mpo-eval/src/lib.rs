@@ -47,9 +47,7 @@ mod reward_gap;
 mod sample;
 mod training;
 
-pub use benchmark::{
-    BENCHMARKS, Benchmark, Expected, Item, LETTERS, Marking, Metric, QuestionSet, Questions, benchmark, first_answer,
-};
+pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
 pub use benchmark_result::{BenchmarkResult, LanguageResult, Settings};
 pub use error::EvalError;
 pub use estimate::Estimate;

@@ -8,6 +8,7 @@ pub fn base<'a>(folder: &'a ModelFolder, hash: &'a str) -> Base<'a> {
     Base {
         path: folder.base_dir(),
         tokenizer: folder.tokenizer_dir(),
+        adapter: folder.adapter.as_ref(),
         config: &folder.config,
         hash,
         pad_token: folder.pad_token(),

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use mpo_chat::ModelFolder;
-use mpo_models::{ModelError, memory};
+use mpo_kernels::linear;
+use mpo_models::memory;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, Tuning, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_flops};
 
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ impl<'a> Plan<'a> {
     /// Operations of the products of all steps.
     pub(crate) fn flops(&self) -> f64 {
         let Planned { storage, passes, .. } = &self.planned;
-        step_flops(self.planner.model, passes, *storage) * passes.steps as f64
+        step_flops(self.planner.model.config, passes, *storage) * passes.steps as f64
     }
 
     /// What the run takes at its peak, and of how much.
@@ -37,21 +37,20 @@ impl<'a> Plan<'a> {
             shares.iter().take(3).map(|(part, bytes)| format!("{} {}", part.name(), gigabytes(*bytes))).collect();
         let again = if self.planned.storage.recompute { ", layers are run again" } else { "" };
         format!(
-            "{:<10} {} at most{}: {}{again}",
+            "{:<10} {} at most{}: {}{again}{}",
             "memory",
             gigabytes(peak.on_device()),
-            self.room(),
+            of(self.planner.machine.room),
             largest.join(", "),
+            self.beside(),
         )
     }
 
-    /// Of how much memory, as far as it is known.
-    fn room(&self) -> String {
-        let room = self.planner.machine.room;
-        match (room.available, room.total) {
-            (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
-            (None, Some(total)) => format!(" of {}", gigabytes(total)),
-            (None, None) => String::new(),
+    /// What the run takes of the machine's memory beside a GPU's.
+    fn beside(&self) -> String {
+        match self.planned.estimate.host_bytes() {
+            0 => String::new(),
+            bytes => format!("; beside the GPU {}{}", gigabytes(bytes), of(self.planner.machine.host)),
         }
     }
 
@@ -74,9 +73,15 @@ impl<'a> Plan<'a> {
 
     /// Refuses a run that can never fit, with what would.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let bytes = self.planned.estimate.bytes();
-        let room = self.planner.machine.room;
-        let Some(total) = room.total.filter(|_| room.can_never_have(bytes) && !memory::is_overridden()) else {
+        let (machine, estimate) = (&self.planner.machine, &self.planned.estimate);
+        let places = [
+            (machine.room, estimate.bytes(), "memory"),
+            (machine.host, estimate.host_bytes(), "memory beside the GPU"),
+        ];
+        let full =
+            places.into_iter().filter(|(room, bytes, _)| room.can_never_have(*bytes) && !memory::is_overridden());
+        let full = full.filter_map(|(room, bytes, place)| Some((room.total?, bytes, place)));
+        let Some((total, bytes, place)) = full.into_iter().next() else {
             return Ok(());
         };
         let remedies = self.planner.remedies(self.config);
@@ -88,7 +93,7 @@ impl<'a> Plan<'a> {
             });
         Err(Failure::new(
             format!(
-                "expected a run that fits in {} of memory, got one that takes {}",
+                "expected a run that fits in {} of {place}, got one that takes {}",
                 gigabytes(total),
                 gigabytes(bytes)
             ),
@@ -109,11 +114,12 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a run trains: in an adapter's folder, that adapter.
-pub(crate) fn tuning(folder: &ModelFolder, config: &TrainConfig) -> Result<Tuning, Failure> {
-    match &folder.adapter {
-        Some(adapter) => Ok(Tuning::adapter(adapter.num_parameters().map_err(ModelError::from)?)),
-        None => Ok(Tuning::of(config, &folder.config.decoder)),
+/// Of how much memory, as far as it is known.
+fn of(room: Room) -> String {
+    match (room.available, room.total) {
+        (Some(free), _) => format!(" of {} that are free", gigabytes(free)),
+        (None, Some(total)) => format!(" of {}", gigabytes(total)),
+        (None, None) => String::new(),
     }
 }
 
@@ -126,14 +132,16 @@ pub(crate) fn flags(settings: &[(&str, String)]) -> String {
     flags.collect::<Vec<_>>().join(" ")
 }
 
-/// Operations a second of a square matrix product in f32: the best of a few, in a tenth of a second on the CPU.
-pub(crate) fn product_rate(device: &Device) -> f64 {
+/// Operations a second of a product with a square matrix, both in the types of a run: the best of a few, in a tenth of a
+/// second on the CPU.
+pub(crate) fn product_rate(device: &Device, storage: Storage) -> f64 {
     const SIZE: usize = 1_024;
-    let square = Tensor::<2>::ones([SIZE, SIZE], device);
+    let square = |dtype| Tensor::<2>::ones([SIZE, SIZE], (device, dtype));
+    let (rows, weight) = (square(storage.precision.dtype()), square(storage.stored_dtype()));
     // The first one wakes the threads, or compiles a kernel.
     let seconds = (0..5).map(|_| {
         let began = Instant::now();
-        let product = square.clone().matmul(square.clone());
+        let product = linear(rows.clone(), weight.clone());
         _ = product.slice([0..1, 0..1]).into_data();
         began.elapsed().as_secs_f64()
     });

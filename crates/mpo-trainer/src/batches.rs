@@ -8,7 +8,7 @@ use crate::settings::TrainConfig;
 
 /// The batches of a run.
 #[derive(Debug, Clone)]
-pub struct Batches {
+pub(crate) struct Batches {
     rows: usize,
     size: usize,
     /// Batches of an epoch.
@@ -21,7 +21,7 @@ pub struct Batches {
 impl Batches {
     /// The batches of a run over so many rows, each of at least `min` of them (unless there are fewer in all): what is
     /// left over at the end of an epoch and is less than that joins the batch before it.
-    pub fn new(config: &TrainConfig, rows: usize, min: usize) -> Self {
+    pub(crate) fn new(config: &TrainConfig, rows: usize, min: usize) -> Self {
         let size = config.batch_size;
         let joins = rows > size && (1..min).contains(&(rows % size));
         let per_epoch = rows.div_ceil(size) as u64 - u64::from(joins);
@@ -37,7 +37,7 @@ impl Batches {
     }
 
     /// Steps of the run.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
@@ -54,7 +54,7 @@ impl Batches {
     }
 
     /// Rows of a step.
-    pub fn batch(&self, step: u64) -> Vec<usize> {
+    pub(crate) fn batch(&self, step: u64) -> Vec<usize> {
         let (epoch, within) = (step / self.per_epoch, step % self.per_epoch);
         self.part(&self.order(epoch), within).to_vec()
     }

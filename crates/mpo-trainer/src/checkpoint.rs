@@ -157,8 +157,7 @@ fn check(path: &Path, step: u64, run: &RunFolder, fingerprint: &str) -> Result<S
 }
 
 impl Found {
-    /// Reads it; `start` is the model that the run began with. An optimizer that keeps moments in another type than was stored
-    /// goes on from them all the same.
+    /// Reads it; `start` is the model that the run began with.
     pub(crate) fn load(mut self, options: OptimizerOptions, start: CausalLm) -> Result<Resumed, TrainError> {
         let device = start.device();
         let stored = self.path.join(MODEL);

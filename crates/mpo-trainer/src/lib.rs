@@ -28,7 +28,8 @@
 //! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
 //! let hash = Checkpoint::open(path).and_then(|checkpoint| checkpoint.content_hash()).map_err(ModelError::from)?;
 //! let pad_token = tokenizer.pad_id();
-//! let base = Base { path, tokenizer: path, config: &model_config, hash: &hash, pad_token, chat_template: None };
+//! let (config, adapter) = (&model_config, None);
+//! let base = Base { path, tokenizer: path, adapter, config, hash: &hash, pad_token, chat_template: None };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
@@ -55,7 +56,6 @@ mod step;
 mod tasks;
 mod train;
 
-pub use batches::Batches;
 pub use error::TrainError;
 pub use events::{Event, EventLog, RowValues, StepEvent};
 pub use folder::{
@@ -63,14 +63,16 @@ pub use folder::{
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
 pub use pairs::{PairParts, PairScores};
-pub use reference::{AnswerToScore, KnownPairs, Reference};
+pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
     AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
-    PrecisionChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig, TrainOptions,
-    hyper_parameters, typed_value,
+    PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig,
+    TrainOptions, hyper_parameters, typed_value,
 };
-pub use tasks::{MicroBatch, Reduction, Shared, Task, Work, build_task, check_rows, digest_rows, row_sizes};
+pub use tasks::{
+    MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,
+};
 pub use train::{Trained, Trainer};

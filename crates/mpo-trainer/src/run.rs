@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use mpo_data::TokenizedRows;
 use mpo_models::memory::resident;
-use mpo_models::{CausalLm, Checkpoint, ModelConfig, ModelError, SaveOptions, WeightDtype};
+use mpo_models::{AdapterFolder, CausalLm, Checkpoint, ModelConfig, ModelError, SaveOptions, WeightDtype};
 use mpo_objectives::Objective;
 use mpo_progress::Progress;
 
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
-use crate::memory::{Machine, Planner, Storage, Tuning};
+use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
 use crate::settings::{Recompute, TrainConfig};
@@ -25,6 +25,8 @@ pub struct Base<'a> {
     pub path: &'a Path,
     /// The folder of its tokenizer, mostly the same.
     pub tokenizer: &'a Path,
+    /// The adapter that it is, where the folder that was named is one's.
+    pub adapter: Option<&'a AdapterFolder>,
     /// What its `config.json` says.
     pub config: &'a ModelConfig,
     /// Identifies its weights.
@@ -60,6 +62,9 @@ impl Run<'_> {
     ) -> Result<Trained, TrainError> {
         self.config.check_device(&model.device())?;
         let model = model.with_precision(self.config.precision());
+        if self.config.merge && model.quantization().is_some() {
+            return Err(ModelError::PackedWhole { dir: self.folder.model_dir() }.into());
+        }
         let objective = self.config.objective()?;
         let recompute = self.recomputes(&model, &rows, &*objective)?;
         // Said before minutes go into the reference.
@@ -92,21 +97,13 @@ impl Run<'_> {
             Recompute::Off => return Ok(false),
             Recompute::Auto => check_rows(rows, objective, self.config)?,
         }
-        let tuning = if model.adapter().is_some() {
-            let mut numbers = 0;
-            model.each_parameter(|parameter| {
-                let is_its = parameter.name.contains("lora_");
-                numbers += if is_its { parameter.shape.iter().product::<usize>() as u64 } else { 0 };
-            });
-            Tuning::adapter(numbers)
-        } else {
-            Tuning::Full
-        };
+        let (device, Base { path, config, adapter, .. }) = (model.device(), &self.base);
+        let base = BaseModel::of(path, config, *adapter, Some(&device))?;
         // The weights are there by now.
-        let weights = Storage::of(self.config, tuning, false).weights(model.config());
+        let weights = Storage::of(self.config, base.tuning(self.config), false).weights(base.config);
         let program = resident().unwrap_or(0).saturating_sub(weights);
-        let (machine, rows) = (Machine::of(&model.device()), row_sizes(rows, objective));
-        let planner = Planner { model: model.config(), tuning, rows: &rows, machine, program };
+        let (machine, rows) = (Machine::of(&device), row_sizes(rows, objective));
+        let planner = Planner { model: base, rows: &rows, machine, program };
         Ok(planner.plan(self.config).storage.recompute)
     }
 
@@ -120,6 +117,9 @@ impl Run<'_> {
         let whole = self.config.merge || model.adapter().is_none();
         if whole {
             warn_of_rounding(model, self.base.path, dtype, progress)?;
+        } else if dtype != WeightDtype::F32 {
+            let start = self.base.adapter.filter(|_| self.config.lora().is_none());
+            tell_lost(model.adapter_lost_by_rounding(start, dtype)?, progress);
         }
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {
@@ -156,12 +156,17 @@ pub fn warn_of_rounding(
     dtype: WeightDtype,
     progress: &dyn Progress,
 ) -> Result<(), TrainError> {
-    const WORTH_SAYING: f64 = 0.1;
     if dtype == WeightDtype::F32 {
         return Ok(());
     }
     let base = Checkpoint::open(base).map_err(ModelError::from)?;
-    let lost = model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?;
+    tell_lost(model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?, progress);
+    Ok(())
+}
+
+/// Says so where that is much.
+fn tell_lost(lost: f64, progress: &dyn Progress) {
+    const WORTH_SAYING: f64 = 0.1;
     if lost > WORTH_SAYING {
         progress.note(&format_args!(
             "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
@@ -169,5 +174,4 @@ pub fn warn_of_rounding(
             lost * 100.0
         ));
     }
-    Ok(())
 }

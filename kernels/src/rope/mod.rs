@@ -29,6 +29,12 @@ impl RotaryTables {
         Self { cos: table(angles().map(f32::cos).collect()), sin: table(angles().map(f32::sin).collect()) }
     }
 
+    /// The same, in the same memory, for what is on the device with autodiff.
+    #[must_use]
+    pub fn autodiff(self) -> Self {
+        Self { cos: self.cos.autodiff(), sin: self.sin.autodiff() }
+    }
+
     /// Tables that lengthen what they rotate by `factor`, as YaRN does to sharpen attention.
     #[must_use]
     pub fn scaled(self, factor: f32) -> Self {

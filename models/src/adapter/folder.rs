@@ -11,9 +11,12 @@ use crate::checkpoint::{
 use crate::command::python;
 use crate::config::CONFIG_FILE;
 use crate::config::ConfigError;
-use crate::{Checkpoint, ModelError, resolve};
+use crate::{Checkpoint, ModelError, resolve, resolve_description};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// Finds the folder of a model by its name and revision.
+type Resolve = fn(&str, Option<&str>) -> Result<PathBuf, ModelError>;
 
 /// An adapter that was found, and its base.
 #[derive(Debug, Clone)]
@@ -30,6 +33,18 @@ impl AdapterFolder {
     /// # Errors
     /// If it is none that is computed here, or its base is not found, or is no model.
     pub fn find(dir: &Path) -> Result<Option<Self>, ModelError> {
+        Self::find_with(dir, resolve)
+    }
+
+    /// The same where the weights of the base are not needed: of a repository of the hub they are not fetched.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_description(dir: &Path) -> Result<Option<Self>, ModelError> {
+        Self::find_with(dir, resolve_description)
+    }
+
+    fn find_with(dir: &Path, resolve: Resolve) -> Result<Option<Self>, ModelError> {
         if !dir.join(ADAPTER_FILE).exists() {
             return Ok(None);
         }
@@ -41,7 +56,7 @@ impl AdapterFolder {
         if !dir.join(ADAPTER_WEIGHTS).exists() {
             return Err(without_weights(dir));
         }
-        let base = base(dir, &mut config)?;
+        let base = base(dir, &mut config, resolve)?;
         if base.join(ADAPTER_FILE).exists() {
             return Err(ModelError::Folder {
                 path: base,
@@ -119,7 +134,7 @@ pub(crate) fn save_adapter(
 }
 
 /// The base's folder; one on this machine is named as it lies, so that an adapter that is saved elsewhere finds it too.
-fn base(dir: &Path, config: &mut AdapterConfig) -> Result<PathBuf, ModelError> {
+fn base(dir: &Path, config: &mut AdapterConfig, resolve: Resolve) -> Result<PathBuf, ModelError> {
     let unnamed = |got: String| ConfigError {
         file: dir.join(ADAPTER_FILE),
         key: "base_model_name_or_path".into(),

@@ -4,6 +4,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use super::folder::AdapterFolder;
+use crate::{DecoderConfig, ModelError};
+
 /// A new adapter: LoRA (Hu et al., 2022, arXiv:2106.09685), or rsLoRA (Kalajdzievski, 2023, arXiv:2312.03732).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraOptions {
@@ -20,6 +23,28 @@ pub struct LoraOptions {
 }
 
 impl LoraOptions {
+    /// Whether a model can have such an adapter, which its configuration says: every target names some of its linear maps, and
+    /// it comes with no adapter.
+    ///
+    /// # Errors
+    /// If a target names none, or there is an `adapter`.
+    pub fn check(&self, model: &DecoderConfig, adapter: Option<&AdapterFolder>) -> Result<(), ModelError> {
+        if let Some(adapter) = adapter {
+            return Err(ModelError::Folder {
+                path: adapter.path().to_owned(),
+                expected: "a model, to train a new adapter of",
+                found: "an adapter".into(),
+                remedy: "leave the settings of a new adapter out to train this one on, or merge it first (`mpo-train merge`)"
+                    .into(),
+            });
+        }
+        let names_none = |target: &&LoraTarget| !model.projection_shapes().any(|(path, _)| target.names(&path));
+        match self.targets.iter().find(names_none) {
+            None => Ok(()),
+            Some(target) => Err(ModelError::Target { target: target.to_string(), names: last_names(model) }),
+        }
+    }
+
     /// Whether a linear map gets an update.
     pub fn names(&self, path: &str) -> bool {
         self.targets.iter().any(|target| target.names(path))
@@ -61,6 +86,12 @@ impl fmt::Display for LoraTarget {
             Self::Named(end) => end,
         })
     }
+}
+
+/// The last part of the path of each linear map of a layer.
+pub(crate) fn last_names(model: &DecoderConfig) -> Vec<&'static str> {
+    let last = |(name, _): (&'static str, _)| name.rsplit_once('.').map_or(name, |(_, last)| last);
+    model.projections().map(last).to_vec()
 }
 
 /// Whether `end` is the last parts of a path.

@@ -49,18 +49,30 @@ pub(super) fn copy(source: &Path, partial: &Path, target: &Path) -> Result<(), C
     copy_folder(source, partial, target.as_deref(), 0)
 }
 
-/// Copies the tokenizer's files in `source`, chat templates among them, into the folder `partial`.
-pub(crate) fn copy_tokenizer(source: &Path, partial: &Path) -> Result<(), CheckpointError> {
+/// Makes the tokenizer in the folder `partial` that in `source`: its files, chat templates among them, and none of another's,
+/// of which a chat template would beat those in `source`.
+pub(crate) fn replace_tokenizer(source: &Path, partial: &Path) -> Result<(), CheckpointError> {
     let io = CheckpointError::io;
     for name in TOKENIZER_FILES.into_iter().chain(["tokenizer.model", "chat_template.json"]) {
-        let path = source.join(name);
+        let (path, copy) = (source.join(name), partial.join(name));
         match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            bytes => write_synced(&partial.join(name), &bytes.map_err(io(&path))?)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                absent(fs::remove_file(&copy)).map_err(io(&copy))?
+            }
+            bytes => write_synced(&copy, &bytes.map_err(io(&path))?)?,
         }
     }
-    let templates = source.join(MORE_TEMPLATES);
-    if templates.is_dir() { copy_folder(&templates, &partial.join(MORE_TEMPLATES), None, 0) } else { Ok(()) }
+    let (templates, copies) = (source.join(MORE_TEMPLATES), partial.join(MORE_TEMPLATES));
+    absent(fs::remove_dir_all(&copies)).map_err(io(&copies))?;
+    if templates.is_dir() { copy_folder(&templates, &copies, None, 0) } else { Ok(()) }
+}
+
+/// What is not there is removed.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn copy_folder(source: &Path, to: &Path, target: Option<&Path>, depth: usize) -> Result<(), CheckpointError> {
@@ -192,6 +204,28 @@ mod tests {
         ];
         let files: Vec<(&str, &[u8])> = kept.iter().chain(&weights).map(|&name| (name, &b"{}"[..])).collect();
         assert_eq!(copied(&files), kept);
+    }
+
+    #[test]
+    fn a_tokenizer_takes_the_place_of_another_with_its_templates() {
+        let (source, partial) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |dir: &Path, name: &str| {
+            fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+            fs::write(dir.join(name), name).unwrap();
+        };
+        let others = ["chat_template.jinja", "chat_template.json", "merges.txt", "additional_chat_templates/rag.jinja"];
+        for name in others.into_iter().chain(["tokenizer.json", "config.json"]) {
+            write(partial.path(), name);
+        }
+        for name in ["tokenizer.json", "tokenizer_config.json", "additional_chat_templates/tool_use.jinja"] {
+            write(source.path(), name);
+        }
+        replace_tokenizer(source.path(), partial.path()).unwrap();
+        let is_there = |name: &&str| partial.path().join(name).exists();
+        assert!(!others.iter().any(is_there));
+        let kept =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "additional_chat_templates/tool_use.jinja"];
+        assert!(kept.iter().all(is_there));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl WeightDtype {
     }
 
     /// The name in a `config.json`.
-    fn torch(self) -> &'static str {
+    pub(crate) fn torch(self) -> &'static str {
         match self {
             Self::F32 => "float32",
             Self::F16 => "float16",

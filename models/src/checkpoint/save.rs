@@ -20,7 +20,7 @@ pub struct SaveOptions<'a> {
     pub max_shard_bytes: usize,
     /// The folder of the model that this one was made from: all of its files but weights go along.
     pub copy_from: Option<&'a Path>,
-    /// The folder of the tokenizer, where it is another: the tokenizer's files are copied from there.
+    /// The folder of the tokenizer, where it is another: the tokenizer's files are those that are there.
     pub tokenizer_from: Option<&'a Path>,
     /// The chat template to save in place of the one that is copied.
     pub chat_template: Option<&'a str>,
@@ -74,7 +74,7 @@ pub(crate) fn save_in_place(
     let partial = scratch.path();
     write(&partial)?;
     if let Some(source) = options.tokenizer_from {
-        companions::copy_tokenizer(source, &partial)?;
+        companions::replace_tokenizer(source, &partial)?;
     }
     if let Some(template) = options.chat_template {
         chat_template::replace(&partial, template)?;

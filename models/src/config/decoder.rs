@@ -127,6 +127,29 @@ impl DecoderConfig {
         u64::try_from(self.parameters()).unwrap_or(u64::MAX)
     }
 
+    /// The linear maps of a layer: the last parts of each one's path, and how many outputs and inputs it has.
+    pub fn projections(&self) -> [(&'static str, [usize; 2]); 7] {
+        let (hidden, inner) = (self.hidden_size, self.mlp.intermediate_size);
+        let AttentionConfig { num_heads, num_kv_heads, head_dim, .. } = self.attention;
+        let (queries, keys) = (num_heads * head_dim, num_kv_heads * head_dim);
+        [
+            ("self_attn.q_proj", [queries, hidden]),
+            ("self_attn.k_proj", [keys, hidden]),
+            ("self_attn.v_proj", [keys, hidden]),
+            ("self_attn.o_proj", [hidden, queries]),
+            ("mlp.gate_proj", [inner, hidden]),
+            ("mlp.up_proj", [inner, hidden]),
+            ("mlp.down_proj", [hidden, inner]),
+        ]
+    }
+
+    /// The same of all layers, by their whole paths.
+    pub fn projection_shapes(&self) -> impl Iterator<Item = (String, [usize; 2])> {
+        let of_layer = self.projections();
+        (0..self.num_layers)
+            .flat_map(move |layer| of_layer.map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape)))
+    }
+
     pub(super) fn from_map(path: &Path, map: &Map<String, Value>) -> Result<Self, ConfigError> {
         let fields = Fields::new(path, map);
         let config = (Dialect::of(&fields)?.read)(&fields)?;

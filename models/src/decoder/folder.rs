@@ -1,6 +1,6 @@
 //! A model in a folder: loaded, saved, and compared with what was there before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -123,6 +123,25 @@ impl CausalLm {
         Self::asked(dir, device, Kept::Dense)
     }
 
+    /// Whether matrices of a frozen model that are stored in bf16 stay so on a device. Where a product casts the whole of one
+    /// first, that is worth it in training, whose products have many rows, and not for answers, which are made token by token.
+    pub fn keeps_bf16(device: &Device) -> bool {
+        mpo_kernels::linear_widens(device) || (device.is_autodiff() && device.supports_dtype(DType::BF16))
+    }
+
+    /// Whether the matrices of the model in a folder are stored in bf16. Where its weights have not been fetched,
+    /// `config.json` says what they are stored in, and Transformers takes those of a file that says nothing for f32.
+    pub fn is_stored_in_bf16(dir: &Path, config: &ModelConfig) -> bool {
+        let stored = Checkpoint::open(dir).ok().and_then(|checkpoint| checkpoint.dtype(EMBEDDING));
+        match stored {
+            Some(dtype) => dtype == safetensors::Dtype::BF16,
+            None => {
+                let said = ["dtype", "torch_dtype"].into_iter().find_map(|key| config.raw.get(key));
+                said.is_some_and(|dtype| dtype == WeightDtype::BF16.torch())
+            }
+        }
+    }
+
     fn asked(dir: &Path, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
         match AdapterFolder::find(dir)? {
             None => Self::read(dir, device, kept),
@@ -148,7 +167,7 @@ impl CausalLm {
         if !frozen && device.is_autodiff() && checkpoint.has_nf4() {
             return Err(ModelError::Packed { dir: dir.to_owned() });
         }
-        let compact = frozen && keeps_bf16(device);
+        let compact = frozen && Self::keeps_bf16(device);
         check_memory(dir, &checkpoint, kept, compact, device)?;
         let mut loading = Loading { checkpoint: &checkpoint, kept, compact, read: HashSet::new() };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
@@ -239,23 +258,50 @@ impl CausalLm {
                 changed += f64::from(after - before).powi(2);
             }
         }
-        Ok(match changed {
-            0.0 => 0.0,
-            _ => (lost / changed).sqrt(),
-        })
+        Ok(share_lost(lost, changed))
     }
+}
+
+impl CausalLm {
+    /// The same of an adapter: of what it adds to the weights of its linear maps, and what training changed of that. It began
+    /// as the adapter `start`, or at zero.
+    ///
+    /// # Errors
+    /// If `start` is no adapter of this model.
+    pub fn adapter_lost_by_rounding(
+        &self,
+        start: Option<&AdapterFolder>,
+        dtype: WeightDtype,
+    ) -> Result<f64, ModelError> {
+        let (base, updates) = self.clone().split();
+        let mut started = match start {
+            Some(start) => base.with_adapter_weights(start.path(), start.config().clone())?.split().1,
+            None => HashMap::new(),
+        };
+        let (mut lost, mut changed) = (0.0, 0.0);
+        for (path, update) in updates {
+            let after = update.matrix();
+            let rounded = update.rounded(dtype).matrix();
+            let norm = |matrix: Tensor<2>| f64::from(matrix.square().sum().into_scalar::<f32>());
+            lost += norm(rounded - after.clone());
+            changed += norm(match started.remove(&path) {
+                Some(before) => after - before.matrix(),
+                None => after,
+            });
+        }
+        Ok(share_lost(lost, changed))
+    }
+}
+
+/// ‖lost‖ / ‖changed‖ of two squares.
+fn share_lost(lost: f64, changed: f64) -> f64 {
+    if changed == 0.0 { 0.0 } else { (lost / changed).sqrt() }
 }
 
 /// The elements of a tensor; those of a frozen model may be bf16.
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.without_autodiff().into_data().convert::<f32>();
     data.try_to_vec().expect("the data has just been converted to f32")
-}
-
-/// Whether frozen matrices stay bf16 on a device. Where a product casts the whole of one first, that is worth it in training,
-/// whose products have many rows, and not for answers, which are made token by token.
-fn keeps_bf16(device: &Device) -> bool {
-    mpo_kernels::linear_widens(device) || (device.is_autodiff() && device.supports_dtype(DType::BF16))
 }
 
 /// What the weights take is known before they are read: each must be a tensor that the device has room for, and on the CPU
@@ -298,6 +344,27 @@ fn check_tensors<'t>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoder::testing::{configs, models};
+
+    #[test]
+    fn what_a_model_is_stored_in_is_known_with_and_without_its_weights() {
+        let ((_, model), (_, mut config)) = (models().remove(0), configs().remove(0));
+        for (dtype, is_bf16) in [(WeightDtype::BF16, true), (WeightDtype::F16, false), (WeightDtype::F32, false)] {
+            let home = tempfile::tempdir().unwrap();
+            let dir = home.path().join("model");
+            model.save(&dir, &config, &SaveOptions { dtype, ..SaveOptions::default() }).unwrap();
+            let saved = ModelConfig::from_dir(&dir).unwrap();
+            assert_eq!(CausalLm::is_stored_in_bf16(&dir, &saved), is_bf16, "{dtype:?}");
+            // What the file says does not count beside the weights.
+            config.raw.insert("torch_dtype".into(), "bfloat16".into());
+            assert_eq!(CausalLm::is_stored_in_bf16(&dir, &config), is_bf16, "{dtype:?}");
+            std::fs::remove_file(dir.join("model.safetensors")).unwrap();
+            assert_eq!(CausalLm::is_stored_in_bf16(&dir, &saved), is_bf16, "{dtype:?}");
+        }
+        config.raw.remove("torch_dtype");
+        config.raw.remove("dtype");
+        assert!(!CausalLm::is_stored_in_bf16(Path::new("no/such"), &config));
+    }
 
     #[test]
     fn a_tensor_that_a_device_has_no_room_for_is_named() {

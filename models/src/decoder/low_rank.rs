@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use super::CausalLm;
 use super::layers::{Linear, Weight};
 use super::weights::trainable;
-use crate::adapter::{AdapterConfig, adapter_weights};
-use crate::{CheckpointError, LoraOptions, ModelError, Quantization};
+use crate::adapter::{AdapterConfig, adapter_weights, last_names};
+use crate::{CheckpointError, LoraOptions, ModelError, Quantization, WeightDtype};
 
 /// A low-rank update of a linear map: `scale · x · aᵀ · bᵀ`. The matrix `b · a` is never made.
 #[derive(Module, Debug)]
@@ -44,6 +44,19 @@ impl LowRank {
         [("lora_A", &self.lora_a), ("lora_B", &self.lora_b)].map(|(name, weight)| (name, weight.val()))
     }
 
+    /// The same with weights that are stored in another type.
+    pub(super) fn rounded(self, dtype: WeightDtype) -> Self {
+        let rounded = |weight: Param<Tensor<2>>| {
+            let weight = weight.val().without_autodiff();
+            let (dims, device) = (weight.dims(), weight.device());
+            let values = weight.into_data().convert::<f32>();
+            let values = values.try_to_vec::<f32>().expect("the data has just been converted to f32");
+            let values = values.into_iter().map(|value| dtype.rounded(value)).collect();
+            Tensor::from_data(TensorData::new(values, dims), &device)
+        };
+        Self::new(rounded(self.lora_a), rounded(self.lora_b), self.scale)
+    }
+
     /// The update as a matrix beside the weight, `[outputs, inputs]`, without autodiff.
     pub(super) fn matrix(&self) -> Tensor<2> {
         let [a, b] = [&self.lora_a, &self.lora_b].map(|weight| weight.val().without_autodiff());
@@ -61,14 +74,9 @@ impl CausalLm {
     pub fn with_adapter(self, options: &LoraOptions, base: &str) -> Result<Self, ModelError> {
         let device = self.device();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        options.check(&self.config, None)?;
+        let config = AdapterConfig::new(options, &last_names(&self.config), base);
         let mut model = self.frozen();
-        let names = model.projection_names();
-        for target in &options.targets {
-            if !model.projections().any(|(path, _)| target.names(&path)) {
-                return Err(ModelError::Target { target: target.to_string(), names });
-            }
-        }
-        let config = AdapterConfig::new(options, &names, base);
         for (path, linear) in model.projections().filter(|(path, _)| options.names(path)) {
             let [outputs, inputs] = linear.shape();
             // PEFT's beginning: PyTorch's `kaiming_uniform_` with a = √5.
@@ -141,12 +149,6 @@ impl CausalLm {
         })
     }
 
-    /// The last parts of their paths.
-    fn projection_names(&mut self) -> Vec<&'static str> {
-        let first = self.model.layers.first_mut();
-        first.into_iter().flat_map(|block| block.projections().map(|(_, name, _)| name)).collect()
-    }
-
     /// What the linear maps of the layers are stored in, if they are quantized.
     pub fn quantization(&self) -> Option<Quantization> {
         self.clone().projections().find_map(|(_, linear)| match &linear.weight {
@@ -179,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::decoder::testing::{adapted, batch, changed, configs, models, options};
-    use crate::{NamedParameter, SaveOptions, WeightDtype};
+    use crate::{AdapterFolder, NamedParameter, SaveOptions};
 
     fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()
@@ -294,6 +296,36 @@ mod tests {
             assert!((merged - apart).abs() <= 1e-5 * apart.abs(), "{name}: {merged} beside {apart}");
             assert_ne!(merged, loss(&model.split().0));
         }
+    }
+
+    /// Targets are checked before there is a model, and memory is planned by the shapes.
+    #[test]
+    fn a_configuration_knows_the_linear_maps_of_its_model() {
+        for ((name, mut model), (_, config)) in models().into_iter().zip(configs()) {
+            let of_model = model.projections().map(|(path, linear)| (path, linear.shape()));
+            assert!(config.decoder.projection_shapes().eq(of_model), "{name}");
+        }
+    }
+
+    /// What bf16 loses is a small part of an adapter, and a large one of a small change to an adapter.
+    #[test]
+    fn rounding_is_measured_beside_what_training_changed() {
+        let (model, (_, config)) = (models().remove(0).1, configs().remove(0));
+        let home = tempfile::tempdir().unwrap();
+        let [base, dir] = ["base", "adapter"].map(|name| home.path().join(name));
+        let save = SaveOptions { dtype: WeightDtype::F32, ..SaveOptions::default() };
+        model.save(&base, &config, &save).unwrap();
+        let adapted = adapted(model, &["v_proj", "mlp.up_proj"]);
+        adapted.save_trained(&dir, &config, &save).unwrap();
+        let start = AdapterFolder::find(&dir).unwrap().unwrap();
+        let lost = |model: &CausalLm, start, dtype| model.adapter_lost_by_rounding(start, dtype).unwrap();
+        assert_eq!(lost(&adapted, None, WeightDtype::F32), 0.0);
+        let new = lost(&adapted, None, WeightDtype::BF16);
+        assert!((1e-4..1e-2).contains(&new), "{new}");
+        let trained_on = changed(adapted.clone(), |_, value| value.mul_scalar(1.0 + 1e-4));
+        let little = lost(&trained_on, Some(&start), WeightDtype::BF16);
+        assert!(little > 1.0, "{little}");
+        assert_eq!(lost(&adapted, Some(&start), WeightDtype::BF16), 0.0);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! [`Walk`] hands gradients out as it comes past, and can be taken twice: for their norm, and then to use and drop one part of
 //! the model's at a time, so that they are never there all at once.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use mpo_kernels::{PackedLayout, RotaryTables, add_rows};
 
@@ -50,24 +50,27 @@ impl CausalLm {
         let layout = lowered.packed.layout.clone();
         let plain = self.valid();
         let embedded = plain.embed(&ids);
-        let trains_embedding = self.trains_embedding();
-        let tables = |model: &Self| model.rotary_tables(&layout, &model.device());
+        let tables = plain.rotary_tables(&layout, &plain.device());
+        let mut context = Context { layout: &layout, cache: None, tables, precision: self.precision };
         if !recompute {
-            let embedded = if trains_embedding { leaf(embedded) } else { embedded.autodiff() };
-            let mut context = Context { layout: &layout, cache: None, tables: tables(self), precision: self.precision };
+            let embedded = if self.trains_embedding() { leaf(embedded) } else { embedded.autodiff() };
+            context.tables = with_autodiff(context.tables);
             let all = self.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
             return (self.outputs(batch, &lowered, all), Pass { ids, kept: Kept::Graph { embedded } });
         }
         let mut inputs = vec![];
-        let mut context = Context { layout: &layout, cache: None, tables: tables(&plain), precision: self.precision };
         let all =
             plain.through_layers(embedded, &mut context, &lowered.layers, &mut |input| inputs.push(input.clone()));
         let all: Vec<Tensor<2>> = all.into_iter().map(leaf).collect();
         let states = lowered.layers.iter().copied().zip(all.iter().cloned()).collect();
-        let tables = tables(self);
+        let tables = with_autodiff(context.tables);
         let kept = Kept::Inputs { layout, tables, inputs, states };
         (self.outputs(batch, &lowered, all), Pass { ids, kept })
     }
+}
+
+fn with_autodiff(tables: Vec<(RopeConfig, RotaryTables)>) -> Vec<(RopeConfig, RotaryTables)> {
+    tables.into_iter().map(|(rope, tables)| (rope, tables.autodiff())).collect()
 }
 
 /// A tensor that a graph begins with.
@@ -207,13 +210,14 @@ impl Walk {
             0 => self.known("lm_head."),
             1 => {
                 let (module, path) = (&model.model.norm, &["model", "norm"]);
-                let part = Part { module, path, layer: Layer::Last, index: depth, to_input: true, precision };
+                let to_input = model.trains_before(depth);
+                let part = Part { module, path, layer: Layer::Last, index: depth, to_input, precision };
                 self.rerun(&part, |norm: &RmsNorm, x, _: &mut Context<'_>| norm.forward(x))
             }
             gone if gone < depth + 2 => {
                 let index = depth + 1 - gone;
                 let (module, path) = (&model.model.layers[index], &["model", "layers", &index.to_string()]);
-                let to_input = index > 0 || model.trains_embedding();
+                let to_input = model.trains_before(index);
                 let part = Part { module, path, layer: Layer::Output(index), index, to_input, precision };
                 self.rerun(&part, |block: &Block, x, context: &mut Context<'_>| block.forward(x, index, context))
             }
@@ -264,6 +268,11 @@ impl CausalLm {
         self.model.embed_tokens.weight.val().is_require_grad()
     }
 
+    /// Whether the embedding is trained, or a layer before that at `index`: an adapter may begin further up.
+    fn trains_before(&self, index: usize) -> bool {
+        self.trains_embedding() || self.model.layers[..index].iter().any(is_trained)
+    }
+
     /// Adds the embedding's gradient, token by token, to that of a head that is tied to it.
     fn add_embedding_gradients(&self, sums: &mut NamedGradients, embedded: Vec<(Vec<u32>, Tensor<2>)>) {
         let embedding = &self.model.embed_tokens;
@@ -290,6 +299,19 @@ impl CausalLm {
         let elements: usize = shape.iter().product();
         *slot = Some(sum.reshape([elements]));
     }
+}
+
+/// Whether any parameter of a part of a model is.
+fn is_trained(part: &impl Module) -> bool {
+    struct Any(bool);
+    impl ModuleVisitor for Any {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.val().is_require_grad();
+        }
+    }
+    let mut any = Any(false);
+    part.visit(&mut any);
+    any.0
 }
 
 /// The gradient at a leaf, without autodiff.
@@ -418,6 +440,12 @@ mod tests {
         assert_eq!(kept, rerun, "{name}");
         let trained = kept.iter().filter(|(_, gradient)| !gradient.is_empty());
         assert_eq!(trained.count(), 2);
+        // Head, norm and the last layer.
+        let (_, mut walk) = accumulated(&model, 1, true);
+        for flows in [false, true, false] {
+            walk.next(&model).unwrap();
+            assert_eq!(walk.reruns[0].flowing.is_some(), flows);
+        }
     }
 
     #[test]

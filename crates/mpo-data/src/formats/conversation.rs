@@ -148,7 +148,7 @@ fn text(value: &Value, name: &str) -> Result<String, Unfit> {
             for (index, part) in parts.iter().enumerate() {
                 text += part_text(part, &format!("{name}[{index}]"))?;
             }
-            of_bearable_length(text, name)
+            Ok(of_bearable_length(text, name)?)
         }
         other => Err(format!("{name}: expected a text, got {}", kind(other)).into()),
     }
@@ -169,10 +169,11 @@ fn part_text<'v>(part: &'v Value, name: &str) -> Result<&'v str, Unfit> {
     }
 }
 
-pub(super) fn of_bearable_length<T: AsRef<str>>(text: T, name: &str) -> Result<T, Unfit> {
+/// The text, if it is one that is read; else what is wrong with it, under its name.
+pub(crate) fn of_bearable_length<T: AsRef<str>>(text: T, name: &str) -> Result<T, String> {
     match text.as_ref().len() {
         0..=MAX_TEXT_BYTES => Ok(text),
-        length => Err(format!("{name}: expected a text of at most {MAX_TEXT_BYTES} bytes, got {length}").into()),
+        length => Err(format!("{name}: expected a text of at most {MAX_TEXT_BYTES} bytes, got {length}")),
     }
 }
 

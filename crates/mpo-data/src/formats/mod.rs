@@ -14,7 +14,7 @@ use crate::language::Language;
 use crate::pair::{Message, Tools};
 use crate::records::Fields;
 use crate::report::WarningKind;
-pub(crate) use conversation::Tags;
+pub(crate) use conversation::{Tags, of_bearable_length};
 pub(crate) use elsewhere::advice;
 
 /// What a row says once its syntax is known and before its content is judged.

@@ -20,6 +20,9 @@ pub trait Row: Serialize + sealed::Sealed {
         iter::once(self.source())
     }
 
+    /// Every answer in it.
+    fn answers(&self) -> impl Iterator<Item = &str>;
+
     /// Where it came from.
     fn origin(&self) -> &Origin;
 }
@@ -48,6 +51,10 @@ impl Row for BilingualPair {
         [self.dominant.prompt(), self.target.prompt()].into_iter()
     }
 
+    fn answers(&self) -> impl Iterator<Item = &str> {
+        [&self.dominant, &self.target].into_iter().flat_map(|pair| [pair.chosen(), pair.rejected()])
+    }
+
     fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -62,6 +69,10 @@ impl Row for MonolingualPair {
         self.pair.prompt()
     }
 
+    fn answers(&self) -> impl Iterator<Item = &str> {
+        [self.pair.chosen(), self.pair.rejected()].into_iter()
+    }
+
     fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -74,6 +85,10 @@ impl Row for UnpairedAnswer {
 
     fn source(&self) -> &[Message] {
         &self.prompt
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &str> {
+        iter::once(&*self.answer)
     }
 
     fn origin(&self) -> &Origin {

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::row::Row;
 use crate::error::DataError;
+use crate::formats::of_bearable_length;
 use crate::records::MAX_LINE_BYTES;
 
 /// Writes rows of one kind to a file as they come, one per line. Until it is [finished](Self::finish) they are in a
@@ -37,8 +38,12 @@ impl<R: Row> RowWriter<R> {
     /// Writes a row.
     ///
     /// # Errors
-    /// If it cannot be written, or is longer than a row that is read.
+    /// If it cannot be written, or it or one of its texts is longer than what is read.
     pub fn write(&mut self, row: &R) -> Result<(), DataError> {
+        let prompts = row.prompts().flatten().map(|message| ("prompt", &*message.content));
+        for (name, text) in prompts.chain(row.answers().map(|answer| ("answer", answer))) {
+            of_bearable_length(text, name).map_err(|problem| DataError::row(row.origin(), problem))?;
+        }
         let io = |source| unwritten(&self.path, source);
         let mut line = serde_json::to_vec(row).map_err(|error| io(error.into()))?;
         if line.len() > MAX_LINE_BYTES {
@@ -244,9 +249,12 @@ mod tests {
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
         let mut writer = RowWriter::create(&path).unwrap();
         writer.write(&answer("Basi.")).unwrap();
-        let too_long = answer(&"x".repeat(MAX_LINE_BYTES));
-        let error = writer.write(&too_long).unwrap_err();
-        assert!(matches!(error, DataError::RowTooLong { .. }), "{error}");
+        // Neither would be read.
+        let text = writer.write(&answer(&"x".repeat((1 << 20) + 1))).unwrap_err();
+        assert_eq!(text.to_string(), "f, line 1: answer: expected a text of at most 1048576 bytes, got 1048577");
+        let turns = vec![Message::user("x".repeat(1 << 20)); MAX_LINE_BYTES >> 20];
+        let row = writer.write(&UnpairedAnswer { prompt: turns, ..answer("Basi.") }).unwrap_err();
+        assert!(matches!(row, DataError::RowTooLong { .. }), "{row}");
         drop(writer);
         assert_eq!((std::fs::read_to_string(&path).unwrap(), files()), ("before".into(), 1));
         let mut writer = RowWriter::create(&path).unwrap();
@@ -254,6 +262,15 @@ mod tests {
         writer.finish().unwrap();
         let written = std::fs::read_to_string(&path).unwrap();
         assert!(written.starts_with('{') && files() == 1, "{written}");
+    }
+
+    /// A text as long as one may be is read again.
+    #[test]
+    fn what_is_written_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        Rows::Unpaired(vec![answer(&"x".repeat(1 << 20))]).write(&path).unwrap();
+        assert_eq!(read(&path, &ReadOptions::default()).unwrap().rows.len(), 1);
     }
 
     #[test]

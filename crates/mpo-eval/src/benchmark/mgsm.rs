@@ -59,7 +59,7 @@ fn questions(path: &Path, language: Option<Language>) -> Result<Vec<Item>, EvalE
 
 /// An answer up to where the model asks itself another question, as one does that was given no chat template. A question
 /// that nothing of an answer comes before is the one asked, said again.
-pub fn first_answer(text: &str, language: Option<Language>) -> &str {
+pub(crate) fn first_answer(text: &str, language: Option<Language>) -> &str {
     let own = language.map(|language| labels(language).0.trim());
     let known = own.into_iter().chain(["Question:"]);
     let questions = known.flat_map(|label| text.match_indices(label));

@@ -12,7 +12,7 @@ use super::{Benchmark, Expected, Item, Marking};
 use crate::error::EvalError;
 
 /// What options are called. The answer is the likeliest of these after a space.
-pub const LETTERS: [&str; 4] = ["A", "B", "C", "D"];
+pub(crate) const LETTERS: [&str; 4] = ["A", "B", "C", "D"];
 
 /// Examples before a question.
 const SHOTS: usize = 5;

@@ -28,8 +28,8 @@ use crate::error::EvalError;
 
 pub use item::{Expected, Item};
 pub use marking::{Marking, Metric};
-pub use mgsm::first_answer;
-pub use mmlu::LETTERS;
+pub(crate) use mgsm::first_answer;
+pub(crate) use mmlu::LETTERS;
 pub use questions::{QuestionSet, Questions};
 
 /// Bytes of what a user says at most: what is longer is no question, and would take gigabytes to read as tokens.

@@ -49,7 +49,7 @@ use runs::Comparing;
 pub use exam::{Exam, Marks, Prompt, TellsRefusal};
 pub use plan::{Dimension, Entrant, Point, entrants};
 pub use request::Request;
-pub use results::{Comparison, MethodResult, RunResult, SeedResult, Tried};
+pub use results::{Comparison, MethodResult, RunResult, SeedResult, Tried, mean};
 pub use subject::Subject;
 
 /// A comparison about to be made.
@@ -166,7 +166,10 @@ impl Compare<'_> {
             for point in &mut entrant.points {
                 let weaker = TrainOptions { hyper_parameters: own.clone(), ..self.subject.options.clone() };
                 point.options = point.options.clone().or(weaker);
-                let (_, cut) = self.subject.rows(&point.options.clone().resolve()?)?;
+                let config = point.options.clone().resolve()?;
+                let folder = &self.subject.folder;
+                config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+                let (_, cut) = self.subject.rows(&config)?;
                 // Most runs are trained on the same rows, cut alike, and that is said once.
                 if cut.is_worth_saying() && !told.contains(&cut) {
                     self.progress.note(&cut);

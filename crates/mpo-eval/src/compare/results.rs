@@ -96,7 +96,8 @@ fn score(marks: &[Marks]) -> Option<f64> {
     (!scores.is_empty()).then(|| mean(&scores))
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// The mean of some numbers, of which there is one at least.
+pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 

@@ -3,13 +3,16 @@
 use std::env;
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use clap::Args;
 use mpo_chat::ModelFolder;
 use mpo_models::memory::resident;
-use mpo_models::{DecoderConfig, ModelConfig, ModelError, resolve_description};
+use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::Progress as _;
-use mpo_trainer::memory::{Hardware, Machine, Phase, Planner, Remedy, Room, RowSize, Tuning};
-use mpo_trainer::{Choice, DeviceChoice, TrainConfig, TrainOptions, check_rows, read_options, read_rows, row_sizes};
+use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
+use mpo_trainer::{
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_options, read_rows, row_sizes,
+};
 use serde::Serialize;
 
 use crate::arguments::{bytes, positive};
@@ -73,22 +76,26 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
     }
     let config = options.resolve()?;
     let (session, here) = surroundings(config.device, quiet)?;
+    if here {
+        config.check_device(&session.device)?;
+    }
     session.catch_interrupts()?;
-    let (model, rows) = match row_tokens {
-        Some(tokens) => (read_model(&config)?, made_up(tokens, &config)),
-        None => read(&config, &session)?,
+    let described = match row_tokens {
+        Some(tokens) => Described::model(&config)?.with_rows_of(tokens, &config)?,
+        None => Described::model_and_rows(&config, &session)?,
     };
     let mut machine = match &here {
         true => Machine::of(&session.device),
-        false => Machine { hardware: hardware(config.device), room: Room::default() },
+        false => Machine::elsewhere(hardware(config.device)),
     };
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }
-    let tuning = Tuning::of(&config, &model);
-    let planner = Planner { model: &model, tuning, rows: &rows, machine, program: resident().unwrap_or(0) };
+    let model = described.base_model(here.then_some(&session.device))?;
+    let planner = Planner { model, rows: &described.rows, machine, program: resident().unwrap_or(0) };
     let plan = Plan::new(planner, &config);
-    let rate = teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device)));
+    let rate =
+        teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device, plan.planned.storage)));
     let shown = Shown::new(&plan, rate, missing);
     if json { output::json(&shown) } else { output::line(shown.text(&plan)) }
 }
@@ -110,27 +117,49 @@ fn hardware(choice: DeviceChoice) -> Hardware {
     }
 }
 
-/// What a model is, by its configuration alone.
-fn read_model(config: &TrainConfig) -> Result<DecoderConfig, Failure> {
-    let path = resolve_description(&config.model)?;
-    Ok(ModelConfig::from_dir(&path).map_err(ModelError::from)?.decoder)
+/// What a run begins with, as far as it is known without weights.
+struct Described {
+    /// The folder of the weights that an adapter stands beside, or would.
+    base: PathBuf,
+    config: ModelConfig,
+    adapter: Option<AdapterFolder>,
+    rows: Vec<RowSize>,
 }
 
-/// The same, and how much of each row passes through it.
-fn read(config: &TrainConfig, session: &Session) -> Result<(DecoderConfig, Vec<RowSize>), Failure> {
-    let path = resolve_description(&config.model)?;
-    let folder = ModelFolder::without_weights(path, &config.template_options())?;
-    let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
-    let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
-    let objective = config.objective()?;
-    check_rows(&rows, &*objective, config)?;
-    Ok((folder.config.decoder, row_sizes(&rows, &*objective)))
-}
+impl Described {
+    /// A model by its configuration alone.
+    fn model(config: &TrainConfig) -> Result<Self, Failure> {
+        let path = resolve_description(&config.model, None)?;
+        let adapter = AdapterFolder::find_description(&path)?;
+        let base = adapter.as_ref().map_or(path, |adapter| adapter.base().to_owned());
+        let model = ModelConfig::from_dir(&base).map_err(ModelError::from)?;
+        config.check_adapter(&model.decoder, adapter.as_ref())?;
+        Ok(Self { base, config: model, adapter, rows: vec![] })
+    }
 
-/// Rows of so many tokens, of which half are answers'.
-fn made_up(tokens: usize, config: &TrainConfig) -> Vec<RowSize> {
-    let row = RowSize { tokens, scored: tokens.div_ceil(2), compared: 0, held: 0 };
-    vec![row; config.rows.unwrap_or(ROWS)]
+    /// The same with so many tokens in each of its rows.
+    fn with_rows_of(self, tokens: usize, config: &TrainConfig) -> Result<Self, Failure> {
+        let row = assumed_row_size(tokens, &*config.objective()?);
+        Ok(Self { rows: vec![row; config.rows.unwrap_or(ROWS)], ..self })
+    }
+
+    /// A model with its tokenizer, and how much of each row passes through it.
+    fn model_and_rows(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
+        let path = resolve_description(&config.model, None)?;
+        let folder = ModelFolder::without_weights(path, &config.template_options())?;
+        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+        let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
+        let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+        let objective = config.objective()?;
+        check_rows(&rows, &*objective, config)?;
+        let (base, rows) = (folder.base_dir().to_owned(), row_sizes(&rows, &*objective));
+        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows })
+    }
+
+    /// What the model takes on a device, or on one that is not here.
+    fn base_model(&self, device: Option<&Device>) -> Result<BaseModel<'_>, Failure> {
+        Ok(BaseModel::of(&self.base, &self.config, self.adapter.as_ref(), device)?)
+    }
 }
 
 /// The value of an argument in TFLOP/s.
@@ -192,7 +221,7 @@ impl Shown {
         let remedies = if fits { vec![] } else { plan.planner.remedies(plan.config) };
         let passes = plan.planned.passes;
         Self {
-            parameters: plan.planner.model.num_parameters(),
+            parameters: plan.planner.model.config.num_parameters(),
             recompute: plan.planned.storage.recompute,
             peak_bytes: estimate.bytes(),
             host_bytes: estimate.host_bytes(),
@@ -208,7 +237,7 @@ impl Shown {
                 product_seconds: rate.map(|rate| plan.flops() / rate),
             },
             remedies: remedies.into_iter().map(|remedy| Offer { command: command(&remedy.settings), remedy }).collect(),
-            command: command(&[]),
+            command: command(plan.planned.settled(plan.config).as_slice()),
         }
     }
 
@@ -223,13 +252,13 @@ impl Shown {
         rows.push(["together".into(), gigabytes(self.peak_bytes), peak.name.when().into()]);
         let header = [&*format!("{:.2} B parameters", self.parameters as f64 / 1e9), "memory", ""];
         let mut lines = vec![table::render(header, rows, 1), String::new()];
-        lines.extend(self.fit());
+        lines.extend(self.fit(plan.planner.machine.host));
         lines.push(self.time_text(plan));
         lines.join("\n")
     }
 
-    /// Whether it fits, and what would.
-    fn fit(&self) -> Vec<String> {
+    /// Whether it fits, and what would; `host` is the memory beside a GPU's.
+    fn fit(&self, host: Room) -> Vec<String> {
         let again = if self.recompute { " with layers that are run again" } else { "" };
         let room = match (self.free, self.memory) {
             (Some(free), _) => format!("{} that are free", gigabytes(free)),
@@ -239,10 +268,24 @@ impl Shown {
         if self.fits == Some(true) {
             return vec![format!("It fits in {room}{again}:"), format!("  {}", self.command)];
         }
-        let mut lines = vec![format!("It does not fit in {room}{again}.")];
+        let beside = match host.available.or(host.total) {
+            Some(room) if !host.has(self.host_bytes) => {
+                format!(
+                    " It takes {} beside the device, where {} are free.",
+                    gigabytes(self.host_bytes),
+                    gigabytes(room)
+                )
+            }
+            _ => String::new(),
+        };
+        let mut lines = vec![format!("It does not fit in {room}{again}.{beside}")];
         for Offer { remedy, command } in &self.remedies {
             let verdict = if remedy.fits { "This fits" } else { "This is the least, and does not fit" };
-            lines.push(format!("{verdict}, {}:\n  {command}", gigabytes(remedy.bytes)));
+            let beside = match remedy.host_bytes {
+                0 => String::new(),
+                bytes => format!(" and {} beside the device", gigabytes(bytes)),
+            };
+            lines.push(format!("{verdict}, {}{beside}:\n  {command}", gigabytes(remedy.bytes)));
         }
         if self.remedies.iter().all(|offer| !offer.remedy.fits) {
             lines.push("Choose a smaller model, or a device with more memory.".into());

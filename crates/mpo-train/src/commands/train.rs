@@ -10,7 +10,7 @@ use mpo_eval::{EvalSet, RewardGaps, TrainResults, base};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
-use mpo_trainer::memory::{Hardware, Machine, Planner, Room};
+use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, check_ours, check_pairs, check_rows,
     digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_one_class,
@@ -22,7 +22,7 @@ use crate::arguments::bytes;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output;
-use crate::planning::{self, Plan, product_rate};
+use crate::planning::{Plan, product_rate};
 use crate::progress::Lines;
 use crate::session::Session;
 use crate::table;
@@ -131,7 +131,8 @@ fn run_with(
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let settled = settled(&config, &inputs, memory, &session)?;
-    let model = inputs.folder.load_to_train(config.lora().as_ref(), &session.device, &session)?;
+    let model =
+        inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
     let identity = Identity::new(config.deciding()?)
@@ -173,10 +174,10 @@ fn settled(
         machine.room = Room::of(memory);
     }
     let rows = row_sizes(&inputs.rows, &*config.objective()?);
-    let model = &inputs.folder.config.decoder;
-    let tuning = planning::tuning(&inputs.folder, config)?;
+    let folder = &inputs.folder;
+    let model = BaseModel::of(folder.base_dir(), &folder.config, folder.adapter.as_ref(), Some(&session.device))?;
     let program = resident().unwrap_or(0);
-    let plan = Plan::new(Planner { model, tuning, rows: &rows, machine, program }, config);
+    let plan = Plan::new(Planner { model, rows: &rows, machine, program }, config);
     session.note(&plan.memory_line());
     plan.check()?;
     if let Some(warning) = plan.warning() {
@@ -184,7 +185,7 @@ fn settled(
     }
     // A GPU would compile and tune a product first.
     if machine.hardware != Hardware::Gpu && !session.quiet {
-        session.note(&plan.time_line(product_rate(&session.device)));
+        session.note(&plan.time_line(product_rate(&session.device, plan.planned.storage)));
     }
     Ok(TrainConfig { recompute: plan.planned.storage.recompute.into(), ..config.clone() })
 }
@@ -234,6 +235,7 @@ struct Inputs {
 impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
+        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
             let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;

@@ -15,13 +15,13 @@ pub(super) fn checkpoint(model: &DecoderConfig, tuning: Tuning) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::tiny;
+    use super::super::testing::{adapter, tiny};
     use super::*;
 
     #[test]
     fn by_hand() {
         // The embedding is the largest.
         assert_eq!(checkpoint(&tiny(), Tuning::Full), 12 * 512);
-        assert_eq!(checkpoint(&tiny(), Tuning::adapter(700)), 0);
+        assert_eq!(checkpoint(&tiny(), adapter(700)), 0);
     }
 }

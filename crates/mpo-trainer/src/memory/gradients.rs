@@ -49,7 +49,7 @@ fn is_dropped(storage: Storage, hardware: Hardware) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::RowSize;
-    use super::super::testing::{PLAIN, passes, tiny};
+    use super::super::testing::{PLAIN, adapter, passes, tiny};
     use super::*;
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
             assert_eq!(around(&one, dropped), [head, 2 * head + layer]);
             assert_eq!(around(&several, dropped), [2 * head, 2 * head + 2 * layer]);
         }
-        let adapter = Storage { tuning: Tuning::adapter(700), ..PLAIN };
+        let adapter = Storage { tuning: adapter(700), ..PLAIN };
         assert_eq!(around(&one, adapter), [0, 700 * 4]);
         // On the host gradients wait apart from a GPU, and beside the weights where both are one.
         let host = Storage { optimizer_state: OptimizerState::Host, ..again };

@@ -1,6 +1,6 @@
 //! What there is to compute on, and how much memory it has.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use mpo_models::memory;
 
 use super::Estimate;
@@ -33,6 +33,10 @@ pub struct Machine {
     pub hardware: Hardware,
     /// Its memory.
     pub room: Room,
+    /// The machine's memory beside a GPU's; not known where there is none, as all is one there.
+    pub host: Room,
+    /// Whether it computes in bf16.
+    pub has_bf16: bool,
 }
 
 impl Hardware {
@@ -46,6 +50,13 @@ impl Room {
     /// So much, of which nothing is taken.
     pub fn of(bytes: u64) -> Self {
         Self { total: Some(bytes), available: Some(bytes) }
+    }
+
+    /// The memory of this machine.
+    fn of_host() -> Self {
+        let own = memory::resident().unwrap_or(0);
+        let available = memory::available().map(|free| free.saturating_add(own));
+        Self { total: memory::total(), available }
     }
 
     /// Whether so much fits now, as far as is known.
@@ -62,19 +73,24 @@ impl Room {
 impl Machine {
     /// What a device is.
     pub fn of(device: &Device) -> Self {
+        let has_bf16 = device.supports_dtype(DType::BF16);
         match mpo_kernels::device_memory(device) {
-            Some(memory) => Self { hardware: Hardware::Gpu, room: Room { total: memory.total, available: None } },
-            None => {
-                let own = memory::resident().unwrap_or(0);
-                let available = memory::available().map(|free| free.saturating_add(own));
-                Self { hardware: Hardware::cpu(), room: Room { total: memory::total(), available } }
+            Some(memory) => {
+                let room = Room { total: memory.total, available: None };
+                Self { hardware: Hardware::Gpu, room, host: Room::of_host(), has_bf16 }
             }
+            None => Self { hardware: Hardware::cpu(), room: Room::of_host(), host: Room::default(), has_bf16 },
         }
     }
 
-    /// Whether a run fits now, as far as is known.
+    /// One that is not here, of which nothing else is known; a card has bf16.
+    pub fn elsewhere(hardware: Hardware) -> Self {
+        Self { hardware, room: Room::default(), host: Room::default(), has_bf16: true }
+    }
+
+    /// Whether a run fits now, on the device and beside it, as far as is known.
     pub fn has_room_for(&self, estimate: &Estimate) -> bool {
-        self.room.has(estimate.bytes())
+        self.room.has(estimate.bytes()) && self.host.has(estimate.host_bytes())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod activations;
 mod attention;
+mod base_model;
 mod copies;
 mod estimate;
 mod gradients;
@@ -25,6 +26,7 @@ mod testing;
 mod weights;
 mod work;
 
+pub use base_model::BaseModel;
 pub use estimate::{Estimate, Part, Phase, PhaseName, Share};
 pub use machine::{Hardware, Machine, Room};
 pub use passes::{Passes, RowSize};

@@ -18,41 +18,20 @@ pub(super) fn layer(model: &DecoderConfig) -> u64 {
     layers.checked_div(model.num_layers as u64).unwrap_or(0)
 }
 
-/// The matrices of a layer by name, outputs and inputs.
-fn projections(model: &DecoderConfig) -> [(&'static str, [usize; 2]); 7] {
-    let (hidden, inner) = (model.hidden_size, model.mlp.intermediate_size);
-    let attention = &model.attention;
-    let queries = attention.num_heads * attention.head_dim;
-    let keys = attention.num_kv_heads * attention.head_dim;
-    [
-        ("self_attn.q_proj", [queries, hidden]),
-        ("self_attn.k_proj", [keys, hidden]),
-        ("self_attn.v_proj", [keys, hidden]),
-        ("self_attn.o_proj", [hidden, queries]),
-        ("mlp.gate_proj", [inner, hidden]),
-        ("mlp.up_proj", [inner, hidden]),
-        ("mlp.down_proj", [hidden, inner]),
-    ]
-}
-
 /// The matrices of all layers.
 pub(super) fn matrices(model: &DecoderConfig) -> u64 {
-    projections(model).map(|(_, shape)| product(shape)).iter().sum::<u64>() * model.num_layers as u64
+    model.projection_shapes().map(|(_, shape)| product(shape)).sum()
 }
 
 /// A new adapter.
 pub(super) fn adapter(model: &DecoderConfig, options: &LoraOptions) -> u64 {
-    let of_layer = |layer: usize| {
-        let adapted = projections(model).into_iter();
-        let adapted = adapted.filter(move |(name, _)| options.names(&format!("model.layers.{layer}.{name}")));
-        adapted.map(|(_, [outputs, inputs])| options.rank as u64 * (outputs + inputs) as u64).sum::<u64>()
-    };
-    (0..model.num_layers).map(of_layer).sum()
+    let adapted = model.projection_shapes().filter(|(path, _)| options.names(path));
+    adapted.map(|(_, [outputs, inputs])| options.rank as u64 * (outputs + inputs) as u64).sum()
 }
 
 /// The largest of all tensors.
 pub(super) fn largest(model: &DecoderConfig) -> u64 {
-    projections(model).map(|(_, shape)| product(shape)).into_iter().chain([embedding(model)]).max().unwrap_or(0)
+    model.projections().map(|(_, shape)| product(shape)).into_iter().chain([embedding(model)]).max().unwrap_or(0)
 }
 
 fn product([outputs, inputs]: [usize; 2]) -> u64 {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Planner, Tuning};
-use crate::settings::{AdapterKind, Choice, Recompute, TrainConfig};
+use super::{Hardware, Planner, Tuning};
+use crate::settings::{AdapterKind, Choice, OptimizerState, Recompute, TrainConfig};
 
 /// Settings that take less memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,17 +12,22 @@ pub struct Remedy {
     pub settings: Vec<(&'static str, String)>,
     /// The most bytes in the device's memory with them.
     pub bytes: u64,
+    /// The most in the machine's memory beside a GPU's.
+    pub host_bytes: u64,
     /// Whether that fits.
     pub fits: bool,
 }
 
 /// A setting that takes less memory. One that another kind of memory pays for is added here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Change {
     /// Layers are run again: more time, the same numbers.
     Recompute,
     /// Rows pass through the model one at a time: the same numbers but for roundings, and more time on a GPU.
     MicroBatch(usize),
+    /// The optimizer works in the host's memory: more time, the same numbers but for roundings. Or its moments are bf16: other
+    /// numbers.
+    OptimizerState(OptimizerState),
     /// An adapter is trained in place of the weights: another model.
     Adapter,
 }
@@ -32,6 +37,7 @@ impl Change {
         match self {
             Self::Recompute => ("recompute", Recompute::On.to_string()),
             Self::MicroBatch(tokens) => ("micro_batch_tokens", tokens.to_string()),
+            Self::OptimizerState(state) => ("optimizer_state", state.to_string()),
             Self::Adapter => ("adapter", AdapterKind::Lora.name().to_owned()),
         }
     }
@@ -40,50 +46,66 @@ impl Change {
         match self {
             Self::Recompute => TrainConfig { recompute: Recompute::On, ..config },
             Self::MicroBatch(tokens) => TrainConfig { micro_batch_tokens: tokens, ..config },
+            Self::OptimizerState(state) => TrainConfig { optimizer_state: state, ..config },
             Self::Adapter => TrainConfig { adapter: Some(AdapterKind::Lora), ..config },
         }
     }
 }
 
 impl Planner<'_> {
-    /// Settings with which a run that does not fit would, those that change least first; if there are none, those that take
-    /// least.
+    /// Settings with which a run that does not fit would, those that cost its user least first, and none that do more than
+    /// others that fit; if there are none, those that take least.
     pub fn remedies(&self, config: &TrainConfig) -> Vec<Remedy> {
+        let mut fitting: Vec<(Vec<Change>, Remedy)> = vec![];
+        let mut least: Option<Remedy> = None;
+        for changes in self.changes(config) {
+            if fitting.iter().any(|(fewer, _)| fewer.iter().all(|change| changes.contains(change))) {
+                continue;
+            }
+            let remedy = self.with(config, &changes);
+            if remedy.fits {
+                fitting.push((changes, remedy));
+            } else if least.as_ref().is_none_or(|least| remedy.bytes < least.bytes) {
+                least = Some(remedy);
+            }
+        }
+        if fitting.is_empty() {
+            return least.into_iter().collect();
+        }
+        fitting.into_iter().map(|(_, remedy)| remedy).collect()
+    }
+
+    /// What may be changed, the cheapest first: what costs time alone, then that beside the optimizer's state, then beside an
+    /// adapter.
+    fn changes(&self, config: &TrainConfig) -> Vec<Vec<Change>> {
         // A row is the least that passes through the model at once.
         let row = self.rows.iter().map(|row| row.tokens).max().unwrap_or(1);
         let again = (config.recompute == Recompute::Off).then_some(Change::Recompute);
         let smaller = (row < config.micro_batch_tokens).then_some(Change::MicroBatch(row));
-        let adapter = (self.tuning == Tuning::Full).then_some(Change::Adapter);
-        let mut tried: Vec<Remedy> = vec![];
-        for changes in [
-            [again, None, None],
-            [smaller, None, None],
-            [again, smaller, None],
-            [adapter, None, None],
-            [adapter, again, None],
-            [adapter, again, smaller],
-        ] {
-            let remedy = self.with(config, changes.into_iter().flatten());
-            if !remedy.settings.is_empty() && tried.iter().all(|other| other.settings != remedy.settings) {
-                tried.push(remedy);
+        let is = |state| config.optimizer_state == state;
+        let host =
+            (self.machine.hardware == Hardware::Gpu && !is(OptimizerState::Host)).then_some(OptimizerState::Host);
+        let bf16 = (self.machine.has_bf16 && is(OptimizerState::Device)).then_some(OptimizerState::Bf16);
+        let states = [host, bf16].into_iter().flatten().map(Change::OptimizerState);
+        let adapter = (self.model.tuning(config) == Tuning::Full).then_some(Change::Adapter);
+        let mut all = vec![];
+        for large in [None].into_iter().chain(states.map(Some)).chain(adapter.map(Some)) {
+            for small in [[None, None], [again, None], [smaller, None], [again, smaller]] {
+                let changes: Vec<Change> = large.into_iter().chain(small.into_iter().flatten()).collect();
+                if !changes.is_empty() && !all.contains(&changes) {
+                    all.push(changes);
+                }
             }
         }
-        if tried.iter().any(|remedy| remedy.fits) {
-            tried.retain(|remedy| remedy.fits);
-        } else {
-            tried.sort_by_key(|remedy| remedy.bytes);
-            tried.truncate(1);
-        }
-        tried
+        all
     }
 
-    fn with(&self, config: &TrainConfig, changes: impl Iterator<Item = Change> + Clone) -> Remedy {
-        let changed = changes.clone().fold(config.clone(), |config, change| change.apply(config));
-        let tuning = match self.tuning {
-            Tuning::Full => Tuning::of(&changed, self.model),
-            adapter @ Tuning::Adapter { .. } => adapter,
-        };
-        let bytes = Planner { tuning, ..*self }.plan(&changed).estimate.bytes();
-        Remedy { settings: changes.map(Change::setting).collect(), bytes, fits: self.machine.room.has(bytes) }
+    fn with(&self, config: &TrainConfig, changes: &[Change]) -> Remedy {
+        let changed = changes.iter().fold(config.clone(), |config, change| change.apply(config));
+        let planned = self.plan(&changed);
+        let settings = changes.iter().map(|change| change.setting()).chain(planned.settled(&changed)).collect();
+        let estimate = &planned.estimate;
+        let (bytes, host_bytes) = (estimate.bytes(), estimate.host_bytes());
+        Remedy { settings, bytes, host_bytes, fits: self.machine.has_room_for(estimate) }
     }
 }

@@ -2,7 +2,6 @@
 
 use mpo_models::{DecoderConfig, Precision};
 
-use super::parameters;
 use crate::settings::{OptimizerState, TrainConfig};
 
 /// How a run stores what it trains and computes.
@@ -47,16 +46,6 @@ pub enum Base {
 }
 
 impl Tuning {
-    /// What a run with these settings trains of a model that is no adapter.
-    pub fn of(config: &TrainConfig, model: &DecoderConfig) -> Self {
-        config.lora().map_or(Self::Full, |options| Self::adapter(parameters::adapter(model, &options)))
-    }
-
-    /// An adapter of so many numbers, over weights that stay bf16, as most are published.
-    pub fn adapter(numbers: u64) -> Self {
-        Self::Adapter { numbers, base: Base::Bf16 }
-    }
-
     /// How many parameters change.
     pub(super) fn numbers(self, model: &DecoderConfig) -> u64 {
         match self {

@@ -3,7 +3,7 @@
 use mpo_models::{DecoderConfig, LoraOptions, ModelConfig, Precision};
 use serde_json::json;
 
-use super::{Passes, RowSize, Storage, Tuning};
+use super::{Base, Passes, RowSize, Storage, Tuning};
 use crate::settings::OptimizerState;
 
 fn model(config: serde_json::Value) -> DecoderConfig {
@@ -51,6 +51,11 @@ pub(super) const PLAIN: Storage = Storage {
     optimizer_state: OptimizerState::Device,
     clips: true,
 };
+
+/// An adapter of so many numbers over a base in bf16.
+pub(super) fn adapter(numbers: u64) -> Tuning {
+    Tuning::Adapter { numbers, base: Base::Bf16 }
+}
 
 /// Two steps of one micro-batch each, of this size.
 pub(super) fn passes(tokens: usize, scored: usize) -> Passes {

@@ -1,5 +1,6 @@
 //! The weights on the device.
 
+use burn::tensor::DType;
 use mpo_models::DecoderConfig;
 
 use super::{Base, Hardware, Storage, Tuning, parameters};
@@ -25,12 +26,16 @@ impl Storage {
         hardware == Hardware::Gpu && self.stored() != self.computed()
     }
 
-    /// Bytes of a weight that is not packed.
-    fn stored(self) -> u64 {
+    /// What a weight is stored as that is not packed.
+    pub fn stored_dtype(self) -> DType {
         match self.tuning {
-            Tuning::Full | Tuning::Adapter { base: Base::F32, .. } => 4,
-            Tuning::Adapter { base: Base::Bf16 | Base::Nf4, .. } => 2,
+            Tuning::Full | Tuning::Adapter { base: Base::F32, .. } => DType::F32,
+            Tuning::Adapter { base: Base::Bf16 | Base::Nf4, .. } => DType::BF16,
         }
+    }
+
+    fn stored(self) -> u64 {
+        self.stored_dtype().size() as u64
     }
 }
 

@@ -59,7 +59,7 @@ impl std::fmt::Debug for Reference<'_> {
 
 impl<'a> Reference<'a> {
     /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
-    /// those of another model, type, precision or kind of device are not used. At most `max_tokens` tokens pass through the model at
+    /// those of another model, type, quantization, precision or kind of device are not used. At most `max_tokens` tokens pass through the model at
     /// once.
     pub fn new(
         model: &CausalLm,
@@ -70,9 +70,10 @@ impl<'a> Reference<'a> {
     ) -> Self {
         // A detached leaf still asks for gradients.
         let head = model.head().detach().set_require_grad(false);
+        let quantization = model.quantization().map_or(String::new(), |quantization| format!(" {quantization:?}"));
         Self {
             key: format!(
-                "{VERSION} {model_hash} {:?} {:?} {}",
+                "{VERSION} {model_hash} {:?} {:?} {}{quantization}",
                 head.dtype(),
                 model.precision(),
                 device_kind(&head.device())
@@ -116,7 +117,7 @@ impl<'a> Reference<'a> {
     ///
     /// # Errors
     /// Those of [`sums`](Self::sums).
-    pub fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
+    pub(crate) fn pairs(&mut self, pairs: &[(&TokenizedPair, &Origin)]) -> Result<KnownPairs, TrainError> {
         let answers: Vec<AnswerToScore<'_>> = pairs
             .iter()
             .flat_map(|(pair, origin)| {
@@ -210,7 +211,7 @@ impl<'a> Reference<'a> {
 
 /// Scores of pairs under the reference: of the safe answer and of the unsafe one, Σ log p in nats and tokens.
 #[derive(Debug, Clone)]
-pub struct KnownPairs(Vec<[(f32, usize); 2]>);
+pub(crate) struct KnownPairs(Vec<[(f32, usize); 2]>);
 
 impl KnownPairs {
     /// The scores of some of the pairs, `[pairs]`, on `device`.

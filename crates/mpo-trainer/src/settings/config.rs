@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
-use mpo_models::{LoraOptions, Precision};
+use mpo_models::{AdapterFolder, DecoderConfig, LoraOptions, Precision, Quantization};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
-use super::choices::{AdapterKind, Choice};
+use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
-use super::list::{SETTINGS, TrainConfig};
+use super::list::{LORA_RANK, SETTINGS, TrainConfig};
 use super::options::to_yaml;
 use crate::error::TrainError;
 use crate::folder;
@@ -25,16 +25,25 @@ impl TrainConfig {
         to_yaml(self.by_key(), &self.output.join("config.yaml"))
     }
 
-    /// The settings that decide what a run comes to, without those that were left open.
+    /// The settings that decide what a run comes to, without those that are as if they had been left open.
     ///
     /// # Errors
     /// If a path is not valid Unicode.
     pub fn deciding(&self) -> Result<Settings, TrainError> {
         let settings = self.by_key();
         let mut settings = settings.map_err(|error| TrainError::setting("settings", "text", error.to_string()))?;
-        let decides_nothing =
-            |key: &str| SETTINGS.iter().any(|setting| setting.key == key && setting.decides == Decides::Nothing);
-        settings.retain(|key, value| !value.is_null() && !decides_nothing(key));
+        settings.retain(|key, value| {
+            let says_nothing = match key.as_str() {
+                // Wherever the optimizer works, it comes to the same but for roundings.
+                "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
+                "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
+                key => SETTINGS.iter().any(|setting| {
+                    let is_implied = || (setting.implied)().as_ref() == Some(&*value);
+                    setting.key == key && (setting.decides == Decides::Nothing || is_implied())
+                }),
+            };
+            !value.is_null() && !says_nothing
+        });
         Ok(settings)
     }
 
@@ -84,14 +93,39 @@ impl TrainConfig {
     /// The adapter that is trained, if one is.
     pub fn lora(&self) -> Option<LoraOptions> {
         let AdapterKind::Lora = self.adapter?;
-        let rank = self.lora_rank.unwrap_or(16);
         Some(LoraOptions {
-            rank,
-            alpha: self.lora_alpha.unwrap_or(2.0 * rank as f64),
+            rank: self.lora_rank.unwrap_or(LORA_RANK),
+            alpha: self.lora_alpha.unwrap_or(self.implied_lora_alpha()),
             use_rslora: self.use_rslora,
             targets: self.lora_targets.clone().unwrap_or_default().into(),
             seed: self.seed,
         })
+    }
+
+    fn implied_lora_alpha(&self) -> f64 {
+        2.0 * self.lora_rank.unwrap_or(LORA_RANK) as f64
+    }
+
+    /// Refuses what cannot be asked of a model, before its weights are read; `adapter` is the one that it comes with.
+    ///
+    /// # Errors
+    /// If a new adapter is asked for that is for no linear map of `model`, or would stand on an adapter; or if one is to be
+    /// merged, and there is none.
+    pub fn check_adapter(&self, model: &DecoderConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
+        match self.lora() {
+            Some(new) => Ok(new.check(model, adapter)?),
+            None if self.merge && adapter.is_none() => {
+                let expected = "lora, or a model that is an adapter, as merge is given";
+                Err(TrainError::setting("adapter", expected, "nothing"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the frozen linear maps beside an adapter are made smaller to, if they are.
+    pub fn quantization(&self) -> Option<Quantization> {
+        let QuantizationChoice::Nf4 = self.quantization?;
+        Some(Quantization::Nf4 { double: self.double_quantization })
     }
 
     /// What the model's products are made in.
@@ -134,7 +168,7 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::{AdapterKind, Schedule, TrainOptions};
+    use crate::settings::{AdapterKind, OptimizerState, PrecisionChoice, Schedule, TrainOptions};
 
     #[test]
     fn every_run_has_a_step_at_the_full_rate() {
@@ -175,6 +209,36 @@ mod tests {
         assert_eq!(of(small).unwrap().lora().unwrap().alpha, 8.0);
         let error = of(TrainOptions { lora_rank: Some(4), ..TrainOptions::default() }).unwrap_err();
         assert!(error.to_string().contains("adapter: expected lora, as lora_rank is given, got nothing"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_implied_makes_no_other_run() {
+        let of = |options: TrainOptions| options.or(TrainOptions::minimal()).resolve().unwrap();
+        let adapter = TrainOptions { adapter: Some(AdapterKind::Lora), ..TrainOptions::default() };
+        let plain = of(adapter.clone());
+        let explicit = TrainOptions {
+            lora_rank: Some(16),
+            lora_alpha: Some(32.0),
+            lora_targets: "all-linear".parse().ok(),
+            precision: Some(PrecisionChoice::F32),
+            split: Some("train".into()),
+            optimizer_state: Some(OptimizerState::Host),
+            ..adapter.clone()
+        };
+        let explicit = of(explicit);
+        assert_eq!(explicit.deciding().unwrap(), plain.deciding().unwrap());
+        assert_eq!((explicit.fingerprint().unwrap(), explicit.lora()), (plain.fingerprint().unwrap(), plain.lora()));
+        for other in [
+            TrainOptions { lora_rank: Some(8), lora_alpha: Some(32.0), ..adapter.clone() },
+            TrainOptions { lora_alpha: Some(16.0), ..adapter.clone() },
+            TrainOptions { lora_targets: "q_proj".parse().ok(), ..adapter.clone() },
+            TrainOptions { precision: Some(PrecisionChoice::Bf16), ..adapter.clone() },
+            TrainOptions { split: Some("test".into()), ..adapter.clone() },
+            TrainOptions { optimizer_state: Some(OptimizerState::Bf16), ..adapter },
+        ] {
+            let other = of(other);
+            assert_ne!(other.deciding().unwrap(), plain.deciding().unwrap(), "{other:?}");
+        }
     }
 
     #[test]

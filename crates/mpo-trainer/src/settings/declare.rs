@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::list::TrainOptions;
 use super::value::Takes;
 
@@ -37,6 +39,8 @@ pub struct Setting {
     pub takes: Takes,
     /// What it decides.
     pub decides: Decides,
+    /// The value that comes to the same as none.
+    pub(super) implied: fn() -> Option<Value>,
     /// Sets it to what was typed.
     pub(super) set: fn(&mut TrainOptions, &str) -> Result<(), String>,
     pub(super) is_given: fn(&TrainOptions) -> bool,
@@ -73,9 +77,11 @@ impl fmt::Debug for Setting {
 ///
 /// ```text
 /// /// What it does.
-/// key: Type = required("what it must be") | default(value) | optional("what it is without"),
+/// key: Type = required("what it must be") | default(value) | optional("what it is without") | implied(value),
 ///     "PLACEHOLDER", decides [, range];
 /// ```
+///
+/// An implied value is that of a setting that is left open, so that giving it makes no other run.
 ///
 /// Hyper-parameters of the method, which follow from the list of objectives, stand beside them in both structs.
 macro_rules! settings {
@@ -112,6 +118,7 @@ macro_rules! settings {
             default: || settings!(@shown $kind($($with)+) $Type),
             takes: <$Type>::TAKES,
             decides: Decides::$decides,
+            implied: || settings!(@implied $kind($($with)+) $Type),
             set: |options, text| {
                 options.$key = Some(<$Type>::typed(text, options.$key.take())?);
                 Ok(())
@@ -162,6 +169,7 @@ macro_rules! settings {
     };
 
     (@type optional $Type:ty) => { Option<$Type> };
+    (@type implied $Type:ty) => { Option<$Type> };
     (@type $kind:ident $Type:ty) => { $Type };
 
     (@expected $Type:ty) => { <$Type>::WHAT };
@@ -169,7 +177,10 @@ macro_rules! settings {
 
     (@shown required($expected:literal) $Type:ty) => { "required".into() };
     (@shown optional($without:literal) $Type:ty) => { $without.into() };
-    (@shown default($value:expr) $Type:ty) => {{ let value: $Type = $value; format!("`{}`", value.shown()) }};
+    (@shown $kind:ident($value:expr) $Type:ty) => {{ let value: $Type = $value; format!("`{}`", value.shown()) }};
+
+    (@implied implied($value:expr) $Type:ty) => {{ let value: $Type = $value; serde_json::to_value(value).ok() }};
+    (@implied $kind:ident($with:expr) $Type:ty) => { None };
 
     (@check $key:expr, $value:ident, $Type:ty) => {
         if let Some(expected) = $value.expected() {
@@ -188,6 +199,7 @@ macro_rules! settings {
         $given.ok_or_else(|| TrainError::setting($key, $expected, "nothing"))?
     };
     (@resolve optional($without:literal) $key:expr, $given:expr) => { $given };
+    (@resolve implied($value:expr) $key:expr, $given:expr) => { $given };
     (@resolve default($value:expr) $key:expr, $given:expr) => { $given.unwrap_or_else(|| $value) };
 }
 pub(super) use settings;

@@ -6,7 +6,9 @@ use mpo_data::{Columns, Language, SystemMessage, TemplateArguments, TemplateChoi
 use mpo_objectives::Settings;
 use serde::Deserialize;
 
-use super::choices::{AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
+use super::choices::{
+    AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, Schedule,
+};
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
@@ -14,6 +16,9 @@ use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1}
 use super::recipe::Recipe;
 use super::value::SettingValue;
 use crate::error::TrainError;
+
+/// Rank of an adapter that is given none.
+pub(super) const LORA_RANK: usize = 16;
 
 settings! {
     "What" {
@@ -33,7 +38,7 @@ settings! {
         columns: Columns = default(Columns::default()), "OURS=THEIRS,…", Identity;
         /// Split of a folder, of a data set on the hub, or of a file with several lists of rows; `CONFIGURATION/SPLIT` of a
         /// data set with configurations
-        split: String = optional("`train`"), "NAME", Identity;
+        split: String = implied("train".into()), "NAME", Identity;
         /// Make this the dominant language, by prompts that rows share (see [data.md](data.md))
         pivot: Language = optional("none"), "LANG", Training;
         /// Drop rows that cannot be read, and report them, instead of stopping
@@ -71,7 +76,7 @@ settings! {
         /// Run layers again in the backward instead of keeping what they computed: less memory, more time, the same numbers
         recompute: Recompute = default(Recompute::Auto), "CHOICE", Nothing;
         /// What matrix products are made in; weights, gradients and sums are f32 in both
-        precision: PrecisionChoice = optional("`f32`"), "TYPE", Training;
+        precision: PrecisionChoice = implied(PrecisionChoice::F32), "TYPE", Training;
         /// Norm that the gradient is clipped to; 0 leaves it
         max_grad_norm: f64 = default(1.0), "X", Training, NOT_NEGATIVE;
         /// Decoupled weight decay
@@ -83,8 +88,8 @@ settings! {
         /// AdamW's epsilon
         adam_eps: f64 = default(1e-8), "X", Training, POSITIVE;
         /// Where AdamW's moments are kept, and as what. With `bf16` and `recompute` gradients are made twice, for their norm and to
-        /// be used, and kept for one layer at a time. A run may go on with another
-        optimizer_state: OptimizerState = default(OptimizerState::Device), "STATE", Nothing;
+        /// be used, and kept for one layer at a time. A run may go on with `host` in place of `device`, and the other way round
+        optimizer_state: OptimizerState = default(OptimizerState::Device), "STATE", Training;
         /// Seed of the order of rows, and of the weights that an adapter begins with
         seed: u64 = default(42), "N", Identity;
         /// Shuffle rows each epoch
@@ -95,14 +100,19 @@ settings! {
         /// wants a higher `lr`, about ten times that of full training
         adapter: AdapterKind = optional("none"), "KIND", Training;
         /// Rank of the adapter's update
-        lora_rank: usize = optional("`16`"), "N", Training, at_least_1();
+        lora_rank: usize = implied(LORA_RANK), "N", Training, at_least_1();
         /// The update is multiplied by this, over the rank
         lora_alpha: f64 = optional("twice the rank"), "X", Training, POSITIVE;
         /// Linear maps of the layers that get an update: `all-linear`, or the ends of their paths, such as `q_proj,v_proj` or
         /// `layers.3.mlp.up_proj`
-        lora_targets: LoraTargets = optional("`all-linear`"), "NAMES", Training;
+        lora_targets: LoraTargets = implied(LoraTargets::default()), "NAMES", Training;
         /// Divide `lora_alpha` by the root of the rank instead (rsLoRA)
         use_rslora: bool = default(false), "BOOL", Training;
+        /// What the linear maps of the layers that the adapter stands beside are made smaller to; embedding, head and norms stay
+        /// as they are stored
+        quantization: QuantizationChoice = optional("none"), "TYPE", Training;
+        /// Quantize the scales of quantized weights too, to eight bits
+        double_quantization: bool = default(false), "BOOL", Training;
         /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
         merge: bool = default(false), "BOOL", Nothing;
     }

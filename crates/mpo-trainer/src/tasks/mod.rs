@@ -25,7 +25,7 @@ use demonstrations::DemonstrationTask;
 use pairs::PairTask;
 use rows::{BILINGUAL, PAIRS, wrong_rows};
 pub use rows::{check_rows, digest_rows};
-pub use sizes::row_sizes;
+pub use sizes::{assumed_row_size, row_sizes};
 use unpaired::UnpairedTask;
 
 /// The loss of some rows, and what it is made of.

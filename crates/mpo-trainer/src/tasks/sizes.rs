@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use mpo_data::TokenizedRows;
-use mpo_objectives::{Loss, Objective};
+use mpo_objectives::{Hold, Loss, Objective};
 
 use super::bilingual;
 use crate::memory::RowSize;
@@ -34,5 +34,41 @@ pub fn row_sizes(rows: &TokenizedRows, objective: &dyn Objective) -> Vec<RowSize
             let trained = answers.iter().filter(|row| all || row.desirable);
             trained.map(|row| scored(row.prompt.len() + row.answer.len(), row.answer.len())).collect()
         }
+    }
+}
+
+/// The size of a row of which no more is known than how many tokens of it pass through the model: half of them are answers',
+/// and of a row in two languages half are of either.
+pub fn assumed_row_size(tokens: usize, objective: &dyn Objective) -> RowSize {
+    let answers = tokens.div_ceil(2);
+    let hold = match objective.loss() {
+        Loss::Bilingual(loss) => loss.needs().held,
+        _ => None,
+    };
+    let (compared, held) = match hold {
+        None => (0, 0),
+        Some(Hold::LastToken) => (0, 1),
+        Some(Hold::MaskedMean | Hold::MeanPool { .. }) => (0, 2),
+        Some(Hold::Distributions) => (answers.div_ceil(2), answers.div_ceil(2)),
+    };
+    RowSize { tokens, scored: answers, compared, held }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::TrainOptions;
+
+    #[test]
+    fn distributions_are_compared_on_the_answers_of_one_language() {
+        let assumed = |method: &str, retain: Option<&str>| {
+            let mut options = TrainOptions { method: method.parse().ok(), ..TrainOptions::minimal() };
+            options.hyper_parameters.0.extend(retain.map(|word| ("retain".to_owned(), word.into())));
+            assumed_row_size(1_000, &*options.resolve().unwrap().objective().unwrap())
+        };
+        let plain = RowSize { tokens: 1_000, scored: 500, compared: 0, held: 0 };
+        assert_eq!(assumed("dpo", None), plain);
+        assert_eq!(assumed("mpo", Some("last-token")), RowSize { held: 1, ..plain });
+        assert_eq!(assumed("mpo", Some("kl")), RowSize { compared: 250, held: 250, ..plain });
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use mpo_data::Language;
-use mpo_eval::compare::{Comparison, Marks, Tried};
+use mpo_eval::compare::{Comparison, Marks, Tried, mean};
 
 use crate::table::{self, percent};
 
@@ -131,10 +131,6 @@ struct Shown {
     header: String,
     of: OfMarks,
     format: fn(Spread) -> String,
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]
