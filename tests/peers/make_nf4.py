@@ -1,9 +1,13 @@
-"""Makes tests/fixtures/nf4.json: numbers in NF4 as bitsandbytes packs them on the CPU.
+"""Makes tests/fixtures/nf4.json and tests/fixtures/nf4: numbers and a model in NF4 as bitsandbytes packs them on the CPU.
 
 Usage: make_nf4.py
-Needs torch and bitsandbytes (made with 0.50.2). Every case has its numbers (or how many of those that `spread` makes), the codes
+Needs transformers and bitsandbytes (made with 0.50.2). Every case has its numbers (or how many of those that `spread` makes), the codes
 in hexadecimal, the scales and, for short ones, the numbers again; with double quantization also the codes of the scales, their
 scales and the offset, and once for all the map.
+
+The model is goldens/qwen2_untied, quantized twice and saved by Transformers, and beside it the log-prob of every predicted token
+of that folder's sequences (`token_log_probs`), computed in f32 from the numbers that
+bitsandbytes unpacks.
 """
 
 import json
@@ -12,8 +16,15 @@ from pathlib import Path
 import bitsandbytes
 import numpy as np
 import torch
+import transformers
 from bitsandbytes.functional import create_dynamic_map, dequantize_4bit, quantize_4bit
+from bitsandbytes.nn import Linear4bit
+from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils.logging import disable_progress_bar
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 def spread(count: int) -> Tensor:
@@ -47,8 +58,43 @@ def packed(numbers: Tensor, *, double: bool) -> dict[str, object]:
     return case
 
 
+def save_model() -> None:
+    """Writes the folder of the model."""
+    disable_progress_bar()
+    # The order of a sum is part of its result.
+    torch.set_num_threads(1)
+    source, folder = FIXTURES / "goldens" / "qwen2_untied", FIXTURES / "nf4"
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        source, quantization_config=settings, dtype=torch.float32, attn_implementation="eager"
+    )
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    # The products of bitsandbytes on the CPU take fewer shapes, so its numbers are put into the dense model.
+    packed = {name: module.weight for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()
+    for name, weight in packed.items():
+        model.get_submodule(name).weight.data = dequantize_4bit(weight.data, weight.quant_state)
+    ids = load_file(source / "goldens.safetensors")["input_ids"]
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits
+    log_probs = logits[:, :-1].float().log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    numbers = {
+        "bitsandbytes": bitsandbytes.__version__,
+        "transformers": transformers.__version__,
+        "token_log_probs": log_probs.flatten().tolist(),
+    }
+    (folder / "goldens.json").write_text(json.dumps(numbers, indent=1) + "\n")
+
+
 def main() -> None:
-    """Writes the file."""
+    """Writes the file and the folder."""
+    save_model()
     random = torch.randn(64 * 3 + 17, generator=torch.Generator().manual_seed(1))
     state = quantize_4bit(torch.zeros(64), quant_type="nf4", blocksize=64)[1]
     bounds = (state.code[1:] + state.code[:-1]) / 2
@@ -75,7 +121,7 @@ def main() -> None:
     ]
     many = 64 * 260 + 10
     made.append({"name": "more than 256 blocks", "spread": many, **packed(spread(many), double=True)})
-    path = Path(__file__).parent.parent / "fixtures" / "nf4.json"
+    path = FIXTURES / "nf4.json"
     file = {"bitsandbytes": bitsandbytes.__version__, "map": create_dynamic_map().tolist(), "cases": made}
     path.write_text(json.dumps(file) + "\n")
     print(path, path.stat().st_size)
