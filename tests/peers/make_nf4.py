@@ -11,6 +11,7 @@ bitsandbytes unpacks.
 """
 
 import json
+from copy import copy
 from pathlib import Path
 
 import bitsandbytes
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 import transformers
 from bitsandbytes.functional import create_dynamic_map, dequantize_4bit, quantize_4bit
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn import Linear4bit, Params4bit
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -58,6 +59,14 @@ def packed(numbers: Tensor, *, double: bool) -> dict[str, object]:
     return case
 
 
+def unpacked(weight: Params4bit) -> Tensor:
+    """The matrix. It is unpacked as one row, in the order in which it was packed: on the CPU bitsandbytes takes every row for whole
+    blocks, which those of 112 numbers are not."""
+    state = copy(weight.quant_state)
+    shape, state.shape = state.shape, torch.Size([state.shape.numel()])
+    return dequantize_4bit(weight.data, state).reshape(shape)
+
+
 def save_model() -> None:
     """Writes the folder of the model."""
     disable_progress_bar()
@@ -79,7 +88,7 @@ def save_model() -> None:
     packed = {name: module.weight for name, module in model.named_modules() if isinstance(module, Linear4bit)}
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()
     for name, weight in packed.items():
-        model.get_submodule(name).weight.data = dequantize_4bit(weight.data, weight.quant_state)
+        model.get_submodule(name).weight.data = unpacked(weight)
     ids = load_file(source / "goldens.safetensors")["input_ids"]
     with torch.no_grad():
         logits = model(input_ids=ids, use_cache=False).logits
