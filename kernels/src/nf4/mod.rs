@@ -6,7 +6,7 @@ mod composition;
 mod cube;
 mod data;
 pub(crate) mod kernel;
-mod layout;
+pub(crate) mod layout;
 #[cfg(feature = "flex")]
 mod native;
 mod reference;
