@@ -107,9 +107,16 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
     assert_eq!(again["methods"].as_array().unwrap().len(), 3);
     assert_eq!(again["methods"][0], results["methods"][0]);
 
-    let other = ["--methods", "mpo", "--seeds", "1", "--lr", "2e-4", "--resume"];
-    let message = contains("different settings").and(contains("hint: "));
-    place.compare("c", &other).assert().code(1).stderr(message);
+    for setting in [["--lr", "2e-4"], ["--optimizer-state", "bf16"]] {
+        let lr: &[&str] = if setting[0] == "--lr" { &[] } else { &["--lr", "1e-4"] };
+        let other = [&["--methods", "mpo", "--seeds", "1", "--resume"], lr, &setting].concat();
+        let message = contains("different settings").and(contains("hint: "));
+        place.compare("c", &other).assert().code(1).stderr(message);
+    }
+    // Wherever the optimizer works, the results are the same.
+    let elsewhere = ["--methods", "mpo", "--seeds", "1", "--lr", "1e-4", "--optimizer-state", "host", "--resume"];
+    place.compare("c", &elsewhere).assert().success();
+    assert_eq!(written(&kept), before);
     let message = contains("expected an empty run folder").and(contains("hint: "));
     place.compare("c", &first).assert().code(1).stderr(message);
     let mut report = mpo_train();
@@ -288,4 +295,35 @@ fn what_cannot_be_compared_is_named_and_leaves_no_folder() {
         command.args(arguments).assert().code(1).stderr(message);
         assert!(!place.path("bad").exists(), "{arguments:?}");
     }
+}
+
+/// It names a method, whose hyper-parameters would be those of others too.
+#[test]
+fn a_file_of_one_runs_settings_is_refused_with_what_to_leave_out() {
+    let place = Workplace::new();
+    let mut train = mpo_train();
+    train.args(["train", "--print-config", "--output", "run", "--model"]).arg(model());
+    let printed = train.arg("--data").arg(place.path("rows.jsonl")).assert().success();
+    let printed = String::from_utf8(printed.get_output().stdout.clone()).unwrap();
+    let (seed, method) = (line_of(&printed, "seed:"), line_of(&printed, "method:"));
+    let file = place.path("run.yaml");
+    let compare = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let mut command = mpo_train();
+        command.args(["compare", "--config"]).arg(&file).arg("--output").arg(place.path("bad"));
+        command.assert().code(1)
+    };
+    let hint = contains("hint: say it as --methods; of a file of one run's settings, leave out method, seed");
+    compare(&printed).stderr(
+        contains(format!("run.yaml: line {method}: method: expected nothing beside --methods, got mpo")).and(hint),
+    );
+    let without: Vec<&str> = printed.lines().filter(|line| !line.starts_with("method:")).collect();
+    let seed = if method < seed { seed - 1 } else { seed };
+    compare(&without.join("\n"))
+        .stderr(contains(format!("line {seed}: seed: expected nothing beside --seeds, got 42")));
+}
+
+/// The number of the line that begins so.
+fn line_of(text: &str, beginning: &str) -> usize {
+    1 + text.lines().position(|line| line.starts_with(beginning)).unwrap()
 }

@@ -9,46 +9,16 @@ mod golden;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{DType, Device, DeviceKind};
+use burn::tensor::{DType, Device};
 use golden::{Golden, assert_close};
 use mpo_data::{Origin, Position};
 use mpo_models::{CausalLm, LoraOptions, ModelConfig, NamedParameter, SaveOptions, WeightDtype};
 use mpo_progress::Recorder;
+use mpo_tests::gpu;
 use mpo_trainer::memory::{Base, BaseModel};
 use mpo_trainer::{AnswerToScore, Reference};
 
-#[test]
-fn llama() {
-    assert_parity("llama3rope");
-}
-
-#[test]
-fn qwen2() {
-    assert_parity("qwen2_untied");
-}
-
-#[test]
-fn qwen3() {
-    assert_parity("qwen3");
-}
-
-#[test]
-fn gemma2() {
-    assert_parity("gemma2");
-}
-
-#[test]
-fn gemma3() {
-    assert_parity("gemma3");
-}
-
-fn gpu() -> Device {
-    #[cfg(feature = "cuda")]
-    if std::env::var_os("MPO_TEST_CUDA").is_some() {
-        return Device::cuda(0);
-    }
-    Device::wgpu(DeviceKind::Cpu)
-}
+mpo_tests::test_fixtures!(assert_parity);
 
 /// Which matrices of a frozen base stay bf16 depends on what they are stored in and on the device.
 #[test]

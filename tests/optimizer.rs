@@ -12,14 +12,13 @@ use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_models::{CausalLm, ModelConfig, WeightSource};
 use mpo_progress::{Progress, Silent, Stage};
+use mpo_tests::{FIXTURES, gpu};
 use mpo_trainer::{
     Event, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, TrainOptions, Trainer, build_task,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-
-const FIXTURES: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
 
 /// A small model with random weights, always the same.
 #[derive(Clone, Copy)]
@@ -226,7 +225,7 @@ fn a_host_that_is_the_device_makes_no_difference() {
 
 #[test]
 fn a_host_beside_a_gpu_ends_where_the_gpu_does() {
-    let gpu = Device::wgpu(DeviceKind::Cpu);
+    let gpu = gpu();
     let model = Model { fixture: "llama3rope", tied: true };
     let with = |state| train_on(&gpu, model, How { state, recompute: true, micro_batch: 1024, max_grad_norm: 1.0 });
     let (host, device) = (with(OptimizerState::Host), with(OptimizerState::Device));

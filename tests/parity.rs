@@ -16,30 +16,7 @@ use mpo_kernels::{PackedLayout, Segment};
 use mpo_models::{CausalLm, ModelConfig, SaveOptions, WeightDtype};
 use safetensors::{Dtype, SafeTensors};
 
-#[test]
-fn llama() {
-    assert_parity("llama3rope");
-}
-
-#[test]
-fn qwen2() {
-    assert_parity("qwen2_untied");
-}
-
-#[test]
-fn qwen3() {
-    assert_parity("qwen3");
-}
-
-#[test]
-fn gemma2() {
-    assert_parity("gemma2");
-}
-
-#[test]
-fn gemma3() {
-    assert_parity("gemma3");
-}
+mpo_tests::test_fixtures!(assert_parity);
 
 fn assert_parity(name: &str) {
     let golden = Golden::open(name);

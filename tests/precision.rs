@@ -11,20 +11,19 @@ mod golden;
 use std::collections::BTreeMap;
 use std::fs;
 
-use burn::tensor::{DType, Device, DeviceKind, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use golden::Golden;
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Precision};
 use mpo_progress::Silent;
+use mpo_tests::{FIXTURES, gpu};
 use mpo_trainer::{
     Event, HyperParameters, Identity, Kind, PrecisionChoice, Reference, RunFolder, StepEvent, TrainOptions, Trainer,
     build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
-
-const MODELS: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
 
 /// What PyTorch computed.
 #[derive(Deserialize)]
@@ -45,14 +44,8 @@ fn devices() -> Vec<Device> {
     all_devices().into_iter().filter(|device| device.supports_dtype(DType::BF16)).collect()
 }
 
-fn all_devices() -> Vec<Device> {
-    let devices = [
-        Some(Device::flex()),
-        Some(Device::wgpu(DeviceKind::Cpu)),
-        #[cfg(feature = "cuda")]
-        std::env::var_os("MPO_TEST_CUDA").map(|_| Device::cuda(0)),
-    ];
-    devices.into_iter().flatten().collect()
+fn all_devices() -> [Device; 2] {
+    [Device::flex(), gpu()]
 }
 
 fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -74,7 +67,7 @@ fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
 
 #[test]
 fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
-    for (name, device) in MODELS.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+    for (name, device) in FIXTURES.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
         let golden = Golden::open(name);
         let theirs = Autocast::of(&golden);
         let batch = golden.batch("");
@@ -94,7 +87,7 @@ fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
 /// Whole gradients, against ours in f32, which are tested against Transformers elsewhere.
 #[test]
 fn gradients_are_as_near_to_f32_as_those_of_autocast() {
-    for (name, device) in MODELS.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+    for (name, device) in FIXTURES.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
         let golden = Golden::open(name);
         let theirs = Autocast::of(&golden).grad_error;
         let gradients = |precision| {
@@ -146,7 +139,7 @@ fn nothing_has_moved_before_the_first_step() {
     }
 }
 
-/// Software Vulkan has no bf16, the CPU has it.
+/// Software Vulkan has no bf16, the CPU and NVIDIA's GPUs have it.
 #[test]
 fn a_precision_that_a_device_lacks_is_refused() {
     let config = |precision| {
@@ -155,10 +148,16 @@ fn a_precision_that_a_device_lacks_is_refused() {
         TrainOptions { model, data, output, precision, ..TrainOptions::default() }.resolve().unwrap()
     };
     let (f32, bf16) = (config(None), config(Some(PrecisionChoice::Bf16)));
-    let software = Device::wgpu(DeviceKind::Cpu);
-    assert!(bf16.check_device(&Device::flex()).is_ok() && f32.check_device(&software).is_ok());
-    let error = bf16.check_device(&software).unwrap_err().to_string();
-    assert_eq!(error, "precision: expected f32 on a device that has no bf16, got bf16");
+    for device in all_devices() {
+        assert!(f32.check_device(&device).is_ok());
+        match bf16.check_device(&device) {
+            Ok(()) => assert!(!format!("{device:?}").contains("Wgpu"), "{device:?}"),
+            Err(error) => {
+                assert!(device == gpu(), "{device:?}");
+                assert_eq!(error.to_string(), "precision: expected f32 on a device that has no bf16, got bf16");
+            }
+        }
+    }
 }
 
 /// What the first step of training reports.

@@ -133,8 +133,8 @@ pub(crate) fn rounds_factors(device: &Device) -> bool {
 }
 
 /// Software Vulkan, which is the same on every machine; with the feature `cuda` and `MPO_TEST_CUDA` set the first NVIDIA
-/// GPU in its place.
-fn gpu() -> Option<(Device, &'static [DType])> {
+/// GPU in its place. With it the types that it must have.
+pub(crate) fn gpu() -> Option<(Device, &'static [DType])> {
     #[cfg(feature = "cuda")]
     if std::env::var_os("MPO_TEST_CUDA").is_some() {
         return Some((Device::cuda(0), &[DType::F32, DType::F16, DType::BF16]));

@@ -212,8 +212,7 @@ impl Definition {
                 return Err(error(expected, "another's".into()));
             };
             if !parameter.values.contain(value) {
-                let got = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                return Err(error(parameter.values.to_string(), got));
+                return Err(error(parameter.values.to_string(), shown(value)));
             }
             settings.insert(key.clone(), value.clone());
         }
@@ -233,6 +232,16 @@ impl Definition {
             got,
         })?;
         Ok(Box::new(WithSft { objective, weight: sft_weight.and_then(|weight| weight.as_f64()).unwrap_or(0.0) }))
+    }
+}
+
+/// A value that is refused. A text that reads like a number is refused for being one.
+fn shown(value: &Value) -> String {
+    let is_text_of = |text: &str| matches!(serde_json::from_str(text), Ok(Value::Number(_) | Value::Bool(_)));
+    match value.as_str() {
+        Some(text) if is_text_of(text) => format!("the text {text:?}, in quotes"),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
     }
 }
 

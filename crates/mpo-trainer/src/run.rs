@@ -118,8 +118,7 @@ impl Run<'_> {
         if whole {
             warn_of_rounding(model, self.base.path, dtype, progress)?;
         } else if dtype != WeightDtype::F32 {
-            let start = self.base.adapter.filter(|_| self.config.lora().is_none());
-            tell_lost(model.adapter_lost_by_rounding(start, dtype)?, progress);
+            tell_lost(model.adapter_lost_by_rounding(self.base.adapter, dtype)?, progress);
         }
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {

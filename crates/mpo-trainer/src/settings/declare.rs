@@ -83,20 +83,30 @@ impl fmt::Debug for Setting {
 ///
 /// An implied value is that of a setting that is left open, so that giving it makes no other run.
 ///
+/// Those that are `resolved before` the others say what these begin with, and are settings of no run: their values stand in the
+/// others' place.
+///
 /// Hyper-parameters of the method, which follow from the list of objectives, stand beside them in both structs.
 macro_rules! settings {
     ($($group:literal {$(
         $(#[doc = $help:literal])+
         $key:ident: $Type:ty = $kind:ident($($with:tt)+), $placeholder:literal, $decides:ident $(, $range:expr)?;
-    )+})+) => {
+    )+})+ resolved before: $before:literal {$(
+        $(#[doc = $before_help:literal])+
+        $before_key:ident: $Before:ty = optional($without:literal), $before_placeholder:literal;
+    )+}) => {
         /// Settings by name, each given or not: what a file, a recipe or a command line says.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(default)]
         pub struct TrainOptions {
             $($($(#[doc = $help])+ pub $key: Option<$Type>,)+)+
+            $($(#[doc = $before_help])+ pub $before_key: Option<$Before>,)+
             /// Hyper-parameters of the method.
             #[serde(flatten)]
             pub hyper_parameters: HyperParameters,
+            /// Where those that came from a file stand there.
+            #[serde(skip)]
+            pub places: Places,
         }
 
         /// Settings of a run, every one resolved and checked. Written as `config.yaml`, it reads back as [`TrainOptions`].
@@ -108,39 +118,47 @@ macro_rules! settings {
         }
 
         /// Every setting but the hyper-parameters, in the order of the reference page.
-        pub const SETTINGS: &[Setting] = &[$($(Setting {
-            key: stringify!($key),
-            group: $group,
-            help: concat!($($help, "\n"),+),
-            placeholder: $placeholder,
-            range: settings!(@expected $Type $(, $range)?),
-            words: <$Type>::words,
-            default: || settings!(@shown $kind($($with)+) $Type),
-            takes: <$Type>::TAKES,
-            decides: Decides::$decides,
-            implied: || settings!(@implied $kind($($with)+) $Type),
-            set: |options, text| {
-                options.$key = Some(<$Type>::typed(text, options.$key.take())?);
-                Ok(())
-            },
-            is_given: |options| options.$key.is_some(),
-        },)+)+];
+        pub const SETTINGS: &[Setting] = &[
+            $($(settings!(
+                @setting $group [$($help)+] $key $Type, $kind($($with)+), $placeholder, $decides $(, $range)?
+            ),)+)+
+            $(settings!(
+                @setting $before [$($before_help)+] $before_key $Before, optional($without), $before_placeholder, Nothing
+            ),)+
+        ];
 
         impl TrainOptions {
-            /// These settings, and `weaker` where they say nothing.
+            /// These settings, and `weaker` where they say nothing. A null says that what is weaker does not count.
             #[must_use]
             pub fn or(self, weaker: Self) -> Self {
+                let places = self.places.or(&weaker.places, |key| self.gives(key));
+                let counts = |key: &str| !self.places.is_null(key);
                 let mut hyper_parameters = weaker.hyper_parameters;
+                hyper_parameters.0.retain(|key, _| counts(key));
                 hyper_parameters.0.extend(self.hyper_parameters.0);
-                Self { hyper_parameters, $($($key: self.$key.or(weaker.$key),)+)+ }
+                Self {
+                    hyper_parameters,
+                    places,
+                    $($($key: self.$key.or(weaker.$key.filter(|_| counts(stringify!($key)))),)+)+
+                    $($before_key: self.$before_key.or(weaker.$before_key.filter(|_| counts(stringify!($before_key)))),)+
+                }
             }
 
-            /// By key, without those that are not given.
+            /// Whether they say something of a key.
+            fn gives(&self, key: &str) -> bool {
+                let mut settings = SETTINGS.iter();
+                settings.any(|setting| setting.key == key && setting.is_given(self)) || self.hyper_parameters.0.contains_key(key)
+            }
+
+            /// By key, without those that are not given. What is null stays so.
             pub(super) fn by_key(&self) -> Result<Settings, serde_json::Error> {
-                let mut settings = Settings::new();
+                let mut settings = Settings::from_iter(self.places.nulls().map(|key| (key.to_owned(), Value::Null)));
                 $($(if let Some(value) = &self.$key {
                     settings.insert(stringify!($key).into(), serde_json::to_value(value)?);
                 })+)+
+                $(if let Some(value) = &self.$before_key {
+                    settings.insert(stringify!($before_key).into(), serde_json::to_value(value)?);
+                })+
                 settings.extend(self.hyper_parameters.0.clone());
                 Ok(settings)
             }
@@ -165,6 +183,29 @@ macro_rules! settings {
                 settings.extend(self.hyper_parameters.clone());
                 Ok(settings)
             }
+        }
+    };
+
+    (
+        @setting $group:literal [$($help:literal)+] $key:ident $Type:ty,
+        $kind:ident($($with:tt)+), $placeholder:literal, $decides:ident $(, $range:expr)?
+    ) => {
+        Setting {
+            key: stringify!($key),
+            group: $group,
+            help: concat!($($help, "\n"),+),
+            placeholder: $placeholder,
+            range: settings!(@expected $Type $(, $range)?),
+            words: <$Type>::words,
+            default: || settings!(@shown $kind($($with)+) $Type),
+            takes: <$Type>::TAKES,
+            decides: Decides::$decides,
+            implied: || settings!(@implied $kind($($with)+) $Type),
+            set: |options, text| {
+                options.$key = Some(<$Type>::typed(text, options.$key.take())?);
+                Ok(())
+            },
+            is_given: |options| options.$key.is_some(),
         }
     };
 

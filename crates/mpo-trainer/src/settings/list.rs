@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use mpo_data::{Columns, Language, SystemMessage, TemplateArguments, TemplateChoice};
 use mpo_objectives::Settings;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::choices::{
     AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, Schedule,
@@ -12,6 +13,7 @@ use super::choices::{
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
+use super::places::Places;
 use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
 use super::value::SettingValue;
@@ -132,9 +134,11 @@ settings! {
         device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;
     }
     "Objective" {
-        /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
-        recipe: Recipe = optional("none"), "NAME|FILE", Nothing;
         /// What is minimized
         method: Method = default(Method::default()), "NAME", Identity;
+    }
+    resolved before: "Objective" {
+        /// Settings to begin with, which other keys override: a recipe's name, or a YAML file
+        recipe: Recipe = optional("none"), "NAME|FILE";
     }
 }

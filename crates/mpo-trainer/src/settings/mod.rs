@@ -10,6 +10,7 @@ mod method;
 mod options;
 #[cfg(test)]
 mod page;
+mod places;
 mod range;
 mod recipe;
 mod schedule;
@@ -24,5 +25,6 @@ pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
+pub use places::Places;
 pub use recipe::Recipe;
 pub use value::Takes;

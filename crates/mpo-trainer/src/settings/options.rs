@@ -6,6 +6,8 @@ use mpo_objectives::Settings;
 
 use super::list::{SETTINGS, TrainConfig, TrainOptions};
 use super::method::HyperParameters;
+use super::places::Places;
+use super::recipe::Recipe;
 use super::yaml;
 use crate::error::TrainError;
 
@@ -15,7 +17,12 @@ impl TrainOptions {
     /// # Errors
     /// If it cannot be read, or has a key or value that is not one of ours.
     pub fn from_file(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(|error| TrainError::io(path, error))?;
+        let bytes = std::fs::read(path).map_err(|error| TrainError::io(path, error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let lines = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n');
+            let problem = format!("line {}: expected text in UTF-8, got a byte of another encoding", lines.count() + 1);
+            TrainError::Config { path: path.to_owned(), problem }
+        })?;
         Self::from_yaml(&text, path)
     }
 
@@ -25,13 +32,18 @@ impl TrainOptions {
             return Ok(Self::default());
         }
         let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
-        let options: Self = yaml::read(text).map_err(error)?;
-        match options.hyper_parameters.unknown() {
-            Some(key) => {
-                Err(error(format!("{}expected a key of the configuration, got {key}", yaml::place(text, key))))
-            }
-            None => Ok(options),
+        let mut options: Self = yaml::read(text).map_err(error)?;
+        if let Some(key) = options.hyper_parameters.unknown() {
+            let line = yaml::line(text, key).map_or(String::new(), |line| format!("line {line}: "));
+            return Err(error(format!("{line}expected a key of the configuration, got {key}")));
         }
+        options.hyper_parameters.0.retain(|_, value| !value.is_null());
+        options.places = Places::of(text, path);
+        // Whoever writes a file means what lies beside it, wherever it is read from.
+        if let (Some(Recipe::File(recipe)), Some(folder)) = (&mut options.recipe, path.parent()) {
+            *recipe = folder.join(&recipe);
+        }
+        Ok(options)
     }
 
     /// Settings by key, as a file would have them.
@@ -57,23 +69,41 @@ impl TrainOptions {
         Ok(options)
     }
 
-    /// What was given, as a file.
+    /// What was given, as a file that means the same wherever it lies.
     ///
     /// # Errors
     /// If a path is not valid Unicode.
     pub fn to_yaml(&self) -> Result<String, TrainError> {
-        to_yaml(self.by_key(), Path::new("config.yaml"))
+        let recipe = self.recipe.clone().map(Recipe::absolute);
+        to_yaml(Self { recipe, ..self.clone() }.by_key(), Path::new("config.yaml"))
     }
 
     /// Every setting, those of the recipe and defaults filled in, and checked.
     ///
     /// # Errors
-    /// If one that has no default is missing, or a value makes no sense.
+    /// If one that has no default is missing, or a value makes no sense; its place is said if it came from a file.
     pub fn resolve(self) -> Result<TrainConfig, TrainError> {
         let options = self.with_recipe()?;
-        let method = options.method.unwrap_or_default().definition();
-        let hyper_parameters = method.resolve(&options.hyper_parameters.0)?;
-        let config = options.with_defaults(hyper_parameters)?;
+        let places = options.places.clone();
+        options.resolved().map_err(|error| places.locate(error))
+    }
+
+    /// The error with the place of the setting that it is about, if that came from a file.
+    #[must_use]
+    pub fn locate(&self, error: TrainError) -> TrainError {
+        self.places.locate(error)
+    }
+
+    /// Of what no recipe is left in.
+    fn resolved(self) -> Result<TrainConfig, TrainError> {
+        let method = self.method.unwrap_or_default().definition();
+        let hyper_parameters = method.resolve(&self.hyper_parameters.0)?;
+        let config = self.with_defaults(hyper_parameters)?;
+        if let (Some(dominant), Some(pivot)) = (config.dominant, config.pivot) {
+            let expected =
+                format!("none beside dominant, as it makes another language the dominant one than {dominant}");
+            return Err(TrainError::setting("pivot", expected, pivot.code()));
+        }
         if config.batch_size < method.min_batch {
             let expected = format!("at least {} for {}", method.min_batch, method.name);
             return Err(TrainError::setting("batch_size", expected, config.batch_size.to_string()));
@@ -153,7 +183,7 @@ mod tests {
     use mpo_data::{SystemMessage, TemplateArgument, TemplateArguments};
 
     use super::*;
-    use crate::settings::{Method, Recipe};
+    use crate::settings::Method;
 
     fn recipe(name: &str) -> Recipe {
         name.parse().unwrap()
@@ -259,6 +289,74 @@ mod tests {
         assert_eq!(read, config);
         let other = TrainConfig { template_args: TemplateArguments::default(), ..read };
         assert_ne!(other.deciding().unwrap(), config.deciding().unwrap());
+    }
+
+    fn read(name: &str, text: &str) -> Result<TrainOptions, TrainError> {
+        TrainOptions::from_yaml(text, Path::new(name))
+    }
+
+    #[test]
+    fn a_null_lifts_what_a_recipe_says() {
+        let file = "recipe: gemma-2-9b\nlr: null\nbeta: ~\nepochs:\nmethod: mpo";
+        let of = |flags: TrainOptions| {
+            let options = flags.or(read("run.yaml", file).unwrap()).or(TrainOptions::minimal());
+            options.resolve().unwrap()
+        };
+        let (lifted, default) = (of(TrainOptions::default()), TrainOptions::minimal().resolve().unwrap());
+        assert_eq!((lifted.lr, lifted.epochs), (default.lr, default.epochs));
+        assert_eq!(lifted.hyper_parameters["beta"], default.hyper_parameters["beta"]);
+        let recipe = TrainOptions { recipe: Some(recipe("gemma-2-9b")), ..TrainOptions::minimal() }.resolve().unwrap();
+        assert_ne!((lifted.lr, &lifted.hyper_parameters["beta"]), (recipe.lr, &recipe.hyper_parameters["beta"]));
+        // A flag beats it.
+        assert_eq!(of(TrainOptions { lr: Some(1e-5), ..TrainOptions::default() }).lr, 1e-5);
+        // What is written down and read again says the same.
+        let again = read("again.yaml", &read("run.yaml", file).unwrap().to_yaml().unwrap()).unwrap();
+        assert_eq!(again.or(TrainOptions::minimal()).resolve().unwrap(), lifted);
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_told_with_its_file_and_line() {
+        let refused = |flags: TrainOptions, file: &str| {
+            let options = flags.or(read("run.yaml", file).unwrap()).or(TrainOptions::minimal());
+            options.resolve().unwrap_err().to_string()
+        };
+        let none = TrainOptions::default;
+        for (file, expected) in [
+            ("seed: 1\nbeta: -1", "run.yaml: line 2: beta: expected a number above 0, got -1"),
+            ("lr: 5", "run.yaml: line 1: lr: expected a number above 0 and up to 1, got 5"),
+            ("beta: \"2\"", "run.yaml: line 1: beta: expected a number above 0, got the text \"2\", in quotes"),
+            ("{seed: 1, beta: -1}", "run.yaml: beta: expected a number above 0, got -1"),
+            ("lora_rank: 4\nadapter: null", "run.yaml: line 2: adapter: expected lora, as lora_rank is given"),
+            ("dominant: en\npivot: sw", "run.yaml: line 2: pivot: expected none beside dominant"),
+        ] {
+            let said = refused(none(), file);
+            assert!(said.starts_with(expected), "{said}");
+        }
+        // What a flag says stands in no file.
+        let flags = TrainOptions { hyper_parameters: hyper_parameters("beta", -2.0), ..none() };
+        assert_eq!(refused(flags, "beta: -1"), "beta: expected a number above 0, got -2.0");
+    }
+
+    #[test]
+    fn a_recipe_lies_where_the_file_that_names_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("mine.yaml", "lr: 1e-5");
+        write("run.yaml", "recipe: mine.yaml");
+        let options = TrainOptions::from_file(&dir.path().join("run.yaml")).unwrap();
+        assert_eq!(options.clone().or(TrainOptions::minimal()).resolve().unwrap().lr, 1e-5);
+        // Where it is written down elsewhere, it is still that one.
+        let elsewhere = read("other/config.yaml", &options.to_yaml().unwrap()).unwrap();
+        assert_eq!(elsewhere.recipe, options.recipe);
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_told_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, b"lr: 1e-5\nmodel: \xe9t\xe9").unwrap();
+        let said = TrainOptions::from_file(&path).unwrap_err().to_string();
+        assert!(said.ends_with("c.yaml: line 2: expected text in UTF-8, got a byte of another encoding"), "{said}");
     }
 
     #[test]

@@ -13,7 +13,8 @@ const BEGINNING: &str = "\
 This page is written by the program; `UPDATE_DOCS=1 cargo test --release --workspace --lib configuration_page` writes it anew.
 
 Every key works in a YAML file (`--config FILE`) and as a flag: `batch_size` in the file is `--batch-size` on the command
-line. A flag beats the file, the file beats the recipe, the recipe beats the default. An unknown key is an error.
+line. A flag beats the file, the file beats the recipe, the recipe beats the default. An unknown key is an error. A key that is
+`null` in the file is as if nobody had given it, a recipe neither.
 `mpo-train train … --print-config` prints the result and trains nothing.
 
 With `--resume`, what is not given is taken from the run's `config.yaml`. A run can only go on with the settings, rows, model
@@ -39,7 +40,7 @@ values of each. Formulas and search spaces are in [methods.md](methods.md).
 const RECIPES_BEGIN: &str = "
 ## Recipes
 Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
-files in [recipes/](../recipes) to read and copy. The hyper-parameters of a recipe that names a method are left out where
+files in [recipes/](../recipes) to read and copy. `recipe: FILE.yaml` in a file is found from where that file lies. The hyper-parameters of a recipe that names a method are left out where
 another method is chosen.
 ";
 

@@ -43,6 +43,14 @@ impl Recipe {
         }
     }
 
+    /// The same recipe, found from everywhere.
+    pub(super) fn absolute(self) -> Self {
+        match self {
+            Self::File(path) => Self::File(std::path::absolute(&path).unwrap_or(path)),
+            carried => carried,
+        }
+    }
+
     /// What it says, which is no other recipe.
     pub(super) fn settings(&self) -> Result<TrainOptions, TrainError> {
         let said = self.options()?;

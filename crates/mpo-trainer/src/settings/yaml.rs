@@ -7,22 +7,19 @@ use serde_saphyr::Error;
 ///
 /// # Errors
 /// What was expected and what was found, and where.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     // YAML 1.1 takes `no`, the code of Norwegian, for a truth value.
     let yaml = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, yaml).map_err(|error| problem(text, &error))
 }
 
-/// The line that a key stands in, as a place in front of a problem.
-pub(crate) fn place(text: &str, key: &str) -> String {
+/// The line that a key stands in, counted from one.
+pub(super) fn line(text: &str, key: &str) -> Option<usize> {
     let is_of_key = |line: &str| {
         let rest = line.trim_start_matches(['"', '\'']).strip_prefix(key);
         rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
     };
-    match text.lines().position(is_of_key) {
-        Some(index) => format!("line {}: ", index + 1),
-        None => String::new(),
-    }
+    text.lines().position(is_of_key).map(|index| index + 1)
 }
 
 fn problem(text: &str, error: &Error) -> String {
@@ -61,14 +58,34 @@ fn problem(text: &str, error: &Error) -> String {
                 format!("{place}{msg}")
             }
         }
-        other => {
-            let whole = other.to_string();
-            let said = whole.lines().next().unwrap_or_default();
-            let said = said.trim_start_matches("error: ");
-            let said = said.split_once(": ").map_or(said, |(_, said)| said);
-            format!("line {line}, column {column}: expected YAML, got: {said}")
-        }
+        Error::NonFiniteFloat { .. } => wrong("a finite number"),
+        Error::MultipleDocuments { .. } => wrong("settings once, without `---` between them"),
+        Error::UnknownAnchor { .. } => wrong(IN_QUOTES),
+        Error::ExternalMessage { msg, .. } => wrong(belongs(msg)),
+        _ => wrong(A_SETTING),
     }
+}
+
+const A_SETTING: &str = "a key and its value, such as `lr: 1e-6`";
+const IN_QUOTES: &str = "a value in quotes, as its first sign means something in YAML";
+
+/// What belongs where the parser stopped, which says so in the words of YAML's specification.
+fn belongs(said: &str) -> &'static str {
+    let expected = [
+        ("mapping values", "one `: ` in a line, or a value in quotes"),
+        ("tab", "spaces in place of tabs"),
+        ("quoted scalar", "a value in quotes that are closed, in which only known signs follow `\\`"),
+        ("bracket", "a bracket for every one that was opened"),
+        ("flow", "a bracket for every one that was opened, and commas between values"),
+        ("block mapping", "keys that all begin in the same column"),
+        ("indent", "keys that all begin in the same column"),
+        ("character", IN_QUOTES),
+        ("anchor", IN_QUOTES),
+        ("tag", IN_QUOTES),
+        ("directive", IN_QUOTES),
+    ];
+    let found = expected.into_iter().find(|(word, _)| said.to_lowercase().contains(word));
+    found.map_or(A_SETTING, |(_, expected)| expected)
 }
 
 fn is_key(text: &str) -> bool {
@@ -95,8 +112,8 @@ mod tests {
     #[test]
     fn the_line_of_a_key_is_found() {
         let text = "lr: 1\nlearning_rate_x: 1\n\"learning_rate\" : 2\n";
-        assert_eq!(place(text, "learning_rate"), "line 3: ");
-        assert_eq!(place("{a: 1}", "a"), "");
+        assert_eq!(line(text, "learning_rate"), Some(3));
+        assert_eq!(line("{a: 1}", "a"), None);
     }
 
     #[test]
@@ -114,11 +131,48 @@ mod tests {
             ("save_dtype: f64", "save_dtype: expected one of f32, f16, bf16, got f64"),
             ("template: nope", "line 1: template: expected the name of a chat template"),
             ("method: foo", "line 1: method: expected one of mpo"),
-            ("a: b: c", "line 1, column 5: expected YAML, got: mapping values"),
+            ("a: b: c", "line 1: a: expected one `: ` in a line, or a value in quotes, got : c"),
+            ("lr: 1\n\tseed: 2", "expected spaces in place of tabs"),
+            ("model: \"m", "expected a value in quotes that are closed"),
+            ("lora_targets: [q_proj", "expected a bracket for every one that was opened"),
+            (
+                "model: @m",
+                "line 1: model: expected a value in quotes, as its first sign means something in YAML, got @m",
+            ),
+            ("model: *m", "line 1: model: expected a value in quotes"),
+            ("model: `m`", "line 1: model: expected a value in quotes"),
+            ("lr: 1\n---\nlr: 2", "expected settings once, without `---` between them"),
+            ("lr: .nan\n: : :", "line 2: expected"),
         ] {
             let problem = read::<TrainOptions>(text).unwrap_err();
             assert!(problem.contains(expected), "no {expected:?} in {problem}");
-            assert!(!problem.contains("Policy") && !problem.contains("u64"), "{problem}");
+            assert!(!OF_THE_LIBRARY.iter().any(|word| problem.contains(word)), "{problem}");
+        }
+    }
+
+    /// What its messages are made of.
+    const OF_THE_LIBRARY: [&str; 9] =
+        ["Policy", "u64", "scalar", "mapping", "token", "anchor", "while ", "document", "deserial"];
+
+    /// Odd input is told of in our words, whatever it is.
+    #[test]
+    fn no_message_is_the_librarys() {
+        let signs = [
+            "a", ":", " ", "\n", "\t", "-", "[", "]", "{", "}", ",", "\"", "'", "&", "*", "!", "%", "@", "`", "|", ">",
+            "?", "#", "~", "\\",
+        ];
+        let mut state = 1_u32;
+        for _ in 0..20_000 {
+            let mut next = |below: usize| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as usize % below
+            };
+            let length = 1 + next(8);
+            let text: String = (0..length).map(|_| signs[next(signs.len())]).collect();
+            if let Err(problem) = read::<TrainOptions>(&format!("model: {text}")) {
+                assert!(!OF_THE_LIBRARY.iter().any(|word| problem.contains(word)), "{text:?}: {problem}");
+                assert!(problem.starts_with("line "), "{text:?}: {problem}");
+            }
         }
     }
 }

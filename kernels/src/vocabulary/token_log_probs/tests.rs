@@ -2,6 +2,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 
 use super::token_log_probs;
+#[cfg(feature = "wgpu")]
+use crate::testing::gpu;
 use crate::testing::{Input, Random, check_gradients, check_kernel, everywhere, random};
 use crate::vocabulary::IGNORED;
 use crate::vocabulary::softmax::reference;
@@ -139,7 +141,7 @@ fn a_target_outside_the_vocabulary_is_refused_on_the_cpu() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_target_outside_the_vocabulary_gives_nan_on_a_gpu() {
-    let device = Device::wgpu(burn::tensor::DeviceKind::Cpu);
+    let (device, _) = gpu().unwrap();
     let targets = Tensor::<1, Int>::from_data([4, -1, 3], &device);
     let got = floats(token_log_probs(Tensor::zeros([3, 4], &device), targets, None));
     assert!(got[0].is_nan() && got[1].is_nan() && got[2].is_finite(), "{got:?}");

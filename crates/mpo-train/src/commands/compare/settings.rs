@@ -9,14 +9,20 @@ use super::CompareArguments;
 use crate::failure::Failure;
 use crate::miniature;
 
-/// What the comparison's own arguments say is not said by a run's as well.
-pub(super) fn check_nothing_twice(options: &TrainOptions) -> Result<(), TrainError> {
-    for (key, given, instead) in
-        [("method", options.method.is_some(), "methods"), ("seed", options.seed.is_some(), "seeds")]
-    {
-        if given {
-            let expected = format!("nothing beside --{instead}");
-            return Err(TrainError::setting(key, expected, "a value"));
+/// What the comparison's own arguments say is not said by a run's as well. A file of one run's settings has both, and
+/// hyper-parameters of its method that would be given to others.
+pub(super) fn check_nothing_twice(options: &TrainOptions) -> Result<(), Failure> {
+    let method = options.method.map(|method| method.to_string());
+    let seed = options.seed.map(|seed| seed.to_string());
+    for (key, given, instead) in [("method", method, "methods"), ("seed", seed, "seeds")] {
+        if let Some(given) = given {
+            let error = TrainError::setting(key, format!("nothing beside --{instead}"), given);
+            return Err(Failure::new(
+                options.locate(error).to_string(),
+                format!(
+                    "say it as --{instead}; of a file of one run's settings, leave out method, seed and the method's hyper-parameters"
+                ),
+            ));
         }
     }
     Ok(())
