@@ -218,6 +218,10 @@ fn the_first_retain_loss_is_zero() {
     assert!(weights("kept") == weights("rerun"), "recompute changes nothing");
     assert!(weights("packed") == weights("packed-rerun"), "recompute changes nothing");
     assert!(weights("kept") != weights("packed"), "rounding is felt");
+    // Asked and merged, an adapter stands on the base as it is stored.
+    let adapter = place.path("packed/model");
+    place.merge(&adapter, "merged").assert().success();
+    assert_same(&gaps(&place.score(&place.path("merged"))), &gaps(&place.score(&adapter)));
 }
 
 #[test]
