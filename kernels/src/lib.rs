@@ -37,6 +37,7 @@ mod attention;
 mod embedding;
 mod glu;
 mod linear;
+mod nf4;
 mod rms_norm;
 mod rope;
 mod vocabulary;
@@ -58,6 +59,7 @@ pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};
 pub use embedding::{add_rows, take_rows};
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::{FEW_ROWS, linear, linear_widens};
+pub use nf4::{CODEBOOK, Nf4, Nf4Data, Nf4Scales, linear_nf4};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
 pub use vocabulary::{

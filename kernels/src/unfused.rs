@@ -10,6 +10,9 @@ use crate::attention::{AttentionOptions, PackedLayout, kernel::AttentionKernel};
 use crate::embedding::kernel::EmbeddingKernel;
 use crate::glu::{Activation, kernel::GluKernel};
 use crate::linear::kernel::LinearKernel;
+use crate::nf4::Nf4Data;
+use crate::nf4::kernel::Nf4Kernel;
+use crate::nf4::layout::Layout;
 use crate::rms_norm::kernel::RmsNormKernel;
 use crate::rope::kernel::{Direction, RopeKernel};
 use crate::testing::{gpu, random, rounds_factors};
@@ -42,6 +45,7 @@ where
         + LinearLogProbsKernel
         + LinearKlKernel
         + LinearKernel
+        + Nf4Kernel
         + EmbeddingKernel
         + SegmentKernel
         + RmsNormKernel
@@ -106,6 +110,23 @@ where
     keep("linear", B::linear_product(x.clone(), weight.clone()));
     keep("linear: x", B::linear_input_grad(weight, float(&[21, 37], 25)));
     keep("linear: weight", B::linear_weight_grad(x, float(&[21, 37], 25), DType::F32));
+
+    for double in [false, true] {
+        let weights: Vec<f32> = random(&[37, 8], 24).values().iter().map(|&x| x as f32).collect();
+        let layout = Layout { shape: [37, 8], double };
+        let (words, floats) = layout.pack(&Nf4Data::quantize(&weights, double));
+        let packed = || {
+            let (word_count, float_count) = (words.len(), floats.len());
+            let words = B::int_from_data(TensorData::new(words.clone(), [word_count]), device);
+            (words, B::float_from_data(TensorData::new(floats.clone(), [float_count]), device))
+        };
+        let (words, floats) = packed();
+        keep("nf4", B::nf4_values(words, floats, layout));
+        let (words, floats) = packed();
+        keep("nf4: product", B::nf4_product(float(&[21, 8], 23), words, floats, layout));
+        let (words, floats) = packed();
+        keep("nf4: x", B::nf4_input_grad(float(&[21, 37], 25), words, floats, layout));
+    }
 
     let ids = || vec![3, 0, 3, 7];
     keep("take_rows", B::take_rows(float(&[8, 12], 26), ids()));

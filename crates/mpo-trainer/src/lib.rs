@@ -69,8 +69,8 @@ pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
     AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
-    Places, PrecisionChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig,
-    TrainOptions, hyper_parameters, typed_value,
+    Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes,
+    TrainConfig, TrainOptions, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

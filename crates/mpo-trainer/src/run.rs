@@ -62,6 +62,9 @@ impl Run<'_> {
     ) -> Result<Trained, TrainError> {
         self.config.check_device(&model.device())?;
         let model = model.with_precision(self.config.precision());
+        if self.config.merge && model.quantization().is_some() {
+            return Err(ModelError::PackedWhole { dir: self.folder.model_dir() }.into());
+        }
         let objective = self.config.objective()?;
         let recompute = self.recomputes(&model, &rows, &*objective)?;
         // Said before minutes go into the reference.

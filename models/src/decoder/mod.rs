@@ -21,11 +21,11 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
 
 use crate::adapter::AdapterConfig;
-use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places, Targets};
+use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
-use layers::{Embedding, Linear, RmsNorm};
+use layers::{Embedding, Head, RmsNorm};
 pub use parameters::NamedParameter;
 pub use training::{Accumulator, NamedGradients, Pass, Walk};
 pub use weights::{Initializer, WeightSource};
@@ -34,7 +34,7 @@ pub use weights::{Initializer, WeightSource};
 #[derive(Module, Debug)]
 pub struct CausalLm {
     model: Decoder,
-    lm_head: Option<Linear>,
+    lm_head: Option<Head>,
     #[module(skip)]
     config: DecoderConfig,
     /// What the adapter of the linear maps is, where they have one.
@@ -88,11 +88,8 @@ impl CausalLm {
             layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
             norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
         };
-        let lm_head = if config.tie_word_embeddings {
-            None
-        } else {
-            Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?)
-        };
+        let lm_head =
+            if config.tie_word_embeddings { None } else { Some(Head::new(&config, "lm_head", &mut weights)?) };
         Ok(Self { model, lm_head, config, adapter: None, precision: Precision::default() })
     }
 
@@ -159,7 +156,7 @@ impl CausalLm {
         Outputs {
             states: states.collect(),
             scores,
-            head: Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
+            head: batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
         }
     }
 

@@ -131,7 +131,8 @@ fn run_with(
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let settled = settled(&config, &inputs, memory, &session)?;
-    let model = inputs.folder.load_to_train(config.lora().as_ref(), &session.device, &session)?;
+    let model =
+        inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
     let identity = Identity::new(config.deciding()?)

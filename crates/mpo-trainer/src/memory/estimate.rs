@@ -183,7 +183,7 @@ impl Estimate {
                 PhaseName::LayersEnd,
                 training().chain([
                     share(Part::Gradients, last),
-                    share(Part::Activations, activations::after(model, passes)),
+                    share(Part::Activations, activations::after(model, passes, storage)),
                     share(Part::Layer, layer),
                 ]),
             ),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
-use mpo_models::{AdapterFolder, DecoderConfig, LoraOptions, Precision};
+use mpo_models::{AdapterFolder, DecoderConfig, LoraOptions, Precision, Quantization};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
-use super::choices::{AdapterKind, Choice, OptimizerState};
+use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
 use super::list::{LORA_RANK, SETTINGS, TrainConfig};
 use super::options::to_yaml;
@@ -120,6 +120,12 @@ impl TrainConfig {
             }
             None => Ok(()),
         }
+    }
+
+    /// What the frozen linear maps beside an adapter are made smaller to, if they are.
+    pub fn quantization(&self) -> Option<Quantization> {
+        let QuantizationChoice::Nf4 = self.quantization?;
+        Some(Quantization::Nf4 { double: self.double_quantization })
     }
 
     /// What the model's products are made in.

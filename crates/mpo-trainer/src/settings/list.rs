@@ -7,7 +7,9 @@ use mpo_objectives::Settings;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::choices::{AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
+use super::choices::{
+    AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, Schedule,
+};
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
@@ -108,6 +110,11 @@ settings! {
         lora_targets: LoraTargets = implied(LoraTargets::default()), "NAMES", Training;
         /// Divide `lora_alpha` by the root of the rank instead (rsLoRA)
         use_rslora: bool = default(false), "BOOL", Training;
+        /// What the linear maps of the layers that the adapter stands beside are made smaller to; embedding, head and norms stay
+        /// as they are stored
+        quantization: QuantizationChoice = optional("none"), "TYPE", Training;
+        /// Quantize the scales of quantized weights too, to eight bits
+        double_quantization: bool = default(false), "BOOL", Training;
         /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
         merge: bool = default(false), "BOOL", Nothing;
     }
