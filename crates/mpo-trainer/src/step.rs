@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use mpo_models::{Accumulator, CausalLm};
+use mpo_models::{Accumulator, CausalLm, PassOptions};
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
@@ -23,8 +23,8 @@ pub(crate) struct Step<'a> {
     pub(crate) rows: &'a [usize],
     /// Tokens that pass through the model at once.
     pub(crate) max_tokens: usize,
-    /// Whether layers are run again in the backward instead of being kept.
-    pub(crate) recompute: bool,
+    /// What is kept for the backward.
+    pub(crate) pass: PassOptions,
     pub(crate) learning_rate: f64,
 }
 
@@ -40,7 +40,7 @@ impl Step<'_> {
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
         for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
-            let (outputs, pass) = model.forward_training(&work.batch, self.recompute);
+            let (outputs, pass) = model.forward_training(&work.batch, self.pass);
             let micro = (work.then)(&outputs);
             drop(outputs);
             let loss = micro.losses.clone().sum();
