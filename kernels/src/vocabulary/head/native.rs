@@ -131,13 +131,13 @@ impl<'a> Head<'a> {
         hidden_grad
     }
 
-    /// Adds the gradient of the head's rows from `first` on to as many rows of `sum`, to each after it is whole: the sum of two
-    /// operations' gradients is the same to the bit as if each had been kept.
-    pub(crate) fn add_gradient(
+    /// Adds the gradient of the head's rows from `first` on to as many rows of `sum`, a tile's after it is whole: in f32 the sum
+    /// of two operations' gradients is the same to the bit as if each had been kept.
+    pub(crate) fn add_gradient<E: Element>(
         &self,
         hidden: &Rows<'_>,
         first: usize,
-        sum: &mut [f32],
+        sum: &mut [E],
         gradient: impl Fn(&Block, &mut [f32]) + Sync,
     ) {
         let columns = COLUMNS.min(self.run_length());
@@ -149,7 +149,7 @@ impl<'a> Head<'a> {
                 whole.resize(sum.len(), 0.0);
                 let columns = first..first + sum.len() / self.width;
                 self.add_tile(hidden, columns, Kept::NONE, &gradient, buffer, [None, Some(whole)]);
-                sum.iter_mut().zip(whole).for_each(|(sum, x)| *sum += *x);
+                E::change(sum, |sum| sum.iter_mut().zip(whole).for_each(|(sum, x)| *sum += *x));
             },
         );
     }

@@ -11,11 +11,12 @@ use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
 use burn_flex::FlexTensor;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::composition;
 use super::kernel::{LinearLogProbsKernel, Options};
-use crate::cpu::{Stored, contiguous, floats, own_memory, rounded, tensor};
+use crate::cpu::{Element, Stored, contiguous, floats, own_memory, rounded, tensor};
 use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::kept::{Kept, Plan};
 use crate::vocabulary::head::native::{Block, Head, Rows, blocks, buffer_size};
@@ -95,14 +96,18 @@ impl LinearLogProbsKernel for Flex {
         grad: FloatTensor<Self>,
         softcap: Option<f64>,
     ) -> FloatTensor<Self> {
-        if hidden.dtype() == DType::F64 || sum.dtype() != DType::F32 {
+        if hidden.dtype() == DType::F64 {
             return composition::add_head_grad::<Self>(sum, first, hidden, head, targets, statistics, grad, softcap);
         }
         let tensors = [hidden, head, statistics, grad].map(contiguous);
         let rows = GradientRows::new(&tensors, &targets, softcap);
         let mut sum = own_memory(sum);
-        let numbers = sum.storage_mut::<f32>();
-        rows.head.add_gradient(&rows.hidden, first, numbers, |block, logits| rows.write(block, logits));
+        match sum.dtype() {
+            DType::F32 => rows.add_head_gradient::<f32>(first, &mut sum),
+            DType::F16 => rows.add_head_gradient::<f16>(first, &mut sum),
+            DType::BF16 => rows.add_head_gradient::<bf16>(first, &mut sum),
+            other => panic!("native kernels are given f32, f16 or bf16, got {other:?}"),
+        }
         sum
     }
 }
@@ -155,6 +160,11 @@ impl<'a> GradientRows<'a> {
         let gradient = |&row: &usize| RowGradient::new(floats(statistics), floats(grad), row, softcap);
         let gradients = counted.rows.iter().map(gradient).collect();
         Self { head, hidden, counted, gradients }
+    }
+
+    fn add_head_gradient<E: Element>(&self, first: usize, sum: &mut FlexTensor) {
+        let sum = sum.storage_mut::<E>();
+        self.head.add_gradient(&self.hidden, first, sum, |block, logits| self.write(block, logits));
     }
 
     /// Logits → their gradients.
