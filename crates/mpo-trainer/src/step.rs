@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use mpo_models::{Accumulator, CausalLm, PassOptions};
+use mpo_kernels::allocator::give_back_freed_memory;
+use mpo_models::{Accumulator, CausalLm, PassOptions, RunAgain};
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
@@ -48,6 +49,11 @@ impl Step<'_> {
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
+        // Passes leave pieces, and parameters and their gradients are other pieces. Who runs layers again has no room for both.
+        let is_short = self.pass.again != RunAgain::Nothing;
+        if is_short {
+            give_back_freed_memory();
+        }
         let mut metrics = BTreeMap::new();
         let model = optimizer.step(model, gradients.walk(), self.learning_rate, |squares| {
             let (rows, norm) = self.read(done, squares)?;
@@ -55,6 +61,9 @@ impl Step<'_> {
             metrics.insert("grad_norm".into(), norm);
             Ok(norm)
         })?;
+        if is_short {
+            give_back_freed_memory();
+        }
         metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))

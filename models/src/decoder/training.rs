@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor, TensorData};
+use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_kernels::{
     LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, squared_l2_norm, squared_l2_norm_of,
 };
@@ -340,6 +341,10 @@ impl Walk {
     }
 
     fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
+        if self.reruns_layers() {
+            // What layers were run again from is free, in pieces, and this gradient is one.
+            give_back_freed_memory();
+        }
         let mut part = self.known(EMBEDDING);
         let at_tokens = self.at_tokens(model);
         if let Some((_, slot)) = part.first_mut() {
