@@ -118,7 +118,7 @@ fn gradients_are_as_near_to_f32_as_those_of_autocast() {
 fn ten_steps_stay_as_near_to_f32_as_those_of_autocast() {
     for device in devices() {
         let (mut ours, mut apart, mut allowed) = (vec![], vec![], vec![]);
-        for name in MODELS {
+        for name in FIXTURES {
             let theirs = Autocast::of(&Golden::open(name));
             let exact = ten_losses(name, &device, PrecisionChoice::F32);
             let rounded = ten_losses(name, &device, PrecisionChoice::Bf16);

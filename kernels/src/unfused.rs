@@ -18,7 +18,7 @@ use crate::rope::kernel::{Direction, RopeKernel};
 use crate::testing::{gpu, random, rounds_factors};
 use crate::vocabulary::head::Wanted;
 use crate::vocabulary::linear_kl::kernel::LinearKlKernel;
-use crate::vocabulary::linear_log_probs::kernel::LinearLogProbsKernel;
+use crate::vocabulary::linear_log_probs::kernel::{LinearLogProbsKernel, Options};
 use crate::vocabulary::sequence_log_probs::kernel::SegmentKernel;
 use crate::vocabulary::token_log_probs::kernel::TokenLogProbsKernel;
 
@@ -70,16 +70,29 @@ where
     let over = B::token_log_probs_backward(kept, targets(), softmax, grad.clone(), SOFTCAP);
     keep("token_log_probs_backward in place", over);
 
-    let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), SOFTCAP);
+    let options = Options { softcap: SOFTCAP, keep: 0 };
+    let (log_probs, softmax, logits) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
     keep("linear_token_log_probs", log_probs);
+    let sum = B::add_linear_token_log_probs_head_grad(
+        float(&[20, 8], 28),
+        10,
+        hidden.clone(),
+        head.clone(),
+        targets(),
+        softmax.clone(),
+        grad.clone(),
+        SOFTCAP,
+    );
+    keep("linear_token_log_probs: rows of the head", sum);
     for wanted in WANTED {
         let (hidden_grad, head_grad) = B::linear_token_log_probs_backward(
             hidden.clone(),
             head.clone(),
             targets(),
             softmax.clone(),
+            logits.clone(),
             grad.clone(),
-            SOFTCAP,
+            options,
             wanted,
         );
         keep("linear_token_log_probs: hidden", hidden_grad);
@@ -172,7 +185,6 @@ where
     keep("adamw: param", param);
     keep("adamw: momentum", momentum);
     keep("adamw: variance", variance);
-    keep("sum_of_squares", B::sum_of_squares(float(&[50], 22)));
     out
 }
 

@@ -57,7 +57,8 @@ pub use config::{
     NormConfig, RopeConfig, RopeScaling, Yarn,
 };
 pub use decoder::{
-    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, Walk, WeightSource,
+    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,
+    Walk, WeightSource, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, GenerateOptions, Generated, generate};

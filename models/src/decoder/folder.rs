@@ -216,7 +216,11 @@ impl CausalLm {
             for (part, weight) in update.weights() {
                 let name = format!("base_model.model.{path}.{part}.weight");
                 let shape = weight.dims().to_vec();
-                tensors.push(LazyTensor { name, shape, values: Box::new(move || floats(weight)) });
+                tensors.push(LazyTensor {
+                    name,
+                    shape,
+                    values: Box::new(std::iter::once_with(move || floats(weight))),
+                });
             }
         }
         tensors.sort_by(|one, other| one.name.cmp(&other.name));
@@ -229,13 +233,13 @@ impl CausalLm {
         let mut tensors = vec![];
         base.each_parameter(|NamedParameter { name, shape, values }| {
             let update = name.strip_suffix(".weight").and_then(|path| updates.remove(path));
-            let values: Box<dyn FnOnce() -> Vec<f32>> = Box::new(move || match update {
-                None => floats(values),
-                Some(update) => {
+            let values: Box<dyn Iterator<Item = Vec<f32>>> = match update {
+                None => Box::new(parts(values)),
+                Some(update) => Box::new(std::iter::once_with(move || {
                     let update = update.matrix();
                     floats(values.cast(DType::F32).reshape(update.dims()) + update)
-                }
-            });
+                })),
+            };
             tensors.push(LazyTensor { name, shape, values });
         });
         tensors
@@ -253,7 +257,7 @@ impl CausalLm {
                 continue;
             }
             let before = base.tensor_f32(&name, &shape)?;
-            for (after, before) in values().into_iter().zip(before) {
+            for (after, before) in values.flatten().zip(before) {
                 lost += f64::from(dtype.rounded(after) - after).powi(2);
                 changed += f64::from(after - before).powi(2);
             }
@@ -296,6 +300,14 @@ impl CausalLm {
 /// ‖lost‖ / ‖changed‖ of two squares.
 fn share_lost(lost: f64, changed: f64) -> f64 {
     if changed == 0.0 { 0.0 } else { (lost / changed).sqrt() }
+}
+
+/// The elements of a tensor, some megabytes at a time.
+fn parts(tensor: Tensor<1>) -> impl Iterator<Item = Vec<f32>> {
+    const PART: usize = 1 << 22;
+    let [elements] = tensor.dims();
+    let starts = (0..elements).step_by(PART);
+    starts.map(move |start| floats(tensor.clone().slice([start..(start + PART).min(elements)])))
 }
 
 /// The elements of a tensor; those of a frozen model may be bf16.

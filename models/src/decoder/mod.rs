@@ -27,7 +27,7 @@ use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Head, RmsNorm};
 pub use parameters::NamedParameter;
-pub use training::{Accumulator, NamedGradients, Pass, Walk};
+pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
 pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.
@@ -121,7 +121,8 @@ impl CausalLm {
     pub fn forward(&self, batch: &Batch) -> Outputs {
         let lowered = self.lower(batch);
         let all = self.run(&lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
-        self.outputs(batch, &lowered, all)
+        let Targets { rows, ids, .. } = &lowered.targets;
+        self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
@@ -131,14 +132,17 @@ impl CausalLm {
         Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
     }
 
-    /// What is wanted, made from the states of every layer that something is wanted of.
-    fn outputs(&self, batch: &Batch, lowered: &Lowered, all: Vec<Tensor<2>>) -> Outputs {
+    /// What is wanted, made from the states of every layer that something is wanted of; `log_probs` makes those of all targets
+    /// from the last one's.
+    fn outputs(
+        &self,
+        batch: &Batch,
+        lowered: &Lowered,
+        all: Vec<Tensor<2>>,
+        log_probs: impl FnOnce(&Tensor<2>) -> Tensor<1>,
+    ) -> Outputs {
         let Lowered { packed, targets, layers } = lowered;
-        let scores = (!targets.ids.is_empty()).then(|| {
-            let hidden = all[0].clone();
-            let log_probs = self.token_log_probs(hidden, &targets.rows, &targets.ids);
-            sequence_log_probs(log_probs, &targets.lengths)
-        });
+        let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(&all[0]), &targets.lengths));
         let states = batch.wanted_states().map(|(layer, places)| {
             let at = layers.iter().position(|one| *one == layer);
             let hidden = &all[at.expect("every wanted layer is among them")];
@@ -249,11 +253,23 @@ impl CausalLm {
 
     /// log p of `targets[i]` after the token whose hidden state is row `rows[i]`; `[targets]`, nats.
     pub fn token_log_probs(&self, hidden_states: Tensor<2>, rows: &[usize], targets: &[u32]) -> Tensor<1> {
+        self.token_log_probs_keeping(&hidden_states, rows, targets, 0)
+    }
+
+    /// The same, with up to `keep` bytes of logits kept for a backward, which makes the rest again.
+    fn token_log_probs_keeping(
+        &self,
+        hidden_states: &Tensor<2>,
+        rows: &[usize],
+        targets: &[u32],
+        keep: usize,
+    ) -> Tensor<1> {
         linear_token_log_probs(
-            self.precision.of(select_rows(&hidden_states, rows)),
+            self.precision.of(select_rows(hidden_states, rows)),
             self.head(),
             indices(targets, &hidden_states.device()),
             self.config.final_softcap,
+            keep,
         )
     }
 

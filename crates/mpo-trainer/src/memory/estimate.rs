@@ -184,7 +184,8 @@ impl Estimate {
                 training().chain([
                     share(Part::Gradients, last),
                     share(Part::Activations, activations::after(model, passes, storage)),
-                    share(Part::Layer, layer),
+                    // The last gradient of all is made when the layers are past, unless it was there before them.
+                    share(Part::Layer, if storage.defers_head() { 0 } else { layer }),
                 ]),
             ),
             Phase::new(

@@ -9,6 +9,8 @@ use crate::settings::{OptimizerState, TrainConfig};
 pub struct Storage {
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
+    /// Bytes of logits that the head keeps from forward to backward, at most.
+    pub head_memory: u64,
     /// What layers compute in.
     pub precision: Precision,
     /// Which parameters change.
@@ -60,6 +62,7 @@ impl Storage {
     pub fn of(config: &TrainConfig, tuning: Tuning, recompute: bool) -> Self {
         Self {
             recompute,
+            head_memory: config.head_memory(recompute) as u64,
             precision: config.precision(),
             tuning,
             optimizer_state: config.optimizer_state,
@@ -70,6 +73,11 @@ impl Storage {
     /// Whether layers are run again for the norm of all gradients, and once more to use them.
     pub(super) fn walks_twice(self) -> bool {
         self.recompute && self.clips && self.optimizer_state == OptimizerState::Bf16
+    }
+
+    /// Whether the head's gradient is made when its turn comes, as gradients of layers that are run again are.
+    pub(super) fn defers_head(self) -> bool {
+        self.recompute && self.optimizer_state == OptimizerState::Bf16
     }
 
     /// Bytes of a number that layers compute.

@@ -133,6 +133,12 @@ impl TrainConfig {
         self.precision.map_or(Precision::F32, Precision::from)
     }
 
+    /// Bytes of logits that are kept for a backward, at most. Whoever runs layers again is short of memory.
+    pub(crate) fn head_memory(&self, recompute: bool) -> usize {
+        let mib = self.head_memory.unwrap_or(if recompute { 0 } else { 256 });
+        mib.saturating_mul(1 << 20)
+    }
+
     /// Refuses a precision that a device lacks.
     ///
     /// # Errors

@@ -77,6 +77,9 @@ settings! {
         micro_batch_tokens: usize = default(1024), "N", Training, at_least_1();
         /// Run layers again in the backward instead of keeping what they computed: less memory, more time, the same numbers
         recompute: Recompute = default(Recompute::Auto), "CHOICE", Nothing;
+        /// Memory for logits that the head keeps from forward to backward, in MiB; it makes the rest again, for the same numbers.
+        /// 0 keeps none, and so does a GPU
+        head_memory: usize = optional("`256`, or `0` where layers are run again"), "MIB", Nothing;
         /// What matrix products are made in; weights, gradients and sums are f32 in both
         precision: PrecisionChoice = implied(PrecisionChoice::F32), "TYPE", Training;
         /// Norm that the gradient is clipped to; 0 leaves it
