@@ -264,7 +264,7 @@ fn a_broken_checkpoint_is_refused() {
         (text(r#""blocksize":64"#, r#""blocksize":32"#), "expected nf4 in blocks of 64, got nf4 in blocks of 32"),
         (text(r#""quant_type":"nf4""#, r#""quant_type":"fp4""#), "got fp4 in blocks"),
         (text(r#""nested_blocksize":256"#, r#""nested_blocksize":128"#), "expected nested blocks of 256"),
-        (text(r#""shape":["#, r#""shape":("#), "expected what NF4 is stored as in JSON"),
+        (text(r#""nested_dtype":"float32""#, r#""nested_dtype":"float32 "#), "expected what NF4 is stored as in JSON"),
         (text(".weight.quant_map", ".weight.quant_mop"), ".weight.quant_map"),
     ] {
         std::fs::write(good.join("model.safetensors"), changed).unwrap();
