@@ -341,7 +341,7 @@ impl Walk {
     }
 
     fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
-        if self.reruns_layers() {
+        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
             // What layers were run again from is free, in pieces, and this gradient is one.
             give_back_freed_memory();
         }
