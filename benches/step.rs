@@ -198,6 +198,8 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         model_hash,
         recompute: arguments.recompute,
     };
+    // It holds the weights as they were: every one would be copied when it changes.
+    drop(reference);
     // As the program does where a phase begins.
     give_back_freed_memory();
     let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: Instant::now() };

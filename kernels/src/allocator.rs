@@ -21,8 +21,14 @@ pub fn keep_freed_memory() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
 }
 
-/// Gives all memory that is free back to the kernel now.
+/// Gives all memory that is free back to the kernel now, that which the threads of the pool keep for themselves included.
 pub fn give_back_freed_memory() {
+    #[cfg(feature = "flex")]
+    rayon::broadcast(|_| collect());
+    collect();
+}
+
+fn collect() {
     // SAFETY: allowed at any time from any thread.
     unsafe { libmimalloc_sys::mi_collect(true) };
 }

@@ -50,6 +50,7 @@ mod cpu;
 mod cube;
 mod device;
 mod gradient;
+mod zeros;
 
 pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
@@ -66,6 +67,7 @@ pub use vocabulary::{
     HeadInputs, IGNORED, LinearLogProbs, SequenceScore, linear_kl, linear_token_log_probs, sequence_log_probs,
     token_log_probs,
 };
+pub use zeros::zeros;
 
 #[cfg(test)]
 mod testing;

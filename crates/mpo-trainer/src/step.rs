@@ -49,8 +49,8 @@ impl Step<'_> {
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
-        // Passes leave pieces, and parameters and their gradients are other pieces. Who runs layers again has no room for both.
-        let is_short = self.pass.again != RunAgain::Nothing;
+        // Passes leave pieces, and parameters and their gradients are other pieces. Who keeps no gradients has no room for both.
+        let is_short = self.pass.again == RunAgain::LayersAndHead;
         if is_short {
             give_back_freed_memory();
         }

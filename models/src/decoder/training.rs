@@ -14,7 +14,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_kernels::{
-    LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, squared_l2_norm, squared_l2_norm_of,
+    LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, squared_l2_norm, squared_l2_norm_of, zeros,
 };
 
 use super::parameters::gradients_of;
@@ -359,7 +359,7 @@ impl Walk {
     }
 
     fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
-        if self.reruns_layers() {
+        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
             // What layers were run again from is free, in pieces, and this gradient is one.
             give_back_freed_memory();
         }
@@ -405,7 +405,7 @@ impl Walk {
         let known = known.map(|sum| if rows.len() == vocabulary { sum } else { sum.slice([rows.clone()]) });
         let mut sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
         for (ids, gradient) in at_tokens {
-            let so_far = sum.unwrap_or_else(|| Tensor::zeros([rows.len(), width], &gradient.device()));
+            let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
             let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
             let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
             sum = Some(if own.is_empty() {
@@ -423,7 +423,7 @@ impl Walk {
         let head = model.head().without_autodiff();
         let scored = self.reruns.iter().filter_map(|rerun| rerun.scored.as_ref());
         scored.fold(known, |sum, (scored, seed)| {
-            let sum = sum.unwrap_or_else(|| Tensor::zeros([rows.len(), head.dims()[1]], &head.device()));
+            let sum = sum.unwrap_or_else(|| zeros([rows.len(), head.dims()[1]], &head.device(), head.dtype()));
             Some(scored.add_head_gradient(sum, rows.start, head.clone(), seed.clone()))
         })
     }
