@@ -291,6 +291,7 @@ impl Walk {
             parts.push(squared_norms(&part));
         }
         parts.push(self.embedding_norm(model).into_iter().collect());
+        self.give_back();
         self.again = false;
         self.gone = 0;
         parts.into_iter().rev().flatten().collect()
@@ -348,6 +349,13 @@ impl Walk {
         sums
     }
 
+    /// Gives freed memory back where there is no room for it: where not even the head's gradient is kept.
+    fn give_back(&self) {
+        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
+            give_back_freed_memory();
+        }
+    }
+
     /// The gradient of a head of its own.
     fn head(&mut self, model: &CausalLm) -> NamedGradients {
         let mut part = self.known("lm_head.");
@@ -359,10 +367,8 @@ impl Walk {
     }
 
     fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
-        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
-            // What layers were run again from is free, in pieces, and this gradient is one.
-            give_back_freed_memory();
-        }
+        // What layers were run again from is free, in pieces, and this gradient is one.
+        self.give_back();
         let mut part = self.known(EMBEDDING);
         let at_tokens = self.at_tokens(model);
         if let Some((_, slot)) = part.first_mut() {
