@@ -191,7 +191,7 @@ mod tests {
         .unwrap();
         let model = BaseModel { config: &model.decoder, adapter: None, frozen: Base::F32 };
         let rows = [RowSize { tokens: 10, scored: 5, compared: 0, held: 0 }; 16];
-        // 17 million parameters: 68 MB on the card, four times as much beside it, and copies for a checkpoint.
+        // 17 million parameters: 68 MB on the card, four times as much beside it.
         let checked = |host| {
             let machine = Machine { host: Room::of(host), ..Machine::elsewhere(Hardware::Gpu) };
             let planner = Planner { model, rows: &rows, machine, program: 0 };
@@ -199,10 +199,10 @@ mod tests {
             (plan.check().map_err(|failure| failure.to_string()), plan.warning().is_some(), plan.memory_line())
         };
         let (fits, warned, line) = checked(1_000_000_000);
-        assert!(fits.is_ok() && !warned && line.contains("; beside the GPU 0.4 GB of 1.0 GB"), "{line}");
+        assert!(fits.is_ok() && !warned && line.contains("; beside the GPU 0.3 GB of 1.0 GB"), "{line}");
         assert!(!line.contains("moments"), "{line}");
         let (refused, warned, _) = checked(100_000_000);
-        let expected = "expected a run that fits in 0.1 GB of memory beside the GPU, got one that takes 0.4 GB";
+        let expected = "expected a run that fits in 0.1 GB of memory beside the GPU, got one that takes 0.3 GB";
         assert_eq!((refused.unwrap_err(), warned), (expected.to_owned(), true));
     }
 }

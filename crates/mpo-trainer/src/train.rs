@@ -73,7 +73,7 @@ impl Trainer<'_> {
             }
         };
         model = model.with_precision(self.config.precision());
-        let pass = self.pass_options(&optimizer);
+        let pass = self.pass_options(&optimizer, &model);
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
         let mut log = EventLog::open(self.run, start, progress)?;
@@ -133,8 +133,9 @@ impl Trainer<'_> {
 
     /// What passes keep for their backward. Whoever has no room for gradients has none for the head's while layers are gone
     /// through.
-    fn pass_options(&self, optimizer: &Optimizer) -> PassOptions {
-        let again = match (self.recompute, optimizer.keeps_gradients()) {
+    fn pass_options(&self, optimizer: &Optimizer, model: &CausalLm) -> PassOptions {
+        let keeps = optimizer.keeps_gradients() || model.adapter().is_some();
+        let again = match (self.recompute, keeps) {
             (false, _) => RunAgain::Nothing,
             (true, true) => RunAgain::Layers,
             (true, false) => RunAgain::LayersAndHead,

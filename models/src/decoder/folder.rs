@@ -329,9 +329,15 @@ fn check_memory(
         let elements = info.shape.iter().product::<usize>() as u64;
         let is_matrix = info.shape.len() == 2;
         match info.dtype {
+            // Two numbers a byte, which are unpacked to f32.
+            safetensors::Dtype::U8 if matches!(kept, Kept::Trained | Kept::Dense) && checkpoint.is_nf4(name) => {
+                8 * elements
+            }
             safetensors::Dtype::U8 => elements,
-            // A scale of 32 bits for each 64, or less.
-            _ if matches!(kept, Kept::Quantized(_)) && is_matrix && name.starts_with("model.layers.") => elements / 2,
+            // Half a byte, and a scale of 32 bits for each 64.
+            _ if matches!(kept, Kept::Quantized(_)) && is_matrix && name.starts_with("model.layers.") => {
+                elements / 2 + elements / 16
+            }
             safetensors::Dtype::BF16 if compact && is_matrix => 2 * elements,
             _ => 4 * elements,
         }

@@ -235,7 +235,7 @@ struct Inputs {
 impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
-        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+        config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
             let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;

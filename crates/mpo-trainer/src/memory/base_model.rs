@@ -36,7 +36,7 @@ impl<'a> BaseModel<'a> {
         let keeps_bf16 = device.is_none_or(|device| CausalLm::keeps_bf16(&device.clone().autodiff()));
         let is_bf16 = keeps_bf16 && CausalLm::is_stored_in_bf16(dir, config);
         let frozen = match (config.nf4, is_bf16) {
-            (true, _) => Base::Nf4,
+            (true, rest_is_bf16) => Base::Nf4 { rest_is_bf16 },
             (false, true) => Base::Bf16,
             (false, false) => Base::F32,
         };
@@ -48,7 +48,12 @@ impl<'a> BaseModel<'a> {
         let new = || config.lora().map(|options| parameters::adapter(self.config, &options));
         match self.adapter.or_else(new) {
             Some(numbers) => {
-                let base = if config.quantization.is_some() { Base::Nf4 } else { self.frozen };
+                let base = match self.frozen {
+                    dense @ (Base::F32 | Base::Bf16) if config.quantization.is_some() => {
+                        Base::Nf4 { rest_is_bf16: dense == Base::Bf16 }
+                    }
+                    stored => stored,
+                };
                 Tuning::Adapter { numbers, base }
             }
             None => Tuning::Full,
@@ -72,7 +77,7 @@ mod tests {
         let numbers = parameters::adapter(&model, &lora(2, "all-linear"));
         assert_eq!(base.tuning(&new), Tuning::Adapter { numbers, base: Base::F32 });
         let nf4 = TrainConfig { quantization: Some(QuantizationChoice::Nf4), ..new };
-        assert_eq!(base.tuning(&nf4), Tuning::Adapter { numbers, base: Base::Nf4 });
+        assert_eq!(base.tuning(&nf4), Tuning::Adapter { numbers, base: Base::Nf4 { rest_is_bf16: false } });
         let adapter = BaseModel { adapter: Some(700), frozen: Base::Bf16, ..base };
         assert_eq!(adapter.tuning(&plain), Tuning::Adapter { numbers: 700, base: Base::Bf16 });
     }

@@ -94,8 +94,9 @@ impl Planner<'_> {
         let adapter = (self.model.tuning(config) == Tuning::Full).then_some(Change::Adapter);
         // That of a new adapter, beside which they are not so yet.
         let packs = (adapter.is_some() || config.adapter.is_some())
-            && self.model.frozen != Base::Nf4
-            && config.quantization.is_none();
+            && !matches!(self.model.frozen, Base::Nf4 { .. })
+            && config.quantization.is_none()
+            && !config.merge;
         let packed = packs.then(|| adapter.into_iter().chain([Change::Quantization]).collect());
         let mut all = vec![];
         for large in [vec![]].into_iter().chain(states).chain(adapter.map(|adapter| vec![adapter])).chain(packed) {

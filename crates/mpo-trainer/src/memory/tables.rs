@@ -72,7 +72,7 @@ fn adapters_of_rank_16() {
         (qwen_7b(), Base::Bf16, 18.0),
         (llama_8b(), Base::Bf16, 19.0),
         (gemma_9b(), Base::Bf16, 22.5),
-        (llama_8b(), Base::Nf4, 9.0),
+        (llama_8b(), Base::Nf4 { rest_is_bf16: true }, 9.0),
     ] {
         let estimate = Estimate::of(&model, &passes(4_096, 2_000), adapter(&model, base), Hardware::Gpu, 0);
         // The residual stream is f32, which the audit counts as bf16: a gigabyte more.

@@ -58,9 +58,9 @@ impl std::fmt::Debug for Reference<'_> {
 }
 
 impl<'a> Reference<'a> {
-    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
-    /// those of another model, type, quantization, precision or kind of device are not used. At most `max_tokens` tokens pass through the model at
-    /// once.
+    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where those of
+    /// another model, type, quantization, precision or kind of device are not used. At most `max_tokens` tokens pass through
+    /// the model at once.
     pub fn new(
         model: &CausalLm,
         model_hash: &str,

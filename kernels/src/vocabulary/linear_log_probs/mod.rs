@@ -30,7 +30,7 @@ use super::softcap::assert_softcap;
 ///
 /// As in [`linear`](crate::linear) the products are made in the type of `hidden`, and the head is cast for them, a tile at a
 /// time. Differentiable in `hidden` and `head`; a gradient that nobody asks for costs nothing. The gradients need the logits
-/// again. On the CPU up to `keep` bytes of them are kept, and the rest is made again; on a GPU all of them are. It makes no
+/// again. On the CPU up to `keep` bytes of them are kept, and the rest is made again; on a GPU all are made again. It makes no
 /// difference to the numbers.
 ///
 /// # Panics
