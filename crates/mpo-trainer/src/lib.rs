@@ -28,8 +28,15 @@
 //! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
 //! let hash = Checkpoint::open(path).and_then(|checkpoint| checkpoint.content_hash()).map_err(ModelError::from)?;
 //! let pad_token = tokenizer.pad_id();
-//! let (config, adapter) = (&model_config, None);
-//! let base = Base { path, tokenizer: path, adapter, config, hash: &hash, pad_token, chat_template: None };
+//! let base = Base {
+//!     path,
+//!     tokenizer: path,
+//!     adapter: None,
+//!     config: &model_config,
+//!     hash: &hash,
+//!     pad_token,
+//!     chat_template: None,
+//! };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
