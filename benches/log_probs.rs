@@ -45,7 +45,10 @@ struct Arguments {
     /// Threads of the CPU; all of them by default.
     #[arg(long)]
     threads: Option<usize>,
-    /// Give freed memory back to the system at once, as most programs do; `mpo-train` keeps it for a second.
+    /// Memory for logits that the head keeps from forward to backward on the CPU, MiB: what a run takes by default.
+    #[arg(long, default_value_t = 256)]
+    head_memory: usize,
+    /// Give freed memory back to the system at once, as most programs do; `mpo-train` keeps it for as long as a phase lasts.
     #[arg(long)]
     return_memory: bool,
     /// Also write the numbers as JSON.
@@ -118,7 +121,8 @@ impl Implementation {
         vec![normal(shape.tokens, shape.hidden_size, 1.0), normal(shape.vocabulary, shape.hidden_size, deviation)]
     }
 
-    fn run(self, inputs: &[Tensor<2>], targets: Tensor<1, Int>) -> Tensor<1> {
+    /// `keep`: bytes of logits that the head may keep.
+    fn run(self, inputs: &[Tensor<2>], targets: Tensor<1, Int>, keep: usize) -> Tensor<1> {
         let input = |i: usize| inputs[i].clone();
         let plain = |logits: Tensor<2>| {
             let [tokens] = targets.dims();
@@ -128,7 +132,7 @@ impl Implementation {
             Self::LogitsPlain => plain(input(0)),
             Self::Plain => plain(input(0).matmul(input(1).transpose())),
             Self::Logits => token_log_probs(input(0), targets, None),
-            Self::Fused => linear_token_log_probs(input(0), input(1), targets, None),
+            Self::Fused => linear_token_log_probs(input(0), input(1), targets, None, keep),
         }
     }
 }
@@ -184,7 +188,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let mut results = vec![];
     for &shape in &arguments.shapes {
         for &implementation in &arguments.implementations {
-            results.extend(measure(implementation, shape, dtype, &device, &ceilings, arguments.repetitions));
+            results.extend(measure(implementation, shape, dtype, &device, &ceilings, &arguments));
         }
     }
     println!(
@@ -221,13 +225,13 @@ fn measure(
     dtype: DType,
     device: &Device,
     ceilings: &Ceilings,
-    repetitions: usize,
+    arguments: &Arguments,
 ) -> [Measured; 3] {
     let inputs: Vec<Tensor<2>> =
         implementation.inputs(shape, dtype, device).into_iter().map(Tensor::require_grad).collect();
     let ids: Vec<i32> = (0..shape.tokens).map(|token| (token * 7_919 % shape.vocabulary) as i32).collect();
     let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [shape.tokens]), device);
-    let forward = || implementation.run(&inputs, targets.clone());
+    let forward = || implementation.run(&inputs, targets.clone(), arguments.head_memory << 20);
     // One gradient per token, each different, as those of sequence means are.
     let weights = Tensor::<1>::random([shape.tokens], Distribution::Default, device);
     let backward = |log_probs: Tensor<1>| {
@@ -238,7 +242,7 @@ fn measure(
     // Kernels are compiled and tuned in the first run, so it is not measured.
     drop(backward(forward()));
     let peak = harness::peak_while(device, || drop(backward(forward())));
-    let (forwards, backwards): (Vec<f64>, Vec<f64>) = (0..repetitions.max(1))
+    let (forwards, backwards): (Vec<f64>, Vec<f64>) = (0..arguments.repetitions.max(1))
         .map(|_| {
             let (first, log_probs) = harness::seconds(device, forward);
             (first, harness::seconds(device, || backward(log_probs)).0)

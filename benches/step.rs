@@ -18,7 +18,7 @@ use std::time::Instant;
 use burn::tensor::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
-use mpo_kernels::allocator::{Allocator, keep_freed_memory};
+use mpo_kernels::allocator::{Allocator, give_back_freed_memory, keep_freed_memory};
 use mpo_models::{CausalLm, Checkpoint, Initializer, ModelConfig, WeightSource};
 use mpo_progress::Silent;
 use mpo_trainer::{
@@ -81,6 +81,9 @@ struct Arguments {
     /// Run layers again in the backward.
     #[arg(long)]
     recompute: bool,
+    /// Memory for logits that the head keeps from forward to backward, MiB [default: as in a run].
+    #[arg(long)]
+    head_memory: Option<usize>,
     /// Our kernels, or the plain compositions of Burn operations that they replace.
     #[arg(long, default_value = "ours")]
     kernels: Kernels,
@@ -160,6 +163,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         precision: Some(arguments.precision),
         optimizer_state: Some(arguments.optimizer_state),
         micro_batch_tokens: Some(arguments.micro_batch_tokens),
+        head_memory: arguments.head_memory,
         epochs: Some(1),
         shuffle: Some(false),
         adapter: arguments.lora_rank.map(|_| AdapterKind::Lora),
@@ -194,6 +198,10 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         model_hash,
         recompute: arguments.recompute,
     };
+    // It holds the weights as they were: every one would be copied when it changes.
+    drop(reference);
+    // As the program does where a phase begins.
+    give_back_freed_memory();
     let mut watch = Watch { steps: vec![], verbose: arguments.verbose, clock: Instant::now() };
     trainer.run(model, &Silent, &mut |event| watch.event(event))?;
     let timed = &watch.steps[1.min(watch.steps.len() - 1)..];

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::PackedLayout;
-use mpo_models::{Accumulator, AdapterFolder, CausalLm, LoraOptions, ModelConfig, SaveOptions, WeightDtype};
+use mpo_models::{
+    Accumulator, AdapterFolder, CausalLm, LoraOptions, ModelConfig, PassOptions, RunAgain, SaveOptions, WeightDtype,
+};
 use mpo_objectives::Objective;
 use mpo_progress::Silent;
 use mpo_trainer::{
@@ -167,7 +169,8 @@ fn three_steps_are_those_of_peft() {
             let task = task(&*objective, &start, &settings);
             let row = [number];
             let work = task.losses(&row, None);
-            let (outputs, pass) = model.forward_training(&work.batch, recompute);
+            let again = if recompute { RunAgain::Layers } else { RunAgain::Nothing };
+            let (outputs, pass) = model.forward_training(&work.batch, PassOptions { again, head_memory: 0 });
             let losses = (work.then)(&outputs).losses;
             let mut sums = Accumulator::default();
             sums.add(&model, losses.sum(), pass);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod binary;
+mod packed;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use binary::{begun, model, mpo_train, rows, train, write_rows};
+use packed::write_nf4;
 
 struct Place {
     dir: TempDir,
@@ -54,6 +56,7 @@ impl Place {
 }
 
 const LORA: [&str; 4] = ["--adapter", "lora", "--lora-rank", "4"];
+const NF4: [&str; 7] = ["--adapter", "lora", "--lora-rank", "4", "--quantization", "nf4", "--double-quantization"];
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -195,37 +198,82 @@ fn training_an_adapter_on_is_planned() {
 #[test]
 fn the_first_retain_loss_is_zero() {
     let place = Place::new();
-    for (run, more) in [("kept", &["--recompute", "off"]), ("rerun", &["--recompute", "on"])] {
-        place.train(&model(), run, &[&LORA[..], more].concat()).assert().success();
+    // Runs share what the reference says, and a base in NF4 is another reference.
+    let shared = place.path("reference");
+    for (run, adapter, recompute) in [
+        ("kept", &LORA[..], "off"),
+        ("rerun", &LORA[..], "on"),
+        ("packed", &NF4[..], "off"),
+        ("packed-rerun", &NF4[..], "on"),
+    ] {
+        let mut command = place.train(&model(), run, &[adapter, &["--recompute", recompute]].concat());
+        command.arg("--reference-cache").arg(&shared).assert().success();
         let log = fs::read_to_string(place.path(run).join("events.jsonl")).unwrap();
         let steps: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let retain = steps.iter().filter(|event| event["event"] == "step").map(|step| &step["loss/retain"]);
         let retain: Vec<f64> = retain.map(|number| number.as_f64().unwrap()).collect();
-        assert!(retain[0] == 0.0 && retain[retain.len() - 1] > 0.0, "{retain:?}");
+        assert!(retain[0] == 0.0 && retain[retain.len() - 1] > 0.0, "{run}: {retain:?}");
     }
     let weights = |run: &str| fs::read(place.path(run).join("model/adapter_model.safetensors")).unwrap();
     assert!(weights("kept") == weights("rerun"), "recompute changes nothing");
+    assert!(weights("packed") == weights("packed-rerun"), "recompute changes nothing");
+    assert!(weights("kept") != weights("packed"), "rounding is felt");
+    // Asked and merged, an adapter stands on the base as it is stored.
+    let adapter = place.path("packed/model");
+    place.merge(&adapter, "merged").assert().success();
+    assert_same(&gaps(&place.score(&place.path("merged"))), &gaps(&place.score(&adapter)));
 }
 
 #[test]
 fn a_killed_run_ends_with_what_an_undisturbed_one_ends_with() {
-    let place = Place::new();
-    place.train(&model(), "calm", &LORA).assert().success();
-    let command = place.train(&model(), "killed", &LORA);
-    let mut child = begun(command, || place.path("killed/checkpoints/step-2").exists());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let resume = || {
-        let mut command = mpo_train();
-        command.args(["train", "--resume", "--output"]).arg(place.path("killed"));
-        command
-    };
-    resume().arg("--lora-rank").arg("8").assert().failure().stderr(contains("lora_rank was 4, and is 8"));
-    resume().assert().success();
-    for file in ["model/adapter_model.safetensors", "model/adapter_config.json", "results.json"] {
-        let read = |run: &str| fs::read(place.path(run).join(file)).unwrap();
-        assert!(read("killed") == read("calm"), "{file}");
+    for adapter in [&LORA[..], &NF4[..]] {
+        let place = Place::new();
+        place.train(&model(), "calm", adapter).assert().success();
+        let command = place.train(&model(), "killed", adapter);
+        let mut child = begun(command, || place.path("killed/checkpoints/step-2").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let resume = || {
+            let mut command = mpo_train();
+            command.args(["train", "--resume", "--output"]).arg(place.path("killed"));
+            command
+        };
+        resume().arg("--lora-rank").arg("8").assert().failure().stderr(contains("lora_rank was 4, and is 8"));
+        if adapter == LORA {
+            let changed = contains("quantization was none, and is nf4");
+            resume().args(["--quantization", "nf4"]).assert().failure().stderr(changed);
+        }
+        resume().assert().success();
+        for file in ["model/adapter_model.safetensors", "model/adapter_config.json", "results.json"] {
+            let read = |run: &str| fs::read(place.path(run).join(file)).unwrap();
+            assert!(read("killed") == read("calm"), "{file}");
+        }
     }
+}
+
+/// A model that bitsandbytes saved is one wherever one is asked for; it is trained with an adapter, which is merged into the
+/// numbers that it stands for.
+#[test]
+fn a_checkpoint_in_nf4_is_asked_trained_and_merged() {
+    let place = Place::new();
+    let base = place.path("packed");
+    write_nf4(&model(), &base, true);
+    let of_base = place.score(&base);
+    assert_ne!(of_base["reward_gap"], place.score(&model())["reward_gap"]);
+    let mut generate = mpo_train();
+    generate.args(["generate", "--device", "flex", "--max-new-tokens", "4", "--model"]).arg(&base);
+    generate.arg("How do I cook rice?").assert().success();
+    place.train(&base, "full", &[]).assert().failure().stderr(
+        contains("expected weights to train in f32, f16 or bf16, got some in NF4").and(contains("--adapter lora")),
+    );
+    place.train(&base, "whole", &[&LORA[..], &["--merge"]].concat()).assert().failure().stderr(contains("in NF4"));
+    place.train(&base, "run", &LORA).assert().success();
+    assert_same(&gaps(&json(&place.path("run/results.json"))), &gaps(&of_base));
+    let of_adapter = place.score(&place.path("run/model"));
+    assert_ne!(of_adapter["reward_gap"], of_base["reward_gap"]);
+    place.merge(&place.path("run/model"), "merged").assert().success();
+    assert_same(&gaps(&place.score(&place.path("merged"))), &gaps(&of_adapter));
+    assert!(json(&place.path("merged/config.json")).get("quantization_config").is_none());
 }
 
 #[test]
@@ -237,6 +285,12 @@ fn settings_of_an_adapter_are_checked() {
         (&["--adapter", "lora", "--lora-targets", "query"], "got one for \"query\", which names none"),
         (&["--adapter", "lora", "--lora-targets", "q.*"], "expected names such as q_proj,v_proj"),
         (&["--adapter", "lora", "--lora-rank", "0"], "at least 1"),
+        (&["--quantization", "nf4"], "adapter: expected lora, as quantization is given, got nothing"),
+        (
+            &["--adapter", "lora", "--double-quantization"],
+            "quantization: expected nf4, as double_quantization is given",
+        ),
+        (&[&NF4[..], &["--merge"]].concat(), "merge: expected false beside quantization"),
         (&["--merge"], "adapter: expected lora, or a model that is an adapter, as merge is given, got nothing"),
     ] {
         place.train(&model(), "run", more).assert().failure().stderr(contains(expected));

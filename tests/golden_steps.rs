@@ -14,8 +14,8 @@ use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
 use mpo_progress::Silent;
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Reference, RunFolder, Schedule, StepEvent, TrainOptions, Trainer,
-    build_task, score_rows,
+    AdapterKind, Event, HyperParameters, Identity, Kind, OptimizerState, Recompute, Reference, RunFolder, Schedule,
+    StepEvent, TrainOptions, Trainer, build_task, score_rows,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -57,10 +57,37 @@ fn check(what: &str, got: f64, want: f64, tolerance: f64) {
     assert!(relative <= tolerance, "{what}: got {got}, want {want}, apart by {relative:.1e}");
 }
 
-/// Trains `steps` steps of one row and checks loss, gap and gradient norm of each; returns the model.
-fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: usize, tolerance: f64) -> CausalLm {
+/// What is reported of a step, ours and the goldens' name.
+const METRICS: [(&str, &str); 4] =
+    [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")];
+
+/// Which of the goldens' runs.
+struct Run {
+    of: &'static str,
+    retain: &'static str,
+    retain_scale: &'static str,
+    steps: usize,
+}
+
+const RELEASED: Run = Run { of: "train_released", retain: "mean-pool", retain_scale: "mean", steps: 10 };
+const PAPER: Run = Run { of: "train_paper", retain: "last-token", retain_scale: "squared", steps: 3 };
+
+impl Run {
+    /// Checks the first `steps` steps.
+    fn check(&self, goldens: &Goldens, seen: &[StepEvent], tolerance: f64) {
+        for (step, want) in seen.iter().zip(goldens.json[self.of]["steps"].as_array().unwrap()) {
+            for (ours, theirs) in METRICS {
+                let what = format!("{}, step {}, {ours}", self.of, step.step);
+                check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
+            }
+        }
+    }
+}
+
+/// Takes the run's steps of one row, with more options.
+fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<StepEvent>) {
     let folder = tempfile::tempdir().unwrap();
-    let settings = json!({"retain": retain, "retain_scale": retain_scale, "pad_multiple": 1});
+    let settings = json!({"retain": run.retain, "retain_scale": run.retain_scale, "pad_multiple": 1});
     let config = TrainOptions {
         hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
         model: Some("smollm2-135m".into()),
@@ -73,12 +100,16 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
         epochs: Some(1),
         shuffle: Some(false),
         checkpoint_every: Some(u64::MAX),
-        ..TrainOptions::default()
+        ..more
     }
     .resolve()
     .unwrap();
-    let rows = goldens.rows[..steps].to_vec();
+    let rows = goldens.rows[..run.steps].to_vec();
     let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
+    let model = match config.lora() {
+        Some(options) => model.with_adapter(&options, "smollm2-135m").unwrap(),
+        None => model,
+    };
     let pad_token = goldens.json["pad_id"].as_u64().unwrap() as u32;
     let model_hash = &Checkpoint::open(&goldens.model).unwrap().content_hash().unwrap();
     let cache = folder.path().join("reference");
@@ -87,8 +118,9 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
     let rows = TokenizedRows::Bilingual(rows);
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
+    let recompute = config.recompute == Recompute::On;
     let trainer =
-        Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash, recompute: false };
+        Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash, recompute };
     let mut seen: Vec<StepEvent> = vec![];
     let mut keep = |event: &Event| {
         if let Event::Step(step) = event {
@@ -96,16 +128,7 @@ fn train(goldens: &Goldens, retain: &str, retain_scale: &str, of: &str, steps: u
         }
     };
     let trained = trainer.run(model, &Silent, &mut keep).unwrap();
-    assert_eq!(seen.len(), steps);
-    for (step, want) in seen.iter().zip(goldens.json[of]["steps"].as_array().unwrap()) {
-        for (ours, theirs) in
-            [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")]
-        {
-            let what = format!("{of}, step {}, {ours}", step.step);
-            check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
-        }
-    }
-    trained.model
+    (trained.model, seen)
 }
 
 /// Checks log-prob sums of every pair against `initial` or a run's `final_log_probs`.
@@ -147,15 +170,56 @@ fn initial_log_probs() {
 #[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn released_code() {
     let goldens = goldens();
-    let model = train(&goldens, "mean-pool", "mean", "train_released", 10, 1e-4);
-    check_log_probs(&model, &goldens, &goldens.json["train_released"]["final_log_probs"]);
+    for recompute in [Recompute::Off, Recompute::On] {
+        let (model, steps) =
+            train(&goldens, &RELEASED, TrainOptions { recompute: Some(recompute), ..TrainOptions::default() });
+        assert_eq!(steps.len(), 10);
+        RELEASED.check(&goldens, &steps, 1e-4);
+        check_log_probs(&model, &goldens, &goldens.json["train_released"]["final_log_probs"]);
+    }
+}
+
+#[test]
+#[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
+fn released_code_with_moments_in_bf16() {
+    let goldens = goldens();
+    let more = TrainOptions {
+        recompute: Some(Recompute::On),
+        optimizer_state: Some(OptimizerState::Bf16),
+        ..TrainOptions::default()
+    };
+    let (_, steps) = train(&goldens, &RELEASED, more);
+    // Before the first update nothing is rounded.
+    RELEASED.check(&goldens, &steps[..1], 1e-4);
+    RELEASED.check(&goldens, &steps, 1e-2);
 }
 
 #[test]
 #[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
 fn paper() {
     let goldens = goldens();
-    train(&goldens, "last-token", "squared", "train_paper", 3, 1e-3);
+    for recompute in [Recompute::Off, Recompute::On] {
+        let (_, steps) =
+            train(&goldens, &PAPER, TrainOptions { recompute: Some(recompute), ..TrainOptions::default() });
+        assert_eq!(steps.len(), 3);
+        PAPER.check(&goldens, &steps, 1e-3);
+    }
+}
+
+/// A new adapter changes nothing, so the first step's loss and gaps are those of the whole model.
+#[test]
+#[ignore = "needs MPO_GOLDENS and MPO_MODELS"]
+fn an_adapter_begins_where_the_model_does() {
+    let goldens = goldens();
+    let more =
+        TrainOptions { adapter: Some(AdapterKind::Lora), recompute: Some(Recompute::On), ..TrainOptions::default() };
+    let (_, steps) = train(&goldens, &RELEASED, more);
+    let want = &goldens.json["train_released"]["steps"][0];
+    for (ours, theirs) in &METRICS[..3] {
+        check(ours, steps[0].metrics[*ours], want[theirs].as_f64().unwrap(), 1e-4);
+    }
+    assert_eq!(steps.len(), 10);
+    assert!(steps.iter().all(|step| step.metrics["grad_norm"] > 0.0));
 }
 
 /// Leaves a saved model and our logits in `MPO_SAVED`, for `tests/peers/check_saved_model.py` to load with Transformers.

@@ -37,7 +37,7 @@ fn a_frozen_base_is_planned_as_it_is_loaded() {
             let expected = match BaseModel::of(&dir, &config, None, Some(&device)).unwrap().frozen {
                 Base::F32 => DType::F32,
                 Base::Bf16 => DType::BF16,
-                Base::Nf4 => panic!("nobody asked for it"),
+                Base::Nf4 { .. } => panic!("nobody asked for it"),
             };
             loaded.each_parameter(|NamedParameter { name, shape, values }| {
                 let is_of_base = shape.len() == 2 && !name.contains("lora_");

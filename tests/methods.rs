@@ -58,32 +58,55 @@ fn every_method_learns_and_only_some_ask_the_reference() {
     }
 }
 
+/// Beside a method's defaults, what of MPO looks at other states or tokens.
+const VARIANTS: [&[&str]; 10] = [
+    &["--retain", "none"],
+    &["--retain", "kl"],
+    &["--retain", "masked-mean"],
+    &["--retain", "mean-pool"],
+    &["--retain-scale", "squared"],
+    &["--length-normalized", "false"],
+    &["--dominant-gap", "2"],
+    &["--dominant-gap", "sw"],
+    &["--dominant-gap", "policy", "--retain", "kl"],
+    &["--pivot", "sw"],
+];
+
 #[test]
 fn mpo_learns_with_every_variant() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("rows.jsonl");
     write_rows(&data, &rows());
-    for (number, variant) in [
-        &["--retain", "none"][..],
-        &["--retain", "kl"],
-        &["--retain", "masked-mean"],
-        &["--retain", "mean-pool"],
-        &["--retain-scale", "squared"],
-        &["--length-normalized", "false"],
-        &["--dominant-gap", "2"],
-        &["--dominant-gap", "sw"],
-        &["--dominant-gap", "policy", "--retain", "kl"],
-        &["--pivot", "sw"],
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, variant) in VARIANTS.into_iter().enumerate() {
         let run = dir.path().join(number.to_string());
         let mut command = train(&model(), &data, &run);
         whole_batches(&mut command, "mpo", "3e-5");
         command.args(variant).assert().success();
         let losses = losses(&run);
         assert!(losses[5] < losses[0], "{variant:?}: {losses:?}");
+    }
+}
+
+/// Several passes a step: of the model, whose layers are all kept or run again.
+#[test]
+fn every_method_ends_the_same_where_layers_are_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    let variants = VARIANTS.map(|variant| ("mpo", variant));
+    for (method, variant) in methods().map(|(name, _)| (name, &[][..])).chain(variants) {
+        let [kept, again] = ["off", "on"].map(|recompute| {
+            let run = dir.path().join(recompute);
+            let mut command = train(&model(), &data, &run);
+            command.args(["--method", method, "--lr", "1e-4", "--batch-size", "3", "--max-steps", "3"]);
+            command.args(["--micro-batch-tokens", "60", "--recompute", recompute]).args(variant);
+            command.assert().success();
+            let ended = (losses(&run), fs::read(run.join("model/model.safetensors")).unwrap());
+            fs::remove_dir_all(run).unwrap();
+            ended
+        });
+        assert_eq!(kept.0, again.0, "{method} {variant:?}");
+        assert!(kept.1 == again.1, "{method} {variant:?}");
     }
 }
 

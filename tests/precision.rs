@@ -13,14 +13,14 @@ use std::fs;
 
 use burn::tensor::{DType, Device, Tensor};
 use golden::Golden;
-use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
+use mpo_data::{LabelledAnswer, Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Precision};
 use mpo_progress::Silent;
 use mpo_tests::{FIXTURES, gpu};
 use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, PrecisionChoice, Reference, RunFolder, StepEvent, TrainOptions, Trainer,
-    build_task,
+    Event, HyperParameters, Identity, Kind, PrecisionChoice, Recompute, Reference, RunFolder, Schedule, StepEvent,
+    TrainOptions, Trainer, build_task,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -31,6 +31,8 @@ struct Autocast {
     token_log_probs: Vec<f64>,
     token_log_probs_f32: Vec<f64>,
     grad_error: BTreeMap<String, f64>,
+    losses: Vec<f64>,
+    losses_f32: Vec<f64>,
 }
 
 impl Autocast {
@@ -112,6 +114,54 @@ fn gradients_are_as_near_to_f32_as_those_of_autocast() {
     }
 }
 
+#[test]
+fn ten_steps_stay_as_near_to_f32_as_those_of_autocast() {
+    for device in devices() {
+        let (mut ours, mut apart, mut allowed) = (vec![], vec![], vec![]);
+        for name in FIXTURES {
+            let theirs = Autocast::of(&Golden::open(name));
+            let exact = ten_losses(name, &device, PrecisionChoice::F32);
+            let rounded = ten_losses(name, &device, PrecisionChoice::Bf16);
+            assert!(distance(&exact, &theirs.losses_f32) < 1e-3, "{name} {device:?}: {exact:?}");
+            ours.push(distance(&rounded, &theirs.losses_f32));
+            apart.push(distance(&rounded, &theirs.losses));
+            allowed.push(distance(&theirs.losses, &theirs.losses_f32));
+        }
+        let allowed = norm(allowed);
+        let (ours, apart) = (norm(ours) / allowed, norm(apart) / allowed);
+        println!("{device:?}: from f32 {ours:.2}, from autocast {apart:.2}");
+        // Apart from each other as two independent roundings are.
+        assert!(ours > 0.2 && ours < 1.2 && apart < 1.5, "{device:?}: {ours} and {apart} of {allowed}");
+    }
+}
+
+/// The loss before each of ten steps on the golden's two sequences, as PyTorch takes them.
+fn ten_losses(name: &str, device: &Device, precision: PrecisionChoice) -> Vec<f64> {
+    let golden = Golden::open(name);
+    let batch = golden.batch("");
+    let sequences = batch.tokens.chunks(batch.tokens.len() / batch.lengths.len());
+    let answer = |ids: &[u32]| LabelledAnswer {
+        prompt: ids[..1].to_vec(),
+        answer: ids[1..].to_vec(),
+        desirable: true,
+        language: "en".parse().unwrap(),
+        origin: Origin { file: "rows".into(), position: Position::Row(1) },
+    };
+    let rows = TokenizedRows::Unpaired(sequences.map(answer).collect());
+    let options = TrainOptions {
+        method: Some("sft".parse().unwrap()),
+        batch_size: Some(2),
+        epochs: Some(10),
+        lr: Some(1e-3),
+        schedule: Some(Schedule::Constant),
+        warmup_ratio: Some(0.0),
+        weight_decay: Some(0.0),
+        recompute: Some(true.into()),
+        ..TrainOptions::default()
+    };
+    train(&golden, device, precision, rows, options).into_iter().map(|step| step.metrics["loss"]).collect()
+}
+
 /// The retain loss is a difference of states that rounding in bf16 would drown: the policy before its first step and the
 /// reference must be the same to the bit, whatever stands beside a row and however the layers' backward is made.
 #[test]
@@ -160,7 +210,7 @@ fn a_precision_that_a_device_lacks_is_refused() {
     }
 }
 
-/// What the first step of training reports.
+/// What the first step of MPO reports.
 fn first_step(
     name: &str,
     device: &Device,
@@ -168,28 +218,42 @@ fn first_step(
     retain: &str,
     recompute: bool,
 ) -> BTreeMap<String, f64> {
-    let folder = tempfile::tempdir().unwrap();
     let settings = json!({"retain": retain});
-    let config = TrainOptions {
+    let options = TrainOptions {
         hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
-        model: Some(name.into()),
-        data: Some("rows".into()),
-        output: Some(folder.path().to_owned()),
         batch_size: Some(4),
         max_steps: Some(1),
         // So that the policy and the reference meet other rows side by side.
         micro_batch_tokens: Some(100),
         recompute: Some(recompute.into()),
-        precision: Some(precision),
         ..TrainOptions::default()
+    };
+    let rows = TokenizedRows::Bilingual((0..6).map(row).collect());
+    train(&Golden::open(name), device, precision, rows, options).remove(0).metrics
+}
+
+/// What each step of training reports.
+fn train(
+    golden: &Golden,
+    device: &Device,
+    precision: PrecisionChoice,
+    rows: TokenizedRows,
+    options: TrainOptions,
+) -> Vec<StepEvent> {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainOptions {
+        model: Some("golden".into()),
+        data: Some("rows".into()),
+        output: Some(folder.path().to_owned()),
+        precision: Some(precision),
+        ..options
     }
     .resolve()
     .unwrap();
-    let (model, model_config) = Golden::open(name).load(&device.clone().autodiff());
+    let (model, model_config) = golden.load(&device.clone().autodiff());
     let model = model.with_precision(precision.into());
     let mut reference = Reference::new(&model, "hash", folder.path().join("reference"), 100, &Silent);
     let objective = config.objective().unwrap();
-    let rows = TokenizedRows::Bilingual((0..6).map(row).collect());
     let task = build_task(&*objective, rows, &config, 0, &mut reference).unwrap();
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
@@ -198,16 +262,16 @@ fn first_step(
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
-        recompute,
+        recompute: config.recompute == Recompute::On,
     };
-    let mut seen: Option<StepEvent> = None;
+    let mut steps = vec![];
     let mut keep = |event: &Event| {
         if let Event::Step(step) = event {
-            seen = Some(step.clone());
+            steps.push(step.clone());
         }
     };
     trainer.run(model, &Silent, &mut keep).unwrap();
-    seen.unwrap().metrics
+    steps
 }
 
 /// Rows of several lengths.

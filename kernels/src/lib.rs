@@ -18,7 +18,7 @@
 //! let hidden = Tensor::<2>::ones([5, 4], &device).require_grad();
 //! let head = Tensor::<2>::ones([7, 4], &device);
 //! let targets = Tensor::<1, Int>::from_data([0, 1, 2, 3, 4], &device);
-//! let log_probs = linear_token_log_probs(hidden.clone(), head, targets, None);
+//! let log_probs = linear_token_log_probs(hidden.clone(), head, targets, None, 0);
 //!
 //! // Two answers, of three tokens and of two; every token of the vocabulary is equally likely.
 //! let score = sequence_log_probs(log_probs, &[3, 2]);
@@ -37,6 +37,7 @@ mod attention;
 mod embedding;
 mod glu;
 mod linear;
+mod nf4;
 mod rms_norm;
 mod rope;
 mod vocabulary;
@@ -49,8 +50,9 @@ mod cpu;
 mod cube;
 mod device;
 mod gradient;
+mod zeros;
 
-pub use adamw::{AdamWStep, adamw_step, squared_l2_norm};
+pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
 #[cfg(feature = "persistence")]
 pub use compiled::keep_compiled;
@@ -58,11 +60,14 @@ pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};
 pub use embedding::{add_rows, take_rows};
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::{FEW_ROWS, linear, linear_widens};
+pub use nf4::{CODEBOOK, Nf4, Nf4Data, Nf4Scales, linear_nf4};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
 pub use vocabulary::{
-    HeadInputs, IGNORED, SequenceScore, linear_kl, linear_token_log_probs, sequence_log_probs, token_log_probs,
+    HeadInputs, IGNORED, LinearLogProbs, SequenceScore, linear_kl, linear_token_log_probs, sequence_log_probs,
+    token_log_probs,
 };
+pub use zeros::zeros;
 
 #[cfg(test)]
 mod testing;

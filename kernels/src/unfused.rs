@@ -10,12 +10,15 @@ use crate::attention::{AttentionOptions, PackedLayout, kernel::AttentionKernel};
 use crate::embedding::kernel::EmbeddingKernel;
 use crate::glu::{Activation, kernel::GluKernel};
 use crate::linear::kernel::LinearKernel;
+use crate::nf4::Nf4Data;
+use crate::nf4::kernel::Nf4Kernel;
+use crate::nf4::layout::Layout;
 use crate::rms_norm::kernel::RmsNormKernel;
 use crate::rope::kernel::{Direction, RopeKernel};
 use crate::testing::{gpu, random, rounds_factors};
 use crate::vocabulary::head::Wanted;
 use crate::vocabulary::linear_kl::kernel::LinearKlKernel;
-use crate::vocabulary::linear_log_probs::kernel::LinearLogProbsKernel;
+use crate::vocabulary::linear_log_probs::kernel::{LinearLogProbsKernel, Options};
 use crate::vocabulary::sequence_log_probs::kernel::SegmentKernel;
 use crate::vocabulary::token_log_probs::kernel::TokenLogProbsKernel;
 
@@ -42,6 +45,7 @@ where
         + LinearLogProbsKernel
         + LinearKlKernel
         + LinearKernel
+        + Nf4Kernel
         + EmbeddingKernel
         + SegmentKernel
         + RmsNormKernel
@@ -66,16 +70,29 @@ where
     let over = B::token_log_probs_backward(kept, targets(), softmax, grad.clone(), SOFTCAP);
     keep("token_log_probs_backward in place", over);
 
-    let (log_probs, softmax) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), SOFTCAP);
+    let options = Options { softcap: SOFTCAP, keep: 0 };
+    let (log_probs, softmax, logits) = B::linear_token_log_probs(hidden.clone(), head.clone(), targets(), options);
     keep("linear_token_log_probs", log_probs);
+    let sum = B::add_linear_token_log_probs_head_grad(
+        float(&[20, 8], 28),
+        10,
+        hidden.clone(),
+        head.clone(),
+        targets(),
+        softmax.clone(),
+        grad.clone(),
+        SOFTCAP,
+    );
+    keep("linear_token_log_probs: rows of the head", sum);
     for wanted in WANTED {
         let (hidden_grad, head_grad) = B::linear_token_log_probs_backward(
             hidden.clone(),
             head.clone(),
             targets(),
             softmax.clone(),
+            logits.clone(),
             grad.clone(),
-            SOFTCAP,
+            options,
             wanted,
         );
         keep("linear_token_log_probs: hidden", hidden_grad);
@@ -106,6 +123,23 @@ where
     keep("linear", B::linear_product(x.clone(), weight.clone()));
     keep("linear: x", B::linear_input_grad(weight, float(&[21, 37], 25)));
     keep("linear: weight", B::linear_weight_grad(x, float(&[21, 37], 25), DType::F32));
+
+    for double in [false, true] {
+        let weights: Vec<f32> = random(&[37, 8], 24).values().iter().map(|&x| x as f32).collect();
+        let layout = Layout { shape: [37, 8], double };
+        let (words, floats) = layout.pack(&Nf4Data::quantize(&weights, double));
+        let packed = || {
+            let (word_count, float_count) = (words.len(), floats.len());
+            let words = B::int_from_data(TensorData::new(words.clone(), [word_count]), device);
+            (words, B::float_from_data(TensorData::new(floats.clone(), [float_count]), device))
+        };
+        let (words, floats) = packed();
+        keep("nf4", B::nf4_values(words, floats, layout));
+        let (words, floats) = packed();
+        keep("nf4: product", B::nf4_product(float(&[21, 8], 23), words, floats, layout));
+        let (words, floats) = packed();
+        keep("nf4: x", B::nf4_input_grad(float(&[21, 37], 25), words, floats, layout));
+    }
 
     let ids = || vec![3, 0, 3, 7];
     keep("take_rows", B::take_rows(float(&[8, 12], 26), ids()));
@@ -151,7 +185,6 @@ where
     keep("adamw: param", param);
     keep("adamw: momentum", momentum);
     keep("adamw: variance", variance);
-    keep("sum_of_squares", B::sum_of_squares(float(&[50], 22)));
     out
 }
 

@@ -43,6 +43,18 @@ pub enum ModelError {
         /// The model's folder.
         dir: PathBuf,
     },
+    /// Weights in NF4 are to be trained.
+    #[error("{}: expected weights to train in f32, f16 or bf16, got some in NF4", dir.display())]
+    Packed {
+        /// The model's folder.
+        dir: PathBuf,
+    },
+    /// Weights in NF4 are to be saved as a whole model.
+    #[error("{}: expected to save a model in f32, f16 or bf16, got one in NF4", dir.display())]
+    PackedWhole {
+        /// The folder for it.
+        dir: PathBuf,
+    },
     /// There is not enough memory.
     #[error("{}: expected {:.1} GB for {what}, got {:.1} GB that are free", dir.display(), gigabytes(*needed), gigabytes(*free))]
     Memory {
@@ -119,6 +131,10 @@ impl ModelError {
             Self::UnknownTensors { names, .. } => Some(unknown(names).into()),
             Self::Folder { remedy, .. } => Some(remedy.clone()),
             Self::Target { names, .. } => Some(format!("there are {}, or all of them: all-linear", names.join(", "))),
+            Self::Packed { .. } => Some("train an adapter beside them: --adapter lora".into()),
+            Self::PackedWhole { .. } => {
+                Some("save the adapter alone, and merge it into its base in a second step: mpo-train merge".into())
+            }
             Self::Memory { .. } => Some(format!(
                 "choose a smaller model or a machine with more memory, or end other programs; with {OVERRIDE}=1 it is tried \
                  all the same"

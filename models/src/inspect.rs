@@ -67,9 +67,9 @@ fn inspect_model(dir: &Path, tokenizer: &Path) -> Result<(ModelConfig, Vec<Strin
     if let Some((name, dtype)) = checkpoint.quantized() {
         return Err(ModelError::Folder {
             path: dir.to_owned(),
-            expected: "weights in f32, f16 or bf16",
+            expected: "weights in f32, f16, bf16 or NF4",
             found: format!("quantized ones, as {name} of type {dtype} shows"),
-            remedy: "quantized weights cannot be trained: pass the model that this one was made from".into(),
+            remedy: "weights that are quantized so are not read: pass the model that this one was made from".into(),
         });
     }
     let mut notes = vec![];
@@ -230,6 +230,8 @@ mod tests {
     #[test]
     fn quantized_weights_are_refused() {
         for (name, dtype) in [
+            ("model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__fp4", "U8"),
+            ("model.layers.0.mlp.up_proj.weight.absmax", "F32"),
             ("model.layers.0.mlp.up_proj.qweight", "I32"),
             ("model.layers.0.mlp.up_proj.weight", "U8"),
             ("model.layers.0.mlp.up_proj.weight", "F8_E4M3"),

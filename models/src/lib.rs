@@ -43,6 +43,7 @@ pub mod memory;
 mod nested;
 mod other_formats;
 mod precision;
+mod quantization;
 mod sampling;
 mod scratch;
 mod sealed;
@@ -56,7 +57,8 @@ pub use config::{
     NormConfig, RopeConfig, RopeScaling, Yarn,
 };
 pub use decoder::{
-    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, Walk, WeightSource,
+    Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,
+    Walk, WeightSource, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, GenerateOptions, Generated, generate};
@@ -65,6 +67,7 @@ pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;
 pub use lines::{checked_line, unchecked_line};
 pub use precision::Precision;
+pub use quantization::Quantization;
 pub use sampling::{Sampling, SamplingError};
 pub use scratch::{Scratch, is_partial_name, partial_name};
 pub use sealed::{rewritten, seal, unseal};

@@ -44,7 +44,7 @@ fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let tensor = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        LazyTensor { name: name.into(), shape: shape.to_vec(), values: Box::new(move || vec![0.5; count]) }
+        LazyTensor { name: name.into(), shape: shape.to_vec(), values: Box::new(std::iter::once(vec![0.5; count])) }
     };
     let tensors = [
         tensor("model.embed_tokens.weight", &[16, 8]),

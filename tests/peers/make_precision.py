@@ -2,8 +2,9 @@
 
 Usage: make_precision.py [GOLDEN_DIR ...]
 On the CPU, with eager attention and the weights and ids of the folder. Written are the log-prob of every predicted token of
-both sequences, under autocast and in f32 (`token_log_probs`, `token_log_probs_f32`), and how far autocast moves each weight's
-gradient of their mean, relative to its norm in f32 (`grad_error`).
+both sequences, under autocast and in f32 (`token_log_probs`, `token_log_probs_f32`); how far autocast moves each weight's
+gradient of their mean, relative to its norm in f32 (`grad_error`); and the mean's negative at each of ten steps of AdamW
+(`losses`, `losses_f32`).
 """
 
 import argparse
@@ -32,18 +33,38 @@ def forward_and_backward(model: PreTrainedModel, ids: Tensor, *, autocast: bool)
     return log_probs.detach(), {name: weight.grad.double() for name, weight in model.named_parameters()}
 
 
+def losses(folder: Path, ids: Tensor, *, autocast: bool) -> list[float]:
+    """The mean negative log-prob before each of ten steps, all weights trained in f32 and gradients clipped to norm 1."""
+    model = load(folder)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0)
+    seen = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = -token_log_probs(model, ids, autocast=autocast).mean()
+        seen.append(loss.item())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return seen
+
+
+def load(folder: Path) -> PreTrainedModel:
+    """The folder's model in f32."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
 def main() -> None:
     """Writes the files."""
     goldens = Path(__file__).parent.parent / "fixtures" / "goldens"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*", default=sorted(goldens.iterdir()))
+    parser.add_argument("folders", type=Path, nargs="*", default=sorted(path.parent for path in goldens.glob("*/model.safetensors")))
     args = parser.parse_args()
     disable_progress_bar()
     # The order of a sum is part of its result.
     torch.set_num_threads(1)
     for folder in args.folders:
         ids = load_file(folder / "goldens.safetensors")["input_ids"]
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        model = load(folder)
         log_probs, gradients = forward_and_backward(model, ids, autocast=True)
         exact, exact_gradients = forward_and_backward(model, ids, autocast=False)
         numbers = {
@@ -54,6 +75,8 @@ def main() -> None:
                 name: ((gradients[name] - exact).norm() / exact.norm()).item()
                 for name, exact in exact_gradients.items()
             },
+            "losses": losses(folder, ids, autocast=True),
+            "losses_f32": losses(folder, ids, autocast=False),
         }
         (folder / "autocast.json").write_text(json.dumps(numbers, indent=1) + "\n")
         print(folder.name, f"rounding moves log-probs by {(log_probs - exact).norm() / exact.norm():.1e}")

@@ -9,7 +9,7 @@ use mpo_data::{
     TruncationReport,
 };
 use mpo_models::{
-    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError,
+    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError, Quantization,
 };
 use mpo_progress::Progress;
 
@@ -116,13 +116,15 @@ impl ModelFolder {
         Ok(model)
     }
 
-    /// Reads the weights to train them on `device`, or a new `adapter` beside them; in an adapter's folder, that adapter.
+    /// Reads the weights to train them on `device`, or a new `adapter` beside them, quantized if they are to be; in an
+    /// adapter's folder, that adapter.
     ///
     /// # Errors
     /// If they cannot be read, are none, or a new adapter is to stand on an adapter.
     pub fn load_to_train(
         &self,
         adapter: Option<&LoraOptions>,
+        quantization: Option<Quantization>,
         device: &Device,
         progress: &dyn Progress,
     ) -> Result<CausalLm, ChatError> {
@@ -131,7 +133,14 @@ impl ModelFolder {
             return self.load(&device, progress);
         };
         adapter.check(&self.config.decoder, self.adapter.as_ref())?;
-        Ok(self.load_frozen(&device, progress)?.with_adapter(adapter, &self.name)?)
+        let base = match quantization {
+            None => self.load_frozen(&device, progress)?,
+            Some(quantization) => {
+                let _stage = progress.begin("loading and quantizing the model", None);
+                CausalLm::load_quantized(&self.path, &device, quantization)?.0
+            }
+        };
+        Ok(base.with_adapter(adapter, &self.name)?)
     }
 
     /// Reads the weights of a model that is asked and not trained.
@@ -141,6 +150,16 @@ impl ModelFolder {
     pub fn load_frozen(&self, device: &Device, progress: &dyn Progress) -> Result<CausalLm, ChatError> {
         let _stage = progress.begin("loading the model", None);
         let (model, _) = CausalLm::load_frozen(&self.path, device)?;
+        Ok(model)
+    }
+
+    /// Reads the weights of a model that is saved whole.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are none.
+    pub fn load_dense(&self, device: &Device, progress: &dyn Progress) -> Result<CausalLm, ChatError> {
+        let _stage = progress.begin("loading the model", None);
+        let (model, _) = CausalLm::load_dense(&self.path, device)?;
         Ok(model)
     }
 

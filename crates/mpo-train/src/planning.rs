@@ -31,7 +31,8 @@ impl<'a> Plan<'a> {
     /// What the run takes at its peak, and of how much.
     pub(crate) fn memory_line(&self) -> String {
         let peak = self.planned.estimate.peak();
-        let mut shares: Vec<(Part, u64)> = peak.shares.iter().map(|share| (share.part, share.bytes)).collect();
+        let on_device = peak.shares.iter().filter(|share| !share.on_host);
+        let mut shares: Vec<(Part, u64)> = on_device.map(|share| (share.part, share.bytes)).collect();
         shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
         let largest: Vec<String> =
             shares.iter().take(3).map(|(part, bytes)| format!("{} {}", part.name(), gigabytes(*bytes))).collect();
@@ -161,5 +162,47 @@ pub(crate) fn duration(seconds: f64) -> String {
         ..5_400.0 => format!("{:.0} min", seconds / 60.0),
         ..172_800.0 => format!("{:.1} h", seconds / 3_600.0),
         _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_models::ModelConfig;
+    use mpo_trainer::memory::{Base, BaseModel, Hardware, Machine, RowSize};
+    use mpo_trainer::{OptimizerState, TrainOptions};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_gpu_must_fit_in_the_machine() {
+        let options = TrainOptions {
+            model: Some("m".into()),
+            data: Some("d".into()),
+            output: Some("o".into()),
+            optimizer_state: Some(OptimizerState::Host),
+            ..TrainOptions::default()
+        };
+        let config = options.resolve().unwrap();
+        let model = ModelConfig::from_json(json!({
+            "model_type": "llama", "vocab_size": 10_000, "hidden_size": 1_000, "intermediate_size": 1_000,
+            "num_hidden_layers": 1, "num_attention_heads": 10, "num_key_value_heads": 10, "tie_word_embeddings": true,
+        }))
+        .unwrap();
+        let model = BaseModel { config: &model.decoder, adapter: None, frozen: Base::F32 };
+        let rows = [RowSize { tokens: 10, scored: 5, compared: 0, held: 0 }; 16];
+        // 17 million parameters: 68 MB on the card, four times as much beside it.
+        let checked = |host| {
+            let machine = Machine { host: Room::of(host), ..Machine::elsewhere(Hardware::Gpu) };
+            let planner = Planner { model, rows: &rows, machine, program: 0 };
+            let plan = Plan::new(planner, &config);
+            (plan.check().map_err(|failure| failure.to_string()), plan.warning().is_some(), plan.memory_line())
+        };
+        let (fits, warned, line) = checked(1_000_000_000);
+        assert!(fits.is_ok() && !warned && line.contains("; beside the GPU 0.3 GB of 1.0 GB"), "{line}");
+        assert!(!line.contains("moments"), "{line}");
+        let (refused, warned, _) = checked(100_000_000);
+        let expected = "expected a run that fits in 0.1 GB of memory beside the GPU, got one that takes 0.3 GB";
+        assert_eq!((refused.unwrap_err(), warned), (expected.to_owned(), true));
     }
 }

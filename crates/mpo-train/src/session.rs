@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_progress::{Progress, Stage};
 use mpo_trainer::{Choice, DeviceChoice};
 
@@ -82,6 +83,7 @@ impl Progress for Session {
     }
 
     fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
+        give_back_freed_memory();
         // A sign of life for work that does not say how far it is.
         let (bar, template) = match length {
             Some(length) => (ProgressBar::new(length as u64), "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left"),
@@ -108,6 +110,13 @@ impl Progress for Session {
 struct Bar<'a> {
     bar: ProgressBar,
     session: &'a Session,
+}
+
+impl Drop for Bar<'_> {
+    /// A stage has use for what it has freed; what comes after it has not.
+    fn drop(&mut self) {
+        give_back_freed_memory();
+    }
 }
 
 impl Stage for Bar<'_> {

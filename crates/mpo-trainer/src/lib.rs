@@ -28,8 +28,15 @@
 //! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
 //! let hash = Checkpoint::open(path).and_then(|checkpoint| checkpoint.content_hash()).map_err(ModelError::from)?;
 //! let pad_token = tokenizer.pad_id();
-//! let (config, adapter) = (&model_config, None);
-//! let base = Base { path, tokenizer: path, adapter, config, hash: &hash, pad_token, chat_template: None };
+//! let base = Base {
+//!     path,
+//!     tokenizer: path,
+//!     adapter: None,
+//!     config: &model_config,
+//!     hash: &hash,
+//!     pad_token,
+//!     chat_template: None,
+//! };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
@@ -69,8 +76,8 @@ pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
     AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
-    Places, PrecisionChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes, TrainConfig,
-    TrainOptions, hyper_parameters, typed_value,
+    Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes,
+    TrainConfig, TrainOptions, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

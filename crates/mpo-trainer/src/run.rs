@@ -62,6 +62,9 @@ impl Run<'_> {
     ) -> Result<Trained, TrainError> {
         self.config.check_device(&model.device())?;
         let model = model.with_precision(self.config.precision());
+        if self.config.merge && model.quantization().is_some() {
+            return Err(ModelError::PackedWhole { dir: self.folder.model_dir() }.into());
+        }
         let objective = self.config.objective()?;
         let recompute = self.recomputes(&model, &rows, &*objective)?;
         // Said before minutes go into the reference.
@@ -115,8 +118,7 @@ impl Run<'_> {
         if whole {
             warn_of_rounding(model, self.base.path, dtype, progress)?;
         } else if dtype != WeightDtype::F32 {
-            let start = self.base.adapter.filter(|_| self.config.lora().is_none());
-            tell_lost(model.adapter_lost_by_rounding(start, dtype)?, progress);
+            tell_lost(model.adapter_lost_by_rounding(self.base.adapter, dtype)?, progress);
         }
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {

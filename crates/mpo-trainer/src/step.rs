@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
-use mpo_models::{Accumulator, CausalLm};
+use mpo_kernels::allocator::give_back_freed_memory;
+use mpo_models::{Accumulator, CausalLm, PassOptions, RunAgain};
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
@@ -23,8 +24,8 @@ pub(crate) struct Step<'a> {
     pub(crate) rows: &'a [usize],
     /// Tokens that pass through the model at once.
     pub(crate) max_tokens: usize,
-    /// Whether layers are run again in the backward instead of being kept.
-    pub(crate) recompute: bool,
+    /// What is kept for the backward.
+    pub(crate) pass: PassOptions,
     pub(crate) learning_rate: f64,
 }
 
@@ -40,13 +41,18 @@ impl Step<'_> {
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
         for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
-            let (outputs, pass) = model.forward_training(&work.batch, self.recompute);
+            let (outputs, pass) = model.forward_training(&work.batch, self.pass);
             let micro = (work.then)(&outputs);
             drop(outputs);
             let loss = micro.losses.clone().sum();
             let loss = loss.div_scalar(self.rows.len() as f32);
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
+        }
+        // Passes leave pieces, and parameters and their gradients are other pieces. Who keeps no gradients has no room for both.
+        let is_short = self.pass.again == RunAgain::LayersAndHead;
+        if is_short {
+            give_back_freed_memory();
         }
         let mut metrics = BTreeMap::new();
         let model = optimizer.step(model, gradients.walk(), self.learning_rate, |squares| {
@@ -55,6 +61,9 @@ impl Step<'_> {
             metrics.insert("grad_norm".into(), norm);
             Ok(norm)
         })?;
+        if is_short {
+            give_back_freed_memory();
+        }
         metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))

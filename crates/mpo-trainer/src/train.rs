@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mpo_models::{CausalLm, ModelConfig};
+use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
 
 use crate::batches::Batches;
@@ -73,6 +73,7 @@ impl Trainer<'_> {
             }
         };
         model = model.with_precision(self.config.precision());
+        let pass = self.pass_options(&optimizer, &model);
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
         let mut log = EventLog::open(self.run, start, progress)?;
@@ -97,7 +98,7 @@ impl Trainer<'_> {
                 task: self.task,
                 rows: &batch,
                 max_tokens: self.config.micro_batch_tokens,
-                recompute: self.recompute,
+                pass,
                 learning_rate: lr,
             };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
@@ -128,6 +129,18 @@ impl Trainer<'_> {
         tell(&mut log, finished)?;
         log.sync()?;
         Ok(Trained { model, steps: total })
+    }
+
+    /// What passes keep for their backward. Whoever has no room for gradients has none for the head's while layers are gone
+    /// through.
+    fn pass_options(&self, optimizer: &Optimizer, model: &CausalLm) -> PassOptions {
+        let keeps = optimizer.keeps_gradients() || model.adapter().is_some();
+        let again = match (self.recompute, keeps) {
+            (false, _) => RunAgain::Nothing,
+            (true, true) => RunAgain::Layers,
+            (true, false) => RunAgain::LayersAndHead,
+        };
+        PassOptions { again, head_memory: self.config.head_memory(self.recompute) }
     }
 
     /// Identifies what decides the weights that the run ends with: a checkpoint of anything else is not gone on from.

@@ -20,14 +20,14 @@ pub(crate) trait AdamWKernel: Backend {
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Σ x², `[1]`, f32 for the 16-bit types: squares of theirs vanish or overflow.
-    #[fusion(default)]
-    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// `sum` `[1]` with Σ x² added; of f32 for the 16-bit types, whose squares vanish or overflow, and on the CPU of f64.
+    #[fusion(dtype = sum, shape = sum)]
+    fn add_squares(sum: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         let x = match x.dtype() {
             DType::F16 | DType::BF16 => Self::float_cast(x, FloatDType::F32),
             _ => x,
         };
-        Self::float_sum(Self::float_mul(x.clone(), x))
+        Self::float_add(sum, Self::float_sum(Self::float_mul(x.clone(), x)))
     }
 }
 

@@ -85,12 +85,37 @@ pub fn adamw_step<const D: usize>(
     reference::adamw_step(param, grad, momentum, variance, step)
 }
 
+/// Numbers whose squares the CPU sums by themselves, before it adds up the sums.
+pub const SQUARES_BLOCK: usize = 65_536;
+
 /// Σ x², for the global norm; `[1]`, left on the device so that the sums over all parameters can be read at once.
 pub fn squared_l2_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    if crate::device::has_kernel(&tensor) {
-        return Tensor::from_dispatch(<Dispatch as kernel::AdamWKernel>::sum_of_squares(tensor.into_dispatch()));
+    squared_l2_norm_of([tensor]).expect("one part")
+}
+
+/// The same of a tensor that comes in parts, each of which is dropped before the next is asked for; none if there are no parts.
+/// On the CPU it is that of the whole to the bit, where all parts but the last have a multiple of [`SQUARES_BLOCK`] numbers.
+pub fn squared_l2_norm_of<const D: usize>(parts: impl IntoIterator<Item = Tensor<D>>) -> Option<Tensor<1>> {
+    let mut sum: Option<Tensor<1>> = None;
+    for part in parts {
+        let device = part.device();
+        sum = Some(if crate::device::has_kernel(&part) {
+            // The CPU sums in f64.
+            let dtype = if crate::device::is_native(&part) { DType::F64 } else { DType::F32 };
+            let so_far = sum.unwrap_or_else(|| Tensor::zeros([1], (&device, dtype)));
+            Tensor::from_dispatch(<Dispatch as kernel::AdamWKernel>::add_squares(
+                so_far.into_dispatch(),
+                part.into_dispatch(),
+            ))
+        } else {
+            let squares = part.square().sum();
+            match sum {
+                Some(sum) => sum + squares,
+                None => squares,
+            }
+        });
     }
-    tensor.square().sum()
+    sum.map(|sum| sum.cast(DType::F32))
 }
 
 /// What the update multiplies with, in the precision of the kernels.
@@ -232,5 +257,21 @@ mod tests {
             let squares: f32 = squared_l2_norm(grad).into_scalar();
             assert!((squares / sum - 1.0).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn the_norm_of_parts_is_that_of_the_whole() {
+        for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
+            let numbers = 3 * SQUARES_BLOCK + 1_001;
+            let grad = random(&[numbers], 2).on(&case.device).d1();
+            let ranges = [0..SQUARES_BLOCK, SQUARES_BLOCK..3 * SQUARES_BLOCK, 3 * SQUARES_BLOCK..numbers];
+            let parts = squared_l2_norm_of(ranges.map(|range| grad.clone().slice([range]))).unwrap();
+            let (parts, whole): (f32, f32) = (parts.into_scalar(), squared_l2_norm(grad).into_scalar());
+            assert!((parts / whole - 1.0).abs() < 1e-6, "{parts} {whole}");
+            if case.device == Device::flex() {
+                assert_eq!(parts.to_bits(), whole.to_bits());
+            }
+        }
+        assert!(squared_l2_norm_of(Vec::<Tensor<1>>::new()).is_none());
     }
 }

@@ -2,15 +2,15 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::DType;
+use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 use half::{bf16, f16};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::kernel::AdamWKernel;
-use super::{AdamWStep, Factors};
-use crate::cpu::{Element, contiguous, dot, floats, own_memory, tensor};
+use super::{AdamWStep, Factors, SQUARES_BLOCK};
+use crate::cpu::{Element, contiguous, dot, floats, own_memory};
 
 /// Elements one task takes.
 const BLOCK: usize = 65_536;
@@ -31,10 +31,11 @@ impl AdamWKernel for Flex {
         }
     }
 
-    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn add_squares(sum: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         let x = contiguous(x);
-        let blocks: Vec<f64> = floats(&x).par_chunks(BLOCK).map(square_block).collect();
-        tensor(vec![blocks.iter().sum::<f64>() as f32], [1])
+        let blocks: Vec<f64> = floats(&x).par_chunks(SQUARES_BLOCK).map(square_block).collect();
+        let so_far = contiguous(sum).storage::<f64>()[0];
+        FlexTensor::from_data(TensorData::new(vec![blocks.iter().fold(so_far, |sum, block| sum + block)], [1]))
     }
 }
 

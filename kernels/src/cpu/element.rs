@@ -129,9 +129,8 @@ impl<'a> Stored<'a> {
             Self::Bf16(elements) => bf16::widen(elements, to),
         }
         match (self, dtype) {
-            (Self::F32(_) | Self::F16(_), DType::BF16) => to.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
-            (Self::F32(_) | Self::Bf16(_), DType::F16) => to.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
-            _ => {}
+            (Self::Bf16(_), DType::BF16) | (Self::F16(_), DType::F16) => {}
+            _ => round(dtype, to),
         }
     }
 
@@ -145,6 +144,15 @@ impl<'a> Stored<'a> {
                 wide.into()
             }
         }
+    }
+}
+
+/// Rounds numbers to those that `dtype` has.
+pub(crate) fn round(dtype: DType, numbers: &mut [f32]) {
+    match dtype {
+        DType::BF16 => numbers.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
+        DType::F16 => numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+        _ => {}
     }
 }
 

@@ -8,7 +8,7 @@ mod matrix;
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 
-pub(crate) use element::{Element, Stored, rounded};
+pub(crate) use element::{Element, Stored, round, rounded};
 pub(crate) use math::{dot, exp, exp_and_sum, exp_sum, max, tanh, tanh_and_slope};
 pub(crate) use matrix::{Matrix, MatrixMut, Threads};
 

@@ -3,9 +3,14 @@
 //!
 //! A row's result is the same number whatever rows stand beside it: an answer does not depend on its batch.
 
+use std::ops::Range;
+
+use burn::tensor::DType;
 use half::bf16;
 use multiversion::multiversion;
 use rayon::prelude::*;
+
+use super::native::Rows;
 
 /// Rows of `x` that are met at once, each with running sums of its own.
 const TOGETHER: usize = 4;
@@ -39,16 +44,36 @@ impl Weight for bf16 {
 
 /// `x · weightᵀ`, row-major: `x` `[rows, inputs]`, `weight` `[outputs, inputs]`.
 pub(super) fn product<W: Weight>(x: &[f32], weight: &[W], inputs: usize) -> Vec<f32> {
-    if inputs == 0 || x.is_empty() || weight.is_empty() {
-        return vec![0.0; x.len().checked_div(inputs).unwrap_or(0) * weight.len().checked_div(inputs).unwrap_or(0)];
-    }
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    let at_once = (TASK / inputs).max(1);
+    let outputs = weight.len().checked_div(inputs).unwrap_or(0);
+    each_task(x, [outputs, inputs], |columns, out| {
+        task(x, &weight[columns.start * inputs..columns.end * inputs], inputs, out);
+    })
+}
+
+/// The same with a weight that is read into f32.
+pub(crate) fn product_of_rows(x: &[f32], weight: &impl Rows) -> Vec<f32> {
+    let [outputs, inputs] = weight.dims();
+    each_task(x, [outputs, inputs], |columns, out| {
+        let mut wide = vec![0.0; columns.len() * inputs];
+        for (to, row) in wide.chunks_exact_mut(inputs).zip(columns) {
+            weight.read(row, DType::F32, to);
+        }
+        task(x, &wide, inputs, out);
+    })
+}
+
+/// Some columns of the product at a time, which `of` writes as `[columns, rows]`.
+fn each_task(x: &[f32], [outputs, inputs]: [usize; 2], of: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
+    let rows = x.len().checked_div(inputs).unwrap_or(0);
     let mut columns = vec![0.0; rows * outputs];
-    columns
-        .par_chunks_mut(at_once * rows)
-        .zip(weight.par_chunks(at_once * inputs))
-        .for_each(|(out, weight)| task(x, weight, inputs, out));
+    if columns.is_empty() {
+        return columns;
+    }
+    let at_once = (TASK / inputs).max(1);
+    columns.par_chunks_mut(at_once * rows).enumerate().for_each(|(number, out)| {
+        let first = number * at_once;
+        of(first..first + out.len() / rows, out);
+    });
     if rows == 1 {
         return columns;
     }

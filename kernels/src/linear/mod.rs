@@ -5,10 +5,10 @@ mod composition;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
-mod few_rows;
+pub(crate) mod few_rows;
 pub(crate) mod kernel;
 #[cfg(feature = "flex")]
-mod native;
+pub(crate) mod native;
 mod reference;
 
 use burn::backend::Dispatch;

@@ -34,15 +34,7 @@ impl LinearKernel for Flex {
                 Stored::F16(_) => {}
             }
         }
-        let x = Stored::of(&x).wide(DType::F32);
-        let x = Matrix::new(&x, rows, inputs);
-        let mut out = vec![0.0; rows * outputs];
-        each_block(&weight, dtype, |columns, block| {
-            // Without rows there is no place for later columns.
-            let out = out.get_mut(columns.start..).unwrap_or_default();
-            MatrixMut::strided(out, rows, columns.len(), outputs).assign(1.0, x, block.transposed(), Threads::All);
-        });
-        rounded(out, [rows, outputs], dtype)
+        product(&x, &Dense::of(&weight))
     }
 
     fn linear_input_grad(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -51,19 +43,7 @@ impl LinearKernel for Flex {
             return composition::input_grad::<Self>(weight, grad);
         }
         let (weight, grad) = (contiguous(weight), contiguous(grad));
-        let ([rows, outputs], [_, inputs]) = (dims(&grad), dims(&weight));
-        let grad = Stored::of(&grad).wide(DType::F32);
-        let mut out = vec![0.0; rows * inputs];
-        each_block(&weight, dtype, |columns, block| {
-            let grad = Matrix::strided(&grad[columns.start..], rows, columns.len(), outputs);
-            let out = MatrixMut::new(&mut out, rows, inputs);
-            if columns.start == 0 {
-                out.assign(1.0, grad, block, Threads::All);
-            } else {
-                out.add(1.0, grad, block, Threads::All);
-            }
-        });
-        rounded(out, [rows, inputs], dtype)
+        input_grad(&grad, &Dense::of(&weight))
     }
 
     fn linear_weight_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self> {
@@ -84,21 +64,93 @@ impl LinearKernel for Flex {
     }
 }
 
+/// A matrix whose rows are read into f32 for a product.
+pub(crate) trait Rows: Sync {
+    /// Rows and columns.
+    fn dims(&self) -> [usize; 2];
+
+    /// The numbers that `dtype` has for a row.
+    fn read(&self, row: usize, dtype: DType, to: &mut [f32]);
+
+    /// All numbers, where they are stored as f32 and `dtype` is that.
+    fn whole(&self, _dtype: DType) -> Option<&[f32]> {
+        None
+    }
+}
+
+/// A tensor's rows.
+struct Dense<'a> {
+    stored: Stored<'a>,
+    dims: [usize; 2],
+}
+
+impl<'a> Dense<'a> {
+    fn of(weight: &'a FlexTensor) -> Self {
+        Self { stored: Stored::of(weight), dims: dims(weight) }
+    }
+}
+
+impl Rows for Dense<'_> {
+    fn dims(&self) -> [usize; 2] {
+        self.dims
+    }
+
+    fn read(&self, row: usize, dtype: DType, to: &mut [f32]) {
+        let [_, columns] = self.dims;
+        self.stored.slice(row * columns..(row + 1) * columns).read(dtype, to);
+    }
+
+    fn whole(&self, dtype: DType) -> Option<&[f32]> {
+        match (self.stored, dtype) {
+            (Stored::F32(weight), DType::F32) => Some(weight),
+            _ => None,
+        }
+    }
+}
+
+/// `x · weightᵀ` for a contiguous `x` of at most 32 bits, in its type.
+pub(crate) fn product(x: &FlexTensor, weight: &impl Rows) -> FlexTensor {
+    let (dtype, [rows, inputs], [outputs, _]) = (x.dtype(), dims(x), weight.dims());
+    let x = Stored::of(x).wide(DType::F32);
+    let x = Matrix::new(&x, rows, inputs);
+    let mut out = vec![0.0; rows * outputs];
+    each_block(weight, dtype, |columns, block| {
+        // Without rows there is no place for later columns.
+        let out = out.get_mut(columns.start..).unwrap_or_default();
+        MatrixMut::strided(out, rows, columns.len(), outputs).assign(1.0, x, block.transposed(), Threads::All);
+    });
+    rounded(out, [rows, outputs], dtype)
+}
+
+/// `grad · weight` for a contiguous `grad` of at most 32 bits, in its type.
+pub(crate) fn input_grad(grad: &FlexTensor, weight: &impl Rows) -> FlexTensor {
+    let (dtype, [rows, outputs], [_, inputs]) = (grad.dtype(), dims(grad), weight.dims());
+    let grad = Stored::of(grad).wide(DType::F32);
+    let mut out = vec![0.0; rows * inputs];
+    each_block(weight, dtype, |columns, block| {
+        let grad = Matrix::strided(&grad[columns.start..], rows, columns.len(), outputs);
+        let out = MatrixMut::new(&mut out, rows, inputs);
+        if columns.start == 0 {
+            out.assign(1.0, grad, block, Threads::All);
+        } else {
+            out.add(1.0, grad, block, Threads::All);
+        }
+    });
+    rounded(out, [rows, inputs], dtype)
+}
+
 /// Hands over the rows of `weight` in f32, with the numbers that `dtype` has for them: all at once where they are stored
 /// so.
-fn each_block(weight: &FlexTensor, dtype: DType, mut f: impl FnMut(Range<usize>, Matrix<'_>)) {
-    let [rows, columns] = dims(weight);
-    let stored = Stored::of(weight);
-    if let (Stored::F32(weight), DType::F32) = (stored, dtype) {
+fn each_block(weight: &impl Rows, dtype: DType, mut f: impl FnMut(Range<usize>, Matrix<'_>)) {
+    let [rows, columns] = weight.dims();
+    if let Some(weight) = weight.whole(dtype) {
         return f(0..rows, Matrix::new(weight, rows, columns));
     }
     let mut block = vec![];
     for start in (0..rows).step_by(BLOCK) {
         let range = start..(start + BLOCK).min(rows);
         block.resize(range.len() * columns, 0.0);
-        block.par_chunks_mut(columns.max(1)).zip(range.clone()).for_each(|(to, row)| {
-            stored.slice(row * columns..(row + 1) * columns).read(dtype, to);
-        });
+        block.par_chunks_mut(columns.max(1)).zip(range.clone()).for_each(|(to, row)| weight.read(row, dtype, to));
         f(range.clone(), Matrix::new(&block, range.len(), columns));
     }
 }

@@ -15,7 +15,7 @@ mod softmax;
 mod targets;
 
 pub use linear_kl::{HeadInputs, linear_kl};
-pub use linear_log_probs::linear_token_log_probs;
+pub use linear_log_probs::{LinearLogProbs, linear_token_log_probs};
 pub use sequence_log_probs::{SequenceScore, sequence_log_probs};
 pub use targets::IGNORED;
 pub use token_log_probs::token_log_probs;

@@ -89,8 +89,9 @@ impl AdapterFolder {
     /// # Errors
     /// If they cannot be opened.
     pub fn num_parameters(&self) -> Result<u64, CheckpointError> {
-        let bytes = adapter_weights(&self.path)?;
-        Ok(bytes.bytes_in_memory(|_, _| false).map(|(_, bytes)| bytes / 4).sum())
+        let weights = adapter_weights(&self.path)?;
+        let elements = weights.sizes(|_, info| info.shape.iter().product::<usize>() as u64);
+        Ok(elements.map(|(_, elements)| elements).sum())
     }
 
     /// Where its tokenizer is: beside it, else beside its base.

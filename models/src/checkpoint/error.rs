@@ -148,7 +148,7 @@ impl CheckpointError {
                 "check that config.json and the weights belong to the same model"
             }
             Self::Dtype { got, .. } if got == "F64" => "save the model in float32 first",
-            Self::Dtype { .. } => "choose a checkpoint that is not quantized",
+            Self::Dtype { .. } => "choose a checkpoint that is not quantized in this way",
             Self::Overflow { .. } => "save as bf16 or f32",
             Self::NotFinite { .. } => {
                 "the weights diverged, and nothing was replaced: train again from the last checkpoint or from the start, \

@@ -6,6 +6,7 @@ mod companions;
 mod error;
 mod header;
 mod names;
+mod nf4;
 mod open;
 mod read;
 mod save;

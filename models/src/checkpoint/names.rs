@@ -77,6 +77,15 @@ pub(super) fn is_quantized(name: &str) -> bool {
     ENDINGS.iter().any(|ending| name.ends_with(ending)) || name.contains(".weight.quant_state.")
 }
 
+/// What the name of a matrix in NF4 is followed by in that of the numbers that say how it is stored.
+pub(super) const NF4_STATE: &str = ".quant_state.bitsandbytes__nf4";
+
+/// The matrix that a tensor belongs to, if it is in NF4.
+pub(super) fn nf4_matrix(name: &str) -> Option<&str> {
+    const PARTS: [&str; 5] = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", NF4_STATE];
+    PARTS.iter().find_map(|part| name.strip_suffix(part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +123,9 @@ mod tests {
         assert!(!is_other_half("model.layers.0.mlp.up_proj.weight"));
         assert!(is_quantized("model.layers.0.mlp.up_proj.qweight"));
         assert!(is_quantized("m.weight.quant_state.bitsandbytes__nf4"));
+        assert_eq!(nf4_matrix("m.weight.quant_state.bitsandbytes__nf4"), Some("m.weight"));
+        assert_eq!(nf4_matrix("m.weight.nested_absmax"), Some("m.weight"));
+        assert_eq!(nf4_matrix("m.weight.quant_state.bitsandbytes__fp4"), None);
         assert!(!is_quantized("model.layers.0.mlp.up_proj.weight"));
     }
 }

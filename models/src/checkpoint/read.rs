@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use blake3::Hasher;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
-use safetensors::Dtype;
+use safetensors::{Dtype, tensor::TensorInfo};
 
 use super::open::{Checkpoint, Entry};
 use super::{CheckpointError, TOKENIZER_FILES};
@@ -40,8 +40,11 @@ impl Checkpoint {
         Ok(if a.1 == b.1 { a.2 == b.2 } else { self.tensor_f32(one, &shape)? == self.tensor_f32(other, &shape)? })
     }
 
-    /// One tensor, row-major, as `f32`.
+    /// One tensor, row-major, as `f32`; one that is stored in NF4 is unpacked.
     pub fn tensor_f32(&self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        if let Some(packed) = self.nf4(name, expected_shape)? {
+            return Ok(packed.values(expected_shape.iter().product()));
+        }
         let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
         let values = match dtype {
             Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
@@ -58,6 +61,9 @@ impl Checkpoint {
 
     /// One tensor, row-major, in `bf16`; none if it is stored in another type.
     pub fn tensor_bf16(&self, name: &str, expected_shape: &[usize]) -> Result<Option<Vec<bf16>>, CheckpointError> {
+        if self.is_nf4(name) {
+            return Ok(None);
+        }
         let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
         Ok((dtype == Dtype::BF16).then(|| {
             let words = bytes.as_chunks::<2>().0.iter();
@@ -68,7 +74,7 @@ impl Checkpoint {
     }
 
     /// Says that a tensor has been read.
-    fn release(&self, name: &str) {
+    pub(super) fn release(&self, name: &str) {
         if let Some(Entry { shard, info, data_start, .. }) = self.tensors.get(name) {
             let (from, to) = info.data_offsets;
             self.shards[*shard].release(data_start + from..data_start + to);
@@ -77,21 +83,27 @@ impl Checkpoint {
 
     /// A tensor of this shape as it is stored, with the file it is in.
     fn bytes(&self, name: &str, expected_shape: &[usize]) -> Result<(&Path, Dtype, &[u8]), CheckpointError> {
-        let missing =
-            || CheckpointError::Missing { dir: self.dir.clone(), name: name.to_owned(), got: self.abridged() };
-        let Entry { shard, info, data_start, .. } = self.tensors.get(name).ok_or_else(missing)?;
-        let shard = self.shards.get(*shard).ok_or_else(missing)?;
+        let (file, info, bytes) = self.stored(name)?;
         if info.shape != expected_shape {
             return Err(CheckpointError::Shape {
-                file: shard.path.clone(),
+                file: file.to_owned(),
                 name: name.to_owned(),
                 expected: expected_shape.to_vec(),
                 got: info.shape.clone(),
             });
         }
+        Ok((file, info.dtype, bytes))
+    }
+
+    /// A tensor as it is stored, with the file it is in.
+    pub(super) fn stored(&self, name: &str) -> Result<(&Path, &TensorInfo, &[u8]), CheckpointError> {
+        let missing =
+            || CheckpointError::Missing { dir: self.dir.clone(), name: name.to_owned(), got: self.abridged() };
+        let Entry { shard, info, data_start, .. } = self.tensors.get(name).ok_or_else(missing)?;
+        let shard = self.shards.get(*shard).ok_or_else(missing)?;
         let (from, to) = info.data_offsets;
         let bytes = shard.map.get(data_start + from..data_start + to).ok_or_else(missing)?;
-        Ok((&shard.path, info.dtype, bytes))
+        Ok((&shard.path, info, bytes))
     }
 
     /// A hash of all that decides what the model computes: configuration, tokenizer and weights. What is derived from

@@ -146,7 +146,7 @@ mod tests {
     use crate::checkpoint::{Checkpoint, INDEX_FILE, MODEL_FILE};
 
     fn tensor(name: &str, values: Vec<f32>) -> LazyTensor<'static> {
-        LazyTensor { name: name.to_owned(), shape: vec![values.len()], values: Box::new(move || values) }
+        LazyTensor { name: name.to_owned(), shape: vec![values.len()], values: Box::new(std::iter::once(values)) }
     }
 
     fn config() -> Map<String, Value> {
@@ -188,6 +188,16 @@ mod tests {
             assert_eq!(checkpoint.tensor_f32("a", &[1]).unwrap(), [2.0]);
             assert_eq!(checkpoint.dtype("a").unwrap().to_string(), dtype.safetensors());
         }
+    }
+
+    #[test]
+    fn a_tensor_may_come_in_parts() {
+        let home = tempfile::tempdir().unwrap();
+        let parts = [vec![1.0, 2.0], vec![], vec![3.0]].into_iter();
+        let tensor = LazyTensor { name: "a".into(), shape: vec![3], values: Box::new(parts) };
+        save(&target(&home), &config(), [tensor], &options(WeightDtype::F32)).unwrap();
+        let checkpoint = Checkpoint::open(&target(&home)).unwrap();
+        assert_eq!(checkpoint.tensor_f32("a", &[3]).unwrap(), [1.0, 2.0, 3.0]);
     }
 
     #[test]
@@ -335,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_failed_save_leaves_nothing_behind() {
-        let short = LazyTensor { name: "a".into(), shape: vec![2], values: Box::new(|| vec![1.0]) };
+        let short = LazyTensor { name: "a".into(), shape: vec![2], values: Box::new(std::iter::once(vec![1.0])) };
         let cases = [
             (vec![short], "a: expected shape [2], got [1]"),
             (vec![tensor("a", vec![1e5])], "a: expected weights of at most 65504 for F16, got 100000"),

@@ -1,4 +1,4 @@
-//! Writing weights, one tensor in memory at a time.
+//! Writing weights, a part of one tensor in memory at a time.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,14 +13,14 @@ use super::{CheckpointError, INDEX_FILE, MODEL_FILE, WeightDtype, header};
 /// Numbers converted at a time.
 const BLOCK: usize = 1 << 16;
 
-/// A tensor whose numbers are fetched when their turn to be written comes.
+/// A tensor whose numbers are fetched part by part, when their turn to be written comes.
 pub struct LazyTensor<'a> {
     /// Its name in the checkpoint.
     pub name: String,
     /// Its sizes, outermost first.
     pub shape: Vec<usize>,
-    /// Fetches its numbers, row-major.
-    pub values: Box<dyn FnOnce() -> Vec<f32> + 'a>,
+    /// Fetches its numbers, row-major: the next part of them.
+    pub values: Box<dyn Iterator<Item = Vec<f32>> + 'a>,
 }
 
 pub(super) fn write_weights<'a>(
@@ -82,21 +82,21 @@ pub(crate) fn write_file(path: &Path, tensors: Vec<LazyTensor<'_>>, dtype: Weigh
     let header = header::encode(layout, dtype);
     file.write_all(&header).map_err(CheckpointError::io(path))?;
     for LazyTensor { name, shape, values } in tensors {
-        let values = values();
-        if values.len() != shape.iter().product::<usize>() {
-            return Err(CheckpointError::Shape {
-                file: path.to_path_buf(),
-                name,
-                expected: shape,
-                got: vec![values.len()],
-            });
-        }
-        for block in values.chunks(BLOCK) {
-            if let Some(&got) = block.iter().find(|value| !value.is_finite()) {
-                return Err(CheckpointError::NotFinite { name, got });
+        let mut written = 0;
+        for part in values {
+            written += part.len();
+            for block in part.chunks(BLOCK) {
+                if let Some(&got) = block.iter().find(|value| !value.is_finite()) {
+                    return Err(CheckpointError::NotFinite { name, got });
+                }
+                let bytes =
+                    narrow(block, dtype).map_err(|got| CheckpointError::Overflow { name: name.clone(), got })?;
+                file.write_all(&bytes).map_err(CheckpointError::io(path))?;
             }
-            let bytes = narrow(block, dtype).map_err(|got| CheckpointError::Overflow { name: name.clone(), got })?;
-            file.write_all(&bytes).map_err(CheckpointError::io(path))?;
+        }
+        if written != shape.iter().product::<usize>() {
+            let (file, got) = (path.to_path_buf(), vec![written]);
+            return Err(CheckpointError::Shape { file, name, expected: shape, got });
         }
     }
     let file = file.into_inner().map_err(|error| CheckpointError::io(path)(error.into_error()))?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::dialect::Dialect;
 use super::fields::{COMPARE, Fields};
-use super::{Architecture, ConfigError, RopeConfig, RopeScaling, quantized};
+use super::{Architecture, ConfigError, RopeConfig, RopeScaling};
 
 /// Ten times the largest open model.
 const MAX_PARAMETERS: u128 = 10_000_000_000_000;
@@ -152,7 +152,6 @@ impl DecoderConfig {
 
     pub(super) fn from_map(path: &Path, map: &Map<String, Value>) -> Result<Self, ConfigError> {
         let fields = Fields::new(path, map);
-        quantized::refuse(&fields)?;
         let config = (Dialect::of(&fields)?.read)(&fields)?;
         if config.parameters() > MAX_PARAMETERS {
             return Err(fields.error(

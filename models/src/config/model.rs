@@ -5,15 +5,19 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{CONFIG_FILE, ConfigError, DecoderConfig, file, generation, multimodal};
+use super::fields::Fields;
+use super::{CONFIG_FILE, ConfigError, DecoderConfig, file, generation, multimodal, quantized};
 
 /// A decoder's configuration with the file it came from, so that a trained model is saved under the same one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// What the file means.
     pub decoder: DecoderConfig,
-    /// What the file says, every key in its order; of a multimodal model, what it says of the text half.
+    /// What the file says, every key in its order, but for those of quantized weights, which are saved as others are; of a
+    /// multimodal model, what it says of the text half.
     pub raw: Map<String, Value>,
+    /// Whether linear maps of the layers are stored in NF4, as bitsandbytes writes it.
+    pub nf4: bool,
     /// Of a multimodal model, the type of the whole.
     pub whole: Option<String>,
 }
@@ -48,7 +52,11 @@ impl ModelConfig {
                     Cow::Borrowed(_) => None,
                     Cow::Owned(_) => map["model_type"].as_str().map(str::to_owned),
                 };
-                Ok(Self { decoder: DecoderConfig::from_map(path, &text)?, raw: text.into_owned(), whole })
+                let nf4 = quantized::is_nf4(&Fields::new(path, &text))?;
+                let decoder = DecoderConfig::from_map(path, &text)?;
+                let mut raw = text.into_owned();
+                raw.retain(|key, _| !quantized::KEYS.contains(&key.as_str()));
+                Ok(Self { decoder, raw, nf4, whole })
             }
             other => Err(file::not_an_object(path, &other)),
         }

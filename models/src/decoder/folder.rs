@@ -4,20 +4,36 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use mpo_kernels::{Nf4, Nf4Data};
+use safetensors::tensor::TensorInfo;
 
 use super::{CausalLm, NamedParameter, WeightSource};
 use crate::adapter::save_adapter;
 use crate::checkpoint::{HEAD, verify_weights};
 use crate::{
-    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, SaveOptions, WeightDtype, memory,
-    save, verify_description,
+    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, Quantization, SaveOptions,
+    WeightDtype, memory, save, verify_description,
 };
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
+/// What weights are read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// f32, to be trained.
+    Trained,
+    /// As they are stored, where that is bf16 or NF4.
+    Stored,
+    /// As they are stored, where that is bf16; NF4 is unpacked.
+    Dense,
+    /// The linear maps of layers smaller than they are stored.
+    Quantized(Quantization),
+}
+
 /// A checkpoint, and the names read from it so far.
 struct Loading<'a> {
     checkpoint: &'a Checkpoint,
+    kept: Kept,
     /// Whether matrices stay as they are stored, where that is bf16.
     compact: bool,
     read: HashSet<String>,
@@ -43,6 +59,21 @@ impl WeightSource for Loading<'_> {
         let values = self.checkpoint.tensor_f32(name, &shape)?;
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
+
+    fn nf4(&mut self, name: &str, shape: [usize; 2], device: &Device) -> Result<Option<Nf4>, CheckpointError> {
+        if matches!(self.kept, Kept::Trained | Kept::Dense) {
+            return Ok(None);
+        }
+        let data = match (self.checkpoint.nf4(name, &shape)?, self.kept) {
+            (Some(stored), _) => stored,
+            (None, Kept::Quantized(Quantization::Nf4 { double })) => {
+                Nf4Data::quantize(&self.checkpoint.tensor_f32(name, &shape)?, double)
+            }
+            (None, _) => return Ok(None),
+        };
+        self.read.insert(name.to_owned());
+        Ok(Some(Nf4::new(&data, shape, device)))
+    }
 }
 
 impl CausalLm {
@@ -52,30 +83,44 @@ impl CausalLm {
     ///
     /// # Errors
     /// If the folder's configuration or weights do not make a model we know; unread tensors are an error too, since
-    /// leaving one out would change what the model computes.
+    /// leaving one out would change what the model computes. On a device with autodiff also if weights are in NF4, which are
+    /// not trained.
     pub fn load(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
         match AdapterFolder::find(dir)? {
-            None => Self::read(dir, device, false),
-            Some(adapter) => {
-                let (base, config) = Self::read(adapter.base(), device, true)?;
-                verify_weights(dir)?;
-                Ok((base.with_adapter_weights(dir, adapter.config().clone())?, config))
-            }
+            None => Self::read(dir, device, Kept::Trained),
+            Some(adapter) => Self::on_base(&adapter, device, Kept::Stored),
         }
     }
 
     /// The same model to be asked, or to be trained an adapter of: on the CPU, matrices that are stored in bf16 stay so, and
     /// are widened to f32 where they are multiplied with. It computes the same in half the memory, and reading that is what
-    /// a token costs. They stay so too on a GPU with bf16 and autodiff.
+    /// a token costs. They stay so too on a GPU with bf16 and autodiff. What is stored in NF4 stays so everywhere.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_frozen(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
-        if AdapterFolder::find(dir)?.is_some() {
-            let (model, config) = Self::load(dir, device)?;
-            return Ok((model.frozen(), config));
-        }
-        Self::read(dir, device, true)
+        Self::asked(dir, device, Kept::Stored)
+    }
+
+    /// The same with the linear maps of the layers quantized, one after another as they are read; those of a base that is
+    /// quantized already stay as they are stored.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_quantized(
+        dir: &Path,
+        device: &Device,
+        quantization: Quantization,
+    ) -> Result<(Self, ModelConfig), ModelError> {
+        Self::asked(dir, device, Kept::Quantized(quantization))
+    }
+
+    /// The same to be saved whole: what is stored in NF4 is unpacked.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_dense(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
+        Self::asked(dir, device, Kept::Dense)
     }
 
     /// Whether matrices of a frozen model that are stored in bf16 stay so on a device. Where a product casts the whole of one
@@ -97,14 +142,34 @@ impl CausalLm {
         }
     }
 
-    fn read(dir: &Path, device: &Device, frozen: bool) -> Result<(Self, ModelConfig), ModelError> {
+    fn asked(dir: &Path, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
+        match AdapterFolder::find(dir)? {
+            None => Self::read(dir, device, kept),
+            Some(adapter) => {
+                let (model, config) = Self::on_base(&adapter, device, kept)?;
+                Ok((model.frozen(), config))
+            }
+        }
+    }
+
+    fn on_base(adapter: &AdapterFolder, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
+        let (base, config) = Self::read(adapter.base(), device, kept)?;
+        verify_weights(adapter.path())?;
+        Ok((base.with_adapter_weights(adapter.path(), adapter.config().clone())?, config))
+    }
+
+    fn read(dir: &Path, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
         verify_description(dir)?;
         let config = ModelConfig::from_dir(dir)?;
         verify_weights(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
+        let frozen = kept != Kept::Trained;
+        if !frozen && device.is_autodiff() && checkpoint.has_nf4() {
+            return Err(ModelError::Packed { dir: dir.to_owned() });
+        }
         let compact = frozen && Self::keeps_bf16(device);
-        check_memory(dir, &checkpoint, compact, device)?;
-        let mut loading = Loading { checkpoint: &checkpoint, compact, read: HashSet::new() };
+        check_memory(dir, &checkpoint, kept, compact, device)?;
+        let mut loading = Loading { checkpoint: &checkpoint, kept, compact, read: HashSet::new() };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
         let model = if frozen { model.frozen() } else { model };
         if config.decoder.tie_word_embeddings && checkpoint.contains(HEAD) {
@@ -128,8 +193,11 @@ impl CausalLm {
     /// Writes the model as a folder that Transformers loads, whole: an adapter is merged into the weights beside it.
     ///
     /// # Errors
-    /// If the folder cannot be written; then nothing is left behind.
+    /// If the folder cannot be written; then nothing is left behind. If weights are in NF4: those are not written.
     pub fn save(&self, dir: &Path, config: &ModelConfig, options: &SaveOptions<'_>) -> Result<(), ModelError> {
+        if self.quantization().is_some() {
+            return Err(ModelError::PackedWhole { dir: dir.to_owned() });
+        }
         Ok(save(dir, &config.raw, self.tensors(), options)?)
     }
 
@@ -148,7 +216,11 @@ impl CausalLm {
             for (part, weight) in update.weights() {
                 let name = format!("base_model.model.{path}.{part}.weight");
                 let shape = weight.dims().to_vec();
-                tensors.push(LazyTensor { name, shape, values: Box::new(move || floats(weight)) });
+                tensors.push(LazyTensor {
+                    name,
+                    shape,
+                    values: Box::new(std::iter::once_with(move || floats(weight))),
+                });
             }
         }
         tensors.sort_by(|one, other| one.name.cmp(&other.name));
@@ -161,13 +233,13 @@ impl CausalLm {
         let mut tensors = vec![];
         base.each_parameter(|NamedParameter { name, shape, values }| {
             let update = name.strip_suffix(".weight").and_then(|path| updates.remove(path));
-            let values: Box<dyn FnOnce() -> Vec<f32>> = Box::new(move || match update {
-                None => floats(values),
-                Some(update) => {
+            let values: Box<dyn Iterator<Item = Vec<f32>>> = match update {
+                None => Box::new(parts(values)),
+                Some(update) => Box::new(std::iter::once_with(move || {
                     let update = update.matrix();
                     floats(values.cast(DType::F32).reshape(update.dims()) + update)
-                }
-            });
+                })),
+            };
             tensors.push(LazyTensor { name, shape, values });
         });
         tensors
@@ -185,7 +257,7 @@ impl CausalLm {
                 continue;
             }
             let before = base.tensor_f32(&name, &shape)?;
-            for (after, before) in values().into_iter().zip(before) {
+            for (after, before) in values.flatten().zip(before) {
                 lost += f64::from(dtype.rounded(after) - after).powi(2);
                 changed += f64::from(after - before).powi(2);
             }
@@ -230,6 +302,14 @@ fn share_lost(lost: f64, changed: f64) -> f64 {
     if changed == 0.0 { 0.0 } else { (lost / changed).sqrt() }
 }
 
+/// The elements of a tensor, some megabytes at a time.
+fn parts(tensor: Tensor<1>) -> impl Iterator<Item = Vec<f32>> {
+    const PART: usize = 1 << 22;
+    let [elements] = tensor.dims();
+    let starts = (0..elements).step_by(PART);
+    starts.map(move |start| floats(tensor.clone().slice([start..(start + PART).min(elements)])))
+}
+
 /// The elements of a tensor; those of a frozen model may be bf16.
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.without_autodiff().into_data().convert::<f32>();
@@ -238,11 +318,33 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// What the weights take is known before they are read: each must be a tensor that the device has room for, and on the CPU
 /// all together must fit. What training takes beside them depends on how: that is the trainer's to say.
-fn check_memory(dir: &Path, checkpoint: &Checkpoint, compact: bool, device: &Device) -> Result<(), ModelError> {
-    let kept = |dtype, axes| compact && axes == 2 && dtype == safetensors::Dtype::BF16;
+fn check_memory(
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    kept: Kept,
+    compact: bool,
+    device: &Device,
+) -> Result<(), ModelError> {
+    let bytes = |name: &str, info: &TensorInfo| {
+        let elements = info.shape.iter().product::<usize>() as u64;
+        let is_matrix = info.shape.len() == 2;
+        match info.dtype {
+            // Two numbers a byte, which are unpacked to f32.
+            safetensors::Dtype::U8 if matches!(kept, Kept::Trained | Kept::Dense) && checkpoint.is_nf4(name) => {
+                8 * elements
+            }
+            safetensors::Dtype::U8 => elements,
+            // Half a byte, and a scale of 32 bits for each 64.
+            _ if matches!(kept, Kept::Quantized(_)) && is_matrix && name.starts_with("model.layers.") => {
+                elements / 2 + elements / 16
+            }
+            safetensors::Dtype::BF16 if compact && is_matrix => 2 * elements,
+            _ => 4 * elements,
+        }
+    };
     match mpo_kernels::device_memory(device) {
-        Some(memory) => check_tensors(dir, checkpoint.bytes_in_memory(kept), memory.largest),
-        None => memory::check(dir, checkpoint.bytes_in_memory(kept).map(|(_, bytes)| bytes).sum(), "the weights"),
+        Some(memory) => check_tensors(dir, checkpoint.sizes(bytes), memory.largest),
+        None => memory::check(dir, checkpoint.sizes(bytes).map(|(_, bytes)| bytes).sum(), "the weights"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, DType, Tensor, TensorData};
-use mpo_kernels::{linear, rms_norm};
+use mpo_kernels::{Nf4, linear, linear_nf4, rms_norm};
 
 use super::low_rank::LowRank;
 use super::weights::{WeightSource, Weights};
@@ -52,10 +52,42 @@ impl Embedding {
     }
 }
 
+/// A head that is not the embedding, `weight` `[vocab_size, hidden_size]`.
+#[derive(Module, Debug)]
+pub(super) struct Head {
+    pub(super) weight: Param<Tensor<2>>,
+}
+
+impl Head {
+    pub(super) fn new<S: WeightSource>(
+        config: &DecoderConfig,
+        name: &str,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        Ok(Self { weight: weights.param(name, "weight", [config.vocab_size, config.hidden_size])? })
+    }
+}
+
+/// The matrix of a linear map.
+#[derive(Module, Debug)]
+pub(super) enum Weight {
+    /// Trained, or frozen as it is stored.
+    Dense(Param<Tensor<2>>),
+    /// In four bits, and always frozen.
+    Nf4(Packed),
+}
+
+/// A matrix that is no parameter.
+#[derive(Module, Debug)]
+pub(super) struct Packed {
+    #[module(skip)]
+    pub(super) matrix: Box<Nf4>,
+}
+
 /// `x · weightᵀ + bias`, `weight` `[outputs, inputs]`, and what an adapter adds.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
-    pub(super) weight: Param<Tensor<2>>,
+    pub(super) weight: Weight,
     bias: Option<Param<Tensor<1>>>,
     pub(super) adapter: Option<LowRank>,
 }
@@ -67,14 +99,28 @@ impl Linear {
         bias: bool,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        let weight = weights.param(name, "weight", shape)?;
+        let weight = match weights.source.nf4(&format!("{name}.weight"), shape, weights.device)? {
+            Some(matrix) => Weight::Nf4(Packed { matrix: Box::new(matrix) }),
+            None => Weight::Dense(weights.param(name, "weight", shape)?),
+        };
         let bias = bias.then(|| weights.param(name, "bias", [shape[0]])).transpose()?;
         Ok(Self { weight, bias, adapter: None })
     }
 
+    /// Outputs and inputs.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        match &self.weight {
+            Weight::Dense(weight) => weight.val().dims(),
+            Weight::Nf4(packed) => packed.matrix.shape(),
+        }
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let update = self.adapter.as_ref().map(|adapter| adapter.forward(x.clone()));
-        let mut out = linear(x, self.weight.val());
+        let mut out = match &self.weight {
+            Weight::Dense(weight) => linear(x, weight.val()),
+            Weight::Nf4(packed) => linear_nf4(x, &packed.matrix),
+        };
         if let Some(bias) = &self.bias {
             // In the bias's type, so that its gradient is summed in it.
             let (dtype, bias) = (out.dtype(), bias.val());

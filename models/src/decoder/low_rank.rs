@@ -10,10 +10,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::CausalLm;
-use super::layers::Linear;
+use super::layers::{Linear, Weight};
 use super::weights::trainable;
 use crate::adapter::{AdapterConfig, adapter_weights, last_names};
-use crate::{CheckpointError, LoraOptions, ModelError, WeightDtype};
+use crate::{CheckpointError, LoraOptions, ModelError, Quantization, WeightDtype};
 
 /// A low-rank update of a linear map: `scale · x · aᵀ · bᵀ`. The matrix `b · a` is never made.
 #[derive(Module, Debug)]
@@ -78,7 +78,7 @@ impl CausalLm {
         let config = AdapterConfig::new(options, &last_names(&self.config), base);
         let mut model = self.frozen();
         for (path, linear) in model.projections().filter(|(path, _)| options.names(path)) {
-            let [outputs, inputs] = linear.weight.val().dims();
+            let [outputs, inputs] = linear.shape();
             // PEFT's beginning: PyTorch's `kaiming_uniform_` with a = √5.
             let bound = 1.0 / (inputs as f32).sqrt();
             let a: Vec<f32> = (0..options.rank * inputs).map(|_| rng.random_range(-bound..bound)).collect();
@@ -109,7 +109,7 @@ impl CausalLm {
         let mut model = self.frozen();
         let mut read = HashSet::new();
         for (path, linear) in model.projections() {
-            let [outputs, inputs] = linear.weight.val().dims();
+            let [outputs, inputs] = linear.shape();
             let rank = config.rank_of(&path);
             let shapes = [("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])];
             let names = shapes.map(|(part, _)| format!("{path}.{part}.weight"));
@@ -146,6 +146,14 @@ impl CausalLm {
         self.model.layers.iter_mut().enumerate().flat_map(|(index, block)| {
             let of = move |(part, name, linear)| (format!("model.layers.{index}.{part}.{name}"), linear);
             block.projections().map(of)
+        })
+    }
+
+    /// What the linear maps of the layers are stored in, if they are quantized.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.clone().projections().find_map(|(_, linear)| match &linear.weight {
+            Weight::Dense(_) => None,
+            Weight::Nf4(packed) => Some(Quantization::Nf4 { double: packed.matrix.is_double() }),
         })
     }
 
@@ -294,7 +302,7 @@ mod tests {
     #[test]
     fn a_configuration_knows_the_linear_maps_of_its_model() {
         for ((name, mut model), (_, config)) in models().into_iter().zip(configs()) {
-            let of_model = model.projections().map(|(path, linear)| (path, linear.weight.val().dims()));
+            let of_model = model.projections().map(|(path, linear)| (path, linear.shape()));
             assert!(config.decoder.projection_shapes().eq(of_model), "{name}");
         }
     }

@@ -21,20 +21,20 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
 
 use crate::adapter::AdapterConfig;
-use crate::batch::{Batch, Head, Layer, Outputs, Packed, Places, Targets};
+use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
-use layers::{Embedding, Linear, RmsNorm};
+use layers::{Embedding, Head, RmsNorm};
 pub use parameters::NamedParameter;
-pub use training::{Accumulator, NamedGradients, Pass, Walk};
+pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
 pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.
 #[derive(Module, Debug)]
 pub struct CausalLm {
     model: Decoder,
-    lm_head: Option<Linear>,
+    lm_head: Option<Head>,
     #[module(skip)]
     config: DecoderConfig,
     /// What the adapter of the linear maps is, where they have one.
@@ -88,11 +88,8 @@ impl CausalLm {
             layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
             norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
         };
-        let lm_head = if config.tie_word_embeddings {
-            None
-        } else {
-            Some(Linear::new("lm_head", [config.vocab_size, config.hidden_size], false, &mut weights)?)
-        };
+        let lm_head =
+            if config.tie_word_embeddings { None } else { Some(Head::new(&config, "lm_head", &mut weights)?) };
         Ok(Self { model, lm_head, config, adapter: None, precision: Precision::default() })
     }
 
@@ -124,7 +121,8 @@ impl CausalLm {
     pub fn forward(&self, batch: &Batch) -> Outputs {
         let lowered = self.lower(batch);
         let all = self.run(&lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
-        self.outputs(batch, &lowered, all)
+        let Targets { rows, ids, .. } = &lowered.targets;
+        self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
@@ -134,14 +132,17 @@ impl CausalLm {
         Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
     }
 
-    /// What is wanted, made from the states of every layer that something is wanted of.
-    fn outputs(&self, batch: &Batch, lowered: &Lowered, all: Vec<Tensor<2>>) -> Outputs {
+    /// What is wanted, made from the states of every layer that something is wanted of; `log_probs` makes those of all targets
+    /// from the last one's.
+    fn outputs(
+        &self,
+        batch: &Batch,
+        lowered: &Lowered,
+        all: Vec<Tensor<2>>,
+        log_probs: impl FnOnce(&Tensor<2>) -> Tensor<1>,
+    ) -> Outputs {
         let Lowered { packed, targets, layers } = lowered;
-        let scores = (!targets.ids.is_empty()).then(|| {
-            let hidden = all[0].clone();
-            let log_probs = self.token_log_probs(hidden, &targets.rows, &targets.ids);
-            sequence_log_probs(log_probs, &targets.lengths)
-        });
+        let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(&all[0]), &targets.lengths));
         let states = batch.wanted_states().map(|(layer, places)| {
             let at = layers.iter().position(|one| *one == layer);
             let hidden = &all[at.expect("every wanted layer is among them")];
@@ -159,7 +160,7 @@ impl CausalLm {
         Outputs {
             states: states.collect(),
             scores,
-            head: Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
+            head: batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
         }
     }
 
@@ -252,11 +253,23 @@ impl CausalLm {
 
     /// log p of `targets[i]` after the token whose hidden state is row `rows[i]`; `[targets]`, nats.
     pub fn token_log_probs(&self, hidden_states: Tensor<2>, rows: &[usize], targets: &[u32]) -> Tensor<1> {
+        self.token_log_probs_keeping(&hidden_states, rows, targets, 0)
+    }
+
+    /// The same, with up to `keep` bytes of logits kept for a backward, which makes the rest again.
+    fn token_log_probs_keeping(
+        &self,
+        hidden_states: &Tensor<2>,
+        rows: &[usize],
+        targets: &[u32],
+        keep: usize,
+    ) -> Tensor<1> {
         linear_token_log_probs(
-            self.precision.of(select_rows(&hidden_states, rows)),
+            self.precision.of(select_rows(hidden_states, rows)),
             self.head(),
             indices(targets, &hidden_states.device()),
             self.config.final_softcap,
+            keep,
         )
     }
 

@@ -21,7 +21,7 @@ pub struct NamedParameter {
 impl CausalLm {
     /// Calls `f` with every parameter, in a fixed order.
     pub fn each_parameter(&self, f: impl FnMut(NamedParameter)) {
-        self.visit(&mut Visitor { path: vec![], f });
+        self.visit(&mut Visitor { path: Path::default(), f });
     }
 
     /// Takes every parameter's gradient out of `gradients`, flat, in the order of [`each_parameter`](Self::each_parameter);
@@ -38,7 +38,7 @@ impl CausalLm {
     #[must_use]
     pub fn update(self, gradients: NamedGradients, f: impl FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>) -> Self {
         let gradients = gradients.into_iter().filter_map(|(name, gradient)| Some((name, gradient?))).collect();
-        let mut mapper = Mapper { path: vec![], gradients, f };
+        let mut mapper = Mapper { path: Path::default(), gradients, f };
         let updated = self.map(&mut mapper);
         let unknown = mapper.gradients.keys().next();
         assert_eq!(unknown, None, "gradients are of parameters of the model");
@@ -49,7 +49,7 @@ impl CausalLm {
 /// Takes the gradients of the part of a model at `path`.
 pub(super) fn gradients_of(part: &impl Module, path: &[&str], gradients: &mut Gradients) -> NamedGradients {
     let mut taken = vec![];
-    let path = path.iter().map(|name| (*name).to_owned()).collect();
+    let path = Path(path.iter().map(|name| (*name).to_owned()).collect());
     part.visit(&mut GradientVisitor { path, gradients, taken: &mut taken });
     taken
 }
@@ -59,66 +59,93 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.without_autodiff().reshape([elements])
 }
 
-/// The parts of a module path and a closure to call at its leaves.
+/// Where in a module a visitor is.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn enter(&mut self, name: &str, kind: &str) {
+        if !is_variant(kind) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, kind: &str) {
+        if !is_variant(kind) {
+            self.0.pop();
+        }
+    }
+
+    fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// Whether a module is one of the kinds that its field may be of, which no checkpoint names.
+fn is_variant(kind: &str) -> bool {
+    kind.starts_with("Enum:")
+}
+
+/// A module's path and a closure to call at its leaves.
 struct Visitor<F> {
-    path: Vec<String>,
+    path: Path,
     f: F,
 }
 
 impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, kind: &str) {
+        self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, kind: &str) {
+        self.path.exit(kind);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        (self.f)(NamedParameter { name: self.path.join("."), shape: tensor.dims().to_vec(), values: flat(tensor) });
+        (self.f)(NamedParameter { name: self.path.name(), shape: tensor.dims().to_vec(), values: flat(tensor) });
     }
 }
 
 struct GradientVisitor<'a> {
-    path: Vec<String>,
+    path: Path,
     gradients: &'a mut Gradients,
     taken: &'a mut NamedGradients,
 }
 
 impl ModuleVisitor for GradientVisitor<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, kind: &str) {
+        self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, kind: &str) {
+        self.path.exit(kind);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = param.val().grad_remove(self.gradients).map(flat);
-        self.taken.push((self.path.join("."), gradient));
+        self.taken.push((self.path.name(), gradient));
     }
 }
 
 struct Mapper<F> {
-    path: Vec<String>,
+    path: Path,
     /// Those that were not used yet.
     gradients: HashMap<String, Tensor<1>>,
     f: F,
 }
 
 impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, kind: &str) {
+        self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, kind: &str) {
+        self.path.exit(kind);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
+        let name = self.path.name();
         let Some(gradient) = self.gradients.remove(&name) else {
             return param;
         };

@@ -4,17 +4,43 @@
 //! layer's input and nothing else of what was computed, and the layers of all passes are gone through one by one, the last
 //! first. The gradients are the same to the bit, because they are sums of the same numbers in the same order.
 //!
-//! [`Walk`] hands gradients out as it comes past, and can be taken twice: for their norm, and then to use and drop one part of
-//! the model's at a time, so that they are never there all at once.
+//! [`Walk`] hands gradients out as it comes past, and can be taken twice: for their norms, and then to use and drop one part of
+//! the model's at a time, so that they are never there all at once. The gradient of a head that is tied to the embedding comes
+//! last, with the embedding's. It can be made then, from what little it is made from, and for its norm a slice at a time.
+
+use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
-use mpo_kernels::{PackedLayout, RotaryTables, add_rows};
+use mpo_kernels::allocator::give_back_freed_memory;
+use mpo_kernels::{
+    LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, squared_l2_norm, squared_l2_norm_of, zeros,
+};
 
 use super::parameters::gradients_of;
-use super::{Block, CausalLm, Context, RmsNorm};
+use super::{Block, CausalLm, Context, RmsNorm, indices, select_rows};
 use crate::batch::{Batch, Layer, Outputs};
 use crate::{Precision, RopeConfig};
+
+/// How the backward of a pass gets what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassOptions {
+    /// What is run again instead of being kept.
+    pub again: RunAgain,
+    /// Bytes of the head's logits that are kept from forward to backward, at most; the rest is made again.
+    pub head_memory: usize,
+}
+
+/// What a backward runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAgain {
+    /// Nothing: all that layers compute is kept.
+    Nothing,
+    /// The layers.
+    Layers,
+    /// The layers, and the head once more: its gradient, as large as it is, is made when its turn comes in the walk.
+    LayersAndHead,
+}
 
 /// A pass whose backward is yet to come.
 #[derive(Debug)]
@@ -35,16 +61,27 @@ enum Kept {
         inputs: Vec<Tensor<2>>,
         /// Where the graph of the loss begins.
         states: Vec<(Layer, Tensor<2>)>,
+        /// Where it begins too, if the head is run again.
+        scored: Option<Box<Scored>>,
     },
 }
 
+/// Log-probs that a loss was made from, as if they had come from nowhere.
+#[derive(Debug)]
+struct Scored {
+    /// In a graph that begins with the last states.
+    hidden: Tensor<2>,
+    head: LinearLogProbs,
+    log_probs: Tensor<1>,
+}
+
 impl CausalLm {
-    /// What is wanted of a batch, and what the gradients of a loss of it are made from. With `recompute` the layers are run
-    /// again for them instead of being kept.
+    /// What is wanted of a batch, and what the gradients of a loss of it are made from.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn forward_training(&self, batch: &Batch, recompute: bool) -> (Outputs, Pass) {
+    pub fn forward_training(&self, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
+        let PassOptions { again, head_memory } = options;
         let lowered = self.lower(batch);
         let ids = lowered.packed.ids.clone();
         let layout = lowered.packed.layout.clone();
@@ -52,11 +89,13 @@ impl CausalLm {
         let embedded = plain.embed(&ids);
         let tables = plain.rotary_tables(&layout, &plain.device());
         let mut context = Context { layout: &layout, cache: None, tables, precision: self.precision };
-        if !recompute {
+        let (rows, targets) = (&lowered.targets.rows, &lowered.targets.ids);
+        let graph = |hidden: &Tensor<2>| self.token_log_probs_keeping(hidden, rows, targets, head_memory);
+        if again == RunAgain::Nothing {
             let embedded = if self.trains_embedding() { leaf(embedded) } else { embedded.autodiff() };
             context.tables = with_autodiff(context.tables);
             let all = self.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
-            return (self.outputs(batch, &lowered, all), Pass { ids, kept: Kept::Graph { embedded } });
+            return (self.outputs(batch, &lowered, all, graph), Pass { ids, kept: Kept::Graph { embedded } });
         }
         let mut inputs = vec![];
         let all =
@@ -64,8 +103,26 @@ impl CausalLm {
         let all: Vec<Tensor<2>> = all.into_iter().map(leaf).collect();
         let states = lowered.layers.iter().copied().zip(all.iter().cloned()).collect();
         let tables = with_autodiff(context.tables);
-        let kept = Kept::Inputs { layout, tables, inputs, states };
-        (self.outputs(batch, &lowered, all), Pass { ids, kept })
+        let mut scored = None;
+        let outputs = if again == RunAgain::LayersAndHead && self.head().is_require_grad() {
+            let by_hand = |states: &Tensor<2>| {
+                let hidden = self.precision.of(select_rows(states, rows));
+                let targets = indices(targets, &plain.device());
+                let head = LinearLogProbs::new(
+                    hidden.clone().without_autodiff(),
+                    plain.head(),
+                    targets,
+                    self.config.final_softcap,
+                );
+                let log_probs = leaf(head.log_probs());
+                scored = Some(Box::new(Scored { hidden, head, log_probs: log_probs.clone() }));
+                log_probs
+            };
+            self.outputs(batch, &lowered, all, by_hand)
+        } else {
+            self.outputs(batch, &lowered, all, graph)
+        };
+        (outputs, Pass { ids, kept: Kept::Inputs { layout, tables, inputs, states, scored } })
     }
 }
 
@@ -74,18 +131,24 @@ fn with_autodiff(tables: Vec<(RopeConfig, RotaryTables)>) -> Vec<(RopeConfig, Ro
 }
 
 /// A tensor that a graph begins with.
-fn leaf(tensor: Tensor<2>) -> Tensor<2> {
+fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.autodiff().require_grad()
 }
 
 /// Gradients of every parameter, flat, in the model's order; `None` where no loss depends on it.
 pub type NamedGradients = Vec<(String, Option<Tensor<1>>)>;
 
+/// ‖g‖² of those that are there, `[1]` each.
+pub fn squared_norms(gradients: &NamedGradients) -> Vec<Tensor<1>> {
+    let gradients = gradients.iter().filter_map(|(_, gradient)| gradient.clone());
+    gradients.map(squared_l2_norm).collect()
+}
+
 /// The sums of the gradients of several passes.
 #[derive(Debug, Default)]
 pub struct Accumulator {
     sums: NamedGradients,
-    /// Passes whose layers are to be run again.
+    /// Passes whose layers are yet to be run again.
     reruns: Vec<Rerun>,
     /// Tokens, and the gradient at their embeddings.
     embedded: Vec<(Vec<u32>, Tensor<2>)>,
@@ -100,6 +163,8 @@ struct Rerun {
     inputs: Vec<Tensor<2>>,
     /// The loss's gradient at states that it was made from.
     seeds: Vec<(Layer, Tensor<2>)>,
+    /// What the head's gradient is yet to be made from, and the loss's gradient at its log-probs.
+    scored: Option<(LinearLogProbs, Tensor<1>)>,
     /// The gradient at the output of the layer that comes next.
     flowing: Option<Tensor<2>>,
 }
@@ -155,12 +220,38 @@ impl Accumulator {
             Kept::Graph { embedded } => {
                 self.embedded.extend(taken(&embedded, &mut gradients).map(|seed| (pass.ids, seed)));
             }
-            Kept::Inputs { layout, tables, inputs, states } => {
-                let seeds = states.into_iter();
-                let seeds = seeds.filter_map(|(layer, state)| Some((layer, taken(&state, &mut gradients)?))).collect();
-                self.reruns.push(Rerun { ids: pass.ids, layout, tables, inputs, seeds, flowing: None });
+            Kept::Inputs { layout, tables, inputs, states, scored } => {
+                let scored = scored.and_then(|scored| Some((taken(&scored.log_probs, &mut gradients)?, scored)));
+                let mut at_scores = scored.as_ref().map(|(seed, scored)| {
+                    let gradient = scored.head.hidden_gradient(model.head().without_autodiff(), seed.clone());
+                    (scored.hidden.clone() * gradient).sum().backward()
+                });
+                let seeds = states.into_iter().filter_map(|(layer, state)| {
+                    let through_scores = at_scores.as_mut().and_then(|gradients| taken(&state, gradients));
+                    let seed = match (taken(&state, &mut gradients), through_scores) {
+                        (Some(one), Some(other)) => one + other,
+                        (one, other) => one.or(other)?,
+                    };
+                    Some((layer, seed))
+                });
+                let seeds = seeds.collect();
+                let scored = scored.map(|(seed, scored)| (scored.head, seed));
+                self.reruns.push(Rerun { ids: pass.ids, layout, tables, inputs, seeds, scored, flowing: None });
+                if model.adapter.is_some() {
+                    self.settle(model);
+                }
             }
         }
+    }
+
+    /// Runs the layers of the passes so far again. An adapter's gradients take less memory than the inputs that passes keep, so
+    /// they are not kept for the next.
+    fn settle(&mut self, model: &CausalLm) {
+        let (mut walk, mut parts) = (std::mem::take(self).walk(), vec![]);
+        while let Some(part) = walk.next(model) {
+            parts.push(part);
+        }
+        self.sums = parts.into_iter().rev().flatten().collect();
     }
 
     /// The sums over all passes, one part of the model after another.
@@ -190,15 +281,20 @@ impl Walk {
         !self.reruns.is_empty()
     }
 
-    /// Goes all the way, shows `each` part's gradients on it, and is back at the beginning. What is run again for it will be run
-    /// again once more, so that the gradients need not be kept.
-    pub fn survey(&mut self, model: &CausalLm, mut each: impl FnMut(&NamedGradients)) {
+    /// Goes all the way for ‖g‖² of every parameter's gradient, `[1]` each, in the order of parameters, and is back at the
+    /// beginning. What is run again for it will be run again once more, so that no gradient need be kept.
+    pub fn squared_norms(&mut self, model: &CausalLm) -> Vec<Tensor<1>> {
         self.again = true;
-        while let Some(part) = self.next(model) {
-            each(&part);
+        let mut parts = vec![];
+        while self.gone < model.model.layers.len() + 2 {
+            let part = self.next(model).expect("the embedding comes last");
+            parts.push(squared_norms(&part));
         }
+        parts.push(self.embedding_norm(model).into_iter().collect());
+        self.give_back();
         self.again = false;
         self.gone = 0;
+        parts.into_iter().rev().flatten().collect()
     }
 
     /// The gradients of all passes for the next part of `model`, in the order of its parameters. The part's weights are not
@@ -207,7 +303,7 @@ impl Walk {
         let depth = model.model.layers.len();
         let precision = model.precision;
         let part = match self.gone {
-            0 => self.known("lm_head."),
+            0 => self.head(model),
             1 => {
                 let (module, path) = (&model.model.norm, &["model", "norm"]);
                 let to_input = model.trains_before(depth);
@@ -253,14 +349,107 @@ impl Walk {
         sums
     }
 
-    /// The embedding's gradients are made once and kept.
-    fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
-        let reruns = self.reruns.iter_mut();
-        let flowed = reruns.filter_map(|rerun| Some((std::mem::take(&mut rerun.ids), rerun.flowing.take()?)));
-        self.embedded.extend(flowed.filter(|(ids, _)| !ids.is_empty()));
-        model.add_embedding_gradients(&mut self.sums, std::mem::take(&mut self.embedded));
-        self.known("model.embed_tokens.")
+    /// Gives freed memory back where there is no room for it: where not even the head's gradient is kept.
+    fn give_back(&self) {
+        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
+            give_back_freed_memory();
+        }
     }
+
+    /// The gradient of a head of its own.
+    fn head(&mut self, model: &CausalLm) -> NamedGradients {
+        let mut part = self.known("lm_head.");
+        if let (Some((_, slot)), Some(_)) = (part.first_mut(), &model.lm_head) {
+            let shape = model.head().dims();
+            *slot = self.with_scored(model, slot.take().map(|sum| sum.reshape(shape)), 0..shape[0]).map(flat);
+        }
+        part
+    }
+
+    fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
+        // What layers were run again from is free, in pieces, and this gradient is one.
+        self.give_back();
+        let mut part = self.known(EMBEDDING);
+        let at_tokens = self.at_tokens(model);
+        if let Some((_, slot)) = part.first_mut() {
+            let rows = 0..model.config.vocab_size;
+            *slot = self.rows_of_embedding(model, slot.take(), &at_tokens, rows).map(flat);
+        }
+        part
+    }
+
+    /// ‖g‖² of the embedding's gradient, of which a slice is made at a time.
+    fn embedding_norm(&mut self, model: &CausalLm) -> Option<Tensor<1>> {
+        let [(_, known)] = self.known(EMBEDDING).try_into().expect("the embedding is one parameter");
+        let at_tokens = self.at_tokens(model);
+        let (vocabulary, width) = (model.config.vocab_size, model.config.hidden_size);
+        let step = slice_rows(width);
+        let slices = (0..vocabulary).step_by(step).map(|start| start..(start + step).min(vocabulary));
+        // Where one slice has no gradient, none has.
+        let slices = slices.map_while(|rows| self.rows_of_embedding(model, known.clone(), &at_tokens, rows));
+        squared_l2_norm_of(slices)
+    }
+
+    /// Tokens, and the loss's gradient at what the embedding's weight gave for them.
+    fn at_tokens(&mut self, model: &CausalLm) -> Vec<(Vec<u32>, Tensor<2>)> {
+        let mut all = self.embedded.clone();
+        all.extend(self.reruns.iter_mut().filter_map(|rerun| Some((rerun.ids.clone(), rerun.flowing.take()?))));
+        all.retain(|(ids, _)| !ids.is_empty());
+        all.into_iter().map(|(ids, gradient)| model.at_weight(ids, gradient)).collect()
+    }
+
+    /// Some rows of the embedding's gradient, that of a head that is tied to it included: `known` and what comes on top.
+    fn rows_of_embedding(
+        &self,
+        model: &CausalLm,
+        known: Option<Tensor<1>>,
+        at_tokens: &[(Vec<u32>, Tensor<2>)],
+        rows: Range<usize>,
+    ) -> Option<Tensor<2>> {
+        let [vocabulary, width] = model.model.embed_tokens.weight.val().dims();
+        let known = known.map(|sum| sum.reshape([vocabulary, width]));
+        let known = known.map(|sum| if rows.len() == vocabulary { sum } else { sum.slice([rows.clone()]) });
+        let mut sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
+        for (ids, gradient) in at_tokens {
+            let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
+            let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
+            let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
+            sum = Some(if own.is_empty() {
+                so_far
+            } else {
+                let gradient = if own.len() == ids.len() { gradient.clone() } else { select_rows(gradient, &own) };
+                add_rows(so_far, &own_ids, gradient)
+            });
+        }
+        sum
+    }
+
+    /// Some rows of the head's gradient, with what is yet to be made of it.
+    fn with_scored(&self, model: &CausalLm, known: Option<Tensor<2>>, rows: Range<usize>) -> Option<Tensor<2>> {
+        let head = model.head().without_autodiff();
+        let scored = self.reruns.iter().filter_map(|rerun| rerun.scored.as_ref());
+        scored.fold(known, |sum, (scored, seed)| {
+            let sum = sum.unwrap_or_else(|| zeros([rows.len(), head.dims()[1]], &head.device(), head.dtype()));
+            Some(scored.add_head_gradient(sum, rows.start, head.clone(), seed.clone()))
+        })
+    }
+}
+
+const EMBEDDING: &str = "model.embed_tokens.";
+
+/// Rows of a slice of the embedding's gradient: some 30 MB, in whole blocks of what squares are summed in and whole tiles of the
+/// head, so that the norm is that of the whole gradient to the bit.
+fn slice_rows(width: usize) -> usize {
+    const NUMBERS: usize = 1 << 23;
+    const TILE: usize = 256;
+    let powers_of_two = 1 << width.trailing_zeros();
+    let step = (SQUARES_BLOCK / SQUARES_BLOCK.min(powers_of_two)).max(TILE);
+    (NUMBERS / width).next_multiple_of(step)
+}
+
+fn flat(tensor: Tensor<2>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.reshape([elements])
 }
 
 impl CausalLm {
@@ -273,31 +462,16 @@ impl CausalLm {
         self.trains_embedding() || self.model.layers[..index].iter().any(is_trained)
     }
 
-    /// Adds the embedding's gradient, token by token, to that of a head that is tied to it.
-    fn add_embedding_gradients(&self, sums: &mut NamedGradients, embedded: Vec<(Vec<u32>, Tensor<2>)>) {
-        let embedding = &self.model.embed_tokens;
-        let (Some((name, slot)), false) = (sums.first_mut(), embedded.is_empty()) else {
-            return;
-        };
-        assert_eq!(name, "model.embed_tokens.weight", "the embedding is the first parameter");
-        let shape = embedding.weight.val().dims();
-        let device = self.device().inner();
-        let mut sum = match slot.take() {
-            Some(sum) => sum.reshape(shape),
-            None => Tensor::zeros(shape, &device),
-        };
-        for (ids, mut gradient) in embedded {
-            if let Some(scale) = self.config.embedding_scale {
-                gradient = gradient.mul_scalar(scale as f32);
-            }
-            if let Some(learns) = embedding.learns(&ids) {
-                let learns = Tensor::<2>::from_data(TensorData::new(learns, [ids.len(), 1]), &device);
-                gradient = gradient * learns;
-            }
-            sum = add_rows(sum, &ids, gradient);
+    /// The gradient at the embedding's weight for these tokens, from that at the first layer's input.
+    fn at_weight(&self, ids: Vec<u32>, mut gradient: Tensor<2>) -> (Vec<u32>, Tensor<2>) {
+        if let Some(scale) = self.config.embedding_scale {
+            gradient = gradient.mul_scalar(scale as f32);
         }
-        let elements: usize = shape.iter().product();
-        *slot = Some(sum.reshape([elements]));
+        if let Some(learns) = self.model.embed_tokens.learns(&ids) {
+            let learns = TensorData::new(learns, [ids.len(), 1]);
+            gradient = gradient * Tensor::<2>::from_data(learns, &self.device().inner());
+        }
+        (ids, gradient)
     }
 }
 
@@ -315,7 +489,7 @@ fn is_trained(part: &impl Module) -> bool {
 }
 
 /// The gradient at a leaf, without autodiff.
-fn taken(leaf: &Tensor<2>, gradients: &mut Gradients) -> Option<Tensor<2>> {
+fn taken<const D: usize>(leaf: &Tensor<D>, gradients: &mut Gradients) -> Option<Tensor<D>> {
     leaf.grad_remove(gradients).map(Tensor::without_autodiff)
 }
 
@@ -349,11 +523,11 @@ mod tests {
     }
 
     /// The losses of `passes` batches, and a walk through the sums of their gradients.
-    fn accumulated(model: &CausalLm, passes: u32, recompute: bool) -> (Vec<f32>, Walk) {
+    fn accumulated(model: &CausalLm, passes: u32, again: RunAgain) -> (Vec<f32>, Walk) {
         let mut sums = Accumulator::default();
         let losses = (0..passes).map(|number| {
             let (batch, loss) = batch(number);
-            let (outputs, pass) = model.forward_training(&batch, recompute);
+            let (outputs, pass) = model.forward_training(&batch, PassOptions { again, head_memory: 0 });
             let loss = loss(&outputs);
             sums.add(model, loss.clone(), pass);
             loss.into_scalar::<f32>()
@@ -376,42 +550,57 @@ mod tests {
         for (name, model) in models() {
             for (passes, precision) in [(1, Precision::F32), (3, Precision::F32), (3, Precision::Bf16)] {
                 let model = model.clone().with_precision(precision);
-                let (losses, kept) = accumulated(&model, passes, false);
-                let (again, rerun) = accumulated(&model, passes, true);
-                assert_eq!(losses, again, "{name}");
-                assert!(rerun.reruns_layers() && !kept.reruns_layers());
-                let [kept, rerun] = [kept, rerun].map(|walk| floats(all(walk, &model)));
+                let (losses, kept) = accumulated(&model, passes, RunAgain::Nothing);
+                assert!(!kept.reruns_layers());
+                let kept = floats(all(kept, &model));
                 assert!(kept.iter().all(|(_, gradient)| gradient.iter().any(|x| *x != 0.0)), "{name}");
-                for (kept, rerun) in kept.iter().zip(&rerun) {
-                    assert_eq!(kept, rerun, "{name}, {passes} passes, {precision:?}");
+                for run_again in [RunAgain::Layers, RunAgain::LayersAndHead] {
+                    let (again, rerun) = accumulated(&model, passes, run_again);
+                    assert_eq!(losses, again, "{name}");
+                    assert!(rerun.reruns_layers());
+                    for (kept, rerun) in kept.iter().zip(floats(all(rerun, &model))) {
+                        assert_eq!(*kept, rerun, "{name}, {passes} passes, {precision:?}, {run_again:?}");
+                    }
                 }
             }
         }
     }
 
-    /// Twice through the same numbers, and once more with weights that change as soon as they have been passed.
+    /// Once for the norms, and once more with weights that change as soon as they have been passed.
     #[test]
     fn a_walk_that_is_taken_twice_gives_the_gradients_of_one_that_is_taken_once() {
         for (name, model) in models() {
-            for (passes, recompute) in [(1, true), (3, true), (2, false)] {
-                let once = floats(all(accumulated(&model, passes, recompute).1, &model));
+            for (passes, again) in
+                [(1, RunAgain::Layers), (3, RunAgain::Layers), (3, RunAgain::LayersAndHead), (2, RunAgain::Nothing)]
+            {
+                let what = format!("{name}, {passes} passes, {again:?}");
+                let once = all(accumulated(&model, passes, again).1, &model);
                 let mut names = vec![];
                 model.each_parameter(|parameter| names.push(parameter.name));
-                assert!(once.iter().map(|(name, _)| name).eq(&names), "{name}: in the order of parameters");
-                let (_, mut walk) = accumulated(&model, passes, recompute);
-                let mut surveyed = vec![];
-                walk.survey(&model, |part| surveyed.push(part.clone()));
-                let surveyed = surveyed.into_iter().rev().flatten().collect();
-                assert!(floats(surveyed) == once, "{name}, {passes} passes");
+                assert!(once.iter().map(|(name, _)| name).eq(&names), "{what}: in the order of parameters");
+                let (_, mut walk) = accumulated(&model, passes, again);
+                let numbers = |squares: Vec<Tensor<1>>| -> Vec<f32> {
+                    squares.into_iter().map(|squares| squares.into_scalar::<f32>()).collect()
+                };
+                assert_eq!(numbers(walk.squared_norms(&model)), numbers(squared_norms(&once)), "{what}");
                 let (mut parts, mut changing) = (vec![], model.clone());
                 while let Some(part) = walk.next(&changing) {
                     changing = changing.update(part.clone(), |_, value, _| value.full_like(f32::NAN));
                     parts.push(part);
                 }
                 let second = parts.into_iter().rev().flatten().collect();
-                assert!(floats(second) == once, "{name}, {passes} passes");
+                assert!(floats(second) == floats(once), "{what}");
                 changing.each_parameter(|parameter| assert!(parameter.values.contains_nan().into_scalar::<bool>()));
             }
+        }
+    }
+
+    /// The norm of an embedding whose gradient is made in slices.
+    #[test]
+    fn slices_are_whole_blocks_and_tiles() {
+        for width in [1, 6, 16, 576, 640, 896, 1_001, 4_096, 1 << 20] {
+            let rows = slice_rows(width);
+            assert!(rows > 0 && rows.is_multiple_of(256) && (rows * width).is_multiple_of(SQUARES_BLOCK), "{width}");
         }
     }
 
@@ -419,8 +608,9 @@ mod tests {
     fn with_an_adapter_they_do_so_too_and_nothing_else_has_a_gradient() {
         for (name, model) in models() {
             let model = adapted(model, &["q_proj", "layers.1.mlp.down_proj"]);
-            let (losses, kept) = accumulated(&model, 2, false);
-            let (again, rerun) = accumulated(&model, 2, true);
+            let (losses, kept) = accumulated(&model, 2, RunAgain::Nothing);
+            let (again, rerun) = accumulated(&model, 2, RunAgain::LayersAndHead);
+            assert!(!rerun.reruns_layers(), "no pass keeps its inputs for the next");
             let [kept, rerun] = [kept, rerun].map(|walk| floats(all(walk, &model)));
             assert_eq!((losses, &kept), (again, &rerun), "{name}");
             for (of, gradient) in kept {
@@ -434,18 +624,14 @@ mod tests {
     fn an_adapter_of_the_last_layer_alone_is_trained() {
         let (name, model) = models().remove(0);
         let model = adapted(model, &["layers.2.self_attn.o_proj"]);
-        let (_, kept) = accumulated(&model, 1, false);
-        let (_, rerun) = accumulated(&model, 1, true);
+        let (_, kept) = accumulated(&model, 1, RunAgain::Nothing);
+        let (_, rerun) = accumulated(&model, 1, RunAgain::Layers);
         let [kept, rerun] = [kept, rerun].map(|walk| floats(all(walk, &model)));
         assert_eq!(kept, rerun, "{name}");
         let trained = kept.iter().filter(|(_, gradient)| !gradient.is_empty());
         assert_eq!(trained.count(), 2);
-        // Head, norm and the last layer.
-        let (_, mut walk) = accumulated(&model, 1, true);
-        for flows in [false, true, false] {
-            walk.next(&model).unwrap();
-            assert_eq!(walk.reruns[0].flowing.is_some(), flows);
-        }
+        // The norm's gradient flows on, and the last layer's does not.
+        assert!(model.trains_before(LAYERS) && !model.trains_before(LAYERS - 1));
     }
 
     #[test]
@@ -454,7 +640,7 @@ mod tests {
             let (batch, loss) = batch(0);
             let whole = loss(&model.forward(&batch)).backward();
             let whole = floats(model.take_gradients(&mut { whole }));
-            let summed = floats(all(accumulated(&model, 1, true).1, &model));
+            let summed = floats(all(accumulated(&model, 1, RunAgain::Layers).1, &model));
             for ((of, whole), (_, summed)) in whole.iter().zip(&summed) {
                 let norm = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
                 let apart: Vec<f32> = whole.iter().zip(summed).map(|(one, other)| one - other).collect();
@@ -469,13 +655,13 @@ mod tests {
         let mut batch = Batch::default();
         let prompt = batch.prompt(&[1, 2, 3]);
         let states = batch.want_states(Layer::Output(1), Places::Tokens(vec![At::Last(prompt)]));
-        for recompute in [false, true] {
+        for again in [RunAgain::Nothing, RunAgain::Layers, RunAgain::LayersAndHead] {
             let mut sums = Accumulator::default();
-            let (outputs, pass) = model.forward_training(&batch, recompute);
+            let (outputs, pass) = model.forward_training(&batch, PassOptions { again, head_memory: 0 });
             sums.add(&model, outputs.states(states).square().sum(), pass);
             for (name, gradient) in all(sums.walk(), &model) {
                 let has = ["embed_tokens", "layers.0.", "layers.1."].iter().any(|part| name.contains(part));
-                assert_eq!(gradient.is_some(), has, "{name}, {recompute}");
+                assert_eq!(gradient.is_some(), has, "{name}, {again:?}");
             }
         }
     }
@@ -485,7 +671,7 @@ mod tests {
     fn a_pass_that_is_run_again_keeps_the_inputs_of_layers_alone() {
         let (_, model) = models().remove(0);
         let (batch, _) = batch(0);
-        let (_, pass) = model.forward_training(&batch, true);
+        let (_, pass) = model.forward_training(&batch, PassOptions { again: RunAgain::Layers, head_memory: 0 });
         let Kept::Inputs { inputs, .. } = pass.kept else { panic!("inputs are kept") };
         assert_eq!(inputs.len(), LAYERS + 1);
         let rows = batch.tokens().max(mpo_kernels::FEW_ROWS + 1);

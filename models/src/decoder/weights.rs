@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Distribution, Tensor};
+use mpo_kernels::Nf4;
 
 /// Gives tensors by their Hugging Face name.
 pub trait WeightSource {
@@ -20,6 +21,14 @@ pub trait WeightSource {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, Self::Error>;
+
+    /// The weight of a linear map of a layer, if the source has it in NF4; then it is never trained.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    fn nf4(&mut self, _name: &str, _shape: [usize; 2], _device: &Device) -> Result<Option<Nf4>, Self::Error> {
+        Ok(None)
+    }
 }
 
 /// A source and the device its tensors go to.

@@ -168,7 +168,7 @@ impl Compare<'_> {
                 point.options = point.options.clone().or(weaker);
                 let config = point.options.clone().resolve()?;
                 let folder = &self.subject.folder;
-                config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+                config.check_adapter(&folder.config, folder.adapter.as_ref())?;
                 let (_, cut) = self.subject.rows(&config)?;
                 // Most runs are trained on the same rows, cut alike, and that is said once.
                 if cut.is_worth_saying() && !told.contains(&cut) {

@@ -101,7 +101,7 @@ impl Comparing<'_> {
 
     fn load(&self, config: &TrainConfig) -> Result<CausalLm, EvalError> {
         let Compare { subject, device, progress, .. } = *self.of;
-        let model = subject.folder.load_to_train(config.lora().as_ref(), device, progress)?;
+        let model = subject.folder.load_to_train(config.lora().as_ref(), config.quantization(), device, progress)?;
         Ok(model.with_precision(config.precision()))
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &MergeArguments, quiet: bool) -> Result<(), Failure
         .into());
     };
     check_apart((OUTPUT, output), ("the base", adapter.base()))?;
-    let model = folder.load_frozen(&session.device, &session)?;
+    let model = folder.load_dense(&session.device, &session)?;
     let dtype = (*save_dtype).into();
     warn_of_rounding(&model, adapter.base(), dtype, &session)?;
     let tokenizer = adapter.tokenizer_dir();

@@ -133,7 +133,7 @@ impl Described {
         let adapter = AdapterFolder::find_description(&path)?;
         let base = adapter.as_ref().map_or(path, |adapter| adapter.base().to_owned());
         let model = ModelConfig::from_dir(&base).map_err(ModelError::from)?;
-        config.check_adapter(&model.decoder, adapter.as_ref())?;
+        config.check_adapter(&model, adapter.as_ref())?;
         Ok(Self { base, config: model, adapter, rows: vec![] })
     }
 
@@ -147,7 +147,7 @@ impl Described {
     fn model_and_rows(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let path = resolve_description(&config.model, None)?;
         let folder = ModelFolder::without_weights(path, &config.template_options())?;
-        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+        config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
         let objective = config.objective()?;

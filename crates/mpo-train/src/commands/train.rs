@@ -131,7 +131,8 @@ fn run_with(
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let settled = settled(&config, &inputs, memory, &session)?;
-    let model = inputs.folder.load_to_train(config.lora().as_ref(), &session.device, &session)?;
+    let model =
+        inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
     let identity = Identity::new(config.deciding()?)
@@ -234,7 +235,7 @@ struct Inputs {
 impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
-        config.check_adapter(&folder.config.decoder, folder.adapter.as_ref())?;
+        config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
             let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;

@@ -2,7 +2,7 @@
 
 use mpo_models::DecoderConfig;
 
-use super::{Hardware, Passes, Storage, attention, parameters};
+use super::{Hardware, Passes, Storage, Tuning, attention, parameters};
 
 /// Bytes of a number of the residual stream, which is f32 whatever is computed in.
 const F32: u64 = 4;
@@ -23,21 +23,29 @@ fn at_work(model: &DecoderConfig) -> u64 {
     attention::at_work(model).max(3 * inner) + 2 * hidden
 }
 
-/// Bytes when a backward begins: everything that the largest micro-batch computed, or the inputs of all layers for every
-/// token of a step.
+/// Bytes when a backward begins: everything that the largest micro-batch computed, or the inputs of all layers.
 pub(super) fn before(model: &DecoderConfig, passes: &Passes, storage: Storage) -> u64 {
     let (layers, hidden) = (model.num_layers as u64, model.hidden_size as u64);
     if storage.recompute {
         // What is given to each layer and to the final norm.
-        passes.per_step as u64 * (layers + 1) * hidden * F32
+        kept_tokens(passes, storage) * (layers + 1) * hidden * F32
     } else {
         passes.largest.tokens as u64 * (layers * kept(model, storage) + hidden * F32)
     }
 }
 
-/// Bytes when a backward ends: the gradients at the embeddings of all tokens of a step.
-pub(super) fn after(model: &DecoderConfig, passes: &Passes) -> u64 {
-    passes.per_step as u64 * model.hidden_size as u64 * F32
+/// Bytes when a backward ends: the gradients at the embeddings of all tokens that went through it.
+pub(super) fn after(model: &DecoderConfig, passes: &Passes, storage: Storage) -> u64 {
+    kept_tokens(passes, storage) * model.hidden_size as u64 * F32
+}
+
+/// Tokens whose layers are run again together: those of a step, but for an adapter, whose gradients are small, those of a
+/// micro-batch.
+fn kept_tokens(passes: &Passes, storage: Storage) -> u64 {
+    match storage.tuning {
+        Tuning::Full => passes.per_step as u64,
+        Tuning::Adapter { .. } => passes.largest.tokens as u64,
+    }
 }
 
 /// Bytes of the gradients of one layer whose backward runs.
@@ -55,6 +63,7 @@ pub(super) fn layer(model: &DecoderConfig, passes: &Passes, storage: Storage, ha
 mod tests {
     use mpo_models::Precision;
 
+    use super::super::Base;
     use super::super::testing::{PLAIN, gemma_9b, llama_8b, passes, qwen_7b, tiny};
     use super::*;
 
@@ -71,7 +80,10 @@ mod tests {
         assert_eq!(before(&model, &ten, PLAIN), 4 * 10 * (2 * 212 + 16));
         let again = Storage { recompute: true, ..PLAIN };
         assert_eq!(before(&model, &ten, again), 4 * 10 * 3 * 16);
-        assert_eq!(before(&model, &Passes { per_step: 30, ..ten }, again), 4 * 30 * 3 * 16);
+        let several = Passes { per_step: 30, ..ten };
+        assert_eq!(before(&model, &several, again), 4 * 30 * 3 * 16);
+        let tuning = Tuning::Adapter { numbers: 1, base: Base::F32 };
+        assert_eq!(before(&model, &several, Storage { tuning, ..again }), 4 * 10 * 3 * 16);
         assert_eq!(layer(&model, &ten, PLAIN, Hardware::Gpu), 4 * 10 * (212 + 128));
     }
 

@@ -35,14 +35,27 @@ impl<'a> BaseModel<'a> {
         // It is loaded to be trained.
         let keeps_bf16 = device.is_none_or(|device| CausalLm::keeps_bf16(&device.clone().autodiff()));
         let is_bf16 = keeps_bf16 && CausalLm::is_stored_in_bf16(dir, config);
-        Ok(Self { config: &config.decoder, adapter, frozen: if is_bf16 { Base::Bf16 } else { Base::F32 } })
+        let frozen = match (config.nf4, is_bf16) {
+            (true, rest_is_bf16) => Base::Nf4 { rest_is_bf16 },
+            (false, true) => Base::Bf16,
+            (false, false) => Base::F32,
+        };
+        Ok(Self { config: &config.decoder, adapter, frozen })
     }
 
     /// What a run with these settings trains of it: the adapter that it comes with, a new one, or all of it.
     pub fn tuning(&self, config: &TrainConfig) -> Tuning {
         let new = || config.lora().map(|options| parameters::adapter(self.config, &options));
         match self.adapter.or_else(new) {
-            Some(numbers) => Tuning::Adapter { numbers, base: self.frozen },
+            Some(numbers) => {
+                let base = match self.frozen {
+                    dense @ (Base::F32 | Base::Bf16) if config.quantization.is_some() => {
+                        Base::Nf4 { rest_is_bf16: dense == Base::Bf16 }
+                    }
+                    stored => stored,
+                };
+                Tuning::Adapter { numbers, base }
+            }
             None => Tuning::Full,
         }
     }
@@ -52,7 +65,7 @@ impl<'a> BaseModel<'a> {
 mod tests {
     use super::super::testing::{lora, tiny};
     use super::*;
-    use crate::settings::{AdapterKind, TrainOptions};
+    use crate::settings::{AdapterKind, QuantizationChoice, TrainOptions};
 
     #[test]
     fn an_adapter_that_is_there_is_what_is_trained() {
@@ -63,6 +76,8 @@ mod tests {
         assert_eq!(base.tuning(&plain), Tuning::Full);
         let numbers = parameters::adapter(&model, &lora(2, "all-linear"));
         assert_eq!(base.tuning(&new), Tuning::Adapter { numbers, base: Base::F32 });
+        let nf4 = TrainConfig { quantization: Some(QuantizationChoice::Nf4), ..new };
+        assert_eq!(base.tuning(&nf4), Tuning::Adapter { numbers, base: Base::Nf4 { rest_is_bf16: false } });
         let adapter = BaseModel { adapter: Some(700), frozen: Base::Bf16, ..base };
         assert_eq!(adapter.tuning(&plain), Tuning::Adapter { numbers: 700, base: Base::Bf16 });
     }

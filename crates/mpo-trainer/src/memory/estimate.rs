@@ -183,8 +183,9 @@ impl Estimate {
                 PhaseName::LayersEnd,
                 training().chain([
                     share(Part::Gradients, last),
-                    share(Part::Activations, activations::after(model, passes)),
-                    share(Part::Layer, layer),
+                    share(Part::Activations, activations::after(model, passes, storage)),
+                    // The last gradient of all is made when the layers are past, unless it was there before them.
+                    share(Part::Layer, if storage.defers_head() { 0 } else { layer }),
                 ]),
             ),
             Phase::new(

@@ -27,6 +27,16 @@ pub(super) fn around_backward(
     let begin = head * (1 + u64::from(passes.largest.compared > 0));
     let numbers = if !storage.recompute {
         [begin + again * all, all + again * all]
+    } else if storage.tuning != Tuning::Full {
+        // Each pass's are added to the sums before the next begins.
+        [again * all, all + again * layer]
+    } else if storage.defers_head() {
+        // That of a head of its own comes first in a walk, that of a tied one with the embedding's, when layers are past.
+        let own = embeddings - embeddings.min(head);
+        let of_distributions = (begin - head) * (1 + again);
+        // A GPU makes it whole before it is added.
+        let made = if hardware == Hardware::Gpu { 2 * head } else { head };
+        [of_distributions + own + (1 + again) * layer, of_distributions + made]
     } else if is_dropped(storage, hardware) {
         // A layer's is used or gone before the next comes; the embedding's stay to the end.
         [begin + again * head, embeddings + (1 + again) * layer]
@@ -68,12 +78,22 @@ mod tests {
         let kl = Passes { largest: RowSize { compared: 3, ..one.largest }, ..one };
         assert_eq!(around(&kl, PLAIN), [2 * head, all]);
         let bf16 = Storage { optimizer_state: OptimizerState::Bf16, ..again };
-        for dropped in [bf16, Storage { clips: false, ..again }] {
-            assert_eq!(around(&one, dropped), [head, 2 * head + layer]);
-            assert_eq!(around(&several, dropped), [2 * head, 2 * head + 2 * layer]);
-        }
+        let dropped = Storage { clips: false, ..again };
+        assert_eq!(around(&one, dropped), [head, 2 * head + layer]);
+        assert_eq!(around(&several, dropped), [2 * head, 2 * head + 2 * layer]);
+        // The head's is made at once, and the embedding's at the end.
+        assert_eq!(around(&one, bf16), [head + layer, head]);
+        assert_eq!(around(&several, bf16), [head + 2 * layer, head]);
+        let tied = DecoderConfig { tie_word_embeddings: true, ..tiny() };
+        assert_eq!(around_backward(&tied, &one, bf16, cpu), [layer, head]);
+        assert_eq!(around(&kl, bf16), [2 * head + layer, 2 * head]);
+        assert_eq!(around_backward(&tied, &one, bf16, Hardware::Gpu), [layer, 2 * head]);
         let adapter = Storage { tuning: adapter(700), ..PLAIN };
         assert_eq!(around(&one, adapter), [0, 700 * 4]);
+        for state in [OptimizerState::Device, OptimizerState::Bf16] {
+            let again = Storage { recompute: true, optimizer_state: state, ..adapter };
+            assert_eq!(around(&several, again), [700 * 4, (700 + 700 / 2) * 4]);
+        }
         // On the host gradients wait apart from a GPU, and beside the weights where both are one.
         let host = Storage { optimizer_state: OptimizerState::Host, ..again };
         assert_eq!(around(&one, host), [head, all]);

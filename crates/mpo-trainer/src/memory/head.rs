@@ -12,7 +12,7 @@ const BLOCK: u64 = 512 * 256;
 const TILE_BYTES: u64 = 256 << 20;
 
 /// Bytes while its backward runs, beside its gradient: hidden states of the tokens that are scored, the gradients of these,
-/// and a tile of logits with its gradient.
+/// a tile of logits with its gradient, and on the CPU the logits that the forward kept. A pass's are gone before the next.
 pub(super) fn at_work(model: &DecoderConfig, passes: &Passes, storage: Storage, hardware: Hardware) -> u64 {
     let (hidden, vocabulary) = (model.hidden_size as u64, model.vocab_size as u64);
     let rows = passes.largest.scored.max(passes.largest.compared) as u64;
@@ -21,7 +21,8 @@ pub(super) fn at_work(model: &DecoderConfig, passes: &Passes, storage: Storage, 
     match hardware {
         Hardware::Cpu { threads } => {
             let tiles = threads as u64 * 2 * BLOCK.min(rows * vocabulary);
-            4 * ((2 + RUNS) * states + tiles)
+            let kept = storage.head_memory.min(4 * passes.largest.scored as u64 * vocabulary);
+            4 * ((2 + RUNS) * states + tiles) + kept
         }
         Hardware::Gpu => {
             let tile = TILE_BYTES.min(4 * rows * vocabulary);
@@ -41,6 +42,9 @@ mod tests {
         // Five rows of 16: the states and their transpose, sixteen gradients, and two tiles of 5·32 for each thread.
         let cpu = Hardware::Cpu { threads: 2 };
         assert_eq!(at_work(&tiny(), &passes(10, 5), PLAIN, cpu), 4 * (18 * 80 + 2 * 2 * 160));
+        // All logits are kept, or as many as there is room for.
+        let kept = |head_memory| at_work(&tiny(), &passes(10, 5), Storage { head_memory, ..PLAIN }, cpu);
+        assert_eq!([kept(600) - kept(0), kept(10_000) - kept(0)], [600, 4 * 5 * 32]);
         // A tile of 2,000 rows of LLaMA 8B is cut at 256 MiB.
         let gpu = at_work(&llama_8b(), &passes(4_096, 2_000), PLAIN, Hardware::Gpu);
         assert_eq!(gpu, 2 * (256 << 20) + 3 * 4 * 2_000 * 4_096);

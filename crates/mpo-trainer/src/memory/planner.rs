@@ -118,9 +118,13 @@ mod tests {
         let host = TrainOptions { optimizer_state: Some(OptimizerState::Host), ..again(Recompute::On) };
         let (_, remedies) = planned([90, 100], host.clone());
         assert_eq!(remedies, [(vec![set("adapter", "lora")], true)]);
+        // Where an adapter does not fit, one beside weights in four bits may.
+        let nf4 = [set("adapter", "lora"), set("quantization", "nf4"), set("recompute", "on")];
+        let all = [&nf4[..], &[set("micro_batch_tokens", "1000")]].concat();
+        let (_, remedies) = planned([12, 1_000], again(Recompute::Off));
+        assert_eq!(remedies, [(all.clone(), true)]);
         // The smallest of all does not fit.
-        let (_, remedies) = planned([10, 1_000], again(Recompute::Off));
-        let all = vec![set("adapter", "lora"), set("recompute", "on"), set("micro_batch_tokens", "1000")];
+        let (_, remedies) = planned([6, 1_000], again(Recompute::Off));
         assert_eq!(remedies, [(all, false)]);
     }
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Hardware, Planner, Tuning};
-use crate::settings::{AdapterKind, Choice, OptimizerState, Recompute, TrainConfig};
+use super::{Base, Hardware, Planner, Tuning};
+use crate::settings::{AdapterKind, Choice, OptimizerState, QuantizationChoice, Recompute, TrainConfig};
 
 /// Settings that take less memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +30,8 @@ enum Change {
     OptimizerState(OptimizerState),
     /// An adapter is trained in place of the weights: another model.
     Adapter,
+    /// The weights beside it are stored in four bits: another model, and another reference.
+    Quantization,
 }
 
 impl Change {
@@ -39,6 +41,7 @@ impl Change {
             Self::MicroBatch(tokens) => ("micro_batch_tokens", tokens.to_string()),
             Self::OptimizerState(state) => ("optimizer_state", state.to_string()),
             Self::Adapter => ("adapter", AdapterKind::Lora.name().to_owned()),
+            Self::Quantization => ("quantization", QuantizationChoice::Nf4.name().to_owned()),
         }
     }
 
@@ -48,6 +51,7 @@ impl Change {
             Self::MicroBatch(tokens) => TrainConfig { micro_batch_tokens: tokens, ..config },
             Self::OptimizerState(state) => TrainConfig { optimizer_state: state, ..config },
             Self::Adapter => TrainConfig { adapter: Some(AdapterKind::Lora), ..config },
+            Self::Quantization => TrainConfig { quantization: Some(QuantizationChoice::Nf4), ..config },
         }
     }
 }
@@ -76,7 +80,7 @@ impl Planner<'_> {
     }
 
     /// What may be changed, the cheapest first: what costs time alone, then that beside the optimizer's state, then beside an
-    /// adapter.
+    /// adapter, then beside one of weights in four bits.
     fn changes(&self, config: &TrainConfig) -> Vec<Vec<Change>> {
         // A row is the least that passes through the model at once.
         let row = self.rows.iter().map(|row| row.tokens).max().unwrap_or(1);
@@ -86,12 +90,18 @@ impl Planner<'_> {
         let host =
             (self.machine.hardware == Hardware::Gpu && !is(OptimizerState::Host)).then_some(OptimizerState::Host);
         let bf16 = (self.machine.has_bf16 && is(OptimizerState::Device)).then_some(OptimizerState::Bf16);
-        let states = [host, bf16].into_iter().flatten().map(Change::OptimizerState);
+        let states = [host, bf16].into_iter().flatten().map(|state| vec![Change::OptimizerState(state)]);
         let adapter = (self.model.tuning(config) == Tuning::Full).then_some(Change::Adapter);
+        // That of a new adapter, beside which they are not so yet.
+        let packs = (adapter.is_some() || config.adapter.is_some())
+            && !matches!(self.model.frozen, Base::Nf4 { .. })
+            && config.quantization.is_none()
+            && !config.merge;
+        let packed = packs.then(|| adapter.into_iter().chain([Change::Quantization]).collect());
         let mut all = vec![];
-        for large in [None].into_iter().chain(states.map(Some)).chain(adapter.map(Some)) {
+        for large in [vec![]].into_iter().chain(states).chain(adapter.map(|adapter| vec![adapter])).chain(packed) {
             for small in [[None, None], [again, None], [smaller, None], [again, smaller]] {
-                let changes: Vec<Change> = large.into_iter().chain(small.into_iter().flatten()).collect();
+                let changes: Vec<Change> = large.iter().copied().chain(small.into_iter().flatten()).collect();
                 if !changes.is_empty() && !all.contains(&changes) {
                     all.push(changes);
                 }

@@ -9,6 +9,8 @@ use crate::settings::{OptimizerState, TrainConfig};
 pub struct Storage {
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
+    /// Bytes of logits that the head keeps from forward to backward, at most.
+    pub head_memory: u64,
     /// What layers compute in.
     pub precision: Precision,
     /// Which parameters change.
@@ -41,8 +43,11 @@ pub enum Base {
     F32,
     /// 16 bits.
     Bf16,
-    /// Projections in 4 bits with a scale for each 64, embedding and head in 16 bits.
-    Nf4,
+    /// Projections in 4 bits with a scale for each 64.
+    Nf4 {
+        /// Whether embedding and head are 16 bits, and not 32.
+        rest_is_bf16: bool,
+    },
 }
 
 impl Tuning {
@@ -60,6 +65,7 @@ impl Storage {
     pub fn of(config: &TrainConfig, tuning: Tuning, recompute: bool) -> Self {
         Self {
             recompute,
+            head_memory: config.head_memory(recompute) as u64,
             precision: config.precision(),
             tuning,
             optimizer_state: config.optimizer_state,
@@ -69,7 +75,13 @@ impl Storage {
 
     /// Whether layers are run again for the norm of all gradients, and once more to use them.
     pub(super) fn walks_twice(self) -> bool {
-        self.recompute && self.clips && self.optimizer_state == OptimizerState::Bf16
+        self.defers_head() && self.clips
+    }
+
+    /// Whether the head's gradient is made when its turn comes, as gradients of layers that are run again are. An adapter's
+    /// gradients are small, and kept.
+    pub(super) fn defers_head(self) -> bool {
+        self.recompute && self.tuning == Tuning::Full && self.optimizer_state == OptimizerState::Bf16
     }
 
     /// Bytes of a number that layers compute.

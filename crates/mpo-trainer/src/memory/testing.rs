@@ -46,6 +46,7 @@ pub(super) fn gemma_9b() -> DecoderConfig {
 /// Everything in f32, beside the weights.
 pub(super) const PLAIN: Storage = Storage {
     recompute: false,
+    head_memory: 0,
     precision: Precision::F32,
     tuning: Tuning::Full,
     optimizer_state: OptimizerState::Device,

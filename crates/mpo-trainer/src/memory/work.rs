@@ -14,8 +14,10 @@ pub fn step_flops(model: &DecoderConfig, passes: &Passes, storage: Storage) -> f
     };
     let walks = if storage.walks_twice() { 2.0 } else { 1.0 };
     let layers = if storage.recompute { 1.0 + walks * products } else { products };
-    // Logits are made in the forward and again in the backward.
-    let head = products + 1.0;
+    // Logits are made in the forward and again in the backward, or kept for it; and again with a gradient of the head that is
+    // made by itself, once in each walk.
+    let by_itself = if storage.defers_head() && storage.tuning == Tuning::Full { 2.0 * walks - 1.0 } else { 0.0 };
+    let head = products + 1.0 + by_itself;
     let of_layers = layers * 2.0 * parameters::matrices(model) as f64 * passes.tokens as f64;
     let of_head = head * 2.0 * parameters::embedding(model) as f64 * passes.scored as f64;
     (of_layers + of_head) / passes.steps.max(1) as f64
@@ -37,6 +39,6 @@ mod tests {
         let again = Storage { recompute: true, ..PLAIN };
         assert_eq!(step_flops(&tiny(), &passes, again), 4.0 * 2.0 * matrices * 10.0 + head);
         let twice = Storage { optimizer_state: OptimizerState::Bf16, ..again };
-        assert_eq!(step_flops(&tiny(), &passes, twice), 7.0 * 2.0 * matrices * 10.0 + head);
+        assert_eq!(step_flops(&tiny(), &passes, twice), 7.0 * 2.0 * matrices * 10.0 + head / 4.0 * 7.0);
     }
 }

@@ -1,4 +1,5 @@
-//! Moments in a safetensors file, each in the type that it has, one of them in memory at a time beside those of the optimizer.
+//! Moments in a safetensors file, each in the type that it has: written a part at a time, and read one at a time, beside those
+//! of the optimizer.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,6 +14,8 @@ use super::Optimizer;
 
 /// What the two moments of a parameter are called behind its name.
 const NAMES: [&str; 2] = ["momentum", "variance"];
+/// Numbers written at a time.
+const PART: usize = 1 << 22;
 /// The length of the header, which stands before it.
 const PREFIX: usize = size_of::<u64>();
 
@@ -45,7 +48,11 @@ pub(crate) fn write(
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
     for (_, tensor, _) in tensors {
-        file.write_all(tensor.clone().into_data().as_bytes())?;
+        let [numbers] = tensor.dims();
+        for start in (0..numbers).step_by(PART) {
+            let part = tensor.clone().slice([start..(start + PART).min(numbers)]);
+            file.write_all(part.into_data().as_bytes())?;
+        }
     }
     file.sync_all()
 }

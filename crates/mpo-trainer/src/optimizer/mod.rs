@@ -11,8 +11,8 @@ mod moments;
 use std::fmt;
 
 use burn::tensor::{DType, Device, Tensor};
-use mpo_kernels::{AdamWStep, squared_l2_norm};
-use mpo_models::{CausalLm, NamedGradients, Walk};
+use mpo_kernels::AdamWStep;
+use mpo_models::{CausalLm, NamedGradients, Walk, squared_norms};
 
 use crate::error::TrainError;
 use crate::settings::OptimizerState;
@@ -87,6 +87,11 @@ impl Optimizer {
         Ok(Self { options, step: 0, state })
     }
 
+    /// Whether gradients that can be made again are kept instead.
+    pub(crate) fn keeps_gradients(&self) -> bool {
+        self.state.keeps_gradients()
+    }
+
     /// The same after `step` steps, whose moments are still to be given to it.
     pub(crate) fn resumed(self, step: u64) -> Self {
         Self { step, ..self }
@@ -116,8 +121,7 @@ impl Optimizer {
         // PyTorch's clip_grad_norm_.
         let scale = |norm: f64| (max / (norm + 1e-6)).min(1.0);
         if gradients.reruns_layers() && !self.state.keeps_gradients() {
-            gradients.survey(&model, |part| squares.push(squared_norms(part)));
-            let scale = scale(norm(in_order(squares))?);
+            let scale = scale(norm(gradients.squared_norms(&model))?);
             while let Some(part) = gradients.next(&model) {
                 model = self.update(model, part, lr, scale);
             }
@@ -149,11 +153,6 @@ impl Optimizer {
             self.state.update(name, value, gradient, step)
         })
     }
-}
-
-fn squared_norms(part: &NamedGradients) -> Vec<Tensor<1>> {
-    let gradients = part.iter().filter_map(|(_, gradient)| gradient.clone());
-    gradients.map(squared_l2_norm).collect()
 }
 
 /// What was found of the parts of a model, the last first, in the order of parameters.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mpo_kernels::{AdamWStep, adamw_step};
+use mpo_kernels::{AdamWStep, adamw_step, zeros};
 
 /// First and second moment of each parameter that has had a gradient, flat, on one device and in one type.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl Moments {
 
     /// The flat parameter `name`, on the same device as its moments, after a step.
     pub(super) fn update(&mut self, name: &str, value: Tensor<1>, gradient: Tensor<1>, step: AdamWStep) -> Tensor<1> {
-        let [momentum, variance] = self.by_name.remove(name).unwrap_or_else(|| {
-            let zeros = || Tensor::zeros(value.dims(), (&self.device, self.dtype));
-            [zeros(), zeros()]
-        });
+        let [momentum, variance] = self
+            .by_name
+            .remove(name)
+            .unwrap_or_else(|| [(); 2].map(|()| zeros(value.dims(), &self.device, self.dtype)));
         let updated = adamw_step(value, gradient, momentum, variance, step);
         self.by_name.insert(name.to_owned(), [updated.momentum, updated.variance]);
         updated.param

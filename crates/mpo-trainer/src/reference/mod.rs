@@ -58,9 +58,9 @@ impl std::fmt::Debug for Reference<'_> {
 }
 
 impl<'a> Reference<'a> {
-    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where
-    /// those of another model, type, precision or kind of device are not used. At most `max_tokens` tokens pass through the model at
-    /// once.
+    /// `model` with its present weights, whose content hash is `model_hash`; its numbers are kept in `dir`, where those of
+    /// another model, type, quantization, precision or kind of device are not used. At most `max_tokens` tokens pass through
+    /// the model at once.
     pub fn new(
         model: &CausalLm,
         model_hash: &str,
@@ -70,9 +70,10 @@ impl<'a> Reference<'a> {
     ) -> Self {
         // A detached leaf still asks for gradients.
         let head = model.head().detach().set_require_grad(false);
+        let quantization = model.quantization().map_or(String::new(), |quantization| format!(" {quantization:?}"));
         Self {
             key: format!(
-                "{VERSION} {model_hash} {:?} {:?} {}",
+                "{VERSION} {model_hash} {:?} {:?} {}{quantization}",
                 head.dtype(),
                 model.precision(),
                 device_kind(&head.device())

@@ -127,6 +127,14 @@ impl From<PrecisionChoice> for Precision {
 }
 
 choices! {
+    /// What frozen weights are made smaller to.
+    QuantizationChoice {
+        /// Four bits a number, and a scale for each 64 (QLoRA)
+        Nf4 = "nf4",
+    }
+}
+
+choices! {
     /// Whether layers are run again in the backward.
     Recompute {
         /// Where the run would not fit in memory otherwise

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
-use mpo_models::{AdapterFolder, DecoderConfig, LoraOptions, Precision};
+use mpo_models::{AdapterFolder, LoraOptions, ModelConfig, Precision, Quantization};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
-use super::choices::{AdapterKind, Choice, OptimizerState};
+use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
 use super::list::{LORA_RANK, SETTINGS, TrainConfig};
 use super::options::to_yaml;
@@ -109,11 +109,25 @@ impl TrainConfig {
     /// Refuses what cannot be asked of a model, before its weights are read; `adapter` is the one that it comes with.
     ///
     /// # Errors
-    /// If a new adapter is asked for that is for no linear map of `model`, or would stand on an adapter; or if one is to be
-    /// merged, and there is none.
-    pub fn check_adapter(&self, model: &DecoderConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
+    /// If a new adapter is asked for that is for no linear map of `model`, or would stand on an adapter; if one is to be
+    /// merged, and there is none; or if weights that are in four bits are to be trained, merged or packed.
+    pub fn check_adapter(&self, model: &ModelConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
+        let refused = if !model.nf4 {
+            None
+        } else if self.lora().is_none() && adapter.is_none() {
+            Some(("adapter", "lora, beside a model whose weights are in four bits", "nothing"))
+        } else if self.merge {
+            Some(("merge", "false for a model whose weights are in four bits", "true"))
+        } else if self.quantization.is_some() {
+            Some(("quantization", "none for a model whose weights are in four bits already", "nf4"))
+        } else {
+            None
+        };
+        if let Some((key, expected, got)) = refused {
+            return Err(TrainError::setting(key, expected, got));
+        }
         match self.lora() {
-            Some(new) => Ok(new.check(model, adapter)?),
+            Some(new) => Ok(new.check(&model.decoder, adapter)?),
             None if self.merge && adapter.is_none() => {
                 let expected = "lora, or a model that is an adapter, as merge is given";
                 Err(TrainError::setting("adapter", expected, "nothing"))
@@ -122,9 +136,21 @@ impl TrainConfig {
         }
     }
 
+    /// What the frozen linear maps beside an adapter are made smaller to, if they are.
+    pub fn quantization(&self) -> Option<Quantization> {
+        let QuantizationChoice::Nf4 = self.quantization?;
+        Some(Quantization::Nf4 { double: self.double_quantization })
+    }
+
     /// What the model's products are made in.
     pub fn precision(&self) -> Precision {
         self.precision.map_or(Precision::F32, Precision::from)
+    }
+
+    /// Bytes of logits that are kept for a backward, at most. Whoever runs layers again is short of memory.
+    pub(crate) fn head_memory(&self, recompute: bool) -> usize {
+        let mib = self.head_memory.unwrap_or(if recompute { 0 } else { 256 });
+        mib.saturating_mul(1 << 20)
     }
 
     /// Refuses a precision that a device lacks.

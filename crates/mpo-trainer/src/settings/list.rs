@@ -7,7 +7,9 @@ use mpo_objectives::Settings;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::choices::{AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
+use super::choices::{
+    AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, Schedule,
+};
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
@@ -75,6 +77,9 @@ settings! {
         micro_batch_tokens: usize = default(1024), "N", Training, at_least_1();
         /// Run layers again in the backward instead of keeping what they computed: less memory, more time, the same numbers
         recompute: Recompute = default(Recompute::Auto), "CHOICE", Nothing;
+        /// Memory for logits that the head keeps from forward to backward, in MiB; it makes the rest again, for the same numbers.
+        /// 0 keeps none, and so does a GPU
+        head_memory: usize = optional("`256`, or `0` where layers are run again"), "MIB", Nothing;
         /// What matrix products are made in; weights, gradients and sums are f32 in both
         precision: PrecisionChoice = implied(PrecisionChoice::F32), "TYPE", Training;
         /// Norm that the gradient is clipped to; 0 leaves it
@@ -108,6 +113,11 @@ settings! {
         lora_targets: LoraTargets = implied(LoraTargets::default()), "NAMES", Training;
         /// Divide `lora_alpha` by the root of the rank instead (rsLoRA)
         use_rslora: bool = default(false), "BOOL", Training;
+        /// What the linear maps of the layers that the adapter stands beside are made smaller to; embedding, head and norms stay
+        /// as they are stored
+        quantization: QuantizationChoice = optional("none"), "TYPE", Training;
+        /// Quantize the scales of quantized weights too, to eight bits
+        double_quantization: bool = default(false), "BOOL", Training;
         /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
         merge: bool = default(false), "BOOL", Nothing;
     }

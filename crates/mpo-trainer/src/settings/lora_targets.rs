@@ -13,7 +13,7 @@ pub struct LoraTargets(Vec<LoraTarget>);
 
 /// As a file may have them: PEFT's own files have a list.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected names such as q_proj,v_proj or all-linear, or a list of them")]
 enum Written {
     One(String),
     Several(Vec<String>),

@@ -17,7 +17,10 @@ mod schedule;
 mod value;
 mod yaml;
 
-pub use choices::{AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule};
+pub use choices::{
+    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
+    Schedule,
+};
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;

@@ -113,9 +113,17 @@ impl TrainOptions {
             ("lora_alpha", config.lora_alpha.is_some()),
             ("lora_targets", config.lora_targets.is_some()),
             ("use_rslora", config.use_rslora),
+            ("quantization", config.quantization.is_some()),
         ];
         if let (None, Some((key, _))) = (config.adapter, own.iter().find(|(_, given)| *given)) {
             return Err(TrainError::setting("adapter", format!("lora, as {key} is given"), "nothing"));
+        }
+        if config.double_quantization && config.quantization.is_none() {
+            return Err(TrainError::setting("quantization", "nf4, as double_quantization is given", "nothing"));
+        }
+        if config.merge && config.quantization.is_some() {
+            let expected = "false beside quantization, as an adapter is merged into weights as they are stored: by `mpo-train merge`";
+            return Err(TrainError::setting("merge", expected, "true"));
         }
         Ok(config)
     }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, Recompute, SaveDtype, Schedule,
+    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
+    Schedule,
 };
 use super::lora_targets::LoraTargets;
 use super::method::Method;
@@ -128,7 +129,7 @@ macro_rules! words {
     };
 }
 
-words!(Schedule, AdapterKind, OptimizerState, PrecisionChoice, Recompute, SaveDtype, DeviceChoice);
+words!(Schedule, AdapterKind, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, DeviceChoice);
 
 impl SettingValue for String {
     const WHAT: &'static str = "text";

@@ -74,7 +74,7 @@ fn belongs(said: &str) -> &'static str {
     let expected = [
         ("mapping values", "one `: ` in a line, or a value in quotes"),
         ("tab", "spaces in place of tabs"),
-        ("quoted scalar", "a value in quotes that are closed, in which only known signs follow `\\`"),
+        ("quote", "a value in quotes that are closed, in which only known signs follow `\\`"),
         ("bracket", "a bracket for every one that was opened"),
         ("flow", "a bracket for every one that was opened, and commas between values"),
         ("block mapping", "keys that all begin in the same column"),
@@ -142,7 +142,9 @@ mod tests {
             ("model: *m", "line 1: model: expected a value in quotes"),
             ("model: `m`", "line 1: model: expected a value in quotes"),
             ("lr: 1\n---\nlr: 2", "expected settings once, without `---` between them"),
-            ("lr: .nan\n: : :", "line 2: expected"),
+            ("lr: 1\n: : :", "line 2: expected a key and its value, such as `lr: 1e-6`, got : : :"),
+            ("template_args: {a: .nan}", "line 1: template_args: expected a finite number, got .nan}"),
+            ("lora_targets: {a: 1}", "line 1: lora_targets: expected names such as q_proj,v_proj or all-linear"),
         ] {
             let problem = read::<TrainOptions>(text).unwrap_err();
             assert!(problem.contains(expected), "no {expected:?} in {problem}");
@@ -151,8 +153,8 @@ mod tests {
     }
 
     /// What its messages are made of.
-    const OF_THE_LIBRARY: [&str; 9] =
-        ["Policy", "u64", "scalar", "mapping", "token", "anchor", "while ", "document", "deserial"];
+    const OF_THE_LIBRARY: [&str; 10] =
+        ["Policy", "u64", "scalar", "mapping", "token", "anchor", "while ", "document", "deserial", "variant"];
 
     /// Odd input is told of in our words, whatever it is.
     #[test]

@@ -5,6 +5,8 @@ pub(crate) mod composition;
 #[cfg(feature = "cube")]
 pub(crate) mod cube;
 #[cfg(feature = "flex")]
+pub(crate) mod kept;
+#[cfg(feature = "flex")]
 pub(crate) mod native;
 
 /// Which gradients are asked for: an operation gives an empty tensor in place of one that is not, and makes no product for

@@ -10,13 +10,14 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::Wanted;
+use super::kept::Kept;
 use crate::cpu::{Element, Matrix, MatrixMut, Stored, Threads, tensor};
 
 /// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
 /// any machine. Each costs one more gradient of `hidden` while the backward lasts.
 const RUNS: usize = 16;
 /// Columns (rows of the head) and rows of `hidden` in a block of logits: 1 MiB, to stay in the second-level cache.
-const COLUMNS: usize = 256;
+pub(super) const COLUMNS: usize = 256;
 const ROWS: usize = 512;
 
 /// `[vocabulary, width]`, row-major, with the numbers that `dtype` has for it.
@@ -49,7 +50,7 @@ impl<'a> Head<'a> {
     }
 
     /// Whole tiles, unless there are too few to go round.
-    fn run_length(&self) -> usize {
+    pub(super) fn run_length(&self) -> usize {
         let share = self.vocabulary().div_ceil(RUNS);
         if share > COLUMNS { share.next_multiple_of(COLUMNS) } else { share }
     }
@@ -61,17 +62,18 @@ impl<'a> Head<'a> {
     }
 
     /// The gradients of `hidden` `[rows, width]` and, in its own type, of the head; those that are wanted. `gradient` turns
-    /// the logits of a block into their gradients.
+    /// the logits of a block, taken from `kept` where they are there, into their gradients.
     pub(crate) fn gradients(
         &self,
         hidden: &Rows<'_>,
         wanted: Wanted,
+        kept: Kept<'_>,
         gradient: impl Fn(&Block, &mut [f32]) + Sync,
     ) -> (Vec<f32>, FlexTensor) {
         match self.weights {
-            Stored::F32(_) => self.gradients_as::<f32>(hidden, wanted, &gradient),
-            Stored::F16(_) => self.gradients_as::<f16>(hidden, wanted, &gradient),
-            Stored::Bf16(_) => self.gradients_as::<bf16>(hidden, wanted, &gradient),
+            Stored::F32(_) => self.gradients_as::<f32>(hidden, wanted, kept, &gradient),
+            Stored::F16(_) => self.gradients_as::<f16>(hidden, wanted, kept, &gradient),
+            Stored::Bf16(_) => self.gradients_as::<bf16>(hidden, wanted, kept, &gradient),
         }
     }
 
@@ -79,6 +81,7 @@ impl<'a> Head<'a> {
         &self,
         hidden: &Rows<'_>,
         wanted: Wanted,
+        kept: Kept<'_>,
         gradient: &(impl Fn(&Block, &mut [f32]) + Sync),
     ) -> (Vec<f32>, FlexTensor) {
         let rows = if wanted.head { self.vocabulary() } else { 0 };
@@ -88,7 +91,7 @@ impl<'a> Head<'a> {
         let runs: Vec<_> = runs.into_iter().map(|run| (run, shares.next())).collect();
         let parts: Vec<Vec<f32>> = runs
             .into_par_iter()
-            .map(|(run, head_grad)| self.run_gradients(hidden, run, wanted.hidden, head_grad, gradient))
+            .map(|(run, head_grad)| self.run_gradients(hidden, run, wanted.hidden, head_grad, kept, gradient))
             .collect();
         let mut parts = parts.into_iter();
         let mut hidden_grad = parts.next().unwrap_or_default();
@@ -109,47 +112,79 @@ impl<'a> Head<'a> {
         run: Range<usize>,
         hidden_wanted: bool,
         head_grad: Option<&mut [E]>,
+        kept: Kept<'_>,
         gradient: &impl Fn(&Block, &mut [f32]),
     ) -> Vec<f32> {
-        let width = self.width;
-        let rows = hidden.count();
-        let mut hidden_grad = vec![0.0; if hidden_wanted { rows * width } else { 0 }];
-        let mut buffer = vec![0.0; buffer_size(rows, run.len())];
-        let mut shares = head_grad.map(|grad| grad.chunks_mut(COLUMNS * width));
+        let mut hidden_grad = vec![0.0; if hidden_wanted { hidden.count() * self.width } else { 0 }];
+        let mut buffer = vec![0.0; buffer_size(hidden.count(), run.len())];
+        let mut shares = head_grad.map(|grad| grad.chunks_mut(COLUMNS * self.width));
         for columns in pieces(run, COLUMNS) {
-            let tile = self.tile(columns.clone());
-            let mut add_tile = |mut head_grad: Option<&mut [f32]>| {
-                for rows in pieces(0..rows, ROWS) {
-                    let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
-                    let block = Block { rows, columns: columns.clone() };
-                    let logits = &mut buffer[..n * columns.len()];
-                    tile.logits(hidden, block.rows.clone(), logits);
-                    gradient(&block, logits);
-                    let gradient = Matrix::new(logits, n, columns.len());
-                    if hidden_wanted {
-                        MatrixMut::new(&mut hidden_grad[elements.clone()], n, width).add(
-                            1.0,
-                            gradient,
-                            tile.matrix(),
-                            Threads::One,
-                        );
-                    }
-                    if let Some(head_grad) = &mut head_grad {
-                        MatrixMut::new(head_grad, columns.len(), width).add(
-                            1.0,
-                            gradient.transposed(),
-                            Matrix::new(&hidden.rows[elements], n, width),
-                            Threads::One,
-                        );
-                    }
-                }
+            let mut add = |head_grad: Option<&mut [f32]>| {
+                let sums = [hidden_wanted.then_some(&mut hidden_grad[..]), head_grad];
+                self.add_tile(hidden, columns.clone(), kept, gradient, &mut buffer, sums);
             };
             match shares.as_mut().and_then(Iterator::next) {
-                Some(share) => E::fill(share, |share| add_tile(Some(share))),
-                None => add_tile(None),
+                Some(share) => E::fill(share, |share| add(Some(share))),
+                None => add(None),
             }
         }
         hidden_grad
+    }
+
+    /// Adds the gradient of the head's rows from `first` on to as many rows of `sum`, a tile's after it is whole: in f32 the sum
+    /// of two operations' gradients is the same to the bit as if each had been kept.
+    pub(crate) fn add_gradient<E: Element>(
+        &self,
+        hidden: &Rows<'_>,
+        first: usize,
+        sum: &mut [E],
+        gradient: impl Fn(&Block, &mut [f32]) + Sync,
+    ) {
+        let columns = COLUMNS.min(self.run_length());
+        sum.par_chunks_mut(columns * self.width).enumerate().for_each_init(
+            || [vec![0.0; buffer_size(hidden.count(), columns)], vec![]],
+            |[buffer, whole], (tile, sum)| {
+                let first = first + tile * columns;
+                whole.clear();
+                whole.resize(sum.len(), 0.0);
+                let columns = first..first + sum.len() / self.width;
+                self.add_tile(hidden, columns, Kept::NONE, &gradient, buffer, [None, Some(whole)]);
+                E::change(sum, |sum| sum.iter_mut().zip(whole).for_each(|(sum, x)| *sum += *x));
+            },
+        );
+    }
+
+    /// Adds what the logits of a tile give to the gradients of `hidden` and of the tile's rows of the head.
+    fn add_tile(
+        &self,
+        hidden: &Rows<'_>,
+        columns: Range<usize>,
+        kept: Kept<'_>,
+        gradient: &impl Fn(&Block, &mut [f32]),
+        buffer: &mut [f32],
+        [mut hidden_grad, mut head_grad]: [Option<&mut [f32]>; 2],
+    ) {
+        let width = self.width;
+        let tile = self.tile(columns.clone());
+        for rows in pieces(0..hidden.count(), ROWS) {
+            let (n, elements) = (rows.len(), rows.start * width..rows.end * width);
+            let block = Block { rows, columns: columns.clone() };
+            let logits = &mut buffer[..n * columns.len()];
+            match kept.of(&block) {
+                Some(kept) => logits.copy_from_slice(kept),
+                None => tile.logits(hidden, block.rows.clone(), logits),
+            }
+            gradient(&block, logits);
+            let gradient = Matrix::new(logits, n, columns.len());
+            if let Some(hidden_grad) = &mut hidden_grad {
+                let sum = MatrixMut::new(&mut hidden_grad[elements.clone()], n, width);
+                sum.add(1.0, gradient, tile.matrix(), Threads::One);
+            }
+            if let Some(head_grad) = &mut head_grad {
+                let rows = Matrix::new(&hidden.rows[elements], n, width);
+                MatrixMut::new(head_grad, columns.len(), width).add(1.0, gradient.transposed(), rows, Threads::One);
+            }
+        }
     }
 }
 

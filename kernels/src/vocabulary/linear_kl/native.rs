@@ -15,6 +15,7 @@ use super::composition;
 use super::kernel::LinearKlKernel;
 use crate::cpu::{Stored, contiguous, exp, floats, rounded, tanh_and_slope, tensor};
 use crate::vocabulary::head::Wanted;
+use crate::vocabulary::head::kept::Kept;
 use crate::vocabulary::head::native::{Block, Head, Rows, blocks, buffer_size};
 use crate::vocabulary::softcap::native::soft_cap;
 use crate::vocabulary::softmax::native::RowSoftmax;
@@ -145,7 +146,7 @@ fn forward_run(models: &Models<'_>, run: Range<usize>) -> Vec<RowKl> {
 
 fn backward(models: &Models<'_>, statistics: &FlexTensor, grad: &FlexTensor, wanted: Wanted) -> (Vec<f32>, FlexTensor) {
     let (statistics, grad) = (floats(statistics), floats(grad));
-    models.policy.gradients(&models.hidden, wanted, |block, z| {
+    models.policy.gradients(&models.hidden, wanted, Kept::NONE, |block, z| {
         let columns = block.columns.len();
         let mut r = vec![0.0; z.len()];
         models.reference_logits(block, &mut r);

@@ -4,6 +4,7 @@
 //! nothing of objectives: a sequence's sum hands every token the same one, its mean that divided by the length.
 
 mod autodiff;
+mod by_hand;
 mod composition;
 #[cfg(feature = "cube")]
 mod cube;
@@ -14,7 +15,8 @@ mod reference;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
-use kernel::LinearLogProbsKernel;
+pub use by_hand::LinearLogProbs;
+use kernel::{LinearLogProbsKernel, Options};
 
 use super::dtypes::{assert_together, output_dtype};
 use super::softcap::assert_softcap;
@@ -27,8 +29,9 @@ use super::softcap::assert_softcap;
 /// become c · tanh(z / c) first.
 ///
 /// As in [`linear`](crate::linear) the products are made in the type of `hidden`, and the head is cast for them, a tile at a
-/// time. Differentiable in `hidden` and `head`: the gradients need the logits again and make them again; one that nobody
-/// asks for costs nothing.
+/// time. Differentiable in `hidden` and `head`; a gradient that nobody asks for costs nothing. The gradients need the logits
+/// again. On the CPU up to `keep` bytes of them are kept, and the rest is made again; on a GPU all are made again. It makes no
+/// difference to the numbers.
 ///
 /// # Panics
 /// On other shapes or types, or on a target outside the vocabulary. On a GPU such a target cannot be seen without
@@ -38,7 +41,28 @@ pub fn linear_token_log_probs(
     head: Tensor<2>,
     targets: Tensor<1, Int>,
     softcap: Option<f64>,
+    keep: usize,
 ) -> Tensor<1> {
+    assert_inputs(&hidden, &head, &targets, softcap);
+    let [tokens, _] = hidden.dims();
+    if tokens == 0 {
+        let dtype = output_dtype(hidden.dtype());
+        return hidden.sum_dim(1).reshape([0]).cast(dtype);
+    }
+    if crate::device::wants_reference() {
+        let dtype = output_dtype(hidden.dtype());
+        return reference::linear_token_log_probs(hidden, head, targets, softcap).cast(dtype);
+    }
+    let (log_probs, _, _) = <Dispatch as LinearLogProbsKernel>::linear_token_log_probs(
+        hidden.into_dispatch(),
+        head.into_dispatch(),
+        targets.into_dispatch(),
+        Options { softcap, keep },
+    );
+    Tensor::from_dispatch(log_probs)
+}
+
+fn assert_inputs(hidden: &Tensor<2>, head: &Tensor<2>, targets: &Tensor<1, Int>, softcap: Option<f64>) {
     let ([tokens, width], [vocabulary, head_width], [count]) = (hidden.dims(), head.dims(), targets.dims());
     assert!(
         width == head_width && tokens == count && (vocabulary > 0 && width > 0 || tokens == 0),
@@ -49,21 +73,6 @@ pub fn linear_token_log_probs(
     );
     assert_together("linear_token_log_probs", hidden.dtype(), head.dtype());
     assert_softcap("linear_token_log_probs", softcap);
-    if tokens == 0 {
-        let dtype = output_dtype(hidden.dtype());
-        return hidden.sum_dim(1).reshape([0]).cast(dtype);
-    }
-    if crate::device::wants_reference() {
-        let dtype = output_dtype(hidden.dtype());
-        return reference::linear_token_log_probs(hidden, head, targets, softcap).cast(dtype);
-    }
-    let (log_probs, _) = <Dispatch as LinearLogProbsKernel>::linear_token_log_probs(
-        hidden.into_dispatch(),
-        head.into_dispatch(),
-        targets.into_dispatch(),
-        softcap,
-    );
-    Tensor::from_dispatch(log_probs)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::slice;
 use burn::tensor::{DType, Device, Int, Tensor};
 use proptest::prelude::*;
 
-use super::{linear_token_log_probs, reference};
+use super::{LinearLogProbs, linear_token_log_probs, reference};
 use crate::testing::{Case, Input, Random, check_gradients, check_kernel, everywhere, random};
 use crate::vocabulary::IGNORED;
 use crate::vocabulary::testing::{floats, targets};
@@ -15,7 +15,7 @@ fn check(cases: &[Case], hidden: Random, head: Random) {
         check_kernel(
             cases,
             &[hidden.clone(), head.clone()],
-            |t| linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), softcap),
+            |t| linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), softcap, 0),
             |t| reference::linear_token_log_probs(t[0].d2(), t[1].d2(), targets(t), softcap),
         );
     }
@@ -28,7 +28,7 @@ fn by_hand() {
         let hidden = Tensor::<2>::from_data([[1.0], [1.0]], &case.device);
         let head = Tensor::<2>::from_data([[0.0], [3f32.ln()]], &case.device);
         let targets = Tensor::<1, Int>::from_data([0, 1], &case.device);
-        let got = floats(linear_token_log_probs(hidden, head, targets, None));
+        let got = floats(linear_token_log_probs(hidden, head, targets, None, 0));
         assert!((got[0] - 0.25f32.ln()).abs() < 1e-6 && (got[1] - 0.75f32.ln()).abs() < 1e-6, "{got:?}");
     }
 }
@@ -61,7 +61,7 @@ fn nan_stays_in_its_row() {
         let hidden = hidden.slice_assign([1..2, 3..4], poison).cast(case.dtype);
         let head = random(&[50, 8], 2).on(&case.device).d2().cast(case.dtype);
         let targets = targets(4, 50, false, &case.device);
-        let got = floats(linear_token_log_probs(hidden, head, targets, None));
+        let got = floats(linear_token_log_probs(hidden, head, targets, None, 0));
         let nan: Vec<bool> = got.iter().map(|x| x.is_nan()).collect();
         assert_eq!(nan, [false, true, false, false], "{case:?}");
     }
@@ -74,7 +74,7 @@ fn ignored_rows_are_zero_and_no_rows_give_nothing() {
         let input = |shape, seed| random(shape, seed).on(&device).d2().cast(case.dtype).require_grad();
         let (hidden, head) = (input(&[3, 4], 1), input(&[50, 4], 2));
         let all = Tensor::full([3], IGNORED, &device);
-        let out = linear_token_log_probs(hidden.clone(), head.clone(), all, None);
+        let out = linear_token_log_probs(hidden.clone(), head.clone(), all, None, 0);
         assert_eq!(floats(out.clone()), [0.0; 3]);
         let gradients = out.sum().backward();
         for input in [hidden, head] {
@@ -86,6 +86,7 @@ fn ignored_rows_are_zero_and_no_rows_give_nothing() {
             Tensor::zeros([5, 4], (&device, case.dtype)),
             Tensor::<1, Int>::zeros([0], &device),
             None,
+            0,
         );
         assert_eq!(out.dims(), [0]);
     }
@@ -96,7 +97,7 @@ fn gradient_is_the_finite_difference() {
     for softcap in [None, Some(1.5)] {
         check_gradients(&[random(&[4, 4], 3), random(&[6, 4], 4)], |t| {
             let targets = targets(4, 6, true, &t[0].device());
-            linear_token_log_probs(t[0].d2(), t[1].d2(), targets, softcap)
+            linear_token_log_probs(t[0].d2(), t[1].d2(), targets, softcap, 0)
         });
     }
 }
@@ -110,6 +111,7 @@ fn shapes_that_do_not_fit_are_refused() {
         Tensor::zeros([5, 3], &device),
         Tensor::zeros([2], &device),
         None,
+        0,
     );
 }
 
@@ -122,6 +124,7 @@ fn f64_beside_another_type_is_refused() {
         Tensor::zeros([5, 4], &device),
         Tensor::zeros([2], &device),
         None,
+        0,
     );
 }
 
@@ -136,7 +139,7 @@ fn heads_of_another_type() {
                 check_kernel(
                     slice::from_ref(&case),
                     &[random(&[n, width], 1)],
-                    |t| linear_token_log_probs(t[0].d2(), head(t), targets(t), Some(2.0)),
+                    |t| linear_token_log_probs(t[0].d2(), head(t), targets(t), Some(2.0), 0),
                     |t| reference::linear_token_log_probs(t[0].d2(), head(t), targets(t), Some(2.0)),
                 );
                 // A narrower one would have its gradient rounded, which is not the kernel's error.
@@ -144,7 +147,7 @@ fn heads_of_another_type() {
                     check_kernel(
                         slice::from_ref(&case),
                         &[random(&[n, width], 1), random(&[vocabulary, width], 2)],
-                        |t| linear_token_log_probs(t[0].d2(), t[1].d2().cast(stored), targets(t), None),
+                        |t| linear_token_log_probs(t[0].d2(), t[1].d2().cast(stored), targets(t), None, 0),
                         |t| reference::linear_token_log_probs(t[0].d2(), t[1].d2().cast(stored), targets(t), None),
                     );
                 }
@@ -161,7 +164,7 @@ fn run(hidden: Tensor<2>, head: Tensor<2>, learn: [bool; 2]) -> (Vec<f32>, [Opti
     let learning = |i: usize| if learn[i] { inputs[i].clone().require_grad() } else { inputs[i].clone() };
     let inputs = [learning(0), learning(1)];
     let targets = targets(n, vocabulary, true, &inputs[0].device());
-    let out = linear_token_log_probs(inputs[0].clone(), inputs[1].clone(), targets, None);
+    let out = linear_token_log_probs(inputs[0].clone(), inputs[1].clone(), targets, None, 0);
     let gradients = out.clone().sum().backward();
     let gradient = |input: &Tensor<2>| {
         let gradient = input.grad(&gradients)?.cast(DType::F32);
@@ -206,4 +209,135 @@ proptest! {
             random(&[vocabulary, width], seed.wrapping_add(1)),
         );
     }
+}
+
+/// Log-probs and both gradients with so many bytes of logits kept.
+fn with_kept(shape: [usize; 3], softcap: Option<f64>, keep: usize) -> [Vec<f32>; 3] {
+    let [n, width, vocabulary] = shape;
+    let device = Device::flex().autodiff();
+    let input = |rows, seed| random(&[rows, width], seed).on(&device).d2().require_grad();
+    let (hidden, head) = (input(n, 1), input(vocabulary, 2));
+    let targets = targets(n, vocabulary, true, &device);
+    let out = linear_token_log_probs(hidden.clone(), head.clone(), targets, softcap, keep);
+    let weights = random(&[n], 3).on(&device).d1();
+    let gradients = (out.clone() * weights).sum().backward();
+    let flat = |tensor: Tensor<2>| tensor.into_data().try_to_vec::<f32>().unwrap();
+    [floats(out.inner()), flat(hidden.grad(&gradients).unwrap()), flat(head.grad(&gradients).unwrap())]
+}
+
+#[test]
+fn what_is_kept_makes_no_difference_to_the_numbers() {
+    // Runs of three tiles and a last one of two and a bit; runs shorter than a tile; more rows than a block has.
+    for shape in [[7, 5, 9_001], [600, 8, 4_700], [31, 47, 123], [1, 1, 1]] {
+        for softcap in [None, Some(2.0)] {
+            let none = with_kept(shape, softcap, 0);
+            let all = size_of::<f32>() * shape[0] * shape[2];
+            for keep in [all / 3, all / 2, all, usize::MAX] {
+                assert!(with_kept(shape, softcap, keep) == none, "{shape:?}, {softcap:?}, {keep} of {all} bytes");
+            }
+        }
+    }
+}
+
+/// As many logits as fit, in whole tiles of every run, are taken for the backward as they are.
+#[cfg(feature = "flex")]
+#[test]
+fn kept_logits_are_not_made_again() {
+    use super::kernel::{LinearLogProbsKernel, Options};
+    use crate::vocabulary::head::Wanted;
+    use burn::backend::Flex;
+    use burn::backend::ops::{FloatTensorOps, IntTensorOps};
+    use burn::tensor::TensorData;
+
+    const N: usize = 3;
+    const VOCABULARY: usize = 9_001;
+    let floats = |shape: [usize; 2], seed| {
+        let values: Vec<f32> = random(&shape, seed).values().iter().map(|&x| x as f32).collect();
+        Flex::float_from_data(TensorData::new(values, shape), &Default::default())
+    };
+    let numbers = |tensor| burn::tensor::read_sync(Flex::float_into_data(tensor)).unwrap().try_to_vec::<f32>().unwrap();
+    let targets = || Flex::int_from_data(TensorData::new(vec![0i32, 9_000, 5], [N]), &Default::default());
+    // Eleven runs of 768 columns and one of 553.
+    for (bytes, columns) in [
+        (0, 0),
+        (4 * 12 * 256 * N - 1, 0),
+        (4 * 12 * 256 * N, 12 * 256),
+        (4 * 12 * 600 * N, 12 * 512),
+        (4 * 12 * 768 * N, VOCABULARY),
+    ] {
+        let options = Options { softcap: None, keep: bytes };
+        let inputs = || (floats([N, 8], 1), floats([VOCABULARY, 8], 2));
+        let (hidden, head) = inputs();
+        let (_, statistics, logits) = Flex::linear_token_log_probs(hidden, head, targets(), options);
+        let kept = numbers(logits);
+        assert_eq!(kept.len(), N * columns, "{bytes}");
+        let poisoned = TensorData::new(vec![f32::NAN; kept.len()], [kept.len()]);
+        let poisoned = Flex::float_from_data(poisoned, &Default::default());
+        let (hidden, head) = inputs();
+        let grad = Flex::float_from_data(TensorData::new(vec![1f32; N], [N]), &Default::default());
+        let wanted = Wanted { hidden: false, head: true };
+        let (_, head_grad) =
+            Flex::linear_token_log_probs_backward(hidden, head, targets(), statistics, poisoned, grad, options, wanted);
+        let rows = numbers(head_grad);
+        let nan = rows.chunks(8).filter(|row| row.iter().all(|x| x.is_nan())).count();
+        assert_eq!(nan, columns, "{bytes}");
+        assert_eq!(rows.iter().filter(|x| x.is_nan()).count(), 8 * columns, "{bytes}");
+    }
+}
+
+/// What a graph gives, and gradients by hand, the head's in slices on top of another.
+#[test]
+fn gradients_by_hand_are_those_of_the_graph() {
+    for case in everywhere() {
+        for (n, width, vocabulary, softcap) in
+            [(5, 7, 2_500, None), (600, 8, 9_001, Some(2.0)), (31, 123, 47, None), (1, 1, 1, None)]
+        {
+            let device = case.device.clone().autodiff();
+            let input = |rows, seed| random(&[rows, width], seed).on(&device).d2().cast(case.dtype);
+            let (hidden, head) = (input(n, 1).require_grad(), input(vocabulary, 2).require_grad());
+            let targets = targets(n, vocabulary, true, &device);
+            let log_probs = linear_token_log_probs(hidden.clone(), head.clone(), targets.clone(), softcap, 0);
+            let grad = random(&[n], 3).on(&device).d1();
+            let gradients = (log_probs.clone() * grad.clone()).sum().backward();
+            let expected = [hidden.grad(&gradients).unwrap(), head.grad(&gradients).unwrap()];
+
+            let [hidden, head] = [hidden, head].map(Tensor::without_autodiff);
+            let grad = grad.without_autodiff();
+            let ours = LinearLogProbs::new(hidden, head.clone(), targets.without_autodiff(), softcap);
+            let before = random(&[vocabulary, width], 4).on(&case.device).d2().cast(case.dtype);
+            let slice = (vocabulary / 2).next_multiple_of(256).min(vocabulary);
+            let slices = [0..slice, slice..vocabulary].map(|rows| {
+                let sum = before.clone().slice([rows.clone()]);
+                ours.add_head_gradient(sum, rows.start, head.clone(), grad.clone())
+            });
+            let head_gradient = Tensor::cat(slices.into_iter().filter(|slice| slice.dims()[0] > 0).collect(), 0);
+            let hidden_gradient = ours.hidden_gradient(head, grad);
+            let [of_hidden, of_head] = expected.map(Tensor::without_autodiff);
+            let pairs = [
+                (ours.log_probs().unsqueeze::<2>(), log_probs.without_autodiff().unsqueeze()),
+                (hidden_gradient, of_hidden),
+                (head_gradient, before + of_head),
+            ];
+            for (which, (ours, expected)) in pairs.into_iter().enumerate() {
+                let flat = |tensor: Tensor<2>| tensor.into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
+                let (ours, expected) = (flat(ours), flat(expected));
+                let what = format!("{case:?}, {n} {width} {vocabulary}, {which}");
+                if case.dtype == DType::F32 && case.device == Device::flex() {
+                    assert!(ours == expected, "{what}");
+                } else {
+                    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-2 * (1.0 + b.abs());
+                    assert!(ours.iter().zip(&expected).all(near), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "rows 3.. of a head [5, 4]")]
+fn a_slice_outside_the_head_is_refused() {
+    let device = Device::flex();
+    let head = Tensor::zeros([5, 4], &device);
+    let scored = LinearLogProbs::new(Tensor::zeros([1, 4], &device), head.clone(), Tensor::zeros([1], &device), None);
+    scored.add_head_gradient(Tensor::zeros([3, 4], &device), 3, head, Tensor::zeros([1], &device));
 }
