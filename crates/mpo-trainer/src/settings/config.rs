@@ -1,10 +1,11 @@
 //! A resolved configuration: what it says to those who use it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
-use mpo_models::{AdapterFolder, LoraOptions, ModelConfig, Precision, Quantization};
+use mpo_models::{AdapterFolder, LoraOptions, ModelConfig, ModelError, Precision, Quantization};
 use mpo_objectives::{Objective, Settings};
 use serde_json::Value;
 
@@ -112,19 +113,13 @@ impl TrainConfig {
     /// If a new adapter is asked for that is for no linear map of `model`, or would stand on an adapter; if one is to be
     /// merged, and there is none; or if weights that are in four bits are to be trained, merged or packed.
     pub fn check_adapter(&self, model: &ModelConfig, adapter: Option<&AdapterFolder>) -> Result<(), TrainError> {
-        let refused = if !model.nf4 {
-            None
-        } else if self.lora().is_none() && adapter.is_none() {
-            Some(("adapter", "lora, beside a model whose weights are in four bits", "nothing"))
-        } else if self.merge {
-            Some(("merge", "false for a model whose weights are in four bits", "true"))
-        } else if self.quantization.is_some() {
-            Some(("quantization", "none for a model whose weights are in four bits already", "nf4"))
-        } else {
-            None
-        };
-        if let Some((key, expected, got)) = refused {
-            return Err(TrainError::setting(key, expected, got));
+        if model.nf4 && self.lora().is_none() && adapter.is_none() {
+            return Err(ModelError::Packed { dir: PathBuf::from(&self.model) }.into());
+        } else if model.nf4 && self.merge {
+            return Err(ModelError::PackedWhole { dir: self.output.clone() }.into());
+        } else if model.nf4 && self.quantization.is_some() {
+            let expected = "none for a model whose weights are in four bits already";
+            return Err(TrainError::setting("quantization", expected, "nf4"));
         }
         match self.lora() {
             Some(new) => Ok(new.check(&model.decoder, adapter)?),
