@@ -15,6 +15,7 @@ use mpo_models::{
     Accumulator, Batch, CausalLm, LoraOptions, NamedGradients, NamedParameter, PassOptions, Quantization, RunAgain,
     SaveOptions,
 };
+use mpo_tests::FIXTURES;
 use packed::write_nf4;
 use serde_json::Value;
 
@@ -94,8 +95,6 @@ fn codes_and_scales_are_those_of_bitsandbytes() {
     }
 }
 
-const MODELS: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
-
 fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
     let length = batch.tokens.len() / batch.lengths.len();
     let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| (row + 1) % length != 0).collect();
@@ -166,7 +165,7 @@ fn adapted(base: CausalLm) -> CausalLm {
 /// and so are the gradients of an adapter beside it.
 #[test]
 fn a_packed_base_is_the_dense_one_of_its_numbers() {
-    for (name, double) in MODELS.into_iter().flat_map(|name| [(name, false), (name, true)]) {
+    for (name, double) in FIXTURES.into_iter().flat_map(|name| [(name, false), (name, true)]) {
         let what = format!("{name}, double {double}");
         let golden = Golden::open(name);
         let (batch, home) = (golden.batch(""), tempfile::tempdir().unwrap());
@@ -206,7 +205,7 @@ fn a_packed_base_is_the_dense_one_of_its_numbers() {
 /// Layers that are run again unpack their matrices again, to the same numbers.
 #[test]
 fn layers_over_a_packed_base_are_run_again_to_the_bit() {
-    for name in MODELS {
+    for name in FIXTURES {
         let device = Device::flex().autodiff();
         let dir = Golden::open(name).dir;
         let (base, _) = CausalLm::load_quantized(&dir, &device, Quantization::Nf4 { double: true }).unwrap();

@@ -10,8 +10,8 @@ use crate::error::PrepareError;
 /// The file that keeps translations.
 pub(crate) const TRANSLATIONS_FILE: &str = "translations.jsonl";
 
-/// Asks `chat` each of `requests`, the translation of a text. Replies that are not `worth_keeping` are asked for again, where another may come out
-/// otherwise, and not kept.
+/// Asks `chat` each of `requests`, the translation of a text. Replies that are not `worth_keeping` are not kept, and are asked
+/// for again where another may come out otherwise.
 pub(super) fn translations(
     chat: &mut dyn ChatModel,
     direction: Direction,
