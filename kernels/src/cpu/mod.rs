@@ -1,16 +1,20 @@
 //! What the native CPU kernels share: views of flex tensors, matrix products and elementary functions that the compiler
 //! can vectorise.
 
+mod bf16_product;
 mod element;
+mod factor;
 mod math;
 mod matrix;
 
 use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 
+pub(crate) use bf16_product::multiplies_bf16;
 pub(crate) use element::{Element, Stored, round, rounded};
+pub(crate) use factor::Factor;
 pub(crate) use math::{dot, exp, exp_and_sum, exp_sum, max, tanh, tanh_and_slope};
-pub(crate) use matrix::{Matrix, MatrixMut, Threads};
+pub(crate) use matrix::{Matrix, MatrixMut, Numbers, Threads};
 
 /// How many rows one task takes: enough work to pay for scheduling it, and a fixed number, so that sums over tasks
 /// come out the same whatever the number of threads.

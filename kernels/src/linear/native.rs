@@ -14,7 +14,9 @@ use rayon::prelude::*;
 
 use super::kernel::LinearKernel;
 use super::{FEW_ROWS, composition, few_rows};
-use crate::cpu::{Matrix, MatrixMut, Stored, Threads, contiguous, floats, rounded, tensor};
+use crate::cpu::{
+    Factor, Matrix, MatrixMut, Numbers, Stored, Threads, contiguous, floats, multiplies_bf16, rounded, tensor,
+};
 
 /// Rows of a weight that are read into f32 at once: a few megabytes, which the cache holds.
 const BLOCK: usize = 1024;
@@ -52,12 +54,12 @@ impl LinearKernel for Flex {
         }
         let (x, grad) = (contiguous(x), contiguous(grad));
         let ([rows, inputs], [_, outputs]) = (dims(&x), dims(&grad));
-        let [x, grad] = [&x, &grad].map(|rows| Stored::of(rows).wide(DType::F32));
+        let [x, grad] = [&x, &grad].map(|rows| Factor::of(Stored::of(rows), rows.dtype()));
         let mut out = vec![0.0; outputs * inputs];
         MatrixMut::new(&mut out, outputs, inputs).assign(
             1.0,
-            Matrix::new(&grad, rows, outputs).transposed(),
-            Matrix::new(&x, rows, inputs),
+            Matrix::new(grad.from(0), rows, outputs).transposed(),
+            Matrix::new(x.from(0), rows, inputs),
             Threads::All,
         );
         rounded(out, [outputs, inputs], dtype)
@@ -72,8 +74,8 @@ pub(crate) trait Rows: Sync {
     /// The numbers that `dtype` has for a row.
     fn read(&self, row: usize, dtype: DType, to: &mut [f32]);
 
-    /// All numbers, where they are stored as f32 and `dtype` is that.
-    fn whole(&self, _dtype: DType) -> Option<&[f32]> {
+    /// All numbers, where a product in `dtype` can take them as they are stored.
+    fn whole(&self, _dtype: DType) -> Option<Numbers<'_>> {
         None
     }
 }
@@ -100,9 +102,11 @@ impl Rows for Dense<'_> {
         self.stored.slice(row * columns..(row + 1) * columns).read(dtype, to);
     }
 
-    fn whole(&self, dtype: DType) -> Option<&[f32]> {
+    fn whole(&self, dtype: DType) -> Option<Numbers<'_>> {
         match (self.stored, dtype) {
-            (Stored::F32(weight), DType::F32) => Some(weight),
+            (Stored::F32(weight), DType::F32) => Some(weight.into()),
+            (Stored::F32(weight), DType::BF16) if multiplies_bf16() => Some(weight.into()),
+            (Stored::Bf16(weight), DType::BF16) if multiplies_bf16() => Some(weight.into()),
             _ => None,
         }
     }
@@ -111,8 +115,8 @@ impl Rows for Dense<'_> {
 /// `x · weightᵀ` for a contiguous `x` of at most 32 bits, in its type.
 pub(crate) fn product(x: &FlexTensor, weight: &impl Rows) -> FlexTensor {
     let (dtype, [rows, inputs], [outputs, _]) = (x.dtype(), dims(x), weight.dims());
-    let x = Stored::of(x).wide(DType::F32);
-    let x = Matrix::new(&x, rows, inputs);
+    let x = Factor::of(Stored::of(x), dtype);
+    let x = Matrix::new(x.from(0), rows, inputs);
     let mut out = vec![0.0; rows * outputs];
     each_block(weight, dtype, |columns, block| {
         // Without rows there is no place for later columns.
@@ -125,10 +129,10 @@ pub(crate) fn product(x: &FlexTensor, weight: &impl Rows) -> FlexTensor {
 /// `grad · weight` for a contiguous `grad` of at most 32 bits, in its type.
 pub(crate) fn input_grad(grad: &FlexTensor, weight: &impl Rows) -> FlexTensor {
     let (dtype, [rows, outputs], [_, inputs]) = (grad.dtype(), dims(grad), weight.dims());
-    let grad = Stored::of(grad).wide(DType::F32);
+    let grad = Factor::of(Stored::of(grad), dtype);
     let mut out = vec![0.0; rows * inputs];
     each_block(weight, dtype, |columns, block| {
-        let grad = Matrix::strided(&grad[columns.start..], rows, columns.len(), outputs);
+        let grad = Matrix::strided(grad.from(columns.start), rows, columns.len(), outputs);
         let out = MatrixMut::new(&mut out, rows, inputs);
         if columns.start == 0 {
             out.assign(1.0, grad, block, Threads::All);
@@ -139,8 +143,8 @@ pub(crate) fn input_grad(grad: &FlexTensor, weight: &impl Rows) -> FlexTensor {
     rounded(out, [rows, inputs], dtype)
 }
 
-/// Hands over the rows of `weight` in f32, with the numbers that `dtype` has for them: all at once where they are stored
-/// so.
+/// Hands over the rows of `weight` in f32, with the numbers that `dtype` has for them: all at once where a product takes
+/// them as they are stored.
 fn each_block(weight: &impl Rows, dtype: DType, mut f: impl FnMut(Range<usize>, Matrix<'_>)) {
     let [rows, columns] = weight.dims();
     if let Some(weight) = weight.whole(dtype) {
@@ -151,7 +155,7 @@ fn each_block(weight: &impl Rows, dtype: DType, mut f: impl FnMut(Range<usize>, 
         let range = start..(start + BLOCK).min(rows);
         block.resize(range.len() * columns, 0.0);
         block.par_chunks_mut(columns.max(1)).zip(range.clone()).for_each(|(to, row)| weight.read(row, dtype, to));
-        f(range.clone(), Matrix::new(&block, range.len(), columns));
+        f(range.clone(), Matrix::new(&block[..], range.len(), columns));
     }
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::Wanted;
 use super::kept::Kept;
-use crate::cpu::{Element, Matrix, MatrixMut, Stored, Threads, tensor};
+use crate::cpu::{Element, Factor, Matrix, MatrixMut, Stored, Threads, tensor};
 
 /// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
 /// any machine. Each costs one more gradient of `hidden` while the backward lasts.
@@ -58,7 +58,7 @@ impl<'a> Head<'a> {
     /// These columns, ready to be multiplied.
     pub(crate) fn tile(&self, columns: Range<usize>) -> Tile<'a> {
         let weights = self.weights.slice(columns.start * self.width..columns.end * self.width);
-        Tile { weights: weights.wide(self.dtype), width: self.width }
+        Tile { weights: Factor::of(weights, self.dtype), width: self.width }
     }
 
     /// The gradients of `hidden` `[rows, width]` and, in its own type, of the head; those that are wanted. `gradient` turns
@@ -175,31 +175,35 @@ impl<'a> Head<'a> {
                 None => tile.logits(hidden, block.rows.clone(), logits),
             }
             gradient(&block, logits);
-            let gradient = Matrix::new(logits, n, columns.len());
+            let gradient = Matrix::new(&*logits, n, columns.len());
             if let Some(hidden_grad) = &mut hidden_grad {
                 let sum = MatrixMut::new(&mut hidden_grad[elements.clone()], n, width);
                 sum.add(1.0, gradient, tile.matrix(), Threads::One);
             }
             if let Some(head_grad) = &mut head_grad {
-                let rows = Matrix::new(&hidden.rows[elements], n, width);
+                let rows = Matrix::new(hidden.rows.from(elements.start), n, width);
                 MatrixMut::new(head_grad, columns.len(), width).add(1.0, gradient.transposed(), rows, Threads::One);
             }
         }
     }
 }
 
-/// `hidden` `[rows, width]` in f32, and its transpose.
+/// `hidden` `[rows, width]` in numbers that `dtype` has, and its transpose where products are in f32.
 pub(crate) struct Rows<'a> {
-    rows: Cow<'a, [f32]>,
+    rows: Factor<'a>,
     transposed: Vec<f32>,
     count: usize,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(rows: Cow<'a, [f32]>, width: usize) -> Self {
+    pub(crate) fn new(rows: Cow<'a, [f32]>, width: usize, dtype: DType) -> Self {
         let count = rows.len() / width;
-        let mut transposed = vec![0.0; rows.len()];
-        transpose(&rows, count, width, &mut transposed);
+        let rows = Factor::of_f32(rows, dtype);
+        let mut transposed = vec![];
+        if let Factor::F32(rows) = &rows {
+            transposed.resize(rows.len(), 0.0);
+            transpose(rows, count, width, &mut transposed);
+        }
         Self { rows, transposed, count }
     }
 
@@ -222,19 +226,23 @@ fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
     }
 }
 
-/// A few rows of the head in f32.
+/// A few rows of the head.
 pub(crate) struct Tile<'a> {
-    weights: Cow<'a, [f32]>,
+    weights: Factor<'a>,
     width: usize,
 }
 
 impl Tile<'_> {
     /// `hidden · tileᵀ` for some rows of `hidden`.
     ///
-    /// The product is made the other way round, from a transposed copy of `hidden`: the side that a matrix product reads
-    /// in vectors is then contiguous, and need not be gathered row by row out of a tile met only once.
+    /// In f32 the product is made the other way round, from a transposed copy of `hidden`: the side that a matrix product
+    /// reads in vectors is then contiguous, and need not be gathered row by row out of a tile met only once.
     pub(crate) fn logits(&self, hidden: &Rows<'_>, rows: Range<usize>, out: &mut [f32]) {
         let (n, columns) = (rows.len(), self.weights.len() / self.width);
+        if let Factor::Bf16(_) = &hidden.rows {
+            let rows = Matrix::new(hidden.rows.from(rows.start * self.width), n, self.width);
+            return MatrixMut::new(out, n, columns).assign(1.0, rows, self.matrix().transposed(), Threads::One);
+        }
         let mut transposed = vec![0.0; out.len()];
         let side = Matrix::strided(&hidden.transposed[rows.start..], self.width, n, hidden.count);
         MatrixMut::new(&mut transposed, columns, n).assign(1.0, self.matrix(), side, Threads::One);
@@ -242,7 +250,7 @@ impl Tile<'_> {
     }
 
     fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(&self.weights, self.weights.len() / self.width, self.width)
+        Matrix::new(self.weights.from(0), self.weights.len() / self.width, self.width)
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> Models<'a> {
         let [hidden, head, reference_hidden, reference_head] = tensors;
         let policy = Head::new(head, hidden.dtype());
         let reference = Head::new(reference_head, reference_hidden.dtype());
-        let rows = |hidden, head: &Head<'_>| Rows::new(Stored::of(hidden).wide(DType::F32), head.width);
+        let rows = |hidden, head: &Head<'_>| Rows::new(Stored::of(hidden).wide(DType::F32), head.width, hidden.dtype());
         Self {
             hidden: rows(hidden, &policy),
             reference_hidden: rows(reference_hidden, &reference),

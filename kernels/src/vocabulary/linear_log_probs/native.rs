@@ -34,12 +34,12 @@ impl LinearLogProbsKernel for Flex {
         if hidden.dtype() == DType::F64 {
             return composition::forward::<Self>(hidden, head, targets, options);
         }
-        let (hidden, head) = (contiguous(hidden), contiguous(head));
-        let head = Head::new(&head, hidden.dtype());
+        let (dtype, hidden, head) = (hidden.dtype(), contiguous(hidden), contiguous(head));
+        let head = Head::new(&head, dtype);
         let softcap = options.softcap.map(|cap| cap as f32);
         let targets = checked(&targets, head.vocabulary());
         let counted = Counted::new(&targets);
-        let hidden = Rows::new(counted.rows_of(Stored::of(&hidden), head.width), head.width);
+        let hidden = Rows::new(counted.rows_of(Stored::of(&hidden), head.width), head.width, dtype);
         let kept = Plan::new(&head, hidden.count(), options.keep);
         let mut logits = Vec::with_capacity(kept.len());
         let shares = kept.shares(&mut logits.spare_capacity_mut()[..kept.len()]);
@@ -153,10 +153,11 @@ impl<'a> GradientRows<'a> {
     /// Of contiguous hidden states, head, statistics and gradients.
     fn new(tensors: &'a [FlexTensor; 4], targets: &FlexTensor, softcap: Option<f64>) -> Self {
         let [hidden, head, statistics, grad] = tensors;
-        let head = Head::new(head, hidden.dtype());
+        let dtype = hidden.dtype();
+        let head = Head::new(head, dtype);
         let softcap = softcap.map(|cap| cap as f32);
         let counted = Counted::new(&checked(targets, head.vocabulary()));
-        let hidden = Rows::new(counted.rows_of(Stored::of(hidden), head.width), head.width);
+        let hidden = Rows::new(counted.rows_of(Stored::of(hidden), head.width), head.width, dtype);
         let gradient = |&row: &usize| RowGradient::new(floats(statistics), floats(grad), row, softcap);
         let gradients = counted.rows.iter().map(gradient).collect();
         Self { head, hidden, counted, gradients }
