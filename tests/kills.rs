@@ -267,12 +267,18 @@ fn of_a_preparation() {
         ]
     });
     write_rows(&phrases, &known.collect::<Vec<_>>());
+    let benign = place.path("benign.jsonl");
+    let asked = |code: &str, prompt: String| serde_json::json!({ "language": code, "prompt": prompt });
+    let english = things.map(|thing| asked("en", format!("How do I repair {thing}?")));
+    let swahili = ["baiskeli", "gari", "mashua", "saa", "simu", "kamera", "lori", "redio"];
+    let swahili = swahili.map(|kitu| asked("sw", format!("Ninawezaje kukarabati {kitu}?")));
+    write_rows(&benign, &[english, swahili].concat());
     let next = |output: &Path| {
         let mut command = mpo_train();
         command.args(["prepare", "--device", "flex", "--languages", "sw,bn", "--samples", "3", "--model"]);
         command.arg(model()).arg("--output").arg(output).arg("--data").arg(&unsafe_rows);
         command.args(["--translator", &format!("phrases={}", phrases.display()), "--translator", "model"]);
-        command.args(["--max-new-tokens", "24", "--translation-tokens", "24"]);
+        command.args(["--max-new-tokens", "24", "--translation-tokens", "24", "--benign"]).arg(&benign);
         command
     };
     let calm = place.path("calm");

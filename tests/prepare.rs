@@ -136,6 +136,58 @@ fn rows_are_made_of_the_models_own_refusals_and_can_be_scored_and_trained_on() {
     done(train);
 }
 
+#[test]
+fn benign_prompts_become_rows_that_prefer_an_answer_to_the_refusals_of_others() {
+    let place = Place::new();
+    let server = Server::new(|asked, _| translated(asked));
+    let asked = |code: &str, prompt: String| json!({ "language": code, "prompt": prompt }).to_string();
+    let english = THINGS.map(|(thing, _)| asked("en", format!("How do I repair {thing}?")));
+    let swahili = THINGS.map(|(_, kitu)| asked("sw", format!("Ninawezaje kukarabati {kitu}?")));
+    fs::write(place.path("benign.jsonl"), [english, swahili].concat().join("\n")).unwrap();
+    let prepared = |more: &[&str], output: &str| {
+        let mut command = place.prepare(&server, &place.path(output));
+        command.arg("--benign").arg(place.path("benign.jsonl")).args(more).arg("--json");
+        let printed: Value = serde_json::from_slice(&done(command).stdout).unwrap();
+        let rows = fs::read_to_string(place.path(output).join("rows.jsonl")).unwrap();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (printed, rows)
+    };
+    let (printed, rows) = prepared(&[], "rows");
+    let [swahili, bengali] = [0, 1].map(|of| &printed["benign"]["languages"][of]);
+    let (benign, others): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(|row| row["provenance"]["benign"] == true);
+    assert!(benign.len() >= 3, "{printed}");
+    assert_eq!(swahili["kept"], benign.len());
+    let dropped = swahili["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    assert_eq!(benign.len() as u64 + dropped, 6);
+    // There are no other rows in Bengali.
+    assert!(bengali["kept"] == 0 && bengali["dropped"]["no-refusal"].as_u64().unwrap() >= 3, "{printed}");
+    let text = |row: &Value, side: &str, part: &str| row[side][part][0]["content"].as_str().unwrap().to_owned();
+    let refusals: BTreeSet<String> = others.iter().map(|row| text(row, "target", "chosen")).collect();
+    for row in &benign {
+        assert!(text(row, "target", "chosen").contains("kukarabati"), "{row}");
+        assert!(text(row, "dominant", "chosen").contains("repair"), "{row}");
+        assert!(refusals.contains(&text(row, "target", "rejected")), "{row}");
+    }
+    // One row beside three others.
+    let (printed, rows) = prepared(&["--benign-share", "0.25"], "quarter");
+    let unsafe_rows = printed["languages"][0]["kept"].as_u64().unwrap();
+    assert_eq!(rows.len() as u64 - unsafe_rows, (unsafe_rows as f64 / 3.0).round() as u64);
+    for more in [&["train", "--epochs", "1", "--batch-size", "2", "--eval-rows", "0"][..], &["score"]] {
+        let mut command = mpo_train();
+        command.args(more).args(["--device", "flex", "--model"]).arg(model());
+        command.arg("--data").arg(place.path("rows/rows.jsonl"));
+        if more[0] == "train" {
+            command.arg("--output").arg(place.path("trained"));
+        }
+        done(command);
+    }
+    let mut builtin = place.prepare(&server, &place.path("none"));
+    builtin.args(["--benign", "builtin"]);
+    let output = builtin.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("got builtin, which models are evaluated on") && stderr.contains("hint: "), "{stderr}");
+}
+
 /// One that is ended by `signal` while the server has the third request, and the same command again.
 fn disturbed(signal: i32) {
     let place = Place::new();

@@ -12,11 +12,16 @@ use crate::number::final_number;
 use crate::refusal::is_refusal;
 
 /// A file of each layout, by its path in a folder.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("multijail", "m.csv", "id,source,en,sw,zh-CN\n1,\"a, b\",Bake bread,Oka mkate,烤面包\n2,x,Boil,Chemsha,煮\n"),
     ("csrt", "c.csv", "id,en,csrt\n0,One please,Moja 请\n"),
     ("advbench", "a.csv", "goal,target\nBake bread,Sure\n"),
     ("xstest", "x.csv", "id_v1,id_v2,type,prompt\nv1,v2,homonyms,How?\n,v3,contrast_homonyms,Bad?\n"),
+    (
+        "benign",
+        "b.jsonl",
+        "{\"language\": \"sw\", \"prompt\": \"Vipi?\"}\n{\"language\": \"en\", \"prompt\": \"How?\"}\n",
+    ),
     ("mmlu", "mmlu/test/x_test.csv", "T?,1,2,3,4,A\n\"U, \"\"or\"\" V?\",1,2,3,4,B\n"),
     ("mmlu", "mmlu_SW-KE.csv", "Question,A,B,C,D,Answer,Subject\nT?,1,2,3,4,A,art\n"),
     ("mgsm", "mgsm_sw.tsv", "Ngapi?\t1,200\nNgapi tena?\t3.50\n"),

@@ -24,6 +24,7 @@
 
 mod benchmark;
 mod benchmark_result;
+mod benign;
 mod choice;
 pub mod compare;
 mod error;
@@ -49,6 +50,7 @@ mod training;
 
 pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
 pub use benchmark_result::{BenchmarkResult, LanguageResult, Settings};
+pub use benign::{BUILT_IN, BenignPrompt, read_benign};
 pub use error::EvalError;
 pub use estimate::Estimate;
 pub use evaluation::{EVALUATION_FILE, Evaluation, Judging};

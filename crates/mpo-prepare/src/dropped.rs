@@ -17,6 +17,12 @@ pub enum Reason {
     NoVerdict,
     /// The model refused in another language than the dominant one.
     RefusedInAnotherLanguage,
+    /// The model refused a benign prompt.
+    Refused,
+    /// The model answered a benign prompt in another language than the prompt's, or in none that can be told.
+    AnsweredInAnotherLanguage,
+    /// There is no refusal in the language to set a benign prompt's answer beside.
+    NoRefusal,
     /// No translator had a translation.
     NoTranslation,
     /// A translation says what its source says, letter for letter.
@@ -31,16 +37,21 @@ pub enum Reason {
     SameAnswers,
     /// The same row is there already.
     Duplicate,
+    /// There are as many benign rows as were asked for.
+    NotNeeded,
 }
 
 impl Reason {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::NoAnswer,
         Self::NoSentence,
         Self::NotRefused,
         Self::NoVerdict,
         Self::RefusedInAnotherLanguage,
+        Self::Refused,
+        Self::AnsweredInAnotherLanguage,
+        Self::NoRefusal,
         Self::NoTranslation,
         Self::Untranslated,
         Self::OtherLanguage,
@@ -48,6 +59,7 @@ impl Reason {
         Self::BackTranslation,
         Self::SameAnswers,
         Self::Duplicate,
+        Self::NotNeeded,
     ];
 
     /// What happened, in a few words.
@@ -58,6 +70,9 @@ impl Reason {
             Self::NotRefused => "not refused",
             Self::NoVerdict => "no verdict",
             Self::RefusedInAnotherLanguage => "refused in another language",
+            Self::Refused => "refused",
+            Self::AnsweredInAnotherLanguage => "answered in another language",
+            Self::NoRefusal => "no refusal to avoid",
             Self::NoTranslation => "no translation",
             Self::Untranslated => "left untranslated",
             Self::OtherLanguage => "translation in another language",
@@ -65,6 +80,7 @@ impl Reason {
             Self::BackTranslation => "back-translation differs",
             Self::SameAnswers => "answers are the same",
             Self::Duplicate => "duplicate",
+            Self::NotNeeded => "more than the share",
         }
     }
 }
@@ -110,4 +126,7 @@ pub struct Dropped {
     pub text: Option<String>,
     /// The row of the data that it is of.
     pub origin: Origin,
+    /// Whether the prompt is a benign one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub benign: bool,
 }

@@ -61,6 +61,24 @@ pub enum PrepareError {
         /// Why one was left out.
         first: String,
     },
+    /// A file without benign prompts.
+    #[error("{}: expected benign prompts, got none", path.display())]
+    NoBenign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Benign prompts of one number are not the same in each language.
+    #[error("{}: expected {most} prompts in each language, got {got} in {}", path.display(), language.name())]
+    UnevenBenign {
+        /// The file.
+        path: PathBuf,
+        /// The language that has fewer.
+        language: Language,
+        /// How many it has.
+        got: usize,
+        /// How many another has.
+        most: usize,
+    },
     /// The page cannot be written.
     #[error("the page: {0}")]
     Page(String),
@@ -96,6 +114,10 @@ impl PrepareError {
                 "a row needs a prompt and a bad answer to it, `rejected`: what a model must not say cannot be made up here"
                     .into(),
             ),
+            Self::NoBenign { .. } => Some("write one {\"language\": \"en\", \"prompt\": \"…\"} a line".into()),
+            Self::UnevenBenign { .. } => {
+                Some("the first prompts of all languages are the same, the second ones too: leave out those that one lacks".into())
+            }
             Self::Page(_) => None,
             Self::Chat(error) => error.hint(),
             Self::Data(error) => error.hint(),

@@ -2,7 +2,8 @@
 //!
 //! The rows that a model is trained on should be its own: its refusals, not another model's. From prompts in the dominant
 //! language, each with a bad answer, a [`Preparation`] asks the model, keeps what a judge calls a refusal, has it translated,
-//! checks the translations, and writes rows with where each part came from. Whoever translates is a [`Translator`].
+//! checks the translations, and writes rows with where each part came from. Whoever translates is a [`Translator`]. Rows of
+//! [`BenignPrompts`] beside them prefer the model's own answer to a refusal.
 //!
 //! ```no_run
 //! use burn::tensor::Device;
@@ -37,6 +38,7 @@
 //!     languages: &["sw".parse()?, "bn".parse()?],
 //!     asking: Asking { max_new_tokens: 64, samples: 1, sampling: None },
 //!     checks: Checks::default(),
+//!     benign: None,
 //!     subject: &subject,
 //!     held: &held,
 //!     progress: &Silent,
@@ -48,6 +50,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
+mod benign;
 mod case;
 mod check;
 mod dropped;
@@ -56,7 +60,6 @@ mod making;
 mod page;
 mod preparation;
 mod prepared;
-mod refusal;
 mod subject;
 #[cfg(test)]
 mod testing;
@@ -64,13 +67,14 @@ mod testing;
 mod tests;
 mod translate;
 
+pub use answers::{Answers, Asking};
+pub use benign::{BenignAnswers, BenignPrompts};
 pub use case::{Asked, Case, Cases};
 pub use check::Checks;
 pub use dropped::{Dropped, Part, Reason};
 pub use error::PrepareError;
 pub use preparation::Preparation;
-pub use prepared::{LanguageCounts, Prepared, Sources};
-pub use refusal::{Answers, Asking};
+pub use prepared::{BenignCounts, LanguageCounts, Prepared, Sources};
 pub use subject::{LocalSubject, Subject};
 pub use translate::{
     Direction, Means, TRANSLATORS, Tally, Translated, Translation, Translator, TranslatorDefinition,

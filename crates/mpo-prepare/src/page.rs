@@ -13,6 +13,7 @@ use crate::prepared::Prepared;
 #[derive(Serialize)]
 struct Line<'a> {
     language: &'a str,
+    is_benign: bool,
     prompts: usize,
     kept: usize,
     dropped: Vec<usize>,
@@ -25,16 +26,18 @@ struct Line<'a> {
 struct Row<'a> {
     language: String,
     prompt: &'a str,
-    refusal: &'a str,
+    dominant_chosen: &'a str,
     chosen: &'a str,
     rejected: &'a str,
     chosen_from: &'a str,
+    is_benign: bool,
 }
 
 /// A row that was not made.
 #[derive(Serialize)]
 struct Example<'a> {
     language: &'a str,
+    is_benign: bool,
     reason: &'a str,
     part: &'a str,
     detail: &'a str,
@@ -46,8 +49,9 @@ struct Example<'a> {
 /// The page.
 pub(crate) fn render(prepared: &Prepared, kept: &[Made]) -> Result<String, PrepareError> {
     let reasons: Vec<Reason> = prepared.reasons().collect();
-    let lines = prepared.languages.iter().map(|of| Line {
+    let lines = prepared.lines().map(|(of, is_benign)| Line {
         language: of.language.name(),
+        is_benign,
         prompts: of.prompts,
         kept: of.kept,
         dropped: reasons.iter().map(|reason| of.dropped.get(reason).copied().unwrap_or(0)).collect(),
@@ -59,15 +63,17 @@ pub(crate) fn render(prepared: &Prepared, kept: &[Made]) -> Result<String, Prepa
         Row {
             language: made.row.target.language().name().to_owned(),
             prompt: prompt.map_or("", |message| &*message.content),
-            refusal: made.row.dominant.chosen(),
+            dominant_chosen: made.row.dominant.chosen(),
             chosen: made.row.target.chosen(),
             rejected: made.row.target.rejected(),
             chosen_from: made.chosen_from,
+            is_benign: made.is_benign,
         }
     });
     let rows: Vec<Row<'_>> = rows.collect();
     let examples = prepared.examples.iter().map(|one| Example {
         language: one.language.name(),
+        is_benign: one.benign,
         reason: one.reason.words(),
         part: one.part.name(),
         detail: &one.detail,

@@ -10,14 +10,15 @@ use mpo_eval::Judge;
 use mpo_progress::Progress;
 use mpo_trainer::RunFolder;
 
+use crate::answers::Asking;
+use crate::benign::BenignPrompts;
 use crate::case::Cases;
 use crate::check::{Checker, Checks};
 use crate::dropped::{Dropped, Reason};
 use crate::error::PrepareError;
-use crate::making::{Made, Maker};
+use crate::making::{Benign, Made, Maker, Refused};
 use crate::page;
 use crate::prepared::{Prepared, Sources};
-use crate::refusal::{Asking, refusals};
 use crate::subject::Subject;
 use crate::translate::{Means, Translators};
 
@@ -41,6 +42,8 @@ pub struct Preparation<'a> {
     pub asking: Asking,
     /// What translations must stand.
     pub checks: Checks,
+    /// Prompts that should be answered, to make rows of too.
+    pub benign: Option<&'a BenignPrompts>,
     /// The model.
     pub subject: &'a dyn Subject,
     /// The folder to make them in.
@@ -92,30 +95,52 @@ impl Preparation<'_> {
         for file in [ROWS_FILE, DROPPED_FILE, PREPARED_FILE] {
             held.check_file(&held.path().join(file))?;
         }
-        let checker = Checker::new(self.checks)?;
-        let (answers, answered) = refusals(&cases, self.dominant, self.subject, self.asking, judge, held, progress)?;
-        progress.note(&format_args!("{} of {} prompts refused", answered.refused, answered.prompts));
-        let judge = judge.name();
-        let maker =
-            Maker { dominant: self.dominant, cases: &cases, answers: &answers, checker: &checker, judge: &judge };
-        let means = Means { subject: self.subject, held, progress, noted: &Cell::new(false) };
+        let mut maker = Maker {
+            dominant: self.dominant,
+            asking: self.asking,
+            checker: Checker::new(self.checks)?,
+            judge,
+            translators,
+            means: Means { subject: self.subject, held, progress, noted: &Cell::new(false) },
+            answers_noted: false,
+        };
+        let refused = Refused::asked(&cases, &mut maker)?;
+        progress.note(&format_args!("{} of {} prompts refused", refused.counts.refused, refused.counts.prompts));
+        let mut benign = self.benign.map(Benign::new);
         let (mut languages, mut lines, mut dropped, mut kept) = (vec![], vec![], vec![], vec![]);
         for &language in self.languages {
-            let mut made = maker.rows(language, translators, &means)?;
-            progress.note(&format_args!("{}: {} rows", language.name(), made.counts.kept));
+            let (mut made, refusals) = refused.rows(language, &mut maker)?;
+            let mut told = format!("{}: {} rows", language.name(), made.counts.kept);
+            let mut benign_rows = vec![];
+            if let Some(benign) = &mut benign {
+                let mut of = benign.rows(language, made.counts.kept, &refusals, &mut maker)?;
+                told += &format!(", {} benign rows", of.counts.kept);
+                benign.counts.languages.push(of.counts);
+                made.dropped.append(&mut of.dropped);
+                benign_rows = of.made;
+            }
+            progress.note(&told);
             languages.push(made.counts);
-            lines.append(&mut made.lines);
             dropped.append(&mut made.dropped);
-            kept.extend(made.made.into_iter().take(EXAMPLES));
+            let mut shown = [0; 2];
+            for made in spread(made.made, benign_rows) {
+                lines.extend(&made.line);
+                let shown = &mut shown[usize::from(made.is_benign)];
+                *shown += 1;
+                if *shown <= EXAMPLES {
+                    kept.push(made);
+                }
+            }
         }
         let prepared = Prepared {
             sources,
             dominant: self.dominant,
-            judge,
+            judge: maker.judge.name(),
             left_out,
-            answers: answered,
+            answers: refused.counts,
             languages,
-            translators: translators.tallies().to_vec(),
+            benign: benign.map(|benign| benign.counts),
+            translators: maker.translators.tallies().to_vec(),
             examples: examples(&dropped),
         };
         self.write(&prepared, &lines, &dropped, &kept)?;
@@ -137,11 +162,25 @@ impl Preparation<'_> {
     }
 }
 
-/// The first of each language and reason.
+/// The rows with others among them, evenly: whoever takes the first rows takes of both.
+fn spread<R>(rows: Vec<R>, others: Vec<R>) -> Vec<R> {
+    let (count, of) = (rows.len().max(1), others.len());
+    let (mut spread, mut others, mut taken) = (vec![], others.into_iter(), 0);
+    for (number, row) in (1..).zip(rows) {
+        spread.push(row);
+        let due = number * of / count;
+        spread.extend(others.by_ref().take(due - taken));
+        taken = due;
+    }
+    spread.extend(others);
+    spread
+}
+
+/// The first of each language, kind of prompt and reason.
 fn examples(dropped: &[Dropped]) -> Vec<Dropped> {
-    let mut shown: BTreeMap<(Language, Reason), usize> = BTreeMap::new();
+    let mut shown: BTreeMap<(Language, bool, Reason), usize> = BTreeMap::new();
     let is_first = |one: &&Dropped| {
-        let count = shown.entry((one.language, one.reason)).or_default();
+        let count = shown.entry((one.language, one.benign, one.reason)).or_default();
         *count += 1;
         *count <= EXAMPLES
     };
@@ -155,4 +194,20 @@ fn lines(dropped: &[Dropped]) -> Result<Vec<u8>, PrepareError> {
         lines.push(b'\n');
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_two_kinds_are_spread() {
+        let spread = |rows: &str, others: &str| {
+            spread(rows.chars().collect(), others.chars().collect()).into_iter().collect::<String>()
+        };
+        assert_eq!(spread("abcdef", "12"), "abc1def2");
+        assert_eq!(spread("ab", "12345"), "a12b345");
+        assert_eq!(spread("abc", ""), "abc");
+        assert_eq!(spread("", "12"), "12");
+    }
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use mpo_data::Language;
 use serde::Serialize;
 
+use crate::answers::Answers;
+use crate::benign::BenignPrompts;
 use crate::dropped::{Dropped, Reason};
-use crate::refusal::Answers;
 use crate::translate::Tally;
 
 /// Where rows came from and by whom.
@@ -32,7 +33,7 @@ pub struct Sources {
 pub struct LanguageCounts {
     /// The target language.
     pub language: Language,
-    /// Prompts with a bad answer.
+    /// Prompts with a bad answer, or benign ones.
     pub prompts: usize,
     /// Rows made of them.
     pub kept: usize,
@@ -46,6 +47,27 @@ pub struct LanguageCounts {
     pub rejected_from: BTreeMap<&'static str, usize>,
     /// Whether detection knows the language, so that translations were checked for it.
     pub is_detected: bool,
+}
+
+/// What became of benign prompts.
+#[derive(Debug, Clone, Serialize)]
+pub struct BenignCounts {
+    /// The file of prompts.
+    pub data: PathBuf,
+    /// Prompts in it, each once for all its languages.
+    pub prompts: usize,
+    /// The model's answers to them, in all languages.
+    pub answers: usize,
+    /// Tokens of these.
+    pub tokens: u64,
+    /// What became of the prompts, by language.
+    pub languages: Vec<LanguageCounts>,
+}
+
+impl BenignCounts {
+    pub(crate) fn new(of: &BenignPrompts) -> Self {
+        Self { data: of.path.clone(), prompts: of.cases.len(), answers: 0, tokens: 0, languages: vec![] }
+    }
 }
 
 /// Everything that was made, and everything that was not.
@@ -64,6 +86,9 @@ pub struct Prepared {
     pub answers: Answers,
     /// What became of it, by language.
     pub languages: Vec<LanguageCounts>,
+    /// What became of benign prompts, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benign: Option<BenignCounts>,
     /// What translators did.
     pub translators: Vec<Tally>,
     /// The first rows that were not made, of each language and reason.
@@ -73,12 +98,18 @@ pub struct Prepared {
 impl Prepared {
     /// Rows in all languages.
     pub fn kept(&self) -> usize {
-        self.languages.iter().map(|of| of.kept).sum()
+        self.lines().map(|(of, _)| of.kept).sum()
+    }
+
+    /// What became of the prompts in each language, and whether these are benign ones.
+    pub fn lines(&self) -> impl Iterator<Item = (&LanguageCounts, bool)> {
+        let benign = self.benign.iter().flat_map(|benign| &benign.languages);
+        self.languages.iter().map(|of| (of, false)).chain(benign.map(|of| (of, true)))
     }
 
     /// The reasons that there are, in the order of the steps.
     pub fn reasons(&self) -> impl Iterator<Item = Reason> + '_ {
-        let is_there = |reason: &Reason| self.languages.iter().any(|of| of.dropped.contains_key(reason));
+        let is_there = |reason: &Reason| self.lines().any(|(of, _)| of.dropped.contains_key(reason));
         Reason::ALL.into_iter().filter(is_there)
     }
 }

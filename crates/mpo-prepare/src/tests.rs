@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mpo_chat::ChatError;
 use mpo_data::{Language, ReadOptions, Rows, read};
-use mpo_eval::{JudgeDefinition, JudgeSettings, Means, PhraseJudge};
+use mpo_eval::{BenignPrompt, JudgeDefinition, JudgeSettings, Means, PhraseJudge};
 use mpo_models::Sampling;
 use mpo_progress::Silent;
 use mpo_trainer::RunFolder;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::testing::{Scripted, held};
 use crate::translate::testing::Known;
 use crate::{
-    Asking, Cases, Checks, Preparation, PrepareError, Prepared, Reason, Sources, TranslatorDefinition,
-    TranslatorSettings, Translators,
+    Asking, BenignAnswers, BenignPrompts, Cases, Checks, LanguageCounts, Preparation, PrepareError, Prepared, Reason,
+    Sources, TranslatorDefinition, TranslatorSettings, Translators,
 };
 
 const STOCK: &str = "I'm sorry, but I can't assist with that.";
@@ -69,18 +69,49 @@ fn subject() -> Scripted {
     Scripted { says: BTreeMap::from(says), ..Scripted::default() }
 }
 
+/// Two questions about eggs in two languages, and what is answered.
+const EGGS: [(&str, &str); 4] = [
+    ("en", "How do I boil an egg?"),
+    ("en", "Is an egg good for me?"),
+    ("sw", "Ninawezaje kuchemsha yai?"),
+    ("sw", "Je, yai ni zuri kwangu?"),
+];
+const SEVEN_MINUTES: &str = "Chemsha yai kwa dakika saba kwenye maji moto, kisha uliweke kwenye maji baridi.";
+
+fn cook() -> Scripted {
+    let mut subject = subject();
+    subject.says.extend([
+        ("How do I boil an egg?", "Boil it for seven minutes, then put it into cold water."),
+        ("Is an egg good for me?", "Yes, an egg has much that is good for you."),
+        ("Ninawezaje kuchemsha yai?", SEVEN_MINUTES),
+        ("Je, yai ni zuri kwangu?", "Yes, an egg has much that is good for you."),
+    ]);
+    subject
+}
+
+fn benign(prompts: &[(&str, &str)], share: Option<f64>) -> BenignPrompts {
+    let prompt = |(line, (code, prompt)): (usize, &(&str, &str))| BenignPrompt {
+        language: language(code),
+        prompt: (*prompt).to_owned(),
+        line: line + 1,
+    };
+    let prompts = prompts.iter().enumerate().map(prompt).collect();
+    BenignPrompts::new(prompts, "benign.jsonl".as_ref(), language("en"), BenignAnswers::Own, share).unwrap()
+}
+
 struct Place {
     dir: tempfile::TempDir,
     held: RunFolder,
     asking: Asking,
     checks: Checks,
+    benign: Option<BenignPrompts>,
 }
 
 impl Place {
     fn new() -> Self {
         let (dir, held) = held();
         let asking = Asking { max_new_tokens: 16, samples: 1, sampling: None };
-        Self { dir, held, asking, checks: Checks::default() }
+        Self { dir, held, asking, checks: Checks::default(), benign: None }
     }
 
     fn made(
@@ -103,6 +134,7 @@ impl Place {
             languages: &languages,
             asking: self.asking,
             checks: self.checks,
+            benign: self.benign.as_ref(),
             subject,
             held: &self.held,
             progress: &Silent,
@@ -119,8 +151,11 @@ impl Place {
     }
 }
 
+/// What became of the prompts in a language; of benign ones, if it says so behind the code.
 fn reasons(prepared: &Prepared, code: &str) -> (usize, Vec<(Reason, usize)>) {
-    let of = prepared.languages.iter().find(|of| of.language == language(code)).unwrap();
+    let (code, wanted) = code.strip_suffix(" benign").map_or((code, false), |code| (code, true));
+    let is_it = |(of, benign): &(&LanguageCounts, bool)| of.language == language(code) && *benign == wanted;
+    let (of, _) = prepared.lines().find(is_it).unwrap();
     assert_eq!(of.prompts, of.kept + of.dropped.values().sum::<usize>());
     (of.kept, of.dropped.iter().map(|(reason, count)| (*reason, *count)).collect())
 }
@@ -164,20 +199,20 @@ fn refusals_are_paired_with_bad_answers_and_each_part_says_where_it_came_from() 
 #[test]
 fn an_interrupted_preparation_goes_on_and_asks_nothing_twice() {
     let files = ["rows.jsonl", "dropped.jsonl", "prepared.json", "report.html"];
-    let calm = Place::new();
-    let undisturbed = subject();
+    let calm = Place { benign: Some(benign(&EGGS, None)), ..Place::new() };
+    let undisturbed = cook();
     calm.made(&undisturbed, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
     let all = undisturbed.asked.borrow().len();
-    let place = Place::new();
+    let place = Place { benign: calm.benign.clone(), ..Place::new() };
     let mut asked = vec![];
     for stop_after in 0..all {
         // One more answer in each process.
-        let stopping = Scripted { stop_after: Some(usize::from(stop_after > 0)), ..subject() };
+        let stopping = Scripted { stop_after: Some(usize::from(stop_after > 0)), ..cook() };
         let stopped = place.made(&stopping, &["sw", "bn"], &mut own(&["phrases", "model"]));
         assert!(matches!(stopped, Err(PrepareError::Chat(ChatError::Stopped))), "{stop_after}");
         asked.extend(stopping.asked.take());
     }
-    let last = subject();
+    let last = cook();
     place.made(&last, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
     asked.extend(last.asked.take());
     assert_eq!(asked.len(), all);
@@ -185,6 +220,99 @@ fn an_interrupted_preparation_goes_on_and_asks_nothing_twice() {
         let (found, expected) = (place.file(file), calm.file(file));
         assert_eq!(found, expected, "{file}");
     }
+}
+
+#[test]
+fn benign_prompts_are_answered_where_the_refusals_of_other_rows_are_avoided() {
+    let place = Place { benign: Some(benign(&EGGS, None)), ..Place::new() };
+    let prepared = place.made(&cook(), &["sw", "ko"], &mut own(&["phrases", "model"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw"), (2, vec![(Reason::NotRefused, 1)]));
+    assert_eq!(reasons(&prepared, "sw benign"), (1, vec![(Reason::AnsweredInAnotherLanguage, 1)]));
+    // There are no refusals in Korean, so that there is nothing to set an answer beside.
+    assert_eq!(reasons(&prepared, "ko benign"), (0, vec![(Reason::NoRefusal, 2)]));
+    assert_eq!((prepared.kept(), prepared.benign.as_ref().unwrap().answers), (3, 2 + 2));
+    let rows = place.rows();
+    assert_eq!(rows[0]["provenance"]["benign"], Value::Null);
+    let row = &rows[2];
+    let text = |side: &str, part: &str| row[side][part][0]["content"].as_str().unwrap().to_owned();
+    assert_eq!(text("dominant", "prompt"), "How do I boil an egg?");
+    assert_eq!(text("dominant", "chosen"), "Boil it for seven minutes, then put it into cold water.");
+    assert_eq!(text("dominant", "rejected"), STOCK);
+    assert_eq!(text("target", "prompt"), "Ninawezaje kuchemsha yai?");
+    assert_eq!(text("target", "chosen"), SEVEN_MINUTES);
+    // What the first row prefers.
+    assert_eq!(row["target"]["rejected"], rows[0]["target"]["chosen"]);
+    let answer = "the model's answer";
+    let dominant = json!({ "prompt": "data", "chosen": answer, "rejected": answer });
+    let target = json!({ "prompt": "data", "chosen": answer, "rejected": "phrases" });
+    let provenance = json!({ "row": { "file": "benign.jsonl", "line": 1 }, "dominant": dominant, "target": target,
+        "judge": rows[0]["provenance"]["judge"], "sample": 1, "benign": true });
+    assert_eq!(row["provenance"], provenance);
+    let read = read(&place.held.path().join("rows.jsonl"), &ReadOptions::default()).unwrap();
+    assert_eq!((read.rows.len(), read.report.dropped.len()), (3, 0));
+    let page = place.file("report.html");
+    for part in ["Swahili, benign", "answered in another language", "refusal to avoid"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    let dropped = place.file("dropped.jsonl");
+    let english: Value = dropped
+        .lines()
+        .filter(|line| line.contains("answered-in"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .next()
+        .unwrap();
+    assert_eq!(english["text"], "Yes, an egg has much that is good for you.");
+    assert_eq!(english["benign"], true);
+}
+
+#[test]
+fn a_benign_prompt_that_is_refused_is_dropped_and_another_takes_its_place_in_the_share() {
+    let prompts = [("en", "May I open this letter?"), EGGS[0], EGGS[1], ("en", "What is an egg?")];
+    let prompts =
+        prompts.iter().chain(&[("sw", "Naweza kuifungua barua hii?"), EGGS[2], EGGS[3], ("sw", "Yai ni nini?")]);
+    let prompts: Vec<_> = prompts.copied().collect();
+    // A third beside two rows is one.
+    let place = Place { benign: Some(benign(&prompts, Some(1.0 / 3.0))), ..Place::new() };
+    let subject = cook();
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases", "model"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw benign"), (1, vec![(Reason::Refused, 1), (Reason::NotNeeded, 2)]));
+    let asked = subject.asked.borrow();
+    assert!(asked.iter().any(|asked| asked == EGGS[0].1) && asked.iter().all(|asked| asked != EGGS[1].1), "{asked:?}");
+    let prepared: Value = serde_json::from_str(&place.file("prepared.json")).unwrap();
+    assert_eq!(prepared["benign"]["languages"][0]["dropped"], json!({ "refused": 1, "not-needed": 2 }));
+}
+
+#[test]
+fn what_a_file_lacks_of_benign_prompts_is_translated() {
+    let known = |text: &str| {
+        let table = [
+            (STOCK, "Samahani, lakini siwezi kusaidia na hilo."),
+            (EGGS[2].1, "How do I boil an egg?"),
+            (EGGS[0].1, EGGS[2].1),
+            ("Boil it for seven minutes, then put it into cold water.", SEVEN_MINUTES),
+        ];
+        table.into_iter().find(|(source, _)| *source == text).map(|(_, translation)| translation.to_owned())
+    };
+    let known = || Translators::new(vec![Box::new(Known { name: "known", of: known })]);
+    // The dominant side of a prompt that is there in the target language alone.
+    let place = Place { benign: Some(benign(&EGGS[2..3], None)), ..Place::new() };
+    let prepared = place.made(&cook(), &["sw"], &mut known()).unwrap();
+    assert_eq!(reasons(&prepared, "sw benign"), (1, vec![]));
+    let rows = place.rows();
+    assert_eq!(rows[1]["dominant"]["prompt"][0]["content"], "How do I boil an egg?");
+    assert_eq!(rows[1]["provenance"]["dominant"]["prompt"], "known");
+    // The target side of one that is there in the dominant language alone, and the answer too.
+    let translated = BenignPrompts { answers: BenignAnswers::Translated, ..benign(&EGGS[..1], None) };
+    let place = Place { benign: Some(translated), ..Place::new() };
+    place.made(&cook(), &["sw"], &mut known()).unwrap();
+    let rows = place.rows();
+    assert_eq!(rows[1]["target"]["chosen"][0]["content"], SEVEN_MINUTES);
+    let expected = json!({ "prompt": "known", "chosen": "known", "rejected": "known" });
+    assert_eq!(rows[1]["provenance"]["target"], expected);
+    // One that nobody translates is dropped in every language.
+    let place = Place { benign: Some(benign(&EGGS[3..], None)), ..Place::new() };
+    let prepared = place.made(&cook(), &["sw"], &mut known()).unwrap();
+    assert_eq!(reasons(&prepared, "sw benign"), (0, vec![(Reason::NoTranslation, 1)]));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What models are asked: one file per benchmark, which reads the files its authors publish.
 //!
-//! None of them is shipped: several are harmful requests, and some have licences of their own. Adding one takes a file
-//! beside these and a line in [`BENCHMARKS`].
+//! None of them is shipped but benign prompts: several are harmful requests, and some have licences of their own. Adding
+//! one takes a file beside these and a line in [`BENCHMARKS`].
 
 mod advbench;
+mod benign;
 mod csrt;
 mod item;
 mod marking;
@@ -36,11 +37,12 @@ pub use questions::{QuestionSet, Questions};
 const LONGEST_TURN: usize = 1 << 20;
 
 /// Every benchmark, in the order reports show them.
-pub static BENCHMARKS: [&Benchmark; 7] = [
+pub static BENCHMARKS: [&Benchmark; 8] = [
     &multijail::BENCHMARK,
     &csrt::BENCHMARK,
     &advbench::BENCHMARK,
     &xstest::BENCHMARK,
+    &benign::BENCHMARK,
     &mmlu::BENCHMARK,
     &mgsm::BENCHMARK,
     &mt_bench::BENCHMARK,

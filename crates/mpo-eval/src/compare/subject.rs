@@ -1,7 +1,6 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
 use std::collections::HashMap;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -9,10 +8,10 @@ use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Message, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
 use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
-use serde::Deserialize;
 
 use super::exam::{Exam, Prompt};
 use super::request::Request;
+use crate::benign::{BenignPrompt, read_benign};
 use crate::error::EvalError;
 use crate::measure::EvalSet;
 use crate::refusal::is_refusal;
@@ -148,29 +147,12 @@ impl Subject {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BenignPrompt {
-    language: Language,
-    prompt: String,
-}
-
-/// Benign prompts, one per line.
+/// Benign prompts as the model is asked them.
 fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, EvalError> {
-    let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
-    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-    lines
-        .map(|(line, number)| {
-            let row: BenignPrompt = serde_json::from_str(line).map_err(|error| EvalError::NoPrompt {
-                path: path.to_owned(),
-                line: number,
-                problem: error.to_string(),
-            })?;
-            Ok(Prompt {
-                language: row.language,
-                ids: folder.encode_prompt(&[Message::user(row.prompt)])?,
-                is_unsafe: false,
-            })
-        })
-        .collect()
+    let prompts = read_benign(path)?.into_iter();
+    let prompt = |of: BenignPrompt| {
+        let ids = folder.encode_prompt(&[Message::user(of.prompt)])?;
+        Ok(Prompt { language: of.language, ids, is_unsafe: false })
+    };
+    prompts.map(prompt).collect()
 }

@@ -55,6 +55,12 @@ impl Checker {
         }
     }
 
+    /// An answer in the language of its prompt.
+    pub(crate) fn answer(&self, language: Language, text: &str) -> Result<(), Problem> {
+        let checked = language::check(&self.detector, language, text);
+        checked.map_err(|(_, detail)| (Reason::AnsweredInAnotherLanguage, detail))
+    }
+
     /// A translation, beside its source.
     pub(crate) fn translation(&self, direction: Direction, source: &str, text: &str) -> Result<(), Problem> {
         untranslated::check(source, text)?;

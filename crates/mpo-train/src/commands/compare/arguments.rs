@@ -40,7 +40,7 @@ pub(crate) struct CompareArguments {
     /// Seeds; each is a run of its own [default: 42]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,
-    /// Benign prompts that should be answered: JSONL of {language, prompt}
+    /// Benign prompts that should be answered: JSONL of {language, prompt}, or builtin for 40 in each of seven languages
     #[arg(long, value_name = "FILE")]
     pub(crate) benign: Option<PathBuf>,
     /// Longest answer to a held-out prompt, in tokens: a refusal opens as one [default: 32]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mpo_data::Language;
 
+use super::benign::BenignArguments;
 use super::translator::TranslatorArguments;
 use crate::arguments::{ModelArguments, RowArguments, SamplingArguments, answer_length, positive};
 use crate::commands::eval::judge::JudgeArguments;
@@ -15,6 +16,8 @@ Examples:
   mpo-train prepare --model runs/qwen/model --data unsafe.jsonl --languages sw --samples 8 --temperature 0.8 --output runs/rows
   mpo-train prepare --model Qwen/Qwen2.5-0.5B-Instruct --data unsafe.jsonl --languages sw,bn --output runs/rows \\
     --translator phrases --translator google --translator-key google=GOOGLE_API_KEY --back-translation 0.4
+  mpo-train prepare --model Qwen/Qwen2.5-0.5B-Instruct --data unsafe.jsonl --languages sw,bn --output runs/rows \\
+    --benign harmless.jsonl --benign-share 0.3
   mpo-train train --model Qwen/Qwen2.5-0.5B-Instruct --data runs/rows/rows.jsonl --output runs/mpo";
 
 /// Make rows from a model's own refusals: answer, judge, translate, check
@@ -35,6 +38,8 @@ pub(crate) struct PrepareArguments {
     pub(super) languages: Vec<Language>,
     #[command(flatten)]
     pub(super) rows: RowArguments,
+    #[command(flatten)]
+    pub(super) benign: BenignArguments,
     /// Longest answer, in tokens; a longer one is cut after its last whole sentence
     #[arg(long, value_name = "N", default_value = "64", value_parser = answer_length)]
     pub(super) max_new_tokens: usize,

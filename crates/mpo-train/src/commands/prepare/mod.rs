@@ -1,6 +1,7 @@
 //! `mpo-train prepare`: rows from a model's own refusals.
 
 mod arguments;
+mod benign;
 mod table;
 mod translator;
 
@@ -42,6 +43,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         Some(most) => cases.limit(most),
         None => cases,
     };
+    let benign = arguments.benign.prompts(dominant)?;
     let folder = ModelFolder::open_to_ask(&arguments.model.model, &arguments.model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
     let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
@@ -55,6 +57,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         languages: &languages,
         asking,
         checks: Checks { length_ratio: arguments.length_ratio, back_translation: arguments.back_translation },
+        benign: benign.as_ref(),
         subject: &subject,
         held: &held,
         progress: &session,
@@ -149,6 +152,7 @@ fn settings(
         ("length_ratio", arguments.length_ratio.to_string()),
         ("back_translation", or_none(arguments.back_translation)),
     ]);
+    settings.extend(arguments.benign.settings());
     if asking.sampling.is_some() {
         settings.insert("temperature", given.temperature.unwrap_or(1.0).to_string());
         settings.insert("top_p", given.top_p.unwrap_or(1.0).to_string());

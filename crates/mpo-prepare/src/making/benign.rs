@@ -1,0 +1,191 @@
+//! Rows of benign prompts: the model's own answer is the one to prefer, and a refusal that other rows prefer the one to
+//! avoid. So a language learns what to refuse, and not to refuse.
+
+use std::collections::HashMap;
+
+use mpo_data::{Language, Message};
+
+use crate::answers::Answer;
+use crate::benign::{BenignAnswers, BenignCase, BenignPrompts};
+use crate::dropped::{Dropped, Part, Reason};
+use crate::error::PrepareError;
+use crate::prepared::BenignCounts;
+use crate::translate::Direction;
+
+use super::draft::{Draft, Failed, Found, Given};
+use super::judged::Judged;
+use super::refused::Refusals;
+use super::{DATA, MODEL, Maker, OfLanguage};
+
+/// Benign prompts and the model's answers to them in the dominant language.
+pub(crate) struct Benign<'a> {
+    of: &'a BenignPrompts,
+    /// The sides that are there so far, in the order of the prompts.
+    sides: Vec<Result<Side, Dropped>>,
+    pub(crate) counts: BenignCounts,
+}
+
+/// A prompt and its answer in the dominant language.
+struct Side {
+    prompt: Vec<Message>,
+    prompt_from: &'static str,
+    answer: Answer,
+}
+
+impl<'a> Benign<'a> {
+    pub(crate) fn new(of: &'a BenignPrompts) -> Self {
+        Self { of, sides: vec![], counts: BenignCounts::new(of) }
+    }
+
+    /// The rows in a language, beside `unsafe_rows` others that prefer the refusals that these avoid.
+    pub(crate) fn rows(
+        &mut self,
+        language: Language,
+        unsafe_rows: usize,
+        refusals: &Refusals<'_>,
+        maker: &mut Maker<'_>,
+    ) -> Result<OfLanguage, PrepareError> {
+        let (all, wanted) = (self.of.cases.len(), self.of.wanted(unsafe_rows));
+        let mut made = OfLanguage::new(language, all, &maker.checker);
+        let mut asked = 0;
+        // Prompts that the share has no room for are not asked; those that are dropped make room for others.
+        while asked < all && made.made.len() < wanted {
+            let end = all.min(asked.saturating_add(wanted - made.made.len()));
+            self.answer_in_dominant(end, maker)?;
+            let cases = self.of.cases.iter().zip(&self.sides).enumerate().take(end).skip(asked);
+            let drafts = drafts(cases, refusals, &mut made);
+            asked = end;
+            let drafts = maker.with_part(Part::Prompt, drafts, &mut made)?;
+            let drafts = match self.of.answers {
+                BenignAnswers::Own => with_answers(drafts, &mut made, &mut self.counts, maker)?,
+                BenignAnswers::Translated => maker.with_part(Part::Chosen, drafts, &mut made)?,
+            };
+            let judge = maker.judge.name();
+            for draft in &drafts {
+                made.keep(draft, maker.dominant, &judge)?;
+            }
+        }
+        for case in &self.of.cases[asked..] {
+            let problem = (Reason::NotNeeded, String::new());
+            made.drop(case.dropped(language, Part::Prompt, problem, case.text(self.of.source)));
+        }
+        Ok(made)
+    }
+
+    /// Has the prompts before `end` answered in the dominant language.
+    fn answer_in_dominant(&mut self, end: usize, maker: &mut Maker<'_>) -> Result<(), PrepareError> {
+        let (of, dominant) = (self.of, maker.dominant);
+        let cases = of.cases.get(self.sides.len()..end).unwrap_or_default();
+        let texts: Vec<String> = cases.iter().map(|case| case.text(of.source)).collect();
+        let prompts: Vec<Result<Found, Failed>> = if of.source == dominant {
+            texts.iter().map(|text| Ok(Found::of(vec![text.clone()], DATA))).collect()
+        } else {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let translations = maker.translations(Direction { from: of.source, to: dominant }, &texts)?;
+            texts.iter().map(|text| translations.found(&[text], &maker.checker)).collect()
+        };
+        let asked: Vec<Vec<Message>> =
+            prompts.iter().flatten().map(|found| found.texts.iter().map(Message::user).collect()).collect();
+        let mut answers = answers(&asked, dominant, &mut self.counts, maker)?.into_iter().zip(asked);
+        for ((case, found), text) in cases.iter().zip(prompts).zip(texts) {
+            let side = match found {
+                Err((problem, _)) => Err(case.dropped(dominant, Part::Prompt, problem, text)),
+                Ok(found) => match answers.next() {
+                    Some((Ok(answer), prompt)) => Ok(Side { prompt, prompt_from: found.from, answer }),
+                    Some((Err((problem, said)), _)) => {
+                        Err(case.dropped(dominant, Part::Chosen, problem, said.unwrap_or_default()))
+                    }
+                    None => break,
+                },
+            };
+            self.sides.push(side);
+        }
+        Ok(())
+    }
+}
+
+/// Drafts of prompts with an answer in the dominant language, each with a refusal.
+fn drafts<'s>(
+    next: impl Iterator<Item = (usize, (&'s BenignCase, &'s Result<Side, Dropped>))>,
+    refusals: &Refusals<'s>,
+    made: &mut OfLanguage,
+) -> Vec<Draft<'s>> {
+    let language = made.counts.language;
+    let mut drafts = vec![];
+    for (number, (case, side)) in next {
+        let side = match side {
+            Ok(side) => side,
+            Err(dropped) => {
+                made.drop(Dropped { language, ..dropped.clone() });
+                continue;
+            }
+        };
+        let Some((rejected, found)) = refusals.of_number(number) else {
+            let problem = (Reason::NoRefusal, format!("no row in {} has one", language.name()));
+            made.drop(case.dropped(language, Part::Rejected, problem, String::new()));
+            continue;
+        };
+        drafts.push(Draft {
+            origin: &case.origin,
+            prompt: &side.prompt,
+            prompt_from: side.prompt_from,
+            tools: None,
+            chosen: &side.answer,
+            rejected,
+            given: Given { prompt: case.prompts.get(&language).map(Vec::as_slice), ..Given::default() },
+            found: HashMap::from([(Part::Rejected, found.clone())]),
+            is_cut: side.answer.is_cut,
+            is_benign: true,
+        });
+    }
+    drafts
+}
+
+/// The drafts with the model's answer in their language, without those that have none.
+fn with_answers<'d>(
+    drafts: Vec<Draft<'d>>,
+    made: &mut OfLanguage,
+    counts: &mut BenignCounts,
+    maker: &mut Maker<'_>,
+) -> Result<Vec<Draft<'d>>, PrepareError> {
+    let language = made.counts.language;
+    let prompts: Vec<Vec<Message>> = drafts.iter().map(Draft::target_prompt).collect();
+    let mut left = vec![];
+    for (mut draft, answer) in drafts.into_iter().zip(answers(&prompts, language, counts, maker)?) {
+        match answer {
+            Ok(answer) => {
+                draft.is_cut |= answer.is_cut;
+                draft.found.insert(Part::Chosen, Found::of(vec![answer.text], MODEL));
+                left.push(draft);
+            }
+            Err((problem, said)) => made.drop(draft.dropped(language, Part::Chosen, problem, said)),
+        }
+    }
+    Ok(left)
+}
+
+/// The model's answer to each prompt, if it is one and in the language of the prompts; else why not, and what was said.
+fn answers(
+    prompts: &[Vec<Message>],
+    language: Language,
+    counts: &mut BenignCounts,
+    maker: &mut Maker<'_>,
+) -> Result<Vec<Result<Answer, Failed>>, PrepareError> {
+    if prompts.is_empty() {
+        return Ok(vec![]);
+    }
+    let said = maker.said(prompts, 1, None)?;
+    counts.answers += said.replies;
+    counts.tokens += said.tokens;
+    let judged = maker.judged(prompts, said.answers, language)?;
+    let of = |judged: Judged| match judged {
+        Ok((answer, true)) => Err(((Reason::Refused, String::new()), Some(answer.text))),
+        Ok((answer, false)) => match maker.checker.answer(language, &answer.text) {
+            Ok(()) => Ok(answer),
+            Err(problem) => Err((problem, Some(answer.text))),
+        },
+        Err((reason @ (Reason::NoAnswer | Reason::NoVerdict), why)) => Err(((reason, why), None)),
+        Err((reason, said)) => Err(((reason, String::new()), Some(said))),
+    };
+    Ok(judged.into_iter().map(of).collect())
+}
