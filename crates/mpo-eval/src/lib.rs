@@ -34,6 +34,7 @@ mod evaluator;
 #[cfg(test)]
 mod fuzz;
 mod judge;
+mod kept;
 mod letters;
 mod mark;
 mod measure;
@@ -48,7 +49,7 @@ mod sample;
 mod training;
 
 pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
-pub use benchmark_result::{BenchmarkResult, LanguageResult, Settings};
+pub use benchmark_result::{BenchmarkResult, LanguageResult, SafeAnswers, Settings};
 pub use error::EvalError;
 pub use estimate::Estimate;
 pub use evaluation::{EVALUATION_FILE, Evaluation, Judging};
@@ -57,6 +58,7 @@ pub use judge::{
     ChatJudge, Exchange, Graded, JUDGES, Judge, JudgeDefinition, JudgeSettings, Judgement, Means, PhraseJudge, REPLY,
     Verdict,
 };
+pub use kept::LanguageKept;
 pub use mark::mark;
 pub use measure::EvalSet;
 pub use notes::{note_damaged, note_not_as_written};
