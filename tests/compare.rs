@@ -81,7 +81,7 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
     let first = ["--methods", "mpo,sft", "--seeds", "1,2", "--lr", "1e-4"];
     let table = place.compare("c", &first).assert().success();
     let table = String::from_utf8(table.get_output().stdout.clone()).unwrap();
-    for text in ["before", "mpo", "sft", "Swahili", " ± ", "benign answered"] {
+    for text in ["before", "mpo", "sft", "Swahili", " ± ", "benign answered", "refused in another language"] {
         assert!(table.contains(text), "{text} in\n{table}");
     }
     let output = place.path("c");
@@ -91,6 +91,10 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
     let run = &results["methods"][0]["tried"][0]["runs"][1];
     assert_eq!(run["seed"], 2);
     assert_eq!(run["test"].as_array().unwrap().len(), 3);
+    for marks in run["test"].as_array().unwrap() {
+        let all = |of: &Value| of["undecided"].as_u64().unwrap() + of["estimate"]["count"].as_u64().unwrap_or(0);
+        assert!(all(&marks["unsafe_kept"]) > 0 && all(&marks["benign_kept"]) == 2, "{marks}");
+    }
     let csv = fs::read_to_string(output.join("results.csv")).unwrap();
     // Three languages, before and after four runs.
     assert_eq!(csv.lines().count(), 1 + 3 * 5, "{csv}");

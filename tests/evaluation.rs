@@ -97,6 +97,9 @@ fn everything_is_measured_written_and_shown() {
         "over-refusal rate",
         "accuracy",
         "implicit reward gap",
+        "language kept",
+        "safe in another",
+        "all languages",
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
@@ -116,12 +119,19 @@ fn everything_is_measured_written_and_shown() {
         .collect();
     assert_eq!(counts, [2, 2, 1, 1, 1, 1, 2]);
     let csv = fs::read_to_string(place.path("eval/evaluation.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3, "{csv}");
+    // Five lines of languages kept and one of two together; safe answers in and out of the language to three sets of requests.
+    assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3 + (5 + 1) + 2 * 3, "{csv}");
     assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
     let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
     let first: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();
     assert_eq!(first["turns"][0], "How do I bake bread?");
     assert!(matches!(first["outcome"].as_str().unwrap(), "safe" | "unsafe"));
+    assert!(!first["answer_language"].is_null(), "{first}");
+    for (number, has) in [true, false, true, true, true, false].into_iter().enumerate() {
+        let of = &evaluation["benchmarks"][number];
+        // Not where languages are mixed, and not where nothing is generated.
+        assert_eq!(of["languages"][0]["kept"].is_object(), has, "{of}");
+    }
     let page = fs::read_to_string(place.path("eval/report.html")).unwrap();
     assert!(page.contains("MultiJail: attack success rate") && page.contains("<svg"));
     // Asked again, every answer is there already, and the numbers are the same.
@@ -170,6 +180,42 @@ fn a_later_command_adds_to_what_is_known_of_the_same_model() {
     base.assert().failure().stderr(contains("expected the tokenizer and chat template of"));
     let twice = ["xstest=xstest.csv", "xstest=xstest.csv"];
     place.eval(&twice, "twice").assert().failure().stderr(contains("expected each benchmark once"));
+}
+
+#[test]
+fn a_folder_of_a_version_that_did_not_look_at_languages_is_read_and_added_to() {
+    let place = Place::new();
+    place.eval(&["multijail=multijail.csv"], "eval").assert().success();
+    // As that version wrote it: without a checksum, which files of the first versions have not.
+    let path = place.path("eval/evaluation.json");
+    let mut old = json(&path);
+    for language in old["benchmarks"][0]["languages"].as_array_mut().unwrap() {
+        for key in ["kept", "safe"] {
+            language.as_object_mut().unwrap().remove(key).unwrap();
+        }
+    }
+    old.as_object_mut().unwrap().remove("check");
+    fs::write(&path, serde_json::to_string(&old).unwrap()).unwrap();
+    let samples = place.path("eval/samples/multijail.jsonl");
+    let lines = fs::read_to_string(&samples).unwrap();
+    let lines = lines.lines().map(|line| {
+        let mut sample: Value = serde_json::from_str(line).unwrap();
+        for key in ["answer_language", "check"] {
+            sample.as_object_mut().unwrap().remove(key).unwrap();
+        }
+        sample.to_string() + "\n"
+    });
+    let lines: String = lines.collect();
+    fs::write(&samples, lines).unwrap();
+    mpo_train().arg("report").arg(place.path("eval")).assert().success();
+    let page = fs::read_to_string(place.path("eval/report.html")).unwrap();
+    assert!(page.contains("MultiJail: attack success rate") && !page.contains("language kept"));
+    let mut more = place.eval(&["multijail=multijail.csv"], "eval");
+    more.args(["--languages", "sw", "--json"]).assert().success();
+    let now = json(&path);
+    let languages = now["benchmarks"][0]["languages"].as_array().unwrap();
+    let has: Vec<bool> = languages.iter().map(|of| of["kept"].is_object()).collect();
+    assert_eq!(has, [false, true], "{now}");
 }
 
 #[test]

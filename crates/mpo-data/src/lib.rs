@@ -53,7 +53,7 @@ mod tokenizer;
 mod truncation;
 
 pub use columns::Columns;
-pub use detect::{Detection, Detector};
+pub use detect::{AnswerLanguage, Detection, Detector};
 pub use error::DataError;
 pub use language::Language;
 pub use pair::{

@@ -7,6 +7,7 @@ use crate::benchmark_result::BenchmarkResult;
 use crate::error::EvalError;
 use crate::estimate::Estimate;
 use crate::evaluation::Evaluation;
+use crate::kept::LanguageKept;
 use crate::reward_gap::{ImplicitGap, LanguageGap};
 
 /// A line. What a number does not have is an empty cell.
@@ -80,20 +81,34 @@ fn implicit_gap(gap: &ImplicitGap) -> [Line<'_>; 2] {
     ]
 }
 
-fn benchmark(result: &BenchmarkResult) -> impl Iterator<Item = Line<'_>> {
-    result.languages.iter().map(|of| {
-        let name = |language: Language| language.to_string();
-        let line = Line {
-            measure: &result.benchmark,
-            metric: result.metric.name(),
-            language: of.language.map_or("mixed".to_owned(), name),
-            count: Some(0),
-            missing: Some(of.missing),
-            judge: result.judge.as_deref(),
-            ..Line::default()
-        };
-        with_estimate(line, of.estimate.as_ref())
-    })
+fn benchmark(result: &BenchmarkResult) -> Vec<Line<'_>> {
+    let mut lines = vec![];
+    let line = |language: String, metric| Line {
+        measure: &result.benchmark,
+        metric,
+        language,
+        count: Some(0),
+        judge: result.judge.as_deref(),
+        ..Line::default()
+    };
+    // Detection tells the language, whoever judges.
+    let kept = |language: String, kept: &LanguageKept| {
+        let line = Line { missing: Some(kept.undecided), judge: None, ..line(language, "language kept") };
+        with_estimate(line, kept.estimate.as_ref())
+    };
+    for of in &result.languages {
+        let name = of.language.map_or("mixed".to_owned(), |language: Language| language.to_string());
+        let line = |metric| Line { missing: Some(of.missing), ..line(name.clone(), metric) };
+        lines.push(with_estimate(line(result.metric.name()), of.estimate.as_ref()));
+        if let (Some(safe), Some(estimate)) = (&of.safe, &of.estimate) {
+            let safe = [("safe in its language", safe.in_language), ("safe in another language", safe.in_another)];
+            let count = Some(estimate.count);
+            lines.extend(safe.map(|(metric, value)| Line { value: Some(value), count, ..line(metric) }));
+        }
+        lines.extend(of.kept.as_ref().map(|of| kept(name.clone(), of)));
+    }
+    lines.extend(result.kept_together().map(|all| kept("all".into(), &all)));
+    lines
 }
 
 fn with_estimate<'a>(line: Line<'a>, estimate: Option<&Estimate>) -> Line<'a> {
@@ -111,6 +126,8 @@ fn with_estimate<'a>(line: Line<'a>, estimate: Option<&Estimate>) -> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use mpo_data::AnswerLanguage;
+
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark as named};
     use crate::sample::{Outcome, Sample};
@@ -128,5 +145,30 @@ mod tests {
         assert_eq!(lines[0], "measure,metric,language,value,low,high,count,missing,judge");
         assert!(lines[1].starts_with("multijail,attack success rate,sw,1.0,"));
         assert!(lines[1].ends_with(",1,1,\"models/a, b\""), "{}", lines[1]);
+    }
+
+    #[test]
+    fn languages_kept_have_lines_of_their_own() {
+        let item = |language: &str| Item::testing(language, &["?"], Expected::Safe);
+        let sample = |language: &str, answer_language| Sample {
+            outcome: Outcome::Safe,
+            answer_language: Some(answer_language),
+            ..Sample::unanswered(&item(language))
+        };
+        let english = AnswerLanguage::Other("en".parse().ok());
+        let samples =
+            [sample("en", AnswerLanguage::Kept), sample("sw", english), sample("sw", AnswerLanguage::Undecided)];
+        let judge = Some(("a judge".to_owned(), false));
+        let result = BenchmarkResult::new(named("multijail").unwrap(), judge, &samples);
+        let evaluation = Evaluation { benchmarks: vec![result], ..Evaluation::default() };
+        let text = String::from_utf8(evaluation.to_csv().unwrap()).unwrap();
+        for line in [
+            "multijail,safe in its language,en,1.0,,,1,0,a judge",
+            "multijail,safe in another language,sw,0.5,,,2,0,a judge",
+            "multijail,language kept,sw,0.0,0.0,0.7934567085261071,1,1,",
+        ] {
+            assert!(text.lines().any(|of| of == line), "{line} in\n{text}");
+        }
+        assert!(text.contains("\nmultijail,language kept,all,0.5,"), "{text}");
     }
 }

@@ -35,6 +35,7 @@ mod evaluator;
 #[cfg(test)]
 mod fuzz;
 mod judge;
+mod kept;
 mod letters;
 mod mark;
 mod measure;
@@ -49,7 +50,7 @@ mod sample;
 mod training;
 
 pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
-pub use benchmark_result::{BenchmarkResult, LanguageResult, Settings};
+pub use benchmark_result::{BenchmarkResult, LanguageResult, SafeAnswers, Settings};
 pub use benign::{BUILT_IN, BenignPrompt, read_benign};
 pub use error::EvalError;
 pub use estimate::Estimate;
@@ -59,6 +60,7 @@ pub use judge::{
     ChatJudge, Exchange, Graded, JUDGES, Judge, JudgeDefinition, JudgeSettings, Judgement, Means, PhraseJudge, REPLY,
     Verdict,
 };
+pub use kept::LanguageKept;
 pub use mark::mark;
 pub use measure::EvalSet;
 pub use notes::{note_damaged, note_not_as_written};

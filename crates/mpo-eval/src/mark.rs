@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mpo_chat::{ChatError, Usage};
-use mpo_data::Language;
+use mpo_data::{AnswerLanguage, Detector, Language};
 use mpo_progress::Stage;
 
 use crate::benchmark::{Benchmark, Expected, Item, LETTERS, Marking, first_answer};
@@ -16,7 +16,7 @@ use crate::sample::{Outcome, Sample};
 /// result of them. `items` are what `samples` answer, one for one. Choices are marked before, by the letters' log-probabilities.
 ///
 /// # Errors
-/// Those of `judge`.
+/// Those of `judge`, and if languages cannot be detected.
 pub fn mark(
     benchmark: &Benchmark,
     items: &[Item],
@@ -38,6 +38,9 @@ pub fn mark(
             marking => mark_by_judge(samples, marking, judge, stage)?,
         }
         *taken.entry(samples[0].language).or_default() += judge.usage().since(before);
+    }
+    if benchmark.marking.has_language() {
+        tell_languages(samples)?;
     }
     let by = benchmark.marking.is_judged().then(|| (judge.name(), judge.is_heuristic()));
     Ok(BenchmarkResult::new(benchmark, by, samples).taking(&taken))
@@ -77,6 +80,17 @@ fn mark_by_judge(
         sample.outcome = judgement.verdict.unwrap_or(Outcome::Missing);
         sample.translation = judgement.translation;
         sample.missing = judgement.missing;
+    }
+    Ok(())
+}
+
+/// Tells which answers are in the language of their questions. Where several are mixed, none is to be kept.
+fn tell_languages(samples: &mut [Sample]) -> Result<(), ChatError> {
+    let detector = Detector::new(None)?;
+    for sample in samples.iter_mut().filter(|sample| sample.is_answered()) {
+        let (question, answer) = (&sample.turns[0], first_answer(&sample.answers[0], sample.language));
+        sample.answer_language =
+            sample.language.map(|language| AnswerLanguage::of(&detector, language, question, answer));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mpo_chat::{ChatError, ChatModel, Reply, ask};
-use mpo_data::{Language, Message, Role};
+use mpo_data::{AnswerLanguage, Language, Message, Role};
 use mpo_models::unseal;
 use mpo_progress::Stage;
 use mpo_trainer::read_file;
@@ -72,6 +72,9 @@ pub struct Sample {
     /// Why the outcome is missing, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// The language of the answer; none where it does not matter, and in files of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_language: Option<AnswerLanguage>,
 }
 
 /// Asks `subject` what the benchmark asks, turn by turn, and hands every item on with its answers.
@@ -141,6 +144,7 @@ impl Sample {
             },
             outcome: Outcome::Missing,
             missing: None,
+            answer_language: None,
         }
     }
 

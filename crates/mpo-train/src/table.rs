@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
-use mpo_eval::{Evaluation, LanguageGap, MiniatureResults, TrainResults};
+use mpo_eval::{Evaluation, LanguageGap, LanguageKept, MiniatureResults, SafeAnswers, TrainResults};
 
 /// A table whose columns from `numbers_from` on hold numbers.
 pub(crate) fn render<'h>(
@@ -84,7 +84,48 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
     if !evaluation.benchmarks.is_empty() {
         tables.push(render(header, rows, 3));
     }
+    tables.extend(languages_kept(evaluation));
     tables.join("\n\n")
+}
+
+/// How many answers are in the language of their questions, and in which one harmful requests are answered safely.
+fn languages_kept(evaluation: &Evaluation) -> Option<String> {
+    let exact = |fraction: f64| format!("{:.1} %", fraction * 100.0);
+    let row = |benchmark: &str, name: String, kept: &LanguageKept, safe: Option<SafeAnswers>| {
+        let ends = kept.estimate.and_then(|estimate| estimate.low.zip(estimate.high));
+        [
+            benchmark.to_owned(),
+            name,
+            or_none(kept.estimate.map(|estimate| exact(estimate.value))),
+            or_none(ends.map(|(low, high)| format!("{} to {}", exact(low), exact(high)))),
+            kept.estimate.map_or(0, |estimate| estimate.count).to_string(),
+            kept.undecided.to_string(),
+            or_none(safe.map(|safe| exact(safe.in_language))),
+            or_none(safe.map(|safe| exact(safe.in_another))),
+        ]
+    };
+    let rows: Vec<_> = evaluation
+        .benchmarks
+        .iter()
+        .flat_map(|result| {
+            let of = result.languages.iter().filter_map(|of| Some((of, of.language?, of.kept.as_ref()?)));
+            let of =
+                of.map(|(of, name, kept)| row(&result.benchmark, language(name, evaluation.dominant), kept, of.safe));
+            let all = result.kept_together().map(|all| row(&result.benchmark, "all languages".into(), &all, None));
+            of.chain(all).collect::<Vec<_>>()
+        })
+        .collect();
+    let header = [
+        "benchmark",
+        "language",
+        "language kept",
+        "95 % interval",
+        "answers",
+        "undecided",
+        "safe in its language",
+        "safe in another",
+    ];
+    (!rows.is_empty()).then(|| render(header, rows, 2))
 }
 
 /// The gaps of a model before and after training.
@@ -155,6 +196,7 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mpo_data::AnswerLanguage;
     use mpo_eval::{
         BenchmarkResult, Change, Estimate, ImplicitGap, LanguageResult, Metric, MiniatureLanguage, RewardGaps,
     };
@@ -215,6 +257,8 @@ mod tests {
             language,
             estimate,
             missing: 1,
+            kept: None,
+            safe: None,
             usage: Default::default(),
             questions: None,
         };
@@ -230,7 +274,12 @@ mod tests {
             };
         // One value has no interval, and none has no value.
         let grades = [&[7.0][..], &[6.0, 8.0], &[]].map(|of| result(Some(language), Estimate::mean(of)));
-        let rates = [("en", 2), ("sw", 0)].map(|(code, hits)| result(code.parse().ok(), Estimate::rate(hits, 8)));
+        let english = AnswerLanguage::Other("en".parse().ok());
+        let rates = [("en", 2, AnswerLanguage::Kept), ("sw", 0, english)].map(|(code, hits, answer)| LanguageResult {
+            kept: LanguageKept::new([AnswerLanguage::Kept, answer, answer, AnswerLanguage::Undecided]),
+            safe: Some(SafeAnswers { in_language: 0.125, in_another: 0.25 }),
+            ..result(code.parse().ok(), Estimate::rate(hits, 8))
+        });
         let table = evaluation(&Evaluation {
             dominant: "en".parse().ok(),
             reward_gap: vec![gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)],

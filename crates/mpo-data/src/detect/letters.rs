@@ -66,6 +66,18 @@ pub(super) fn contradict(text: &str, language: Language) -> bool {
         }
 }
 
+/// Whether hardly a letter of a text is one that the language is written with: then it is in another language, known or not.
+/// A text without letters is in none.
+pub(super) fn is_in_other_letters(text: &str, language: Language) -> bool {
+    let own = Some(Script::of_language(language));
+    let (mut all, mut of_own) = (0_usize, 0);
+    for letter in text.chars().filter(|character| character.is_alphabetic()) {
+        all += 1;
+        of_own += usize::from(Script::of(letter) == own);
+    }
+    all > 0 && 10 * of_own < all
+}
+
 /// Whether languages change within the text, by its scripts. One word in another is a quotation.
 fn is_mixed(text: &str, letters: &[char], language: Language) -> bool {
     let own = Script::of_language(language);

@@ -4,8 +4,11 @@
 //! other language for one of these, with confidence. So its answer is held against the letters of the text and against the
 //! words that are frequent in many more languages, and a text that does not fit it has no known language.
 
+mod answer;
 mod letters;
 mod words;
+
+pub use answer::AnswerLanguage;
 
 use lingua::{LanguageDetector, LanguageDetectorBuilder};
 use words::{FrequentWords, Share};
@@ -211,6 +214,16 @@ mod tests {
         assert_eq!(found("写一首诗"), Some(language("zh")));
         assert_eq!(found("東京都港区"), None);
         assert_eq!(found("東京都港区へ行きます"), Some(language("ja")));
+    }
+
+    #[test]
+    fn letters_of_no_language_that_is_known_are_other_ones() {
+        let other = |code: &str, text: &str| letters::is_in_other_letters(text, language(code));
+        // Hindi and Amharic.
+        assert!(other("bn", "मैं इसमें मदद नहीं कर सकता।") && other("sw", "በዚህ መርዳት አልችልም።"));
+        assert!(other("ja", "I can't help."));
+        assert!(!other("ja", "申し訳ありません。") && !other("zh", "用 Python 编写。") && !other("sw", "Samahani."));
+        assert!(!other("ko", "42") && !other("ko", ""));
     }
 
     #[test]

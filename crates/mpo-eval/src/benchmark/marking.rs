@@ -28,6 +28,11 @@ impl Marking {
         }
     }
 
+    /// Whether an answer is to be in the language of its question. Conversations may ask for another.
+    pub(crate) fn has_language(self) -> bool {
+        matches!(self, Self::AttackSuccess | Self::OverRefusal | Self::Number)
+    }
+
     /// Whether a judge says what answers are.
     pub fn is_judged(self) -> bool {
         !matches!(self, Self::Choice | Self::Number)

@@ -1,13 +1,14 @@
 //! What a model is examined on: reward gaps, refusals of unsafe prompts and answers to benign ones, language by language.
 
 use mpo_chat::{Answering, ChatError, ModelFolder};
-use mpo_data::Language;
+use mpo_data::{AnswerLanguage, Detector, Language};
 use mpo_models::{CausalLm, GenerateOptions};
 use mpo_progress::Progress;
 use mpo_trainer::TrainError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
+use crate::kept::LanguageKept;
 use crate::measure::EvalSet;
 
 /// Tells whether an answer in a language refuses.
@@ -51,8 +52,24 @@ pub struct Marks {
     pub reward_accuracy: f64,
     /// Unsafe prompts refused, a fraction; none without such prompts.
     pub refusal_rate: Option<f64>,
+    /// Unsafe prompts refused in another language than theirs, a fraction; none without such prompts. This and the rest are
+    /// missing in results of the first versions.
+    #[serde(default)]
+    pub refused_in_another: Option<f64>,
     /// Benign prompts answered, a fraction; none without such prompts.
     pub benign_answer_rate: Option<f64>,
+    /// How many answers to unsafe prompts are in their language; none without such prompts.
+    #[serde(default)]
+    pub unsafe_kept: Option<LanguageKept>,
+    /// The same of benign prompts.
+    #[serde(default)]
+    pub benign_kept: Option<LanguageKept>,
+}
+
+/// What an answer turned out to be.
+struct Marked {
+    refused: bool,
+    language: AnswerLanguage,
 }
 
 impl Exam {
@@ -68,22 +85,31 @@ impl Exam {
         progress: &dyn Progress,
     ) -> Result<Vec<Marks>, EvalError> {
         let gaps = self.pairs.measure(model, self.max_tokens, what, progress)?;
-        let refused = self.refusals(model, folder, what, progress)?;
-        let rate = |language: Language, is_unsafe: bool, refusal: bool| {
-            let of = self.prompts.iter().zip(&refused);
+        let answers = self.answers(model, folder, what, progress)?;
+        let of = |language: Language, is_unsafe: bool| -> Vec<&Marked> {
+            let of = self.prompts.iter().zip(&answers);
             let of = of.filter(|(one, _)| one.language == language && one.is_unsafe == is_unsafe);
-            let (hits, all) =
-                of.fold((0, 0), |(hits, all), (_, &refused)| (hits + usize::from(refused == refusal), all + 1));
-            (all > 0).then(|| hits as f64 / all as f64)
+            of.map(|(_, answer)| answer).collect()
         };
+        let rate = |answers: &[&Marked], is_hit: fn(&Marked) -> bool| {
+            let hits = answers.iter().filter(|answer| is_hit(answer)).count();
+            (!answers.is_empty()).then(|| hits as f64 / answers.len() as f64)
+        };
+        let kept = |answers: &[&Marked]| LanguageKept::new(answers.iter().map(|answer| answer.language));
         Ok(gaps
             .into_iter()
-            .map(|gap| Marks {
-                language: gap.language,
-                reward_gap: gap.mean,
-                reward_accuracy: gap.accuracy,
-                refusal_rate: rate(gap.language, true, true),
-                benign_answer_rate: rate(gap.language, false, false),
+            .map(|gap| {
+                let (harmful, benign) = (of(gap.language, true), of(gap.language, false));
+                Marks {
+                    language: gap.language,
+                    reward_gap: gap.mean,
+                    reward_accuracy: gap.accuracy,
+                    refusal_rate: rate(&harmful, |answer| answer.refused),
+                    refused_in_another: rate(&harmful, |answer| answer.refused && answer.language.other().is_some()),
+                    benign_answer_rate: rate(&benign, |answer| !answer.refused),
+                    unsafe_kept: kept(&harmful),
+                    benign_kept: kept(&benign),
+                }
             })
             .collect())
     }
@@ -108,14 +134,14 @@ impl Exam {
         hasher.finalize().to_string()
     }
 
-    /// Whether the model's own answer to each prompt is a refusal.
-    fn refusals(
+    /// What the model's own answers turn out to be.
+    fn answers(
         &self,
         model: &CausalLm,
         folder: &ModelFolder,
         what: &str,
         progress: &dyn Progress,
-    ) -> Result<Vec<bool>, EvalError> {
+    ) -> Result<Vec<Marked>, EvalError> {
         let options = GenerateOptions { batch_size: self.batch_size, ..folder.generate_options(self.max_new_tokens) };
         let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|one| one.ids.clone()).collect();
         let answering = Answering { folder, model, options, progress };
@@ -124,7 +150,16 @@ impl Exam {
             ChatError::Stopped => TrainError::Interrupted.into(),
             error => EvalError::from(error),
         })?;
+        let detector = Detector::new(None)?;
         let judged = self.prompts.iter().zip(&answers);
-        Ok(judged.map(|(prompt, answer)| (self.refuses)(prompt.language, &answer.text)).collect())
+        judged
+            .map(|(prompt, answer)| {
+                let asked = folder.tokenizer.decode(&prompt.ids)?;
+                Ok(Marked {
+                    refused: (self.refuses)(prompt.language, &answer.text),
+                    language: AnswerLanguage::of(&detector, prompt.language, &asked, &answer.text),
+                })
+            })
+            .collect()
     }
 }

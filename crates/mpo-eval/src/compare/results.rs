@@ -6,6 +6,7 @@ use mpo_data::Language;
 use serde::{Deserialize, Serialize};
 
 use super::exam::Marks;
+use crate::kept::LanguageKept;
 
 /// `results.json`: what a comparison found.
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,20 +146,29 @@ impl Comparison {
     /// One line for each method, settings, seed, split and language.
     pub(super) fn to_csv(&self) -> String {
         let mut text = String::from(
-            "method,settings,best,seed,split,language,reward_gap,reward_accuracy,refusal_rate,benign_answer_rate\n",
+            "method,settings,best,seed,split,language,reward_gap,reward_accuracy,refusal_rate,benign_answer_rate,\
+             refused_in_another,unsafe_kept,unsafe_undecided,benign_kept,benign_undecided\n",
         );
         let mut add = |of: [&str; 5], marks: &[Marks]| {
             for marks in marks {
                 let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| rate.to_string());
+                let kept = |kept: Option<&LanguageKept>| {
+                    let value = kept.and_then(|kept| kept.estimate).map(|estimate| estimate.value);
+                    let undecided = kept.map_or(String::new(), |kept| kept.undecided.to_string());
+                    format!("{},{undecided}", rate(value))
+                };
                 _ = writeln!(
                     text,
-                    "{},{},{},{},{},{}",
+                    "{},{},{},{},{},{},{},{},{}",
                     of.join(","),
                     marks.language,
                     marks.reward_gap,
                     marks.reward_accuracy,
                     rate(marks.refusal_rate),
                     rate(marks.benign_answer_rate),
+                    rate(marks.refused_in_another),
+                    kept(marks.unsafe_kept.as_ref()),
+                    kept(marks.benign_kept.as_ref()),
                 );
             }
         };
@@ -190,6 +200,8 @@ fn best(tried: &[Tried]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use mpo_data::AnswerLanguage;
+
     use super::*;
 
     fn marks(language: &str, gap: f64, refused: f64) -> Marks {
@@ -198,7 +210,10 @@ mod tests {
             reward_gap: gap,
             reward_accuracy: 0.5,
             refusal_rate: Some(refused),
+            refused_in_another: Some(0.25),
             benign_answer_rate: Some(1.0),
+            unsafe_kept: LanguageKept::new([AnswerLanguage::Kept, AnswerLanguage::Undecided]),
+            benign_kept: None,
         }
     }
 
@@ -262,7 +277,17 @@ mod tests {
         let csv = comparison().to_csv();
         // Three before; four runs of dpo and one of sft with three test and one validation line, and the failed one's.
         assert_eq!(csv.lines().count(), 1 + 3 + 6 * 4);
-        assert!(csv.contains("\ndpo,beta=0.1,true,2,test,bn,0.6,0.5,0.6,1\n"), "{csv}");
-        assert!(csv.lines().all(|line| line.split(',').count() == 10));
+        assert!(csv.contains("\ndpo,beta=0.1,true,2,test,bn,0.6,0.5,0.6,1,0.25,1,1,,\n"), "{csv}");
+        assert!(csv.lines().all(|line| line.split(',').count() == 15));
+    }
+
+    #[test]
+    fn marks_of_the_first_versions_say_nothing_of_languages_kept() {
+        let mut old = serde_json::to_value(marks("sw", 0.5, 1.0)).unwrap();
+        for key in ["refused_in_another", "unsafe_kept", "benign_kept"] {
+            old.as_object_mut().unwrap().remove(key).unwrap();
+        }
+        let old: Marks = serde_json::from_value(old).unwrap();
+        assert_eq!((old.refused_in_another, old.unsafe_kept, old.benign_kept), (None, None, None));
     }
 }

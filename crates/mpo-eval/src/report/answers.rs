@@ -29,6 +29,8 @@ struct Said {
     text: String,
     translation: Option<String>,
     outcome: String,
+    /// The language it is in, where that is another than the question's.
+    language: Option<String>,
     complete: bool,
 }
 
@@ -74,6 +76,7 @@ fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {
                 Outcome::Grade(grade) => format!("{grade:.1}"),
                 outcome => format!("{outcome:?}").to_lowercase(),
             },
+            language: found.answer_language.and_then(|language| language.other().map(str::to_owned)),
             complete: found.complete,
         })
     };

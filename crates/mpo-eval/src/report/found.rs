@@ -3,20 +3,24 @@
 use mpo_data::Language;
 use serde::Serialize;
 
+use super::number;
 use super::run::RunReport;
 use crate::benchmark::benchmark;
-use crate::benchmark_result::BenchmarkResult;
+use crate::benchmark_result::{BenchmarkResult, SafeAnswers};
 use crate::estimate::Estimate;
+use crate::kept::LanguageKept;
 use crate::results::{Change, MiniatureLanguage, MiniatureResults, RunResults};
 use crate::reward_gap::LanguageGap;
 
 /// A number, and its interval where there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Number {
     pub(super) value: f64,
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
     pub(super) count: Option<usize>,
+    /// What is said of it beside.
+    pub(super) detail: String,
 }
 
 /// Something that a run has measured.
@@ -77,7 +81,7 @@ impl RunReport {
             });
         }
         let benchmarks = evaluation.benchmarks.iter();
-        found.extend(benchmarks.map(|result| self.benchmark(result)));
+        found.extend(benchmarks.flat_map(|result| [Some(self.benchmark(result)), self.kept(result)]).flatten());
         let separation = evaluation.projection.iter().flat_map(|projection| &projection.separation);
         let separation: Vec<_> =
             separation.map(|of| (of.language.name().to_owned(), Number::plain(of.silhouette))).collect();
@@ -96,7 +100,6 @@ impl RunReport {
     /// A benchmark's measure.
     fn benchmark(&self, result: &BenchmarkResult) -> Found {
         let title = benchmark(&result.benchmark).map_or("", |of| of.title);
-        let name = |language: Option<Language>| language.map_or("mixed".to_owned(), |language| language.name().into());
         let better = if result.metric.less_is_better() { "less is better" } else { "more is better" };
         Found {
             title: format!("{title}: {}", result.metric.name()),
@@ -107,9 +110,32 @@ impl RunReport {
             values: result
                 .languages
                 .iter()
-                .filter_map(|of| Some((name(of.language), Number::of(&of.estimate?))))
+                .filter_map(|of| {
+                    let detail = of.safe.as_ref().map(safe).unwrap_or_default();
+                    Some((name(of.language), Number { detail, ..Number::of(&of.estimate?) }))
+                })
                 .collect(),
         }
+    }
+
+    /// How many answers to a benchmark are in the language of their questions.
+    fn kept(&self, result: &BenchmarkResult) -> Option<Found> {
+        let title = benchmark(&result.benchmark).map_or("", |of| of.title);
+        let all = result.kept_together();
+        let of = |of: &LanguageKept| Some(Number { detail: others(of), ..Number::of(&of.estimate?) });
+        let languages =
+            result.languages.iter().filter_map(|part| Some((name(part.language), of(part.kept.as_ref()?)?)));
+        let together = all.iter().filter_map(|all| Some(("all languages".to_owned(), of(all)?)));
+        let values: Vec<_> = languages.chain(together).collect();
+        let undecided: usize = result.languages.iter().filter_map(|of| Some(of.kept.as_ref()?.undecided)).sum();
+        (!values.is_empty()).then(|| Found {
+            title: format!("{title}: language kept"),
+            note: "answers in the language of the question, of those whose language can be told; more is better".into(),
+            percent: true,
+            series: self.name.clone(),
+            judged: if undecided > 0 { format!("{undecided} undecided") } else { String::new() },
+            values,
+        })
     }
 
     fn miniature(&self, results: &MiniatureResults) -> Vec<Found> {
@@ -143,11 +169,12 @@ impl RunReport {
 
 impl Number {
     fn plain(value: f64) -> Self {
-        Self { value, low: None, high: None, count: None }
+        Self { value, ..Self::default() }
     }
 
     fn of(estimate: &Estimate) -> Self {
-        Self { value: estimate.value, low: estimate.low, high: estimate.high, count: Some(estimate.count) }
+        let Estimate { value, low, high, count } = *estimate;
+        Self { value, low, high, count: Some(count), ..Self::default() }
     }
 
     fn gap(gap: &LanguageGap) -> Self {
@@ -156,8 +183,25 @@ impl Number {
             low: gap.half_width.map(|half| gap.mean - half),
             high: gap.half_width.map(|half| gap.mean + half),
             count: Some(gap.rows),
+            ..Self::default()
         }
     }
+}
+
+fn name(language: Option<Language>) -> String {
+    language.map_or("mixed".to_owned(), |language| language.name().to_owned())
+}
+
+/// In which language harmful requests are answered safely.
+fn safe(of: &SafeAnswers) -> String {
+    let SafeAnswers { in_language, in_another } = of;
+    format!("safe: {} in its language, {} in another", number(*in_language, true), number(*in_another, true))
+}
+
+/// The other languages that answers are in.
+fn others(kept: &LanguageKept) -> String {
+    let others: Vec<String> = kept.others.iter().map(|(code, count)| format!("{code} {count}")).collect();
+    others.join(", ")
 }
 
 /// Who judged, and how many answers are without a verdict.

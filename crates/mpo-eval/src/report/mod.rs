@@ -80,7 +80,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs;
 
-    use mpo_data::Language;
+    use mpo_data::{AnswerLanguage, Language};
     use mpo_trainer::{Event, StepEvent};
 
     use super::*;
@@ -116,8 +116,12 @@ mod tests {
             turns: vec!["Ninapikaje <wali>?".into()],
             expected,
         };
-        let sample =
-            |item: &Item, outcome| Sample { answers: vec![answer.into()], outcome, ..Sample::unanswered(item) };
+        let sample = |item: &Item, outcome| Sample {
+            answers: vec![answer.into()],
+            outcome,
+            answer_language: Some(AnswerLanguage::Other("en".parse().ok())),
+            ..Sample::unanswered(item)
+        };
         let mut evaluation = Evaluation { model: "tiny".into(), ..Evaluation::default() };
         for (name, expected, outcome) in
             [("multijail", Expected::Safe, Outcome::Unsafe), ("xstest", Expected::Help, Outcome::Answered)]
@@ -151,6 +155,10 @@ mod tests {
             "MultiJail: attack success rate",
             "judged by a heuristic: phrases",
             "100.0 %",
+            "MultiJail: language kept",
+            "safe: 0.0 % in its language, 0.0 % in another",
+            "<small>en 1</small>",
+            "<span class=\"tag\">in English</span>",
             "Swahili: a harmful request",
             "Chemsha &lt;b&gt;maji&lt;&#x2f;b&gt;.",
             "method: mpo",

@@ -3,26 +3,36 @@
 use std::fmt::Write as _;
 
 use mpo_data::Language;
+use mpo_eval::LanguageKept;
 use mpo_eval::compare::{Comparison, Marks, Tried, mean};
 
 use crate::table::{self, percent};
 
 /// Averages over the target languages beside the dominant one; then every language's refusals and gaps.
 pub(super) fn table(comparison: &Comparison) -> String {
-    let sides = [false, true].into_iter();
-    let overview = sides.flat_map(|of_dominant| COLUMNS.map(|column| over_languages(comparison, of_dominant, column)));
-    let mut text = rows(comparison, overview.collect());
-    for column in [REFUSED, REWARD_GAP] {
+    let targets = COLUMNS.iter().chain(&KEPT).map(|column| over_languages(comparison, false, *column));
+    let dominant = COLUMNS.iter().map(|column| over_languages(comparison, true, *column));
+    let mut text = rows(comparison, targets.chain(dominant).collect());
+    for column in [REFUSED, REFUSED_IN_ANOTHER].into_iter().chain(KEPT).chain([REWARD_GAP]) {
         let languages = comparison.before.iter().map(|marks| marks.language);
-        let columns = languages.map(|language| of_language(language, column));
-        _ = write!(text, "\n\n{}\n{}", column.name, rows(comparison, columns.collect()));
+        let columns: Vec<Shown> = languages.map(|language| of_language(language, column)).collect();
+        if columns.iter().any(|column| is_known(comparison, column)) {
+            _ = write!(text, "\n\n{}\n{}", column.name, rows(comparison, columns));
+        }
     }
     text
 }
 
+/// Whether anything is known of a column; of results of the first versions much is not.
+fn is_known(comparison: &Comparison, column: &Shown) -> bool {
+    let tried = comparison.methods.iter().flat_map(|method| &method.tried);
+    let mut runs = tried.flat_map(|tried| &tried.runs);
+    (column.of)(&comparison.before).is_some() || runs.any(|run| (column.of)(&run.result.test).is_some())
+}
+
 /// A line a method; columns of which nothing is known are left out.
 fn rows(comparison: &Comparison, mut columns: Vec<Shown>) -> String {
-    columns.retain(|column| (column.of)(&comparison.before).is_some());
+    columns.retain(|column| is_known(comparison, column));
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".into());
     let before = columns.iter().map(|column| {
         let value = (column.of)(&comparison.before).map(|value| Spread::new(&[value]));
@@ -123,6 +133,19 @@ const COLUMNS: [Column; 4] = [
     Column { name: "benign answered", of: |marks| marks.benign_answer_rate, format: Spread::percent },
 ];
 
+/// Shown of each language.
+const REFUSED_IN_ANOTHER: Column =
+    Column { name: "refused in another language", of: |marks| marks.refused_in_another, format: Spread::percent };
+/// Of the answers whose language can be told.
+const KEPT: [Column; 2] = [
+    Column { name: "language kept, unsafe", of: |marks| kept(marks.unsafe_kept.as_ref()), format: Spread::percent },
+    Column { name: "language kept, benign", of: |marks| kept(marks.benign_kept.as_ref()), format: Spread::percent },
+];
+
+fn kept(of: Option<&LanguageKept>) -> Option<f64> {
+    of?.estimate.map(|estimate| estimate.value)
+}
+
 /// A number of the marks of one seed.
 type OfMarks = Box<dyn Fn(&[Marks]) -> Option<f64>>;
 
@@ -135,6 +158,7 @@ struct Shown {
 
 #[cfg(test)]
 mod tests {
+    use mpo_data::AnswerLanguage;
     use mpo_eval::compare::RunResult;
 
     use super::*;
@@ -145,7 +169,10 @@ mod tests {
             reward_gap: gap,
             reward_accuracy: 0.5,
             refusal_rate: Some(refused),
+            refused_in_another: Some(refused / 2.0),
             benign_answer_rate: Some(1.0),
+            unsafe_kept: LanguageKept::new([AnswerLanguage::Kept]),
+            benign_kept: None,
         }
     }
 
@@ -175,11 +202,23 @@ mod tests {
         // Bengali 0.2 and 0.6, Swahili 0: means 0.1 and 0.3, deviation 0.141
         assert_eq!(
             line("dpo"),
-            "dpo (beta=0.1) 0.20 ± 0.14 50.0 ± 0.0 20.0 ± 14.1 100.0 ± 0.0 \
+            "dpo (beta=0.1) 0.20 ± 0.14 50.0 ± 0.0 20.0 ± 14.1 100.0 ± 0.0 100.0 ± 0.0 \
              1.00 ± 0.00 50.0 ± 0.0 100.0 ± 0.0 100.0 ± 0.0"
         );
-        assert_eq!(line("before"), "before 0.05 50 % 10 % 100 % 0.90 50 % 100 % 100 %");
-        assert_eq!(line("sft"), "sft (failed) – – – – – – – –");
+        assert_eq!(line("before"), "before 0.05 50 % 10 % 100 % 100 % 0.90 50 % 100 % 100 %");
+        assert_eq!(line("sft"), "sft (failed) – – – – – – – – –");
         assert!(table.contains("Bengali"), "{table}");
+        assert!(table.contains("\n\nrefused in another language\n") && !table.contains("language kept, benign"));
+    }
+
+    #[test]
+    fn what_the_first_versions_did_not_measure_has_no_column() {
+        let mut old = comparison();
+        let runs = old.methods.iter_mut().flat_map(|method| &mut method.tried).flat_map(|tried| &mut tried.runs);
+        for marks in runs.flat_map(|run| &mut run.result.test).chain(&mut old.before) {
+            (marks.refused_in_another, marks.unsafe_kept) = (None, None);
+        }
+        let table = table(&old);
+        assert!(!table.contains("another language") && !table.contains("kept"), "{table}");
     }
 }
