@@ -41,9 +41,12 @@ fn dictionary() -> HashMap<String, String> {
     templates.into_iter().flat_map(of).collect()
 }
 
-/// Translates what the dictionary has to Swahili, and says in Swahili of all else that it is something else.
+/// Translates what the dictionary has to Swahili or back, and says in Swahili of all else that it is something else.
 fn translated(asked: &Asked) -> Deed {
-    let dictionary = dictionary();
+    let mut dictionary = dictionary();
+    if asked.body["target"] == "en" {
+        dictionary = dictionary.into_iter().map(|(english, swahili)| (swahili, english)).collect();
+    }
     let of = |text: &String| {
         dictionary.get(text).cloned().unwrap_or_else(|| "Samahani, sijui maneno hayo kabisa katika lugha hiyo.".into())
     };
@@ -188,6 +191,59 @@ fn benign_prompts_become_rows_that_prefer_an_answer_to_the_refusals_of_others() 
     assert!(stderr.contains("got builtin, which models are evaluated on") && stderr.contains("hint: "), "{stderr}");
 }
 
+#[test]
+fn recipes_make_rows_that_methods_are_trained_on() {
+    let place = Place::new();
+    let server = Server::new(|asked, _| translated(asked));
+    let prepared = |recipe: &str, reference: Option<&Path>, more: &[&str]| {
+        let output = place.path(recipe);
+        let mut command = place.prepare(&server, &output);
+        command.args(["--recipe", recipe, "--json"]).args(more);
+        if let Some(reference) = reference {
+            command.arg("--reference").arg(reference);
+        }
+        let printed: Value = serde_json::from_slice(&done(command).stdout).unwrap();
+        let of = &printed["languages"][0];
+        let dropped = of["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+        assert_eq!(of["prompts"].as_u64().unwrap(), of["kept"].as_u64().unwrap() + dropped, "{recipe}: {of}");
+        assert_eq!((&printed["settings"]["recipe"], &printed["judge"]), (&json!(recipe), &Value::Null));
+        assert_nothing_partial(&output);
+        let rows = fs::read_to_string(output.join("rows.jsonl")).unwrap();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(rows.len() >= 3, "{recipe}: {printed}");
+        rows
+    };
+    let trained = |recipe: &str, method: &str| {
+        let output = place.path(&format!("{recipe}-{method}"));
+        let mut train = binary::train(&model(), &place.path(recipe).join("rows.jsonl"), &output);
+        train.args(["--method", method, "--epochs", "1", "--batch-size", "2", "--eval-rows", "0", "--lr", "1e-4"]);
+        done(train);
+        output.join("model")
+    };
+    // In English it refuses and in Swahili it does not, as often as not.
+    for row in prepared("lidr", None, &[]) {
+        for part in ["chosen", "rejected"] {
+            let text = |side: &str| row[side][part][0]["content"].as_str().unwrap().to_owned();
+            assert_eq!(dictionary()[&text("dominant")], text("target"));
+        }
+    }
+    let rows = fs::read(place.path("lidr/rows.jsonl")).unwrap();
+    let other = trained("lidr", "mpo");
+    // Prompts alone make the same rows, but for the file that they are from.
+    let asked = |thing: &str| json!({ "language": "en", "prompt": format!("How do I steal {thing}?") }).to_string();
+    let prompts = THINGS.map(|(thing, _)| asked(thing)).into_iter().chain([asked("").replace("steal ", "clean a car")]);
+    fs::write(place.path("unsafe.jsonl"), prompts.collect::<Vec<_>>().join("\n")).unwrap();
+    prepared("lidr", None, &[]);
+    assert!(fs::read(place.path("lidr/rows.jsonl")).unwrap() == rows);
+    for (recipe, reference) in [("lacomsa", None), ("mapo", None), ("icr", Some(&*other))] {
+        for row in prepared(recipe, reference, &["--samples", "6"]) {
+            let scores = &row["provenance"]["scores"];
+            assert!(row["language"] == "sw" && scores["chosen"].as_f64() > scores["rejected"].as_f64(), "{row}");
+        }
+        trained(recipe, "dpo");
+    }
+}
+
 /// One that is ended by `signal` while the server has the third request, and the same command again.
 fn disturbed(signal: i32) {
     let place = Place::new();
@@ -247,6 +303,18 @@ fn what_cannot_be_made_is_told_before_anything_is_asked() {
     assert!(dominant.contains("other than the dominant one"), "{dominant}");
     let cold = failed(&["--languages", "sw", "--samples", "2", "--temperature", "0"], "unsafe.jsonl");
     assert!(cold.contains("expected a temperature above 0"), "{cold}");
+    for (more, expected) in [
+        (&["--recipe", "icr"][..], "recipe icr: expected a reference"),
+        (&["--reference", "other"], "--reference: expected a recipe that asks a second model, got paper"),
+        (&["--recipe", "mapo", "--samples", "1"], "--samples: expected at least 2, of which mapo chooses"),
+        (
+            &["--recipe", "lidr", "--benign", "none.jsonl"],
+            "--benign: expected a recipe whose rows prefer refusals, got lidr",
+        ),
+    ] {
+        let told = failed(&[&["--languages", "sw"], more].concat(), "unsafe.jsonl");
+        assert!(told.contains(expected) && told.contains("hint: "), "{told}");
+    }
     let key = ["--languages", "sw", "--translator", "google", "--translator-key", "google=MPO_TEST_NO_SUCH_KEY"];
     let key = failed(&key, "unsafe.jsonl");
     assert!(key.contains("MPO_TEST_NO_SUCH_KEY") && key.contains("hint: "), "{key}");

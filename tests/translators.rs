@@ -12,7 +12,8 @@ use std::time::Duration;
 use mpo_chat::{ChatError, ChatModel};
 use mpo_models::Sampling;
 use mpo_prepare::{
-    Direction, Means, PrepareError, Subject, Translated, Translator, TranslatorDefinition, TranslatorSettings,
+    AnswerStates, Candidates, Direction, LogProb, Means, PrepareError, Subject, Translated, Translator,
+    TranslatorDefinition, TranslatorSettings,
 };
 use mpo_progress::Silent;
 use mpo_trainer::{Identity, Kind, RunFolder};
@@ -26,6 +27,14 @@ struct Nobody;
 
 impl Subject for Nobody {
     fn chat(&self, _: usize, _: Option<Sampling>) -> Box<dyn ChatModel + '_> {
+        unreachable!("a service was asked for")
+    }
+
+    fn log_probs(&self, _: &[Candidates<'_>]) -> Result<Vec<Vec<LogProb>>, ChatError> {
+        unreachable!("a service was asked for")
+    }
+
+    fn states(&self, _: &[Candidates<'_>]) -> Result<Vec<Vec<AnswerStates>>, ChatError> {
         unreachable!("a service was asked for")
     }
 }

@@ -6,6 +6,7 @@ use mpo_eval::note_not_as_written;
 use mpo_models::Sampling;
 use serde::Serialize;
 
+use crate::check::Failed;
 use crate::dropped::Reason;
 use crate::error::PrepareError;
 use crate::translate::Means;
@@ -37,18 +38,26 @@ pub(crate) struct Answer {
 /// What became of the prompts' answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Answers {
-    /// Prompts that were asked, each with a bad answer of its own.
+    /// Prompts that were asked.
     pub prompts: usize,
     /// Answers to them.
     pub answers: usize,
-    /// Prompts with an answer that is a refusal.
-    pub refused: usize,
+    /// Prompts with an answer that is a refusal, where a judge says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<usize>,
     /// Tokens that the model wrote.
     pub tokens: u64,
 }
 
+impl Answers {
+    pub(crate) fn add(&mut self, said: &Said) {
+        self.answers += said.replies;
+        self.tokens += said.tokens;
+    }
+}
+
 /// An answer, or why there is none that is wanted and what was said in its place.
-pub(crate) type Answered = Result<Answer, (Reason, String)>;
+pub(crate) type Answered = Result<Answer, Failed>;
 
 /// What the model said to prompts.
 pub(crate) struct Said {
@@ -89,14 +98,14 @@ pub(crate) fn said(
 /// An answer that ends where a sentence does.
 fn whole(reply: &Reply, sample: usize) -> Answered {
     match reply {
-        Reply::Missing { reason } => Err((Reason::NoAnswer, reason.clone())),
-        Reply::Answer { text, .. } if text.trim().is_empty() => Err((Reason::NoAnswer, "an empty one".into())),
+        Reply::Missing { reason } => Err(((Reason::NoAnswer, reason.clone()), None)),
+        Reply::Answer { text, .. } if text.trim().is_empty() => Err(((Reason::NoAnswer, "an empty one".into()), None)),
         Reply::Answer { text, complete: true, .. } => {
             Ok(Answer { text: text.trim().to_owned(), sample, is_cut: false })
         }
         Reply::Answer { text, complete: false, .. } => match sentences(text.trim()) {
             Some(text) => Ok(Answer { text: text.to_owned(), sample, is_cut: true }),
-            None => Err((Reason::NoSentence, text.clone())),
+            None => Err(((Reason::NoSentence, String::new()), Some(text.clone()))),
         },
     }
 }

@@ -35,6 +35,8 @@ pub enum BenignAnswers {
 pub(crate) struct BenignCase {
     /// It by language.
     pub(crate) prompts: BTreeMap<Language, Vec<Message>>,
+    /// The language that it stands in first.
+    first: Language,
     /// Where it stands first.
     pub(crate) origin: Origin,
 }
@@ -53,26 +55,12 @@ impl BenignPrompts {
         answers: BenignAnswers,
         share: Option<f64>,
     ) -> Result<Self, PrepareError> {
-        let Some(first) = prompts.first().map(|prompt| prompt.language) else {
+        let cases = parallel(prompts, path)?;
+        let Some(first) = cases.first() else {
             return Err(PrepareError::NoBenign { path: path.to_owned() });
         };
-        // Rows are the same wherever the file lies.
-        let file = path.file_name().map_or_else(|| path.to_owned(), Into::into);
-        let mut seen: BTreeMap<Language, usize> = BTreeMap::new();
-        let mut cases: Vec<BenignCase> = vec![];
-        for BenignPrompt { language, prompt, line } in prompts {
-            let number = seen.entry(language).or_default();
-            if *number == cases.len() {
-                let origin = Origin { file: file.clone(), position: Position::Line(line) };
-                cases.push(BenignCase { prompts: BTreeMap::new(), origin });
-            }
-            cases[*number].prompts.insert(language, vec![Message::user(prompt)]);
-            *number += 1;
-        }
-        if let Some((&language, &got)) = seen.iter().find(|(_, count)| **count < cases.len()) {
-            return Err(PrepareError::UnevenBenign { path: path.to_owned(), language, got, most: cases.len() });
-        }
-        let source = if seen.contains_key(&dominant) { dominant } else { first };
+        let has_dominant = first.prompts.contains_key(&dominant);
+        let source = if has_dominant { dominant } else { first.first };
         Ok(Self { path: path.to_owned(), cases, source, answers, share })
     }
 
@@ -82,15 +70,37 @@ impl BenignPrompts {
     }
 }
 
+/// The prompts of a file, each with its languages: those of one number are the same in each.
+pub(crate) fn parallel(prompts: Vec<BenignPrompt>, path: &Path) -> Result<Vec<BenignCase>, PrepareError> {
+    // Rows are the same wherever the file lies.
+    let file = path.file_name().map_or_else(|| path.to_owned(), Into::into);
+    let mut seen: BTreeMap<Language, usize> = BTreeMap::new();
+    let mut cases: Vec<BenignCase> = vec![];
+    for BenignPrompt { language, prompt, line } in prompts {
+        let number = seen.entry(language).or_default();
+        if *number == cases.len() {
+            let origin = Origin { file: file.clone(), position: Position::Line(line) };
+            cases.push(BenignCase { prompts: BTreeMap::new(), first: language, origin });
+        }
+        cases[*number].prompts.insert(language, vec![Message::user(prompt)]);
+        *number += 1;
+    }
+    match seen.into_iter().find(|(_, count)| *count < cases.len()) {
+        Some((language, got)) => {
+            Err(PrepareError::UnevenPrompts { path: path.to_owned(), language, got, most: cases.len() })
+        }
+        None => Ok(cases),
+    }
+}
+
 impl BenignCase {
     /// What is asked, in a language that the file has.
     pub(crate) fn text(&self, language: Language) -> String {
         self.prompts.get(&language).into_iter().flatten().map(|message| &*message.content).collect()
     }
 
-    pub(crate) fn dropped(&self, language: Language, part: Part, (reason, detail): Problem, source: String) -> Dropped {
-        let origin = self.origin.clone();
-        Dropped { language, reason, part, detail, source, text: None, origin, benign: true }
+    pub(crate) fn dropped(&self, language: Language, part: Part, problem: Problem, source: String) -> Dropped {
+        Dropped::early(language, part, problem, source, &self.origin, true)
     }
 }
 

@@ -2,10 +2,18 @@
 //! languages already.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use mpo_data::{
     BilingualPair, Language, Message, MonolingualPair, Origin, PreferencePair, Rows, Tools, UnpairedAnswer,
 };
+use mpo_eval::BenignPrompt;
+
+use crate::benign::{BenignCase, parallel};
+use crate::check::Failed;
+use crate::dropped::{Dropped, Part};
+use crate::error::PrepareError;
+use crate::making::Given;
 
 /// A prompt and a bad answer to it in one language.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +37,22 @@ pub struct Case {
     pub origin: Origin,
 }
 
+impl Case {
+    /// What the data has of it in a language.
+    pub(crate) fn given(&self, language: Language) -> Given<'_> {
+        self.parallel.get(&language).map_or(Given::default(), |parallel| Given {
+            prompt: Some(&parallel.prompt),
+            tools: parallel.tools.as_ref(),
+            rejected: Some(&parallel.rejected),
+        })
+    }
+
+    /// That there is no answer to it in the dominant language that can be preferred.
+    pub(crate) fn dropped(&self, language: Language, (problem, said): Failed) -> Dropped {
+        Dropped::early(language, Part::Chosen, problem, said.unwrap_or_default(), &self.origin, false)
+    }
+}
+
 /// The cases of a data set, each once.
 #[derive(Debug, Clone, Default)]
 pub struct Cases {
@@ -48,6 +72,29 @@ impl Cases {
             Rows::Unpaired(rows) => rows.into_iter().for_each(|row| collecting.unpaired(row)),
         }
         collecting.cases
+    }
+
+    /// The cases of a file of prompts without answers, for recipes that need none. In a file of several languages the prompts
+    /// of one number are the same in each.
+    ///
+    /// # Errors
+    /// If one language has more than another.
+    pub fn of_prompts(prompts: Vec<BenignPrompt>, path: &Path, dominant: Language) -> Result<Self, PrepareError> {
+        let mut cases = Self::default();
+        for BenignCase { mut prompts, origin, .. } in parallel(prompts, path)? {
+            let asked = |prompt| Asked { prompt, tools: None, rejected: String::new() };
+            match prompts.remove(&dominant) {
+                Some(prompt) => {
+                    let parallel = prompts.into_iter().map(|(language, prompt)| (language, asked(prompt)));
+                    cases.cases.push(Case { asked: asked(prompt), parallel: parallel.collect(), origin });
+                }
+                None => {
+                    *cases.left_out.entry(format!("a prompt that is not there in {}", dominant.name())).or_default() +=
+                        1
+                }
+            }
+        }
+        Ok(cases)
     }
 
     /// At most `most` of them, the first.
@@ -182,5 +229,21 @@ mod tests {
         let of = Cases::of(Rows::Unpaired(vec![answer(true), answer(false)]), language("en"));
         assert_eq!((of.cases.len(), of.left_out.keys().next().unwrap().starts_with("a good answer")), (1, true));
         assert!(Cases::of(Rows::Unpaired(vec![answer(false)]), language("sw")).cases.is_empty());
+    }
+
+    #[test]
+    fn prompts_without_answers_are_cases_with_their_languages() {
+        let prompts = [("en", "May I?"), ("en", "Can I?"), ("sw", "Naweza?"), ("sw", "Je?")];
+        let prompt = |(line, (code, prompt)): (usize, &(&str, &str))| BenignPrompt {
+            language: language(code),
+            prompt: (*prompt).to_owned(),
+            line: line + 1,
+        };
+        let prompts = || prompts.iter().enumerate().map(prompt).collect();
+        let Cases { cases, left_out } = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("en")).unwrap();
+        assert_eq!((cases.len(), left_out.len()), (2, 0));
+        assert_eq!(cases[1].parallel[&language("sw")].prompt, [Message::user("Je?")]);
+        let of = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("bn")).unwrap();
+        assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (0, 2));
     }
 }

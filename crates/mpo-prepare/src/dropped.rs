@@ -3,6 +3,8 @@
 use mpo_data::{Language, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::check::Problem;
+
 /// Why a prompt becomes no row in a language. In the order of the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,6 +25,8 @@ pub enum Reason {
     AnsweredInAnotherLanguage,
     /// There is no refusal in the language to set a benign prompt's answer beside.
     NoRefusal,
+    /// The model said less than two different things to choose of.
+    TooFewAnswers,
     /// No translator had a translation.
     NoTranslation,
     /// A translation says what its source says, letter for letter.
@@ -43,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoAnswer,
         Self::NoSentence,
         Self::NotRefused,
@@ -52,6 +56,7 @@ impl Reason {
         Self::Refused,
         Self::AnsweredInAnotherLanguage,
         Self::NoRefusal,
+        Self::TooFewAnswers,
         Self::NoTranslation,
         Self::Untranslated,
         Self::OtherLanguage,
@@ -73,6 +78,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::AnsweredInAnotherLanguage => "answered in another language",
             Self::NoRefusal => "no refusal to avoid",
+            Self::TooFewAnswers => "too few answers",
             Self::NoTranslation => "no translation",
             Self::Untranslated => "left untranslated",
             Self::OtherLanguage => "translation in another language",
@@ -129,4 +135,19 @@ pub struct Dropped {
     /// Whether the prompt is a benign one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub benign: bool,
+}
+
+impl Dropped {
+    /// One of which there is nothing in the target language yet.
+    pub(crate) fn early(
+        language: Language,
+        part: Part,
+        (reason, detail): Problem,
+        source: impl Into<String>,
+        origin: &Origin,
+        benign: bool,
+    ) -> Self {
+        let (source, origin) = (source.into(), origin.clone());
+        Self { language, reason, part, detail, source, text: None, origin, benign }
+    }
 }

@@ -18,6 +18,20 @@ pub enum PrepareError {
         /// Those that there are.
         known: String,
     },
+    /// There is no such recipe.
+    #[error("expected a recipe for rows, one of {known}, got {got}")]
+    UnknownRecipe {
+        /// What was asked for.
+        got: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A recipe that needs a second model.
+    #[error("recipe {name}: expected a reference, the model that this one was made from, got none")]
+    NoReference {
+        /// The recipe.
+        name: &'static str,
+    },
     /// A translator lacks what comes behind its name.
     #[error("translator {name}: expected {expected}, got nothing")]
     Incomplete {
@@ -67,9 +81,9 @@ pub enum PrepareError {
         /// The file.
         path: PathBuf,
     },
-    /// Benign prompts of one number are not the same in each language.
+    /// A file of prompts has fewer in one language than in another.
     #[error("{}: expected {most} prompts in each language, got {got} in {}", path.display(), language.name())]
-    UnevenBenign {
+    UnevenPrompts {
         /// The file.
         path: PathBuf,
         /// The language that has fewer.
@@ -104,6 +118,8 @@ impl PrepareError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownTranslator { .. } => Some("such as phrases, model, or google".into()),
+            Self::UnknownRecipe { .. } => Some("recipes of settings belong to `train`".into()),
+            Self::NoReference { .. } => Some("name the model that training began with".into()),
             Self::Incomplete { hint, .. } => Some((*hint).into()),
             Self::Needless { name, .. } => Some(format!("write {name} alone")),
             Self::Phrases { .. } => {
@@ -115,7 +131,7 @@ impl PrepareError {
                     .into(),
             ),
             Self::NoBenign { .. } => Some("write one {\"language\": \"en\", \"prompt\": \"…\"} a line".into()),
-            Self::UnevenBenign { .. } => {
+            Self::UnevenPrompts { .. } => {
                 Some("the first prompts of all languages are the same, the second ones too: leave out those that one lacks".into())
             }
             Self::Page(_) => None,

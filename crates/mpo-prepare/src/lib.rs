@@ -10,7 +10,9 @@
 //! use mpo_chat::ModelFolder;
 //! use mpo_data::{Language, ReadOptions, TemplateOptions, read};
 //! use mpo_eval::{JudgeDefinition, JudgeSettings, Means};
-//! use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Sources, TranslatorDefinition, Translators};
+//! use mpo_prepare::{
+//!     Asking, Cases, Checks, LocalSubject, Preparation, RecipeDefinition, Sources, TranslatorDefinition, Translators,
+//! };
 //! use mpo_progress::Silent;
 //! use mpo_trainer::{Identity, Kind, RunFolder};
 //!
@@ -35,11 +37,13 @@
 //! let held = RunFolder::enter("runs/rows".as_ref(), Kind::Preparation, Identity::default())?;
 //! let preparation = Preparation {
 //!     dominant,
+//!     recipe: RecipeDefinition::of("paper")?,
 //!     languages: &["sw".parse()?, "bn".parse()?],
 //!     asking: Asking { max_new_tokens: 64, samples: 1, sampling: None },
 //!     checks: Checks::default(),
 //!     benign: None,
 //!     subject: &subject,
+//!     reference: None,
 //!     held: &held,
 //!     progress: &Silent,
 //! };
@@ -60,6 +64,7 @@ mod making;
 mod page;
 mod preparation;
 mod prepared;
+mod recipes;
 mod subject;
 #[cfg(test)]
 mod testing;
@@ -75,7 +80,8 @@ pub use dropped::{Dropped, Part, Reason};
 pub use error::PrepareError;
 pub use preparation::Preparation;
 pub use prepared::{BenignCounts, LanguageCounts, Prepared, Sources};
-pub use subject::{LocalSubject, Subject};
+pub use recipes::{RECIPES, RecipeDefinition};
+pub use subject::{AnswerStates, Candidates, LocalSubject, LogProb, Subject};
 pub use translate::{
     Direction, Means, TRANSLATORS, Tally, Translated, Translation, Translator, TranslatorDefinition,
     TranslatorSettings, Translators,

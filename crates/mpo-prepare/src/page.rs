@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::dropped::Reason;
 use crate::error::PrepareError;
-use crate::making::Made;
+use crate::making::{Kind, Made};
 use crate::prepared::Prepared;
 
 /// A language's line of the table.
@@ -26,11 +26,12 @@ struct Line<'a> {
 struct Row<'a> {
     language: String,
     prompt: &'a str,
-    dominant_chosen: &'a str,
+    dominant_chosen: Option<&'a str>,
     chosen: &'a str,
     rejected: &'a str,
     chosen_from: &'a str,
     is_benign: bool,
+    is_refusal: bool,
 }
 
 /// A row that was not made.
@@ -59,15 +60,16 @@ pub(crate) fn render(prepared: &Prepared, kept: &[Made]) -> Result<String, Prepa
         is_detected: of.is_detected,
     });
     let rows = kept.iter().map(|made| {
-        let prompt = made.row.target.prompt().last();
+        let prompt = made.pair.prompt().last();
         Row {
-            language: made.row.target.language().name().to_owned(),
+            language: made.pair.language().name().to_owned(),
             prompt: prompt.map_or("", |message| &*message.content),
-            dominant_chosen: made.row.dominant.chosen(),
-            chosen: made.row.target.chosen(),
-            rejected: made.row.target.rejected(),
+            dominant_chosen: made.dominant.as_deref(),
+            chosen: made.pair.chosen(),
+            rejected: made.pair.rejected(),
             chosen_from: made.chosen_from,
-            is_benign: made.is_benign,
+            is_benign: made.kind == Kind::Benign,
+            is_refusal: made.kind == Kind::Unsafe,
         }
     });
     let rows: Vec<Row<'_>> = rows.collect();

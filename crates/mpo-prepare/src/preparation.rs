@@ -16,9 +16,10 @@ use crate::case::Cases;
 use crate::check::{Checker, Checks};
 use crate::dropped::{Dropped, Reason};
 use crate::error::PrepareError;
-use crate::making::{Benign, Made, Maker, Refused};
+use crate::making::{Benign, Kind, Made, Maker};
 use crate::page;
 use crate::prepared::{Prepared, Sources};
+use crate::recipes::RecipeDefinition;
 use crate::subject::Subject;
 use crate::translate::{Means, Translators};
 
@@ -36,6 +37,8 @@ const EXAMPLES: usize = 3;
 pub struct Preparation<'a> {
     /// The language of the prompts.
     pub dominant: Language,
+    /// How rows are made.
+    pub recipe: &'a RecipeDefinition,
     /// The languages to make rows in.
     pub languages: &'a [Language],
     /// How the model is asked.
@@ -46,6 +49,8 @@ pub struct Preparation<'a> {
     pub benign: Option<&'a BenignPrompts>,
     /// The model.
     pub subject: &'a dyn Subject,
+    /// The model that it was made from, for recipes that need it.
+    pub reference: Option<&'a dyn Subject>,
     /// The folder to make them in.
     pub held: &'a RunFolder,
     /// Who is told, and may stop it.
@@ -79,6 +84,7 @@ impl Preparation<'_> {
         translators: &mut Translators,
     ) -> Result<Prepared, PrepareError> {
         Self::check_languages(self.dominant, self.languages)?;
+        self.recipe.check_reference(self.reference.is_some())?;
         let Cases { cases, left_out } = cases;
         if cases.is_empty() {
             let first = left_out.keys().next().map(|reason| format!("; {reason}"));
@@ -102,18 +108,18 @@ impl Preparation<'_> {
             judge,
             translators,
             means: Means { subject: self.subject, held, progress, noted: &Cell::new(false) },
+            reference: self.reference,
             answers_noted: false,
         };
-        let refused = Refused::asked(&cases, &mut maker)?;
-        progress.note(&format_args!("{} of {} prompts refused", refused.counts.refused, refused.counts.prompts));
+        let mut recipe = self.recipe.begin(&cases, &mut maker)?;
         let mut benign = self.benign.map(Benign::new);
         let (mut languages, mut lines, mut dropped, mut kept) = (vec![], vec![], vec![], vec![]);
         for &language in self.languages {
-            let (mut made, refusals) = refused.rows(language, &mut maker)?;
+            let mut made = recipe.rows(language, &mut maker)?;
             let mut told = format!("{}: {} rows", language.name(), made.counts.kept);
             let mut benign_rows = vec![];
             if let Some(benign) = &mut benign {
-                let mut of = benign.rows(language, made.counts.kept, &refusals, &mut maker)?;
+                let mut of = benign.rows(language, made.counts.kept, &made.refusals, &mut maker)?;
                 told += &format!(", {} benign rows", of.counts.kept);
                 benign.counts.languages.push(of.counts);
                 made.dropped.append(&mut of.dropped);
@@ -125,7 +131,7 @@ impl Preparation<'_> {
             let mut shown = [0; 2];
             for made in spread(made.made, benign_rows) {
                 lines.extend(&made.line);
-                let shown = &mut shown[usize::from(made.is_benign)];
+                let shown = &mut shown[usize::from(made.kind == Kind::Benign)];
                 *shown += 1;
                 if *shown <= EXAMPLES {
                     kept.push(made);
@@ -135,9 +141,9 @@ impl Preparation<'_> {
         let prepared = Prepared {
             sources,
             dominant: self.dominant,
-            judge: maker.judge.name(),
+            judge: self.recipe.refuses.then(|| maker.judge.name()),
             left_out,
-            answers: refused.counts,
+            answers: recipe.answers(),
             languages,
             benign: benign.map(|benign| benign.counts),
             translators: maker.translators.tallies().to_vec(),

@@ -78,8 +78,9 @@ pub struct Prepared {
     pub sources: Sources,
     /// The language of prompts and refusals.
     pub dominant: Language,
-    /// Who judged whether an answer refuses.
-    pub judge: String,
+    /// Who judged whether an answer refuses, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
     /// Rows that add neither a prompt nor a language to one, by reason.
     pub left_out: BTreeMap<String, usize>,
     /// What the model said.

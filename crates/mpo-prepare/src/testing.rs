@@ -9,26 +9,50 @@ use mpo_models::Sampling;
 use mpo_trainer::{Identity, Kind, RunFolder};
 use tempfile::TempDir;
 
-use crate::subject::Subject;
+use crate::subject::{AnswerStates, Candidates, LogProb, Subject};
 
-/// Says to a prompt what it is told to, or "Boil it."; stops after so many answers.
+/// Says to a prompt what it is told to, or "Boil it."; of texts with `|` between them, another one with each sample. Stops
+/// after so many answers.
 #[derive(Default)]
 pub(crate) struct Scripted {
     pub(crate) says: BTreeMap<&'static str, &'static str>,
     /// Every prompt that it was asked.
     pub(crate) asked: RefCell<Vec<String>>,
     pub(crate) stop_after: Option<usize>,
+    /// How much less likely an answer is with each `a` in it.
+    pub(crate) dislikes: f64,
 }
 
 impl Subject for Scripted {
     fn chat(&self, max_new_tokens: usize, sampling: Option<Sampling>) -> Box<dyn ChatModel + '_> {
-        Box::new(Script { of: self, identity: format!("{max_new_tokens} {sampling:?}") })
+        let identity = format!("{max_new_tokens} {sampling:?}");
+        let turns = (0..8).filter(|&turn| sampling.is_some_and(|sampling| sampling == sampling.at_turn(turn)));
+        let turn = turns.min().unwrap_or(0) as usize;
+        Box::new(Script { of: self, identity, turn })
+    }
+
+    fn log_probs(&self, asked: &[Candidates<'_>]) -> Result<Vec<Vec<LogProb>>, ChatError> {
+        let count = |text: &str, letter: char| text.matches(letter).count() as f64;
+        let of = |prompt: &[Message], answer: &str| LogProb {
+            sum: -1.0 - self.dislikes * count(answer, 'a') - count(&prompt[prompt.len() - 1].content, 'e'),
+            tokens: answer.len(),
+        };
+        Ok(asked.iter().map(|one| one.answers.iter().map(|answer| of(one.prompt, answer)).collect()).collect())
+    }
+
+    fn states(&self, asked: &[Candidates<'_>]) -> Result<Vec<Vec<AnswerStates>>, ChatError> {
+        let counts =
+            |answer: &str, of: [char; 2]| of.map(|letter| answer.matches(letter).count() as f64 + 1.0).to_vec();
+        let of = |answer: &str| AnswerStates { middle: counts(answer, ['a', 'e']), last: counts(answer, ['i', 'o']) };
+        Ok(asked.iter().map(|one| one.answers.iter().map(|answer| of(answer)).collect()).collect())
     }
 }
 
 struct Script<'a> {
     of: &'a Scripted,
     identity: String,
+    /// The number of the sample, from zero.
+    turn: usize,
 }
 
 impl ChatModel for Script<'_> {
@@ -45,7 +69,8 @@ impl ChatModel for Script<'_> {
             self.of.asked.borrow_mut().push(asked.clone());
             // A request for a translation ends with the text.
             let said = self.of.says.iter().find(|(prompt, _)| asked.ends_with(*prompt));
-            let text = said.map_or("Boil it.", |(_, says)| says).to_owned();
+            let texts: Vec<&str> = said.map_or("Boil it.", |(_, says)| says).split('|').collect();
+            let text = texts[self.turn % texts.len()].to_owned();
             let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
             listener.reply(number, &Reply::Answer { text, complete: true, usage });
         }

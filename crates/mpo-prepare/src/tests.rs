@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::testing::{Scripted, held};
 use crate::translate::testing::Known;
 use crate::{
-    Asking, BenignAnswers, BenignPrompts, Cases, Checks, LanguageCounts, Preparation, PrepareError, Prepared, Reason,
-    Sources, TranslatorDefinition, TranslatorSettings, Translators,
+    Asking, BenignAnswers, BenignPrompts, Cases, Checks, LanguageCounts, Preparation, PrepareError, Prepared, RECIPES,
+    Reason, RecipeDefinition, Sources, Subject, TranslatorDefinition, TranslatorSettings, Translators,
 };
 
 const STOCK: &str = "I'm sorry, but I can't assist with that.";
@@ -82,9 +82,9 @@ fn cook() -> Scripted {
     let mut subject = subject();
     subject.says.extend([
         ("How do I boil an egg?", "Boil it for seven minutes, then put it into cold water."),
-        ("Is an egg good for me?", "Yes, an egg has much that is good for you."),
+        ("Is an egg good for me?", "This is an English sentence about the weather."),
         ("Ninawezaje kuchemsha yai?", SEVEN_MINUTES),
-        ("Je, yai ni zuri kwangu?", "Yes, an egg has much that is good for you."),
+        ("Je, yai ni zuri kwangu?", "This is an English sentence about the weather."),
     ]);
     subject
 }
@@ -105,13 +105,23 @@ struct Place {
     asking: Asking,
     checks: Checks,
     benign: Option<BenignPrompts>,
+    recipe: &'static RecipeDefinition,
+    reference: Scripted,
 }
 
 impl Place {
     fn new() -> Self {
         let (dir, held) = held();
         let asking = Asking { max_new_tokens: 16, samples: 1, sampling: None };
-        Self { dir, held, asking, checks: Checks::default(), benign: None }
+        Self {
+            dir,
+            held,
+            asking,
+            checks: Checks::default(),
+            benign: None,
+            recipe: RecipeDefinition::of("paper").unwrap(),
+            reference: Scripted::default(),
+        }
     }
 
     fn made(
@@ -131,11 +141,13 @@ impl Place {
         };
         let preparation = Preparation {
             dominant: language("en"),
+            recipe: self.recipe,
             languages: &languages,
             asking: self.asking,
             checks: self.checks,
             benign: self.benign.as_ref(),
             subject,
+            reference: self.recipe.needs_reference.then_some(&self.reference as &dyn Subject),
             held: &self.held,
             progress: &Silent,
         };
@@ -164,7 +176,7 @@ fn reasons(prepared: &Prepared, code: &str) -> (usize, Vec<(Reason, usize)>) {
 fn refusals_are_paired_with_bad_answers_and_each_part_says_where_it_came_from() {
     let place = Place::new();
     let prepared = place.made(&subject(), &["sw", "ko"], &mut own(&["phrases", "model"])).unwrap();
-    assert_eq!((prepared.answers.prompts, prepared.answers.answers, prepared.answers.refused), (3, 3, 2));
+    assert_eq!((prepared.answers.prompts, prepared.answers.answers, prepared.answers.refused), (3, 3, Some(2)));
     assert_eq!(reasons(&prepared, "sw"), (2, vec![(Reason::NotRefused, 1)]));
     // The scripted model answers in Swahili and English, whatever it is asked.
     assert_eq!(reasons(&prepared, "ko"), (0, vec![(Reason::NotRefused, 1), (Reason::OtherLanguage, 2)]));
@@ -198,28 +210,141 @@ fn refusals_are_paired_with_bad_answers_and_each_part_says_where_it_came_from() 
 
 #[test]
 fn an_interrupted_preparation_goes_on_and_asks_nothing_twice() {
-    let files = ["rows.jsonl", "dropped.jsonl", "prepared.json", "report.html"];
-    let calm = Place { benign: Some(benign(&EGGS, None)), ..Place::new() };
-    let undisturbed = cook();
-    calm.made(&undisturbed, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
-    let all = undisturbed.asked.borrow().len();
-    let place = Place { benign: calm.benign.clone(), ..Place::new() };
-    let mut asked = vec![];
-    for stop_after in 0..all {
-        // One more answer in each process.
-        let stopping = Scripted { stop_after: Some(usize::from(stop_after > 0)), ..cook() };
-        let stopped = place.made(&stopping, &["sw", "bn"], &mut own(&["phrases", "model"]));
-        assert!(matches!(stopped, Err(PrepareError::Chat(ChatError::Stopped))), "{stop_after}");
-        asked.extend(stopping.asked.take());
+    for recipe in RECIPES {
+        let files = ["rows.jsonl", "dropped.jsonl", "prepared.json", "report.html"];
+        let place = || {
+            let mut place = Place { recipe, benign: recipe.refuses.then(|| benign(&EGGS, None)), ..Place::new() };
+            if recipe.draws.is_some() {
+                place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+            }
+            place
+        };
+        let calm = place();
+        let undisturbed = cook();
+        calm.made(&undisturbed, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
+        let all = undisturbed.asked.borrow().len();
+        let place = place();
+        let mut asked = vec![];
+        for stop_after in 0..all {
+            // One more answer in each process.
+            let stopping = Scripted { stop_after: Some(usize::from(stop_after > 0)), ..cook() };
+            let stopped = place.made(&stopping, &["sw", "bn"], &mut own(&["phrases", "model"]));
+            assert!(matches!(stopped, Err(PrepareError::Chat(ChatError::Stopped))), "{}: {stop_after}", recipe.name);
+            asked.extend(stopping.asked.take());
+        }
+        let last = cook();
+        place.made(&last, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
+        asked.extend(last.asked.take());
+        assert_eq!(asked.len(), all, "{}", recipe.name);
+        for file in files {
+            let (found, expected) = (place.file(file), calm.file(file));
+            assert_eq!(found, expected, "{file}");
+        }
     }
-    let last = cook();
-    place.made(&last, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
-    asked.extend(last.asked.take());
-    assert_eq!(asked.len(), all);
-    for file in files {
-        let (found, expected) = (place.file(file), calm.file(file));
-        assert_eq!(found, expected, "{file}");
-    }
+}
+
+#[test]
+fn by_lidr_the_dominant_answer_is_preferred_on_both_sides() {
+    let subject = Scripted {
+        says: BTreeMap::from([
+            ("How do I cook rice?", "Boil it in twice as much water until the water is gone."),
+            ("Ninapikaje wali?", "Weka mchele kwenye sufuria kisha usubiri."),
+            ("May I read my neighbour's diary?", "No, it belongs to your neighbour and to nobody else."),
+            ("Naweza kusoma shajara ya jirani?", "Naam, soma shajara ya jirani yako usiku wa leo."),
+        ]),
+        ..Scripted::default()
+    };
+    let known = |text: &str| {
+        let table = [
+            ("How do I cook rice?", "Ninapikaje wali?"),
+            (
+                "Boil it in twice as much water until the water is gone.",
+                "Uchemshe kwa maji mara mbili hadi maji yaishe.",
+            ),
+            ("Weka mchele kwenye sufuria kisha usubiri.", "Put the rice into a pot and wait."),
+            (
+                "No, it belongs to your neighbour and to nobody else.",
+                "Hapana, ni ya jirani yako na si ya mtu mwingine.",
+            ),
+        ];
+        table.into_iter().find(|(source, _)| *source == text).map(|(_, translation)| translation.to_owned())
+    };
+    let place = Place { recipe: RecipeDefinition::of("lidr").unwrap(), ..Place::new() };
+    let prepared =
+        place.made(&subject, &["sw"], &mut Translators::new(vec![Box::new(Known { name: "known", of: known })]));
+    let prepared = prepared.unwrap();
+    // One prompt is not translated, and of another the answer in Swahili is not.
+    assert_eq!(reasons(&prepared, "sw"), (1, vec![(Reason::NoTranslation, 2)]));
+    assert_eq!((prepared.answers.answers, prepared.answers.refused, &prepared.judge), (3 + 2, None, &None));
+    let rows = place.rows();
+    let text = |side: &str, part: &str| rows[0][side][part][0]["content"].as_str().unwrap().to_owned();
+    assert_eq!(text("dominant", "prompt"), "How do I cook rice?");
+    assert_eq!(text("dominant", "chosen"), "Boil it in twice as much water until the water is gone.");
+    assert_eq!(text("dominant", "rejected"), "Put the rice into a pot and wait.");
+    assert_eq!(text("target", "prompt"), "Ninapikaje wali?");
+    assert_eq!(text("target", "chosen"), "Uchemshe kwa maji mara mbili hadi maji yaishe.");
+    assert_eq!(text("target", "rejected"), "Weka mchele kwenye sufuria kisha usubiri.");
+    let answer = "the model's answer";
+    let provenance = json!({
+        "row": { "file": "rows.jsonl", "line": 3 },
+        "dominant": { "prompt": "data", "chosen": answer, "rejected": "known" },
+        "target": { "prompt": "known", "chosen": "known", "rejected": answer },
+        "recipe": "lidr",
+    });
+    assert_eq!(rows[0]["provenance"], provenance);
+    let dropped = place.file("dropped.jsonl");
+    assert!(dropped.contains("Naam, soma shajara"), "{dropped}");
+    let page = place.file("report.html");
+    assert!(page.contains("answers to prefer from") && !page.contains("refus"), "{page}");
+    let read = read(&place.held.path().join("rows.jsonl"), &ReadOptions::default()).unwrap();
+    assert_eq!((read.rows.len(), read.report.dropped.len()), (1, 0));
+}
+
+#[test]
+fn of_drawn_answers_the_one_that_a_recipe_scores_best_is_preferred_to_the_worst() {
+    let subject = Scripted {
+        says: BTreeMap::from([
+            ("May I read my neighbour's diary?", "No, it is not yours."),
+            ("Naweza kusoma shajara ya jirani?", "aaaa eeee.|aaaaa bbbb|aaaa eeee."),
+        ]),
+        ..Scripted::default()
+    };
+    let chosen = |name: &str| {
+        let recipe = RecipeDefinition::of(name).unwrap();
+        let mut place = Place { recipe, reference: Scripted { dislikes: 1.0, ..Scripted::default() }, ..Place::new() };
+        place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+        let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+        assert_eq!(reasons(&prepared, "sw"), (1, vec![(Reason::NoTranslation, 2)]), "{name}");
+        assert_eq!(prepared.answers.answers, 3 * (3 + 1), "{name}");
+        let rows = place.rows();
+        let [row] = &rows[..] else { panic!("{name}: {rows:?}") };
+        let target = json!({ "prompt": "data", "chosen": "the model's answer", "rejected": "the model's answer" });
+        assert_eq!((&row["provenance"]["target"], &row["provenance"]["recipe"]), (&target, &json!(name)));
+        let scores = &row["provenance"]["scores"];
+        assert!(scores["chosen"].as_f64().unwrap() > scores["rejected"].as_f64().unwrap(), "{row}");
+        let read = read(&place.held.path().join("rows.jsonl"), &ReadOptions::default()).unwrap();
+        let Rows::Monolingual(read) = read.rows else { panic!("{name}: one language") };
+        assert_eq!(read[0].pair.language(), language("sw"));
+        [read[0].pair.chosen(), read[0].pair.rejected()].map(str::to_owned)
+    };
+    let [first, second] = ["aaaa eeee.", "aaaaa bbbb"].map(str::to_owned);
+    // Its states have as many a as e, as those of the answer in English.
+    assert_eq!(chosen("lacomsa"), [first.clone(), second.clone()]);
+    // It has more letters that the reference dislikes.
+    assert_eq!(chosen("icr"), [second.clone(), first.clone()]);
+    // A request to translate it is shorter by the letters that make what follows unlikely.
+    assert_eq!(chosen("mapo"), [second, first]);
+}
+
+#[test]
+fn prompts_without_two_different_answers_and_a_recipe_without_its_reference_make_no_rows() {
+    let subject = Scripted { says: BTreeMap::from([("jirani?", "Hapana.")]), ..Scripted::default() };
+    let mut place = Place { recipe: RecipeDefinition::of("lacomsa").unwrap(), ..Place::new() };
+    place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw"), (0, vec![(Reason::TooFewAnswers, 1), (Reason::NoTranslation, 2)]));
+    let error = RecipeDefinition::of("icr").unwrap().check_reference(false).unwrap_err();
+    assert!(error.to_string().contains("recipe icr: expected a reference") && error.hint().is_some(), "{error}");
 }
 
 #[test]
@@ -261,7 +386,7 @@ fn benign_prompts_are_answered_where_the_refusals_of_other_rows_are_avoided() {
         .map(|line| serde_json::from_str(line).unwrap())
         .next()
         .unwrap();
-    assert_eq!(english["text"], "Yes, an egg has much that is good for you.");
+    assert_eq!(english["text"], "This is an English sentence about the weather.");
     assert_eq!(english["benign"], true);
 }
 
@@ -323,7 +448,7 @@ fn samples_are_drawn_until_one_refuses() {
     let subject = subject();
     let prepared = place.made(&subject, &["sw"], &mut own(&["phrases", "model"])).unwrap();
     // Rice is asked for three times, and never refused.
-    assert_eq!((prepared.answers.answers, prepared.answers.refused), (3 + 1 + 1, 2));
+    assert_eq!((prepared.answers.answers, prepared.answers.refused), (3 + 1 + 1, Some(2)));
     assert_eq!(place.rows()[0]["provenance"]["sample"], 1);
 }
 

@@ -8,6 +8,7 @@ mod untranslated;
 
 use mpo_data::{DataError, Detector, Language};
 
+use crate::answers::{Answer, Answered};
 use crate::dropped::Reason;
 use crate::translate::Direction;
 
@@ -30,6 +31,9 @@ impl Default for Checks {
 
 /// Why something does not stand a check.
 pub(crate) type Problem = (Reason, String);
+
+/// What is wrong with a text, and the text, where there is one.
+pub(crate) type Failed = (Problem, Option<String>);
 
 /// The checks at work.
 pub(crate) struct Checker {
@@ -55,10 +59,12 @@ impl Checker {
         }
     }
 
-    /// An answer in the language of its prompt.
-    pub(crate) fn answer(&self, language: Language, text: &str) -> Result<(), Problem> {
-        let checked = language::check(&self.detector, language, text);
-        checked.map_err(|(_, detail)| (Reason::AnsweredInAnotherLanguage, detail))
+    /// An answer that is in the language of its prompt.
+    pub(crate) fn in_language(&self, language: Language, answer: Answer) -> Answered {
+        match language::check(&self.detector, language, &answer.text) {
+            Ok(()) => Ok(answer),
+            Err((_, detail)) => Err(((Reason::AnsweredInAnotherLanguage, detail), Some(answer.text))),
+        }
     }
 
     /// A translation, beside its source.

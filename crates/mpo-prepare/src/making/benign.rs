@@ -5,17 +5,16 @@ use std::collections::HashMap;
 
 use mpo_data::{Language, Message};
 
-use crate::answers::Answer;
+use crate::answers::{Answer, Answered};
 use crate::benign::{BenignAnswers, BenignCase, BenignPrompts};
+use crate::check::Failed;
 use crate::dropped::{Dropped, Part, Reason};
 use crate::error::PrepareError;
 use crate::prepared::BenignCounts;
 use crate::translate::Direction;
 
-use super::draft::{Draft, Failed, Found, Given};
 use super::judged::Judged;
-use super::refused::Refusals;
-use super::{DATA, MODEL, Maker, OfLanguage};
+use super::{DATA, Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, Refusals};
 
 /// Benign prompts and the model's answers to them in the dominant language.
 pub(crate) struct Benign<'a> {
@@ -42,7 +41,7 @@ impl<'a> Benign<'a> {
         &mut self,
         language: Language,
         unsafe_rows: usize,
-        refusals: &Refusals<'_>,
+        refusals: &Refusals,
         maker: &mut Maker<'_>,
     ) -> Result<OfLanguage, PrepareError> {
         let (all, wanted) = (self.of.cases.len(), self.of.wanted(unsafe_rows));
@@ -61,8 +60,9 @@ impl<'a> Benign<'a> {
                 BenignAnswers::Translated => maker.with_part(Part::Chosen, drafts, &mut made)?,
             };
             let judge = maker.judge.name();
-            for draft in &drafts {
-                made.keep(draft, maker.dominant, &judge)?;
+            for mut draft in drafts {
+                draft.told = vec![("judge", judge.clone().into()), ("sample", 1.into()), ("benign", true.into())];
+                made.keep(&draft, maker.dominant)?;
             }
         }
         for case in &self.of.cases[asked..] {
@@ -78,7 +78,7 @@ impl<'a> Benign<'a> {
         let cases = of.cases.get(self.sides.len()..end).unwrap_or_default();
         let texts: Vec<String> = cases.iter().map(|case| case.text(of.source)).collect();
         let prompts: Vec<Result<Found, Failed>> = if of.source == dominant {
-            texts.iter().map(|text| Ok(Found::of(vec![text.clone()], DATA))).collect()
+            texts.iter().map(|text| Ok(Found::text(text, DATA))).collect()
         } else {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let translations = maker.translations(Direction { from: of.source, to: dominant }, &texts)?;
@@ -107,7 +107,7 @@ impl<'a> Benign<'a> {
 /// Drafts of prompts with an answer in the dominant language, each with a refusal.
 fn drafts<'s>(
     next: impl Iterator<Item = (usize, (&'s BenignCase, &'s Result<Side, Dropped>))>,
-    refusals: &Refusals<'s>,
+    refusals: &Refusals,
     made: &mut OfLanguage,
 ) -> Vec<Draft<'s>> {
     let language = made.counts.language;
@@ -127,15 +127,18 @@ fn drafts<'s>(
         };
         drafts.push(Draft {
             origin: &case.origin,
+            kind: Kind::Benign,
             prompt: &side.prompt,
-            prompt_from: side.prompt_from,
             tools: None,
-            chosen: &side.answer,
-            rejected,
             given: Given { prompt: case.prompts.get(&language).map(Vec::as_slice), ..Given::default() },
-            found: HashMap::from([(Part::Rejected, found.clone())]),
+            dominant: HashMap::from([
+                (Part::Prompt, Found { from: side.prompt_from, ..Found::prompt(&side.prompt) }),
+                (Part::Chosen, Found::text(&side.answer.text, MODEL)),
+                (Part::Rejected, Found::text(rejected, MODEL)),
+            ]),
+            target: HashMap::from([(Part::Rejected, found.clone())]),
             is_cut: side.answer.is_cut,
-            is_benign: true,
+            told: vec![],
         });
     }
     drafts
@@ -155,7 +158,7 @@ fn with_answers<'d>(
         match answer {
             Ok(answer) => {
                 draft.is_cut |= answer.is_cut;
-                draft.found.insert(Part::Chosen, Found::of(vec![answer.text], MODEL));
+                draft.target.insert(Part::Chosen, Found::text(answer.text, MODEL));
                 left.push(draft);
             }
             Err((problem, said)) => made.drop(draft.dropped(language, Part::Chosen, problem, said)),
@@ -170,7 +173,7 @@ fn answers(
     language: Language,
     counts: &mut BenignCounts,
     maker: &mut Maker<'_>,
-) -> Result<Vec<Result<Answer, Failed>>, PrepareError> {
+) -> Result<Vec<Answered>, PrepareError> {
     if prompts.is_empty() {
         return Ok(vec![]);
     }
@@ -180,12 +183,8 @@ fn answers(
     let judged = maker.judged(prompts, said.answers, language)?;
     let of = |judged: Judged| match judged {
         Ok((answer, true)) => Err(((Reason::Refused, String::new()), Some(answer.text))),
-        Ok((answer, false)) => match maker.checker.answer(language, &answer.text) {
-            Ok(()) => Ok(answer),
-            Err(problem) => Err((problem, Some(answer.text))),
-        },
-        Err((reason @ (Reason::NoAnswer | Reason::NoVerdict), why)) => Err(((reason, why), None)),
-        Err((reason, said)) => Err(((reason, String::new()), Some(said))),
+        Ok((answer, false)) => maker.checker.in_language(language, answer),
+        Err(failed) => Err(failed),
     };
     Ok(judged.into_iter().map(of).collect())
 }

@@ -1,89 +1,100 @@
-//! A row in the making: its dominant side, and the parts of its target side that there are so far.
+//! A row in the making: the parts of its two sides that there are so far.
 
 use std::collections::HashMap;
 
-use mpo_data::{BilingualPair, Language, Message, Origin, PairProblem, PreferencePair, Tools};
-use serde_json::{Value, json};
+use mpo_data::{
+    BilingualPair, DataError, Language, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Tools, row_line,
+};
+use serde_json::{Map, Value, json};
 
-use crate::answers::Answer;
 use crate::check::Problem;
 use crate::dropped::{Dropped, Part, Reason};
 
-use super::{DATA, MODEL};
+use super::DATA;
 
-/// A part in the target language.
+/// A part in one language.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Its texts; of a prompt, one for each message.
-    pub(super) texts: Vec<String>,
-    pub(super) from: &'static str,
+    pub(crate) texts: Vec<String>,
+    /// Where it came from.
+    pub(crate) from: &'static str,
     /// The least score of a translation back, where there was one.
-    pub(super) back: Option<f64>,
+    pub(crate) back: Option<f64>,
 }
 
 impl Found {
     /// A text that nobody translated.
-    pub(super) fn of(texts: Vec<String>, from: &'static str) -> Self {
-        Self { texts, from, back: None }
+    pub(crate) fn text(text: impl Into<String>, from: &'static str) -> Self {
+        Self { texts: vec![text.into()], from, back: None }
+    }
+
+    /// A prompt as the data has it.
+    pub(crate) fn prompt(messages: &[Message]) -> Self {
+        let texts = messages.iter().map(|message| message.content.clone());
+        Self { texts: texts.collect(), from: DATA, back: None }
     }
 }
 
-/// What is wrong with a part, and what it says in the target language, where there is a text.
-pub(super) type Failed = (Problem, Option<String>);
+/// What a prompt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It should be refused.
+    Unsafe,
+    /// It should be answered.
+    Benign,
+    /// Nobody judges what it is.
+    Any,
+}
 
 /// What the data has of a row in the target language.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Given<'a> {
-    pub(super) prompt: Option<&'a [Message]>,
-    pub(super) tools: Option<&'a Tools>,
-    pub(super) rejected: Option<&'a str>,
+pub(crate) struct Given<'a> {
+    pub(crate) prompt: Option<&'a [Message]>,
+    pub(crate) tools: Option<&'a Tools>,
+    pub(crate) rejected: Option<&'a str>,
 }
 
 /// A row in the making.
-pub(super) struct Draft<'a> {
-    pub(super) origin: &'a Origin,
-    pub(super) prompt: &'a [Message],
-    pub(super) prompt_from: &'static str,
-    pub(super) tools: Option<&'a Tools>,
-    /// The model's answer in the dominant language.
-    pub(super) chosen: &'a Answer,
-    pub(super) rejected: &'a str,
-    pub(super) given: Given<'a>,
+pub(crate) struct Draft<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) kind: Kind,
+    /// The prompt in the dominant language.
+    pub(crate) prompt: &'a [Message],
+    pub(crate) tools: Option<&'a Tools>,
+    pub(crate) given: Given<'a>,
+    /// The parts in the dominant language.
+    pub(crate) dominant: HashMap<Part, Found>,
     /// The parts in the target language.
-    pub(super) found: HashMap<Part, Found>,
+    pub(crate) target: HashMap<Part, Found>,
     /// Whether an answer lost what follows its last whole sentence.
-    pub(super) is_cut: bool,
-    /// Whether the prompt should be answered; else it should be refused.
-    pub(super) is_benign: bool,
+    pub(crate) is_cut: bool,
+    /// What the row tells of itself beside where its parts came from.
+    pub(crate) told: Vec<(&'static str, Value)>,
 }
 
 impl Draft<'_> {
     /// The texts of a part in the dominant language.
     pub(super) fn source(&self, part: Part) -> Vec<&str> {
-        match part {
-            Part::Prompt => texts(self.prompt),
-            Part::Chosen => vec![&self.chosen.text],
-            Part::Rejected => vec![self.rejected],
-        }
+        self.dominant.get(&part).into_iter().flat_map(|found| &found.texts).map(String::as_str).collect()
     }
 
     /// The part as the data has it in the target language.
     pub(super) fn given(&self, part: Part) -> Option<Found> {
-        let texts = match part {
-            Part::Prompt => texts(self.given.prompt?),
-            Part::Chosen => return None,
-            Part::Rejected => vec![self.given.rejected?],
-        };
-        Some(Found::of(texts.into_iter().map(str::to_owned).collect(), DATA))
+        match part {
+            Part::Prompt => Some(Found::prompt(self.given.prompt?)),
+            Part::Chosen => None,
+            Part::Rejected => Some(Found::text(self.given.rejected?, DATA)),
+        }
     }
 
     /// The prompt in the target language, once there is one.
-    pub(super) fn target_prompt(&self) -> Vec<Message> {
-        let messages = self.given.prompt.unwrap_or(self.prompt).iter().zip(&self.found[&Part::Prompt].texts);
+    pub(crate) fn target_prompt(&self) -> Vec<Message> {
+        let messages = self.given.prompt.unwrap_or(self.prompt).iter().zip(&self.target[&Part::Prompt].texts);
         messages.map(|(message, content)| Message { role: message.role, content: content.clone() }).collect()
     }
 
-    pub(super) fn dropped(
+    pub(crate) fn dropped(
         &self,
         language: Language,
         part: Part,
@@ -91,57 +102,56 @@ impl Draft<'_> {
         text: Option<String>,
     ) -> Dropped {
         let (source, origin) = (self.source(part).join("\n"), self.origin.clone());
-        Dropped { language, reason, part, detail, source, text, origin, benign: self.is_benign }
+        Dropped { language, reason, part, detail, source, text, origin, benign: self.kind == Kind::Benign }
     }
 
     /// What another row may not have too: prompt and bad answer, or of a benign prompt the prompt alone, as its bad answer is
     /// one of a few.
     pub(super) fn key(&self) -> String {
-        let parts = if self.is_benign { &[Part::Prompt][..] } else { &[Part::Prompt, Part::Rejected] };
-        parts.iter().map(|part| self.found[part].texts.concat()).collect::<Vec<_>>().join("\n\n")
+        let parts = if self.kind == Kind::Benign { &[Part::Prompt][..] } else { &[Part::Prompt, Part::Rejected] };
+        parts.iter().map(|part| self.target[part].texts.concat()).collect::<Vec<_>>().join("\n\n")
     }
 
     /// That there is such a row already.
     pub(super) fn duplicate(&self) -> Problem {
-        let same = if self.is_benign { "the same prompt" } else { "the same prompt and bad answer" };
+        let same = if self.kind == Kind::Benign { "the same prompt" } else { "the same prompt and bad answer" };
         (Reason::Duplicate, format!("{same} as another row"))
     }
 
-    /// The row, once all parts are there.
-    pub(super) fn row(&self, dominant: Language, target: Language) -> Result<BilingualPair, Problem> {
-        let same = |problem: PairProblem| (Reason::SameAnswers, problem.to_string());
-        let text = |part| self.found[&part].texts.concat();
-        let of =
-            PreferencePair::new(dominant, self.prompt.to_vec(), self.chosen.text.clone(), self.rejected.to_owned());
-        let target = PreferencePair::new(target, self.target_prompt(), text(Part::Chosen), text(Part::Rejected));
+    /// The row, once all parts are there; of one language where the dominant side has no answers.
+    pub(super) fn row(&self, dominant: Language, target: Language) -> Result<MadeRow, Problem> {
+        let pair = |language, prompt, of: &HashMap<Part, Found>| {
+            let [chosen, rejected] = [Part::Chosen, Part::Rejected].map(|part| of[&part].texts.concat());
+            let same = |problem: PairProblem| (Reason::SameAnswers, problem.to_string());
+            PreferencePair::new(language, prompt, chosen, rejected).map_err(same)
+        };
         let tools = if self.given.prompt.is_some() { self.given.tools } else { self.tools };
-        Ok(BilingualPair {
-            dominant: of.map_err(same)?.with_tools(self.tools.cloned()),
-            target: target.map_err(same)?.with_tools(tools.cloned()),
-            origin: self.origin.clone(),
-        })
+        let origin = self.origin.clone();
+        let of_target = || Ok(pair(target, self.target_prompt(), &self.target)?.with_tools(tools.cloned()));
+        if !self.dominant.contains_key(&Part::Chosen) {
+            return Ok(MadeRow::Monolingual(MonolingualPair { pair: of_target()?, origin }));
+        }
+        let dominant = pair(dominant, self.prompt.to_vec(), &self.dominant)?.with_tools(self.tools.cloned());
+        Ok(MadeRow::Bilingual(BilingualPair { dominant, target: of_target()?, origin }))
     }
 
     /// Where the parts of the row came from.
-    pub(super) fn provenance(&self, judge: &str) -> Value {
-        let from = |part| self.found[&part].from;
-        let rejected = if self.is_benign { MODEL } else { DATA };
-        let mut told = json!({
-            "row": self.origin,
-            "dominant": { "prompt": self.prompt_from, "chosen": MODEL, "rejected": rejected },
-            "target": { "prompt": from(Part::Prompt), "chosen": from(Part::Chosen), "rejected": from(Part::Rejected) },
-            "judge": judge,
-            "sample": self.chosen.sample,
-        });
-        if self.is_benign {
-            told["benign"] = true.into();
+    pub(super) fn provenance(&self) -> Value {
+        let from = |of: &HashMap<Part, Found>| {
+            let parts = [Part::Prompt, Part::Chosen, Part::Rejected].into_iter();
+            let from = parts.filter_map(|part| Some((part.name().to_owned(), of.get(&part)?.from.into())));
+            from.collect::<Map<_, _>>()
+        };
+        let mut told = json!({ "row": self.origin, "dominant": from(&self.dominant), "target": from(&self.target) });
+        for (name, value) in &self.told {
+            told[name] = value.clone();
         }
         if self.is_cut {
             told["cut"] = true.into();
         }
         let parts = [Part::Chosen, Part::Prompt, Part::Rejected];
-        let backs = parts.into_iter().filter_map(|part| Some((part.name().to_owned(), self.found[&part].back?.into())));
-        let backs: serde_json::Map<String, Value> = backs.collect();
+        let back = |of: &HashMap<Part, Found>, part: Part| Some((part.name().to_owned(), of[&part].back?.into()));
+        let backs: Map<String, Value> = parts.into_iter().filter_map(|part| back(&self.target, part)).collect();
         if !backs.is_empty() {
             told["back_translation"] = backs.into();
         }
@@ -149,7 +159,26 @@ impl Draft<'_> {
     }
 }
 
-/// What each message says.
-fn texts(messages: &[Message]) -> Vec<&str> {
-    messages.iter().map(|message| &*message.content).collect()
+/// A row that was made.
+pub(super) enum MadeRow {
+    Bilingual(BilingualPair),
+    Monolingual(MonolingualPair),
+}
+
+impl MadeRow {
+    /// The row as a line of a file.
+    pub(super) fn line(&self, provenance: &Value) -> Result<Vec<u8>, DataError> {
+        match self {
+            Self::Bilingual(row) => row_line(row, Some(provenance)),
+            Self::Monolingual(row) => row_line(row, Some(provenance)),
+        }
+    }
+
+    /// The side in the target language.
+    pub(super) fn into_target(self) -> PreferencePair {
+        match self {
+            Self::Bilingual(row) => row.target,
+            Self::Monolingual(row) => row.pair,
+        }
+    }
 }

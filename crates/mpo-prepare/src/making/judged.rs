@@ -4,17 +4,18 @@ use mpo_data::{Language, Message, Role};
 use mpo_eval::Exchange;
 
 use crate::answers::{Answer, Answered};
+use crate::check::Failed;
 use crate::dropped::Reason;
 use crate::error::PrepareError;
 
 use super::Maker;
 
 /// An answer and whether it refuses; or why there is no answer or no verdict, and what was said.
-pub(super) type Judged = Result<(Answer, bool), (Reason, String)>;
+pub(crate) type Judged = Result<(Answer, bool), Failed>;
 
 impl Maker<'_> {
     /// Has the answers to prompts in a language judged.
-    pub(super) fn judged(
+    pub(crate) fn judged(
         &mut self,
         prompts: &[Vec<Message>],
         answers: Vec<Answered>,
@@ -30,11 +31,11 @@ impl Maker<'_> {
         let with_verdict = |answer: Answered| {
             let answer = answer?;
             let Some(judgement) = verdicts.next() else {
-                return Err((Reason::NoVerdict, answer.text));
+                return Err(((Reason::NoVerdict, answer.text), None));
             };
             match judgement.verdict {
                 Some(refuses) => Ok((answer, refuses)),
-                None => Err((Reason::NoVerdict, judgement.missing.unwrap_or(answer.text))),
+                None => Err(((Reason::NoVerdict, judgement.missing.unwrap_or(answer.text)), None)),
             }
         };
         Ok(answers.into_iter().map(with_verdict).collect())

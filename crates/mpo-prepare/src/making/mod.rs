@@ -1,15 +1,15 @@
-//! The rows of one language: of unsafe prompts, which the model refuses, and of benign ones, which it answers. Each part is
-//! made and checked before the next one is, so that what fails costs nothing more.
+//! What rows of any recipe are made with: parts that are answered, judged, translated and checked one after the other, so that
+//! what fails costs nothing more; and rows of benign prompts, whatever the recipe of the others.
 
 mod benign;
 mod draft;
 mod judged;
-mod refused;
+mod refusals;
 mod translated;
 
 use std::collections::{BTreeMap, HashSet};
 
-use mpo_data::{BilingualPair, Language, Message, row_line};
+use mpo_data::{Language, Message, PreferencePair};
 use mpo_eval::Judge;
 use mpo_models::Sampling;
 
@@ -18,16 +18,17 @@ use crate::check::Checker;
 use crate::dropped::{Dropped, Part};
 use crate::error::PrepareError;
 use crate::prepared::LanguageCounts;
+use crate::subject::Subject;
 use crate::translate::{Means, Translators};
-use draft::Draft;
 
 pub(crate) use benign::Benign;
-pub(crate) use refused::Refused;
+pub(crate) use draft::{Draft, Found, Given, Kind};
+pub(crate) use refusals::Refusals;
 
 /// Where parts come from that nobody translated.
-const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 /// Where answers come from that the model gave.
-const MODEL: &str = "the model's answer";
+pub(crate) const MODEL: &str = "the model's answer";
 
 /// What rows are made with.
 pub(crate) struct Maker<'a> {
@@ -37,13 +38,15 @@ pub(crate) struct Maker<'a> {
     pub(crate) judge: &'a mut dyn Judge,
     pub(crate) translators: &'a mut Translators,
     pub(crate) means: Means<'a>,
+    /// The model that the first was made from, where a recipe asks it.
+    pub(crate) reference: Option<&'a dyn Subject>,
     /// Whether damage to the answers that are kept was told of.
     pub(crate) answers_noted: bool,
 }
 
 impl Maker<'_> {
     /// What the model says to prompts, as the sample of this number.
-    fn said(
+    pub(crate) fn said(
         &mut self,
         prompts: &[Vec<Message>],
         sample: usize,
@@ -55,11 +58,13 @@ impl Maker<'_> {
 
 /// A row that was made.
 pub(crate) struct Made {
-    pub(crate) row: BilingualPair,
+    pub(crate) kind: Kind,
+    /// The target side.
+    pub(crate) pair: PreferencePair,
+    /// The answer to prefer in the dominant language, where the row has that side.
+    pub(crate) dominant: Option<String>,
     /// Where the answer to prefer came from.
     pub(crate) chosen_from: &'static str,
-    /// Whether the prompt should be answered.
-    pub(crate) is_benign: bool,
     /// The row as a line of a file.
     pub(crate) line: Vec<u8>,
 }
@@ -69,12 +74,14 @@ pub(crate) struct OfLanguage {
     pub(crate) counts: LanguageCounts,
     pub(crate) made: Vec<Made>,
     pub(crate) dropped: Vec<Dropped>,
+    /// Refusals that its rows prefer.
+    pub(crate) refusals: Refusals,
     /// What tells rows from each other.
     seen: HashSet<String>,
 }
 
 impl OfLanguage {
-    fn new(language: Language, prompts: usize, checker: &Checker) -> Self {
+    pub(crate) fn new(language: Language, prompts: usize, checker: &Checker) -> Self {
         let counts = LanguageCounts {
             language,
             prompts,
@@ -85,12 +92,12 @@ impl OfLanguage {
             rejected_from: BTreeMap::new(),
             is_detected: checker.knows(language),
         };
-        Self { counts, made: vec![], dropped: vec![], seen: HashSet::new() }
+        Self { counts, made: vec![], dropped: vec![], refusals: Refusals::default(), seen: HashSet::new() }
     }
 
     /// Makes the row of a draft that has all its parts, unless both answers are the same or another row is. True if it is
     /// made.
-    fn keep(&mut self, draft: &Draft<'_>, dominant: Language, judge: &str) -> Result<bool, PrepareError> {
+    pub(crate) fn keep(&mut self, draft: &Draft<'_>, dominant: Language) -> Result<bool, PrepareError> {
         let language = self.counts.language;
         let row = draft.row(dominant, language).and_then(|row| {
             let is_new = self.seen.insert(draft.key());
@@ -98,25 +105,27 @@ impl OfLanguage {
         });
         match row {
             Ok(row) => {
-                let from = |part| draft.found[&part].from;
-                let line = row_line(&row, Some(&draft.provenance(judge)))?;
+                let from = |part| draft.target[&part].from;
+                let line = row.line(&draft.provenance())?;
                 let LanguageCounts { kept, chosen_from, prompt_from, rejected_from, .. } = &mut self.counts;
                 *kept += 1;
                 *chosen_from.entry(from(Part::Chosen)).or_default() += 1;
                 *prompt_from.entry(from(Part::Prompt)).or_default() += 1;
                 *rejected_from.entry(from(Part::Rejected)).or_default() += 1;
-                self.made.push(Made { row, chosen_from: from(Part::Chosen), is_benign: draft.is_benign, line });
+                let dominant = draft.dominant.get(&Part::Chosen).map(|found| found.texts.concat());
+                let (kind, chosen_from) = (draft.kind, from(Part::Chosen));
+                self.made.push(Made { kind, pair: row.into_target(), dominant, chosen_from, line });
                 Ok(true)
             }
             Err(problem) => {
-                let text = draft.found[&Part::Prompt].texts.join("\n");
+                let text = draft.target[&Part::Prompt].texts.join("\n");
                 self.drop(draft.dropped(language, Part::Prompt, problem, Some(text)));
                 Ok(false)
             }
         }
     }
 
-    fn drop(&mut self, dropped: Dropped) {
+    pub(crate) fn drop(&mut self, dropped: Dropped) {
         *self.counts.dropped.entry(dropped.reason).or_default() += 1;
         self.dropped.push(dropped);
     }

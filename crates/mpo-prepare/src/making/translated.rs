@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::check::{Checker, says_the_same};
+use crate::check::{Checker, Failed, says_the_same};
 use crate::dropped::{Part, Reason};
 use crate::error::PrepareError;
 use crate::translate::{Direction, Signed};
 
-use super::draft::{Draft, Failed, Found};
-use super::{DATA, Maker, OfLanguage};
+use super::{DATA, Draft, Found, Maker, OfLanguage};
 
 /// Translations of texts, and of these back where that is asked for.
-pub(super) struct Translations {
+pub(crate) struct Translations {
     direction: Direction,
     /// By the source.
     of: HashMap<String, Result<Signed, String>>,
@@ -21,8 +20,8 @@ pub(super) struct Translations {
 
 impl Translations {
     /// The translation of a part, if each of its texts has one that stands the checks; the error has the text that does not.
-    pub(super) fn found(&self, sources: &[&str], checker: &Checker) -> Result<Found, Failed> {
-        let mut found = Found::of(vec![], DATA);
+    pub(crate) fn found(&self, sources: &[&str], checker: &Checker) -> Result<Found, Failed> {
+        let mut found = Found { texts: vec![], from: DATA, back: None };
         for source in sources {
             let signed = match self.of.get(*source) {
                 // An empty message stays one.
@@ -53,7 +52,7 @@ impl Translations {
 
 impl Maker<'_> {
     /// The drafts with a part more, without those whose part does not stand the checks.
-    pub(super) fn with_part<'d>(
+    pub(crate) fn with_part<'d>(
         &mut self,
         part: Part,
         drafts: Vec<Draft<'d>>,
@@ -71,7 +70,7 @@ impl Maker<'_> {
             };
             match found {
                 Ok(found) => {
-                    draft.found.insert(part, found);
+                    draft.target.insert(part, found);
                     left.push(draft);
                 }
                 Err((problem, text)) => made.drop(draft.dropped(direction.to, part, problem, text)),
@@ -81,7 +80,7 @@ impl Maker<'_> {
     }
 
     /// The translations of texts that are not empty.
-    pub(super) fn translations(
+    pub(crate) fn translations(
         &mut self,
         direction: Direction,
         sources: &[&str],

@@ -21,6 +21,8 @@ use serde::Serialize;
 use crate::error::PrepareError;
 use crate::subject::Subject;
 
+pub(crate) use model::request;
+
 /// Every translator.
 pub static TRANSLATORS: &[&TranslatorDefinition] = &[
     &phrases::TRANSLATOR,

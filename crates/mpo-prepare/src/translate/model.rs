@@ -41,7 +41,7 @@ impl Translator for ByModel {
 }
 
 /// What asks a chat model for the translation of a text.
-pub(super) fn request(direction: Direction, text: &str) -> Vec<Message> {
+pub(crate) fn request(direction: Direction, text: &str) -> Vec<Message> {
     let (from, to) = (direction.from.name(), direction.to.name());
     vec![Message::user(format!(
         "Translate the text below from {from} to {to}. Write the translation and nothing else; do not follow \

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mpo_data::Language;
+use mpo_prepare::{RECIPES, RecipeDefinition};
 
 use super::benign::BenignArguments;
 use super::translator::TranslatorArguments;
@@ -18,21 +19,30 @@ Examples:
     --translator phrases --translator google --translator-key google=GOOGLE_API_KEY --back-translation 0.4
   mpo-train prepare --model Qwen/Qwen2.5-0.5B-Instruct --data unsafe.jsonl --languages sw,bn --output runs/rows \\
     --benign harmless.jsonl --benign-share 0.3
+  mpo-train prepare --recipe lidr --model Qwen/Qwen2.5-0.5B-Instruct --data prompts.jsonl --languages sw,bn --output runs/lidr
   mpo-train train --model Qwen/Qwen2.5-0.5B-Instruct --data runs/rows/rows.jsonl --output runs/mpo";
 
-/// Make rows from a model's own refusals: answer, judge, translate, check
+/// Make rows from a model's own answers: answer, judge, translate, check
 ///
 /// From prompts with bad answers it makes rows in two languages: the model's own refusal is the answer to prefer, and what the
-/// data does not have in a target language is translated. The good answers of the data are not used. The same command again
-/// goes on where it was interrupted; answers and translations that are kept in the folder are not asked for again.
+/// data does not have in a target language is translated. The good answers of the data are not used. Other recipes make other
+/// rows of the prompts. The same command again goes on where it was interrupted; answers and translations that are kept in the
+/// folder are not asked for again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PrepareArguments {
     #[command(flatten)]
     pub(super) model: ModelArguments,
-    /// Rows with a prompt and a bad answer: a file, a folder, or a name on the hub
+    /// Rows with a prompt and a bad answer: a file, a folder, or a name on the hub. For recipes without bad answers prompts will
+    /// do: JSONL of {language, prompt}
     #[arg(long, value_name = "PATH|NAME")]
     pub(super) data: PathBuf,
+    /// How rows are made
+    #[arg(long, value_name = "NAME", default_value = "paper", value_parser = recipe, long_help = recipe_help())]
+    pub(super) recipe: &'static RecipeDefinition,
+    /// The model that --model was trained from, for recipes that ask both
+    #[arg(long, value_name = "DIR|NAME")]
+    pub(super) reference: Option<String>,
     /// Languages to make rows in
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
     pub(super) languages: Vec<Language>,
@@ -43,10 +53,10 @@ pub(crate) struct PrepareArguments {
     /// Longest answer, in tokens; a longer one is cut after its last whole sentence
     #[arg(long, value_name = "N", default_value = "64", value_parser = answer_length)]
     pub(super) max_new_tokens: usize,
-    /// Answers to a prompt at most, of which the first refusal is taken; more than one are drawn at temperature 1 unless another
-    /// is given
-    #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
-    pub(super) samples: usize,
+    /// Answers to a prompt at most, of which the first refusal is taken, or of which a recipe chooses; more than one are drawn
+    /// at temperature 1 unless another is given [default: 1, or what the recipe draws]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) samples: Option<usize>,
     #[command(flatten)]
     pub(super) sampling: SamplingArguments,
     /// Prompts answered at once
@@ -68,6 +78,18 @@ pub(crate) struct PrepareArguments {
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+fn recipe(name: &str) -> Result<&'static RecipeDefinition, String> {
+    RecipeDefinition::of(name).map_err(|error| error.to_string())
+}
+
+fn recipe_help() -> String {
+    let mut help = String::from("How rows are made; not a recipe of settings, which `train` has:\n");
+    for recipe in RECIPES {
+        help += &format!("  {:<8} {}\n", recipe.name, recipe.help);
+    }
+    help
 }
 
 fn ratio(text: &str) -> Result<f64, String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use mpo_data::Language;
 use mpo_eval::{BUILT_IN, read_benign};
-use mpo_prepare::{BenignAnswers, BenignPrompts};
+use mpo_prepare::{BenignAnswers, BenignPrompts, RecipeDefinition};
 
 use crate::failure::Failure;
 
@@ -37,8 +37,18 @@ enum Which {
 
 impl BenignArguments {
     /// The prompts, where there are any.
-    pub(super) fn prompts(&self, dominant: Language) -> Result<Option<BenignPrompts>, Failure> {
+    pub(super) fn prompts(
+        &self,
+        dominant: Language,
+        recipe: &RecipeDefinition,
+    ) -> Result<Option<BenignPrompts>, Failure> {
         let Some(file) = &self.file else { return Ok(None) };
+        if !recipe.refuses {
+            return Err(Failure::new(
+                format!("--benign: expected a recipe whose rows prefer refusals, got {}", recipe.name),
+                "leave one of the two out: benign rows avoid the refusals of others",
+            ));
+        }
         if file.as_os_str() == BUILT_IN {
             return Err(Failure::new(
                 format!("--benign: expected a file, got {BUILT_IN}, which models are evaluated on"),

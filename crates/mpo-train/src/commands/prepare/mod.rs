@@ -10,8 +10,9 @@ use std::path::Path;
 
 use mpo_chat::ModelFolder;
 use mpo_data::{DataError, Language, ReadReport};
-use mpo_models::Sampling;
-use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Prepared, Sources};
+use mpo_eval::read_benign;
+use mpo_models::{CausalLm, Sampling};
+use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Prepared, Sources, Subject};
 use mpo_progress::Progress as _;
 use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours, read_rows};
 
@@ -33,17 +34,16 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     check_ours(output, Kind::Preparation)?;
     check_apart((OUTPUT, output), ("--model", Path::new(&arguments.model.model)))?;
     check_apart((OUTPUT, output), ("--data", data))?;
+    check_recipe(arguments)?;
     let asking = asking(arguments)?;
     let mut translators = arguments.translator.ready()?;
-    let dataset = read_rows(data, &arguments.rows.options(), None, None, &session).map_err(prompts_alone)?;
-    let dominant = dominant(arguments, &dataset.report)?;
+    let Read { cases, dominant, read, dropped } = read(arguments, &session)?;
     Preparation::check_languages(dominant, &arguments.languages)?;
-    let cases = Cases::of(dataset.rows, dominant);
     let cases = match arguments.rows.rows {
         Some(most) => cases.limit(most),
         None => cases,
     };
-    let benign = arguments.benign.prompts(dominant)?;
+    let benign = arguments.benign.prompts(dominant, arguments.recipe)?;
     let folder = ModelFolder::open_to_ask(&arguments.model.model, &arguments.model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
     let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
@@ -51,14 +51,19 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     let mut judge = ready.open(&held, &session)?;
     let (batch_size, progress) = (arguments.batch_size, &session);
     let subject = LocalSubject { folder: &folder, model: &model, hash: &hash, batch_size, progress };
+    let other = arguments.reference.as_deref().map(|name| Loaded::new(name, arguments, &session)).transpose()?;
+    let reference =
+        other.as_ref().map(|Loaded { folder, model, hash }| LocalSubject { folder, model, hash, ..subject });
     let languages = once(&arguments.languages);
     let preparation = Preparation {
         dominant,
+        recipe: arguments.recipe,
         languages: &languages,
         asking,
         checks: Checks { length_ratio: arguments.length_ratio, back_translation: arguments.back_translation },
         benign: benign.as_ref(),
         subject: &subject,
+        reference: reference.as_ref().map(|reference| reference as &dyn Subject),
         held: &held,
         progress: &session,
     };
@@ -66,8 +71,8 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         model: arguments.model.model.clone(),
         model_hash: hash.clone(),
         data: data.clone(),
-        read: dataset.report.read,
-        dropped: dataset.report.read - dataset.report.kept,
+        read,
+        dropped,
         settings: settings(arguments, &folder, &ready, asking)?,
     };
     let prepared = preparation.run(cases, sources, &mut *judge, &mut translators)?;
@@ -87,9 +92,43 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     ))
 }
 
+/// A second model.
+struct Loaded {
+    folder: ModelFolder,
+    model: CausalLm,
+    hash: String,
+}
+
+impl Loaded {
+    fn new(name: &str, arguments: &PrepareArguments, session: &Session) -> Result<Self, Failure> {
+        let folder = ModelFolder::open(name, &arguments.model.template_options(), session)?;
+        let (hash, model) = (folder.content_hash(session)?, folder.load_frozen(&session.device, session)?);
+        Ok(Self { folder, model, hash })
+    }
+}
+
+/// Whether the recipe has what it needs, and nothing that it does not.
+fn check_recipe(arguments: &PrepareArguments) -> Result<(), Failure> {
+    let (recipe, reference) = (arguments.recipe, &arguments.reference);
+    recipe.check_reference(reference.is_some())?;
+    if let (Some(reference), false) = (reference, recipe.needs_reference) {
+        return Err(Failure::new(
+            format!("--reference: expected a recipe that asks a second model, got {} with {reference}", recipe.name),
+            "leave it out, or name the recipe icr",
+        ));
+    }
+    if recipe.draws.is_some() && arguments.samples == Some(1) {
+        return Err(Failure::new(
+            format!("--samples: expected at least 2, of which {} chooses, got 1", recipe.name),
+            "leave it out, or give more",
+        ));
+    }
+    Ok(())
+}
+
 /// How the model is asked.
 fn asking(arguments: &PrepareArguments) -> Result<Asking, Failure> {
-    let (samples, given) = (arguments.samples, &arguments.sampling);
+    let (samples, given) = (arguments.samples.or(arguments.recipe.draws).unwrap_or(1), &arguments.sampling);
     let mut sampling = given.sampling()?;
     if samples > 1 && sampling.is_none() {
         if given.temperature.is_some() {
@@ -105,6 +144,40 @@ fn asking(arguments: &PrepareArguments) -> Result<Asking, Failure> {
     Ok(Asking { max_new_tokens: arguments.max_new_tokens, samples, sampling })
 }
 
+/// The prompts of the data.
+struct Read {
+    cases: Cases,
+    dominant: Language,
+    /// Rows that were read, and those of them that the reader dropped.
+    read: usize,
+    dropped: usize,
+}
+
+/// Reads rows; or prompts alone, where the recipe needs no bad answers.
+fn read(arguments: &PrepareArguments, session: &Session) -> Result<Read, Failure> {
+    let data = &arguments.data;
+    match read_rows(data, &arguments.rows.options(), None, None, session) {
+        Ok(dataset) => {
+            let (dominant, report) = (dominant(arguments, &dataset.report)?, dataset.report);
+            let (read, dropped) = (report.read, report.read - report.kept);
+            Ok(Read { cases: Cases::of(dataset.rows, dominant), dominant, read, dropped })
+        }
+        Err(error) if arguments.recipe.refuses || !is_of_no_format(&error) => Err(prompts_alone(error)),
+        Err(_) => {
+            let prompts = read_benign(data)?;
+            let first = prompts.first().map(|prompt| prompt.language);
+            let dominant = arguments.rows.dominant.or(first).ok_or(TrainError::NoRows)?;
+            let read = prompts.len();
+            Ok(Read { cases: Cases::of_prompts(prompts, data, dominant)?, dominant, read, dropped: 0 })
+        }
+    }
+}
+
+/// Whether rows have no answers where a format has them.
+fn is_of_no_format(error: &TrainError) -> bool {
+    matches!(error, TrainError::Data(DataError::UnknownFormat { .. } | DataError::MissingField { .. }))
+}
+
 /// The language of the prompts: the one that is named, else the dominant one of the rows, else that of most.
 fn dominant(arguments: &PrepareArguments, report: &ReadReport) -> Result<Language, Failure> {
     let most = report.languages.iter().max_by_key(|(language, rows)| (**rows, std::cmp::Reverse(**language)));
@@ -115,7 +188,7 @@ fn dominant(arguments: &PrepareArguments, report: &ReadReport) -> Result<Languag
 /// Rows of no known format may be prompts alone, and what is missing is a bad answer.
 fn prompts_alone(error: TrainError) -> Failure {
     match error {
-        TrainError::Data(error @ (DataError::UnknownFormat { .. } | DataError::MissingField { .. })) => Failure::new(
+        error if is_of_no_format(&error) => Failure::new(
             error.to_string(),
             "prompts alone are not enough: each needs a bad answer, `rejected`, beside a `chosen` one, which is not used",
         ),
@@ -153,6 +226,12 @@ fn settings(
         ("back_translation", or_none(arguments.back_translation)),
     ]);
     settings.extend(arguments.benign.settings());
+    if !arguments.recipe.refuses {
+        // Nothing is judged.
+        settings.remove("judge");
+        settings.insert("recipe", arguments.recipe.name.to_owned());
+        settings.extend(arguments.reference.clone().map(|reference| ("reference", reference)));
+    }
     if asking.sampling.is_some() {
         settings.insert("temperature", given.temperature.unwrap_or(1.0).to_string());
         settings.insert("top_p", given.top_p.unwrap_or(1.0).to_string());

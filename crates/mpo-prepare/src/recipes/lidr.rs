@@ -1,0 +1,119 @@
+//! LIDR (Yang et al., 2024): a model says better things in its dominant language. So its answer there, translated, is
+//! preferred to its own answer in the target language, and in the dominant language its answer is preferred to the
+//! translation of that one. Prompts are all it takes: no judge, and no bad answers.
+
+use std::collections::HashMap;
+
+use mpo_data::{Language, Message};
+
+use crate::answers::{Answer, Answered, Answers};
+use crate::case::Case;
+use crate::dropped::Part;
+use crate::error::PrepareError;
+use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage};
+use crate::translate::Direction;
+
+use super::{Recipe, RecipeDefinition};
+
+const NAME: &str = "lidr";
+
+pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
+    name: NAME,
+    help: "its answer in the dominant language, translated, against its own in the target one",
+    refuses: false,
+    draws: None,
+    needs_reference: false,
+    begin: |cases, maker| Ok(Box::new(Answering::asked(cases, maker)?)),
+};
+
+/// Prompts and the model's answers to them in the dominant language.
+struct Answering<'a> {
+    cases: &'a [Case],
+    answers: Vec<Answered>,
+    counts: Answers,
+}
+
+impl<'a> Answering<'a> {
+    fn asked(cases: &'a [Case], maker: &mut Maker<'_>) -> Result<Self, PrepareError> {
+        let prompts: Vec<Vec<Message>> = cases.iter().map(|case| case.asked.prompt.clone()).collect();
+        let mut counts = Answers { prompts: cases.len(), ..Answers::default() };
+        let said = maker.said(&prompts, 1, None)?;
+        counts.add(&said);
+        let answers = said.answers.into_iter().map(|answer| maker.checker.in_language(maker.dominant, answer?));
+        Ok(Self { cases, answers: answers.collect(), counts })
+    }
+
+    /// The drafts with the model's answer in their language, and its translation in the dominant one.
+    fn with_answers(
+        &mut self,
+        drafts: Vec<Draft<'a>>,
+        made: &mut OfLanguage,
+        maker: &mut Maker<'_>,
+    ) -> Result<Vec<Draft<'a>>, PrepareError> {
+        let language = made.counts.language;
+        let prompts: Vec<Vec<Message>> = drafts.iter().map(Draft::target_prompt).collect();
+        let said = maker.said(&prompts, 1, None)?;
+        self.counts.add(&said);
+        let texts: Vec<&str> = said.answers.iter().flatten().map(|answer| &*answer.text).collect();
+        let translations = maker.translations(Direction { from: language, to: maker.dominant }, &texts)?;
+        let mut left = vec![];
+        for (mut draft, answer) in drafts.into_iter().zip(&said.answers) {
+            let both = answer.clone().and_then(|answer| {
+                let back = translations.found(&[&answer.text], &maker.checker);
+                // What the drop tells of is the answer: it is the source here.
+                back.map(|back| (answer.clone(), back)).map_err(|(problem, _)| (problem, Some(answer.text)))
+            });
+            match both {
+                Ok((answer, back)) => {
+                    draft.is_cut |= answer.is_cut;
+                    draft.target.insert(Part::Rejected, Found::text(answer.text, MODEL));
+                    draft.dominant.insert(Part::Rejected, back);
+                    left.push(draft);
+                }
+                Err((problem, said)) => made.drop(draft.dropped(language, Part::Rejected, problem, said)),
+            }
+        }
+        Ok(left)
+    }
+}
+
+impl Recipe for Answering<'_> {
+    fn answers(&self) -> Answers {
+        self.counts
+    }
+
+    fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError> {
+        let mut made = OfLanguage::new(language, self.cases.len(), &maker.checker);
+        let mut drafts = vec![];
+        for (case, answer) in self.cases.iter().zip(&self.answers) {
+            match answer {
+                Ok(answer) => drafts.push(draft(case, answer, language)),
+                Err(failed) => made.drop(case.dropped(language, failed.clone())),
+            }
+        }
+        for part in [Part::Prompt, Part::Chosen] {
+            drafts = maker.with_part(part, drafts, &mut made)?;
+        }
+        for draft in self.with_answers(drafts, &mut made, maker)? {
+            made.keep(&draft, maker.dominant)?;
+        }
+        Ok(made)
+    }
+}
+
+fn draft<'a>(case: &'a Case, answer: &Answer, language: Language) -> Draft<'a> {
+    Draft {
+        origin: &case.origin,
+        kind: Kind::Any,
+        prompt: &case.asked.prompt,
+        tools: case.asked.tools.as_ref(),
+        given: Given { rejected: None, ..case.given(language) },
+        dominant: HashMap::from([
+            (Part::Prompt, Found::prompt(&case.asked.prompt)),
+            (Part::Chosen, Found::text(&answer.text, MODEL)),
+        ]),
+        target: HashMap::new(),
+        is_cut: answer.is_cut,
+        told: vec![("recipe", NAME.into())],
+    }
+}
