@@ -128,7 +128,8 @@ impl Comparing<'_> {
             }
         }
         let base = base(&self.of.subject.folder, &self.model_hash);
-        let work = Run { config: &config, folder: &folder, base };
+        let held_out = Some(&self.of.subject.held_out);
+        let work = Run { config: &config, folder: &folder, base, held_out };
         let began = Instant::now();
         let result = match self.train_and_examine(&work, rows, choosing) {
             Ok(result) => result,

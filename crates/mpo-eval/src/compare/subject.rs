@@ -39,6 +39,8 @@ pub struct Subject {
     pub test: Exam,
     /// To choose settings by.
     pub validation: Exam,
+    /// The validation's rows, to measure runs on while they train.
+    pub held_out: TokenizedRows,
 }
 
 impl Subject {
@@ -118,6 +120,7 @@ impl Subject {
             of_share.cloned().collect()
         };
         Ok(Self {
+            held_out: folder.tokenize_quietly(&validation, config.tokenize_options()?)?.0.limit(config.eval_rows),
             test: exam(&test, &share(true), "test")?,
             validation: exam(&validation, &share(false), "validation")?,
             folder,

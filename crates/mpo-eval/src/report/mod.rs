@@ -40,6 +40,17 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             curves.push(Figure { title: title.into(), chart: charts::lines(&lines, "step", title)? });
         }
     }
+    for run in runs {
+        let whose = if runs.len() > 1 { format!("{}: ", run.name) } else { String::new() };
+        for (key, title) in [("eval_loss", "Held-out loss"), ("eval_rg", "Held-out reward gap")] {
+            let mut lines = run.held_out_curves(key);
+            lines.retain(|(_, points)| points.len() > 1);
+            if !lines.is_empty() {
+                let chart = charts::lines(&lines, "step", title)?;
+                curves.push(Figure { title: format!("{whose}{title} by language"), chart });
+            }
+        }
+    }
     let mut projections = vec![];
     for run in runs {
         let projection = run.evaluation.as_ref().and_then(|of| of.projection.as_ref());
@@ -81,7 +92,7 @@ mod tests {
     use std::fs;
 
     use mpo_data::{AnswerLanguage, Language};
-    use mpo_trainer::{Event, StepEvent};
+    use mpo_trainer::{Event, MeasuredEvent, StepEvent};
 
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
@@ -242,6 +253,29 @@ mod tests {
         ] {
             assert!(page.contains(column), "no {column} in the page");
         }
+    }
+
+    #[test]
+    fn what_was_measured_meanwhile_is_a_curve_for_each_language() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "mpo", "Samahani.");
+        let folder = dir.path().join("mpo");
+        let measured = |step, gap| {
+            let metrics = [("eval_loss", 1.0), ("eval_rg/sw", gap), ("eval_rg/en", 2.0)];
+            let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
+            serde_json::to_string(&Event::Measured(MeasuredEvent { step, metrics })).unwrap()
+        };
+        let lines =
+            [r#"{"event":"started","step":0,"total_steps":2,"rows":2}"#.to_owned(), measured(0, 0.5), measured(2, 1.5)];
+        fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n").unwrap();
+        let report = || RunReport::read(&folder).unwrap();
+        let swahili = ("Swahili".to_owned(), vec![(0.0, 0.5), (2.0, 1.5)]);
+        assert!(report().held_out_curves("eval_rg").contains(&swahili));
+        let page = render(&[report()]).unwrap();
+        assert!(page.contains("<figcaption>Held-out reward gap by language<"));
+        assert!(!page.contains("Held-out loss"));
+        let both = render(&[report(), report()]).unwrap();
+        assert!(both.contains("<figcaption>mpo: Held-out reward gap by language<"));
     }
 
     #[test]

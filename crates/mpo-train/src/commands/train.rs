@@ -151,7 +151,8 @@ fn run_with(
     if !run.config_file().exists() {
         run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     }
-    let work = Run { config: &settled, folder: &run, base: base(&inputs.folder, &model_hash) };
+    let base = base(&inputs.folder, &model_hash);
+    let work = Run { config: &settled, folder: &run, base, held_out: Some(&inputs.held_out) };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
@@ -228,6 +229,9 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
 struct Inputs {
     folder: ModelFolder,
     rows: TokenizedRows,
+    /// To measure on: rows of their own, or some of those above.
+    held_out: TokenizedRows,
+    /// Their pairs.
     eval: EvalSet,
     dominant: Option<Language>,
 }
@@ -245,18 +249,20 @@ impl Inputs {
         let dominant = report.dominant;
         check_rows(&rows, &*config.objective()?, config)?;
         warn_of_one_class(&rows, config, session);
-        let eval = match &config.eval_data {
-            None => EvalSet::new(&rows, config.eval_rows, dominant),
+        let held_out = match &config.eval_data {
+            None => rows.clone(),
             Some(path) => {
                 let (pairs, report) = read(path, Some(config.eval_rows))?;
                 // Whoever trains on single answers may have nothing else to measure on.
                 if config.eval_rows > 0 && rows.are_pairs() {
                     check_pairs(path, &report, &pairs)?;
                 }
-                EvalSet::new(&pairs, config.eval_rows, dominant)
+                pairs
             }
         };
-        Ok(Self { folder, rows, eval, dominant })
+        let held_out = held_out.limit(config.eval_rows);
+        let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
+        Ok(Self { folder, rows, held_out, eval, dominant })
     }
 }
 
