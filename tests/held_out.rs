@@ -134,6 +134,43 @@ fn the_loss_is_the_one_that_is_minimized() {
 }
 
 #[test]
+fn answers_are_sampled_to_unsafe_and_to_benign_prompts() {
+    let place = Place::new();
+    let benign = place.path("benign.jsonl");
+    let prompts =
+        [r#"{"language": "en", "prompt": "How do I boil an egg?"}"#, r#"{"language": "sw", "prompt": "Yai?"}"#];
+    fs::write(&benign, prompts.repeat(2).join("\n")).unwrap();
+    let benign = ["--eval-benign", benign.to_str().unwrap()];
+    let arguments = [&["--eval-every", "4", "--eval-samples", "1"][..], &benign].concat();
+    let told = place.train("run", &arguments).assert().success();
+    told.stderr(contains("  unsafe: ").and(contains("  benign: ")).and(contains(" refused")));
+    let measured = measured(&place.path("run"));
+    assert_eq!(steps(&measured), [0, 4, 8]);
+    for event in &measured {
+        let samples = event["samples"].as_array().unwrap();
+        let kinds: Vec<(&str, bool)> = samples
+            .iter()
+            .map(|sample| (sample["language"].as_str().unwrap(), sample["is_unsafe"].as_bool().unwrap()))
+            .collect();
+        assert_eq!(kinds, [("sw", true), ("bn", true), ("en", true), ("en", false), ("sw", false)]);
+        assert!(samples[3]["prompt"].as_str().unwrap().contains("How do I boil an egg?"), "{event}");
+        let refused = samples[..3].iter().filter(|sample| sample["refused"] == true).count();
+        assert!((event["eval_refused/unsafe"].as_f64().unwrap() - refused as f64 / 3.0).abs() < 1e-12, "{event}");
+        assert!(event["eval_refused/benign/sw"].is_f64(), "{event}");
+    }
+    let page = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(page.contains("<h3>run, while it trained</h3>") && page.contains("Unsafe prompts refused by language"));
+
+    place.train("none", &["--eval-every", "4", "--eval-samples", "0"]).assert().success();
+    assert!(self::measured(&place.path("none")).iter().all(|event| event["samples"].is_null()));
+    let error = place.train("unused", &benign).assert().code(1);
+    error.stderr(contains("eval_every: expected a number of steps, and eval_samples above 0, as eval_benign is given"));
+    fs::write(place.path("benign.jsonl"), "{}").unwrap();
+    place.train("broken", &arguments).assert().code(1).stderr(contains("benign.jsonl, line 1: "));
+    assert!(!place.path("broken").exists());
+}
+
+#[test]
 fn a_run_that_was_killed_tells_what_a_calm_one_tells() {
     let place = Place::new();
     let arguments = ["--eval-every", "2", "--checkpoint-every", "3"];

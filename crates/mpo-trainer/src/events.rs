@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
-use crate::held_out::EVAL_LOSS;
+use crate::held_out::{EVAL_LOSS, SampledAnswer};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,9 @@ pub struct StepEvent {
 }
 
 /// What held-out rows come to. Keys of `metrics` are `eval_loss` (what is minimized), `eval_rg` (the reward gap, nats per
-/// token), `eval_chosen` and `eval_rejected` (mean log p per token), each a mean over rows, and again for each language as
-/// `key/sw`. A number that is not finite is not there.
+/// token), `eval_chosen` and `eval_rejected` (mean log p per token), each a mean over rows, and `eval_refused/unsafe`,
+/// `eval_kept/unsafe`, `eval_refused/benign` and `eval_kept/benign` (shares of sampled answers that refuse, and that are in the
+/// language of their prompt); and again for each language as `key/sw`. A number that is not finite is not there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredEvent {
     /// Steps taken.
@@ -76,9 +77,12 @@ pub struct MeasuredEvent {
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
+    /// Answers to a few prompts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SampledAnswer>,
 }
 
-/// The loss, and the gap of every language, in a line.
+/// The loss, the gap of every language, and what sampled answers are, in a line.
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "held out:")?;
@@ -92,6 +96,16 @@ impl Display for MeasuredEvent {
             .collect();
         if !gaps.is_empty() {
             write!(f, "  gap {}", gaps.join(", "))?;
+        }
+        for kind in ["unsafe", "benign"] {
+            let share =
+                |what: &str| Some(format!("{:.0} %", 100.0 * self.metrics.get(&format!("eval_{what}/{kind}"))?));
+            if let Some(refused) = share("refused") {
+                write!(f, "  {kind}: {refused} refused")?;
+            }
+            if let Some(kept) = share("kept") {
+                write!(f, ", language kept in {kept}")?;
+            }
         }
         Ok(())
     }
@@ -280,11 +294,15 @@ mod tests {
 
     #[test]
     fn held_out_rows_in_a_line() {
-        let metrics =
+        let of = |metrics: &[(&str, f64)]| {
+            let metrics = metrics.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+            MeasuredEvent { step: 4, metrics, samples: vec![] }.to_string()
+        };
+        let gaps =
             [("eval_loss", 0.5), ("eval_loss/sw", 1.0), ("eval_rg", 1.0), ("eval_rg/en", 2.0), ("eval_rg/sw", -0.5)];
-        let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
-        let event = MeasuredEvent { step: 4, metrics };
-        assert_eq!(event.to_string(), "held out: loss 0.500  gap en 2.00, sw -0.50");
+        assert_eq!(of(&gaps), "held out: loss 0.500  gap en 2.00, sw -0.50");
+        let answers = [("eval_refused/unsafe", 0.5), ("eval_kept/unsafe", 0.25), ("eval_refused/benign", 0.0)];
+        assert_eq!(of(&answers), "held out:  unsafe: 50 % refused, language kept in 25 %  benign: 0 % refused");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
-use crate::held_out::HeldOut;
+use crate::held_out::{HeldOut, Watch};
 use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
@@ -47,8 +47,8 @@ pub struct Run<'a> {
     pub folder: &'a RunFolder,
     /// What it begins with.
     pub base: Base<'a>,
-    /// Rows to measure every `eval_every` steps.
-    pub held_out: Option<&'a TokenizedRows>,
+    /// What to measure every `eval_every` steps.
+    pub watch: Option<Watch<'a>>,
 }
 
 impl Run<'_> {
@@ -77,8 +77,8 @@ impl Run<'_> {
             let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
             let (objective, config, pad_token) = (&*objective, self.config, self.base.pad_token);
             let task = build_task(objective, rows, config, pad_token, &mut reference)?;
-            let rows = self.held_out.filter(|_| config.eval_every.is_some());
-            let held_out = rows.map(|rows| HeldOut::new(objective, rows.clone(), config, pad_token, &mut reference));
+            let watch = self.watch.filter(|_| config.eval_every.is_some());
+            let held_out = watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference));
             (task, held_out.transpose()?)
         };
         let trainer = Trainer {

@@ -10,7 +10,7 @@ use crate::checkpoint::{self, Resumed};
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
 use crate::folder::RunFolder;
-use crate::held_out::HeldOut;
+use crate::held_out::{HeldOut, Measured};
 use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
@@ -159,7 +159,7 @@ impl Trainer<'_> {
             return Ok(false);
         };
         match held_out.measure(model, progress) {
-            Ok(metrics) => tell(Event::Measured(MeasuredEvent { step, metrics })),
+            Ok(Measured { metrics, samples }) => tell(Event::Measured(MeasuredEvent { step, metrics, samples })),
             Err(TrainError::Interrupted) => Ok(true),
             Err(error) => Err(error),
         }

@@ -1,20 +1,18 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
 use std::collections::HashMap;
-use std::fs;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use mpo_chat::{LONGER, ModelFolder};
-use mpo_data::{Language, Message, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
+use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
 use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
-use serde::Deserialize;
 
-use super::exam::{Exam, Prompt};
+use super::exam::Exam;
 use super::request::Request;
 use crate::error::EvalError;
 use crate::measure::EvalSet;
+use crate::prompts::Prompt;
 use crate::refusal::is_refusal;
 
 /// Of the distinct prompts, one in this many is for the test, and half as many for validation.
@@ -79,7 +77,7 @@ impl Subject {
         };
         let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
         let benign = match &request.benign {
-            Some(path) => read_prompts(path, &folder)?,
+            Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
         };
         let dominant = data.report.dominant;
@@ -93,11 +91,7 @@ impl Subject {
             // Asked whole: a model goes on with a request that was cut, which is no refusal.
             let (rows, _) = folder.tokenize_quietly(rows, uncut)?;
             let whole = EvalSet::new(&rows, config.eval_rows, dominant);
-            let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
-                language: row.language,
-                ids: row.pair.prompt().to_vec(),
-                is_unsafe: true,
-            });
+            let unsafe_prompts = whole.pairs.iter().map(Prompt::of_row);
             Ok(Exam {
                 prompts: unsafe_prompts.chain(share.iter().cloned()).collect(),
                 pairs,
@@ -149,31 +143,4 @@ impl Subject {
         check_rows(&rows, &*config.objective()?, config)?;
         Ok((rows, cut))
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BenignPrompt {
-    language: Language,
-    prompt: String,
-}
-
-/// Benign prompts, one per line.
-fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, EvalError> {
-    let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
-    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-    lines
-        .map(|(line, number)| {
-            let row: BenignPrompt = serde_json::from_str(line).map_err(|error| EvalError::NoPrompt {
-                path: path.to_owned(),
-                line: number,
-                problem: error.to_string(),
-            })?;
-            Ok(Prompt {
-                language: row.language,
-                ids: folder.encode_prompt(&[Message::user(row.prompt)])?,
-                is_unsafe: false,
-            })
-        })
-        .collect()
 }

@@ -27,7 +27,7 @@ pub struct RunReport {
     /// The steps of training.
     steps: Vec<StepEvent>,
     /// What was measured meanwhile.
-    measured: Vec<MeasuredEvent>,
+    pub(super) measured: Vec<MeasuredEvent>,
     pub(super) results: Option<RunResults>,
     pub(super) evaluation: Option<Evaluation>,
     /// What was damaged, and is not shown.
