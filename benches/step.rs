@@ -197,6 +197,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         model_config: &model_config,
         model_hash,
         recompute: arguments.recompute,
+        held_out: None,
     };
     // It holds the weights as they were: every one would be copied when it changes.
     drop(reference);

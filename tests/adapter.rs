@@ -119,7 +119,15 @@ fn trained(
     let objective = config.objective().unwrap();
     let task = task(&*objective, &model, &config);
     let run = RunFolder::create(&config.output, Kind::Train, Identity::default()).unwrap();
-    let trainer = Trainer { task: &*task, config: &config, run: &run, model_config, model_hash: "peft", recompute };
+    let trainer = Trainer {
+        task: &*task,
+        config: &config,
+        run: &run,
+        model_config,
+        model_hash: "peft",
+        recompute,
+        held_out: None,
+    };
     let mut seen = vec![];
     let mut keep = |event: &Event| {
         if let Event::Step(step) = event {

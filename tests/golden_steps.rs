@@ -119,8 +119,15 @@ fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<Ste
     let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let recompute = config.recompute == Recompute::On;
-    let trainer =
-        Trainer { task: &*task, config: &config, run: &run, model_config: &model_config, model_hash, recompute };
+    let trainer = Trainer {
+        task: &*task,
+        config: &config,
+        run: &run,
+        model_config: &model_config,
+        model_hash,
+        recompute,
+        held_out: None,
+    };
     let mut seen: Vec<StepEvent> = vec![];
     let mut keep = |event: &Event| {
         if let Event::Step(step) = event {

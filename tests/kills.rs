@@ -111,6 +111,13 @@ fn log(run: &Path) -> (Vec<u64>, Vec<u64>) {
     (of("step"), of("checkpoint"))
 }
 
+/// What a log says of held-out rows, in its order.
+fn measured(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    events.filter(|event: &Value| event["event"] == "measured").collect()
+}
+
 /// Steps with a checkpoint, where every third has one.
 const OFTEN: [u64; 8] = [3, 6, 9, 12, 15, 18, 21, 24];
 
@@ -140,6 +147,7 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
             assert!(fs::read(run.join(file)).unwrap() == expected(file), "{file}");
         }
         assert_eq!(log(run), (Vec::from_iter(1..=24), checkpoints.to_vec()));
+        assert_eq!(measured(run), measured(&calm));
         let kept = fs::read_dir(run.join("checkpoints")).unwrap().count();
         assert_eq!(kept, checkpoints.len().min(2));
     });
@@ -149,6 +157,12 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
 #[ignore = "takes minutes"]
 fn of_training() {
     kills_of_training(1, "3", &OFTEN, &[], WEIGHTS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn of_training_that_is_measured() {
+    kills_of_training(9, "3", &OFTEN, &["--eval-every", "2"], WEIGHTS);
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option
         model_config: &model_config,
         model_hash: "hash",
         recompute: how.recompute,
+        held_out: None,
     };
     let (progress, mut steps) = (Stopping::default(), vec![]);
     let trained = trainer.run(model, &progress, &mut |event| {

@@ -263,6 +263,7 @@ fn train(
         model_config: &model_config,
         model_hash: "hash",
         recompute: config.recompute == Recompute::On,
+        held_out: None,
     };
     let mut steps = vec![];
     let mut keep = |event: &Event| {

@@ -32,6 +32,9 @@ impl<'a> Lines<'a> {
                 };
                 self.session.note(&format_args!("{begin}: {rows} rows, {total_steps} steps"));
             }
+            Event::Measured(event) => {
+                self.session.note(&format_args!("step {}/{}  {event}", event.step, self.total_steps));
+            }
             Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
                 self.session.note(&line(event, self.total_steps));
             }

@@ -183,6 +183,9 @@ pub enum TrainError {
         /// The number.
         error: Box<TrainError>,
     },
+    /// The model cannot be asked while it trains.
+    #[error(transparent)]
+    Sampling(Box<dyn std::error::Error + Send + Sync>),
     /// The user asked to stop.
     #[error("stopped on request")]
     Interrupted,
@@ -282,6 +285,7 @@ impl TrainError {
                     None => format!("{lower}; at the first step, check the model's weights"),
                 });
             }
+            Self::Sampling(_) => "set eval_samples to 0, which samples no answers",
             Self::Interrupted => go_on,
             Self::Data(error) => return error.hint(),
             Self::Model(error) => return error.hint(),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
+use crate::held_out::{EVAL_LOSS, SampledAnswer};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum Event {
     },
     /// A step was taken.
     Step(StepEvent),
+    /// Held-out rows were measured.
+    Measured(MeasuredEvent),
     /// The run can be resumed from here.
     Checkpoint {
         /// Steps taken.
@@ -61,6 +64,51 @@ pub struct StepEvent {
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// What held-out rows come to. Keys of `metrics` are `eval_loss` (what is minimized), `eval_rg` (the reward gap, nats per
+/// token), `eval_chosen` and `eval_rejected` (mean log p per token), each a mean over rows, and `eval_refused/unsafe`,
+/// `eval_kept/unsafe`, `eval_refused/benign` and `eval_kept/benign` (shares of sampled answers that refuse, and that are in the
+/// language of their prompt); and again for each language as `key/sw`. A number that is not finite is not there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredEvent {
+    /// Steps taken.
+    pub step: u64,
+    /// The numbers by name.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, f64>,
+    /// Answers to a few prompts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SampledAnswer>,
+}
+
+/// The loss, the gap of every language, and what sampled answers are, in a line.
+impl Display for MeasuredEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held out:")?;
+        if let Some(loss) = self.metrics.get(EVAL_LOSS) {
+            write!(f, " loss {loss:.3}")?;
+        }
+        let gaps: Vec<String> = self
+            .metrics
+            .iter()
+            .filter_map(|(key, gap)| Some(format!("{} {gap:.2}", key.strip_prefix("eval_rg/")?)))
+            .collect();
+        if !gaps.is_empty() {
+            write!(f, "  gap {}", gaps.join(", "))?;
+        }
+        for kind in ["unsafe", "benign"] {
+            let share =
+                |what: &str| Some(format!("{:.0} %", 100.0 * self.metrics.get(&format!("eval_{what}/{kind}"))?));
+            if let Some(refused) = share("refused") {
+                write!(f, "  {kind}: {refused} refused")?;
+            }
+            if let Some(kept) = share("kept") {
+                write!(f, ", language kept in {kept}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The numbers that whoever waits wants to see, in a line.
@@ -117,6 +165,8 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
 pub struct EventLog {
     path: PathBuf,
     file: File,
+    /// Whether it has the measurement of the step that the run goes on after.
+    has_measured: bool,
 }
 
 impl EventLog {
@@ -130,7 +180,7 @@ impl EventLog {
         let io = |error| TrainError::io(&path, error);
         let bytes = read_file(&path)?.unwrap_or_default();
         let (mut kept, mut damaged) = (String::new(), vec![]);
-        let mut is_told = step == 0;
+        let (mut is_told, mut has_measured) = (step == 0, false);
         // Steps without a line.
         let mut missing: BTreeSet<u64> = (1..=step).collect();
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
@@ -145,11 +195,13 @@ impl EventLog {
             };
             let of = match &event {
                 Event::Step(event) => event.step,
+                Event::Measured(event) => event.step,
                 Event::Started { step, .. } | Event::Checkpoint { step } => *step,
                 Event::Finished { step, .. } => *step + 1,
             };
             if of <= step {
                 is_told |= event == Event::Checkpoint { step };
+                has_measured |= matches!(&event, Event::Measured(event) if event.step == step);
                 if let Event::Step(event) = &event {
                     missing.remove(&event.step);
                 }
@@ -185,7 +237,12 @@ impl EventLog {
         }
         run.write(&path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, has_measured })
+    }
+
+    /// Whether held-out rows were measured at the step that the run goes on after.
+    pub(crate) fn has_measured(&self) -> bool {
+        self.has_measured
     }
 
     /// Writes one event.
@@ -236,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn held_out_rows_in_a_line() {
+        let of = |metrics: &[(&str, f64)]| {
+            let metrics = metrics.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+            MeasuredEvent { step: 4, metrics, samples: vec![] }.to_string()
+        };
+        let gaps =
+            [("eval_loss", 0.5), ("eval_loss/sw", 1.0), ("eval_rg", 1.0), ("eval_rg/en", 2.0), ("eval_rg/sw", -0.5)];
+        assert_eq!(of(&gaps), "held out: loss 0.500  gap en 2.00, sw -0.50");
+        let answers = [("eval_refused/unsafe", 0.5), ("eval_kept/unsafe", 0.25), ("eval_refused/benign", 0.0)];
+        assert_eq!(of(&answers), "held out:  unsafe: 50 % refused, language kept in 25 %  benign: 0 % refused");
+    }
+
+    #[test]
     fn means_over_all_and_by_language() {
         let row = |language: &str, value| RowValues {
             values: vec![("loss", value)],
@@ -277,6 +347,7 @@ mod tests {
             log.write(&step(n)).unwrap();
         }
         log.file.write_all(b"{\"event\":\"st").unwrap();
+        assert!(!log.has_measured());
         drop(log);
         // The line of the checkpoint was lost, and is there again once.
         let checkpoint = Event::Checkpoint { step: 2 };

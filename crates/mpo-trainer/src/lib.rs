@@ -38,7 +38,7 @@
 //!     chat_template: None,
 //! };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
-//! let run = Run { config: &config, folder: &folder, base };
+//! let run = Run { config: &config, folder: &folder, base, watch: None };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
 //! run.save(&trained.model, &Silent)?;
 //! # Ok::<(), TrainError>(())
@@ -51,6 +51,7 @@ mod checkpoint;
 mod error;
 mod events;
 mod folder;
+mod held_out;
 pub mod memory;
 mod optimizer;
 mod pairs;
@@ -64,11 +65,12 @@ mod tasks;
 mod train;
 
 pub use error::TrainError;
-pub use events::{Event, EventLog, RowValues, StepEvent};
+pub use events::{Event, EventLog, MeasuredEvent, RowValues, StepEvent};
 pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
+pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch};
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};

@@ -11,6 +11,7 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
+use crate::held_out::{HeldOut, Watch};
 use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
@@ -46,6 +47,8 @@ pub struct Run<'a> {
     pub folder: &'a RunFolder,
     /// What it begins with.
     pub base: Base<'a>,
+    /// What to measure every `eval_every` steps.
+    pub watch: Option<Watch<'a>>,
 }
 
 impl Run<'_> {
@@ -69,10 +72,14 @@ impl Run<'_> {
         let recompute = self.recomputes(&model, &rows, &*objective)?;
         // Said before minutes go into the reference.
         Optimizer::new(self.config.optimizer_options(), &model.device())?;
-        let task = {
+        let (task, held_out) = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
             let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
-            build_task(&*objective, rows, self.config, self.base.pad_token, &mut reference)?
+            let (objective, config, pad_token) = (&*objective, self.config, self.base.pad_token);
+            let task = build_task(objective, rows, config, pad_token, &mut reference)?;
+            let watch = self.watch.filter(|_| config.eval_every.is_some());
+            let held_out = watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference));
+            (task, held_out.transpose()?)
         };
         let trainer = Trainer {
             task: &*task,
@@ -81,6 +88,7 @@ impl Run<'_> {
             model_config: self.base.config,
             model_hash: self.base.hash,
             recompute,
+            held_out,
         };
         trainer.run(model, progress, on_event)
     }

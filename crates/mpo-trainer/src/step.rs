@@ -36,7 +36,7 @@ impl Step<'_> {
         model: CausalLm,
         optimizer: &mut Optimizer,
     ) -> Result<(CausalLm, BTreeMap<String, f64>), TrainError> {
-        let shared = self.shared(&model);
+        let shared = shared(self.task, self.rows, &model);
         let mut gradients = Accumulator::default();
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
         for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
@@ -67,18 +67,6 @@ impl Step<'_> {
         metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))
-    }
-
-    /// What the losses of the batch share.
-    fn shared(&self, model: &CausalLm) -> Option<(&'static str, f64)> {
-        let asked = self.task.shared(self.rows)?;
-        let model = model.valid();
-        let numbers = asked.work.into_iter().flat_map(|work| {
-            let of = (work.then)(&model.forward(&work.batch));
-            values(of).into_iter().map(f64::from).collect::<Vec<f64>>()
-        });
-        let numbers: Vec<f64> = numbers.collect();
-        Some((asked.name, (asked.of)(&numbers)))
     }
 
     /// Every row's numbers and the gradient's norm, whose `squares` are given for each parameter.
@@ -120,6 +108,18 @@ impl Step<'_> {
         }
         Ok((described, norm))
     }
+}
+
+/// What the losses of a batch share, under its name.
+pub(crate) fn shared(task: &dyn Task, rows: &[usize], model: &CausalLm) -> Option<(&'static str, f64)> {
+    let asked = task.shared(rows)?;
+    let model = model.valid();
+    let numbers = asked.work.into_iter().flat_map(|work| {
+        let of = (work.then)(&model.forward(&work.batch));
+        values(of).into_iter().map(f64::from).collect::<Vec<f64>>()
+    });
+    let numbers: Vec<f64> = numbers.collect();
+    Some((asked.name, (asked.of)(&numbers)))
 }
 
 /// What is minimized, in the log.

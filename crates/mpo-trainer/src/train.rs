@@ -8,8 +8,9 @@ use mpo_progress::Progress;
 use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
 use crate::error::TrainError;
-use crate::events::{Event, EventLog, StepEvent};
+use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
 use crate::folder::RunFolder;
+use crate::held_out::{HeldOut, Measured};
 use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
@@ -39,6 +40,8 @@ pub struct Trainer<'a> {
     pub model_hash: &'a str,
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
+    /// What is measured every `eval_every` steps.
+    pub held_out: Option<HeldOut<'a>>,
 }
 
 impl Trainer<'_> {
@@ -85,6 +88,10 @@ impl Trainer<'_> {
         stage.skip(start as usize);
         let started = Event::Started { step: start, total_steps: total, rows };
         let mut stop = tell(&mut log, started)?;
+        // An interrupt may have come before it.
+        if self.measures_after(start, total) && !log.has_measured() {
+            stop |= self.measure(&model, start, progress, |event| tell(&mut log, event))?;
+        }
         let began = Instant::now();
         for step in start..total {
             if stop {
@@ -115,6 +122,9 @@ impl Trainer<'_> {
             stage.say(&event.to_string());
             stage.advance(1);
             stop = tell(&mut log, Event::Step(event))?;
+            if self.measures_after(step + 1, total) && !stop {
+                stop = self.measure(&model, step + 1, progress, |event| tell(&mut log, event))?;
+            }
             let due = (step + 1) % self.config.checkpoint_every == 0;
             if due || stop || step + 1 == total {
                 // Who goes on from the checkpoint finds the lines up to it.
@@ -129,6 +139,30 @@ impl Trainer<'_> {
         tell(&mut log, finished)?;
         log.sync()?;
         Ok(Trained { model, steps: total })
+    }
+
+    /// Whether held-out rows are measured after so many steps.
+    fn measures_after(&self, step: u64, total: u64) -> bool {
+        let every = self.config.eval_every.filter(|_| self.held_out.is_some());
+        every.is_some_and(|every| step.is_multiple_of(every) || step == total)
+    }
+
+    /// Measures held-out rows, and says whether the run is to stop: then it is not told of, and the run that goes on measures.
+    fn measure(
+        &self,
+        model: &CausalLm,
+        step: u64,
+        progress: &dyn Progress,
+        tell: impl FnOnce(Event) -> Result<bool, TrainError>,
+    ) -> Result<bool, TrainError> {
+        let Some(held_out) = &self.held_out else {
+            return Ok(false);
+        };
+        match held_out.measure(model, progress) {
+            Ok(Measured { metrics, samples }) => tell(Event::Measured(MeasuredEvent { step, metrics, samples })),
+            Err(TrainError::Interrupted) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// What passes keep for their backward. Whoever has no room for gradients has none for the head's while layers are gone

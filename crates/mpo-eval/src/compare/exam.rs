@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::EvalError;
 use crate::kept::LanguageKept;
 use crate::measure::EvalSet;
+use crate::prompts::Prompt;
 
 /// Tells whether an answer in a language refuses.
 pub type TellsRefusal = Box<dyn Fn(Language, &str) -> bool>;
@@ -28,17 +29,6 @@ pub struct Exam {
     pub batch_size: usize,
     /// Tokens scored at once.
     pub max_tokens: usize,
-}
-
-/// A prompt to answer.
-#[derive(Debug, Clone)]
-pub struct Prompt {
-    /// Its language.
-    pub language: Language,
-    /// Its tokens.
-    pub ids: Vec<u32>,
-    /// Whether it is one to refuse.
-    pub is_unsafe: bool,
 }
 
 /// One language's numbers.

@@ -46,7 +46,8 @@ use mpo_trainer::{HyperParameters, Identity, Kind, RunFolder, TrainError, TrainO
 use crate::error::EvalError;
 use runs::Comparing;
 
-pub use exam::{Exam, Marks, Prompt, TellsRefusal};
+pub use crate::prompts::Prompt;
+pub use exam::{Exam, Marks, TellsRefusal};
 pub use plan::{Dimension, Entrant, Point, entrants};
 pub use request::Request;
 pub use results::{Comparison, MethodResult, RunResult, SeedResult, Tried, mean};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use mpo_chat::ChatError;
 use mpo_data::TokenizedRows;
 use mpo_models::{CausalLm, SamplingError};
-use mpo_trainer::{Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, digest_rows};
+use mpo_trainer::{Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, Watch, digest_rows};
 use serde::{Deserialize, Serialize};
 
 use super::exam::{Exam, Marks};
@@ -128,7 +128,9 @@ impl Comparing<'_> {
             }
         }
         let base = base(&self.of.subject.folder, &self.model_hash);
-        let work = Run { config: &config, folder: &folder, base };
+        // Its answers are asked for at its end.
+        let watch = Some(Watch { rows: &self.of.subject.held_out, sampler: None });
+        let work = Run { config: &config, folder: &folder, base, watch };
         let began = Instant::now();
         let result = match self.train_and_examine(&work, rows, choosing) {
             Ok(result) => result,

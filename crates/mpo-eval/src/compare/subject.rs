@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use mpo_chat::{LONGER, ModelFolder};
-use mpo_data::{Language, Message, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
+use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
 use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
 
-use super::exam::{Exam, Prompt};
+use super::exam::Exam;
 use super::request::Request;
-use crate::benign::{BenignPrompt, read_benign};
 use crate::error::EvalError;
 use crate::measure::EvalSet;
+use crate::prompts::Prompt;
 use crate::refusal::is_refusal;
 
 /// Of the distinct prompts, one in this many is for the test, and half as many for validation.
@@ -38,6 +37,8 @@ pub struct Subject {
     pub test: Exam,
     /// To choose settings by.
     pub validation: Exam,
+    /// The validation's rows, to measure runs on while they train.
+    pub held_out: TokenizedRows,
 }
 
 impl Subject {
@@ -76,7 +77,7 @@ impl Subject {
         };
         let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
         let benign = match &request.benign {
-            Some(path) => read_prompts(path, &folder)?,
+            Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
         };
         let dominant = data.report.dominant;
@@ -90,11 +91,7 @@ impl Subject {
             // Asked whole: a model goes on with a request that was cut, which is no refusal.
             let (rows, _) = folder.tokenize_quietly(rows, uncut)?;
             let whole = EvalSet::new(&rows, config.eval_rows, dominant);
-            let unsafe_prompts = whole.pairs.iter().map(|row| Prompt {
-                language: row.language,
-                ids: row.pair.prompt().to_vec(),
-                is_unsafe: true,
-            });
+            let unsafe_prompts = whole.pairs.iter().map(Prompt::of_row);
             Ok(Exam {
                 prompts: unsafe_prompts.chain(share.iter().cloned()).collect(),
                 pairs,
@@ -117,6 +114,7 @@ impl Subject {
             of_share.cloned().collect()
         };
         Ok(Self {
+            held_out: folder.tokenize_quietly(&validation, config.tokenize_options()?)?.0.limit(config.eval_rows),
             test: exam(&test, &share(true), "test")?,
             validation: exam(&validation, &share(false), "validation")?,
             folder,
@@ -145,14 +143,4 @@ impl Subject {
         check_rows(&rows, &*config.objective()?, config)?;
         Ok((rows, cut))
     }
-}
-
-/// Benign prompts as the model is asked them.
-fn read_prompts(path: &Path, folder: &ModelFolder) -> Result<Vec<Prompt>, EvalError> {
-    let prompts = read_benign(path)?.into_iter();
-    let prompt = |of: BenignPrompt| {
-        let ids = folder.encode_prompt(&[Message::user(of.prompt)])?;
-        Ok(Prompt { language: of.language, ids, is_unsafe: false })
-    };
-    prompts.map(prompt).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mpo_trainer::{MeasuredEvent, SampledAnswer};
 use serde::Serialize;
 
 use super::run::RunReport;
@@ -60,6 +61,46 @@ pub(super) fn samples(runs: &[RunReport]) -> Vec<SampleSection> {
         });
     }
     sections
+}
+
+/// Measurements whose answers are shown of a run: the first, and so many of the last.
+const LAST: usize = 4;
+
+/// What each run that was sampled while it trained said to every prompt, step by step.
+pub(super) fn sampled(runs: &[RunReport]) -> Vec<SampleSection> {
+    let section = |run: &RunReport| {
+        let sampled: Vec<&MeasuredEvent> = run.measured.iter().filter(|event| !event.samples.is_empty()).collect();
+        let first = *sampled.first()?;
+        let last = sampled.len().saturating_sub(LAST).max(1);
+        let shown: Vec<&MeasuredEvent> = std::iter::once(first).chain(sampled[last..].iter().copied()).collect();
+        Some(SampleSection {
+            benchmark: format!("{}, while it trained", run.name),
+            samples: first.samples.iter().map(|sample| step_by_step(&shown, sample)).collect(),
+        })
+    };
+    runs.iter().filter_map(section).collect()
+}
+
+fn step_by_step(shown: &[&MeasuredEvent], sample: &SampledAnswer) -> Beside {
+    let of = |event: &&MeasuredEvent| {
+        let same = |other: &&SampledAnswer| other.language == sample.language && other.prompt == sample.prompt;
+        let found = event.samples.iter().find(same)?;
+        Some(Said {
+            run: format!("step {}", event.step),
+            text: found.answer.clone(),
+            translation: None,
+            outcome: if found.refused { "refused" } else { "answered" }.into(),
+            language: found.answer_language.other().map(str::to_owned),
+            complete: found.complete,
+        })
+    };
+    Beside {
+        language: sample.language.name().into(),
+        opening: opening(&sample.prompt),
+        prompt: sample.prompt.clone(),
+        harmful: sample.is_unsafe,
+        answers: shown.iter().filter_map(of).collect(),
+    }
 }
 
 fn beside(runs: &[RunReport], benchmark: &str, sample: &Sample) -> Beside {

@@ -12,9 +12,19 @@ use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::error::EvalError;
-use answers::samples;
+use answers::{sampled, samples};
 use measures::measures;
 pub use run::RunReport;
+
+/// What is measured while a run trains.
+const HELD_OUT: [(&str, &str); 6] = [
+    ("eval_loss", "Held-out loss"),
+    ("eval_rg", "Held-out reward gap"),
+    ("eval_refused/unsafe", "Unsafe prompts refused"),
+    ("eval_kept/unsafe", "Language kept, unsafe prompts"),
+    ("eval_refused/benign", "Benign prompts refused"),
+    ("eval_kept/benign", "Language kept, benign prompts"),
+];
 
 #[derive(Debug, Serialize)]
 struct Figure {
@@ -40,6 +50,17 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             curves.push(Figure { title: title.into(), chart: charts::lines(&lines, "step", title)? });
         }
     }
+    for run in runs {
+        let whose = if runs.len() > 1 { format!("{}: ", run.name) } else { String::new() };
+        for (key, title) in HELD_OUT {
+            let mut lines = run.held_out_curves(key);
+            lines.retain(|(_, points)| points.len() > 1);
+            if !lines.is_empty() {
+                let chart = charts::lines(&lines, "step", title)?;
+                curves.push(Figure { title: format!("{whose}{title} by language"), chart });
+            }
+        }
+    }
     let mut projections = vec![];
     for run in runs {
         let projection = run.evaluation.as_ref().and_then(|of| of.projection.as_ref());
@@ -63,7 +84,7 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             measures => Serde(&measures),
             curves => Serde(&curves),
             projections => Serde(&projections),
-            samples => Serde(samples(runs)),
+            samples => Serde(samples(runs).into_iter().chain(sampled(runs)).collect::<Vec<_>>()),
             version => env!("CARGO_PKG_VERSION"),
         },
     );
@@ -81,7 +102,7 @@ mod tests {
     use std::fs;
 
     use mpo_data::{AnswerLanguage, Language};
-    use mpo_trainer::{Event, StepEvent};
+    use mpo_trainer::{Event, MeasuredEvent, SampledAnswer, StepEvent};
 
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
@@ -242,6 +263,47 @@ mod tests {
         ] {
             assert!(page.contains(column), "no {column} in the page");
         }
+    }
+
+    #[test]
+    fn what_was_measured_meanwhile_is_a_curve_for_each_language() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "mpo", "Samahani.");
+        let folder = dir.path().join("mpo");
+        let measured = |step, gap| {
+            let metrics = [("eval_loss", 1.0), ("eval_rg/sw", gap), ("eval_rg/en", 2.0), ("eval_kept/unsafe/sw", gap)];
+            let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
+            let sample = SampledAnswer {
+                language: "sw".parse().unwrap(),
+                is_unsafe: true,
+                prompt: "Ninapikaje <wali>?".into(),
+                answer: format!("I can't help after step {step}."),
+                complete: true,
+                refused: true,
+                answer_language: AnswerLanguage::Other("en".parse().ok()),
+            };
+            serde_json::to_string(&Event::Measured(MeasuredEvent { step, metrics, samples: vec![sample] })).unwrap()
+        };
+        let lines =
+            [r#"{"event":"started","step":0,"total_steps":2,"rows":2}"#.to_owned(), measured(0, 0.5), measured(2, 1.5)];
+        fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n").unwrap();
+        let report = || RunReport::read(&folder).unwrap();
+        let swahili = ("Swahili".to_owned(), vec![(0.0, 0.5), (2.0, 1.5)]);
+        assert!(report().held_out_curves("eval_rg").contains(&swahili));
+        let page = render(&[report()]).unwrap();
+        assert!(page.contains("<figcaption>Held-out reward gap by language<"));
+        assert!(page.contains("<figcaption>Language kept, unsafe prompts by language<"));
+        assert!(!page.contains("Held-out loss"));
+        for part in [
+            "<h3>mpo, while it trained</h3>",
+            "Swahili: a harmful request <span class=\"tag refused\">step 0: refused",
+            "I can&#x27;t help after step 2.",
+            "<span class=\"tag\">in English</span>",
+        ] {
+            assert!(page.contains(part), "no {part} in the page");
+        }
+        let both = render(&[report(), report()]).unwrap();
+        assert!(both.contains("<figcaption>mpo: Held-out reward gap by language<"));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use mpo_data::Language;
 use mpo_trainer::{
-    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, RESULTS_FILE, StepEvent, is_edited, is_written, read_checked, read_file,
+    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StepEvent, is_edited, is_written, read_checked,
+    read_file,
 };
 
-use super::events;
+use super::events::Told;
 use crate::benchmark::Metric;
 use crate::error::EvalError;
 use crate::evaluation::{EVALUATION_FILE, Evaluation};
@@ -24,6 +26,8 @@ pub struct RunReport {
     pub(super) config: Option<String>,
     /// The steps of training.
     steps: Vec<StepEvent>,
+    /// What was measured meanwhile.
+    pub(super) measured: Vec<MeasuredEvent>,
     pub(super) results: Option<RunResults>,
     pub(super) evaluation: Option<Evaluation>,
     /// What was damaged, and is not shown.
@@ -54,7 +58,8 @@ impl RunReport {
         }
         let mut run =
             Self { name: called(&whole, around.is_some()), config, results: results(trained)?, ..Self::default() };
-        (run.steps, run.damaged) = events::steps(&trained.join(EVENTS_FILE))?;
+        let told = Told::read(&trained.join(EVENTS_FILE))?;
+        (run.steps, run.measured, run.damaged) = (told.steps, told.measured, told.damaged);
         run.note_missing(trained);
         if is_edited(trained, CONFIG_FILE) {
             let note = "config.yaml: it was changed since the run was started, which had other settings";
@@ -114,6 +119,20 @@ impl RunReport {
     pub(super) fn curve(&self, key: &str) -> Vec<(f64, f64)> {
         let points = self.steps.iter();
         points.filter_map(|event| Some((event.step as f64, *event.metrics.get(key)?))).collect()
+    }
+
+    /// A number of held-out rows by step, for each language that has it.
+    pub(super) fn held_out_curves(&self, key: &str) -> Vec<(String, Vec<(f64, f64)>)> {
+        let mut curves: BTreeMap<Language, Vec<(f64, f64)>> = BTreeMap::new();
+        for event in &self.measured {
+            for (name, value) in &event.metrics {
+                let language = name.strip_prefix(key).and_then(|rest| rest.strip_prefix('/'));
+                if let Some(language) = language.and_then(|code| code.parse().ok()) {
+                    curves.entry(language).or_default().push((event.step as f64, *value));
+                }
+            }
+        }
+        curves.into_iter().map(|(language, points)| (language.name().to_owned(), points)).collect()
     }
 
     /// Whether a benchmark's requests are harmful.

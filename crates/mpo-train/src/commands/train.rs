@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, TokenizedRows};
-use mpo_eval::{EvalSet, RewardGaps, TrainResults, base};
+use mpo_data::{Language, LanguagePair, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_eval::{EvalSet, RewardGaps, Sampling, TrainResults, base};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, check_ours, check_pairs, check_rows,
-    digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_one_class,
+    Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours, check_pairs,
+    check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_one_class,
 };
 
 use super::report;
@@ -130,6 +130,7 @@ fn run_with(
     let inputs = Inputs::read(&config, &session)?;
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
+    let sampling = sampling(&config, &inputs.folder, &inputs.prompts)?;
     let settled = settled(&config, &inputs, memory, &session)?;
     let model =
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
@@ -151,7 +152,10 @@ fn run_with(
     if !run.config_file().exists() {
         run.start(&run.config_file(), config.to_yaml()?.as_bytes())?;
     }
-    let work = Run { config: &settled, folder: &run, base: base(&inputs.folder, &model_hash) };
+    let base = base(&inputs.folder, &model_hash);
+    let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
+    let watch = Some(Watch { rows: &inputs.held_out, sampler });
+    let work = Run { config: &settled, folder: &run, base, watch };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
@@ -228,7 +232,12 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
 struct Inputs {
     folder: ModelFolder,
     rows: TokenizedRows,
+    /// To measure on: rows of their own, or some of those above.
+    held_out: TokenizedRows,
+    /// Their pairs.
     eval: EvalSet,
+    /// Their prompts, whole: a model goes on with a request that was cut, which is no refusal.
+    prompts: Vec<LanguagePair>,
     dominant: Option<Language>,
 }
 
@@ -239,25 +248,47 @@ impl Inputs {
         let read = |path: &Path, limit| -> Result<_, Failure> {
             let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
             let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
-            Ok((rows, data.report))
+            Ok((rows, data))
         };
-        let (rows, report) = read(&config.data, config.rows)?;
+        let (rows, data) = read(&config.data, config.rows)?;
+        let report = &data.report;
         let dominant = report.dominant;
         check_rows(&rows, &*config.objective()?, config)?;
         warn_of_one_class(&rows, config, session);
-        let eval = match &config.eval_data {
-            None => EvalSet::new(&rows, config.eval_rows, dominant),
+        let (held_out, texts) = match &config.eval_data {
+            None => (rows.clone(), data.rows),
             Some(path) => {
-                let (pairs, report) = read(path, Some(config.eval_rows))?;
+                let (pairs, data) = read(path, Some(config.eval_rows))?;
                 // Whoever trains on single answers may have nothing else to measure on.
                 if config.eval_rows > 0 && rows.are_pairs() {
-                    check_pairs(path, &report, &pairs)?;
+                    check_pairs(path, &data.report, &pairs)?;
                 }
-                EvalSet::new(&pairs, config.eval_rows, dominant)
+                (pairs, data.rows)
             }
         };
-        Ok(Self { folder, rows, eval, dominant })
+        let held_out = held_out.limit(config.eval_rows);
+        let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
+        let prompts = if config.samples() {
+            let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
+            let (whole, _) = folder.tokenize_quietly(&texts.limit(config.eval_rows), uncut)?;
+            whole.into_pairs().unwrap_or_default()
+        } else {
+            vec![]
+        };
+        Ok(Self { folder, rows, held_out, eval, prompts, dominant })
     }
+}
+
+/// Who asks the model for answers while it trains, if anybody is to.
+fn sampling<'a>(
+    config: &TrainConfig,
+    folder: &'a ModelFolder,
+    prompts: &[LanguagePair],
+) -> Result<Option<Sampling<'a>>, Failure> {
+    if !config.samples() {
+        return Ok(None);
+    }
+    Ok(Some(Sampling::new(folder, prompts, config.eval_benign.as_deref(), config.eval_samples)?))
 }
 
 /// Measures, trains, saves and measures again.

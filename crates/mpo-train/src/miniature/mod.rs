@@ -9,7 +9,7 @@ use std::rc::Rc;
 pub(crate) use base::build;
 use corpus::{Corpus, HeldOut, Kind, origin};
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, LanguagePair, Message, Rows, TokenizedPair};
+use mpo_data::{Language, LanguagePair, Message, Rows, TokenizedPair, TokenizedRows};
 use mpo_eval::EvalSet;
 use mpo_eval::compare::{Exam, Prompt, Subject};
 use mpo_trainer::{Recipe, RunFolder, TrainOptions};
@@ -61,10 +61,12 @@ impl Miniature {
 
     /// What a comparison is of, with `options` where they say something.
     pub(crate) fn subject(self, options: TrainOptions) -> Result<Subject, Failure> {
+        // To choose settings by: not trained on, and none of the test's.
+        let validation = self.exam(&self.corpus.validation(PROMPTS))?;
         Ok(Subject {
             test: self.test()?,
-            // To choose settings by: not trained on, and none of the test's.
-            validation: self.exam(&self.corpus.validation(PROMPTS))?,
+            held_out: TokenizedRows::Monolingual(validation.pairs.pairs.clone()),
+            validation,
             options: options.or(self.options),
             folder: self.folder,
             dominant: Some(self.dominant),

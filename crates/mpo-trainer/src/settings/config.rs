@@ -161,6 +161,11 @@ impl TrainConfig {
         Err(TrainError::setting("precision", "f32 on a device that has no bf16", got))
     }
 
+    /// Whether answers are sampled while a run trains.
+    pub fn samples(&self) -> bool {
+        self.eval_every.is_some() && self.eval_samples > 0
+    }
+
     pub(crate) fn optimizer_options(&self) -> OptimizerOptions {
         OptimizerOptions {
             beta1: self.adam_beta1,

@@ -128,6 +128,14 @@ settings! {
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
+        /// Steps between measurements of these rows while it trains, in `events.jsonl` and the report: the loss that is minimized and
+        /// the reward gap, by language. The first is before training, the last at its end
+        eval_every: u64 = optional("none"), "N", Nothing, at_least_1();
+        /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
+        /// rows measured, and to benign ones if there are some. 0 samples none
+        eval_samples: usize = default(2), "N", Nothing;
+        /// Benign prompts to sample answers to: JSONL of {language, prompt}
+        eval_benign: PathBuf = optional("none"), "FILE", Nothing;
         /// Folder for the reference's numbers, which runs of the same model can share: new, empty, or made by an earlier run;
         /// not in the run folder, the model or the data
         reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;

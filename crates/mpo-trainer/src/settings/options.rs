@@ -125,6 +125,13 @@ impl TrainOptions {
             let expected = "false beside quantization, as an adapter is merged into weights as they are stored: by `mpo-train merge`";
             return Err(TrainError::setting("merge", expected, "true"));
         }
+        if config.eval_benign.is_some() && !config.samples() {
+            let expected = "a number of steps, and eval_samples above 0, as eval_benign is given";
+            return Err(TrainError::setting("eval_every", expected, "none"));
+        }
+        if config.eval_every.is_some() && config.eval_rows == 0 {
+            return Err(TrainError::setting("eval_rows", "at least 1, as eval_every is given", "0"));
+        }
         Ok(config)
     }
 

@@ -111,7 +111,11 @@ fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs:
     if let Some(reference_head) = &reference.head {
         let head = outputs.head();
         let policy = head.inputs(policy);
-        let reference = HeadInputs { hidden: constant.cast(policy.hidden.dtype()), head: reference_head.clone() };
+        let reference_head = reference_head.clone();
+        // Where nothing is trained, no tensor may ask for gradients.
+        let is_training = policy.hidden.is_autodiff();
+        let reference_head = if is_training { reference_head } else { reference_head.without_autodiff() };
+        let reference = HeadInputs { hidden: constant.cast(policy.hidden.dtype()), head: reference_head };
         let kl = linear_kl(policy, reference, head.softcap);
         return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
     }

@@ -1,0 +1,83 @@
+//! Answers of a model while it trains, always to the same few prompts.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use mpo_chat::{Answering, ChatError, ModelFolder};
+use mpo_data::{AnswerLanguage, Detector, Language, LanguagePair};
+use mpo_models::{CausalLm, GenerateOptions, SamplingError};
+use mpo_progress::Progress;
+use mpo_trainer::{SampledAnswer, Sampler, TrainError};
+
+use crate::error::EvalError;
+use crate::prompts::Prompt;
+use crate::refusal::is_refusal;
+
+/// Tokens of an answer: a refusal opens as one, and a loop has come round.
+const MAX_NEW_TOKENS: usize = 48;
+
+/// A model and a few prompts.
+pub struct Sampling<'a> {
+    folder: &'a ModelFolder,
+    prompts: Vec<Prompt>,
+    /// What a model reads of each prompt.
+    texts: Vec<String>,
+    detector: Detector,
+}
+
+impl<'a> Sampling<'a> {
+    /// Of each language the first `count` prompts of `rows` that differ, and the first of the file `benign`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has a line that is no prompt.
+    pub fn new(
+        folder: &'a ModelFolder,
+        rows: &[LanguagePair],
+        benign: Option<&Path>,
+        count: usize,
+    ) -> Result<Self, EvalError> {
+        let benign = benign.map(|path| Prompt::benign(path, folder)).transpose()?;
+        let mut prompts: Vec<Prompt> = vec![];
+        let mut taken: HashMap<(Language, bool), usize> = HashMap::new();
+        for prompt in rows.iter().map(Prompt::of_row).chain(benign.unwrap_or_default()) {
+            let taken = taken.entry((prompt.language, prompt.is_unsafe)).or_default();
+            let is_new = folder.is_in_reach(prompt.ids.len()) && !prompts.iter().any(|other| other.ids == prompt.ids);
+            if *taken < count && is_new {
+                *taken += 1;
+                prompts.push(prompt);
+            }
+        }
+        let texts = prompts.iter().map(|prompt| Ok(folder.tokenizer.decode(&prompt.ids)?));
+        Ok(Self { folder, texts: texts.collect::<Result<_, EvalError>>()?, prompts, detector: Detector::new(None)? })
+    }
+}
+
+impl Sampler for Sampling<'_> {
+    fn sample(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Vec<SampledAnswer>, TrainError> {
+        let options = GenerateOptions { batch_size: 16, ..self.folder.generate_options(MAX_NEW_TOKENS) };
+        let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|prompt| prompt.ids.clone()).collect();
+        let answering = Answering { folder: self.folder, model, options, progress };
+        let answers = answering.all(&prompts, "sampling answers").map_err(|error| match error {
+            ChatError::Stopped => TrainError::Interrupted,
+            ChatError::Sampling(SamplingError::NotFinite { prompt, got }) => TrainError::NotFinite {
+                what: "every logit",
+                value: f64::from(got),
+                row: format!("the answer to prompt {} of those sampled", prompt + 1),
+            },
+            ChatError::Data(error) => error.into(),
+            ChatError::Model(error) => error.into(),
+            error => TrainError::Sampling(error.into()),
+        })?;
+        let asked = self.prompts.iter().zip(&self.texts);
+        let sampled = asked.zip(answers).map(|((prompt, text), answer)| SampledAnswer {
+            language: prompt.language,
+            is_unsafe: prompt.is_unsafe,
+            prompt: text.clone(),
+            refused: is_refusal(&answer.text, Some(prompt.language)),
+            answer_language: AnswerLanguage::of(&self.detector, prompt.language, text, &answer.text),
+            answer: answer.text,
+            complete: answer.complete,
+        });
+        Ok(sampled.collect())
+    }
+}

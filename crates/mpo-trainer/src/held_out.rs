@@ -1,0 +1,179 @@
+//! What a run is measured on while it trains: the loss that it minimizes, reward gaps and answers, by language.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use burn::module::Module;
+use mpo_data::{AnswerLanguage, Language, LanguagePair, TokenizedRows};
+use mpo_models::CausalLm;
+use mpo_objectives::Objective;
+use mpo_progress::Progress;
+use serde::{Deserialize, Serialize};
+
+use crate::batches::Batches;
+use crate::error::TrainError;
+use crate::events::{RowValues, means};
+use crate::pairs::chunks;
+use crate::reference::{Reference, values};
+use crate::score::score_rows;
+use crate::settings::TrainConfig;
+use crate::step::shared;
+use crate::tasks::{Task, build_task, check_rows};
+
+/// What a run is measured on while it trains.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Held-out rows: their loss, where they are of the kind that is trained on, and their reward gaps.
+    pub rows: &'a TokenizedRows,
+    /// Who asks the model for answers.
+    pub sampler: Option<&'a dyn Sampler>,
+}
+
+impl fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let samples = self.sampler.is_some();
+        f.debug_struct("Watch").field("rows", &self.rows.len()).field("samples", &samples).finish()
+    }
+}
+
+/// Asks a model for answers while it trains.
+pub trait Sampler {
+    /// The model's answers, always to the same prompts.
+    ///
+    /// # Errors
+    /// If the model's numbers broke, or `progress` is stopped.
+    fn sample(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Vec<SampledAnswer>, TrainError>;
+}
+
+/// What a model said to a prompt while it trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampledAnswer {
+    /// The language of the prompt.
+    pub language: Language,
+    /// Whether the prompt is one to refuse.
+    pub is_unsafe: bool,
+    /// The prompt, as the model reads it.
+    pub prompt: String,
+    /// The answer.
+    pub answer: String,
+    /// Whether the model ended it; otherwise it was cut.
+    pub complete: bool,
+    /// Whether it refuses.
+    pub refused: bool,
+    /// Its language beside that of the prompt.
+    pub answer_language: AnswerLanguage,
+}
+
+impl SampledAnswer {
+    /// Its part of the shares that are logged.
+    fn values(&self) -> RowValues {
+        let (refused, kept) = match self.is_unsafe {
+            true => ("eval_refused/unsafe", "eval_kept/unsafe"),
+            false => ("eval_refused/benign", "eval_kept/benign"),
+        };
+        let mut values = vec![(refused, f64::from(self.refused))];
+        // An answer whose language cannot be told is no evidence.
+        if self.answer_language != AnswerLanguage::Undecided {
+            values.push((kept, f64::from(self.answer_language == AnswerLanguage::Kept)));
+        }
+        RowValues { values, ..RowValues::new(Some(self.language), String::new()) }
+    }
+}
+
+/// Held-out rows, ready to be measured.
+#[derive(Debug)]
+pub struct HeldOut<'a> {
+    /// None where the rows are of another kind than those trained on.
+    task: Option<Box<dyn Task + 'a>>,
+    /// Rows whose losses are computed together: as in training, for the losses of some methods depend on it.
+    batches: Vec<Vec<usize>>,
+    /// Those that have reward gaps.
+    pairs: Vec<LanguagePair>,
+    watch: Watch<'a>,
+    max_tokens: usize,
+}
+
+/// What was measured.
+pub(crate) struct Measured {
+    pub(crate) metrics: BTreeMap<String, f64>,
+    pub(crate) samples: Vec<SampledAnswer>,
+}
+
+/// The loss that is minimized.
+pub(crate) const EVAL_LOSS: &str = "eval_loss";
+
+impl<'a> HeldOut<'a> {
+    /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here.
+    ///
+    /// # Errors
+    /// Those of `reference`.
+    pub fn new(
+        objective: &'a dyn Objective,
+        watch: Watch<'a>,
+        config: &TrainConfig,
+        pad_token: u32,
+        reference: &mut Reference<'_>,
+    ) -> Result<Self, TrainError> {
+        let max_tokens = config.micro_batch_tokens;
+        // Each row once, in the order they came, however long the run is.
+        let config = TrainConfig { epochs: 1, max_steps: None, shuffle: false, ..config.clone() };
+        let rows = watch.rows;
+        let pairs = rows.clone().into_pairs().unwrap_or_default();
+        let task = match check_rows(rows, objective, &config) {
+            Ok(()) => Some(build_task(objective, rows.clone(), &config, pad_token, reference)?),
+            // Whoever trains on single answers may have nothing but pairs to measure on.
+            Err(_) => None,
+        };
+        let batches = task.as_ref().map(|task| Batches::new(&config, task.rows(), task.min_batch()).of_epoch(0));
+        Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, max_tokens })
+    }
+
+    /// The numbers of `model` by name, each a mean over rows, and again for each language as `key/sw`: `eval_loss`, what is
+    /// minimized; `eval_rg`, the reward gap, nats per token; `eval_chosen` and `eval_rejected`, the mean log p per token of
+    /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_kept/unsafe` and the same of `benign`, the shares of
+    /// sampled answers that refuse, and of those whose language can be told that are in the language of the prompt. A number
+    /// that is not finite is left out.
+    ///
+    /// # Errors
+    /// If `progress` is stopped.
+    pub(crate) fn measure(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Measured, TrainError> {
+        let in_batches: usize = self.batches.iter().map(Vec::len).sum();
+        let stage = progress.begin("measuring held-out rows", Some(in_batches + self.pairs.len()));
+        let mut rows = vec![];
+        if let Some(task) = &self.task {
+            let valid = model.valid();
+            for batch in &self.batches {
+                let shared = shared(&**task, batch, model).map(|(_, number)| number);
+                for part in chunks(batch, self.max_tokens, |&row| task.tokens(row)) {
+                    if stage.is_stopped() {
+                        return Err(TrainError::Interrupted);
+                    }
+                    let work = task.losses(part, shared);
+                    let losses = values((work.then)(&valid.forward(&work.batch)).losses);
+                    for (row, loss) in part.iter().zip(losses) {
+                        let values = vec![(EVAL_LOSS, f64::from(loss))];
+                        rows.push(RowValues { values, ..task.describe(*row) });
+                    }
+                    stage.advance(part.len());
+                }
+            }
+        }
+        let scored = score_rows(model, &self.pairs, self.max_tokens, &*stage)?;
+        for (scored, pair) in scored.iter().zip(&self.pairs) {
+            let mean = |(sum, tokens): (f64, usize)| sum / tokens as f64;
+            let values = vec![
+                ("eval_rg", scored.reward_gap()),
+                ("eval_chosen", mean(scored.chosen)),
+                ("eval_rejected", mean(scored.rejected)),
+            ];
+            rows.push(RowValues { values, ..RowValues::new(Some(pair.language), pair.origin.to_string()) });
+        }
+        drop(stage);
+        let samples = self.watch.sampler.map(|sampler| sampler.sample(model, progress)).transpose()?;
+        let samples = samples.unwrap_or_default();
+        rows.extend(samples.iter().map(SampledAnswer::values));
+        let mut metrics = means(&rows);
+        metrics.retain(|_, value| value.is_finite());
+        Ok(Measured { metrics, samples })
+    }
+}
