@@ -51,6 +51,7 @@ mod checkpoint;
 mod error;
 mod events;
 mod folder;
+mod lowered;
 pub mod memory;
 mod optimizer;
 mod pairs;
@@ -69,6 +70,7 @@ pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
+pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
