@@ -28,10 +28,15 @@ fn methods() -> impl Iterator<Item = (&'static str, bool)> {
 
 /// The loss of every step in a run's log.
 fn losses(run: &Path) -> Vec<f64> {
+    metrics(run, "loss")
+}
+
+/// A number of every step in a run's log.
+fn metrics(run: &Path, key: &str) -> Vec<f64> {
     let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
     let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
     let steps = events.filter(|event: &Value| event["event"] == "step");
-    steps.map(|step| step["loss"].as_f64().unwrap()).collect()
+    steps.map(|step| step[key].as_f64().unwrap()).collect()
 }
 
 /// Steps over all rows at once, at a constant rate.
@@ -59,7 +64,7 @@ fn every_method_learns_and_only_some_ask_the_reference() {
 }
 
 /// Beside a method's defaults, what of MPO looks at other states or tokens.
-const VARIANTS: [&[&str]; 10] = [
+const VARIANTS: [&[&str]; 11] = [
     &["--retain", "none"],
     &["--retain", "kl"],
     &["--retain", "masked-mean"],
@@ -67,6 +72,7 @@ const VARIANTS: [&[&str]; 10] = [
     &["--retain-scale", "squared"],
     &["--length-normalized", "false"],
     &["--dominant-gap", "2"],
+    &["--dominant-gap", "2", "--one-sided"],
     &["--dominant-gap", "sw"],
     &["--dominant-gap", "policy", "--retain", "kl"],
     &["--pivot", "sw"],
@@ -107,6 +113,48 @@ fn every_method_ends_the_same_where_layers_are_run_again() {
         });
         assert_eq!(kept.0, again.0, "{method} {variant:?}");
         assert!(kept.1 == again.1, "{method} {variant:?}");
+    }
+}
+
+#[test]
+fn languages_above_their_goal_are_named_before_they_are_lowered() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    // No gap of this model is that low.
+    let trained = |name: &str, arguments: &[&str]| {
+        let mut command = train(&model(), &data, &dir.path().join(name));
+        command.args(["--dominant-gap", "-50", "--max-steps", "1", "--json"]).args(arguments);
+        let output = command.assert().success().get_output().clone();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = trained("two-sided", &[]);
+    assert!(said.contains("warning: training would lower the gaps of "), "{said}");
+    assert!(
+        said.contains("sw (") && said.contains("bn (") && said.contains("the goal, -50.00 nats per token"),
+        "{said}"
+    );
+    for argument in ["--one-sided", "--quiet"] {
+        let said = trained(argument, &[argument]);
+        assert!(!said.contains("would lower"), "{argument}: {said}");
+    }
+}
+
+#[test]
+fn one_sided_mpo_moves_no_gap_that_is_above_its_goal() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("rows.jsonl");
+    write_rows(&data, &rows());
+    for one_sided in [true, false] {
+        let run = dir.path().join(one_sided.to_string());
+        let mut command = train(&model(), &data, &run);
+        whole_batches(&mut command, "mpo", "3e-5");
+        command.args(["--dominant-gap", "-50", "--one-sided", &one_sided.to_string()]).assert().success();
+        for metric in ["loss", "grad_norm"] {
+            let values = metrics(&run, metric);
+            assert!(values.iter().all(|&value| (value == 0.0) == one_sided), "{one_sided}: {metric} {values:?}");
+        }
     }
 }
 

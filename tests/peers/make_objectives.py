@@ -92,9 +92,10 @@ def gap(p, side, length_normalized):
     return chosen - rejected
 
 
-def mpo(p, beta, length_normalized=True, dominant_gap="reference"):
+def mpo(p, beta, length_normalized=True, dominant_gap="reference", one_sided=False):
     dominant = {"reference": "reference_dominant_", "policy": "dominant_"}[dominant_gap]
-    return (beta * gap(p, "", length_normalized) - gap(p, dominant, length_normalized)) ** 2
+    missing = gap(p, dominant, length_normalized) - beta * gap(p, "", length_normalized)
+    return mpf(0) if one_sided and missing < 0 else missing**2
 
 
 def dco(p, beta, length_normalized=False):
@@ -232,6 +233,12 @@ def main():
         kto_case("extreme", 0.01, 1.0, 1.5),
         kto_case("extreme", 1.0, 1.0, 1.0),
     ]
+    # The last, as cases before them would draw other numbers otherwise.
+    for extreme, length_normalized in [(False, True), (False, False), (True, True)]:
+        inputs = pairs(extreme)
+        inputs |= dominants(inputs)
+        settings = {"beta": 1.5, "length_normalized": length_normalized, "one_sided": True}
+        cases.append(case("mpo", mpo, inputs, both, **settings))
     path = Path(__file__).parent.parent / "fixtures" / "objectives.json"
     path.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
     print(path, len(cases), "cases")

@@ -4,12 +4,17 @@ use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 
-use crate::PairScore;
+use crate::{GapSource, PairScore};
 
 /// A loss on pairs in a dominant language and the same pairs in a target language.
 pub trait BilingualLoss: Debug {
     /// What it is computed from, beside the policy's scores of target pairs.
     fn needs(&self) -> BilingualNeeds;
+
+    /// Where it draws target gaps that are above their goal down to; none if it lowers no gap.
+    fn lowers_to(&self) -> Option<Goal<'_>> {
+        None
+    }
 
     /// The losses of rows, given what it needs.
     fn losses(&self, scores: &BilingualScores) -> BilingualLosses;
@@ -26,6 +31,17 @@ pub struct BilingualNeeds {
     pub reference: Option<ReferencePairs>,
     /// What of both models is compared on dominant pairs.
     pub held: Option<Hold>,
+}
+
+/// What target gaps are drawn to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goal<'a> {
+    /// Factor on a target gap.
+    pub beta: f64,
+    /// What that is drawn to.
+    pub dominant_gap: &'a GapSource,
+    /// Whether gaps are of mean log-probs per token, or of sums.
+    pub length_normalized: bool,
 }
 
 /// Pairs that the reference scores.

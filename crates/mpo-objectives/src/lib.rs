@@ -32,7 +32,9 @@ mod pair;
 mod testing;
 mod unpaired;
 
-pub use bilingual::{BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs};
+pub use bilingual::{
+    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Goal, Held, Hold, ReferencePairs,
+};
 pub use objective::{
     Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError, Settings, Values, Variant,
 };

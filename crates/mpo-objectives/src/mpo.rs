@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::bilingual::{
-    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Held, Hold, ReferencePairs, asked,
+    BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Goal, Held, Hold, ReferencePairs, asked,
 };
 use crate::objective::{Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant};
 
 /// `mean (β·RG_target − RG_dominant)² + weight · mean retain`: the policy's gap in the target language is drawn towards
 /// the reference's in the dominant one, a constant, while the policy is held in place on the dominant language.
+///
+/// The square draws a gap above its goal down to it. With `one_sided` it is `max(0, RG_dominant − β·RG_target)²`, which
+/// leaves such a gap alone; that is not the paper's.
 ///
 /// The paper's ablations are settings: see [`GapSource`], [`Retain`] and `length_normalized`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,8 @@ pub struct Mpo {
     pub beta: f64,
     /// What the target gap is drawn towards.
     pub dominant_gap: GapSource,
+    /// Whether rows whose target gap is above that have no loss.
+    pub one_sided: bool,
     /// Whether gaps are of mean log-probs per token (eq. 4), or of sums.
     pub length_normalized: bool,
     /// What of the policy is held in place on the dominant language.
@@ -109,6 +114,7 @@ impl Default for Mpo {
         Self {
             beta: 1.0,
             dominant_gap: GapSource::Reference,
+            one_sided: false,
             length_normalized: true,
             retain: Retain::LastToken,
             retain_scale: RetainScale::Mean,
@@ -130,6 +136,12 @@ const PARAMETERS: &[Parameter] = &[
         help: "what the target's gap is drawn towards: reference, policy, a language's code (its gap under the \
                reference) or a number",
         values: Values::NumberOr("reference, policy, a language's code"),
+        search: &[],
+    },
+    Parameter {
+        name: "one_sided",
+        help: "raise target gaps that are below their goal, and leave those above it alone instead of lowering them",
+        values: Values::Switch,
         search: &[],
     },
     Parameter {
@@ -174,6 +186,7 @@ const VARIANTS: &[Variant] = &[
         help: "the dominant gap under the policy, with gradients",
         settings: &[("dominant_gap", "policy")],
     },
+    Variant { name: "one-sided", help: "gaps raised, and never lowered", settings: &[("one_sided", "true")] },
     Variant { name: "other-dominant", help: "another dominant language", settings: &[("pivot", OTHER_LANGUAGE)] },
 ];
 
@@ -189,8 +202,12 @@ impl Mpo {
     }
 
     /// `(β·RG_target − RG_dominant)²`, `[pairs]`; the gradient is `2β(β·RG_target − RG_dominant)·∇RG_target` (eq. 27).
+    /// One-sided, loss and gradient are zero where `β·RG_target ≥ RG_dominant`: the slope has no jump there.
     fn gap_losses(&self, target_gap: Tensor<1>, dominant_gap: Tensor<1>) -> Tensor<1> {
-        (target_gap.mul_scalar(self.beta) - dominant_gap).square()
+        let above = target_gap.mul_scalar(self.beta) - dominant_gap;
+        // A mask, as a maximum with zero would turn NaN into zero.
+        let apart = if self.one_sided { above.clone().mask_fill(above.greater_elem(0.0), 0.0) } else { above };
+        apart.square()
     }
 
     /// How far the policy is from the reference on the dominant language, `[rows]` (eq. 8).
@@ -227,6 +244,11 @@ impl BilingualLoss for Mpo {
                 Retain::None => None,
             },
         }
+    }
+
+    fn lowers_to(&self) -> Option<Goal<'_>> {
+        let Self { beta, ref dominant_gap, length_normalized, .. } = *self;
+        (!self.one_sided).then_some(Goal { beta, dominant_gap, length_normalized })
     }
 
     fn losses(&self, scores: &BilingualScores) -> BilingualLosses {
@@ -281,6 +303,56 @@ mod tests {
         check(&slopes.try_to_vec::<f64>().unwrap(), &[6.0, -6.0]);
     }
 
+    /// Losses of gaps towards goals, and the slopes in the gaps.
+    fn losses_and_slopes(mpo: &Mpo, target: &[f64], dominant: &[f64]) -> [Vec<f64>; 2] {
+        let target = constant(target).require_grad();
+        let losses = mpo.gap_losses(target.clone(), constant(dominant));
+        let gradients = losses.clone().sum().backward();
+        let slopes = target.grad(&gradients).unwrap();
+        [numbers(losses), slopes.into_data().try_to_vec().unwrap()]
+    }
+
+    #[test]
+    fn one_sided_gap_by_hand() {
+        // Above, on and below the goal: 1.5·2 − 1 = 2, 1.5·2 − 3 = 0, 1.5·(−1) − 0.5 = −2.
+        let (target, dominant) = (&[2.0, 2.0, -1.0], &[1.0, 3.0, 0.5]);
+        let one_sided = Mpo { one_sided: true, ..mpo(1.5) };
+        let [losses, slopes] = losses_and_slopes(&one_sided, target, dominant);
+        check(&losses, &[0.0, 0.0, 4.0]);
+        check(&slopes, &[0.0, 0.0, -6.0]);
+    }
+
+    #[test]
+    fn the_one_sided_slope_has_no_jump_at_the_goal() {
+        // A step h below a goal of 3 the loss is (1.5·h)², so the quotient goes to zero with h.
+        let one_sided = Mpo { one_sided: true, ..mpo(1.5) };
+        for step in [1e-1, 1e-4, 1e-7] {
+            let [losses, slopes] = losses_and_slopes(&one_sided, &[2.0 - step, 2.0 + step], &[3.0, 3.0]);
+            assert!((losses[0] / step - 2.25 * step).abs() < 1e-8 && losses[1] == 0.0, "{losses:?}");
+            assert!((slopes[0] + 4.5 * step).abs() < 1e-8 && slopes[1] == 0.0, "{slopes:?}");
+        }
+    }
+
+    #[test]
+    fn the_two_losses_are_one_up_to_the_goal() {
+        let one_sided = Mpo { one_sided: true, ..mpo(1.0) };
+        // Down to the last bit below the goal, and to numbers whose squares are no longer normal.
+        let below = [-1e150, -3.0, -f64::EPSILON, -1e-160, 0.0];
+        let goals = [0.0; 5];
+        let [losses, slopes] = losses_and_slopes(&one_sided, &below, &goals);
+        assert_eq!([losses, slopes], losses_and_slopes(&mpo(1.0), &below, &goals));
+        let above = below.map(|gap| -gap);
+        assert_eq!(losses_and_slopes(&one_sided, &above, &goals), [[0.0; 5], [0.0; 5]].map(Vec::from));
+    }
+
+    #[test]
+    fn a_gap_that_is_no_number_has_a_loss_that_is_none() {
+        for one_sided in [false, true] {
+            let losses = Mpo { one_sided, ..mpo(1.0) }.gap_losses(constant(&[f64::NAN]), constant(&[1.0]));
+            assert!(numbers(losses)[0].is_nan(), "{one_sided}");
+        }
+    }
+
     #[test]
     fn gaps_of_means_and_of_sums() {
         // Means −2 and −3; sums −4 and −9
@@ -295,6 +367,10 @@ mod tests {
         let dominant = || constant(&[1.0, 0.5, 2.0]);
         check_pair_gradients(|policy| mpo(1.5).gap_losses(mpo(1.5).gap(policy), dominant()));
         check_gradients(&[&[2.0, -1.0], &[1.0, 0.5]], |t| mpo(1.5).gap_losses(t[0].clone(), t[1].clone()));
+        // Above and below the goal; on it a difference would be half of the slope below.
+        let one_sided = Mpo { one_sided: true, ..mpo(1.5) };
+        check_gradients(&[&[2.0, -1.0], &[1.0, 0.5]], |t| one_sided.gap_losses(t[0].clone(), t[1].clone()));
+        check_pair_gradients(|policy| one_sided.gap_losses(one_sided.gap(policy), dominant()));
     }
 
     #[test]

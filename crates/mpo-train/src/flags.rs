@@ -24,12 +24,13 @@ impl Args for Flags {
                 .iter()
                 .map(|one| format!("{}: {} [default: {}]", one.objectives.join(", "), one.help, one.default))
                 .collect();
-            Arg::new(name)
+            let flag = Arg::new(name)
                 .long(name.replace('_', "-"))
                 .value_name("X")
                 .allow_negative_numbers(true)
                 .help(lines.join("; "))
-                .help_heading("Objective")
+                .help_heading("Objective");
+            if uses.iter().all(|one| one.is_switch) { switch(flag) } else { flag }
         }))
     }
 
@@ -62,6 +63,11 @@ impl FromArgMatches for Flags {
     }
 }
 
+/// The same for what is on or off: without a value, on.
+fn switch(flag: Arg) -> Arg {
+    flag.num_args(0..=1).default_missing_value("true")
+}
+
 /// The flag of a setting.
 fn flag(setting: &'static Setting) -> Arg {
     let flag = Arg::new(setting.key)
@@ -73,7 +79,7 @@ fn flag(setting: &'static Setting) -> Arg {
     let flag = if setting.key == "output" { flag.short('o') } else { flag };
     let flag = match setting.takes {
         Takes::One => flag,
-        Takes::Switch => flag.num_args(0..=1).default_missing_value("true"),
+        Takes::Switch => switch(flag),
         Takes::Several => flag.action(ArgAction::Append),
     };
     let words = (setting.words)();
@@ -141,6 +147,9 @@ mod tests {
             "flex",
             "--beta",
             "-1",
+            "--one-sided",
+            "--length-normalized",
+            "false",
             "--dominant",
             "sw",
         ]);
@@ -149,6 +158,8 @@ mod tests {
         assert_eq!(options.output.as_deref(), Some("runs/x".as_ref()));
         assert!(options.template_args.is_some_and(|given| given.contains("a") && given.contains("b")));
         assert_eq!(options.hyper_parameters.0["beta"], -1);
+        assert_eq!(options.hyper_parameters.0["one_sided"], true);
+        assert_eq!(options.hyper_parameters.0["length_normalized"], false);
         assert_eq!(options.dominant, "sw".parse().ok());
         assert_eq!(options.model, None);
     }

@@ -52,6 +52,7 @@ mod error;
 mod events;
 mod folder;
 mod held_out;
+mod lowered;
 pub mod memory;
 mod optimizer;
 mod pairs;
@@ -71,6 +72,7 @@ pub use folder::{
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch};
+pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};

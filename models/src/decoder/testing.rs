@@ -1,6 +1,7 @@
 //! Tiny models, and a batch in which everything is wanted.
 
 use burn::tensor::{Device, Distribution, Tensor};
+use mpo_kernels::{HeadInputs, linear_kl};
 use serde_json::json;
 
 use super::CausalLm;
@@ -52,6 +53,24 @@ pub(super) fn batch(number: u32) -> (Batch, impl Fn(&Outputs) -> Tensor<1>) {
         let scores = outputs.scores(scores).sum.sum();
         let states = [early, last].map(|states| outputs.states(states).square().sum());
         states.into_iter().fold(scores, |sum, states| sum + states)
+    };
+    (batch, loss)
+}
+
+/// Scores, and how far the distributions at some states are from others, which are constants.
+pub(super) fn batch_with_distributions(number: u32) -> (Batch, impl Fn(&Outputs) -> Tensor<1>) {
+    let mut batch = Batch::default();
+    let prompt = batch.prompt(&[1, 5 + number, 9]);
+    let answers = [batch.answer(prompt, &[4, 2 + number, 30]), batch.answer(prompt, &[8, 2])];
+    let scores = batch.want_scores(answers);
+    let states = batch.want_states(Layer::Last, Places::Tokens(answers.map(At::Predicting).to_vec()));
+    let loss = move |outputs: &Outputs| {
+        let head = outputs.head();
+        let policy = head.inputs(outputs.states(states));
+        let constants = [policy.hidden.clone() * 0.5, policy.head.clone()];
+        let [hidden, of_reference] = constants.map(|tensor| tensor.detach().set_require_grad(false));
+        let reference = HeadInputs { hidden, head: of_reference };
+        outputs.scores(scores).sum.sum() + linear_kl(policy, reference, head.softcap).sum()
     };
     (batch, loss)
 }

@@ -152,6 +152,8 @@ pub struct Accumulator {
     reruns: Vec<Rerun>,
     /// Tokens, and the gradient at their embeddings.
     embedded: Vec<(Vec<u32>, Tensor<2>)>,
+    /// Whether the head was run again.
+    reran_head: bool,
 }
 
 /// A pass whose layers are to be run again, from the last on.
@@ -215,9 +217,10 @@ impl Accumulator {
     /// Adds the gradients of `loss`, a function of what `pass` gave.
     pub fn add(&mut self, model: &CausalLm, loss: Tensor<1>, pass: Pass) {
         let mut gradients = loss.backward();
-        add_to(&mut self.sums, model.take_gradients(&mut gradients));
+        let mut own = model.take_gradients(&mut gradients);
         match pass.kept {
             Kept::Graph { embedded } => {
+                add_to(&mut self.sums, own);
                 self.embedded.extend(taken(&embedded, &mut gradients).map(|seed| (pass.ids, seed)));
             }
             Kept::Inputs { layout, tables, inputs, states, scored } => {
@@ -235,7 +238,19 @@ impl Accumulator {
                     Some((layer, seed))
                 });
                 let seeds = seeds.collect();
-                let scored = scored.map(|(seed, scored)| (scored.head, seed));
+                self.reran_head |= scored.is_some();
+                let mut scored = scored.map(|(seed, scored)| (scored.head, seed));
+                // Where distributions are compared, the pass has a gradient of the head already. What would be put off is added to
+                // it, so that the sums are those of passes, as they are where nothing is run again.
+                let of_head = model.of_head(&mut own).filter(|gradient| gradient.is_some());
+                if let Some(gradient) = of_head
+                    && let Some((scored, seed)) = scored.take()
+                {
+                    let weight = model.head().without_autodiff();
+                    let sum = gradient.take().map(|sum| sum.reshape(weight.dims()));
+                    *gradient = sum.map(|sum| flat(scored.add_head_gradient(sum, 0, weight, seed)));
+                }
+                add_to(&mut self.sums, own);
                 self.reruns.push(Rerun { ids: pass.ids, layout, tables, inputs, seeds, scored, flowing: None });
                 if model.adapter.is_some() {
                     self.settle(model);
@@ -256,8 +271,8 @@ impl Accumulator {
 
     /// The sums over all passes, one part of the model after another.
     pub fn walk(self) -> Walk {
-        let Self { sums, reruns, embedded } = self;
-        Walk { sums, reruns, embedded, gone: 0, again: false }
+        let Self { sums, reruns, embedded, reran_head } = self;
+        Walk { sums, reruns, embedded, reran_head, gone: 0, again: false }
     }
 }
 
@@ -269,6 +284,8 @@ pub struct Walk {
     sums: NamedGradients,
     reruns: Vec<Rerun>,
     embedded: Vec<(Vec<u32>, Tensor<2>)>,
+    /// Whether the head was run again, which is done where there is no room for its gradient.
+    reran_head: bool,
     /// Parts that lie behind.
     gone: usize,
     /// Whether the walk will be taken again.
@@ -351,7 +368,7 @@ impl Walk {
 
     /// Gives freed memory back where there is no room for it: where not even the head's gradient is kept.
     fn give_back(&self) {
-        if self.reruns.iter().any(|rerun| rerun.scored.is_some()) {
+        if self.reran_head {
             give_back_freed_memory();
         }
     }
@@ -362,6 +379,9 @@ impl Walk {
         if let (Some((_, slot)), Some(_)) = (part.first_mut(), &model.lm_head) {
             let shape = model.head().dims();
             *slot = self.with_scored(model, slot.take().map(|sum| sum.reshape(shape)), 0..shape[0]).map(flat);
+            if !self.again {
+                self.reruns.iter_mut().for_each(|rerun| rerun.scored = None);
+            }
         }
         part
     }
@@ -453,6 +473,12 @@ fn flat(tensor: Tensor<2>) -> Tensor<1> {
 }
 
 impl CausalLm {
+    /// The gradient of the head, or of the embedding that it is tied to, among those of all parameters.
+    fn of_head<'g>(&self, gradients: &'g mut NamedGradients) -> Option<&'g mut Option<Tensor<1>>> {
+        let of = if self.lm_head.is_some() { "lm_head." } else { EMBEDDING };
+        gradients.iter_mut().find(|(name, _)| name.starts_with(of)).map(|(_, gradient)| gradient)
+    }
+
     fn trains_embedding(&self) -> bool {
         self.model.embed_tokens.weight.val().is_require_grad()
     }
@@ -512,7 +538,7 @@ fn add_to(sums: &mut NamedGradients, gradients: NamedGradients) {
 mod tests {
     use super::*;
     use crate::batch::{At, Places};
-    use crate::decoder::testing::{LAYERS, adapted, batch, models};
+    use crate::decoder::testing::{LAYERS, adapted, batch, batch_with_distributions, models};
 
     fn floats(gradients: NamedGradients) -> Vec<(String, Vec<f32>)> {
         let floats = |gradient: Option<Tensor<1>>| match gradient {
@@ -524,6 +550,15 @@ mod tests {
 
     /// The losses of `passes` batches, and a walk through the sums of their gradients.
     fn accumulated(model: &CausalLm, passes: u32, again: RunAgain) -> (Vec<f32>, Walk) {
+        accumulated_of(model, passes, again, batch)
+    }
+
+    fn accumulated_of<Loss: Fn(&Outputs) -> Tensor<1>>(
+        model: &CausalLm,
+        passes: u32,
+        again: RunAgain,
+        batch: impl Fn(u32) -> (Batch, Loss),
+    ) -> (Vec<f32>, Walk) {
         let mut sums = Accumulator::default();
         let losses = (0..passes).map(|number| {
             let (batch, loss) = batch(number);
@@ -563,6 +598,40 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Then a pass has two gradients of the head.
+    #[test]
+    fn where_distributions_are_compared_they_do_so_too() {
+        for (name, model) in models() {
+            for passes in [1, 3] {
+                let of = |again| accumulated_of(&model, passes, again, batch_with_distributions);
+                let (losses, kept) = of(RunAgain::Nothing);
+                let kept = floats(all(kept, &model));
+                for run_again in [RunAgain::Layers, RunAgain::LayersAndHead] {
+                    let (again, mut rerun) = of(run_again);
+                    assert_eq!(losses, again, "{name}");
+                    let squares = |squares: Vec<Tensor<1>>| squares.into_iter().map(|one| one.into_scalar::<f32>());
+                    let norms: Vec<f32> = squares(rerun.squared_norms(&model)).collect();
+                    let rerun = all(rerun, &model);
+                    assert!(squares(squared_norms(&rerun)).eq(norms), "{name}, {passes} passes, {run_again:?}");
+                    assert!(floats(rerun) == kept, "{name}, {passes} passes, {run_again:?}");
+                }
+            }
+        }
+    }
+
+    /// What a head of its own is made from is gone with it, long before the walk ends.
+    #[test]
+    fn a_head_that_is_done_keeps_nothing() {
+        for (name, model) in models() {
+            let (_, mut walk) = accumulated(&model, 2, RunAgain::LayersAndHead);
+            let holds = |walk: &Walk| walk.reruns.iter().any(|rerun| rerun.scored.is_some());
+            walk.squared_norms(&model);
+            assert!(holds(&walk), "{name}: it is made twice");
+            walk.next(&model);
+            assert_eq!(holds(&walk), model.lm_head.is_none(), "{name}");
         }
     }
 

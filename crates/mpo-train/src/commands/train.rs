@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mpo_chat::ModelFolder;
 use mpo_data::{Language, LanguagePair, TokenizeOptions, TokenizedRows, Truncation};
-use mpo_eval::{EvalSet, RewardGaps, Sampling, TrainResults, base};
+use mpo_eval::{EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours, check_pairs,
-    check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_one_class,
+    check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
+    warn_of_one_class,
 };
 
 use super::report;
@@ -300,13 +301,15 @@ fn align(
     dominant: Option<Language>,
     session: &Session,
 ) -> Result<TrainResults, Failure> {
-    let measure = |model: &CausalLm, what| eval.measure(model, run.config.micro_batch_tokens, what, session);
+    let scores = |model: &CausalLm, what| eval.scores(model, run.config.micro_batch_tokens, what, session);
     // The gaps before training are measured once a run.
     let file = run.folder.before_file();
     let before = match run.folder.read_value(&file, session)? {
         Some(gaps) => gaps,
         None => {
-            let gaps = measure(&model, "measuring before")?;
+            let scored = scores(&model, "measuring before")?;
+            warn_of_lowered_gaps(&scored, eval.dominant, &*run.config.objective()?, session);
+            let gaps = by_language(&scored, eval.dominant);
             run.folder.write_value(&file, &gaps)?;
             gaps
         }
@@ -314,11 +317,8 @@ fn align(
     let mut lines = Lines::new(session);
     let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
     run.save(&trained.model, session)?;
-    let results = TrainResults {
-        steps: trained.steps,
-        dominant,
-        reward_gap: RewardGaps { before, after: measure(&trained.model, "measuring after")? },
-    };
+    let after = by_language(&scores(&trained.model, "measuring after")?, eval.dominant);
+    let results = TrainResults { steps: trained.steps, dominant, reward_gap: RewardGaps { before, after } };
     run.folder.write_value(&run.folder.results_file(), &results)?;
     Ok(results)
 }

@@ -154,7 +154,7 @@ impl Estimate {
             let state = state.into_iter().filter(|_| passes.steps > 1);
             always.into_iter().chain(reference).chain(state)
         };
-        let [first, last] = gradients::around_backward(model, passes, storage, hardware);
+        let [first, layers, last] = gradients::around_backward(model, passes, storage, hardware);
         let kept = activations::before(model, passes, storage);
         let layer = activations::layer(model, passes, storage, hardware);
         let phases = [
@@ -170,7 +170,7 @@ impl Estimate {
             Phase::new(
                 PhaseName::LayersBegin,
                 training().chain([
-                    share(Part::Gradients, first),
+                    share(Part::Gradients, layers),
                     share(Part::Activations, kept),
                     // What a layer keeps is among the activations unless it is run again.
                     share(
@@ -186,6 +186,10 @@ impl Estimate {
                     share(Part::Activations, activations::after(model, passes, storage)),
                     // The last gradient of all is made when the layers are past, unless it was there before them.
                     share(Part::Layer, if storage.defers_head() { 0 } else { layer }),
+                    share(
+                        Part::Head,
+                        if storage.defers_head() { head::adding(model, passes, storage, hardware) } else { 0 },
+                    ),
                 ]),
             ),
             Phase::new(

@@ -8,13 +8,14 @@ use crate::settings::OptimizerState;
 /// Bytes of a gradient.
 const F32: u64 = 4;
 
-/// Bytes on the device when the backward of a step's last pass begins, with the head's gradient just made; and when it ends.
+/// Bytes on the device when the backward of a step's last pass begins, with the head's gradient just made; when it reaches the
+/// layers; and when it ends.
 pub(super) fn around_backward(
     model: &DecoderConfig,
     passes: &Passes,
     storage: Storage,
     hardware: Hardware,
-) -> [u64; 2] {
+) -> [u64; 3] {
     let all = storage.tuning.numbers(model);
     let (embeddings, head) = match storage.tuning {
         Tuning::Full => (parameters::embeddings(model), parameters::embedding(model)),
@@ -25,26 +26,29 @@ pub(super) fn around_backward(
     let again = u64::from(passes.accumulates);
     // Where distributions are compared they give the head another one.
     let begin = head * (1 + u64::from(passes.largest.compared > 0));
-    let numbers = if !storage.recompute {
-        [begin + again * all, all + again * all]
+    let [begin, layers, end] = if !storage.recompute {
+        let begin = begin + again * all;
+        [begin, begin, all + again * all]
     } else if storage.tuning != Tuning::Full {
         // Each pass's are added to the sums before the next begins.
-        [again * all, all + again * layer]
+        [again * all, again * all, all + again * layer]
     } else if storage.defers_head() {
-        // That of a head of its own comes first in a walk, that of a tied one with the embedding's, when layers are past.
+        // That of a head of its own comes first in a walk, and is used or gone before the layers; that of a tied one comes with
+        // the embedding's, when they are past.
         let own = embeddings - embeddings.min(head);
-        let of_distributions = (begin - head) * (1 + again);
-        // A GPU makes it whole before it is added.
-        let made = if hardware == Hardware::Gpu { 2 * head } else { head };
-        [of_distributions + own + (1 + again) * layer, of_distributions + made]
-    } else if is_dropped(storage, hardware) {
-        // A layer's is used or gone before the next comes; the embedding's stay to the end.
-        [begin + again * head, embeddings + (1 + again) * layer]
+        [own, (1 + again) * layer, head].map(|numbers| numbers + (begin - head) * (1 + again))
     } else {
-        // Passes before this one have given the head's; layers come one by one.
-        [begin + again * head, all + again * layer]
+        // Passes before this one have given the head's.
+        let begin = begin + again * head;
+        let end = if is_dropped(storage, hardware) {
+            // A layer's is used or gone before the next comes; the embedding's stay to the end.
+            embeddings + (1 + again) * layer
+        } else {
+            all + again * layer
+        };
+        [begin, begin, end]
     };
-    numbers.map(|numbers| F32 * numbers)
+    [begin, layers, end].map(|numbers| F32 * numbers)
 }
 
 /// Whether gradients of layers that are run again leave the device one layer at a time.
@@ -71,32 +75,33 @@ mod tests {
         let layer = (2_304 + 32 + 8) * 4;
         let one = passes(10, 5);
         let several = Passes { accumulates: true, ..one };
-        assert_eq!(around(&one, PLAIN), [head, all]);
-        assert_eq!(around(&several, PLAIN), [head + all, 2 * all]);
+        // The same until the backward reaches the layers, but where the head's gradient comes in the walk.
+        let twice = |begin, end| [begin, begin, end];
+        assert_eq!(around(&one, PLAIN), twice(head, all));
+        assert_eq!(around(&several, PLAIN), twice(head + all, 2 * all));
         let again = Storage { recompute: true, ..PLAIN };
-        assert_eq!(around(&several, again), [2 * head, all + layer]);
+        assert_eq!(around(&several, again), twice(2 * head, all + layer));
         let kl = Passes { largest: RowSize { compared: 3, ..one.largest }, ..one };
-        assert_eq!(around(&kl, PLAIN), [2 * head, all]);
+        assert_eq!(around(&kl, PLAIN), twice(2 * head, all));
         let bf16 = Storage { optimizer_state: OptimizerState::Bf16, ..again };
         let dropped = Storage { clips: false, ..again };
-        assert_eq!(around(&one, dropped), [head, 2 * head + layer]);
-        assert_eq!(around(&several, dropped), [2 * head, 2 * head + 2 * layer]);
-        // The head's is made at once, and the embedding's at the end.
-        assert_eq!(around(&one, bf16), [head + layer, head]);
-        assert_eq!(around(&several, bf16), [head + 2 * layer, head]);
+        assert_eq!(around(&one, dropped), twice(head, 2 * head + layer));
+        assert_eq!(around(&several, dropped), twice(2 * head, 2 * head + 2 * layer));
+        // The head's is made and used at once, and the embedding's at the end.
+        assert_eq!(around(&one, bf16), [head, layer, head]);
+        assert_eq!(around(&several, bf16), [head, 2 * layer, head]);
         let tied = DecoderConfig { tie_word_embeddings: true, ..tiny() };
-        assert_eq!(around_backward(&tied, &one, bf16, cpu), [layer, head]);
-        assert_eq!(around(&kl, bf16), [2 * head + layer, 2 * head]);
-        assert_eq!(around_backward(&tied, &one, bf16, Hardware::Gpu), [layer, 2 * head]);
+        assert_eq!(around_backward(&tied, &one, bf16, cpu), [0, layer, head]);
+        assert_eq!(around(&kl, bf16), [2 * head, head + layer, 2 * head]);
         let adapter = Storage { tuning: adapter(700), ..PLAIN };
-        assert_eq!(around(&one, adapter), [0, 700 * 4]);
+        assert_eq!(around(&one, adapter), twice(0, 700 * 4));
         for state in [OptimizerState::Device, OptimizerState::Bf16] {
             let again = Storage { recompute: true, optimizer_state: state, ..adapter };
-            assert_eq!(around(&several, again), [700 * 4, (700 + 700 / 2) * 4]);
+            assert_eq!(around(&several, again), twice(700 * 4, (700 + 700 / 2) * 4));
         }
         // On the host gradients wait apart from a GPU, and beside the weights where both are one.
         let host = Storage { optimizer_state: OptimizerState::Host, ..again };
-        assert_eq!(around(&one, host), [head, all]);
-        assert_eq!(around_backward(&model, &one, host, Hardware::Gpu), [head, 2 * head + layer]);
+        assert_eq!(around(&one, host), twice(head, all));
+        assert_eq!(around_backward(&model, &one, host, Hardware::Gpu), twice(head, 2 * head + layer));
     }
 }

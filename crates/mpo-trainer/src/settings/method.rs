@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mpo_objectives::{Definition, OBJECTIVES, Settings};
+use mpo_objectives::{Definition, OBJECTIVES, Settings, Values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -113,6 +113,8 @@ pub struct HyperParameter {
     pub help: &'static str,
     /// What it may be, in words.
     pub range: String,
+    /// Whether that is true or false.
+    pub is_switch: bool,
     /// What it is when it is not given.
     pub default: String,
 }
@@ -145,6 +147,7 @@ pub fn hyper_parameters() -> Vec<(&'static str, Vec<HyperParameter>)> {
                         objectives: vec![objective.name],
                         help: parameter.help,
                         range,
+                        is_switch: parameter.values == Values::Switch,
                         default,
                     });
                 }

@@ -29,20 +29,15 @@ impl Head {
         dims(&self.0)[0]
     }
 
-    /// The columns of each tile: as many as fit a quarter of the device's largest buffer, in multiples of 256 so that
-    /// slices are aligned and rows can be read in vectors; what is left of an odd vocabulary is a tile of its own. At
-    /// least 256, so that 131,072 rows are the most that a buffer of 128 MiB, software Vulkan's, has room for.
+    /// The columns of each tile, whose logits fit a quarter of the device's largest buffer.
     pub(crate) fn tiles(&self, hidden: &CubeTensor) -> impl Iterator<Item = Range<usize>> + use<> {
-        let largest = self.0.client.properties().memory.max_page_size;
-        let bytes = TILE_BYTES.min(largest / 4) as usize;
         let [rows, _] = dims(hidden);
-        let columns = (bytes / (rows * size_of::<f32>()) / 256).max(1) * 256;
-        let vocabulary = self.vocabulary();
-        let even = if vocabulary.is_multiple_of(16) { vocabulary } else { vocabulary - vocabulary % 256 };
-        (0..even)
-            .step_by(columns)
-            .map(move |start| start..(start + columns).min(even))
-            .chain((even < vocabulary).then_some(even..vocabulary))
+        tiles(0..self.vocabulary(), self.tile_bytes() / (rows * size_of::<f32>()))
+    }
+
+    fn tile_bytes(&self) -> usize {
+        let largest = self.0.client.properties().memory.max_page_size;
+        TILE_BYTES.min(largest / 4) as usize
     }
 
     /// `hidden · headᵀ` for these columns, f32 and contiguous.
@@ -87,6 +82,28 @@ impl Head {
         )
     }
 
+    /// `sum` with the gradient of the head's rows from `first` on added, from those of every tile's logits. Beside it lie a
+    /// tile's part of the head's gradient, of a quarter of a tile's bytes at most, and its logits.
+    pub(crate) fn add_gradient(
+        &self,
+        mut sum: CubeTensor,
+        first: usize,
+        hidden: CubeTensor,
+        gradient: impl Fn(CubeTensor, &Range<usize>) -> CubeTensor,
+    ) -> CubeTensor {
+        let ([count, width], [rows, _]) = (dims(&sum), dims(&hidden));
+        let numbers = self.tile_bytes() / size_of::<f32>();
+        for columns in tiles(first..first + count, (numbers / 4 / width).min(numbers / rows)) {
+            let gradient = gradient(logits(&hidden, self.tile(&columns, hidden.dtype)), &columns);
+            let part = product(transposed(gradient), hidden.clone(), self.0.dtype);
+            let own = [(columns.start - first..columns.end - first).into()];
+            // The slice is a view, which is gone when the sum is written.
+            let part = CubeBackend::float_add(part, CubeBackend::float_slice(sum.clone(), &own));
+            sum = CubeBackend::float_slice_assign(sum, &own, part);
+        }
+        sum
+    }
+
     /// These rows of the head, as `dtype`.
     fn tile(&self, columns: &Range<usize>, dtype: DType) -> CubeTensor {
         let rows = CubeBackend::float_slice(self.0.clone(), &[columns.clone().into()]);
@@ -96,4 +113,32 @@ impl Head {
 
 fn logits(hidden: &CubeTensor, tile: CubeTensor) -> CubeTensor {
     product(hidden.clone(), transposed(tile), DType::F32)
+}
+
+/// Tiles of at most so many columns, in multiples of 256 so that slices are aligned and rows can be read in vectors; what is
+/// left of an odd number of columns is a tile of its own. At least 256, so that 131,072 rows are the most that a buffer of
+/// 128 MiB, software Vulkan's, has room for.
+fn tiles(columns: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = (most / 256).max(1) * 256;
+    let (length, end) = (columns.len(), columns.end);
+    let even = if length.is_multiple_of(16) { end } else { end - length % 256 };
+    (columns.start..even)
+        .step_by(step)
+        .map(move |start| start..(start + step).min(even))
+        .chain((even < end).then_some(even..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_of_whole_vectors_but_for_an_odd_rest() {
+        let tiles = |columns, most| tiles(columns, most).collect::<Vec<_>>();
+        assert_eq!(tiles(0..1_040, 700), [0..512, 512..1_024, 1_024..1_040]);
+        assert_eq!(tiles(256..1_300, 700), [256..768, 768..1_280, 1_280..1_300]);
+        assert_eq!(tiles(512..1_024, 10), [512..768, 768..1_024]);
+        assert_eq!(tiles(0..7, 10), [0..7]);
+        assert!(tiles(9..9, 10).is_empty());
+    }
 }

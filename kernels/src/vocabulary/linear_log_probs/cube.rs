@@ -1,6 +1,5 @@
 //! Tiles of the vocabulary one after the other, and the softmax's kernels over each.
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
@@ -8,7 +7,6 @@ use burn_cubecl::kernel::into_contiguous;
 
 use super::composition;
 use super::kernel::{LinearLogProbsKernel, Options};
-use crate::cube::dims;
 use crate::vocabulary::head::Wanted;
 use crate::vocabulary::head::cube::Head;
 use crate::vocabulary::softmax::cube::{RowGradients, RunningSoftmax};
@@ -63,12 +61,8 @@ impl LinearLogProbsKernel for CubeBackend {
         if hidden.dtype == DType::F64 {
             return composition::add_head_grad::<Self>(sum, first, hidden, head, targets, statistics, grad, softcap);
         }
-        let (dtype, [count, _]) = (hidden.dtype, dims(&sum));
+        let dtype = hidden.dtype;
         let rows = RowGradients::new(targets, statistics, grad, softcap);
-        let head = Head::new(Self::float_slice(head, &[(first..first + count).into()]));
-        let wanted = Wanted { hidden: false, head: true };
-        let (_, head_grad) =
-            head.gradients(hidden, wanted, |logits, columns| rows.of(logits, first + columns.start, dtype));
-        Self::float_add(sum, head_grad)
+        Head::new(head).add_gradient(sum, first, hidden, |logits, columns| rows.of(logits, columns.start, dtype))
     }
 }

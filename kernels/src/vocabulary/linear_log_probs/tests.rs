@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use proptest::prelude::*;
 
 use super::{LinearLogProbs, linear_token_log_probs, reference};
-use crate::testing::{Case, Input, Random, check_gradients, check_kernel, everywhere, random};
+use crate::testing::{Case, Input, Random, check_gradients, check_kernel, everywhere, random, rounds_factors};
 use crate::vocabulary::IGNORED;
 use crate::vocabulary::testing::{floats, targets};
 
@@ -329,6 +329,33 @@ fn gradients_by_hand_are_those_of_the_graph() {
                     assert!(ours.iter().zip(&expected).all(near), "{what}");
                 }
             }
+        }
+    }
+}
+
+/// More than one tile's part of the head's gradient on software Vulkan, and an odd rest.
+#[test]
+fn a_heads_gradient_in_tiles_is_that_in_f64() {
+    const SHAPE: [usize; 3] = [5, 128, 40_011];
+    let [n, width, vocabulary] = SHAPE;
+    let added = |case: &Case, first: usize| {
+        let tensor = |shape: &[usize], seed| random(shape, seed).on(&case.device).d2().cast(case.dtype);
+        let (hidden, head) = (tensor(&[n, width], 1), tensor(&[vocabulary, width], 2));
+        let scored = LinearLogProbs::new(hidden, head.clone(), targets(n, vocabulary, true, &case.device), Some(2.0));
+        let before = tensor(&[vocabulary, width], 4).slice([first..vocabulary]);
+        let grad = random(&[n], 3).on(&case.device).d1().cast(case.dtype);
+        let sum = scored.add_head_gradient(before, first, head, grad);
+        sum.into_data().convert::<f64>().try_to_vec::<f64>().unwrap()
+    };
+    for first in [0, 20_480] {
+        let exact = added(&Case { device: Device::flex(), dtype: DType::F64 }, first);
+        for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
+            let ours = added(case, first);
+            assert_eq!(ours.len(), exact.len());
+            let allowed = if rounds_factors(&case.device) { 1e-3 } else { 1e-6 };
+            let is_far = |(ours, exact): &(&f64, &f64)| (*ours - *exact).abs() > allowed * (1.0 + exact.abs());
+            let far = ours.iter().zip(&exact).find(is_far);
+            assert_eq!(far, None, "{case:?}, from row {first}");
         }
     }
 }
