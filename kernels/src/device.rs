@@ -13,14 +13,21 @@ pub fn use_reference(reference: bool) {
     REFERENCE.store(reference, Ordering::Relaxed);
 }
 
-/// What kind of device this is: its backend and, of a GPU, the part and what kernels are compiled for there. Numbers
-/// computed on one kind are not those of another to the bit.
-pub fn device_kind(device: &Device) -> String {
+/// What kind of device this is for products in `dtype`: its backend and, of a GPU, the part and what kernels are compiled for
+/// there; of a CPU, whether it has an instruction for them. Numbers computed on one kind are not those of another to the bit.
+pub fn device_kind(device: &Device, dtype: DType) -> String {
     #[cfg(feature = "cube")]
     if let Some(identity) = device.identity() {
         return format!("{} {}", identity.fingerprint, identity.name);
     }
-    format!("{:?}", device.clone().inner())
+    let kind = format!("{:?}", device.clone().inner());
+    #[cfg(feature = "flex")]
+    if is_flex(device) && dtype == DType::BF16 && crate::cpu::multiplies_bf16() {
+        return format!("{kind} that multiplies bf16");
+    }
+    #[cfg(not(feature = "flex"))]
+    let _ = dtype;
+    kind
 }
 
 /// Burn's CPU backend, for what is computed or kept on the CPU whatever the device; none in a build without it.

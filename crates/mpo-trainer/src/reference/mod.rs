@@ -76,7 +76,7 @@ impl<'a> Reference<'a> {
                 "{VERSION} {model_hash} {:?} {:?} {}{quantization}",
                 head.dtype(),
                 model.precision(),
-                device_kind(&head.device())
+                device_kind(&head.device(), model.precision().dtype())
             ),
             head,
             model: model.valid(),

@@ -19,12 +19,13 @@ const LANES: usize = 16;
 const ACROSS: usize = 3;
 const HIGH: usize = 8;
 const WIDE: usize = ACROSS * LANES;
-/// Numbers of the inner dimension that are met at once: a panel of `WIDE` columns stays in the second-level cache, one of
-/// `HIGH` rows in the first.
+/// Numbers of the inner dimension that are met at once: a panel of `HIGH` rows stays in the first-level cache.
 const INNER: usize = 512;
-/// Rows that a task packs, and columns if there are few rows.
+/// Columns whose panels are packed together: they stay in the second-level cache, and no more of a weight is held twice.
+const TOGETHER: usize = 16 * WIDE;
+/// Rows that a task packs, and columns that it meets if there are few rows.
 const TASK_ROWS: usize = 8 * HIGH;
-const TASK_COLUMNS: usize = 8 * WIDE;
+const TASK_COLUMNS: usize = 4 * WIDE;
 
 /// Of AVX-512 those that are used here.
 pub(super) fn has_the_instructions() -> bool {
@@ -49,51 +50,53 @@ pub(super) fn product(
     }
     let [lhs, rhs] = [Entries::rows(lhs), Entries::rows(rhs.transposed())];
     let out = Out { data: out.data.as_mut_ptr(), row_stride: out.row_stride };
-    let mut panels = vec![0; columns.div_ceil(WIDE) * WIDE * INNER.min(inner).div_ceil(2)];
-    for start in (0..inner).step_by(INNER) {
-        let inner = start..(start + INNER).min(inner);
-        let pairs = inner.len().div_ceil(2);
-        let panels = &mut panels[..columns.div_ceil(WIDE) * WIDE * pairs];
-        let pack = |(panel, to): (usize, &mut [u32])| {
-            let first = panel * WIDE;
-            // SAFETY: the CPU has the instructions.
-            unsafe { rhs.pack::<WIDE>(first..(first + WIDE).min(columns), inner.clone(), to) }
-        };
-        match threads {
-            Threads::One => panels.chunks_mut(WIDE * pairs).enumerate().for_each(pack),
-            Threads::All => panels.par_chunks_mut(WIDE * pairs).enumerate().for_each(pack),
-        }
-        let added = accumulate || start > 0;
-        let task = |(rows, columns): (Range<usize>, Range<usize>)| {
-            let mut lhs_panels = vec![0; TASK_ROWS.min(rows.len().next_multiple_of(HIGH)) * pairs];
-            let tiles = rows.clone().step_by(HIGH).zip(lhs_panels.chunks_mut(HIGH * pairs));
-            // SAFETY: as above.
-            tiles.for_each(|(first, to)| unsafe {
-                lhs.pack::<HIGH>(first..(first + HIGH).min(rows.end), inner.clone(), to);
-            });
-            for first in columns.clone().step_by(WIDE) {
-                let panel = &panels[first * pairs..(first + WIDE) * pairs];
-                for (row, lhs) in rows.clone().step_by(HIGH).zip(lhs_panels.chunks(HIGH * pairs)) {
-                    let place = (row..(row + HIGH).min(rows.end), first..(first + WIDE).min(columns.end));
-                    // SAFETY: as above, and tasks own disjoint places of `out`, which the constructor of `MatrixMut` checked to
-                    // lie inside its slice.
-                    unsafe { out.write(place, scale, added, &tile(lhs, panel)) };
-                }
+    let mut panels = vec![0; TOGETHER.min(columns.next_multiple_of(WIDE)) * INNER.min(inner).div_ceil(2)];
+    for columns in pieces(0..columns, TOGETHER) {
+        for inner in pieces(0..inner, INNER) {
+            let pairs = inner.len().div_ceil(2);
+            let panels = &mut panels[..columns.len().next_multiple_of(WIDE) * pairs];
+            let pack = |(panel, to): (Range<usize>, &mut [u32])| {
+                // SAFETY: the CPU has the instructions.
+                unsafe { rhs.pack::<WIDE>(panel, inner.clone(), to) }
+            };
+            let shares: Vec<_> = pieces(columns.clone(), WIDE).zip(panels.chunks_mut(WIDE * pairs)).collect();
+            match threads {
+                Threads::One => shares.into_iter().for_each(pack),
+                Threads::All => shares.into_par_iter().for_each(pack),
             }
-        };
-        let tasks = tasks(rows, columns);
-        match threads {
-            Threads::One => tasks.into_iter().for_each(task),
-            Threads::All => tasks.into_par_iter().for_each(task),
+            let added = accumulate || inner.start > 0;
+            let task = |(rows, run): (Range<usize>, Range<usize>)| {
+                let mut lhs_panels = vec![0; rows.len().next_multiple_of(HIGH) * pairs];
+                for (rows, to) in pieces(rows.clone(), HIGH).zip(lhs_panels.chunks_mut(HIGH * pairs)) {
+                    // SAFETY: as above.
+                    unsafe { lhs.pack::<HIGH>(rows, inner.clone(), to) };
+                }
+                for place in pieces(run, WIDE) {
+                    let panel = &panels[(place.start - columns.start) * pairs..][..WIDE * pairs];
+                    for (rows, lhs) in pieces(rows.clone(), HIGH).zip(lhs_panels.chunks(HIGH * pairs)) {
+                        // SAFETY: as above, and tasks own disjoint places of `out`, which the constructor of `MatrixMut` checked
+                        // to lie inside its slice.
+                        unsafe { out.write((rows, place.clone()), scale, added, &tile(lhs, panel)) };
+                    }
+                }
+            };
+            let tasks = tasks(rows, columns.clone());
+            match threads {
+                Threads::One => tasks.into_iter().for_each(task),
+                Threads::All => tasks.into_par_iter().for_each(task),
+            }
         }
     }
 }
 
-/// Rows and columns of each task.
-fn tasks(rows: usize, columns: usize) -> Vec<(Range<usize>, Range<usize>)> {
-    let wide = if rows > 8 * TASK_ROWS { columns.max(1).next_multiple_of(WIDE) } else { TASK_COLUMNS };
-    let pieces = |all: usize, length: usize| (0..all).step_by(length).map(move |i| i..(i + length).min(all));
-    pieces(rows, TASK_ROWS).flat_map(|rows| pieces(columns, wide).map(move |columns| (rows.clone(), columns))).collect()
+/// Rows and columns of each task: all columns at once where there are rows enough to go round.
+fn tasks(rows: usize, columns: Range<usize>) -> Vec<(Range<usize>, Range<usize>)> {
+    let across = if rows > 8 * TASK_ROWS { TOGETHER } else { TASK_COLUMNS };
+    pieces(0..rows, TASK_ROWS).flat_map(|rows| pieces(columns.clone(), across).map(move |run| (rows.clone(), run))).collect()
+}
+
+fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
 }
 
 /// Where the result goes.
