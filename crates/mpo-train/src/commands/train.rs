@@ -105,6 +105,10 @@ fn run_with(
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
+    if config.early_stop.is_some() && config.eval_data.is_none() {
+        let expected = "a file of rows that are not trained on, as early_stop is given";
+        return Err(TrainError::setting("eval_data", expected, "none").into());
+    }
     let session = Session::new(config.device, quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
@@ -316,6 +320,7 @@ fn align(
     run.save(&trained.model, session)?;
     let results = TrainResults {
         steps: trained.steps,
+        best: trained.best,
         dominant,
         reward_gap: RewardGaps { before, after: measure(&trained.model, "measuring after")? },
     };
