@@ -107,7 +107,9 @@ fn measuring_changes_nothing_of_any_method() {
         });
         assert!(plain.0 == watched.0, "{arguments:?}");
         assert!(plain.1.is_empty());
-        assert_eq!(steps(&watched.1), Vec::from_iter(0..=8), "{arguments:?}");
+        let results: Value = serde_json::from_slice(&watched.0[1]).unwrap();
+        let taken = results["steps"].as_u64().unwrap();
+        assert_eq!(steps(&watched.1), Vec::from_iter(0..=taken), "{arguments:?}");
         assert!(watched.1.iter().all(|event| event["eval_loss"].is_f64()), "{arguments:?}");
     }
 }
@@ -188,6 +190,90 @@ fn a_run_that_was_killed_tells_what_a_calm_one_tells() {
     for file in ["model/model.safetensors", "results.json"] {
         assert!(fs::read(killed.join(file)).unwrap() == fs::read(place.path("calm").join(file)).unwrap(), "{file}");
     }
+}
+
+/// Steps so large that what is held out becomes worse.
+const TOO_LARGE: [&str; 10] =
+    ["--lr", "3e-3", "--epochs", "20", "--eval-every", "2", "--early-stop", "2", "--checkpoint-every", "5"];
+
+#[test]
+fn a_run_stops_early_with_the_weights_that_were_best() {
+    let place = Place::new();
+    let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("run"));
+    command.args(["--batch-size", "4", "--eval-data"]).arg(place.path("held.jsonl")).args(TOO_LARGE);
+    let told = command.assert().success();
+    let run = place.path("run");
+    let measured = measured(&run);
+    let loss = |event: &Value| event["eval_loss"].as_f64().unwrap();
+    // Not the model that training began with.
+    let best = measured[1..].iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap();
+    let results = json(&run.join("results.json"));
+    let (taken, best_step) = (results["steps"].as_u64().unwrap(), best["step"].as_u64().unwrap());
+    assert_eq!((results["best"].as_u64(), taken), (Some(best_step), best_step + 4));
+    assert!(taken < 40, "{measured:?}");
+    told.stderr(contains(format!("the held-out loss was lowest after step {best_step} of {taken}")));
+    for gap in results["reward_gap"]["after"].as_array().unwrap() {
+        assert_eq!(best[format!("eval_rg/{}", gap["language"].as_str().unwrap())], gap["mean"], "{results}");
+    }
+    assert!(run.join(format!("checkpoints/step-{best_step}")).exists());
+    assert!(run.join(format!("checkpoints/step-{taken}")).exists());
+
+    // A run that is measured as often and never stopped has taken the same steps so far.
+    let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("whole"));
+    command.args(["--batch-size", "4", "--eval-data"]).arg(place.path("held.jsonl"));
+    command.args(&TOO_LARGE[..6]).assert().success();
+    let whole = self::measured(&place.path("whole"));
+    assert_eq!(whole[..measured.len()], measured[..]);
+    assert!(json(&place.path("whole/results.json"))["best"].is_null());
+
+    // The model is gone, and the run is over: it is made again from the checkpoint that was best.
+    let saved = fs::read(run.join("model/model.safetensors")).unwrap();
+    fs::remove_dir_all(run.join("model")).unwrap();
+    let mut resume = mpo_train();
+    resume.args(["train", "--resume", "--output"]).arg(&run).assert().success();
+    assert!(fs::read(run.join("model/model.safetensors")).unwrap() == saved);
+    assert_eq!(json(&run.join("results.json")), results);
+}
+
+#[test]
+fn a_run_that_was_killed_stops_where_a_calm_one_stops() {
+    let place = Place::new();
+    let start = |output: &str| {
+        let mut command = train(&model(), &place.path("rows.jsonl"), &place.path(output));
+        command.args(["--batch-size", "4", "--eval-data"]).arg(place.path("held.jsonl")).args(TOO_LARGE);
+        command
+    };
+    start("calm").assert().success();
+    let calm = place.path("calm");
+    let last = *steps(&measured(&calm)).last().unwrap();
+    for at in (2..=last).step_by(2) {
+        let killed = place.path("killed");
+        let events = killed.join("events.jsonl");
+        let line = format!("\"event\":\"measured\",\"step\":{at},");
+        let mut child = begun(start("killed"), || fs::read_to_string(&events).is_ok_and(|log| log.contains(&line)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut resume = mpo_train();
+        resume.args(["train", "--resume", "--output"]).arg(&killed).assert().success();
+        assert_eq!(measured(&killed), measured(&calm));
+        for file in ["model/model.safetensors", "results.json"] {
+            assert!(fs::read(killed.join(file)).unwrap() == fs::read(calm.join(file)).unwrap(), "{file} {at}");
+        }
+        fs::remove_dir_all(&killed).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_stop_early_says_why() {
+    let place = Place::new();
+    let without = |arguments: &[&str]| {
+        let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("run"));
+        command.args(arguments).assert().code(1)
+    };
+    without(&["--early-stop", "2"]).stderr(contains("eval_every: expected a number of steps, as early_stop is given"));
+    let own = without(&["--early-stop", "2", "--eval-every", "2"]);
+    own.stderr(contains("eval_data: expected a file of rows that are not trained on").and(contains("hint: ")));
+    assert!(!place.path("run").exists());
 }
 
 /// A run may be measured at other steps than it was begun with, for that decides nothing.

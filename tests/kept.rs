@@ -26,6 +26,8 @@ impl Told {
     fn add(&mut self, found: AnswerLanguage, expected: AnswerLanguage, answer: &str) {
         match found {
             AnswerLanguage::Undecided => self.undecided += 1,
+            // Letters alone tell that it is another language, and not which.
+            AnswerLanguage::Other(None) if expected != AnswerLanguage::Kept => self.right += 1,
             found if found == expected => self.right += 1,
             found => self.wrong.push(format!("{answer} ({found:?})")),
         }
@@ -67,8 +69,9 @@ fn one_sentence_tells_its_language() {
         for (language, Told { right, wrong, undecided }) in told {
             let all = right + wrong.len() + undecided;
             println!("{what}: answers in {language}: {right} of {all} told, {undecided} undecided, wrong: {wrong:?}");
+            // One answer in English is mostly a quotation in French.
             assert!(50 * wrong.len() <= all, "{what} {language}: {wrong:?}");
-            assert!(4 * undecided <= all, "{what} {language}: {undecided} of {all} undecided");
+            assert!(20 * undecided <= all, "{what} {language}: {undecided} of {all} undecided");
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::reward_gap::LanguageGap;
 pub struct TrainResults {
     /// Steps taken.
     pub steps: u64,
+    /// The step whose weights were kept, where a later one had a higher held-out loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<u64>,
     /// The language the others were aligned to.
     pub dominant: Option<Language>,
     /// What training changed.
@@ -115,8 +118,12 @@ mod tests {
             chosen_mean: -1.0,
             rejected_mean: -1.3,
         };
-        let trained =
-            TrainResults { steps: 3, dominant: None, reward_gap: RewardGaps { before: vec![gap], after: vec![gap] } };
+        let trained = TrainResults {
+            steps: 3,
+            best: Some(2),
+            dominant: None,
+            reward_gap: RewardGaps { before: vec![gap], after: vec![gap] },
+        };
         let text = serde_json::to_vec(&trained).unwrap();
         let read = RunResults::parse(&text).unwrap();
         assert_eq!(read.steps(), Some(3));

@@ -35,6 +35,9 @@ impl<'a> Lines<'a> {
             Event::Measured(event) => {
                 self.session.note(&format_args!("step {}/{}  {event}", event.step, self.total_steps));
             }
+            Event::Best { step, best } => self.session.note(&format_args!(
+                "the held-out loss was lowest after step {best} of {step}: its weights are the result"
+            )),
             Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
                 self.session.note(&line(event, self.total_steps));
             }

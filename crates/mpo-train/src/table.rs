@@ -225,6 +225,7 @@ mod tests {
     fn two_models() {
         let results = TrainResults {
             steps: 3,
+            best: None,
             dominant: None,
             reward_gap: RewardGaps {
                 before: vec![gap("sw", 0.25, None)],

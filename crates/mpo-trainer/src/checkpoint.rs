@@ -10,6 +10,7 @@ use mpo_models::{
 };
 use mpo_progress::Progress;
 
+use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::folder::{RunFolder, remove_empty, remove_file, remove_files};
 use crate::optimizer::{self, Optimizer, OptimizerOptions, Stored};
@@ -19,8 +20,11 @@ const MODEL: &str = "model";
 /// Checkpoints of a run that are kept.
 const KEPT: usize = 2;
 
-/// Writes a checkpoint after `step` steps, and removes all older ones but the last: should a disk damage this one, the run
-/// goes on from there.
+/// How the metadata of a checkpoint calls the state of early stopping.
+const EARLY_STOP: &str = "early_stop";
+
+/// Writes a checkpoint after `step` steps, and removes all older ones but the last, should a disk damage this one, and the
+/// best, which the run may end with.
 pub(crate) fn save(
     run: &RunFolder,
     step: u64,
@@ -28,6 +32,7 @@ pub(crate) fn save(
     model: &CausalLm,
     config: &ModelConfig,
     optimizer: &Optimizer,
+    early_stop: Option<&EarlyStop>,
 ) -> Result<(), TrainError> {
     let dir = run.checkpoints_dir();
     let done = dir.join(format!("step-{step}"));
@@ -38,9 +43,13 @@ pub(crate) fn save(
     model.save_trained(&partial.join(MODEL), config, &options).map_err(not_finite)?;
     let mut names = vec![];
     model.each_parameter(|parameter| names.push(parameter.name));
-    let metadata =
+    let mut metadata =
         HashMap::from([("step".to_owned(), step.to_string()), ("fingerprint".to_owned(), fingerprint.to_owned())]);
     let file = partial.join(OPTIMIZER);
+    if let Some(early_stop) = early_stop {
+        let text = serde_json::to_string(early_stop).map_err(|error| TrainError::io(&file, error.into()))?;
+        metadata.insert(EARLY_STOP.to_owned(), text);
+    }
     optimizer::write(&file, optimizer, &names, metadata).map_err(|error| TrainError::io(&file, error))?;
     Checksums::of_files(&partial, [OPTIMIZER])
         .and_then(|sums| sums.write(&partial))
@@ -53,7 +62,8 @@ pub(crate) fn save(
     }
     scratch.finish().map_err(io)?;
     let older = all(&dir)?.into_iter().filter(|(old, _)| *old != step);
-    older.skip(KEPT - 1).try_for_each(|(_, path)| remove(&path))
+    let best = early_stop.and_then(EarlyStop::best);
+    older.skip(KEPT - 1).filter(|(old, _)| Some(*old) != best).try_for_each(|(_, path)| remove(&path))
 }
 
 /// NaN weights must not be saved, and the step that made them is to blame.
@@ -110,6 +120,7 @@ pub(crate) struct Resumed {
     pub(crate) step: u64,
     pub(crate) model: CausalLm,
     pub(crate) optimizer: Optimizer,
+    pub(crate) early_stop: EarlyStop,
 }
 
 /// A checkpoint of this run that is as it was written.
@@ -160,15 +171,8 @@ impl Found {
     /// Reads it; `start` is the model that the run began with.
     pub(crate) fn load(mut self, options: OptimizerOptions, start: CausalLm) -> Result<Resumed, TrainError> {
         let device = start.device();
-        let stored = self.path.join(MODEL);
-        let model = if let Some(adapter) = start.adapter().cloned() {
-            // An adapter's checkpoint is of the adapter alone; what it stands on is here, and may have been elsewhere then.
-            start.with_adapter_weights(&stored, adapter)?
-        } else {
-            // Else there would be two in memory.
-            drop(start);
-            CausalLm::load(&stored, &device)?.0
-        };
+        let early_stop = self.early_stop()?;
+        let model = weights(&self.path, start)?;
         let mut optimizer = Optimizer::new(options, &device)?.resumed(self.step);
         let mut shapes = vec![];
         model.each_parameter(|parameter| shapes.push((parameter.name, parameter.shape)));
@@ -176,8 +180,41 @@ impl Found {
             let restored = self.moments.restore(&mut optimizer, &name, shape.iter().product());
             restored.map_err(|error| unreadable(&self.path.join(OPTIMIZER), error))?;
         }
-        Ok(Resumed { step: self.step, model, optimizer })
+        Ok(Resumed { step: self.step, model, optimizer, early_stop })
     }
+
+    /// A run that never stops early has none.
+    fn early_stop(&self) -> Result<EarlyStop, TrainError> {
+        let text = self.moments.says(EARLY_STOP);
+        let state = text.map(serde_json::from_str).transpose();
+        let state = state.map_err(|error| broken(&self.path.join(OPTIMIZER), error.to_string()))?;
+        Ok(state.unwrap_or_default())
+    }
+}
+
+/// The weights of the checkpoint of `step`, which is this run's; `model` is what they were trained on from.
+pub(crate) fn weights_of(
+    run: &RunFolder,
+    step: u64,
+    fingerprint: &str,
+    model: CausalLm,
+) -> Result<CausalLm, TrainError> {
+    let path = run.checkpoints_dir().join(format!("step-{step}"));
+    check(&path, step, run, fingerprint)?;
+    weights(&path, model)
+}
+
+/// The weights in a checkpoint; `start` is the model that the run began with, or any of it since.
+fn weights(checkpoint: &Path, start: CausalLm) -> Result<CausalLm, TrainError> {
+    let stored = checkpoint.join(MODEL);
+    if let Some(adapter) = start.adapter().cloned() {
+        // An adapter's checkpoint is of the adapter alone; what it stands on is here, and may have been elsewhere then.
+        return Ok(start.with_adapter_weights(&stored, adapter)?);
+    }
+    let device = start.device();
+    // Else there would be two in memory.
+    drop(start);
+    Ok(CausalLm::load(&stored, &device)?.0)
 }
 
 fn unreadable(file: &Path, error: io::Error) -> TrainError {

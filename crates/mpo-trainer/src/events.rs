@@ -32,6 +32,13 @@ pub enum Event {
     Step(StepEvent),
     /// Held-out rows were measured.
     Measured(MeasuredEvent),
+    /// The run ends with the weights of an earlier step, whose held-out loss is the lowest.
+    Best {
+        /// Steps taken.
+        step: u64,
+        /// The step whose weights they are.
+        best: u64,
+    },
     /// The run can be resumed from here.
     Checkpoint {
         /// Steps taken.
@@ -82,11 +89,18 @@ pub struct MeasuredEvent {
     pub samples: Vec<SampledAnswer>,
 }
 
+impl MeasuredEvent {
+    /// The held-out loss; none where it is not finite, or rows are of another kind than those trained on.
+    pub(crate) fn loss(&self) -> Option<f64> {
+        self.metrics.get(EVAL_LOSS).copied()
+    }
+}
+
 /// The loss, the gap of every language, and what sampled answers are, in a line.
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "held out:")?;
-        if let Some(loss) = self.metrics.get(EVAL_LOSS) {
+        if let Some(loss) = self.loss() {
             write!(f, " loss {loss:.3}")?;
         }
         let gaps: Vec<String> = self
@@ -197,7 +211,7 @@ impl EventLog {
                 Event::Step(event) => event.step,
                 Event::Measured(event) => event.step,
                 Event::Started { step, .. } | Event::Checkpoint { step } => *step,
-                Event::Finished { step, .. } => *step + 1,
+                Event::Best { step, .. } | Event::Finished { step, .. } => *step + 1,
             };
             if of <= step {
                 is_told |= event == Event::Checkpoint { step };

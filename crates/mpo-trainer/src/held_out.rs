@@ -106,7 +106,7 @@ impl<'a> HeldOut<'a> {
     /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here.
     ///
     /// # Errors
-    /// Those of `reference`.
+    /// Those of `reference`, and if the run may stop by a loss that the rows do not have.
     pub fn new(
         objective: &'a dyn Objective,
         watch: Watch<'a>,
@@ -121,6 +121,8 @@ impl<'a> HeldOut<'a> {
         let pairs = rows.clone().into_pairs().unwrap_or_default();
         let task = match check_rows(rows, objective, &config) {
             Ok(()) => Some(build_task(objective, rows.clone(), &config, pad_token, reference)?),
+            // Who stops by the loss needs one.
+            Err(error) if config.early_stop.is_some() => return Err(error),
             // Whoever trains on single answers may have nothing but pairs to measure on.
             Err(_) => None,
         };

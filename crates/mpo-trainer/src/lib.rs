@@ -48,6 +48,7 @@
 
 mod batches;
 mod checkpoint;
+mod early_stop;
 mod error;
 mod events;
 mod folder;

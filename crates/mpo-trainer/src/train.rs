@@ -7,6 +7,7 @@ use mpo_progress::Progress;
 
 use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
+use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
 use crate::folder::RunFolder;
@@ -23,6 +24,8 @@ pub struct Trained {
     pub model: CausalLm,
     /// Steps taken in all.
     pub steps: u64,
+    /// The step whose weights they are, where a later one had a higher held-out loss.
+    pub best: Option<u64>,
 }
 
 /// A run about to happen.
@@ -65,14 +68,14 @@ impl Trainer<'_> {
         let total = batches.total();
         let fingerprint = self.fingerprint()?;
         let options = self.config.optimizer_options();
-        let (start, mut model, mut optimizer) = match checkpoint::find(self.run, &fingerprint, progress)? {
+        let (start, mut model, mut optimizer, mut early) = match checkpoint::find(self.run, &fingerprint, progress)? {
             Some(found) => {
-                let Resumed { step, model, optimizer } = found.load(options, model)?;
-                (step, model, optimizer)
+                let Resumed { step, model, optimizer, early_stop } = found.load(options, model)?;
+                (step, model, optimizer, early_stop)
             }
             None => {
                 let optimizer = Optimizer::new(options, &model.device())?;
-                (0, model, optimizer)
+                (0, model, optimizer, EarlyStop::default())
             }
         };
         model = model.with_precision(self.config.precision());
@@ -89,13 +92,23 @@ impl Trainer<'_> {
         let started = Event::Started { step: start, total_steps: total, rows };
         let mut stop = tell(&mut log, started)?;
         // An interrupt may have come before it.
-        if self.measures_after(start, total) && !log.has_measured() {
-            stop |= self.measure(&model, start, progress, |event| tell(&mut log, event))?;
+        if let Some(held_out) = self.due(start, total).filter(|_| !log.has_measured()) {
+            let event = measured(held_out, &model, start, progress)?.ok_or(TrainError::Interrupted)?;
+            self.is_best(&mut early, &event);
+            if self.config.early_stop.is_some() && start > 0 {
+                // A checkpoint that knows of the measurement takes the place of one that does not.
+                self.save(start, &fingerprint, &model, &optimizer, &early)?;
+            }
+            stop |= tell(&mut log, Event::Measured(event))?;
         }
+        let mut steps = start;
         let began = Instant::now();
         for step in start..total {
             if stop {
                 return Err(TrainError::Interrupted);
+            }
+            if self.is_over(&early) {
+                break;
             }
             let lr = self.config.learning_rate(step, total);
             let batch = batches.batch(step);
@@ -121,48 +134,71 @@ impl Trainer<'_> {
             };
             stage.say(&event.to_string());
             stage.advance(1);
+            steps = step + 1;
             stop = tell(&mut log, Event::Step(event))?;
-            if self.measures_after(step + 1, total) && !stop {
-                stop = self.measure(&model, step + 1, progress, |event| tell(&mut log, event))?;
+            let held_out = self.due(steps, total);
+            let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
+            if let Some(held_out) = held_out.filter(|_| !stop) {
+                match measured(held_out, &model, steps, progress).map_err(diverged)? {
+                    None => stop = true,
+                    Some(event) => {
+                        (is_best, is_unmeasured) = (self.is_best(&mut early, &event), false);
+                        stop = tell(&mut log, Event::Measured(event))?;
+                    }
+                }
             }
-            let due = (step + 1) % self.config.checkpoint_every == 0;
-            if due || stop || step + 1 == total {
+            let due = steps % self.config.checkpoint_every == 0 || is_best || self.is_over(&early);
+            if due || stop || steps == total {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
-                checkpoint::save(self.run, step + 1, &fingerprint, &model, self.model_config, &optimizer)
-                    .map_err(diverged)?;
-                saved = Some(step + 1);
-                stop |= tell(&mut log, Event::Checkpoint { step: step + 1 })?;
+                self.save(steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
+                saved = Some(steps);
+                stop |= tell(&mut log, Event::Checkpoint { step: steps })?;
+            }
+            if is_unmeasured {
+                // The run that goes on measures, and then knows what it ends with.
+                return Err(TrainError::Interrupted);
             }
         }
-        let finished = Event::Finished { step: total, seconds: began.elapsed().as_secs_f64() };
+        drop(optimizer);
+        let best = early.best().filter(|best| *best != steps);
+        if let Some(best) = best {
+            model = checkpoint::weights_of(self.run, best, &fingerprint, model)?;
+            model = model.with_precision(self.config.precision());
+            tell(&mut log, Event::Best { step: steps, best })?;
+        }
+        let finished = Event::Finished { step: steps, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
         log.sync()?;
-        Ok(Trained { model, steps: total })
+        Ok(Trained { model, steps, best })
     }
 
-    /// Whether held-out rows are measured after so many steps.
-    fn measures_after(&self, step: u64, total: u64) -> bool {
-        let every = self.config.eval_every.filter(|_| self.held_out.is_some());
-        every.is_some_and(|every| step.is_multiple_of(every) || step == total)
-    }
-
-    /// Measures held-out rows, and says whether the run is to stop: then it is not told of, and the run that goes on measures.
-    fn measure(
+    /// Writes a checkpoint.
+    fn save(
         &self,
-        model: &CausalLm,
         step: u64,
-        progress: &dyn Progress,
-        tell: impl FnOnce(Event) -> Result<bool, TrainError>,
-    ) -> Result<bool, TrainError> {
-        let Some(held_out) = &self.held_out else {
-            return Ok(false);
-        };
-        match held_out.measure(model, progress) {
-            Ok(Measured { metrics, samples }) => tell(Event::Measured(MeasuredEvent { step, metrics, samples })),
-            Err(TrainError::Interrupted) => Ok(true),
-            Err(error) => Err(error),
-        }
+        fingerprint: &str,
+        model: &CausalLm,
+        optimizer: &Optimizer,
+        early: &EarlyStop,
+    ) -> Result<(), TrainError> {
+        let early = self.config.early_stop.map(|_| early);
+        checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)
+    }
+
+    /// What is to be measured after so many steps.
+    fn due(&self, step: u64, total: u64) -> Option<&HeldOut<'_>> {
+        let every = self.config.eval_every?;
+        self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || step == total)
+    }
+
+    /// Whether the run would end with the weights that were measured, so that they are to be kept.
+    fn is_best(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
+        self.config.early_stop.is_some() && early.observe(measured.step, measured.loss())
+    }
+
+    fn is_over(&self, early: &EarlyStop) -> bool {
+        self.config.early_stop.is_some_and(|patience| early.is_over(patience))
     }
 
     /// What passes keep for their backward. Whoever has no room for gradients has none for the head's while layers are gone
@@ -186,6 +222,20 @@ impl Trainer<'_> {
             hasher.update(&[0]);
         }
         Ok(hasher.finalize().to_string())
+    }
+}
+
+/// What held-out rows come to; none if the run is to stop: then the one that goes on measures them.
+fn measured(
+    held_out: &HeldOut<'_>,
+    model: &CausalLm,
+    step: u64,
+    progress: &dyn Progress,
+) -> Result<Option<MeasuredEvent>, TrainError> {
+    match held_out.measure(model, progress) {
+        Ok(Measured { metrics, samples }) => Ok(Some(MeasuredEvent { step, metrics, samples })),
+        Err(TrainError::Interrupted) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn the_question_said_again_is_no_answer_in_its_language() {
         let question = "Ninawezaje kuoka mkate bila kutumia tanuri nyumbani kwangu?";
-        let again = format!("{question}\n\nYou can bake bread in a heavy pot with a lid.");
+        let again = format!("{question}\n\nI'm sorry, but I can't assist with that request.");
         assert_eq!(of("sw", question, &again), other("en"));
         assert_eq!(of("sw", question, question), AnswerLanguage::Undecided);
-        let quoted = "You can bake bread at home without an oven: \"Ninawezaje kuoka mkate\" means just that.";
-        assert_eq!(of("sw", question, quoted), other("en"));
+        let quoted = "I'm sorry, but I cannot help you with \"Ninawezaje kuoka mkate\", because it could hurt someone.";
+        assert_ne!(of("sw", question, quoted), AnswerLanguage::Kept);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Told {
             match event {
                 Event::Step(event) => told.steps.push(event),
                 Event::Measured(event) => told.measured.push(event),
-                Event::Started { .. } | Event::Checkpoint { .. } | Event::Finished { .. } => {}
+                Event::Started { .. } | Event::Checkpoint { .. } | Event::Best { .. } | Event::Finished { .. } => {}
             }
         }
         Ok(told)

@@ -106,6 +106,10 @@ fn run_with(
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
+    if config.early_stop.is_some() && config.eval_data.is_none() {
+        let expected = "a file of rows that are not trained on, as early_stop is given";
+        return Err(TrainError::setting("eval_data", expected, "none").into());
+    }
     let session = Session::new(config.device, quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
@@ -318,7 +322,8 @@ fn align(
     let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
     run.save(&trained.model, session)?;
     let after = by_language(&scores(&trained.model, "measuring after")?, eval.dominant);
-    let results = TrainResults { steps: trained.steps, dominant, reward_gap: RewardGaps { before, after } };
+    let reward_gap = RewardGaps { before, after };
+    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, reward_gap };
     run.folder.write_value(&run.folder.results_file(), &results)?;
     Ok(results)
 }

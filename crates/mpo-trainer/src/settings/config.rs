@@ -37,6 +37,8 @@ impl TrainConfig {
             let says_nothing = match key.as_str() {
                 // Wherever the optimizer works, it comes to the same but for roundings.
                 "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
+                // Measuring alone changes nothing.
+                "eval_every" => self.early_stop.is_none(),
                 "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
                 key => SETTINGS.iter().any(|setting| {
                     let is_implied = || (setting.implied)().as_ref() == Some(&*value);
@@ -259,6 +261,20 @@ mod tests {
             let other = of(other);
             assert_ne!(other.deciding().unwrap(), plain.deciding().unwrap(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn how_often_is_measured_decides_where_it_may_stop_a_run() {
+        let of = |options: TrainOptions| options.or(TrainOptions::minimal()).resolve();
+        let plain = of(TrainOptions::default()).unwrap();
+        let measured = of(TrainOptions { eval_every: Some(2), ..TrainOptions::default() }).unwrap();
+        assert_eq!(measured.deciding().unwrap(), plain.deciding().unwrap());
+        assert_eq!(measured.fingerprint().unwrap(), plain.fingerprint().unwrap());
+        let stopped = |eval_every| TrainOptions { eval_every, early_stop: Some(3), ..TrainOptions::default() };
+        let [two, four] = [2, 4].map(|every| of(stopped(Some(every))).unwrap().fingerprint().unwrap());
+        assert!(two != four && two.contains("early_stop") && two != plain.fingerprint().unwrap());
+        let error = of(stopped(None)).unwrap_err().to_string();
+        assert!(error.contains("eval_every: expected a number of steps, as early_stop is given, got none"), "{error}");
     }
 
     #[test]

@@ -130,7 +130,10 @@ settings! {
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
         /// Steps between measurements of these rows while it trains, in `events.jsonl` and the report: the loss that is minimized and
         /// the reward gap, by language. The first is before training, the last at its end
-        eval_every: u64 = optional("none"), "N", Nothing, at_least_1();
+        eval_every: u64 = optional("none"), "N", Identity, at_least_1();
+        /// Stop when the held-out loss has not fallen for so many measurements, and end with the weights of the step where it was
+        /// lowest, which keep their checkpoint. `train` wants `eval_data` for it
+        early_stop: u64 = optional("none"), "N", Training, at_least_1();
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none
         eval_samples: usize = default(2), "N", Nothing;

@@ -1,0 +1,71 @@
+//! When a run ends before its last step, and which of its weights it ends with.
+
+use serde::{Deserialize, Serialize};
+
+/// How the held-out loss has gone so far. Checkpoints hold it, so that a run that goes on stops where it would have.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EarlyStop {
+    /// The last step that was measured.
+    step: u64,
+    /// The step with the lowest loss so far, and the loss.
+    best: Option<(u64, f64)>,
+    /// Measurements since.
+    since: u64,
+}
+
+impl EarlyStop {
+    /// Takes in a measurement, and says whether it is the best so far. The untouched model, a step that was taken in before,
+    /// and a loss that is not finite are none.
+    pub(crate) fn observe(&mut self, step: u64, loss: Option<f64>) -> bool {
+        if step <= self.step {
+            return false;
+        }
+        self.step = step;
+        match loss {
+            Some(loss) if self.best.is_none_or(|(_, best)| loss < best) => {
+                (self.best, self.since) = (Some((step, loss)), 0);
+                true
+            }
+            _ => {
+                self.since += 1;
+                false
+            }
+        }
+    }
+
+    /// Whether so many measurements in a row were no better.
+    pub(crate) fn is_over(&self, patience: u64) -> bool {
+        self.since >= patience
+    }
+
+    /// The step with the lowest loss.
+    pub(crate) fn best(&self) -> Option<u64> {
+        self.best.map(|(step, _)| step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_in_measurements_since_the_best() {
+        let mut early = EarlyStop::default();
+        // Before the first step there are no weights to go back to.
+        assert!(!early.observe(0, Some(0.1)) && early.best().is_none());
+        assert!(early.observe(2, Some(1.0)) && early.observe(4, Some(0.5)));
+        for (step, loss) in [(6, Some(0.5)), (8, None)] {
+            assert!(!early.is_over(2));
+            assert!(!early.observe(step, loss));
+        }
+        assert!(early.is_over(2) && !early.is_over(3));
+        assert_eq!(early.best(), Some(4));
+        // The same measurement again, as after a kill.
+        let before = early.clone();
+        assert!(!early.observe(8, Some(0.0)));
+        assert_eq!(early, before);
+        let text = serde_json::to_string(&early).unwrap();
+        assert_eq!(serde_json::from_str::<EarlyStop>(&text).unwrap(), early);
+        assert!(early.observe(10, Some(0.25)) && !early.is_over(1));
+    }
+}
