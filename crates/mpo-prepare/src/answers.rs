@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::check::Failed;
 use crate::dropped::Reason;
 use crate::error::PrepareError;
+use crate::making::Maker;
 use crate::translate::Means;
 
 /// The file that keeps the model's answers.
@@ -69,30 +70,31 @@ pub(crate) struct Said {
     pub(crate) tokens: u64,
 }
 
-/// Asks the model every prompt, or takes what it has said before. `noted` is whether damage to what is kept was told of.
-pub(crate) fn said(
-    prompts: &[Vec<Message>],
-    sample: usize,
-    max_new_tokens: usize,
-    sampling: Option<Sampling>,
-    means: &Means<'_>,
-    noted: &mut bool,
-) -> Result<Said, PrepareError> {
-    let cache = means.held.path().join(ANSWERS_FILE);
-    means.held.claim(&cache)?;
-    let mut chat = means.subject.chat(max_new_tokens, sampling);
-    let mut chat = CachedChat::open(&mut *chat, &cache)?;
-    // The file is opened for each sample and language.
-    if !std::mem::replace(noted, true) {
-        note_not_as_written(ANSWERS_FILE, &chat, means.progress);
+impl Maker<'_> {
+    /// Asks the model every prompt, as the sample of this number, or takes what it has said before.
+    pub(crate) fn said(
+        &mut self,
+        prompts: &[Vec<Message>],
+        sample: usize,
+        sampling: Option<Sampling>,
+    ) -> Result<Said, PrepareError> {
+        let Means { subject, held, progress, .. } = self.means;
+        let cache = held.path().join(ANSWERS_FILE);
+        held.claim(&cache)?;
+        let mut chat = subject.chat(self.asking.max_new_tokens, sampling);
+        let mut chat = CachedChat::open(&mut *chat, &cache)?;
+        // The file is opened for each sample and language, and what is wrong with it is told once.
+        if !std::mem::replace(&mut self.answers_noted, true) {
+            note_not_as_written(ANSWERS_FILE, &chat, progress);
+        }
+        let stage = progress.begin("answering", Some(prompts.len()));
+        let replies = ask(&mut chat, prompts, &*stage)?;
+        Ok(Said {
+            answers: replies.iter().map(|reply| whole(reply, sample)).collect(),
+            replies: replies.iter().filter(|reply| reply.text().is_some()).count(),
+            tokens: chat.usage().completion_tokens,
+        })
     }
-    let stage = means.progress.begin("answering", Some(prompts.len()));
-    let replies = ask(&mut chat, prompts, &*stage)?;
-    Ok(Said {
-        answers: replies.iter().map(|reply| whole(reply, sample)).collect(),
-        replies: replies.iter().filter(|reply| reply.text().is_some()).count(),
-        tokens: chat.usage().completion_tokens,
-    })
 }
 
 /// An answer that ends where a sentence does.

@@ -9,11 +9,10 @@ mod translated;
 
 use std::collections::{BTreeMap, HashSet};
 
-use mpo_data::{Language, Message, PreferencePair};
+use mpo_data::{Language, PreferencePair};
 use mpo_eval::Judge;
-use mpo_models::Sampling;
 
-use crate::answers::{Asking, Said, said};
+use crate::answers::Asking;
 use crate::check::Checker;
 use crate::dropped::{Dropped, Part};
 use crate::error::PrepareError;
@@ -42,18 +41,6 @@ pub(crate) struct Maker<'a> {
     pub(crate) reference: Option<&'a dyn Subject>,
     /// Whether damage to the answers that are kept was told of.
     pub(crate) answers_noted: bool,
-}
-
-impl Maker<'_> {
-    /// What the model says to prompts, as the sample of this number.
-    pub(crate) fn said(
-        &mut self,
-        prompts: &[Vec<Message>],
-        sample: usize,
-        sampling: Option<Sampling>,
-    ) -> Result<Said, PrepareError> {
-        said(prompts, sample, self.asking.max_new_tokens, sampling, &self.means, &mut self.answers_noted)
-    }
 }
 
 /// A row that was made.

@@ -16,7 +16,7 @@ const CHOICE: Choice = Choice { name: NAME, of_language: false, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
-    help: "of drawn answers, that which training has made most likely, beside its reference",
+    help: "of drawn answers, that which training has made likeliest, beside a reference",
     refuses: false,
     draws: Some(10),
     needs_reference: true,

@@ -19,7 +19,7 @@ const NAME: &str = "lidr";
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
-    help: "its answer in the dominant language, translated, against its own in the target one",
+    help: "its answer in the dominant language, translated, against that in the target",
     refuses: false,
     draws: None,
     needs_reference: false,

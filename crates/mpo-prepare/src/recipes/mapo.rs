@@ -18,7 +18,7 @@ const CHOICE: Choice = Choice { name: NAME, of_language: true, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
-    help: "of drawn answers, that of which the dominant ones are the likeliest translations",
+    help: "of drawn answers, that of which dominant ones are likeliest translations",
     refuses: false,
     draws: Some(20),
     needs_reference: false,
