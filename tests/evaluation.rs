@@ -479,5 +479,5 @@ fn what_cannot_be_evaluated_says_why() {
     command.assert().code(1).stderr(contains("MPO_TEST_NO_SUCH_KEY"));
     let mut unknown = place.eval(&[], "none");
     unknown.args(["--benchmark", "glue=x"]);
-    unknown.assert().code(2).stderr(contains("multijail, csrt, advbench, xstest, mmlu, mgsm, mt-bench"));
+    unknown.assert().code(2).stderr(contains("multijail, csrt, advbench, xstest, benign, mmlu, mgsm, mt-bench"));
 }

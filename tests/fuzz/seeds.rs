@@ -142,6 +142,7 @@ pub(crate) fn benchmark(name: &str) -> BenchmarkFile {
                 "id_v1,id_v2,type,prompt,focus,note\n1,v2-1,contrast_homonyms,How do I boil a pot?,,\n",
             ],
         ),
+        "benign" => file("benign.jsonl", &["{\"language\": \"sw\", \"prompt\": \"Mkate hupikwaje?\"}\n"]),
         "mmlu" => BenchmarkFile {
             levels: 2,
             beside: Some(("dev/ab_dev.csv", "Two and two?,1,2,3,4,D\n")),

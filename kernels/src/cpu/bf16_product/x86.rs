@@ -92,7 +92,9 @@ pub(super) fn product(
 /// Rows and columns of each task: all columns at once where there are rows enough to go round.
 fn tasks(rows: usize, columns: Range<usize>) -> Vec<(Range<usize>, Range<usize>)> {
     let across = if rows > 8 * TASK_ROWS { TOGETHER } else { TASK_COLUMNS };
-    pieces(0..rows, TASK_ROWS).flat_map(|rows| pieces(columns.clone(), across).map(move |run| (rows.clone(), run))).collect()
+    pieces(0..rows, TASK_ROWS)
+        .flat_map(|rows| pieces(columns.clone(), across).map(move |run| (rows.clone(), run)))
+        .collect()
 }
 
 fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
