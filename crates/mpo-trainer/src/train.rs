@@ -98,7 +98,7 @@ impl Trainer<'_> {
         if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
             let event = measured(held_out, &model, start, progress)?.ok_or(TrainError::Interrupted)?;
             let event = history.add(event);
-            self.is_best(&mut early, &event);
+            self.observe(&mut early, &event);
             if self.config.early_stop.is_some() && start > 0 {
                 // A checkpoint that knows of the measurement takes the place of one that does not.
                 self.save(start, &fingerprint, &model, &optimizer, &early)?;
@@ -147,7 +147,7 @@ impl Trainer<'_> {
                     None => stop = true,
                     Some(event) => {
                         let event = history.add(event);
-                        (is_best, is_unmeasured) = (self.is_best(&mut early, &event), false);
+                        (is_best, is_unmeasured) = (self.observe(&mut early, &event), false);
                         stop = tell(&mut log, Event::Measured(event))?;
                     }
                 }
@@ -197,8 +197,8 @@ impl Trainer<'_> {
         self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || step == total)
     }
 
-    /// Whether the run would end with the weights that were measured, so that they are to be kept.
-    fn is_best(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
+    /// Takes in a measurement, and says whether its weights are to be kept, for the run would end with them.
+    fn observe(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
         self.config.early_stop.is_some() && early.observe(measured.step, measured.loss())
     }
 
