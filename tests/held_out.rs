@@ -95,8 +95,9 @@ fn measuring_changes_nothing_of_any_method() {
     for arguments in methods.into_iter().chain(retains) {
         let [plain, watched] = ["plain", "watched"].map(|name| {
             let mut command = place.train(name, &arguments);
+            command.args(["--max-steps", "4"]);
             if name == "watched" {
-                command.args(["--eval-every", "1"]);
+                command.args(["--eval-every", "2", "--eval-samples", "1"]);
             }
             command.assert().success();
             let run = place.path(name);
@@ -107,9 +108,7 @@ fn measuring_changes_nothing_of_any_method() {
         });
         assert!(plain.0 == watched.0, "{arguments:?}");
         assert!(plain.1.is_empty());
-        let results: Value = serde_json::from_slice(&watched.0[1]).unwrap();
-        let taken = results["steps"].as_u64().unwrap();
-        assert_eq!(steps(&watched.1), Vec::from_iter(0..=taken), "{arguments:?}");
+        assert_eq!(steps(&watched.1), [0, 2, 4], "{arguments:?}");
         assert!(watched.1.iter().all(|event| event["eval_loss"].is_f64()), "{arguments:?}");
     }
 }
@@ -155,7 +154,8 @@ fn answers_are_sampled_to_unsafe_and_to_benign_prompts() {
             .map(|sample| (sample["language"].as_str().unwrap(), sample["is_unsafe"].as_bool().unwrap()))
             .collect();
         assert_eq!(kinds, [("sw", true), ("bn", true), ("en", true), ("en", false), ("sw", false)]);
-        assert!(samples[3]["prompt"].as_str().unwrap().contains("How do I boil an egg?"), "{event}");
+        let prompts: Vec<&Value> = samples.iter().map(|sample| &sample["prompt"]).collect();
+        assert_eq!([prompts[0], prompts[3]], ["Ninapikaje keki?", "How do I boil an egg?"], "{event}");
         let refused = samples[..3].iter().filter(|sample| sample["refused"] == true).count();
         assert!((event["eval_refused/unsafe"].as_f64().unwrap() - refused as f64 / 3.0).abs() < 1e-12, "{event}");
         assert!(event["eval_refused/benign/sw"].is_f64(), "{event}");
@@ -235,8 +235,10 @@ fn a_run_stops_early_with_the_weights_that_were_best() {
     assert_eq!(json(&run.join("results.json")), results);
 }
 
+/// Stopped in the middle of a measurement, or killed between it and its checkpoint.
+#[cfg(unix)]
 #[test]
-fn a_run_that_was_killed_stops_where_a_calm_one_stops() {
+fn a_run_that_was_stopped_ends_where_a_calm_one_ends() {
     let place = Place::new();
     let start = |output: &str| {
         let mut command = train(&model(), &place.path("rows.jsonl"), &place.path(output));
@@ -246,20 +248,27 @@ fn a_run_that_was_killed_stops_where_a_calm_one_stops() {
     start("calm").assert().success();
     let calm = place.path("calm");
     let last = *steps(&measured(&calm)).last().unwrap();
-    for at in (2..=last).step_by(2) {
-        let killed = place.path("killed");
-        let events = killed.join("events.jsonl");
-        let line = format!("\"event\":\"measured\",\"step\":{at},");
-        let mut child = begun(start("killed"), || fs::read_to_string(&events).is_ok_and(|log| log.contains(&line)));
-        child.kill().unwrap();
+    for (at, event, signal) in [
+        (0, "started", libc::SIGINT),
+        (2, "step", libc::SIGINT),
+        (4, "measured", libc::SIGKILL),
+        (last, "step", libc::SIGINT),
+        (last, "measured", libc::SIGKILL),
+    ] {
+        let stopped = place.path("stopped");
+        let events = stopped.join("events.jsonl");
+        let line = format!("\"event\":\"{event}\",\"step\":{at},");
+        let mut child = begun(start("stopped"), || fs::read_to_string(&events).is_ok_and(|log| log.contains(&line)));
+        // SAFETY: the child has not been waited for, so its number is no other process's.
+        unsafe { libc::kill(child.id() as i32, signal) };
         child.wait().unwrap();
         let mut resume = mpo_train();
-        resume.args(["train", "--resume", "--output"]).arg(&killed).assert().success();
-        assert_eq!(measured(&killed), measured(&calm));
+        resume.args(["train", "--resume", "--output"]).arg(&stopped).assert().success();
+        assert_eq!(measured(&stopped), measured(&calm), "{event} {at}");
         for file in ["model/model.safetensors", "results.json"] {
-            assert!(fs::read(killed.join(file)).unwrap() == fs::read(calm.join(file)).unwrap(), "{file} {at}");
+            assert!(fs::read(stopped.join(file)).unwrap() == fs::read(calm.join(file)).unwrap(), "{file} {event} {at}");
         }
-        fs::remove_dir_all(&killed).unwrap();
+        fs::remove_dir_all(&stopped).unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Language kept on the hand-labelled samples of refusals in seven languages, most of which are one short sentence: hard, for
-//! a sentence is little to tell a language by. `-- --nocapture` prints what is told.
+//! a sentence is little to tell a language by. `-- --nocapture` prints what is told. On the authors' rows, whose answers are
+//! long and those of models that write some languages badly, `MPO_ROWS=llama_mpo_data.json … -- --ignored --nocapture` does.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -73,5 +74,54 @@ fn one_sentence_tells_its_language() {
             assert!(50 * wrong.len() <= all, "{what} {language}: {wrong:?}");
             assert!(20 * undecided <= all, "{what} {language}: {undecided} of {all} undecided");
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct AuthorsRow {
+    source_chosen: Message,
+    source_rejected: Message,
+    target_conversations: Vec<Message>,
+    target_chosen: Message,
+    target_rejected: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    value: String,
+}
+
+/// Nobody labelled these: what is not told to be in the language of the prompt is printed, to be read.
+#[test]
+#[ignore = "needs MPO_ROWS"]
+fn long_answers_of_models() {
+    let detector = Detector::new(None).unwrap();
+    let path = std::env::var("MPO_ROWS").expect("MPO_ROWS is not set");
+    let rows: Vec<AuthorsRow> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut counts: BTreeMap<(&str, Language), [usize; 3]> = BTreeMap::new();
+    for row in &rows {
+        let asked = &row.target_conversations[0].value;
+        let Some(language) = detector.detect(asked).map(|found| found.language) else {
+            continue;
+        };
+        let sides = [
+            ("English", [&row.source_chosen, &row.source_rejected]),
+            ("target", [&row.target_chosen, &row.target_rejected]),
+        ];
+        for (side, answer) in sides.into_iter().flat_map(|(side, answers)| answers.map(|answer| (side, answer))) {
+            let told = AnswerLanguage::of(&detector, language, asked, &answer.value);
+            let which = match told {
+                AnswerLanguage::Kept => 0,
+                AnswerLanguage::Other(_) => 1,
+                AnswerLanguage::Undecided => 2,
+            };
+            counts.entry((side, language)).or_default()[which] += 1;
+            if (which == 0) == (side == "English") || which == 2 {
+                println!("{language} {told:?}: {:?}", answer.value.chars().take(200).collect::<String>());
+            }
+        }
+    }
+    for ((side, language), [kept, other, undecided]) in counts {
+        println!("{side} answers to {language}: {kept} in the language, {other} in another, {undecided} undecided");
     }
 }

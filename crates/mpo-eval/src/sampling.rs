@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use mpo_chat::{Answering, ChatError, ModelFolder};
-use mpo_data::{AnswerLanguage, Detector, Language, LanguagePair};
+use mpo_data::{AnswerLanguage, Detector, Language, LanguagePair, Message};
 use mpo_models::{CausalLm, GenerateOptions, SamplingError};
 use mpo_progress::Progress;
 use mpo_trainer::{SampledAnswer, Sampler, TrainError};
@@ -20,7 +20,7 @@ const MAX_NEW_TOKENS: usize = 48;
 pub struct Sampling<'a> {
     folder: &'a ModelFolder,
     prompts: Vec<Prompt>,
-    /// What a model reads of each prompt.
+    /// What the user says in each prompt.
     texts: Vec<String>,
     detector: Detector,
 }
@@ -47,9 +47,23 @@ impl<'a> Sampling<'a> {
                 prompts.push(prompt);
             }
         }
-        let texts = prompts.iter().map(|prompt| Ok(folder.tokenizer.decode(&prompt.ids)?));
-        Ok(Self { folder, texts: texts.collect::<Result<_, EvalError>>()?, prompts, detector: Detector::new(None)? })
+        let (before, after) = frame(folder)?;
+        let text = |prompt: &Prompt| -> Result<String, EvalError> {
+            let whole = folder.tokenizer.decode(&prompt.ids)?;
+            let said = whole.strip_prefix(&*before).and_then(|rest| rest.strip_suffix(&*after));
+            Ok(said.unwrap_or(&whole).to_owned())
+        };
+        let texts = prompts.iter().map(text).collect::<Result<_, _>>()?;
+        Ok(Self { folder, texts, prompts, detector: Detector::new(None)? })
     }
+}
+
+/// What the chat template writes before and after the words of a user who says nothing else.
+fn frame(folder: &ModelFolder) -> Result<(String, String), EvalError> {
+    const WORDS: &str = "How are you?";
+    let text = folder.tokenizer.decode(&folder.encode_prompt(&[Message::user(WORDS)])?)?;
+    let frame = text.split_once(WORDS);
+    Ok(frame.map(|(before, after)| (before.to_owned(), after.to_owned())).unwrap_or_default())
 }
 
 impl Sampler for Sampling<'_> {

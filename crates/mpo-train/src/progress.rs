@@ -34,6 +34,9 @@ impl<'a> Lines<'a> {
             }
             Event::Measured(event) => {
                 self.session.note(&format_args!("step {}/{}  {event}", event.step, self.total_steps));
+                for warning in &event.warnings {
+                    self.session.note(&format_args!("warning: {warning}"));
+                }
             }
             Event::Best { step, best } => self.session.note(&format_args!(
                 "the held-out loss was lowest after step {best} of {step}: its weights are the result"

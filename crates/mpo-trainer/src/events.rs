@@ -87,6 +87,9 @@ pub struct MeasuredEvent {
     /// Answers to a few prompts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<SampledAnswer>,
+    /// What goes wrong, in words: what was not so at the measurement before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl MeasuredEvent {
@@ -179,8 +182,8 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
 pub struct EventLog {
     path: PathBuf,
     file: File,
-    /// Whether it has the measurement of the step that the run goes on after.
-    has_measured: bool,
+    /// What was measured up to the step that the run goes on after.
+    measured: Vec<MeasuredEvent>,
 }
 
 impl EventLog {
@@ -194,7 +197,7 @@ impl EventLog {
         let io = |error| TrainError::io(&path, error);
         let bytes = read_file(&path)?.unwrap_or_default();
         let (mut kept, mut damaged) = (String::new(), vec![]);
-        let (mut is_told, mut has_measured) = (step == 0, false);
+        let (mut is_told, mut measured) = (step == 0, vec![]);
         // Steps without a line.
         let mut missing: BTreeSet<u64> = (1..=step).collect();
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
@@ -215,7 +218,9 @@ impl EventLog {
             };
             if of <= step {
                 is_told |= event == Event::Checkpoint { step };
-                has_measured |= matches!(&event, Event::Measured(event) if event.step == step);
+                if let Event::Measured(event) = &event {
+                    measured.push(event.clone());
+                }
                 if let Event::Step(event) = &event {
                     missing.remove(&event.step);
                 }
@@ -251,12 +256,12 @@ impl EventLog {
         }
         run.write(&path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        Ok(Self { path, file, has_measured })
+        Ok(Self { path, file, measured })
     }
 
-    /// Whether held-out rows were measured at the step that the run goes on after.
-    pub(crate) fn has_measured(&self) -> bool {
-        self.has_measured
+    /// What was measured up to the step that the run goes on after.
+    pub(crate) fn measured(&self) -> &[MeasuredEvent] {
+        &self.measured
     }
 
     /// Writes one event.
@@ -310,7 +315,7 @@ mod tests {
     fn held_out_rows_in_a_line() {
         let of = |metrics: &[(&str, f64)]| {
             let metrics = metrics.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
-            MeasuredEvent { step: 4, metrics, samples: vec![] }.to_string()
+            MeasuredEvent { step: 4, metrics, samples: vec![], warnings: vec![] }.to_string()
         };
         let gaps =
             [("eval_loss", 0.5), ("eval_loss/sw", 1.0), ("eval_rg", 1.0), ("eval_rg/en", 2.0), ("eval_rg/sw", -0.5)];
@@ -361,7 +366,7 @@ mod tests {
             log.write(&step(n)).unwrap();
         }
         log.file.write_all(b"{\"event\":\"st").unwrap();
-        assert!(!log.has_measured());
+        assert!(log.measured().is_empty());
         drop(log);
         // The line of the checkpoint was lost, and is there again once.
         let checkpoint = Event::Checkpoint { step: 2 };

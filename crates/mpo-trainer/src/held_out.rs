@@ -52,7 +52,7 @@ pub struct SampledAnswer {
     pub language: Language,
     /// Whether the prompt is one to refuse.
     pub is_unsafe: bool,
-    /// The prompt, as the model reads it.
+    /// The prompt: what the user says.
     pub prompt: String,
     /// The answer.
     pub answer: String,

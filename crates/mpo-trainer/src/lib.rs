@@ -65,6 +65,7 @@ mod settings;
 mod step;
 mod tasks;
 mod train;
+mod warnings;
 
 pub use error::TrainError;
 pub use events::{Event, EventLog, MeasuredEvent, RowValues, StepEvent};

@@ -16,6 +16,7 @@ use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
 use crate::tasks::Task;
+use crate::warnings::History;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -92,9 +93,12 @@ impl Trainer<'_> {
         let started = Event::Started { step: start, total_steps: total, rows };
         let mut stop = tell(&mut log, started)?;
         // An interrupt may have come before it.
-        if let Some(held_out) = self.due(start, total).filter(|_| !log.has_measured()) {
+        let mut history = History::new(log.measured());
+        let is_measured = log.measured().iter().any(|event| event.step == start);
+        if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
             let event = measured(held_out, &model, start, progress)?.ok_or(TrainError::Interrupted)?;
-            self.is_best(&mut early, &event);
+            let event = history.add(event);
+            self.observe(&mut early, &event);
             if self.config.early_stop.is_some() && start > 0 {
                 // A checkpoint that knows of the measurement takes the place of one that does not.
                 self.save(start, &fingerprint, &model, &optimizer, &early)?;
@@ -142,7 +146,8 @@ impl Trainer<'_> {
                 match measured(held_out, &model, steps, progress).map_err(diverged)? {
                     None => stop = true,
                     Some(event) => {
-                        (is_best, is_unmeasured) = (self.is_best(&mut early, &event), false);
+                        let event = history.add(event);
+                        (is_best, is_unmeasured) = (self.observe(&mut early, &event), false);
                         stop = tell(&mut log, Event::Measured(event))?;
                     }
                 }
@@ -192,8 +197,8 @@ impl Trainer<'_> {
         self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || step == total)
     }
 
-    /// Whether the run would end with the weights that were measured, so that they are to be kept.
-    fn is_best(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
+    /// Takes in a measurement, and says whether its weights are to be kept, for the run would end with them.
+    fn observe(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
         self.config.early_stop.is_some() && early.observe(measured.step, measured.loss())
     }
 
@@ -233,7 +238,7 @@ fn measured(
     progress: &dyn Progress,
 ) -> Result<Option<MeasuredEvent>, TrainError> {
     match held_out.measure(model, progress) {
-        Ok(Measured { metrics, samples }) => Ok(Some(MeasuredEvent { step, metrics, samples })),
+        Ok(Measured { metrics, samples }) => Ok(Some(MeasuredEvent { step, metrics, samples, warnings: vec![] })),
         Err(TrainError::Interrupted) => Ok(None),
         Err(error) => Err(error),
     }

@@ -83,6 +83,7 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             runs => runs.iter().map(RunReport::summary).collect::<Vec<_>>(),
             measures => Serde(&measures),
             curves => Serde(&curves),
+            warnings => runs.iter().flat_map(|run| run.warnings().into_iter().map(|text| format!("{}, {text}", run.name))).collect::<Vec<_>>(),
             projections => Serde(&projections),
             samples => Serde(samples(runs).into_iter().chain(sampled(runs)).collect::<Vec<_>>()),
             version => env!("CARGO_PKG_VERSION"),
@@ -282,7 +283,13 @@ mod tests {
                 refused: true,
                 answer_language: AnswerLanguage::Other("en".parse().ok()),
             };
-            serde_json::to_string(&Event::Measured(MeasuredEvent { step, metrics, samples: vec![sample] })).unwrap()
+            serde_json::to_string(&Event::Measured(MeasuredEvent {
+                step,
+                metrics,
+                samples: vec![sample],
+                warnings: vec!["something <odd>".into()],
+            }))
+            .unwrap()
         };
         let lines =
             [r#"{"event":"started","step":0,"total_steps":2,"rows":2}"#.to_owned(), measured(0, 0.5), measured(2, 1.5)];
@@ -295,6 +302,7 @@ mod tests {
         assert!(page.contains("<figcaption>Language kept, unsafe prompts by language<"));
         assert!(!page.contains("Held-out loss"));
         for part in [
+            "mpo, step 2: something &lt;odd&gt;",
             "<h3>mpo, while it trained</h3>",
             "Swahili: a harmful request <span class=\"tag refused\">step 0: refused",
             "I can&#x27;t help after step 2.",

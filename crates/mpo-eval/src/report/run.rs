@@ -110,6 +110,12 @@ impl RunReport {
         Ok(())
     }
 
+    /// What went wrong while it trained, in words.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let steps = self.measured.iter();
+        steps.flat_map(|event| event.warnings.iter().map(|text| format!("step {}: {text}", event.step))).collect()
+    }
+
     /// What of it is not as it was written, in words.
     pub fn damaged(&self) -> &[String] {
         &self.damaged

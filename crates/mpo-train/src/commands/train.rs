@@ -32,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   mpo-train train --model Qwen/Qwen2.5-7B-Instruct --recipe qwen2.5-7b --data rows.json --output runs/qwen
   mpo-train train --config run.yaml --lr 1e-6
+  mpo-train train --config run.yaml --eval-data held-out.json --eval-every 20 --early-stop 3
   mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
   mpo-train train --resume --output runs/qwen";
 

@@ -128,8 +128,9 @@ settings! {
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
-        /// Steps between measurements of these rows while it trains, in `events.jsonl` and the report: the loss that is minimized and
-        /// the reward gap, by language. The first is before training, the last at its end
+        /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
+        /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
+        /// its end
         eval_every: u64 = optional("none"), "N", Identity, at_least_1();
         /// Stop when the held-out loss has not fallen for so many measurements, and end with the weights of the step where it was
         /// lowest, which keep their checkpoint. `train` wants `eval_data` for it

@@ -14,7 +14,10 @@ use crate::miniature;
 pub(super) fn check_nothing_twice(options: &TrainOptions) -> Result<(), Failure> {
     let method = options.method.map(|method| method.to_string());
     let seed = options.seed.map(|seed| seed.to_string());
-    for (key, given, instead) in [("method", method, "methods"), ("seed", seed, "seeds")] {
+    let benign = options.eval_benign.as_ref().map(|path| path.display().to_string());
+    for (key, given, instead) in
+        [("method", method, "methods"), ("seed", seed, "seeds"), ("eval_benign", benign, "benign")]
+    {
         if let Some(given) = given {
             let error = TrainError::setting(key, format!("nothing beside --{instead}"), given);
             return Err(Failure::new(
