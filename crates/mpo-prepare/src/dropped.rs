@@ -23,6 +23,8 @@ pub enum Reason {
     Refused,
     /// The model answered a benign prompt in another language than the prompt's, or in none that can be told.
     AnsweredInAnotherLanguage,
+    /// The model said a benign prompt back.
+    SaidBack,
     /// There is no refusal in the language to set a benign prompt's answer beside.
     NoRefusal,
     /// The model said less than two different things to choose of.
@@ -47,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoAnswer,
         Self::NoSentence,
         Self::NotRefused,
@@ -55,6 +57,7 @@ impl Reason {
         Self::RefusedInAnotherLanguage,
         Self::Refused,
         Self::AnsweredInAnotherLanguage,
+        Self::SaidBack,
         Self::NoRefusal,
         Self::TooFewAnswers,
         Self::NoTranslation,
@@ -77,6 +80,7 @@ impl Reason {
             Self::RefusedInAnotherLanguage => "refused in another language",
             Self::Refused => "refused",
             Self::AnsweredInAnotherLanguage => "answered in another language",
+            Self::SaidBack => "prompt said back",
             Self::NoRefusal => "no refusal to avoid",
             Self::TooFewAnswers => "too few answers",
             Self::NoTranslation => "no translation",

@@ -408,6 +408,16 @@ fn a_benign_prompt_that_is_refused_is_dropped_and_another_takes_its_place_in_the
 }
 
 #[test]
+fn a_benign_prompt_that_is_said_back_is_dropped() {
+    let mut subject = cook();
+    subject.says.insert("Ninawezaje kuchemsha yai?", "Ninawezaje kuchemsha yai.");
+    let place = Place { benign: Some(benign(&EGGS, None)), ..Place::new() };
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases", "model"])).unwrap();
+    let dropped = vec![(Reason::AnsweredInAnotherLanguage, 1), (Reason::SaidBack, 1)];
+    assert_eq!(reasons(&prepared, "sw benign"), (0, dropped));
+}
+
+#[test]
 fn what_a_file_lacks_of_benign_prompts_is_translated() {
     let known = |text: &str| {
         let table = [

@@ -2,6 +2,7 @@
 
 mod back;
 mod chrf;
+mod echo;
 mod language;
 mod length;
 mod untranslated;
@@ -64,6 +65,14 @@ impl Checker {
         match language::check(&self.detector, language, &answer.text) {
             Ok(()) => Ok(answer),
             Err((_, detail)) => Err(((Reason::AnsweredInAnotherLanguage, detail), Some(answer.text))),
+        }
+    }
+
+    /// An answer that is more than what was asked, and in its language.
+    pub(crate) fn answers(&self, language: Language, asked: &str, answer: Answer) -> Answered {
+        match echo::check(asked, &answer.text) {
+            Ok(()) => self.in_language(language, answer),
+            Err(problem) => Err((problem, Some(answer.text))),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::PrepareError;
 use crate::prepared::BenignCounts;
 use crate::translate::Direction;
 
-use super::judged::Judged;
+use super::judged::{Judged, last_turn};
 use super::{DATA, Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, Refusals};
 
 /// Benign prompts and the model's answers to them in the dominant language.
@@ -181,10 +181,10 @@ fn answers(
     counts.answers += said.replies;
     counts.tokens += said.tokens;
     let judged = maker.judged(prompts, said.answers, language)?;
-    let of = |judged: Judged| match judged {
+    let of = |(judged, prompt): (Judged, &Vec<Message>)| match judged {
         Ok((answer, true)) => Err(((Reason::Refused, String::new()), Some(answer.text))),
-        Ok((answer, false)) => maker.checker.in_language(language, answer),
+        Ok((answer, false)) => maker.checker.answers(language, last_turn(prompt), answer),
         Err(failed) => Err(failed),
     };
-    Ok(judged.into_iter().map(of).collect())
+    Ok(judged.into_iter().zip(prompts).map(of).collect())
 }

@@ -78,6 +78,9 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     let prepared = preparation.run(cases, sources, &mut *judge, &mut translators)?;
     note_calls(&prepared, &session);
     session.note(&format_args!("written to {}", preparation.rows_file().display()));
+    if prepared.lines().any(|(of, is_benign)| is_benign && of.kept > 0) {
+        session.note(&"MPO may lower the gaps of benign rows to the dominant one: train it on them with --one-sided");
+    }
     if arguments.json {
         output::json(&prepared)?;
     } else {
