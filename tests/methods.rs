@@ -72,7 +72,7 @@ const VARIANTS: [&[&str]; 11] = [
     &["--retain-scale", "squared"],
     &["--length-normalized", "false"],
     &["--dominant-gap", "2"],
-    &["--dominant-gap", "2", "--one-sided"],
+    &["--dominant-gap", "20", "--one-sided"],
     &["--dominant-gap", "sw"],
     &["--dominant-gap", "policy", "--retain", "kl"],
     &["--pivot", "sw"],
