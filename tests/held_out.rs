@@ -285,6 +285,22 @@ fn what_cannot_stop_early_says_why() {
     assert!(!place.path("run").exists());
 }
 
+/// Pairs in one language have gaps, and no loss in two.
+#[test]
+fn rows_of_another_kind_have_gaps_alone() {
+    let place = Place::new();
+    let row = r#"{"language": "sw", "prompt": "Ninapikaje keki?", "chosen": "Samahani.", "rejected": "Chemsha maji."}"#;
+    fs::write(place.path("held.jsonl"), row).unwrap();
+    let told = place.train("run", &["--eval-every", "4", "--max-steps", "4"]).assert().success();
+    told.stderr(contains("the loss of held-out rows is not measured: expected pairs in two languages"));
+    for event in measured(&place.path("run")) {
+        assert!(event["eval_loss"].is_null() && event["eval_rg/sw"].is_f64(), "{event}");
+    }
+    let stopped = place.train("stopped", &["--eval-every", "4", "--early-stop", "1"]).assert().code(1);
+    stopped.stderr(contains("expected pairs in two languages"));
+    assert!(!place.path("stopped").exists());
+}
+
 /// A run may be measured at other steps than it was begun with, for that decides nothing.
 #[test]
 fn how_often_is_nothing_that_a_run_is() {

@@ -103,7 +103,8 @@ pub(crate) struct Measured {
 pub(crate) const EVAL_LOSS: &str = "eval_loss";
 
 impl<'a> HeldOut<'a> {
-    /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here.
+    /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here;
+    /// `progress` is told where they have none.
     ///
     /// # Errors
     /// Those of `reference`, and if the run may stop by a loss that the rows do not have.
@@ -113,6 +114,7 @@ impl<'a> HeldOut<'a> {
         config: &TrainConfig,
         pad_token: u32,
         reference: &mut Reference<'_>,
+        progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
         let max_tokens = config.micro_batch_tokens;
         // Each row once, in the order they came, however long the run is.
@@ -124,7 +126,10 @@ impl<'a> HeldOut<'a> {
             // Who stops by the loss needs one.
             Err(error) if config.early_stop.is_some() => return Err(error),
             // Whoever trains on single answers may have nothing but pairs to measure on.
-            Err(_) => None,
+            Err(error) => {
+                progress.note(&format_args!("the loss of held-out rows is not measured: {error}"));
+                None
+            }
         };
         let batches = task.as_ref().map(|task| Batches::new(&config, task.rows(), task.min_batch()).of_epoch(0));
         Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, max_tokens })

@@ -273,6 +273,9 @@ impl Inputs {
             }
         };
         let held_out = held_out.limit(config.eval_rows);
+        if config.early_stop.is_some() {
+            check_rows(&held_out, &*config.objective()?, config)?;
+        }
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
