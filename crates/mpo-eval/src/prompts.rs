@@ -1,4 +1,5 @@
-//! Prompts that a model is asked outside of benchmarks: those of preference rows, which are to be refused, and benign ones.
+//! Prompts that a model is asked outside of benchmarks: those of preference rows, which are to be refused unless their row
+//! says that they are benign, and benign ones of a file.
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ pub struct Prompt {
 impl Prompt {
     /// The prompt of a preference row.
     pub(crate) fn of_row(row: &LanguagePair) -> Self {
-        Self { language: row.language, ids: row.pair.prompt().to_vec(), is_unsafe: true }
+        Self { language: row.language, ids: row.pair.prompt().to_vec(), is_unsafe: !row.pair.is_benign() }
     }
 
     /// Benign prompts of a file, or those that come with the program.

@@ -107,7 +107,8 @@ impl Tokenizing<'_> {
             self.drop(origin, reason);
             return Ok(None);
         }
-        TokenizedPair::new(origin, prompt, chosen, rejected).map(Some)
+        let tokenized = TokenizedPair::new(origin, prompt, chosen, rejected)?;
+        Ok(Some(tokenized.with_benign(pair.is_benign())))
     }
 }
 
