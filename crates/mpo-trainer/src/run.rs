@@ -78,7 +78,8 @@ impl Run<'_> {
             let (objective, config, pad_token) = (&*objective, self.config, self.base.pad_token);
             let task = build_task(objective, rows, config, pad_token, &mut reference)?;
             let watch = self.watch.filter(|_| config.eval_every.is_some());
-            let held_out = watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference));
+            let held_out =
+                watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference, progress));
             (task, held_out.transpose()?)
         };
         let trainer = Trainer {
