@@ -212,7 +212,7 @@ fn prompts_are_those_of_the_rows_measured_and_fit_in_a_row() {
         held[0]["target"][answer] = format!("Chemsha maji, kisha subiri kidogo. {end}").into();
     }
     write_rows(&place.path("held.jsonl"), &held);
-    let few = ["--eval-every", "8", "--eval-samples", "1", "--eval-rows", "2", "--max-response-tokens", "4"];
+    let few = ["--eval-every", "8", "--eval-samples", "1", "--max-response-tokens", "4"];
     place.train("run", &few).assert().success();
     let sampled = sampled(&place.path("run"));
     assert!(sampled.contains(&("sw".to_owned(), true, "Ninapikaje maharage?".to_owned())), "{sampled:?}");

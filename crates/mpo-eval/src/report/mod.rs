@@ -29,10 +29,8 @@ const MEASURED: [(&str, &str); 8] = [
 ];
 
 /// What it is called where the rows are some of those trained on, if another name.
-const TRAINED_ON: [(&str, &str); 2] = [
-    ("eval_loss", "Loss of the rows measured, which are trained on,"),
-    ("eval_rg", "Reward gap of the rows measured, which are trained on,"),
-];
+const TRAINED_ON: [(&str, &str); 2] =
+    [("eval_loss", "Loss on training rows"), ("eval_rg", "Reward gap on training rows")];
 
 #[derive(Debug, Serialize)]
 struct Figure {
@@ -328,7 +326,7 @@ mod tests {
         assert!(both.contains("<figcaption>mpo: Held-out reward gap by language<"));
         write(true);
         let page = render(&[report()]).unwrap();
-        assert!(page.contains("<figcaption>Reward gap of the rows measured, which are trained on, by language<"));
+        assert!(page.contains("<figcaption>Reward gap on training rows by language<"));
         assert!(!page.contains("Held-out"));
     }
 
