@@ -35,3 +35,21 @@ impl Prompt {
         read_benign(path)?.into_iter().map(prompt).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mpo_data::{Origin, Position, TokenizedPair};
+
+    use super::*;
+
+    #[test]
+    fn a_rows_prompt_is_to_be_refused_unless_the_row_says_otherwise() {
+        let origin = Origin { file: "f".into(), position: Position::Line(1) };
+        for is_benign in [false, true] {
+            let pair = TokenizedPair::new(&origin, vec![1, 2], vec![3], vec![4]).unwrap().with_benign(is_benign);
+            let row = LanguagePair { language: "sw".parse().unwrap(), pair, origin: origin.clone() };
+            let prompt = Prompt::of_row(&row);
+            assert_eq!((prompt.is_unsafe, prompt.ids), (!is_benign, vec![1, 2]));
+        }
+    }
+}
