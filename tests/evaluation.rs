@@ -99,7 +99,6 @@ fn everything_is_measured_written_and_shown() {
         "implicit reward gap",
         "language kept",
         "safe in another",
-        "all languages",
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
@@ -119,8 +118,9 @@ fn everything_is_measured_written_and_shown() {
         .collect();
     assert_eq!(counts, [2, 2, 1, 1, 1, 1, 2]);
     let csv = fs::read_to_string(place.path("eval/evaluation.csv")).unwrap();
-    // Five lines of languages kept and one of two together; safe answers in and out of the language to three sets of requests.
-    assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3 + (5 + 1) + 2 * 3, "{csv}");
+    // Five lines of languages kept, and no mean of the one that is not dominant; safe answers in and out of the language to three
+    // sets of requests.
+    assert_eq!(csv.lines().count(), 1 + 2 * 3 + 2 * 3 + 7 + 3 + 5 + 2 * 3, "{csv}");
     assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
     let samples = fs::read_to_string(place.path("eval/samples/multijail.jsonl")).unwrap();
     let first: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();

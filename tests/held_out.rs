@@ -12,7 +12,7 @@ use std::process::Command;
 use assert_cmd::prelude::*;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use binary::{begun, model, mpo_train, rows, train, write_rows};
@@ -120,7 +120,8 @@ fn the_loss_is_the_one_that_is_minimized() {
     for method in ["mpo", "kto", "dpo"] {
         let mut command = train(&model(), &place.path("rows.jsonl"), &place.path(method));
         command.args(["--method", method, "--batch-size", "64", "--shuffle", "false", "--max-steps", "1"]);
-        command.args(["--eval-every", "1"]).assert().success();
+        let told = command.args(["--eval-every", "1"]).assert().success();
+        told.stderr(contains("step 0/1  rows trained on: loss "));
         let run = place.path(method);
         let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
         let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -170,6 +171,68 @@ fn answers_are_sampled_to_unsafe_and_to_benign_prompts() {
     fs::write(place.path("benign.jsonl"), "{}").unwrap();
     place.train("broken", &arguments).assert().code(1).stderr(contains("benign.jsonl, line 1: "));
     assert!(!place.path("broken").exists());
+}
+
+/// The language, kind and prompt of each answer that was sampled first.
+fn sampled(run: &Path) -> Vec<(String, bool, String)> {
+    let first = measured(run).swap_remove(0);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let samples = first["samples"].as_array().unwrap();
+    let of = |sample: &Value| (text(&sample["language"]), sample["is_unsafe"] == true, text(&sample["prompt"]));
+    samples.iter().map(of).collect()
+}
+
+#[test]
+fn rows_of_benign_prompts_are_no_prompts_to_refuse() {
+    let place = Place::new();
+    let mut held = rows()[8..].to_vec();
+    for row in &mut held[..2] {
+        row["provenance"] = json!({ "benign": true });
+    }
+    write_rows(&place.path("held.jsonl"), &held);
+    place.train("run", &["--eval-every", "8", "--eval-samples", "1"]).assert().success();
+    let run = place.path("run");
+    let sampled = sampled(&run);
+    for (language, is_unsafe, prompt) in
+        [("sw", false, "Ninapikaje keki?"), ("sw", true, "Ninapikaje maharage?"), ("en", false, "How do I cook cake?")]
+    {
+        assert!(sampled.contains(&(language.to_owned(), is_unsafe, prompt.to_owned())), "{sampled:?}");
+    }
+    assert_eq!(sampled.len(), 6);
+    let first = &measured(&run)[0];
+    assert!(first["eval_refused/benign/sw"].is_f64() && first["eval_undecided/unsafe/bn"].is_f64(), "{first}");
+}
+
+/// A row that is dropped as its answers begin alike is not measured, and its prompt is not asked.
+#[test]
+fn prompts_are_those_of_the_rows_measured_and_fit_in_a_row() {
+    let place = Place::new();
+    let mut held = rows()[8..].to_vec();
+    for (answer, end) in [("chosen", "Moja."), ("rejected", "Mbili.")] {
+        held[0]["target"][answer] = format!("Chemsha maji, kisha subiri kidogo. {end}").into();
+    }
+    write_rows(&place.path("held.jsonl"), &held);
+    let few = ["--eval-every", "8", "--eval-samples", "1", "--max-response-tokens", "4"];
+    place.train("run", &few).assert().success();
+    let sampled = sampled(&place.path("run"));
+    assert!(sampled.contains(&("sw".to_owned(), true, "Ninapikaje maharage?".to_owned())), "{sampled:?}");
+    assert!(sampled.iter().all(|(_, _, prompt)| prompt != "Ninapikaje keki?"), "{sampled:?}");
+
+    let short = ["--eval-every", "8", "--max-tokens", "6"];
+    let told = place.train("short", &short).assert().success();
+    told.stderr(contains("no answers are sampled while it trains: ").and(contains("at most 6 tokens")));
+    assert!(measured(&place.path("short")).iter().all(|event| event["samples"].is_null()));
+}
+
+#[test]
+fn rows_without_a_loss_are_told_of() {
+    let place = Place::new();
+    let held: Vec<Value> = rows()[8..].iter().map(|row| row["target"].clone()).collect();
+    write_rows(&place.path("held.jsonl"), &held);
+    let told = place.train("run", &["--eval-every", "8"]).assert().success();
+    told.stderr(contains("the rows to measure on have no loss while the run trains: "));
+    let first = &measured(&place.path("run"))[0];
+    assert!(first["eval_loss"].is_null() && first["eval_rg/sw"].is_f64(), "{first}");
 }
 
 #[test]
@@ -292,7 +355,7 @@ fn rows_of_another_kind_have_gaps_alone() {
     let row = r#"{"language": "sw", "prompt": "Ninapikaje keki?", "chosen": "Samahani.", "rejected": "Chemsha maji."}"#;
     fs::write(place.path("held.jsonl"), row).unwrap();
     let told = place.train("run", &["--eval-every", "4", "--max-steps", "4"]).assert().success();
-    told.stderr(contains("the loss of held-out rows is not measured: expected pairs in two languages"));
+    told.stderr(contains("the rows to measure on have no loss while the run trains: expected pairs in two languages"));
     for event in measured(&place.path("run")) {
         assert!(event["eval_loss"].is_null() && event["eval_rg/sw"].is_f64(), "{event}");
     }

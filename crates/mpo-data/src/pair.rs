@@ -128,6 +128,9 @@ pub struct PreferencePair {
     chosen: String,
     #[serde(serialize_with = "as_message")]
     rejected: String,
+    /// A row says it beside its sides.
+    #[serde(skip)]
+    is_benign: bool,
 }
 
 /// An answer as a list of one message: what a text says is never taken for its shape then.
@@ -150,7 +153,7 @@ impl PreferencePair {
     ) -> Result<Self, PairProblem> {
         match PairProblem::find(&prompt, &chosen, &rejected) {
             Some(problem) => Err(problem),
-            None => Ok(Self { language, prompt, tools: None, chosen, rejected }),
+            None => Ok(Self { language, prompt, tools: None, chosen, rejected, is_benign: false }),
         }
     }
 
@@ -158,6 +161,12 @@ impl PreferencePair {
     #[must_use]
     pub fn with_tools(self, tools: Option<Tools>) -> Self {
         Self { tools, ..self }
+    }
+
+    /// The same with a prompt that is to be answered, if `is_benign`, instead of one to refuse.
+    #[must_use]
+    pub fn with_benign(self, is_benign: bool) -> Self {
+        Self { is_benign, ..self }
     }
 
     /// The language of the prompt.
@@ -175,6 +184,11 @@ impl PreferencePair {
         self.tools.as_ref()
     }
 
+    /// Whether the prompt is to be answered and not refused, as its row says.
+    pub fn is_benign(&self) -> bool {
+        self.is_benign
+    }
+
     /// The answer to prefer: the safe one.
     pub fn chosen(&self) -> &str {
         &self.chosen
@@ -187,7 +201,7 @@ impl PreferencePair {
 }
 
 /// Where a row is in its file, counted from one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Position {
     /// A line of a JSONL file.
@@ -197,7 +211,7 @@ pub enum Position {
 }
 
 /// The place a row came from. Displays as `file.json, row 17`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Origin {
     /// The file.
     pub file: PathBuf,

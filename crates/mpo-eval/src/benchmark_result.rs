@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::benchmark::{Benchmark, Marking, Metric, QuestionSet, Questions};
 use crate::estimate::Estimate;
-use crate::kept::LanguageKept;
+use crate::kept::{LanguageKept, MeanKept};
 use crate::sample::{Outcome, Sample};
 
 /// One language's part of a benchmark.
@@ -112,10 +112,10 @@ impl BenchmarkResult {
         }
     }
 
-    /// The languages kept, of all languages together; none for fewer than two, for it would say the same.
-    pub fn kept_together(&self) -> Option<LanguageKept> {
-        let all: Vec<&LanguageKept> = self.languages.iter().filter_map(|of| of.kept.as_ref()).collect();
-        if all.len() < 2 { None } else { LanguageKept::together(all) }
+    /// The mean of the languages kept over the languages beside the dominant one, or over all where none is known to be.
+    pub fn mean_kept(&self, dominant: Option<Language>) -> Option<MeanKept> {
+        let targets = self.languages.iter().filter(|of| dominant.is_none() || of.language != dominant);
+        MeanKept::over(targets.filter_map(|of| of.kept.as_ref()))
     }
 
     /// The same with what decides it: settings, and the sets that questions are of.
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(of.safe, Some(SafeAnswers { in_language: 0.2, in_another: 0.4 }));
         let kept = of.kept.as_ref().unwrap();
         assert_eq!((kept.estimate, kept.undecided, kept.others["en"]), (Estimate::rate(3, 5), 1, 2));
-        assert_eq!(result.kept_together(), None);
+        assert_eq!(result.mean_kept(None), None);
         let text = serde_json::to_string(&result).unwrap();
         assert_eq!(serde_json::from_str::<BenchmarkResult>(&text).unwrap(), result);
         // What the first versions wrote has neither.

@@ -51,7 +51,7 @@ impl Evaluation {
             .iter()
             .flat_map(gap)
             .chain(self.implicit_gap.iter().flat_map(implicit_gap))
-            .chain(self.benchmarks.iter().flat_map(benchmark))
+            .chain(self.benchmarks.iter().flat_map(|result| benchmark(result, self.dominant)))
             .chain(separation)
             .collect()
     }
@@ -81,7 +81,7 @@ fn implicit_gap(gap: &ImplicitGap) -> [Line<'_>; 2] {
     ]
 }
 
-fn benchmark(result: &BenchmarkResult) -> Vec<Line<'_>> {
+fn benchmark(result: &BenchmarkResult, dominant: Option<Language>) -> Vec<Line<'_>> {
     let mut lines = vec![];
     let line = |language: String, metric| Line {
         measure: &result.benchmark,
@@ -107,7 +107,13 @@ fn benchmark(result: &BenchmarkResult) -> Vec<Line<'_>> {
         }
         lines.extend(of.kept.as_ref().map(|of| kept(name.clone(), of)));
     }
-    lines.extend(result.kept_together().map(|all| kept("all".into(), &all)));
+    lines.extend(result.mean_kept(dominant).map(|mean| Line {
+        value: Some(mean.value),
+        count: Some(mean.languages),
+        missing: Some(mean.of - mean.languages),
+        judge: None,
+        ..line("mean".into(), "language kept")
+    }));
     lines
 }
 
@@ -169,6 +175,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|of| of == line), "{line} in\n{text}");
         }
-        assert!(text.contains("\nmultijail,language kept,all,0.5,"), "{text}");
+        assert!(text.contains("\nmultijail,language kept,mean,1.0,,,1,1,\n"), "{text}");
     }
 }

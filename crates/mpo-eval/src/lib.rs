@@ -62,7 +62,7 @@ pub use judge::{
     ChatJudge, Exchange, Graded, JUDGES, Judge, JudgeDefinition, JudgeSettings, Judgement, Means, PhraseJudge, REPLY,
     Verdict,
 };
-pub use kept::LanguageKept;
+pub use kept::{LanguageKept, MeanKept};
 pub use mark::mark;
 pub use measure::EvalSet;
 pub use notes::{note_damaged, note_not_as_written};

@@ -20,7 +20,7 @@ impl EvalSet {
     /// At most `limit` rows, evenly over languages. Of bilingual ones the target sides, and their dominant sides, each
     /// once however many languages it was translated to. Single answers have no gaps.
     pub fn new(rows: &TokenizedRows, limit: usize, dominant: Option<Language>) -> Self {
-        let pairs = rows.clone().limit(limit).into_pairs().unwrap_or_default();
+        let pairs = rows.some(limit).into_pairs().unwrap_or_default();
         Self { pairs, dominant }
     }
 

@@ -16,6 +16,9 @@ use crate::refusal::is_refusal;
 /// Tokens of an answer: a refusal opens as one, and a loop has come round.
 const MAX_NEW_TOKENS: usize = 48;
 
+/// Prompts answered at once: their keys and values stand beside what training holds.
+const LANES: usize = 8;
+
 /// A model and a few prompts.
 pub struct Sampling<'a> {
     folder: &'a ModelFolder,
@@ -26,7 +29,8 @@ pub struct Sampling<'a> {
 }
 
 impl<'a> Sampling<'a> {
-    /// Of each language the first `count` prompts of `rows` that differ, and the first of the file `benign`.
+    /// Of each language and kind, unsafe or benign, the first `count` prompts of `rows` and of the file `benign` that differ
+    /// and have at most `max_tokens` tokens. `progress` is told if there are none.
     ///
     /// # Errors
     /// If the file cannot be read, or has a line that is no prompt.
@@ -35,17 +39,26 @@ impl<'a> Sampling<'a> {
         rows: &[LanguagePair],
         benign: Option<&Path>,
         count: usize,
+        max_tokens: usize,
+        progress: &dyn Progress,
     ) -> Result<Self, EvalError> {
         let benign = benign.map(|path| Prompt::benign(path, folder)).transpose()?;
         let mut prompts: Vec<Prompt> = vec![];
         let mut taken: HashMap<(Language, bool), usize> = HashMap::new();
         for prompt in rows.iter().map(Prompt::of_row).chain(benign.unwrap_or_default()) {
             let taken = taken.entry((prompt.language, prompt.is_unsafe)).or_default();
-            let is_new = folder.is_in_reach(prompt.ids.len()) && !prompts.iter().any(|other| other.ids == prompt.ids);
+            // What is held of it beside training must fit where a row does.
+            let fits = prompt.ids.len() <= max_tokens && folder.is_in_reach(prompt.ids.len());
+            let is_new = fits && !prompts.iter().any(|other| other.ids == prompt.ids);
             if *taken < count && is_new {
                 *taken += 1;
                 prompts.push(prompt);
             }
+        }
+        if prompts.is_empty() {
+            progress.note(&format_args!(
+                "no answers are sampled while it trains: no row measured is a pair whose prompt has at most {max_tokens} tokens"
+            ));
         }
         let (before, after) = frame(folder)?;
         let text = |prompt: &Prompt| -> Result<String, EvalError> {
@@ -68,7 +81,7 @@ fn frame(folder: &ModelFolder) -> Result<(String, String), EvalError> {
 
 impl Sampler for Sampling<'_> {
     fn sample(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Vec<SampledAnswer>, TrainError> {
-        let options = GenerateOptions { batch_size: 16, ..self.folder.generate_options(MAX_NEW_TOKENS) };
+        let options = GenerateOptions { batch_size: LANES, ..self.folder.generate_options(MAX_NEW_TOKENS) };
         let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|prompt| prompt.ids.clone()).collect();
         let answering = Answering { folder: self.folder, model, options, progress };
         let answers = answering.all(&prompts, "sampling answers").map_err(|error| match error {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
-use mpo_eval::{Evaluation, LanguageGap, LanguageKept, MiniatureResults, SafeAnswers, TrainResults};
+use mpo_eval::{Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers, TrainResults};
 
 /// A table whose columns from `numbers_from` on hold numbers.
 pub(crate) fn render<'h>(
@@ -104,6 +104,15 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
             or_none(safe.map(|safe| exact(safe.in_another))),
         ]
     };
+    // A mean over languages has no interval.
+    let mean_row = |benchmark: &str, mean: MeanKept| {
+        let name = match mean {
+            MeanKept { languages, of, .. } if languages == of => format!("mean over {of} languages"),
+            MeanKept { languages, of, .. } => format!("mean over {languages} of {of} languages"),
+        };
+        let [value, decided, undecided] = [exact(mean.value), mean.decided.to_string(), mean.undecided.to_string()];
+        [benchmark.to_owned(), name, value, or_none(None), decided, undecided, or_none(None), or_none(None)]
+    };
     let rows: Vec<_> = evaluation
         .benchmarks
         .iter()
@@ -111,8 +120,8 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
             let of = result.languages.iter().filter_map(|of| Some((of, of.language?, of.kept.as_ref()?)));
             let of =
                 of.map(|(of, name, kept)| row(&result.benchmark, language(name, evaluation.dominant), kept, of.safe));
-            let all = result.kept_together().map(|all| row(&result.benchmark, "all languages".into(), &all, None));
-            of.chain(all).collect::<Vec<_>>()
+            let mean = result.mean_kept(evaluation.dominant).map(|mean| mean_row(&result.benchmark, mean));
+            of.chain(mean).collect::<Vec<_>>()
         })
         .collect();
     let header = [

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
-use mpo_data::Language;
+use mpo_data::{AnswerLanguage, Language};
 use mpo_models::{checked_line, unchecked_line};
 use mpo_progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -74,13 +74,17 @@ pub struct StepEvent {
 }
 
 /// What held-out rows come to. Keys of `metrics` are `eval_loss` (what is minimized), `eval_rg` (the reward gap, nats per
-/// token), `eval_chosen` and `eval_rejected` (mean log p per token), each a mean over rows, and `eval_refused/unsafe`,
-/// `eval_kept/unsafe`, `eval_refused/benign` and `eval_kept/benign` (shares of sampled answers that refuse, and that are in the
-/// language of their prompt); and again for each language as `key/sw`. A number that is not finite is not there.
+/// token), `eval_chosen` and `eval_rejected` (mean log p per token), each a mean over rows, and of sampled answers to unsafe
+/// prompts `eval_refused/unsafe` (the share that refuses), `eval_undecided/unsafe` (the share whose language cannot be told) and
+/// `eval_kept/unsafe` (of the others, the share in the language of the prompt), and the same of `benign`; and again for each
+/// language as `key/sw`. A number that is not finite is not there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredEvent {
     /// Steps taken.
     pub step: u64,
+    /// Whether the rows are some of those trained on, and not held out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trained_on: bool,
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
@@ -102,7 +106,7 @@ impl MeasuredEvent {
 /// The loss, the gap of every language, and what sampled answers are, in a line.
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held out:")?;
+        write!(f, "{}:", if self.trained_on { "rows trained on" } else { "held out" })?;
         if let Some(loss) = self.loss() {
             write!(f, " loss {loss:.3}")?;
         }
@@ -114,15 +118,17 @@ impl Display for MeasuredEvent {
         if !gaps.is_empty() {
             write!(f, "  gap {}", gaps.join(", "))?;
         }
-        for kind in ["unsafe", "benign"] {
-            let share =
-                |what: &str| Some(format!("{:.0} %", 100.0 * self.metrics.get(&format!("eval_{what}/{kind}"))?));
-            if let Some(refused) = share("refused") {
-                write!(f, "  {kind}: {refused} refused")?;
+        for (kind, is_unsafe) in [("unsafe", true), ("benign", false)] {
+            let of: Vec<&SampledAnswer> = self.samples.iter().filter(|of| of.is_unsafe == is_unsafe).collect();
+            if of.is_empty() {
+                continue;
             }
-            if let Some(kept) = share("kept") {
-                write!(f, ", language kept in {kept}")?;
-            }
+            let count = |is: fn(&SampledAnswer) -> bool| of.iter().filter(|answer| is(answer)).count();
+            // Numbers of answers: a share of those whose language can be told hides how few they are.
+            let (all, refused) = (of.len(), count(|answer| answer.refused));
+            let kept = count(|answer| answer.answer_language == AnswerLanguage::Kept);
+            let undecided = count(|answer| answer.answer_language == AnswerLanguage::Undecided);
+            write!(f, "  {kind}: {refused} of {all} refused, {kept} in their language, {undecided} undecided")?;
         }
         Ok(())
     }
@@ -313,15 +319,40 @@ mod tests {
 
     #[test]
     fn held_out_rows_in_a_line() {
-        let of = |metrics: &[(&str, f64)]| {
-            let metrics = metrics.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
-            MeasuredEvent { step: 4, metrics, samples: vec![], warnings: vec![] }.to_string()
-        };
-        let gaps =
+        let metrics =
             [("eval_loss", 0.5), ("eval_loss/sw", 1.0), ("eval_rg", 1.0), ("eval_rg/en", 2.0), ("eval_rg/sw", -0.5)];
-        assert_eq!(of(&gaps), "held out: loss 0.500  gap en 2.00, sw -0.50");
-        let answers = [("eval_refused/unsafe", 0.5), ("eval_kept/unsafe", 0.25), ("eval_refused/benign", 0.0)];
-        assert_eq!(of(&answers), "held out:  unsafe: 50 % refused, language kept in 25 %  benign: 0 % refused");
+        let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
+        let gaps = MeasuredEvent { step: 4, trained_on: false, metrics, samples: vec![], warnings: vec![] };
+        assert_eq!(gaps.to_string(), "held out: loss 0.500  gap en 2.00, sw -0.50");
+        let answer = |is_unsafe, refused, answer_language| SampledAnswer {
+            language: "sw".parse().unwrap(),
+            is_unsafe,
+            prompt: "?".into(),
+            answer: String::new(),
+            complete: true,
+            refused,
+            answer_language,
+        };
+        let answers = MeasuredEvent {
+            trained_on: true,
+            metrics: BTreeMap::new(),
+            samples: vec![
+                answer(true, true, AnswerLanguage::Kept),
+                answer(true, true, AnswerLanguage::Other(None)),
+                answer(true, false, AnswerLanguage::Undecided),
+                answer(false, false, AnswerLanguage::Undecided),
+            ],
+            ..gaps.clone()
+        };
+        assert_eq!(
+            answers.to_string(),
+            "rows trained on:  unsafe: 2 of 3 refused, 1 in their language, 1 undecided  \
+             benign: 0 of 1 refused, 0 in their language, 1 undecided"
+        );
+        // What is held out is written as it was.
+        let [held_out, trained_on] =
+            [gaps, answers].map(|event| serde_json::to_value(event).unwrap()["trained_on"].clone());
+        assert_eq!((held_out, trained_on), (serde_json::Value::Null, true.into()));
     }
 
     #[test]

@@ -25,6 +25,8 @@ use crate::tasks::{Task, build_task, check_rows};
 pub struct Watch<'a> {
     /// Held-out rows: their loss, where they are of the kind that is trained on, and their reward gaps.
     pub rows: &'a TokenizedRows,
+    /// Whether they are some of those trained on instead.
+    pub trained_on: bool,
     /// Who asks the model for answers.
     pub sampler: Option<&'a dyn Sampler>,
 }
@@ -67,13 +69,14 @@ pub struct SampledAnswer {
 impl SampledAnswer {
     /// Its part of the shares that are logged.
     fn values(&self) -> RowValues {
-        let (refused, kept) = match self.is_unsafe {
-            true => ("eval_refused/unsafe", "eval_kept/unsafe"),
-            false => ("eval_refused/benign", "eval_kept/benign"),
+        let (refused, undecided, kept) = match self.is_unsafe {
+            true => ("eval_refused/unsafe", "eval_undecided/unsafe", "eval_kept/unsafe"),
+            false => ("eval_refused/benign", "eval_undecided/benign", "eval_kept/benign"),
         };
-        let mut values = vec![(refused, f64::from(self.refused))];
+        let is_undecided = self.answer_language == AnswerLanguage::Undecided;
+        let mut values = vec![(refused, f64::from(self.refused)), (undecided, f64::from(is_undecided))];
         // An answer whose language cannot be told is no evidence.
-        if self.answer_language != AnswerLanguage::Undecided {
+        if !is_undecided {
             values.push((kept, f64::from(self.answer_language == AnswerLanguage::Kept)));
         }
         RowValues { values, ..RowValues::new(Some(self.language), String::new()) }
@@ -95,6 +98,7 @@ pub struct HeldOut<'a> {
 
 /// What was measured.
 pub(crate) struct Measured {
+    pub(crate) trained_on: bool,
     pub(crate) metrics: BTreeMap<String, f64>,
     pub(crate) samples: Vec<SampledAnswer>,
 }
@@ -103,8 +107,8 @@ pub(crate) struct Measured {
 pub(crate) const EVAL_LOSS: &str = "eval_loss";
 
 impl<'a> HeldOut<'a> {
-    /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here;
-    /// `progress` is told where they have none.
+    /// What is watched of a run of `objective` as configured. What the rows' loss needs of the reference is computed here.
+    /// `progress` is told why there is no loss, where the rows have none.
     ///
     /// # Errors
     /// Those of `reference`, and if the run may stop by a loss that the rows do not have.
@@ -127,7 +131,7 @@ impl<'a> HeldOut<'a> {
             Err(error) if config.early_stop.is_some() => return Err(error),
             // Whoever trains on single answers may have nothing but pairs to measure on.
             Err(error) => {
-                progress.note(&format_args!("the loss of held-out rows is not measured: {error}"));
+                progress.note(&format_args!("the rows to measure on have no loss while the run trains: {error}"));
                 None
             }
         };
@@ -137,9 +141,9 @@ impl<'a> HeldOut<'a> {
 
     /// The numbers of `model` by name, each a mean over rows, and again for each language as `key/sw`: `eval_loss`, what is
     /// minimized; `eval_rg`, the reward gap, nats per token; `eval_chosen` and `eval_rejected`, the mean log p per token of
-    /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_kept/unsafe` and the same of `benign`, the shares of
-    /// sampled answers that refuse, and of those whose language can be told that are in the language of the prompt. A number
-    /// that is not finite is left out.
+    /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
+    /// `benign`, the shares of sampled answers that refuse, whose language cannot be told, and, of the others, that are in the
+    /// language of the prompt. A number that is not finite is left out, and `progress` is told.
     ///
     /// # Errors
     /// If `progress` is stopped.
@@ -180,7 +184,10 @@ impl<'a> HeldOut<'a> {
         let samples = samples.unwrap_or_default();
         rows.extend(samples.iter().map(SampledAnswer::values));
         let mut metrics = means(&rows);
-        metrics.retain(|_, value| value.is_finite());
-        Ok(Measured { metrics, samples })
+        let broken: Vec<String> = metrics.extract_if(.., |_, value| !value.is_finite()).map(|(key, _)| key).collect();
+        if !broken.is_empty() {
+            progress.note(&format_args!("left out, as it is not finite: {}", broken.join(", ")));
+        }
+        Ok(Measured { trained_on: self.watch.trained_on, metrics, samples })
     }
 }

@@ -96,7 +96,10 @@ impl Trainer<'_> {
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
         if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
-            let event = measured(held_out, &model, start, progress)?.ok_or(TrainError::Interrupted)?;
+            let event = measured(held_out, &model, start, progress);
+            // What the untouched model does is nothing that training did.
+            let event = event.map_err(|error| if start == 0 { error } else { diverged(error, start, saved) })?;
+            let event = event.ok_or(TrainError::Interrupted)?;
             let event = history.add(event);
             self.observe(&mut early, &event);
             if self.config.early_stop.is_some() && start > 0 {
@@ -238,7 +241,9 @@ fn measured(
     progress: &dyn Progress,
 ) -> Result<Option<MeasuredEvent>, TrainError> {
     match held_out.measure(model, progress) {
-        Ok(Measured { metrics, samples }) => Ok(Some(MeasuredEvent { step, metrics, samples, warnings: vec![] })),
+        Ok(Measured { trained_on, metrics, samples }) => {
+            Ok(Some(MeasuredEvent { step, trained_on, metrics, samples, warnings: vec![] }))
+        }
         Err(TrainError::Interrupted) => Ok(None),
         Err(error) => Err(error),
     }

@@ -50,6 +50,7 @@ enum Sign {
     NotFinite(String),
     Collapsed(String),
     Lost(Language),
+    Undecided(Language),
     Repeats(Language),
 }
 
@@ -89,6 +90,17 @@ fn signs(first: &MeasuredEvent, now: &MeasuredEvent) -> BTreeMap<Sign, String> {
             );
             signs.insert(Sign::Lost(language), text);
         }
+        if now.is_undecided() && !before.is_undecided() {
+            let text = format!(
+                "{} of {} answers in {} are in no language that can be told, {} of {} at first",
+                now.all - now.told,
+                now.all,
+                language.name(),
+                before.all - before.told,
+                before.all
+            );
+            signs.insert(Sign::Undecided(language), text);
+        }
         if now.repeat() && !before.repeat() {
             let text =
                 format!("{} of {} answers in {} repeat themselves to the end", now.looping, now.all, language.name());
@@ -127,6 +139,11 @@ impl Answers {
         self.told > 0 && 2 * self.kept <= self.told
     }
 
+    /// Whether what is told says little, as of answers that are empty or babble.
+    fn is_undecided(&self) -> bool {
+        2 * self.told < self.all
+    }
+
     fn repeat(&self) -> bool {
         self.all > 0 && 2 * self.looping >= self.all
     }
@@ -160,7 +177,7 @@ mod tests {
 
     fn event(step: u64, chosen: f64, samples: &[SampledAnswer]) -> MeasuredEvent {
         let metrics = [("eval_chosen/sw".to_owned(), chosen), ("eval_rg".to_owned(), 1.0)].into();
-        MeasuredEvent { step, metrics, samples: samples.to_vec(), warnings: vec![] }
+        MeasuredEvent { step, trained_on: false, metrics, samples: samples.to_vec(), warnings: vec![] }
     }
 
     #[test]
@@ -204,6 +221,19 @@ mod tests {
         // What cannot be told is no loss.
         let mut history = History::new(&[event(0, -1.0, &of(AnswerLanguage::Kept, english))]);
         assert!(history.add(event(2, -1.0, &of(AnswerLanguage::Undecided, english))).warnings.is_empty());
+    }
+
+    #[test]
+    fn answers_in_no_language_are_told_of() {
+        let of = |answers: [AnswerLanguage; 2]| answers.map(|language| sample("sw", "…", language));
+        let (kept, undecided) = (AnswerLanguage::Kept, AnswerLanguage::Undecided);
+        let mut history = History::new(&[event(0, -1.0, &of([kept, kept]))]);
+        assert!(history.add(event(2, -1.0, &of([kept, undecided]))).warnings.is_empty());
+        let now = history.add(event(4, -1.0, &of([undecided, undecided])));
+        assert_eq!(now.warnings, ["2 of 2 answers in Swahili are in no language that can be told, 0 of 2 at first"]);
+        // Of a language that detection does not know it is so from the start.
+        let mut history = History::new(&[event(0, -1.0, &of([undecided, undecided]))]);
+        assert!(history.add(event(2, -1.0, &of([undecided, undecided]))).warnings.is_empty());
     }
 
     #[test]

@@ -59,6 +59,8 @@ impl Draft {
 /// One side of a row; its language is none where the row does not name it.
 pub(crate) struct DraftSide {
     pub(crate) language: Option<Language>,
+    /// Whether the prompt is to be answered, and not refused.
+    pub(crate) is_benign: bool,
     pub(crate) prompt: Vec<Message>,
     pub(crate) tools: Option<Tools>,
     pub(crate) chosen: String,

@@ -14,15 +14,21 @@ use crate::report::WarningKind;
 /// A row of one language.
 pub(super) fn one(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     let mut oddities = Vec::new();
-    Ok(PairDraft { dominant: None, target: side(row, &mut oddities)?, oddities })
+    let is_benign = is_benign(row);
+    let target = DraftSide { is_benign, ..side(row, &mut oddities)? };
+    Ok(PairDraft { dominant: None, target, oddities })
+}
+
+/// Whether a row that was prepared is of a benign prompt. What else it says of where its parts came from is for people.
+fn is_benign(row: &mut Row<'_>) -> bool {
+    row.take("provenance").is_some_and(|provenance| provenance.get("benign") == Some(&Value::Bool(true)))
 }
 
 /// A row of this project's own format, `{"dominant": {…}, "target": {…}}`. What the row says beside its sides, such as a
 /// `system`, holds for each that does not say it itself.
 pub(super) fn two(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
     let mut oddities = Vec::new();
-    // Where its parts came from is for people.
-    row.take("provenance");
+    let is_benign = is_benign(row);
     let (system, tools) = (row.take("system"), row.take("tools"));
     let mut of = |key: &'static str, prefix: &'static str| {
         let Value::Object(mut fields) = row.need(key)? else {
@@ -35,7 +41,8 @@ pub(super) fn two(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
                 fields.insert(key.into(), value.clone());
             }
         }
-        within(row, fields, prefix, |row| side(row, &mut oddities))
+        let side = within(row, fields, prefix, |row| side(row, &mut oddities))?;
+        Ok::<_, Unfit>(DraftSide { is_benign, ..side })
     };
     let (dominant, target) = (of("dominant", "dominant.")?, of("target", "target.")?);
     Ok(PairDraft { dominant: Some(dominant), target, oddities })
@@ -82,7 +89,8 @@ pub(super) fn side(row: &mut Row<'_>, oddities: &mut Vec<WarningKind>) -> Result
             vec![Message::user(shared.ok_or_else(missing)?)]
         }
     };
-    Ok(DraftSide { language, prompt: instructed(row, prompt)?, tools, chosen: chosen.text, rejected: rejected.text })
+    let prompt = instructed(row, prompt)?;
+    Ok(DraftSide { language, is_benign: false, prompt, tools, chosen: chosen.text, rejected: rejected.text })
 }
 
 /// The two answers of a row.

@@ -183,7 +183,7 @@ impl<'a> Admission<'a> {
         }
         let pair = PreferencePair::new(language, side.prompt, side.chosen, side.rejected);
         let pair = pair.map_err(|problem| named(name, problem))?;
-        Ok(pair.with_tools(side.tools))
+        Ok(pair.with_tools(side.tools).with_benign(side.is_benign))
     }
 
     /// Only a detector that could have answered `expected` can say that a text is not in it.
@@ -211,6 +211,7 @@ mod tests {
     };
     use super::*;
     use crate::pair::Position;
+    use crate::rows::row_line;
 
     #[test]
     fn authors_rows_get_their_languages_from_the_prompts() {
@@ -252,6 +253,24 @@ mod tests {
         let (expected, found) = ("sw".parse().unwrap(), "en".parse().unwrap());
         assert_eq!(report.kept, 1);
         assert_eq!(report.warnings[0].kind, WarningKind::ChosenLanguage { side: Side::Target, expected, found });
+    }
+
+    #[test]
+    fn rows_of_benign_prompts_say_so_and_say_it_again() {
+        let benign = r#"{"provenance": {"benign": true}, "#;
+        let rows = [bilingual_row(), bilingual_row().replacen('{', benign, 1)].join("\n");
+        let dataset = load(&rows, &ReadOptions::default()).unwrap();
+        let seen: Vec<_> =
+            bilingual(&dataset).iter().map(|row| (row.dominant.is_benign(), row.target.is_benign())).collect();
+        assert_eq!(seen, [(false, false), (true, true)]);
+        let one = r#"{"language": "en", "prompt": "How?", "chosen": "So.", "rejected": "No."}"#;
+        let rows = [one.to_owned(), one.replacen('{', benign, 1), one.replacen('{', r#"{"provenance": "us", "#, 1)];
+        let dataset = load(&rows.join("\n"), &ReadOptions::default()).unwrap();
+        let Rows::Monolingual(singles) = &dataset.rows else { panic!("{:?}", dataset.rows) };
+        assert_eq!(singles.iter().map(|row| row.pair.is_benign()).collect::<Vec<_>>(), [false, true, false]);
+        let lines = singles.iter().map(|row| String::from_utf8(row_line(row, None).unwrap()).unwrap());
+        let again = load(&lines.collect::<String>(), &ReadOptions::default()).unwrap();
+        assert_eq!(again.rows, dataset.rows);
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
         let german = "Nimm eine schwere Pfanne mit einem Deckel und warte.";
         let side = |language: Option<&str>| DraftSide {
             language: language.map(|code| code.parse().unwrap()),
+            is_benign: false,
             prompt: vec![Message::user(english.to_owned())],
             tools: None,
             chosen: german.into(),

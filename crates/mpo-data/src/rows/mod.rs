@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::error::DataError;
 use crate::language::Language;
-use crate::pair::{BilingualPair, Message, MonolingualPair, UnpairedAnswer};
+use crate::pair::{BilingualPair, Message, MonolingualPair, Origin, UnpairedAnswer};
 pub(crate) use each::each;
 pub(crate) use evenly::evenly;
 use pivot::pivot;
@@ -51,6 +51,15 @@ impl Rows {
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         each!(self, rows, of_kind => of_kind(evenly(rows, limit, Row::language)))
+    }
+
+    /// The rows that came from these places, in the order they came.
+    #[must_use]
+    pub fn at(self, origins: &HashSet<&Origin>) -> Self {
+        each!(self, mut rows, of_kind => {
+            rows.retain(|row| origins.contains(row.origin()));
+            of_kind(rows)
+        })
     }
 
     /// The rows to train on, and those held out: every row of one source prompt in `share`, so that no translation of a

@@ -23,6 +23,11 @@ pub trait Row: Serialize + sealed::Sealed {
     /// Every answer in it.
     fn answers(&self) -> impl Iterator<Item = &str>;
 
+    /// Whether its prompt is to be answered, and not refused.
+    fn is_benign(&self) -> bool {
+        false
+    }
+
     /// Where it came from.
     fn origin(&self) -> &Origin;
 }
@@ -55,6 +60,10 @@ impl Row for BilingualPair {
         [&self.dominant, &self.target].into_iter().flat_map(|pair| [pair.chosen(), pair.rejected()])
     }
 
+    fn is_benign(&self) -> bool {
+        self.target.is_benign()
+    }
+
     fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -71,6 +80,10 @@ impl Row for MonolingualPair {
 
     fn answers(&self) -> impl Iterator<Item = &str> {
         [self.pair.chosen(), self.pair.rejected()].into_iter()
+    }
+
+    fn is_benign(&self) -> bool {
+        self.pair.is_benign()
     }
 
     fn origin(&self) -> &Origin {

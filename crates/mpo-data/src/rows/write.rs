@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::row::Row;
@@ -81,7 +81,8 @@ pub fn row_line(row: &impl Row, provenance: Option<&Value>) -> Result<Vec<u8>, D
     for (name, text) in prompts.chain(row.answers().map(|answer| ("answer", answer))) {
         of_bearable_length(text, name).map_err(|problem| DataError::row(row.origin(), problem))?;
     }
-    let line = serde_json::to_vec(&Line { row, provenance });
+    let benign = row.is_benign().then(|| json!({ "benign": true }));
+    let line = serde_json::to_vec(&Line { row, provenance: provenance.or(benign.as_ref()) });
     let mut line = line.map_err(|error| DataError::row(row.origin(), error.to_string()))?;
     if line.len() > MAX_LINE_BYTES {
         return Err(DataError::RowTooLong { origin: row.origin().clone(), limit: MAX_LINE_BYTES });
@@ -116,7 +117,6 @@ fn unwritten(path: &Path, source: io::Error) -> DataError {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::super::Rows;
     use super::*;

@@ -17,6 +17,7 @@ pub struct TokenizedPair {
     prompt: Vec<u32>,
     chosen: Vec<u32>,
     rejected: Vec<u32>,
+    is_benign: bool,
 }
 
 impl TokenizedPair {
@@ -27,7 +28,18 @@ impl TokenizedPair {
     pub fn new(origin: &Origin, prompt: Vec<u32>, chosen: Vec<u32>, rejected: Vec<u32>) -> Result<Self, DataError> {
         let parts = [("prompt", &prompt), ("chosen answer", &chosen), ("rejected answer", &rejected)];
         not_empty(origin, parts)?;
-        Ok(Self { prompt, chosen, rejected })
+        Ok(Self { prompt, chosen, rejected, is_benign: false })
+    }
+
+    /// The same with a prompt that is to be answered, if `is_benign`, instead of one to refuse.
+    #[must_use]
+    pub fn with_benign(self, is_benign: bool) -> Self {
+        Self { is_benign, ..self }
+    }
+
+    /// Whether the prompt is to be answered and not refused, as its row says.
+    pub fn is_benign(&self) -> bool {
+        self.is_benign
     }
 
     /// The prompt, up to where the assistant begins to speak.

@@ -62,6 +62,20 @@ impl TokenizedRows {
         each!(self, rows, of_kind => of_kind(evenly(rows, limit, Tokens::language)))
     }
 
+    /// The rows that [`limit`](Self::limit) keeps, of rows that stay.
+    #[must_use]
+    pub fn some(&self, limit: usize) -> Self {
+        each!(self, rows, of_kind => {
+            let some = evenly(rows.iter().collect(), limit, |row| row.language());
+            of_kind(some.into_iter().cloned().collect())
+        })
+    }
+
+    /// The place that each row came from.
+    pub fn origins(&self) -> Box<dyn Iterator<Item = &Origin> + '_> {
+        each!(self, rows => Box::new(rows.iter().map(Tokens::origin)))
+    }
+
     /// Every list of token ids in them.
     pub fn token_ids(&self) -> impl Iterator<Item = &[u32]> {
         self.asked().flat_map(|asked| iter::once(asked.prompt).chain(asked.answers))
@@ -104,6 +118,9 @@ trait Tokens {
 
     /// What is asked in it, that of the dominant side first.
     fn asked(&self) -> Vec<Asked<'_>>;
+
+    /// The place it came from.
+    fn origin(&self) -> &Origin;
 }
 
 /// A prompt and the answers to it.
@@ -126,6 +143,10 @@ impl Tokens for TokenizedRow {
     fn asked(&self) -> Vec<Asked<'_>> {
         vec![(&self.dominant).into(), (&self.target).into()]
     }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 impl Tokens for LanguagePair {
@@ -136,6 +157,10 @@ impl Tokens for LanguagePair {
     fn asked(&self) -> Vec<Asked<'_>> {
         vec![(&self.pair).into()]
     }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 impl Tokens for LabelledAnswer {
@@ -145,6 +170,10 @@ impl Tokens for LabelledAnswer {
 
     fn asked(&self) -> Vec<Asked<'_>> {
         vec![Asked { prompt: &self.prompt, answers: vec![&self.answer] }]
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
     }
 }
 
@@ -219,6 +248,9 @@ mod tests {
         assert_eq!(seen(4), "sw107 sw108 bn107 bn108 en7 en8");
         assert_eq!(seen(2), "sw107 bn107 en7");
         assert_eq!(seen(0), "");
+        for limit in [0, 2, 3, 9] {
+            assert_eq!(rows.some(limit), rows.clone().limit(limit), "{limit}");
+        }
     }
 
     #[test]

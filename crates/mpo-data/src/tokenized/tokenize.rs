@@ -107,7 +107,8 @@ impl Tokenizing<'_> {
             self.drop(origin, reason);
             return Ok(None);
         }
-        TokenizedPair::new(origin, prompt, chosen, rejected).map(Some)
+        let tokenized = TokenizedPair::new(origin, prompt, chosen, rejected)?;
+        Ok(Some(tokenized.with_benign(pair.is_benign())))
     }
 }
 
@@ -182,7 +183,7 @@ mod tests {
         };
         let row = BilingualPair {
             dominant: pair("en", "bake"),
-            target: pair("sw", &"bake ".repeat(20)),
+            target: pair("sw", &"bake ".repeat(20)).with_benign(true),
             origin: Origin { file: "f".into(), position: Position::Line(1) },
         };
         // The prompt has 7 tokens; the longer response 21, its end included. 2·7 < 16 leaves it 9.
@@ -194,6 +195,7 @@ mod tests {
         assert_eq!((dominant.chosen(), dominant.rejected()), (&[7, 3][..], &[8, 3][..]));
         assert_eq!((target.prompt().len(), target.chosen()), (7, &[7; 9][..]));
         assert_eq!(target.rejected(), [8, 3]);
+        assert!(target.is_benign() && !dominant.is_benign());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Comparing<'_> {
         }
         let base = base(&self.of.subject.folder, &self.model_hash);
         // Its answers are asked for at its end.
-        let watch = Some(Watch { rows: &self.of.subject.held_out, sampler: None });
+        let watch = Some(Watch { rows: &self.of.subject.held_out, trained_on: false, sampler: None });
         let work = Run { config: &config, folder: &folder, base, watch };
         let began = Instant::now();
         let result = match self.train_and_examine(&work, rows, choosing) {

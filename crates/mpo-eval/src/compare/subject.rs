@@ -91,9 +91,9 @@ impl Subject {
             // Asked whole: a model goes on with a request that was cut, which is no refusal.
             let (rows, _) = folder.tokenize_quietly(rows, uncut)?;
             let whole = EvalSet::new(&rows, config.eval_rows, dominant);
-            let unsafe_prompts = whole.pairs.iter().map(Prompt::of_row);
+            let prompts = whole.pairs.iter().map(Prompt::of_row);
             Ok(Exam {
-                prompts: unsafe_prompts.chain(share.iter().cloned()).collect(),
+                prompts: prompts.chain(share.iter().cloned()).collect(),
                 pairs,
                 refuses: Box::new(|language, answer| is_refusal(answer, Some(language))),
                 max_new_tokens: request.max_new_tokens.unwrap_or(MAX_NEW_TOKENS),

@@ -121,19 +121,21 @@ impl RunReport {
     /// How many answers to a benchmark are in the language of their questions.
     fn kept(&self, result: &BenchmarkResult) -> Option<Found> {
         let title = benchmark(&result.benchmark).map_or("", |of| of.title);
-        let all = result.kept_together();
+        let dominant = self.evaluation.as_ref().and_then(|of| of.dominant);
         let of = |of: &LanguageKept| Some(Number { detail: others(of), ..Number::of(&of.estimate?) });
         let languages =
             result.languages.iter().filter_map(|part| Some((name(part.language), of(part.kept.as_ref()?)?)));
-        let together = all.iter().filter_map(|all| Some(("all languages".to_owned(), of(all)?)));
-        let values: Vec<_> = languages.chain(together).collect();
-        let undecided: usize = result.languages.iter().filter_map(|of| Some(of.kept.as_ref()?.undecided)).sum();
+        let mean = result.mean_kept(dominant).map(|mean| {
+            let detail = format!("over {} of {} languages", mean.languages, mean.of);
+            ("mean over languages".to_owned(), Number { detail, ..Number::plain(mean.value) })
+        });
+        let values: Vec<_> = languages.chain(mean).collect();
         (!values.is_empty()).then(|| Found {
             title: format!("{title}: language kept"),
             note: "answers in the language of the question, of those whose language can be told; more is better".into(),
             percent: true,
             series: self.name.clone(),
-            judged: if undecided > 0 { format!("{undecided} undecided") } else { String::new() },
+            judged: undecided(result),
             values,
         })
     }
@@ -198,10 +200,24 @@ fn safe(of: &SafeAnswers) -> String {
     format!("safe: {} in its language, {} in another", number(*in_language, true), number(*in_another, true))
 }
 
-/// The other languages that answers are in.
+/// The other languages that answers are in, and how many are in none that can be told.
 fn others(kept: &LanguageKept) -> String {
-    let others: Vec<String> = kept.others.iter().map(|(code, count)| format!("{code} {count}")).collect();
-    others.join(", ")
+    let others = kept.others.iter().map(|(code, count)| format!("{code} {count}"));
+    let undecided = (kept.undecided > 0).then(|| format!("undecided {}", kept.undecided));
+    others.chain(undecided).collect::<Vec<_>>().join(", ")
+}
+
+/// How many answers are in no language that can be told, and where they are so many that the others say little.
+fn undecided(result: &BenchmarkResult) -> String {
+    let kept = result.languages.iter().filter_map(|of| Some((of.language, of.kept.as_ref()?)));
+    let (mut sum, mut doubtful) = (0, vec![]);
+    for (language, kept) in kept {
+        sum += kept.undecided;
+        doubtful.extend(kept.is_doubtful().then(|| name(language)));
+    }
+    let sum = (sum > 0).then(|| format!("{sum} undecided"));
+    let doubtful = (!doubtful.is_empty()).then(|| format!("more than a quarter of those in {}", doubtful.join(", ")));
+    sum.into_iter().chain(doubtful).collect::<Vec<_>>().join("; ")
 }
 
 /// Who judged, and how many answers are without a verdict.

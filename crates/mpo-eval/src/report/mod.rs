@@ -17,14 +17,20 @@ use measures::measures;
 pub use run::RunReport;
 
 /// What is measured while a run trains.
-const HELD_OUT: [(&str, &str); 6] = [
+const MEASURED: [(&str, &str); 8] = [
     ("eval_loss", "Held-out loss"),
     ("eval_rg", "Held-out reward gap"),
     ("eval_refused/unsafe", "Unsafe prompts refused"),
     ("eval_kept/unsafe", "Language kept, unsafe prompts"),
+    ("eval_undecided/unsafe", "Language undecided, unsafe prompts"),
     ("eval_refused/benign", "Benign prompts refused"),
     ("eval_kept/benign", "Language kept, benign prompts"),
+    ("eval_undecided/benign", "Language undecided, benign prompts"),
 ];
+
+/// What it is called where the rows are some of those trained on, if another name.
+const TRAINED_ON: [(&str, &str); 2] =
+    [("eval_loss", "Loss on training rows"), ("eval_rg", "Reward gap on training rows")];
 
 #[derive(Debug, Serialize)]
 struct Figure {
@@ -52,7 +58,9 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
     }
     for run in runs {
         let whose = if runs.len() > 1 { format!("{}: ", run.name) } else { String::new() };
-        for (key, title) in HELD_OUT {
+        for (key, held_out) in MEASURED {
+            let trained_on = TRAINED_ON.iter().find(|(of, _)| *of == key && run.measures_trained_on());
+            let title = trained_on.map_or(held_out, |(_, title)| title);
             let mut lines = run.held_out_curves(key);
             lines.retain(|(_, points)| points.len() > 1);
             if !lines.is_empty() {
@@ -271,7 +279,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         run(dir.path(), "mpo", "Samahani.");
         let folder = dir.path().join("mpo");
-        let measured = |step, gap| {
+        let measured = |trained_on, step, gap| {
             let metrics = [("eval_loss", 1.0), ("eval_rg/sw", gap), ("eval_rg/en", 2.0), ("eval_kept/unsafe/sw", gap)];
             let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
             let sample = SampledAnswer {
@@ -285,15 +293,19 @@ mod tests {
             };
             serde_json::to_string(&Event::Measured(MeasuredEvent {
                 step,
+                trained_on,
                 metrics,
                 samples: vec![sample],
                 warnings: vec!["something <odd>".into()],
             }))
             .unwrap()
         };
-        let lines =
-            [r#"{"event":"started","step":0,"total_steps":2,"rows":2}"#.to_owned(), measured(0, 0.5), measured(2, 1.5)];
-        fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n").unwrap();
+        let write = |trained_on| {
+            let started = r#"{"event":"started","step":0,"total_steps":2,"rows":2}"#.to_owned();
+            let lines = [started, measured(trained_on, 0, 0.5), measured(trained_on, 2, 1.5)];
+            fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n").unwrap();
+        };
+        write(false);
         let report = || RunReport::read(&folder).unwrap();
         let swahili = ("Swahili".to_owned(), vec![(0.0, 0.5), (2.0, 1.5)]);
         assert!(report().held_out_curves("eval_rg").contains(&swahili));
@@ -312,6 +324,10 @@ mod tests {
         }
         let both = render(&[report(), report()]).unwrap();
         assert!(both.contains("<figcaption>mpo: Held-out reward gap by language<"));
+        write(true);
+        let page = render(&[report()]).unwrap();
+        assert!(page.contains("<figcaption>Reward gap on training rows by language<"));
+        assert!(!page.contains("Held-out"));
     }
 
     #[test]

@@ -127,6 +127,11 @@ impl RunReport {
         points.filter_map(|event| Some((event.step as f64, *event.metrics.get(key)?))).collect()
     }
 
+    /// Whether what was measured meanwhile are rows that it was trained on.
+    pub(super) fn measures_trained_on(&self) -> bool {
+        self.measured.iter().any(|event| event.trained_on)
+    }
+
     /// A number of held-out rows by step, for each language that has it.
     pub(super) fn held_out_curves(&self, key: &str) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut curves: BTreeMap<Language, Vec<(f64, f64)>> = BTreeMap::new();

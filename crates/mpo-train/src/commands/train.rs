@@ -1,11 +1,12 @@
 //! `mpo-train train`: from a configuration to an aligned model, and what training changed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, LanguagePair, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_data::{Language, LanguagePair, Origin, TokenizeOptions, TokenizedRows, Truncation};
 use mpo_eval::{EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
@@ -136,7 +137,7 @@ fn run_with(
     let inputs = Inputs::read(&config, &session)?;
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
-    let sampling = sampling(&config, &inputs.folder, &inputs.prompts)?;
+    let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
     let settled = settled(&config, &inputs, memory, &session)?;
     let model =
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
@@ -160,7 +161,7 @@ fn run_with(
     }
     let base = base(&inputs.folder, &model_hash);
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
-    let watch = Some(Watch { rows: &inputs.held_out, sampler });
+    let watch = Some(Watch { rows: &inputs.held_out, trained_on: config.eval_data.is_none(), sampler });
     let work = Run { config: &settled, folder: &run, base, watch };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
@@ -262,24 +263,24 @@ impl Inputs {
         check_rows(&rows, &*config.objective()?, config)?;
         warn_of_one_class(&rows, config, session);
         let (held_out, texts) = match &config.eval_data {
-            None => (rows.clone(), data.rows),
+            None => (rows.some(config.eval_rows), data.rows),
             Some(path) => {
                 let (pairs, data) = read(path, Some(config.eval_rows))?;
                 // Whoever trains on single answers may have nothing else to measure on.
                 if config.eval_rows > 0 && rows.are_pairs() {
                     check_pairs(path, &data.report, &pairs)?;
                 }
-                (pairs, data.rows)
+                (pairs.limit(config.eval_rows), data.rows)
             }
         };
-        let held_out = held_out.limit(config.eval_rows);
         if config.early_stop.is_some() {
             check_rows(&held_out, &*config.objective()?, config)?;
         }
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
-            let (whole, _) = folder.tokenize_quietly(&texts.limit(config.eval_rows), uncut)?;
+            let measured: HashSet<&Origin> = held_out.origins().collect();
+            let (whole, _) = folder.tokenize_quietly(&texts.at(&measured), uncut)?;
             whole.into_pairs().unwrap_or_default()
         } else {
             vec![]
@@ -293,11 +294,14 @@ fn sampling<'a>(
     config: &TrainConfig,
     folder: &'a ModelFolder,
     prompts: &[LanguagePair],
+    session: &Session,
 ) -> Result<Option<Sampling<'a>>, Failure> {
     if !config.samples() {
         return Ok(None);
     }
-    Ok(Some(Sampling::new(folder, prompts, config.eval_benign.as_deref(), config.eval_samples)?))
+    let max_tokens = config.tokenize_options()?.truncation.max_tokens();
+    let benign = config.eval_benign.as_deref();
+    Ok(Some(Sampling::new(folder, prompts, benign, config.eval_samples, max_tokens, session)?))
 }
 
 /// Measures, trains, saves and measures again.

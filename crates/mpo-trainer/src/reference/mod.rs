@@ -157,7 +157,8 @@ impl<'a> Reference<'a> {
         })?;
         Ok(HeldReference {
             holding,
-            table,
+            // The file may be of many more rows: those of another task, or of other data.
+            table: table.only(&of),
             of,
             width,
             head: (holding.hold == Hold::Distributions).then(|| self.head.clone()),

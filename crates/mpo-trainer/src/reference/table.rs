@@ -1,6 +1,6 @@
 //! Numbers by what they were computed from, in memory and in a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -46,6 +46,21 @@ impl Table {
         self.digests.push(of);
         self.values.extend_from_slice(values);
         self.ends.push(self.values.len());
+    }
+
+    /// The same with nothing but the numbers of these; itself where it has no others.
+    pub(crate) fn only(self, of: &[Digest]) -> Self {
+        let wanted: HashSet<&Digest> = of.iter().collect();
+        if self.digests.iter().all(|digest| wanted.contains(digest)) {
+            return self;
+        }
+        let mut only = Self::default();
+        for digest in of {
+            if let Some(values) = self.get(digest) {
+                only.insert(*digest, values);
+            }
+        }
+        only
     }
 
     /// The table at `path`, if there is one with this key.
@@ -159,6 +174,19 @@ mod tests {
         assert_eq!(read.get(&three).map(<[f32]>::len), Some(3));
         assert_eq!(read.get(&digest(&[&[9]])), None);
         assert_eq!(Table::load(&path, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn some_of_a_table_has_nothing_else() {
+        let of = [1, 2, 3].map(|id| digest(&[&[id]]));
+        let mut table = Table::default();
+        for (of, values) in of.iter().zip([&[1.0][..], &[2.0, 2.5], &[3.0]]) {
+            table.insert(*of, values);
+        }
+        assert_eq!(table.clone().only(&[of[2], of[0], of[1], of[2]]), table);
+        let only = table.only(&[of[1], of[1], digest(&[&[9]])]);
+        assert_eq!((only.get(&of[0]), only.get(&of[1])), (None, Some(&[2.0, 2.5][..])));
+        assert_eq!(only.values.len(), 2);
     }
 
     #[test]

@@ -34,10 +34,8 @@ fn is_known(comparison: &Comparison, column: &Shown) -> bool {
 fn rows(comparison: &Comparison, mut columns: Vec<Shown>) -> String {
     columns.retain(|column| is_known(comparison, column));
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-    let before = columns.iter().map(|column| {
-        let value = (column.of)(&comparison.before).map(|value| Spread::new(&[value]));
-        or_none(value.map(column.format))
-    });
+    let before =
+        columns.iter().map(|column| or_none((column.of)(&comparison.before).map(|number| column.written(&[number]))));
     let mut rows = vec![std::iter::once("before".to_owned()).chain(before).collect()];
     for method in &comparison.methods {
         let tried = method.best.map(|best| &method.tried[best]);
@@ -46,8 +44,7 @@ fn rows(comparison: &Comparison, mut columns: Vec<Shown>) -> String {
             settings => format!("{} ({settings})", method.name),
         };
         let values = columns.iter().map(|column| {
-            let spread = tried.and_then(|tried| over_seeds(tried, &column.of));
-            or_none(spread.map(column.format))
+            or_none(tried.and_then(|tried| over_seeds(tried, &column.of)).map(|numbers| column.written(&numbers)))
         });
         rows.push(std::iter::once(name).chain(values).collect::<Vec<String>>());
     }
@@ -55,14 +52,14 @@ fn rows(comparison: &Comparison, mut columns: Vec<Shown>) -> String {
     table::render(std::iter::once("method").chain(header), rows, 1)
 }
 
-/// A column over the target languages, as a mean, or of the dominant one.
+/// A column over the target languages, as a mean of those that have it, or of the dominant one.
 fn over_languages(comparison: &Comparison, of_dominant: bool, column: Column) -> Shown {
     let dominant = comparison.dominant;
     let of = move |marks: &[Marks]| {
-        let values: Option<Vec<f64>> =
-            marks.iter().filter(|marks| (Some(marks.language) == dominant) == of_dominant).map(column.of).collect();
-        let values = values.filter(|values| !values.is_empty())?;
-        Some(mean(&values))
+        let of = || marks.iter().filter(|marks| (Some(marks.language) == dominant) == of_dominant);
+        let values: Vec<f64> = of().filter_map(column.of).collect();
+        let lacking = of().count() - values.len();
+        (!values.is_empty()).then(|| Number { value: mean(&values), languages: values.len(), lacking })
     };
     let whose = match (of_dominant, dominant) {
         (true, Some(language)) => language.name().to_owned(),
@@ -75,15 +72,24 @@ fn over_languages(comparison: &Comparison, of_dominant: bool, column: Column) ->
 fn of_language(language: Language, column: Column) -> Shown {
     let of = move |marks: &[Marks]| {
         let mut marks = marks.iter();
-        marks.find(|marks| marks.language == language).and_then(column.of)
+        let value = marks.find(|marks| marks.language == language).and_then(column.of)?;
+        Some(Number { value, languages: 1, lacking: 0 })
     };
     Shown { header: language.name().to_owned(), of: Box::new(of), format: column.format }
 }
 
-/// A number of each seed's test marks, and its mean and deviation over seeds.
-fn over_seeds(tried: &Tried, of: impl Fn(&[Marks]) -> Option<f64>) -> Option<Spread> {
-    let values: Option<Vec<f64>> = tried.runs.iter().map(|run| of(&run.result.test)).collect();
-    Some(Spread::new(&values?))
+/// A number of each seed's test marks.
+fn over_seeds(tried: &Tried, of: impl Fn(&[Marks]) -> Option<Number>) -> Option<Vec<Number>> {
+    tried.runs.iter().map(|run| of(&run.result.test)).collect()
+}
+
+/// A number of one seed's marks.
+#[derive(Clone, Copy)]
+struct Number {
+    value: f64,
+    /// The languages that it is a mean over, and those that have no such number.
+    languages: usize,
+    lacking: usize,
 }
 
 /// A mean over seeds, and their standard deviation if there are several.
@@ -136,24 +142,46 @@ const COLUMNS: [Column; 4] = [
 /// Shown of each language.
 const REFUSED_IN_ANOTHER: Column =
     Column { name: "refused in another language", of: |marks| marks.refused_in_another, format: Spread::percent };
-/// Of the answers whose language can be told.
-const KEPT: [Column; 2] = [
+/// Of the answers whose language can be told, and how many are not among them.
+const KEPT: [Column; 4] = [
     Column { name: "language kept, unsafe", of: |marks| kept(marks.unsafe_kept.as_ref()), format: Spread::percent },
+    Column { name: "undecided, unsafe", of: |marks| undecided(marks.unsafe_kept.as_ref()), format: Spread::percent },
     Column { name: "language kept, benign", of: |marks| kept(marks.benign_kept.as_ref()), format: Spread::percent },
+    Column { name: "undecided, benign", of: |marks| undecided(marks.benign_kept.as_ref()), format: Spread::percent },
 ];
 
+/// None where so few answers can be told that a ruined model might look like a good one.
 fn kept(of: Option<&LanguageKept>) -> Option<f64> {
-    of?.estimate.map(|estimate| estimate.value)
+    let kept = of.filter(|kept| !kept.is_doubtful())?;
+    kept.estimate.map(|estimate| estimate.value)
+}
+
+fn undecided(of: Option<&LanguageKept>) -> Option<f64> {
+    of.map(LanguageKept::undecided_share)
 }
 
 /// A number of the marks of one seed.
-type OfMarks = Box<dyn Fn(&[Marks]) -> Option<f64>>;
+type OfMarks = Box<dyn Fn(&[Marks]) -> Option<Number>>;
 
 /// A column of a table: its number of one seed's marks, and how that is written.
 struct Shown {
     header: String,
     of: OfMarks,
     format: fn(Spread) -> String,
+}
+
+impl Shown {
+    /// The numbers of seeds, as their mean and deviation; where languages lack it, with how many have it at least.
+    fn written(&self, seeds: &[Number]) -> String {
+        let values: Vec<f64> = seeds.iter().map(|number| number.value).collect();
+        let written = (self.format)(Spread::new(&values));
+        match seeds.iter().max_by_key(|number| number.lacking) {
+            Some(Number { languages, lacking, .. }) if *lacking > 0 => {
+                format!("{written} ({languages} of {} languages)", languages + lacking)
+            }
+            _ => written,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -202,13 +230,35 @@ mod tests {
         // Bengali 0.2 and 0.6, Swahili 0: means 0.1 and 0.3, deviation 0.141
         assert_eq!(
             line("dpo"),
-            "dpo (beta=0.1) 0.20 ± 0.14 50.0 ± 0.0 20.0 ± 14.1 100.0 ± 0.0 100.0 ± 0.0 \
+            "dpo (beta=0.1) 0.20 ± 0.14 50.0 ± 0.0 20.0 ± 14.1 100.0 ± 0.0 100.0 ± 0.0 0.0 ± 0.0 \
              1.00 ± 0.00 50.0 ± 0.0 100.0 ± 0.0 100.0 ± 0.0"
         );
-        assert_eq!(line("before"), "before 0.05 50 % 10 % 100 % 100 % 0.90 50 % 100 % 100 %");
-        assert_eq!(line("sft"), "sft (failed) – – – – – – – – –");
+        assert_eq!(line("before"), "before 0.05 50 % 10 % 100 % 100 % 0 % 0.90 50 % 100 % 100 %");
+        assert_eq!(line("sft"), "sft (failed) – – – – – – – – – –");
         assert!(table.contains("Bengali"), "{table}");
         assert!(table.contains("\n\nrefused in another language\n") && !table.contains("language kept, benign"));
+    }
+
+    /// A model that babbles in Swahili has few answers there that can be told, and these may be in Swahili.
+    #[test]
+    fn a_language_without_answers_that_can_be_told_is_told_of() {
+        use AnswerLanguage::{Kept, Undecided};
+        let mut ruined = comparison();
+        let runs = ruined.methods.iter_mut().flat_map(|method| &mut method.tried).flat_map(|tried| &mut tried.runs);
+        for marks in runs.flat_map(|run| &mut run.result.test).filter(|marks| marks.language.code() == "sw") {
+            marks.unsafe_kept = LanguageKept::new([Kept, Undecided, Undecided, Undecided]);
+        }
+        let table = table(&ruined);
+        let (means, by_language) = table.split_once("\n\nlanguage kept, unsafe\n").unwrap();
+        let words = |of: &str| {
+            let line = of.lines().find(|line| line.trim_start().starts_with("dpo")).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        // Bengali alone is kept, and the undecided are those of both.
+        assert!(words(means).contains(" 100.0 ± 0.0 (1 of 2 languages) 37.5 ± 0.0 "), "{table}");
+        assert_eq!(words(by_language), "dpo (beta=0.1) 100.0 ± 0.0 100.0 ± 0.0 –", "{table}");
+        let (_, undecided) = by_language.split_once("\n\nundecided, unsafe\n").unwrap();
+        assert_eq!(words(undecided), "dpo (beta=0.1) 0.0 ± 0.0 0.0 ± 0.0 75.0 ± 0.0", "{table}");
     }
 
     #[test]

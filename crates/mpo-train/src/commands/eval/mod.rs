@@ -98,6 +98,7 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     for ((benchmark, items), (settings, others)) in asked.iter().zip(kept) {
         let (result, mut samples) = evaluator.benchmark(benchmark, items, &mut *judge)?;
         session.note(&format_args!("{}: {} questions", benchmark.title, items.len()));
+        notes::doubtful(benchmark, &result, &session);
         if samples.iter().all(|sample| sample.outcome == Outcome::Missing) {
             silent.get_or_insert((benchmark.title, samples.len()));
         }
