@@ -123,12 +123,12 @@ impl Collecting {
         // Either side may be in it.
         let (own, other) = if dominant.language() == self.dominant { (dominant, target) } else { (target, dominant) };
         let Some((place, _)) = self.add(&own, origin) else { return };
-        let language = other.language();
+        let (language, other) = (other.language(), self.asked(&other));
         let parallel = &mut self.cases.cases[place].parallel;
         if parallel.contains_key(&language) {
             return self.leave_out_again(" in the same languages");
         }
-        parallel.insert(language, asked(&other));
+        parallel.insert(language, other);
     }
 
     fn monolingual(&mut self, row: MonolingualPair) {
@@ -141,21 +141,28 @@ impl Collecting {
         if row.desirable && self.of_answers {
             return self.leave_out("a good answer: a bad one is needed");
         }
-        let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: row.answer };
+        let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: self.rejected(&row.answer) };
         if let Some((_, false)) = self.add_asked(row.language, asked, row.origin) {
             self.leave_out_again("");
         }
     }
 
     fn add(&mut self, pair: &PreferencePair, origin: Origin) -> Option<(usize, bool)> {
-        self.add_asked(pair.language(), asked(pair), origin)
+        self.add_asked(pair.language(), self.asked(pair), origin)
+    }
+
+    fn asked(&self, pair: &PreferencePair) -> Asked {
+        let (prompt, tools) = (pair.prompt().to_vec(), pair.tools().cloned());
+        Asked { prompt, tools, rejected: self.rejected(pair.rejected()) }
+    }
+
+    /// The bad answer, where it belongs to a case.
+    fn rejected(&self, answer: &str) -> String {
+        if self.of_answers { answer.to_owned() } else { String::new() }
     }
 
     /// The place of a case, and whether it is new; none if it is in another language.
-    fn add_asked(&mut self, language: Language, mut asked: Asked, origin: Origin) -> Option<(usize, bool)> {
-        if !self.of_answers {
-            asked.rejected.clear();
-        }
+    fn add_asked(&mut self, language: Language, asked: Asked, origin: Origin) -> Option<(usize, bool)> {
         if language != self.dominant {
             self.leave_out(&format!("a prompt in {}, not {}", language.name(), self.dominant.name()));
             return None;
@@ -180,10 +187,6 @@ impl Collecting {
     fn leave_out(&mut self, reason: &str) {
         *self.cases.left_out.entry(reason.to_owned()).or_default() += 1;
     }
-}
-
-fn asked(pair: &PreferencePair) -> Asked {
-    Asked { prompt: pair.prompt().to_vec(), tools: pair.tools().cloned(), rejected: pair.rejected().to_owned() }
 }
 
 #[cfg(test)]

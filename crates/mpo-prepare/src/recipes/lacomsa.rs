@@ -68,7 +68,8 @@ fn mean<'a>(states: impl Iterator<Item = &'a [f64]> + Clone) -> Vec<f64> {
 fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let dot = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).sum::<f64>();
     let norms = (dot(one, one) * dot(other, other)).sqrt();
-    if norms > 0.0 { dot(one, other) / norms } else { 0.0 }
+    // What is not a number stays so.
+    if norms == 0.0 { 0.0 } else { dot(one, other) / norms }
 }
 
 #[cfg(test)]
@@ -108,5 +109,6 @@ mod tests {
         assert_eq!(mean([&[1.0, 2.0][..], &[3.0, 0.0]].into_iter()), [2.0, 1.0]);
         assert!((cosine(&[1.0, 1.0], &[1.0, 0.0]) - 0.5_f64.sqrt()).abs() < 1e-12);
         assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
+        assert!(cosine(&[f64::NAN, 0.0], &[1.0, 0.0]).is_nan());
     }
 }
