@@ -8,11 +8,11 @@ use crate::making::Maker;
 use crate::subject::Candidates;
 
 use super::RecipeDefinition;
-use super::sampled::{Choice, Chosen, Drawn, Preferred, Sampled};
+use super::sampled::{Choice, Chosen, Dominant, Drawn, Preferred, Sampled};
 
 const NAME: &str = "icr";
 
-const CHOICE: Choice = Choice { name: NAME, of_language: false, needs_dominant: false, choose };
+const CHOICE: Choice = Choice { name: NAME, of_language: false, dominant: Dominant::Nothing, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
@@ -29,7 +29,7 @@ const STEPS: usize = 1000;
 /// An answer's reward before its length is paid for, and that length in characters.
 type Rewarded = (f64, usize);
 
-fn choose(drawn: &[Drawn], language: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
+fn choose(drawn: &[Drawn<'_>], language: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
     // The model was aligned to prompts in the dominant language.
     let prompts: Vec<Vec<Message>> = drawn.iter().map(|of| asking_for(&of.dominant.prompt, language)).collect();
     let asked = drawn.iter().zip(&prompts).map(|(of, prompt)| Candidates { prompt, answers: of.target.texts() });

@@ -8,11 +8,11 @@ use crate::making::Maker;
 use crate::subject::{AnswerStates, Candidates};
 
 use super::RecipeDefinition;
-use super::sampled::{Choice, Chosen, Drawn, Preferred, Sampled, none_better, none_finite};
+use super::sampled::{Choice, Chosen, Dominant, Drawn, Preferred, Sampled, none_better, none_finite};
 
 const NAME: &str = "lacomsa";
 
-const CHOICE: Choice = Choice { name: NAME, of_language: false, needs_dominant: true, choose };
+const CHOICE: Choice = Choice { name: NAME, of_language: false, dominant: Dominant::States, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
@@ -26,12 +26,10 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
 /// How steeply the sign of a wrong language lowers a score (α of the paper; its γ is 1).
 const SLOPE: f64 = 0.5;
 
-fn choose(drawn: &[Drawn], _: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
-    let dominant: Vec<Candidates<'_>> = drawn.iter().map(|of| of.dominant.asked()).collect();
+fn choose(drawn: &[Drawn<'_>], _: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
     let target: Vec<Candidates<'_>> = drawn.iter().map(|of| of.target.asked()).collect();
-    let subject = maker.means.subject;
-    let (dominant, target) = (subject.states(&dominant)?, subject.states(&target)?);
-    Ok(dominant.iter().zip(&target).map(|(dominant, target)| preferred(dominant, target)).collect())
+    let target = maker.means.subject.states(&target)?;
+    Ok(drawn.iter().zip(&target).map(|(of, target)| preferred(&of.dominant.states, target)).collect())
 }
 
 /// The pair whose weighed scores lie farthest apart, of those whose better one has the higher score, weighed and not.

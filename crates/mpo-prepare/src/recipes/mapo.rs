@@ -9,12 +9,12 @@ use crate::subject::{Candidates, LogProb};
 use crate::translate::{Direction, request};
 
 use super::RecipeDefinition;
-use super::sampled::{Choice, Chosen, Drawn, Preferred, Sampled};
+use super::sampled::{Choice, Chosen, Dominant, Drawn, Preferred, Sampled};
 
 const NAME: &str = "mapo";
 
 // Asked to translate an answer that is in the dominant language already, a model copies it: nothing is likelier.
-const CHOICE: Choice = Choice { name: NAME, of_language: true, needs_dominant: true, choose };
+const CHOICE: Choice = Choice { name: NAME, of_language: true, dominant: Dominant::Answers, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
@@ -28,9 +28,9 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
 /// A translation's loss at least, in nats: a model that is sure of each token has none, or by rounding less.
 const LEAST: f64 = 1e-6;
 
-fn choose(drawn: &[Drawn], language: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
+fn choose(drawn: &[Drawn<'_>], language: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
     let direction = Direction { from: language, to: maker.dominant };
-    let requests = |of: &Drawn| of.target.answers.iter().map(|answer| request(direction, &answer.text)).collect();
+    let requests = |of: &Drawn<'_>| of.target.answers.iter().map(|answer| request(direction, &answer.text)).collect();
     let requests: Vec<Vec<Vec<Message>>> = drawn.iter().map(requests).collect();
     let asked = drawn
         .iter()
@@ -38,7 +38,7 @@ fn choose(drawn: &[Drawn], language: Language, maker: &mut Maker<'_>) -> Result<
         .flat_map(|(of, requests)| requests.iter().map(|prompt| Candidates { prompt, answers: of.dominant.texts() }));
     let scored = maker.means.subject.log_probs(&asked.collect::<Vec<_>>())?;
     let mut scores = scored.iter().map(|translations| score(translations));
-    let preferred = |of: &Drawn| Preferred::by(&scores.by_ref().take(of.target.answers.len()).collect::<Vec<_>>());
+    let preferred = |of: &Drawn<'_>| Preferred::by(&scores.by_ref().take(of.target.answers.len()).collect::<Vec<_>>());
     Ok(drawn.iter().map(preferred).collect())
 }
 

@@ -11,28 +11,29 @@ use crate::check::Problem;
 use crate::dropped::{Part, Reason};
 use crate::error::PrepareError;
 use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, last_turn};
-use crate::subject::Candidates;
+use crate::subject::{AnswerStates, Candidates};
 
 use super::Recipe;
 
 /// A prompt in two languages, and the different answers to each.
-pub(super) struct Drawn {
-    pub(super) dominant: Answered,
+pub(super) struct Drawn<'a> {
+    pub(super) dominant: &'a Answered,
     pub(super) target: Answered,
 }
 
 /// A prompt and the different answers to it.
-#[derive(Clone)]
 pub(super) struct Answered {
     pub(super) prompt: Vec<Message>,
     pub(super) answers: Vec<Answer>,
+    /// The states of the answers, where they are compared with those of many others.
+    pub(super) states: Vec<AnswerStates>,
     /// Answers that were drawn and cannot be used, by what is wrong with them.
     left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Answered {
     fn new(prompt: Vec<Message>) -> Self {
-        Self { prompt, answers: vec![], left_out: BTreeMap::new() }
+        Self { prompt, answers: vec![], states: vec![], left_out: BTreeMap::new() }
     }
 
     pub(super) fn asked(&self) -> Candidates<'_> {
@@ -86,7 +87,18 @@ pub(super) fn none_finite() -> Problem {
 }
 
 /// Chooses of each prompt's answers.
-pub(super) type Choose = fn(&[Drawn], Language, &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError>;
+pub(super) type Choose = fn(&[Drawn<'_>], Language, &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError>;
+
+/// What is needed of answers in the dominant language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dominant {
+    /// Nothing: none are drawn.
+    Nothing,
+    /// They themselves.
+    Answers,
+    /// Their states too, which are the same for every target language.
+    States,
+}
 
 /// What recipes differ in.
 #[derive(Clone, Copy)]
@@ -94,8 +106,7 @@ pub(super) struct Choice {
     pub(super) name: &'static str,
     /// Whether answers in another language than their prompt are left out before.
     pub(super) of_language: bool,
-    /// Whether answers in the dominant language are drawn too.
-    pub(super) needs_dominant: bool,
+    pub(super) dominant: Dominant,
     pub(super) choose: Choose,
 }
 
@@ -111,11 +122,17 @@ impl<'a> Sampled<'a> {
     pub(super) fn asked(choice: Choice, cases: &'a [Case], maker: &mut Maker<'_>) -> Result<Self, PrepareError> {
         let prompts = cases.iter().map(|case| case.asked.prompt.clone());
         let mut counts = Answers { prompts: cases.len(), ..Answers::default() };
-        let dominant = if choice.needs_dominant {
-            drawn(prompts.collect(), choice.of_language.then_some(maker.dominant), &mut counts, maker)?
-        } else {
-            prompts.map(Answered::new).collect()
+        let mut dominant: Vec<Answered> = match choice.dominant {
+            Dominant::Nothing => prompts.map(Answered::new).collect(),
+            Dominant::Answers | Dominant::States => {
+                drawn(prompts.collect(), choice.of_language.then_some(maker.dominant), &mut counts, maker)?
+            }
         };
+        if choice.dominant == Dominant::States {
+            let asked: Vec<Candidates<'_>> = dominant.iter().map(Answered::asked).collect();
+            let states = maker.means.subject.states(&asked)?;
+            dominant.iter_mut().zip(states).for_each(|(of, states)| of.states = states);
+        }
         Ok(Self { choice, cases, dominant, counts })
     }
 
@@ -124,7 +141,7 @@ impl<'a> Sampled<'a> {
         let language = made.counts.language;
         let mut drafts = vec![];
         for (number, (case, of)) in self.cases.iter().zip(&self.dominant).enumerate() {
-            if self.choice.needs_dominant && of.answers.is_empty() {
+            if self.choice.dominant != Dominant::Nothing && of.answers.is_empty() {
                 let problem = (Reason::NoAnswer, format!("in {}: {}", maker.dominant.name(), of.told()));
                 made.drop(case.dropped(language, (problem, None)));
                 continue;
@@ -166,7 +183,7 @@ impl Recipe for Sampled<'_> {
                 made.drop(draft.dropped(language, Part::Chosen, problem, said));
                 continue;
             }
-            of.push(Drawn { dominant: self.dominant[draft.number].clone(), target });
+            of.push(Drawn { dominant: &self.dominant[draft.number], target });
             left.push(draft);
         }
         let preferred = (self.choice.choose)(&of, language, maker)?;
