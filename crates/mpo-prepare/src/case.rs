@@ -1,7 +1,7 @@
 //! What rows are made of: a prompt in the dominant language and a bad answer to it, with what is there of them in other
 //! languages already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use mpo_data::{
@@ -83,21 +83,23 @@ impl Cases {
     /// # Errors
     /// If one language has more than another.
     pub fn of_prompts(prompts: Vec<BenignPrompt>, path: &Path, dominant: Language) -> Result<Self, PrepareError> {
-        let mut cases = Self::default();
+        let (mut cases, mut known) = (Self::default(), HashSet::new());
         for BenignCase { mut prompts, origin, .. } in parallel(prompts, path)? {
             let asked = |prompt| Asked { prompt, tools: None, rejected: String::new() };
             match prompts.remove(&dominant) {
+                Some(prompt) if !known.insert(prompt.clone()) => cases.leave_out("a prompt that is there already"),
                 Some(prompt) => {
                     let parallel = prompts.into_iter().map(|(language, prompt)| (language, asked(prompt)));
                     cases.cases.push(Case { asked: asked(prompt), parallel: parallel.collect(), origin });
                 }
-                None => {
-                    *cases.left_out.entry(format!("a prompt that is not there in {}", dominant.name())).or_default() +=
-                        1
-                }
+                None => cases.leave_out(&format!("a prompt that is not there in {}", dominant.name())),
             }
         }
         Ok(cases)
+    }
+
+    fn leave_out(&mut self, reason: &str) {
+        *self.left_out.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// At most `most` of them, the first.
@@ -185,7 +187,7 @@ impl Collecting {
     }
 
     fn leave_out(&mut self, reason: &str) {
-        *self.cases.left_out.entry(reason.to_owned()).or_default() += 1;
+        self.cases.leave_out(reason);
     }
 }
 
@@ -278,11 +280,14 @@ mod tests {
             prompt: (*prompt).to_owned(),
             line: line + 1,
         };
-        let prompts = || prompts.iter().enumerate().map(prompt).collect();
+        let prompts = || prompts.iter().enumerate().map(prompt).collect::<Vec<_>>();
         let Cases { cases, left_out } = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("en")).unwrap();
         assert_eq!((cases.len(), left_out.len()), (2, 0));
         assert_eq!(cases[1].parallel[&language("sw")].prompt, [Message::user("Je?")]);
         let of = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("bn")).unwrap();
         assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (0, 2));
+        let twice = [prompts(), prompts()].concat();
+        let of = Cases::of_prompts(twice, "p.jsonl".as_ref(), language("en")).unwrap();
+        assert_eq!((of.cases, of.left_out.values().sum::<usize>()), (cases, 2));
     }
 }

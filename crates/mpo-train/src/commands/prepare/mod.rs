@@ -216,8 +216,9 @@ fn read(arguments: &PrepareArguments, session: &Session) -> Result<Read, Failure
 
 /// Whether a file has prompts and nothing else, by its first line.
 fn are_prompts(path: &Path) -> bool {
-    let lines = fs::File::open(path).into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
-    let first = lines.into_iter().find(|line| !line.trim().is_empty());
+    let mut lines =
+        fs::File::open(path).into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
+    let first = lines.find(|line| !line.trim().is_empty());
     let first: Option<Map<String, Value>> = first.and_then(|line| serde_json::from_str(&line).ok());
     first.is_some_and(|line| line.contains_key("prompt") && line.keys().all(|key| key == "prompt" || key == "language"))
 }
