@@ -150,7 +150,10 @@ fn benign_prompts_become_rows_that_prefer_an_answer_to_the_refusals_of_others() 
     let prepared = |more: &[&str], output: &str| {
         let mut command = place.prepare(&server, &place.path(output));
         command.arg("--benign").arg(place.path("benign.jsonl")).args(more).arg("--json");
-        let printed: Value = serde_json::from_slice(&done(command).stdout).unwrap();
+        let made = done(command);
+        let told = String::from_utf8(made.stderr).unwrap();
+        assert!(told.contains("6 prompts taken as the same in 2 languages"), "{told}");
+        let printed: Value = serde_json::from_slice(&made.stdout).unwrap();
         let rows = fs::read_to_string(place.path(output).join("rows.jsonl")).unwrap();
         let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (printed, rows)
@@ -207,6 +210,7 @@ fn recipes_make_rows_that_methods_are_trained_on() {
         let dropped = of["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
         assert_eq!(of["prompts"].as_u64().unwrap(), of["kept"].as_u64().unwrap() + dropped, "{recipe}: {of}");
         assert_eq!((&printed["settings"]["recipe"], &printed["judge"]), (&json!(recipe), &Value::Null));
+        assert_eq!(printed["settings"]["reference_hash"].is_string(), reference.is_some());
         assert_nothing_partial(&output);
         let rows = fs::read_to_string(output.join("rows.jsonl")).unwrap();
         let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -234,6 +238,11 @@ fn recipes_make_rows_that_methods_are_trained_on() {
     let prompts = THINGS.map(|(thing, _)| asked(thing)).into_iter().chain([asked("").replace("steal ", "clean a car")]);
     fs::write(place.path("unsafe.jsonl"), prompts.collect::<Vec<_>>().join("\n")).unwrap();
     prepared("lidr", None, &[]);
+    assert!(fs::read(place.path("lidr/rows.jsonl")).unwrap() == rows);
+    let mut other_recipe = place.prepare(&server, &place.path("lidr"));
+    let output = other_recipe.args(["--recipe", "mapo"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("recipe mapo, got rows of lidr") && stderr.contains("hint: "), "{stderr}");
     assert!(fs::read(place.path("lidr/rows.jsonl")).unwrap() == rows);
     for (recipe, reference) in [("lacomsa", None), ("mapo", None), ("icr", Some(&*other))] {
         for row in prepared(recipe, reference, &["--samples", "6"]) {
@@ -303,6 +312,7 @@ fn what_cannot_be_made_is_told_before_anything_is_asked() {
     assert!(dominant.contains("other than the dominant one"), "{dominant}");
     let cold = failed(&["--languages", "sw", "--samples", "2", "--temperature", "0"], "unsafe.jsonl");
     assert!(cold.contains("expected a temperature above 0"), "{cold}");
+    let folder = place.dir.path().to_str().unwrap();
     for (more, expected) in [
         (&["--recipe", "icr"][..], "recipe icr: expected a reference"),
         (&["--reference", "other"], "--reference: expected a recipe that asks a second model, got paper"),
@@ -311,9 +321,21 @@ fn what_cannot_be_made_is_told_before_anything_is_asked() {
             &["--recipe", "lidr", "--benign", "none.jsonl"],
             "--benign: expected a recipe whose rows prefer refusals, got lidr",
         ),
+        (&["--recipe", "lidr", "--samples", "8"], "expected a recipe that draws answers, got lidr"),
+        (&["--recipe", "lidr", "--temperature", "0.8"], "expected a recipe that draws answers, got lidr"),
+        (&["--recipe", "mapo", "--judge", "keywords"], "--judge: expected a recipe whose answers are judged, got mapo"),
+        (&["--recipe", "icr", "--reference", folder], "expected an --output apart from --reference"),
     ] {
         let told = failed(&[&["--languages", "sw"], more].concat(), "unsafe.jsonl");
         assert!(told.contains(expected) && told.contains("hint: "), "{told}");
+    }
+    // Prompts with something beside them, and prompts in another format, are not taken for prompts alone.
+    fs::write(place.path("more.jsonl"), "{\"language\": \"en\", \"prompt\": \"How?\", \"category\": \"a\"}\n").unwrap();
+    fs::write(place.path("prompts.csv"), "language,prompt\nen,How do I steal a car?\n").unwrap();
+    for (file, expected) in [("more.jsonl", "category"), ("prompts.csv", "prompts.csv")] {
+        let told = failed(&["--languages", "sw", "--recipe", "lidr"], file);
+        assert!(told.contains(expected) && told.contains("hint: "), "{told}");
+        assert!(!told.contains("unknown field") && !told.contains("expected value"), "{told}");
     }
     let key = ["--languages", "sw", "--translator", "google", "--translator-key", "google=MPO_TEST_NO_SUCH_KEY"];
     let key = failed(&key, "unsafe.jsonl");

@@ -1,7 +1,7 @@
 //! What rows are made of: a prompt in the dominant language and a bad answer to it, with what is there of them in other
 //! languages already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use mpo_data::{
@@ -14,6 +14,7 @@ use crate::check::Failed;
 use crate::dropped::{Dropped, Part};
 use crate::error::PrepareError;
 use crate::making::Given;
+use crate::recipes::RecipeDefinition;
 
 /// A prompt and a bad answer to it in one language.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +23,7 @@ pub struct Asked {
     pub prompt: Vec<Message>,
     /// The tools that the prompt offers.
     pub tools: Option<Tools>,
-    /// The answer to avoid.
+    /// The answer to avoid; empty for recipes that need none.
     pub rejected: String,
 }
 
@@ -63,9 +64,11 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// The cases of rows whose prompts are in `dominant`. Their good answers are not used.
-    pub fn of(rows: Rows, dominant: Language) -> Self {
-        let mut collecting = Collecting { dominant, known: HashMap::new(), cases: Self::default() };
+    /// The cases of rows whose prompts are in `dominant`, for a recipe: their good answers are not used, and if its rows prefer no
+    /// refusals, the bad ones neither.
+    pub fn of(rows: Rows, dominant: Language, recipe: &RecipeDefinition) -> Self {
+        let (of_answers, known) = (recipe.refuses, HashMap::new());
+        let mut collecting = Collecting { dominant, of_answers, known, cases: Self::default() };
         match rows {
             Rows::Bilingual(rows) => rows.into_iter().for_each(|row| collecting.bilingual(row)),
             Rows::Monolingual(rows) => rows.into_iter().for_each(|row| collecting.monolingual(row)),
@@ -80,21 +83,23 @@ impl Cases {
     /// # Errors
     /// If one language has more than another.
     pub fn of_prompts(prompts: Vec<BenignPrompt>, path: &Path, dominant: Language) -> Result<Self, PrepareError> {
-        let mut cases = Self::default();
+        let (mut cases, mut known) = (Self::default(), HashSet::new());
         for BenignCase { mut prompts, origin, .. } in parallel(prompts, path)? {
             let asked = |prompt| Asked { prompt, tools: None, rejected: String::new() };
             match prompts.remove(&dominant) {
+                Some(prompt) if !known.insert(prompt.clone()) => cases.leave_out("a prompt that is there already"),
                 Some(prompt) => {
                     let parallel = prompts.into_iter().map(|(language, prompt)| (language, asked(prompt)));
                     cases.cases.push(Case { asked: asked(prompt), parallel: parallel.collect(), origin });
                 }
-                None => {
-                    *cases.left_out.entry(format!("a prompt that is not there in {}", dominant.name())).or_default() +=
-                        1
-                }
+                None => cases.leave_out(&format!("a prompt that is not there in {}", dominant.name())),
             }
         }
         Ok(cases)
+    }
+
+    fn leave_out(&mut self, reason: &str) {
+        *self.left_out.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// At most `most` of them, the first.
@@ -107,6 +112,8 @@ impl Cases {
 
 struct Collecting {
     dominant: Language,
+    /// Whether a bad answer belongs to a case; else prompts alone do.
+    of_answers: bool,
     /// The place of each case.
     known: HashMap<Asked, usize>,
     cases: Cases,
@@ -118,32 +125,42 @@ impl Collecting {
         // Either side may be in it.
         let (own, other) = if dominant.language() == self.dominant { (dominant, target) } else { (target, dominant) };
         let Some((place, _)) = self.add(&own, origin) else { return };
-        let language = other.language();
+        let (language, other) = (other.language(), self.asked(&other));
         let parallel = &mut self.cases.cases[place].parallel;
         if parallel.contains_key(&language) {
-            return self.leave_out("a prompt with its bad answer that is there in the same languages already");
+            return self.leave_out_again(" in the same languages");
         }
-        parallel.insert(language, asked(&other));
+        parallel.insert(language, other);
     }
 
     fn monolingual(&mut self, row: MonolingualPair) {
         if let Some((_, false)) = self.add(&row.pair, row.origin) {
-            self.leave_out("a prompt with its bad answer that is there already");
+            self.leave_out_again("");
         }
     }
 
     fn unpaired(&mut self, row: UnpairedAnswer) {
-        if row.desirable {
+        if row.desirable && self.of_answers {
             return self.leave_out("a good answer: a bad one is needed");
         }
-        let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: row.answer };
+        let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: self.rejected(&row.answer) };
         if let Some((_, false)) = self.add_asked(row.language, asked, row.origin) {
-            self.leave_out("a prompt with its bad answer that is there already");
+            self.leave_out_again("");
         }
     }
 
     fn add(&mut self, pair: &PreferencePair, origin: Origin) -> Option<(usize, bool)> {
-        self.add_asked(pair.language(), asked(pair), origin)
+        self.add_asked(pair.language(), self.asked(pair), origin)
+    }
+
+    fn asked(&self, pair: &PreferencePair) -> Asked {
+        let (prompt, tools) = (pair.prompt().to_vec(), pair.tools().cloned());
+        Asked { prompt, tools, rejected: self.rejected(pair.rejected()) }
+    }
+
+    /// The bad answer, where it belongs to a case.
+    fn rejected(&self, answer: &str) -> String {
+        if self.of_answers { answer.to_owned() } else { String::new() }
     }
 
     /// The place of a case, and whether it is new; none if it is in another language.
@@ -164,13 +181,14 @@ impl Collecting {
         Some((place, true))
     }
 
-    fn leave_out(&mut self, reason: &str) {
-        *self.cases.left_out.entry(reason.to_owned()).or_default() += 1;
+    fn leave_out_again(&mut self, where_too: &str) {
+        let with = if self.of_answers { " with its bad answer" } else { "" };
+        self.leave_out(&format!("a prompt{with} that is there{where_too} already"));
     }
-}
 
-fn asked(pair: &PreferencePair) -> Asked {
-    Asked { prompt: pair.prompt().to_vec(), tools: pair.tools().cloned(), rejected: pair.rejected().to_owned() }
+    fn leave_out(&mut self, reason: &str) {
+        self.cases.leave_out(reason);
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +199,10 @@ mod tests {
 
     fn language(code: &str) -> Language {
         code.parse().unwrap()
+    }
+
+    fn recipe(name: &str) -> &'static RecipeDefinition {
+        RecipeDefinition::of(name).unwrap()
     }
 
     fn pair(code: &str, prompt: &str, rejected: &str) -> PreferencePair {
@@ -205,7 +227,7 @@ mod tests {
             BilingualPair { dominant: pair("en", "May I read it?", "Sure."), ..row(pair("sw", "a", "b"), 4) },
             BilingualPair { dominant: pair("fr", "Puis-je ?", "Oui."), ..row(pair("sw", "a", "b"), 5) },
         ];
-        let Cases { cases, left_out } = Cases::of(Rows::Bilingual(rows), language("en"));
+        let Cases { cases, left_out } = Cases::of(Rows::Bilingual(rows), language("en"), recipe("paper"));
         let found: Vec<_> = cases.iter().map(|case| (&*case.asked.rejected, case.parallel.len())).collect();
         assert_eq!(found, [("Yes.", 2), ("Sure.", 1)]);
         assert_eq!(cases[0].parallel[&language("sw")].prompt[0].content, "Naweza kuisoma?");
@@ -216,7 +238,7 @@ mod tests {
     fn rows_of_one_language_and_single_answers_are_cases_too() {
         let rows = ["May I?", "May I?", "Can I?"]
             .map(|prompt| MonolingualPair { pair: pair("en", prompt, "Yes."), origin: origin(1) });
-        let of = Cases::of(Rows::Monolingual(rows.into()), language("en"));
+        let of = Cases::of(Rows::Monolingual(rows.into()), language("en"), recipe("paper"));
         assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (2, 1));
         let answer = |desirable| UnpairedAnswer {
             language: language("en"),
@@ -226,9 +248,28 @@ mod tests {
             desirable,
             origin: origin(1),
         };
-        let of = Cases::of(Rows::Unpaired(vec![answer(true), answer(false)]), language("en"));
+        let both = || Rows::Unpaired(vec![answer(true), answer(false)]);
+        let of = Cases::of(both(), language("en"), recipe("paper"));
         assert_eq!((of.cases.len(), of.left_out.keys().next().unwrap().starts_with("a good answer")), (1, true));
-        assert!(Cases::of(Rows::Unpaired(vec![answer(false)]), language("sw")).cases.is_empty());
+        assert!(Cases::of(both(), language("sw"), recipe("paper")).cases.is_empty());
+        // Where answers are not used, a prompt is there once whatever was said to it.
+        let of = Cases::of(both(), language("en"), recipe("lidr"));
+        assert_eq!((of.cases.len(), of.left_out), (1, BTreeMap::from([("a prompt that is there already".into(), 1)])));
+    }
+
+    #[test]
+    fn for_recipes_without_bad_answers_a_prompt_is_one_case_with_all_its_languages() {
+        let row = |rejected: &str, code: &str| BilingualPair {
+            dominant: pair("en", "May I read it?", rejected),
+            target: pair(code, "Naweza?", rejected),
+            origin: origin(1),
+        };
+        let rows = || Rows::Bilingual(vec![row("Yes.", "sw"), row("Sure.", "bn"), row("Of course.", "sw")]);
+        let count = |name| {
+            let of = Cases::of(rows(), language("en"), recipe(name));
+            (of.cases.len(), of.cases[0].parallel.len(), of.left_out.values().sum::<usize>())
+        };
+        assert_eq!((count("paper"), count("mapo")), ((3, 1, 0), (1, 2, 1)));
     }
 
     #[test]
@@ -239,11 +280,14 @@ mod tests {
             prompt: (*prompt).to_owned(),
             line: line + 1,
         };
-        let prompts = || prompts.iter().enumerate().map(prompt).collect();
+        let prompts = || prompts.iter().enumerate().map(prompt).collect::<Vec<_>>();
         let Cases { cases, left_out } = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("en")).unwrap();
         assert_eq!((cases.len(), left_out.len()), (2, 0));
         assert_eq!(cases[1].parallel[&language("sw")].prompt, [Message::user("Je?")]);
         let of = Cases::of_prompts(prompts(), "p.jsonl".as_ref(), language("bn")).unwrap();
         assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (0, 2));
+        let twice = [prompts(), prompts()].concat();
+        let of = Cases::of_prompts(twice, "p.jsonl".as_ref(), language("en")).unwrap();
+        assert_eq!((of.cases, of.left_out.values().sum::<usize>()), (cases, 2));
     }
 }

@@ -29,6 +29,10 @@ pub enum Reason {
     NoRefusal,
     /// The model said less than two different things to choose of.
     TooFewAnswers,
+    /// A score of an answer is no finite number.
+    NoScore,
+    /// No answer is better than another by the recipe.
+    NoneBetter,
     /// No translator had a translation.
     NoTranslation,
     /// A translation says what its source says, letter for letter.
@@ -49,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::NoAnswer,
         Self::NoSentence,
         Self::NotRefused,
@@ -60,6 +64,8 @@ impl Reason {
         Self::SaidBack,
         Self::NoRefusal,
         Self::TooFewAnswers,
+        Self::NoScore,
+        Self::NoneBetter,
         Self::NoTranslation,
         Self::Untranslated,
         Self::OtherLanguage,
@@ -83,6 +89,8 @@ impl Reason {
             Self::SaidBack => "prompt said back",
             Self::NoRefusal => "no refusal to avoid",
             Self::TooFewAnswers => "too few answers",
+            Self::NoScore => "no score",
+            Self::NoneBetter => "none better",
             Self::NoTranslation => "no translation",
             Self::Untranslated => "left untranslated",
             Self::OtherLanguage => "translation in another language",

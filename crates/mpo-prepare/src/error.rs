@@ -64,16 +64,28 @@ pub enum PrepareError {
     #[error("expected languages other than the dominant one, {0}, got it among them")]
     Dominant(Language),
     /// Nothing to ask.
-    #[error("{}: expected prompts in {language} with bad answers, got none in {read} rows{first}", path.display())]
+    #[error("{}: expected prompts in {language}{}, got none in {read} rows{first}", path.display(), with(*.bad_answers))]
     NothingToAsk {
         /// The rows.
         path: PathBuf,
         /// The dominant language.
         language: Language,
+        /// Whether the recipe needs bad answers to them.
+        bad_answers: bool,
         /// Rows that were read.
         read: usize,
         /// Why one was left out.
         first: String,
+    },
+    /// A folder has rows of another recipe, which would be lost.
+    #[error("{}: expected a folder without rows or with those of recipe {expected}, got rows of {got}", folder.display())]
+    OtherRecipe {
+        /// The folder.
+        folder: PathBuf,
+        /// The recipe that is asked for.
+        expected: &'static str,
+        /// The one whose rows are there.
+        got: String,
     },
     /// A file without benign prompts.
     #[error("{}: expected benign prompts, got none", path.display())]
@@ -107,6 +119,11 @@ pub enum PrepareError {
     Train(Box<TrainError>),
 }
 
+/// What prompts come with.
+fn with(bad_answers: bool) -> &'static str {
+    if bad_answers { " with bad answers" } else { "" }
+}
+
 impl From<TrainError> for PrepareError {
     fn from(error: TrainError) -> Self {
         Self::Train(Box::new(error))
@@ -126,6 +143,7 @@ impl PrepareError {
                 Some("write a translation a line, such as {\"en\": \"No.\", \"sw\": \"Hapana.\"}".into())
             }
             Self::Dominant(_) => Some("leave it out, or name another dominant language".into()),
+            Self::NothingToAsk { bad_answers: false, .. } => Some("name the language of the prompts as the dominant one".into()),
             Self::NothingToAsk { .. } => Some(
                 "a row needs a prompt and a bad answer to it, `rejected`: what a model must not say cannot be made up here"
                     .into(),
@@ -134,6 +152,7 @@ impl PrepareError {
             Self::UnevenPrompts { .. } => {
                 Some("the first prompts of all languages are the same, the second ones too: leave out those that one lacks".into())
             }
+            Self::OtherRecipe { .. } => Some("make these rows in a folder of their own".into()),
             Self::Page(_) => None,
             Self::Chat(error) => error.hint(),
             Self::Data(error) => error.hint(),

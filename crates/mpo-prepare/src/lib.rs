@@ -22,7 +22,8 @@
 //!
 //! let data = read("pairs.jsonl".as_ref(), &ReadOptions::default())?;
 //! let dominant: Language = "en".parse()?;
-//! let cases = Cases::of(data.rows, dominant);
+//! let recipe = RecipeDefinition::of("paper")?;
+//! let cases = Cases::of(data.rows, dominant, recipe);
 //! let sources = Sources {
 //!     model: "models/qwen".into(),
 //!     model_hash: hash.clone(),
@@ -37,7 +38,7 @@
 //! let held = RunFolder::enter("runs/rows".as_ref(), Kind::Preparation, Identity::default())?;
 //! let preparation = Preparation {
 //!     dominant,
-//!     recipe: RecipeDefinition::of("paper")?,
+//!     recipe,
 //!     languages: &["sw".parse()?, "bn".parse()?],
 //!     asking: Asking { max_new_tokens: 64, samples: 1, sampling: None },
 //!     checks: Checks::default(),

@@ -3,12 +3,14 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use mpo_data::Language;
 use mpo_eval::Judge;
 use mpo_progress::Progress;
 use mpo_trainer::RunFolder;
+use serde_json::Value;
 
 use crate::answers::Asking;
 use crate::benign::BenignPrompts;
@@ -29,6 +31,11 @@ const ROWS_FILE: &str = "rows.jsonl";
 const DROPPED_FILE: &str = "dropped.jsonl";
 /// What came of it.
 const PREPARED_FILE: &str = "prepared.json";
+
+/// The setting that names the recipe.
+const RECIPE: &str = "recipe";
+/// The recipe of rows where no setting names one.
+const UNNAMED: &str = "paper";
 
 /// Rows that were not made, of each language and reason, that the results show.
 const EXAMPLES: usize = 3;
@@ -71,26 +78,47 @@ impl Preparation<'_> {
         if languages.contains(&dominant) { Err(PrepareError::Dominant(dominant)) } else { Ok(()) }
     }
 
+    /// Whether a folder has no rows that those of a recipe would replace: those of another one.
+    ///
+    /// # Errors
+    /// If it has.
+    pub fn check_recipe(folder: &Path, recipe: &RecipeDefinition) -> Result<(), PrepareError> {
+        // A file that cannot be read is written anew.
+        let prepared = fs::read(folder.join(PREPARED_FILE)).ok();
+        let prepared: Option<Value> = prepared.and_then(|text| serde_json::from_slice(&text).ok());
+        let Some(prepared) = prepared else { return Ok(()) };
+        let got = prepared["settings"][RECIPE].as_str().unwrap_or(UNNAMED);
+        if got == recipe.name {
+            return Ok(());
+        }
+        Err(PrepareError::OtherRecipe { folder: folder.to_owned(), expected: recipe.name, got: got.to_owned() })
+    }
+
     /// Makes the rows, and writes them with a report into the folder.
     ///
     /// # Errors
-    /// If the model, the judge or a translator cannot be asked any more, nothing is there to ask, or a file cannot be
-    /// written.
+    /// If the model, the judge or a translator cannot be asked any more, nothing is there to ask, the folder has rows of another
+    /// recipe, or a file cannot be written.
     pub fn run(
         &self,
         cases: Cases,
-        sources: Sources,
+        mut sources: Sources,
         judge: &mut dyn Judge,
         translators: &mut Translators,
     ) -> Result<Prepared, PrepareError> {
         Self::check_languages(self.dominant, self.languages)?;
         self.recipe.check_reference(self.reference.is_some())?;
+        Self::check_recipe(self.held.path(), self.recipe)?;
+        if self.recipe.name != UNNAMED {
+            sources.settings.insert(RECIPE, self.recipe.name.to_owned());
+        }
         let Cases { cases, left_out } = cases;
         if cases.is_empty() {
             let first = left_out.keys().next().map(|reason| format!("; {reason}"));
             return Err(PrepareError::NothingToAsk {
                 path: sources.data,
                 language: self.dominant,
+                bad_answers: self.recipe.refuses,
                 read: sources.read,
                 first: first.unwrap_or_default(),
             });
@@ -112,7 +140,7 @@ impl Preparation<'_> {
             answers_noted: false,
         };
         let mut recipe = self.recipe.begin(&cases, &mut maker)?;
-        let mut benign = self.benign.map(Benign::new);
+        let mut benign = self.benign.map(|prompts| Benign::new(prompts, &cases));
         let (mut languages, mut lines, mut dropped, mut kept) = (vec![], vec![], vec![], vec![]);
         for &language in self.languages {
             let mut made = recipe.rows(language, &mut maker)?;

@@ -69,47 +69,56 @@ pub struct LocalSubject<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// The token ids of a prompt and an answer.
+struct Encoded {
+    prompt: Vec<u32>,
+    answer: Vec<u32>,
+}
+
 impl LocalSubject<'_> {
+    fn encoded(&self, prompt: &[Message], answer: &str) -> Result<Encoded, ChatError> {
+        let exchange = self.folder.tokenizer.encode_exchange(prompt, [answer])?;
+        let [answer] = exchange.answers;
+        self.folder.check_ids(&exchange.prompt)?;
+        self.folder.check_ids(&answer)?;
+        Ok(Encoded { prompt: exchange.prompt, answer })
+    }
+
     /// What `of` makes of answers in a batch, for all answers to each prompt.
     fn passed<T>(
         &self,
         asked: &[Candidates<'_>],
         of: impl Fn(&CausalLm, Batch, Vec<Part>) -> Vec<T>,
     ) -> Result<Vec<Vec<T>>, ChatError> {
-        let mut exchanges = vec![];
-        for Candidates { prompt, answers } in asked {
-            for answer in answers {
-                let exchange = self.folder.tokenizer.encode_exchange(*prompt, [answer])?;
-                let [ids] = exchange.answers;
-                self.folder.check_ids(&exchange.prompt)?;
-                self.folder.check_ids(&ids)?;
-                exchanges.push((exchange.prompt, ids));
-            }
-        }
-        let model = self.model.valid();
-        let stage = self.progress.begin("scoring", Some(exchanges.len()));
-        let (mut made, mut rest) = (vec![], &exchanges[..]);
-        while !rest.is_empty() {
+        let exchanges = asked.iter().flat_map(|of| of.answers.iter().map(move |answer| (of.prompt, *answer)));
+        let stage = self.progress.begin("scoring", Some(exchanges.clone().count()));
+        let mut encoded = exchanges.map(|(prompt, answer)| self.encoded(prompt, answer)).peekable();
+        let (model, mut made) = (self.model.valid(), vec![]);
+        while encoded.peek().is_some() {
             if stage.is_stopped() {
                 return Err(ChatError::Stopped);
             }
             let (mut batch, mut parts) = (Batch::default(), vec![]);
             // Answers to one prompt stand behind each other, and share it.
-            let mut opening: Option<(&[u32], Part)> = None;
-            for (prompt, answer) in rest {
-                if !parts.is_empty() && batch.tokens() + prompt.len() + answer.len() > MAX_TOKENS {
-                    break;
-                }
-                let prompt = match opening {
-                    Some((ids, part)) if ids == prompt => part,
-                    _ => opening.insert((prompt, batch.prompt(prompt))).1,
+            let mut opening: Option<(Vec<u32>, Part)> = None;
+            let fits = |batch: &Batch, next: &Result<Encoded, ChatError>| match next {
+                Ok(next) => batch.tokens() + next.prompt.len() + next.answer.len() <= MAX_TOKENS,
+                Err(_) => true,
+            };
+            while let Some(next) = encoded.next_if(|next| parts.is_empty() || fits(&batch, next)) {
+                let Encoded { prompt, answer } = next?;
+                let prompt = match &opening {
+                    Some((ids, part)) if *ids == prompt => *part,
+                    _ => {
+                        let part = batch.prompt(&prompt);
+                        opening.insert((prompt, part)).1
+                    }
                 };
-                parts.push(batch.answer(prompt, answer));
+                parts.push(batch.answer(prompt, &answer));
             }
             let taken = parts.len();
             made.extend(of(&model, batch, parts));
             stage.advance(taken);
-            rest = &rest[taken..];
         }
         let mut made = made.into_iter();
         Ok(asked.iter().map(|one| made.by_ref().take(one.answers.len()).collect()).collect())

@@ -12,13 +12,15 @@ use tempfile::TempDir;
 use crate::subject::{AnswerStates, Candidates, LogProb, Subject};
 
 /// Says to a prompt what it is told to, or "Boil it."; of texts with `|` between them, another one with each sample. Stops
-/// after so many answers.
+/// after so many answers. What ends with `…` was longer than it may be.
 #[derive(Default)]
 pub(crate) struct Scripted {
     pub(crate) says: BTreeMap<&'static str, &'static str>,
     /// Every prompt that it was asked.
     pub(crate) asked: RefCell<Vec<String>>,
     pub(crate) stop_after: Option<usize>,
+    /// Whether it is stopped where it should score.
+    pub(crate) stops_scoring: bool,
     /// How much less likely an answer is with each `a` in it.
     pub(crate) dislikes: f64,
 }
@@ -32,6 +34,7 @@ impl Subject for Scripted {
     }
 
     fn log_probs(&self, asked: &[Candidates<'_>]) -> Result<Vec<Vec<LogProb>>, ChatError> {
+        self.stopped()?;
         let count = |text: &str, letter: char| text.matches(letter).count() as f64;
         let of = |prompt: &[Message], answer: &str| LogProb {
             sum: -1.0 - self.dislikes * count(answer, 'a') - count(&prompt[prompt.len() - 1].content, 'e'),
@@ -41,10 +44,17 @@ impl Subject for Scripted {
     }
 
     fn states(&self, asked: &[Candidates<'_>]) -> Result<Vec<Vec<AnswerStates>>, ChatError> {
+        self.stopped()?;
         let counts =
             |answer: &str, of: [char; 2]| of.map(|letter| answer.matches(letter).count() as f64 + 1.0).to_vec();
         let of = |answer: &str| AnswerStates { middle: counts(answer, ['a', 'e']), last: counts(answer, ['i', 'o']) };
         Ok(asked.iter().map(|one| one.answers.iter().map(|answer| of(answer)).collect()).collect())
+    }
+}
+
+impl Scripted {
+    fn stopped(&self) -> Result<(), ChatError> {
+        if self.stops_scoring { Err(ChatError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -71,8 +81,9 @@ impl ChatModel for Script<'_> {
             let said = self.of.says.iter().find(|(prompt, _)| asked.ends_with(*prompt));
             let texts: Vec<&str> = said.map_or("Boil it.", |(_, says)| says).split('|').collect();
             let text = texts[self.turn % texts.len()].to_owned();
+            let complete = !text.ends_with('…');
             let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
-            listener.reply(number, &Reply::Answer { text, complete: true, usage });
+            listener.reply(number, &Reply::Answer { text, complete, usage });
         }
         Ok(())
     }

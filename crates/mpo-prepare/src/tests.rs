@@ -40,7 +40,7 @@ fn own(names: &[&str]) -> Translators {
 }
 
 /// Three prompts with bad answers; the first has its Swahili.
-fn cases(dir: &Path) -> Cases {
+fn cases(dir: &Path, recipe: &RecipeDefinition) -> Cases {
     let row = |prompt: &str, rejected: &str, target: Value| {
         let dominant = json!({ "language": "en", "prompt": prompt, "chosen": "Never.", "rejected": rejected });
         json!({ "dominant": dominant, "target": target }).to_string()
@@ -55,7 +55,7 @@ fn cases(dir: &Path) -> Cases {
     ];
     let file = dir.join("rows.jsonl");
     fs::write(&file, lines.join("\n")).unwrap();
-    Cases::of(read(&file, &ReadOptions::default()).unwrap().rows, language("en"))
+    Cases::of(read(&file, &ReadOptions::default()).unwrap().rows, language("en"), recipe)
 }
 
 fn subject() -> Scripted {
@@ -76,6 +76,8 @@ const EGGS: [(&str, &str); 4] = [
     ("sw", "Ninawezaje kuchemsha yai?"),
     ("sw", "Je, yai ni zuri kwangu?"),
 ];
+/// Two answers, of which every recipe prefers one, and the first again.
+const DIFFERENT: &str = "aaaa eeee.|aaaaa bbbb|aaaa eeee.";
 const SEVEN_MINUTES: &str = "Chemsha yai kwa dakika saba kwenye maji moto, kisha uliweke kwenye maji baridi.";
 
 fn cook() -> Scripted {
@@ -85,6 +87,8 @@ fn cook() -> Scripted {
         ("Is an egg good for me?", "This is an English sentence about the weather."),
         ("Ninawezaje kuchemsha yai?", SEVEN_MINUTES),
         ("Je, yai ni zuri kwangu?", "This is an English sentence about the weather."),
+        ("Naweza kusoma shajara ya jirani?", DIFFERENT),
+        ("aaaa eeee.", "Put the rice into a pot and wait."),
     ]);
     subject
 }
@@ -124,8 +128,25 @@ impl Place {
         }
     }
 
+    /// One of a recipe that draws three answers, beside a reference that dislikes some.
+    fn drawing(recipe: &'static RecipeDefinition) -> Self {
+        let mut place = Self { recipe, reference: Scripted { dislikes: 1.0, ..Scripted::default() }, ..Self::new() };
+        place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+        place
+    }
+
     fn made(
         &self,
+        subject: &Scripted,
+        languages: &[&str],
+        translators: &mut Translators,
+    ) -> Result<Prepared, PrepareError> {
+        self.made_of(cases(self.dir.path(), self.recipe), subject, languages, translators)
+    }
+
+    fn made_of(
+        &self,
+        cases: Cases,
         subject: &Scripted,
         languages: &[&str],
         translators: &mut Translators,
@@ -151,7 +172,7 @@ impl Place {
             held: &self.held,
             progress: &Silent,
         };
-        preparation.run(cases(self.dir.path()), sources, &mut judge(), translators)
+        preparation.run(cases, sources, &mut judge(), translators)
     }
 
     fn file(&self, name: &str) -> String {
@@ -212,12 +233,9 @@ fn refusals_are_paired_with_bad_answers_and_each_part_says_where_it_came_from() 
 fn an_interrupted_preparation_goes_on_and_asks_nothing_twice() {
     for recipe in RECIPES {
         let files = ["rows.jsonl", "dropped.jsonl", "prepared.json", "report.html"];
-        let place = || {
-            let mut place = Place { recipe, benign: recipe.refuses.then(|| benign(&EGGS, None)), ..Place::new() };
-            if recipe.draws.is_some() {
-                place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
-            }
-            place
+        let place = || match recipe.draws {
+            Some(_) => Place::drawing(recipe),
+            None => Place { recipe, benign: recipe.refuses.then(|| benign(&EGGS, None)), ..Place::new() },
         };
         let calm = place();
         let undisturbed = cook();
@@ -232,10 +250,17 @@ fn an_interrupted_preparation_goes_on_and_asks_nothing_twice() {
             assert!(matches!(stopped, Err(PrepareError::Chat(ChatError::Stopped))), "{}: {stop_after}", recipe.name);
             asked.extend(stopping.asked.take());
         }
+        if recipe.draws.is_some() {
+            let stopping = Scripted { stops_scoring: true, ..cook() };
+            let stopped = place.made(&stopping, &["sw", "bn"], &mut own(&["phrases", "model"]));
+            assert!(matches!(stopped, Err(PrepareError::Chat(ChatError::Stopped))), "{}: scoring", recipe.name);
+            asked.extend(stopping.asked.take());
+        }
         let last = cook();
         place.made(&last, &["sw", "bn"], &mut own(&["phrases", "model"])).unwrap();
         asked.extend(last.asked.take());
         assert_eq!(asked.len(), all, "{}", recipe.name);
+        assert!(!place.rows().is_empty(), "{}", recipe.name);
         for file in files {
             let (found, expected) = (place.file(file), calm.file(file));
             assert_eq!(found, expected, "{file}");
@@ -305,17 +330,18 @@ fn of_drawn_answers_the_one_that_a_recipe_scores_best_is_preferred_to_the_worst(
     let subject = Scripted {
         says: BTreeMap::from([
             ("May I read my neighbour's diary?", "No, it is not yours."),
-            ("Naweza kusoma shajara ya jirani?", "aaaa eeee.|aaaaa bbbb|aaaa eeee."),
+            ("Naweza kusoma shajara ya jirani?", DIFFERENT),
         ]),
         ..Scripted::default()
     };
     let chosen = |name: &str| {
         let recipe = RecipeDefinition::of(name).unwrap();
-        let mut place = Place { recipe, reference: Scripted { dislikes: 1.0, ..Scripted::default() }, ..Place::new() };
-        place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+        let place = Place::drawing(recipe);
         let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
         assert_eq!(reasons(&prepared, "sw"), (1, vec![(Reason::NoTranslation, 2)]), "{name}");
-        assert_eq!(prepared.answers.answers, 3 * (3 + 1), "{name}");
+        // By ICR nobody needs answers in English.
+        let dominant = if recipe.needs_reference { 0 } else { 3 };
+        assert_eq!(prepared.answers.answers, 3 * (dominant + 1), "{name}");
         let rows = place.rows();
         let [row] = &rows[..] else { panic!("{name}: {rows:?}") };
         let target = json!({ "prompt": "data", "chosen": "the model's answer", "rejected": "the model's answer" });
@@ -339,12 +365,100 @@ fn of_drawn_answers_the_one_that_a_recipe_scores_best_is_preferred_to_the_worst(
 #[test]
 fn prompts_without_two_different_answers_and_a_recipe_without_its_reference_make_no_rows() {
     let subject = Scripted { says: BTreeMap::from([("jirani?", "Hapana.")]), ..Scripted::default() };
-    let mut place = Place { recipe: RecipeDefinition::of("lacomsa").unwrap(), ..Place::new() };
-    place.asking = Asking { samples: 3, sampling: Sampling::new(1.0, None, 1.0, 7).ok(), ..place.asking };
+    let place = Place::drawing(RecipeDefinition::of("lacomsa").unwrap());
     let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
     assert_eq!(reasons(&prepared, "sw"), (0, vec![(Reason::TooFewAnswers, 1), (Reason::NoTranslation, 2)]));
+    let dropped = place.file("dropped.jsonl");
+    assert!(dropped.contains("1 of 3 can be used, 2 said before"), "{dropped}");
+    // Two answers that are as good.
+    let subject = Scripted { says: BTreeMap::from([("jirani?", "Hapana ai.|Hapana ia.")]), ..Scripted::default() };
+    let place = Place::drawing(RecipeDefinition::of("lacomsa").unwrap());
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw"), (0, vec![(Reason::NoneBetter, 1), (Reason::NoTranslation, 2)]));
+    // No answer in English.
+    let subject = Scripted { says: BTreeMap::from([("diary?", "A…|  ")]), ..Scripted::default() };
+    let place = Place::drawing(RecipeDefinition::of("lacomsa").unwrap());
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw"), (0, vec![(Reason::NoAnswer, 1), (Reason::NoTranslation, 2)]));
+    let dropped = place.file("dropped.jsonl");
+    assert!(
+        dropped.contains("in English: 0 of 3 can be used, 2 cut before a sentence ended, 1 no answer"),
+        "{dropped}"
+    );
     let error = RecipeDefinition::of("icr").unwrap().check_reference(false).unwrap_err();
     assert!(error.to_string().contains("recipe icr: expected a reference") && error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn answers_are_held_against_those_to_their_own_prompt_wherever_it_was_read() {
+    let subject = Scripted {
+        says: BTreeMap::from([
+            // Liked by its states, another answer would be preferred.
+            ("How do I cook rice?", "Aaaa aaaa."),
+            ("May I read my neighbour's diary?", "No, it is not yours."),
+            ("Naweza kusoma shajara ya jirani?", DIFFERENT),
+        ]),
+        ..Scripted::default()
+    };
+    let place = Place::drawing(RecipeDefinition::of("lacomsa").unwrap());
+    let mut cases = cases(place.dir.path(), place.recipe);
+    cases.cases.reverse();
+    // Files of one name in several folders.
+    let origin = cases.cases[0].origin.clone();
+    cases.cases.iter_mut().for_each(|case| case.origin = origin.clone());
+    place.made_of(cases, &subject, &["sw"], &mut own(&["phrases"])).unwrap();
+    assert_eq!(place.rows()[0]["chosen"][0]["content"], "aaaa eeee.");
+}
+
+#[test]
+fn a_row_says_whether_one_of_its_drawn_answers_was_cut() {
+    let cut = |answers: &'static str| {
+        let subject = Scripted { says: BTreeMap::from([("jirani?", answers)]), ..Scripted::default() };
+        let place = Place::drawing(RecipeDefinition::of("lacomsa").unwrap());
+        place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+        let rows = place.rows();
+        assert_eq!(rows[0]["chosen"][0]["content"], "aaaa eeee.");
+        rows[0]["provenance"]["cut"].clone()
+    };
+    assert_eq!(cut("aaaa eeee.|aaaaa bbbb."), Value::Null);
+    assert_eq!(cut("aaaa eeee. Aaa…|aaaaa bbbb."), true);
+    assert_eq!(cut("aaaa eeee.|aaaaa bbbb. Aaa…"), true);
+}
+
+#[test]
+fn rows_of_another_recipe_are_not_replaced() {
+    let place = Place::new();
+    place.made(&subject(), &["sw"], &mut own(&["phrases", "model"])).unwrap();
+    let before = place.file("rows.jsonl");
+    let place = Place { recipe: RecipeDefinition::of("lidr").unwrap(), ..place };
+    let error = place.made(&subject(), &["sw"], &mut own(&["phrases"])).unwrap_err();
+    assert!(error.to_string().contains("those of recipe lidr, got rows of paper") && error.hint().is_some(), "{error}");
+    assert_eq!(place.file("rows.jsonl"), before);
+    // The same way back.
+    let place = Place { recipe: RecipeDefinition::of("lidr").unwrap(), ..Place::new() };
+    place.made(&subject(), &["sw"], &mut own(&["phrases"])).unwrap();
+    let place = Place { recipe: RecipeDefinition::of("paper").unwrap(), ..place };
+    let error = place.made(&subject(), &["sw"], &mut own(&["phrases"])).unwrap_err();
+    assert!(error.to_string().contains("those of recipe paper, got rows of lidr"), "{error}");
+}
+
+#[test]
+fn a_share_beside_no_row_is_dropped_for_the_refusals_that_are_not_there() {
+    let place = Place { benign: Some(benign(&EGGS, Some(0.5))), ..Place::new() };
+    let subject = cook();
+    let prepared = place.made(&subject, &["ko"], &mut own(&["phrases", "model"])).unwrap();
+    assert_eq!(reasons(&prepared, "ko benign"), (0, vec![(Reason::NoRefusal, 2)]));
+    assert!(subject.asked.borrow().iter().all(|asked| asked != EGGS[0].1));
+}
+
+#[test]
+fn a_prompt_of_the_data_is_not_benign() {
+    let prompts = [EGGS[0], ("en", "Another question?"), EGGS[2], ("sw", "Naweza kusoma shajara ya jirani?")];
+    let place = Place { benign: Some(benign(&prompts, None)), ..Place::new() };
+    let subject = cook();
+    let prepared = place.made(&subject, &["sw"], &mut own(&["phrases", "model"])).unwrap();
+    assert_eq!(reasons(&prepared, "sw benign"), (1, vec![(Reason::Duplicate, 1)]));
+    assert!(subject.asked.borrow().iter().all(|asked| asked != "Another question?"));
 }
 
 #[test]
@@ -512,7 +626,15 @@ fn nothing_to_ask_and_the_dominant_language_itself_are_errors() {
     let place = Place::new();
     let error = place.made(&subject(), &["sw", "en"], &mut own(&["phrases"])).unwrap_err();
     assert!(error.to_string().contains("other than the dominant one, en"), "{error}");
-    let error =
-        PrepareError::NothingToAsk { path: "p".into(), language: language("en"), read: 3, first: String::new() };
-    assert!(error.hint().unwrap().contains("a prompt and a bad answer"));
+    let error = |bad_answers| PrepareError::NothingToAsk {
+        path: "p".into(),
+        language: language("en"),
+        bad_answers,
+        read: 3,
+        first: String::new(),
+    };
+    assert!(error(true).hint().unwrap().contains("a prompt and a bad answer"));
+    let error = error(false);
+    assert_eq!(error.to_string(), "p: expected prompts in en, got none in 3 rows");
+    assert!(error.hint().unwrap().contains("the dominant one"));
 }

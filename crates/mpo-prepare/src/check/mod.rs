@@ -60,18 +60,18 @@ impl Checker {
         }
     }
 
-    /// An answer that is in the language of its prompt.
-    pub(crate) fn in_language(&self, language: Language, answer: Answer) -> Answered {
-        match language::check(&self.detector, language, &answer.text) {
+    /// An answer that is in the language of its question.
+    pub(crate) fn in_language(&self, language: Language, asked: &str, answer: Answer) -> Answered {
+        match language::check_answer(&self.detector, language, asked, &answer.text) {
             Ok(()) => Ok(answer),
-            Err((_, detail)) => Err(((Reason::AnsweredInAnotherLanguage, detail), Some(answer.text))),
+            Err(problem) => Err((problem, Some(answer.text))),
         }
     }
 
     /// An answer that is more than what was asked, and in its language.
     pub(crate) fn answers(&self, language: Language, asked: &str, answer: Answer) -> Answered {
         match echo::check(asked, &answer.text) {
-            Ok(()) => self.in_language(language, answer),
+            Ok(()) => self.in_language(language, asked, answer),
             Err(problem) => Err((problem, Some(answer.text))),
         }
     }

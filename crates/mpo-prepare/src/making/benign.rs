@@ -1,12 +1,13 @@
 //! Rows of benign prompts: the model's own answer is the one to prefer, and a refusal that other rows prefer the one to
 //! avoid. So a language learns what to refuse, and not to refuse.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mpo_data::{Language, Message};
 
 use crate::answers::{Answer, Answered};
 use crate::benign::{BenignAnswers, BenignCase, BenignPrompts};
+use crate::case::Case;
 use crate::check::Failed;
 use crate::dropped::{Dropped, Part, Reason};
 use crate::error::PrepareError;
@@ -19,6 +20,8 @@ use super::{DATA, Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, Refusals}
 /// Benign prompts and the model's answers to them in the dominant language.
 pub(crate) struct Benign<'a> {
     of: &'a BenignPrompts,
+    /// Whether each prompt is one of those that are to be refused, too.
+    is_unsafe: Vec<bool>,
     /// The sides that are there so far, in the order of the prompts.
     sides: Vec<Result<Side, Dropped>>,
     pub(crate) counts: BenignCounts,
@@ -32,8 +35,13 @@ struct Side {
 }
 
 impl<'a> Benign<'a> {
-    pub(crate) fn new(of: &'a BenignPrompts) -> Self {
-        Self { of, sides: vec![], counts: BenignCounts::new(of) }
+    /// Prompts beside the unsafe ones of `cases`.
+    pub(crate) fn new(of: &'a BenignPrompts, cases: &[Case]) -> Self {
+        let parallel = cases.iter().flat_map(|case| &case.parallel).map(|(_, asked)| &asked.prompt);
+        let known: HashSet<&Vec<Message>> = cases.iter().map(|case| &case.asked.prompt).chain(parallel).collect();
+        let is_unsafe = |case: &BenignCase| case.prompts.values().any(|prompt| known.contains(prompt));
+        let is_unsafe = of.cases.iter().map(is_unsafe).collect();
+        Self { of, is_unsafe, sides: vec![], counts: BenignCounts::new(of) }
     }
 
     /// The rows in a language, beside `unsafe_rows` others that prefer the refusals that these avoid.
@@ -44,7 +52,10 @@ impl<'a> Benign<'a> {
         refusals: &Refusals,
         maker: &mut Maker<'_>,
     ) -> Result<OfLanguage, PrepareError> {
-        let (all, wanted) = (self.of.cases.len(), self.of.wanted(unsafe_rows));
+        // Without refusals to avoid there are no rows, and nothing is asked.
+        let has_refusals = !refusals.used.is_empty();
+        let wanted = if has_refusals { self.of.wanted(unsafe_rows) } else { 0 };
+        let all = self.of.cases.len();
         let mut made = OfLanguage::new(language, all, &maker.checker);
         let mut asked = 0;
         // Prompts that the share has no room for are not asked; those that are dropped make room for others.
@@ -66,8 +77,12 @@ impl<'a> Benign<'a> {
             }
         }
         for case in &self.of.cases[asked..] {
-            let problem = (Reason::NotNeeded, String::new());
-            made.drop(case.dropped(language, Part::Prompt, problem, case.text(self.of.source)));
+            let (part, problem) = if has_refusals {
+                (Part::Prompt, (Reason::NotNeeded, String::new()))
+            } else {
+                (Part::Rejected, (Reason::NoRefusal, format!("no row in {} has one", language.name())))
+            };
+            made.drop(case.dropped(language, part, problem, case.text(self.of.source)));
         }
         Ok(made)
     }
@@ -84,6 +99,11 @@ impl<'a> Benign<'a> {
             let translations = maker.translations(Direction { from: of.source, to: dominant }, &texts)?;
             texts.iter().map(|text| translations.found(&[text], &maker.checker)).collect()
         };
+        let twice = || ((Reason::Duplicate, "a prompt of the data, which other rows refuse".into()), None);
+        let is_unsafe = &self.is_unsafe[self.sides.len()..];
+        let prompts = prompts.into_iter().zip(is_unsafe);
+        let prompts = prompts.map(|(found, &is_unsafe)| if is_unsafe { Err(twice()) } else { found });
+        let prompts: Vec<Result<Found, Failed>> = prompts.collect();
         let asked: Vec<Vec<Message>> =
             prompts.iter().flatten().map(|found| found.texts.iter().map(Message::user).collect()).collect();
         let mut answers = answers(&asked, dominant, &mut self.counts, maker)?.into_iter().zip(asked);
@@ -120,12 +140,9 @@ fn drafts<'s>(
                 continue;
             }
         };
-        let Some((rejected, found)) = refusals.of_number(number) else {
-            let problem = (Reason::NoRefusal, format!("no row in {} has one", language.name()));
-            made.drop(case.dropped(language, Part::Rejected, problem, String::new()));
-            continue;
-        };
+        let (rejected, found) = refusals.of_number(number).expect("rows are made where there are refusals");
         drafts.push(Draft {
+            number,
             origin: &case.origin,
             kind: Kind::Benign,
             prompt: &side.prompt,

@@ -57,6 +57,8 @@ pub(crate) struct Given<'a> {
 
 /// A row in the making.
 pub(crate) struct Draft<'a> {
+    /// The number of its prompt among those of its kind, from zero.
+    pub(crate) number: usize,
     pub(crate) origin: &'a Origin,
     pub(crate) kind: Kind,
     /// The prompt in the dominant language.

@@ -43,6 +43,6 @@ impl Maker<'_> {
 }
 
 /// What the user said last.
-pub(super) fn last_turn(prompt: &[Message]) -> &str {
+pub(crate) fn last_turn(prompt: &[Message]) -> &str {
     prompt.iter().rfind(|message| message.role == Role::User).map_or("", |message| &*message.content)
 }

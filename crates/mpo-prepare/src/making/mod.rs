@@ -22,6 +22,7 @@ use crate::translate::{Means, Translators};
 
 pub(crate) use benign::Benign;
 pub(crate) use draft::{Draft, Found, Given, Kind};
+pub(crate) use judged::last_turn;
 pub(crate) use refusals::Refusals;
 
 /// Where parts come from that nobody translated.

@@ -14,8 +14,8 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// A refusal that is in rows of the language. Prompts of successive numbers get one after the other, so that each is as
-    /// frequent as in the rows, and one prompt has the same in all languages that have it.
+    /// A refusal that is in rows of the language. Prompts of successive numbers get one after the other from the first, so that
+    /// each is as frequent as in so many of the first rows, and one prompt has the same in all languages that have it.
     pub(super) fn of_number(&self, number: usize) -> Option<(&str, &Found)> {
         let (before, from) = self.all.split_at(number % self.all.len().max(1));
         from.iter().chain(before).find_map(|text| Some((&**text, self.used.get(text)?)))

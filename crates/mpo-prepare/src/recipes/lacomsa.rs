@@ -8,11 +8,11 @@ use crate::making::Maker;
 use crate::subject::{AnswerStates, Candidates};
 
 use super::RecipeDefinition;
-use super::sampled::{Choice, Drawn, Preferred, Sampled};
+use super::sampled::{Choice, Chosen, Dominant, Drawn, Preferred, Sampled, none_better, none_finite};
 
 const NAME: &str = "lacomsa";
 
-const CHOICE: Choice = Choice { name: NAME, of_language: false, choose };
+const CHOICE: Choice = Choice { name: NAME, of_language: false, dominant: Dominant::States, choose };
 
 pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     name: NAME,
@@ -26,16 +26,14 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
 /// How steeply the sign of a wrong language lowers a score (α of the paper; its γ is 1).
 const SLOPE: f64 = 0.5;
 
-fn choose(drawn: &[Drawn], _: Language, maker: &mut Maker<'_>) -> Result<Vec<Option<Preferred>>, PrepareError> {
-    let dominant: Vec<Candidates<'_>> = drawn.iter().map(|of| of.dominant.asked()).collect();
+fn choose(drawn: &[Drawn<'_>], _: Language, maker: &mut Maker<'_>) -> Result<Vec<Chosen>, PrepareError> {
     let target: Vec<Candidates<'_>> = drawn.iter().map(|of| of.target.asked()).collect();
-    let subject = maker.means.subject;
-    let (dominant, target) = (subject.states(&dominant)?, subject.states(&target)?);
-    Ok(dominant.iter().zip(&target).map(|(dominant, target)| preferred(dominant, target)).collect())
+    let target = maker.means.subject.states(&target)?;
+    Ok(drawn.iter().zip(&target).map(|(of, target)| preferred(&of.dominant.states, target)).collect())
 }
 
-/// The pair whose weighed scores lie farthest apart, of those whose better one has the higher score.
-fn preferred(dominant: &[AnswerStates], target: &[AnswerStates]) -> Option<Preferred> {
+/// The pair whose weighed scores lie farthest apart, of those whose better one has the higher score, weighed and not.
+fn preferred(dominant: &[AnswerStates], target: &[AnswerStates]) -> Chosen {
     let [english, own] = [dominant, target].map(|of| mean(of.iter().map(|states| &*states.last)));
     let scored: Vec<(f64, f64)> = target
         .iter()
@@ -46,12 +44,17 @@ fn preferred(dominant: &[AnswerStates], target: &[AnswerStates]) -> Option<Prefe
             (score, score / (1.0 + (-SLOPE * language).exp()))
         })
         .collect();
+    if !scored.iter().all(|(_, weighed)| weighed.is_finite()) {
+        return Err(none_finite());
+    }
     let numbers = 0..scored.len();
     let pairs = numbers.clone().flat_map(|chosen| numbers.clone().map(move |rejected| (chosen, rejected)));
     let apart = |&(chosen, rejected): &(usize, usize)| scored[chosen].1 - scored[rejected].1;
-    let pairs = pairs.filter(|&(chosen, rejected)| scored[chosen].0 > scored[rejected].0);
-    let (chosen, rejected) = pairs.reduce(|best, other| if apart(&other) > apart(&best) { other } else { best })?;
-    Some(Preferred { chosen: (chosen, scored[chosen].1), rejected: (rejected, scored[rejected].1) })
+    // Of two answers the weights may turn the order round: then none of both is better.
+    let pairs = pairs.filter(|pair| scored[pair.0].0 > scored[pair.1].0 && apart(pair) > 0.0);
+    let best = pairs.reduce(|best, other| if apart(&other) > apart(&best) { other } else { best });
+    let (chosen, rejected) = best.ok_or_else(none_better)?;
+    Ok(Preferred { chosen: (chosen, scored[chosen].1), rejected: (rejected, scored[rejected].1) })
 }
 
 fn mean<'a>(states: impl Iterator<Item = &'a [f64]> + Clone) -> Vec<f64> {
@@ -63,12 +66,14 @@ fn mean<'a>(states: impl Iterator<Item = &'a [f64]> + Clone) -> Vec<f64> {
 fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let dot = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).sum::<f64>();
     let norms = (dot(one, one) * dot(other, other)).sqrt();
-    if norms > 0.0 { dot(one, other) / norms } else { 0.0 }
+    // What is not a number stays so.
+    if norms == 0.0 { 0.0 } else { dot(one, other) / norms }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dropped::Reason;
 
     fn states(middle: [f64; 2], last: [f64; 2]) -> AnswerStates {
         AnswerStates { middle: middle.into(), last: last.into() }
@@ -88,7 +93,13 @@ mod tests {
         // As alike, but its last state is English: it has the lower weight, so the other is chosen.
         let found = preferred(&dominant, &[english, alike, unlike]).unwrap();
         assert_eq!((found.chosen.0, found.rejected.0), (1, 2));
-        assert_eq!(preferred(&dominant, &[states([1.0, 0.0], [0.0, 1.0]), states([2.0, 0.0], [0.0, 1.0])]), None);
+        let reason = |target: &[AnswerStates]| preferred(&dominant, target).map_err(|(reason, _)| reason);
+        let equal = [[1.0, 0.0], [2.0, 0.0]].map(|middle| states(middle, [0.0, 1.0]));
+        assert_eq!(reason(&equal), Err(Reason::NoneBetter));
+        // The one in English is more alike, and its weight makes it the worse one: neither is preferred.
+        let turned = [states([0.8, 0.6], [1.0, 0.0]), states([0.79, 0.61], [0.0, 1.0])];
+        assert_eq!(reason(&turned), Err(Reason::NoneBetter));
+        assert_eq!(reason(&[states([f64::NAN, 0.0], [0.0, 1.0]), turned[0].clone()]), Err(Reason::NoScore));
     }
 
     #[test]
@@ -96,5 +107,6 @@ mod tests {
         assert_eq!(mean([&[1.0, 2.0][..], &[3.0, 0.0]].into_iter()), [2.0, 1.0]);
         assert!((cosine(&[1.0, 1.0], &[1.0, 0.0]) - 0.5_f64.sqrt()).abs() < 1e-12);
         assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
+        assert!(cosine(&[f64::NAN, 0.0], &[1.0, 0.0]).is_nan());
     }
 }

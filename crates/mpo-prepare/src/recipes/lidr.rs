@@ -10,7 +10,7 @@ use crate::answers::{Answer, Answered, Answers};
 use crate::case::Case;
 use crate::dropped::Part;
 use crate::error::PrepareError;
-use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage};
+use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, last_turn};
 use crate::translate::Direction;
 
 use super::{Recipe, RecipeDefinition};
@@ -39,7 +39,9 @@ impl<'a> Answering<'a> {
         let mut counts = Answers { prompts: cases.len(), ..Answers::default() };
         let said = maker.said(&prompts, 1, None)?;
         counts.add(&said);
-        let answers = said.answers.into_iter().map(|answer| maker.checker.in_language(maker.dominant, answer?));
+        let answers = said.answers.into_iter().zip(&prompts);
+        let answers =
+            answers.map(|(answer, prompt)| maker.checker.in_language(maker.dominant, last_turn(prompt), answer?));
         Ok(Self { cases, answers: answers.collect(), counts })
     }
 
@@ -85,9 +87,9 @@ impl Recipe for Answering<'_> {
     fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError> {
         let mut made = OfLanguage::new(language, self.cases.len(), &maker.checker);
         let mut drafts = vec![];
-        for (case, answer) in self.cases.iter().zip(&self.answers) {
+        for (number, (case, answer)) in self.cases.iter().zip(&self.answers).enumerate() {
             match answer {
-                Ok(answer) => drafts.push(draft(case, answer, language)),
+                Ok(answer) => drafts.push(draft(number, case, answer, language)),
                 Err(failed) => made.drop(case.dropped(language, failed.clone())),
             }
         }
@@ -101,8 +103,9 @@ impl Recipe for Answering<'_> {
     }
 }
 
-fn draft<'a>(case: &'a Case, answer: &Answer, language: Language) -> Draft<'a> {
+fn draft<'a>(number: usize, case: &'a Case, answer: &Answer, language: Language) -> Draft<'a> {
     Draft {
+        number,
         origin: &case.origin,
         kind: Kind::Any,
         prompt: &case.asked.prompt,

@@ -60,6 +60,11 @@ impl RecipeDefinition {
         })
     }
 
+    /// Whether it takes the most probable answer alone, so that there is nothing to draw.
+    pub fn is_greedy(&self) -> bool {
+        !self.refuses && self.draws.is_none()
+    }
+
     /// Whether the model that the first was made from is there, where it is needed.
     ///
     /// # Errors

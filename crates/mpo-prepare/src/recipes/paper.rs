@@ -65,13 +65,13 @@ impl<'a> Refused<'a> {
     fn drafts(&self, maker: &Maker<'_>, made: &mut OfLanguage) -> Vec<Draft<'_>> {
         let language = made.counts.language;
         let mut drafts = vec![];
-        for (case, answer) in self.cases.iter().zip(&self.answers) {
+        for (number, (case, answer)) in self.cases.iter().zip(&self.answers).enumerate() {
             let answer = answer.as_ref().map_err(Failed::clone).and_then(|answer| {
                 let checked = maker.checker.refusal(maker.dominant, &answer.text);
                 checked.map(|()| answer).map_err(|problem| (problem, Some(answer.text.clone())))
             });
             match answer {
-                Ok(answer) => drafts.push(draft(case, answer, language, &maker.judge.name())),
+                Ok(answer) => drafts.push(draft(number, case, answer, language, &maker.judge.name())),
                 Err(failed) => made.drop(case.dropped(language, failed)),
             }
         }
@@ -102,8 +102,9 @@ impl Recipe for Refused<'_> {
     }
 }
 
-fn draft<'a>(case: &'a Case, answer: &Answer, language: Language, judge: &str) -> Draft<'a> {
+fn draft<'a>(number: usize, case: &'a Case, answer: &Answer, language: Language, judge: &str) -> Draft<'a> {
     Draft {
+        number,
         origin: &case.origin,
         kind: Kind::Unsafe,
         prompt: &case.asked.prompt,

@@ -21,6 +21,11 @@ pub(crate) struct SamplingArguments {
 }
 
 impl SamplingArguments {
+    /// Whether any of it is asked for that makes a draw.
+    pub(crate) fn draws(&self) -> bool {
+        self.temperature.is_some_and(|temperature| temperature != 0.0) || self.top_p.is_some() || self.top_k.is_some()
+    }
+
     /// None to take the most probable token.
     pub(crate) fn sampling(&self) -> Result<Option<Sampling>, SamplingError> {
         // Whoever says what to draw from wants to draw.

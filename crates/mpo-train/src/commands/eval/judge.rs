@@ -13,10 +13,13 @@ use crate::arguments::positive;
 use crate::failure::Failure;
 use crate::session::Session;
 
+/// Who judges unless somebody else is named.
+const DEFAULT: &str = "refusal";
+
 /// Who judges and how.
 #[derive(Debug, Args)]
 pub(in crate::commands) struct JudgeArguments {
-    #[arg(long, value_name = "JUDGE", default_value = "refusal", help = judge_help())]
+    #[arg(long, value_name = "JUDGE", default_value = DEFAULT, help = judge_help())]
     judge: String,
     /// The judge's name at its endpoint
     #[arg(long, value_name = "NAME")]
@@ -45,6 +48,11 @@ impl JudgeArguments {
     /// The kind of judge that is asked for.
     pub(in crate::commands) fn definition(&self) -> &'static JudgeDefinition {
         JudgeDefinition::of(&self.judge)
+    }
+
+    /// Whether another judge is named than the one that always judges.
+    pub(in crate::commands) fn is_named(&self) -> bool {
+        self.judge != DEFAULT || self.judge_model.is_some() || self.judge_key.is_some()
     }
 
     fn settings(&self) -> JudgeSettings {

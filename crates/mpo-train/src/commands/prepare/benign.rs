@@ -1,13 +1,15 @@
 //! Benign prompts to make rows of, as they are typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mpo_data::Language;
 use mpo_eval::{BUILT_IN, read_benign};
 use mpo_prepare::{BenignAnswers, BenignPrompts, RecipeDefinition};
 
+use super::note_parallel;
 use crate::failure::Failure;
+use crate::session::Session;
 
 /// Prompts that should be answered.
 #[derive(Debug, Args)]
@@ -36,11 +38,17 @@ enum Which {
 }
 
 impl BenignArguments {
+    /// The file of prompts.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The prompts, where there are any.
     pub(super) fn prompts(
         &self,
         dominant: Language,
         recipe: &RecipeDefinition,
+        session: &Session,
     ) -> Result<Option<BenignPrompts>, Failure> {
         let Some(file) = &self.file else { return Ok(None) };
         if !recipe.refuses {
@@ -59,7 +67,9 @@ impl BenignArguments {
             Which::Own => BenignAnswers::Own,
             Which::Translated => BenignAnswers::Translated,
         };
-        Ok(Some(BenignPrompts::new(read_benign(file)?, file, dominant, answers, self.share)?))
+        let prompts = read_benign(file)?;
+        note_parallel(&prompts, session);
+        Ok(Some(BenignPrompts::new(prompts, file, dominant, answers, self.share)?))
     }
 
     /// What of this decides the rows, for the report.

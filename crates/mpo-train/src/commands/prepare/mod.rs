@@ -5,16 +5,19 @@ mod benign;
 mod table;
 mod translator;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use mpo_chat::ModelFolder;
 use mpo_data::{DataError, Language, ReadReport};
-use mpo_eval::read_benign;
+use mpo_eval::{BenignPrompt, read_benign};
 use mpo_models::{CausalLm, Sampling};
-use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Prepared, Sources, Subject};
+use mpo_prepare::{Asking, Cases, Checks, LocalSubject, Preparation, Prepared, RecipeDefinition, Sources, Subject};
 use mpo_progress::Progress as _;
 use mpo_trainer::{Identity, Kind, RunFolder, TrainError, check_ours, read_rows};
+use serde_json::{Map, Value};
 
 use crate::apart::{OUTPUT, check_apart};
 use crate::commands::eval::judge::Ready;
@@ -34,7 +37,13 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     check_ours(output, Kind::Preparation)?;
     check_apart((OUTPUT, output), ("--model", Path::new(&arguments.model.model)))?;
     check_apart((OUTPUT, output), ("--data", data))?;
+    for (option, read) in
+        [("--reference", arguments.reference.as_deref().map(Path::new)), ("--benign", arguments.benign.file())]
+    {
+        read.map_or(Ok(()), |read| check_apart((OUTPUT, output), (option, read)))?;
+    }
     check_recipe(arguments)?;
+    Preparation::check_recipe(output, arguments.recipe)?;
     let asking = asking(arguments)?;
     let mut translators = arguments.translator.ready()?;
     let Read { cases, dominant, read, dropped } = read(arguments, &session)?;
@@ -43,7 +52,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         Some(most) => cases.limit(most),
         None => cases,
     };
-    let benign = arguments.benign.prompts(dominant, arguments.recipe)?;
+    let benign = arguments.benign.prompts(dominant, arguments.recipe, &session)?;
     let folder = ModelFolder::open_to_ask(&arguments.model.model, &arguments.model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
     let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
@@ -73,7 +82,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         data: data.clone(),
         read,
         dropped,
-        settings: settings(arguments, &folder, &ready, asking)?,
+        settings: settings(arguments, &folder, &ready, other.as_ref(), asking)?,
     };
     let prepared = preparation.run(cases, sources, &mut *judge, &mut translators)?;
     note_calls(&prepared, &session);
@@ -91,8 +100,20 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     }
     Err(Failure::new(
         format!("{}: expected rows, got none from {} prompts", output.display(), prepared.answers.prompts),
-        "report.html says why each was dropped; more --samples find more refusals, another --translator more translations",
+        format!(
+            "report.html says why each was dropped; {}another --translator finds more translations",
+            more(arguments.recipe)
+        ),
     ))
+}
+
+/// What finds more rows of a recipe beside translations.
+fn more(recipe: &RecipeDefinition) -> &'static str {
+    match (recipe.refuses, recipe.is_greedy()) {
+        (true, _) => "more --samples find more refusals, ",
+        (false, true) => "",
+        (false, false) => "more --samples give more answers to choose of, ",
+    }
 }
 
 /// A second model.
@@ -118,6 +139,21 @@ fn check_recipe(arguments: &PrepareArguments) -> Result<(), Failure> {
         return Err(Failure::new(
             format!("--reference: expected a recipe that asks a second model, got {} with {reference}", recipe.name),
             "leave it out, or name the recipe icr",
+        ));
+    }
+    if recipe.is_greedy() && (arguments.samples.is_some_and(|samples| samples > 1) || arguments.sampling.draws()) {
+        return Err(Failure::new(
+            format!(
+                "--samples, --temperature, --top-p, --top-k: expected a recipe that draws answers, got {}",
+                recipe.name
+            ),
+            "leave them out: it takes the most probable answer",
+        ));
+    }
+    if !recipe.refuses && arguments.judge.is_named() {
+        return Err(Failure::new(
+            format!("--judge: expected a recipe whose answers are judged, got {}", recipe.name),
+            "leave it out: nothing is judged",
         ));
     }
     if recipe.draws.is_some() && arguments.samples == Some(1) {
@@ -163,16 +199,37 @@ fn read(arguments: &PrepareArguments, session: &Session) -> Result<Read, Failure
         Ok(dataset) => {
             let (dominant, report) = (dominant(arguments, &dataset.report)?, dataset.report);
             let (read, dropped) = (report.read, report.read - report.kept);
-            Ok(Read { cases: Cases::of(dataset.rows, dominant), dominant, read, dropped })
+            Ok(Read { cases: Cases::of(dataset.rows, dominant, arguments.recipe), dominant, read, dropped })
         }
-        Err(error) if arguments.recipe.refuses || !is_of_no_format(&error) => Err(prompts_alone(error)),
+        Err(error) if arguments.recipe.refuses => Err(prompts_alone(error)),
+        Err(error) if !is_of_no_format(&error) || !are_prompts(data) => Err(error.into()),
         Err(_) => {
             let prompts = read_benign(data)?;
+            note_parallel(&prompts, session);
             let first = prompts.first().map(|prompt| prompt.language);
             let dominant = arguments.rows.dominant.or(first).ok_or(TrainError::NoRows)?;
             let read = prompts.len();
             Ok(Read { cases: Cases::of_prompts(prompts, data, dominant)?, dominant, read, dropped: 0 })
         }
+    }
+}
+
+/// Whether a file has prompts and nothing else, by its first line.
+fn are_prompts(path: &Path) -> bool {
+    let mut lines =
+        fs::File::open(path).into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
+    let first = lines.find(|line| !line.trim().is_empty());
+    let first: Option<Map<String, Value>> = first.and_then(|line| serde_json::from_str(&line).ok());
+    first.is_some_and(|line| line.contains_key("prompt") && line.keys().all(|key| key == "prompt" || key == "language"))
+}
+
+/// Tells that prompts of several languages are taken as the same, by their order alone.
+fn note_parallel(prompts: &[BenignPrompt], session: &Session) {
+    let languages: BTreeSet<Language> = prompts.iter().map(|prompt| prompt.language).collect();
+    if languages.len() > 1 {
+        let each = prompts.len() / languages.len();
+        session
+            .note(&format_args!("{each} prompts taken as the same in {} languages, in their order", languages.len()));
     }
 }
 
@@ -215,6 +272,7 @@ fn settings(
     arguments: &PrepareArguments,
     folder: &ModelFolder,
     judge: &Ready,
+    reference: Option<&Loaded>,
     asking: Asking,
 ) -> Result<BTreeMap<&'static str, String>, Failure> {
     let or_none = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
@@ -232,8 +290,8 @@ fn settings(
     if !arguments.recipe.refuses {
         // Nothing is judged.
         settings.remove("judge");
-        settings.insert("recipe", arguments.recipe.name.to_owned());
         settings.extend(arguments.reference.clone().map(|reference| ("reference", reference)));
+        settings.extend(reference.map(|reference| ("reference_hash", reference.hash.clone())));
     }
     if asking.sampling.is_some() {
         settings.insert("temperature", given.temperature.unwrap_or(1.0).to_string());
