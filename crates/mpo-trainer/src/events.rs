@@ -102,29 +102,21 @@ impl MeasuredEvent {
 /// The loss, the gap of every language, and what sampled answers are, in a line.
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held out:")?;
-        if let Some(loss) = self.loss() {
-            write!(f, " loss {loss:.3}")?;
-        }
+        let loss = self.loss().map(|loss| format!("loss {loss:.3}"));
         let gaps: Vec<String> = self
             .metrics
             .iter()
             .filter_map(|(key, gap)| Some(format!("{} {gap:.2}", key.strip_prefix("eval_rg/")?)))
             .collect();
-        if !gaps.is_empty() {
-            write!(f, "  gap {}", gaps.join(", "))?;
-        }
-        for kind in ["unsafe", "benign"] {
-            let share =
-                |what: &str| Some(format!("{:.0} %", 100.0 * self.metrics.get(&format!("eval_{what}/{kind}"))?));
-            if let Some(refused) = share("refused") {
-                write!(f, "  {kind}: {refused} refused")?;
-            }
-            if let Some(kept) = share("kept") {
-                write!(f, ", language kept in {kept}")?;
-            }
-        }
-        Ok(())
+        let gaps = (!gaps.is_empty()).then(|| format!("gap {}", gaps.join(", ")));
+        let answers = ["unsafe", "benign"].into_iter().filter_map(|kind| {
+            let share = |what: &str| self.metrics.get(&format!("eval_{what}/{kind}")).map(|share| 100.0 * share);
+            let refused = format!("{kind}: {:.0} % refused", share("refused")?);
+            let kept = share("kept").map(|kept| format!(", language kept in {kept:.0} %"));
+            Some(refused + &kept.unwrap_or_default())
+        });
+        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(answers).collect();
+        write!(f, "held out: {}", parts.join("  "))
     }
 }
 
@@ -321,7 +313,7 @@ mod tests {
             [("eval_loss", 0.5), ("eval_loss/sw", 1.0), ("eval_rg", 1.0), ("eval_rg/en", 2.0), ("eval_rg/sw", -0.5)];
         assert_eq!(of(&gaps), "held out: loss 0.500  gap en 2.00, sw -0.50");
         let answers = [("eval_refused/unsafe", 0.5), ("eval_kept/unsafe", 0.25), ("eval_refused/benign", 0.0)];
-        assert_eq!(of(&answers), "held out:  unsafe: 50 % refused, language kept in 25 %  benign: 0 % refused");
+        assert_eq!(of(&answers), "held out: unsafe: 50 % refused, language kept in 25 %  benign: 0 % refused");
     }
 
     #[test]
