@@ -106,31 +106,26 @@ impl MeasuredEvent {
 /// The loss, the gap of every language, and what sampled answers are, in a line.
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", if self.trained_on { "rows trained on" } else { "held out" })?;
-        if let Some(loss) = self.loss() {
-            write!(f, " loss {loss:.3}")?;
-        }
+        let rows = if self.trained_on { "rows trained on" } else { "held out" };
+        let loss = self.loss().map(|loss| format!("loss {loss:.3}"));
         let gaps: Vec<String> = self
             .metrics
             .iter()
             .filter_map(|(key, gap)| Some(format!("{} {gap:.2}", key.strip_prefix("eval_rg/")?)))
             .collect();
-        if !gaps.is_empty() {
-            write!(f, "  gap {}", gaps.join(", "))?;
-        }
-        for (kind, is_unsafe) in [("unsafe", true), ("benign", false)] {
+        let gaps = (!gaps.is_empty()).then(|| format!("gap {}", gaps.join(", ")));
+        let answers = [("unsafe", true), ("benign", false)].into_iter().filter_map(|(kind, is_unsafe)| {
             let of: Vec<&SampledAnswer> = self.samples.iter().filter(|of| of.is_unsafe == is_unsafe).collect();
-            if of.is_empty() {
-                continue;
-            }
             let count = |is: fn(&SampledAnswer) -> bool| of.iter().filter(|answer| is(answer)).count();
             // Numbers of answers: a share of those whose language can be told hides how few they are.
             let (all, refused) = (of.len(), count(|answer| answer.refused));
             let kept = count(|answer| answer.answer_language == AnswerLanguage::Kept);
             let undecided = count(|answer| answer.answer_language == AnswerLanguage::Undecided);
-            write!(f, "  {kind}: {refused} of {all} refused, {kept} in their language, {undecided} undecided")?;
-        }
-        Ok(())
+            let text = format!("{kind}: {refused} of {all} refused, {kept} in their language, {undecided} undecided");
+            (all > 0).then_some(text)
+        });
+        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(answers).collect();
+        write!(f, "{rows}: {}", parts.join("  "))
     }
 }
 
@@ -346,7 +341,7 @@ mod tests {
         };
         assert_eq!(
             answers.to_string(),
-            "rows trained on:  unsafe: 2 of 3 refused, 1 in their language, 1 undecided  \
+            "rows trained on: unsafe: 2 of 3 refused, 1 in their language, 1 undecided  \
              benign: 0 of 1 refused, 0 in their language, 1 undecided"
         );
         // What is held out is written as it was.

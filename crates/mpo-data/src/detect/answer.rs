@@ -31,8 +31,11 @@ const SENTENCE: usize = 12;
 /// or a line of code.
 const FOREIGN: usize = 40;
 
-/// Confidence from which on a sentence is in another language: short ones look like many.
+/// Confidence from which on a sentence is in another language: short ones look like many. It is too where the language of the
+/// question is so many times less likely, if there are more words than a name has.
 const SURE: f64 = 0.8;
+const UNLIKELY: f64 = 10.0;
+const WORDS: usize = 5;
 
 /// What stands between these marks is code, not wording.
 const FENCE: &str = "```";
@@ -83,9 +86,14 @@ fn told(detector: &Detector, language: Language, sentence: &str) -> AnswerLangua
     if weight < SENTENCE {
         return AnswerLanguage::Undecided;
     }
-    match detector.detect(sentence) {
+    let found = detector.detect(sentence);
+    let is_unlikely = || {
+        let has_words = sentence.split_whitespace().count() >= WORDS;
+        has_words && found.is_some_and(|found| UNLIKELY * detector.confidence(sentence, language) <= found.confidence)
+    };
+    match found {
         Some(found) if found.language == language => AnswerLanguage::Kept,
-        Some(found) if found.confidence >= SURE => AnswerLanguage::Other(Some(found.language)),
+        Some(found) if found.confidence >= SURE || is_unlikely() => AnswerLanguage::Other(Some(found.language)),
         _ if weight >= FOREIGN && is_in_other_letters(sentence, language) => AnswerLanguage::Other(None),
         _ => AnswerLanguage::Undecided,
     }
@@ -175,9 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn short_refusals_in_english_are_told() {
+        for code in ["zh", "ja", "ko", "ar", "bn", "sw"] {
+            assert_eq!(of(code, "?", "I can’t support that request."), other("en"), "{code}");
+        }
+    }
+
+    #[test]
     fn what_says_nothing_is_undecided() {
-        for answer in ["", "42", "OK.", "1. 2. 3.", "Nairobi", "```\nprint(\"hello, this is a program\")\n```", "🙂"]
-        {
+        for answer in [
+            "",
+            "42",
+            "OK.",
+            "1. 2. 3.",
+            "Nairobi",
+            "Mwai Kibaki",
+            "```\nprint(\"hello, this is a program\")\n```",
+            "🙂",
+        ] {
             for code in ["sw", "ko", "en"] {
                 assert_eq!(of(code, "?", answer), AnswerLanguage::Undecided, "{code} {answer}");
             }

@@ -87,6 +87,15 @@ impl Detector {
         self.candidates.contains(&language)
     }
 
+    /// How sure the detector is that a text is in a language, beside the others that can be the answer.
+    fn confidence(&self, text: &str, language: Language) -> f64 {
+        let mut all = detections(&self.lingua, beginning(text));
+        all.retain(|of| self.knows(of.language));
+        let sum: f64 = all.iter().map(|of| of.confidence).sum();
+        let of = all.iter().find(|of| of.language == language);
+        of.map_or(0.0, |of| of.confidence / sum)
+    }
+
     /// The most likely language; none for a text without words, or in a language that is not known.
     pub fn detect(&self, text: &str) -> Option<Detection> {
         let start = beginning(text);
