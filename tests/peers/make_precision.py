@@ -3,8 +3,9 @@
 Usage: make_precision.py [GOLDEN_DIR ...]
 On the CPU, with eager attention and the weights and ids of the folder. Written are the log-prob of every predicted token of
 both sequences, under autocast and in f32 (`token_log_probs`, `token_log_probs_f32`); how far autocast moves each weight's
-gradient of their mean, relative to its norm in f32 (`grad_error`); and the mean's negative at each of ten steps of AdamW
-(`losses`, `losses_f32`).
+gradient of their mean, relative to its norm in f32 (`grad_error`); and of the folder's ids and of others drawn at random the
+mean's negative at each of ten steps of AdamW (`runs`). Where rounding takes ten steps is chance: from ids to ids the distance
+differs by a factor of three, so that one run says little.
 """
 
 import argparse
@@ -48,6 +49,18 @@ def losses(folder: Path, ids: Tensor, *, autocast: bool) -> list[float]:
     return seen
 
 
+def drawn(ids: Tensor) -> list[Tensor]:
+    """Other ids of the same shape."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(3, 250, ids.shape, generator=generator) for _ in range(5)]
+
+
+def run(folder: Path, ids: Tensor) -> dict[str, list]:
+    """Ten steps on these ids, in both types."""
+    both = {"losses": True, "losses_f32": False}
+    return {"ids": ids.tolist()} | {key: losses(folder, ids, autocast=autocast) for key, autocast in both.items()}
+
+
 def load(folder: Path) -> PreTrainedModel:
     """The folder's model in f32."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
@@ -75,10 +88,11 @@ def main() -> None:
                 name: ((gradients[name] - exact).norm() / exact.norm()).item()
                 for name, exact in exact_gradients.items()
             },
-            "losses": losses(folder, ids, autocast=True),
-            "losses_f32": losses(folder, ids, autocast=False),
         }
-        (folder / "autocast.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        # A line each.
+        runs = [json.dumps(run(folder, ids)) for ids in [ids, *drawn(ids)]]
+        text = json.dumps(numbers, indent=1).removesuffix("\n}") + ',\n "runs": [\n  ' + ",\n  ".join(runs) + "\n ]\n}\n"
+        (folder / "autocast.json").write_text(text)
         print(folder.name, f"rounding moves log-probs by {(log_probs - exact).norm() / exact.norm():.1e}")
 
 
