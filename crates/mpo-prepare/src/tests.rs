@@ -506,13 +506,13 @@ fn benign_prompts_are_answered_where_the_refusals_of_other_rows_are_avoided() {
 
 #[test]
 fn a_benign_prompt_that_is_refused_is_dropped_and_another_takes_its_place_in_the_share() {
-    let prompts = [("en", "May I open this letter?"), EGGS[0], EGGS[1], ("en", "What is an egg?")];
-    let prompts =
-        prompts.iter().chain(&[("sw", "Naweza kuifungua barua hii?"), EGGS[2], EGGS[3], ("sw", "Yai ni nini?")]);
+    let prompts = [("en", "May I eat this egg?"), EGGS[0], EGGS[1], ("en", "What is an egg?")];
+    let prompts = prompts.iter().chain(&[("sw", "Naweza kula yai hili?"), EGGS[2], EGGS[3], ("sw", "Yai ni nini?")]);
     let prompts: Vec<_> = prompts.copied().collect();
     // A third beside two rows is one.
     let place = Place { benign: Some(benign(&prompts, Some(1.0 / 3.0))), ..Place::new() };
-    let subject = cook();
+    let mut subject = cook();
+    subject.says.insert("May I eat this egg?", STOCK);
     let prepared = place.made(&subject, &["sw"], &mut own(&["phrases", "model"])).unwrap();
     assert_eq!(reasons(&prepared, "sw benign"), (1, vec![(Reason::Refused, 1), (Reason::NotNeeded, 2)]));
     let asked = subject.asked.borrow();
