@@ -15,10 +15,18 @@ fn on_cpu<const D: usize>(shape: [usize; D], device: &Device, dtype: DType) -> O
     let elements = shape.iter().product();
     match dtype {
         _ if !crate::device::is_flex(device) => None,
-        DType::F32 => Some(TensorData::new(vec![0f32; elements], shape)),
-        DType::BF16 => Some(TensorData::new(vec![half::bf16::ZERO; elements], shape)),
+        DType::F32 => Some(TensorData::new(of(0f32, elements), shape)),
+        DType::BF16 => Some(TensorData::new(of(half::bf16::ZERO, elements), shape)),
         _ => None,
     }
+}
+
+/// So many of these numbers, which may be moments that last.
+#[cfg(feature = "flex")]
+fn of<T: Clone>(zero: T, elements: usize) -> Vec<T> {
+    let mut all = crate::allocator::lasting(elements);
+    all.resize(elements, zero);
+    all
 }
 
 #[cfg(not(feature = "flex"))]

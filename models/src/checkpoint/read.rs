@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use blake3::Hasher;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
+use mpo_kernels::allocator::lasting;
 use safetensors::{Dtype, tensor::TensorInfo};
 
 use super::open::{Checkpoint, Entry};
@@ -47,7 +48,7 @@ impl Checkpoint {
         }
         let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
         let values = match dtype {
-            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            Dtype::F32 => read(bytes.as_chunks::<4>().0, f32::from_le_bytes),
             Dtype::F16 => widen(bytes, f16::from_le_bytes),
             Dtype::BF16 => widen(bytes, bf16::from_le_bytes),
             dtype => {
@@ -66,8 +67,7 @@ impl Checkpoint {
         }
         let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
         Ok((dtype == Dtype::BF16).then(|| {
-            let words = bytes.as_chunks::<2>().0.iter();
-            let values = words.map(|&bytes| bf16::from_le_bytes(bytes)).collect();
+            let values = read(bytes.as_chunks::<2>().0, bf16::from_le_bytes);
             self.release(name);
             values
         }))
@@ -147,13 +147,28 @@ impl Checkpoint {
     }
 }
 
+/// Numbers as they are stored, which last as long as the model.
+fn read<const BYTES: usize, T>(stored: &[[u8; BYTES]], from_le_bytes: fn([u8; BYTES]) -> T) -> Vec<T> {
+    let mut values = lasting(stored.len());
+    values.extend(stored.iter().map(|&bytes| from_le_bytes(bytes)));
+    values
+}
+
+/// The same, widened.
 fn widen<H>(bytes: &[u8], from_le_bytes: fn([u8; 2]) -> H) -> Vec<f32>
 where
     [H]: HalfFloatSliceExt,
 {
-    let halves: Vec<H> = bytes.as_chunks::<2>().0.iter().map(|&bytes| from_le_bytes(bytes)).collect();
-    let mut values = vec![0.0; halves.len()];
-    halves.convert_to_f32_slice(&mut values);
+    const AT_ONCE: usize = 4096;
+    let words = bytes.as_chunks::<2>().0;
+    let (mut halves, mut wide, mut values) = (vec![], [0.0; AT_ONCE], lasting(words.len()));
+    for words in words.chunks(AT_ONCE) {
+        halves.clear();
+        halves.extend(words.iter().map(|&bytes| from_le_bytes(bytes)));
+        let wide = &mut wide[..halves.len()];
+        halves.convert_to_f32_slice(wide);
+        values.extend_from_slice(wide);
+    }
     values
 }
 

@@ -33,10 +33,15 @@ pub(super) fn around_backward(
         // Each pass's are added to the sums before the next begins.
         [again * all, again * all, all + again * layer]
     } else if storage.defers_head() {
-        // That of a head of its own comes first in a walk, and is used or gone before the layers; that of a tied one comes with
-        // the embedding's, when they are past.
-        let own = embeddings - embeddings.min(head);
-        [own, (1 + again) * layer, head].map(|numbers| numbers + (begin - head) * (1 + again))
+        if passes.largest.compared > 0 {
+            // Distributions give the head one in every pass, and that of the scores is added to it.
+            [head * (1 + again), head + (1 + again) * layer, head]
+        } else {
+            // That of a head of its own comes first in a walk, and is used or gone before the layers; that of a tied one comes
+            // with the embedding's, when they are past.
+            let own = embeddings - embeddings.min(head);
+            [own, (1 + again) * layer, head]
+        }
     } else {
         // Passes before this one have given the head's.
         let begin = begin + again * head;
@@ -92,7 +97,9 @@ mod tests {
         assert_eq!(around(&several, bf16), [head, 2 * layer, head]);
         let tied = DecoderConfig { tie_word_embeddings: true, ..tiny() };
         assert_eq!(around_backward(&tied, &one, bf16, cpu), [0, layer, head]);
-        assert_eq!(around(&kl, bf16), [2 * head, head + layer, 2 * head]);
+        assert_eq!(around(&kl, bf16), [head, head + layer, head]);
+        let several_of_kl = Passes { accumulates: true, ..kl };
+        assert_eq!(around(&several_of_kl, bf16), [2 * head, head + 2 * layer, head]);
         let adapter = Storage { tuning: adapter(700), ..PLAIN };
         assert_eq!(around(&one, adapter), twice(0, 700 * 4));
         for state in [OptimizerState::Device, OptimizerState::Bf16] {

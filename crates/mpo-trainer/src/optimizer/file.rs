@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
+use mpo_kernels::allocator::lasting;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -110,7 +111,8 @@ impl Stored {
             return Err(unexpected(format!("moments of {name} of shape {:?} where [{elements}] belongs", info.shape)));
         }
         let (from, to) = info.data_offsets;
-        let mut bytes = vec![0; to - from];
+        let mut bytes = lasting(to - from);
+        bytes.resize(to - from, 0);
         self.file.seek(SeekFrom::Start(self.start + from as u64))?;
         self.file.read_exact(&mut bytes)?;
         Ok(TensorData::from_bytes_vec(bytes, [elements], dtype))
