@@ -50,6 +50,8 @@ mod cpu;
 mod cube;
 mod device;
 mod gradient;
+#[cfg(any(feature = "flex", feature = "cube"))]
+mod pieces;
 mod zeros;
 
 pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of};

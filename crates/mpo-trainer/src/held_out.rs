@@ -1,6 +1,5 @@
 //! What a run is measured on while it trains: the loss that it minimizes, reward gaps and answers, by language.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::module::Module;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batches::Batches;
 use crate::error::TrainError;
-use crate::events::{RowValues, means};
+use crate::events::{MeasuredEvent, RowValues, means};
 use crate::pairs::chunks;
 use crate::reference::{Reference, values};
 use crate::score::score_rows;
@@ -96,13 +95,6 @@ pub struct HeldOut<'a> {
     max_tokens: usize,
 }
 
-/// What was measured.
-pub(crate) struct Measured {
-    pub(crate) trained_on: bool,
-    pub(crate) metrics: BTreeMap<String, f64>,
-    pub(crate) samples: Vec<SampledAnswer>,
-}
-
 /// The loss that is minimized.
 pub(crate) const EVAL_LOSS: &str = "eval_loss";
 
@@ -143,11 +135,16 @@ impl<'a> HeldOut<'a> {
     /// minimized; `eval_rg`, the reward gap, nats per token; `eval_chosen` and `eval_rejected`, the mean log p per token of
     /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
     /// `benign`, the shares of sampled answers that refuse, whose language cannot be told, and, of the others, that are in the
-    /// language of the prompt. A number that is not finite is left out, and `progress` is told.
+    /// language of the prompt. A number that is not finite is left out, and `progress` is told. The model is that of `step`.
     ///
     /// # Errors
     /// If `progress` is stopped.
-    pub(crate) fn measure(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Measured, TrainError> {
+    pub(crate) fn measure(
+        &self,
+        model: &CausalLm,
+        step: u64,
+        progress: &dyn Progress,
+    ) -> Result<MeasuredEvent, TrainError> {
         let in_batches: usize = self.batches.iter().map(Vec::len).sum();
         let stage = progress.begin("measuring held-out rows", Some(in_batches + self.pairs.len()));
         let mut rows = vec![];
@@ -188,6 +185,6 @@ impl<'a> HeldOut<'a> {
         if !broken.is_empty() {
             progress.note(&format_args!("left out, as it is not finite: {}", broken.join(", ")));
         }
-        Ok(Measured { trained_on: self.watch.trained_on, metrics, samples })
+        Ok(MeasuredEvent { step, trained_on: self.watch.trained_on, metrics, samples, warnings: vec![] })
     }
 }

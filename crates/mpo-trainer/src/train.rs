@@ -11,7 +11,7 @@ use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
 use crate::folder::RunFolder;
-use crate::held_out::{HeldOut, Measured};
+use crate::held_out::HeldOut;
 use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
@@ -240,10 +240,8 @@ fn measured(
     step: u64,
     progress: &dyn Progress,
 ) -> Result<Option<MeasuredEvent>, TrainError> {
-    match held_out.measure(model, progress) {
-        Ok(Measured { trained_on, metrics, samples }) => {
-            Ok(Some(MeasuredEvent { step, trained_on, metrics, samples, warnings: vec![] }))
-        }
+    match held_out.measure(model, step, progress) {
+        Ok(event) => Ok(Some(event)),
         Err(TrainError::Interrupted) => Ok(None),
         Err(error) => Err(error),
     }

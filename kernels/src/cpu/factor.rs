@@ -18,11 +18,13 @@ impl<'a> Factor<'a> {
     pub(crate) fn of(stored: Stored<'a>, dtype: DType) -> Self {
         match stored {
             Stored::Bf16(numbers) if dtype == DType::BF16 && multiplies_bf16() => Self::Bf16(numbers.into()),
+            // Rounded on the way, in one copy.
+            Stored::F32(numbers) if dtype == DType::BF16 && multiplies_bf16() => Self::of_f32(numbers.into(), dtype),
             _ => Self::of_f32(stored.wide(dtype), dtype),
         }
     }
 
-    /// Of numbers that `dtype` has.
+    /// Of f32 numbers, which `dtype` has or they are rounded to it.
     pub(crate) fn of_f32(numbers: Cow<'a, [f32]>, dtype: DType) -> Self {
         if dtype == DType::BF16 && multiplies_bf16() {
             let mut narrow = vec![bf16::ZERO; numbers.len()];

@@ -2,18 +2,16 @@
 //! preferred to its own answer in the target language, and in the dominant language its answer is preferred to the
 //! translation of that one. Prompts are all it takes: no judge, and no bad answers.
 
-use std::collections::HashMap;
-
 use mpo_data::{Language, Message};
 
 use crate::answers::{Answer, Answered, Answers};
 use crate::case::Case;
 use crate::dropped::Part;
 use crate::error::PrepareError;
-use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, last_turn};
+use crate::making::{Draft, Found, MODEL, Maker, OfLanguage, last_turn};
 use crate::translate::Direction;
 
-use super::{Recipe, RecipeDefinition};
+use super::{Recipe, RecipeDefinition, begun};
 
 const NAME: &str = "lidr";
 
@@ -104,19 +102,8 @@ impl Recipe for Answering<'_> {
 }
 
 fn draft<'a>(number: usize, case: &'a Case, answer: &Answer, language: Language) -> Draft<'a> {
-    Draft {
-        number,
-        origin: &case.origin,
-        kind: Kind::Any,
-        prompt: &case.asked.prompt,
-        tools: case.asked.tools.as_ref(),
-        given: Given { rejected: None, ..case.given(language) },
-        dominant: HashMap::from([
-            (Part::Prompt, Found::prompt(&case.asked.prompt)),
-            (Part::Chosen, Found::text(&answer.text, MODEL)),
-        ]),
-        target: HashMap::new(),
-        is_cut: answer.is_cut,
-        told: vec![("recipe", NAME.into())],
-    }
+    let mut draft = begun(number, case, language, NAME);
+    draft.dominant.insert(Part::Chosen, Found::text(&answer.text, MODEL));
+    draft.is_cut = answer.is_cut;
+    draft
 }

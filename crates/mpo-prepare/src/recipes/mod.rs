@@ -7,12 +7,15 @@ mod mapo;
 mod paper;
 mod sampled;
 
+use std::collections::HashMap;
+
 use mpo_data::Language;
 
 use crate::answers::Answers;
 use crate::case::Case;
+use crate::dropped::Part;
 use crate::error::PrepareError;
-use crate::making::{Maker, OfLanguage};
+use crate::making::{Draft, Found, Given, Kind, Maker, OfLanguage};
 
 /// Every recipe.
 pub static RECIPES: &[&RecipeDefinition] =
@@ -45,6 +48,22 @@ pub(crate) trait Recipe {
 
     /// The rows in a language.
     fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError>;
+}
+
+/// A row in the making by a recipe that judges nothing and takes nothing of the data but the prompt.
+fn begun<'a>(number: usize, case: &'a Case, language: Language, recipe: &'static str) -> Draft<'a> {
+    Draft {
+        number,
+        origin: &case.origin,
+        kind: Kind::Any,
+        prompt: &case.asked.prompt,
+        tools: case.asked.tools.as_ref(),
+        given: Given { rejected: None, ..case.given(language) },
+        dominant: HashMap::from([(Part::Prompt, Found::prompt(&case.asked.prompt))]),
+        target: HashMap::new(),
+        is_cut: false,
+        told: vec![("recipe", recipe.into())],
+    }
 }
 
 impl RecipeDefinition {

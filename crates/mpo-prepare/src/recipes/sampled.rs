@@ -1,7 +1,7 @@
 //! Rows of answers that were drawn: of several to one prompt, the one that a recipe scores best is preferred to the one that it
 //! scores worst. Nothing is translated but prompts, and rows are of one language.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use mpo_data::{Language, Message};
 
@@ -10,10 +10,10 @@ use crate::case::Case;
 use crate::check::Problem;
 use crate::dropped::{Part, Reason};
 use crate::error::PrepareError;
-use crate::making::{Draft, Found, Given, Kind, MODEL, Maker, OfLanguage, last_turn};
+use crate::making::{Draft, Found, MODEL, Maker, OfLanguage, last_turn};
 use crate::subject::{AnswerStates, Candidates};
 
-use super::Recipe;
+use super::{Recipe, begun};
 
 /// A prompt in two languages, and the different answers to each.
 pub(super) struct Drawn<'a> {
@@ -146,18 +146,7 @@ impl<'a> Sampled<'a> {
                 made.drop(case.dropped(language, (problem, None)));
                 continue;
             }
-            drafts.push(Draft {
-                number,
-                origin: &case.origin,
-                kind: Kind::Any,
-                prompt: &case.asked.prompt,
-                tools: case.asked.tools.as_ref(),
-                given: Given { rejected: None, ..case.given(language) },
-                dominant: HashMap::from([(Part::Prompt, Found::prompt(&case.asked.prompt))]),
-                target: HashMap::new(),
-                is_cut: false,
-                told: vec![("recipe", self.choice.name.into())],
-            });
+            drafts.push(begun(number, case, language, self.choice.name));
         }
         drafts
     }

@@ -14,6 +14,7 @@ use burn_cubecl::CubeDevice;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::attention::{PackedLayout, Segment};
+use crate::pieces::pieces;
 
 /// Numbers of a tile: its first row, its rows, the first row's place, and where the rows it meets begin and end.
 pub(super) const TILE_NUMBERS: usize = 5;
@@ -192,10 +193,6 @@ fn stretches(layout: &PackedLayout) -> Vec<Range<usize>> {
     cuts.sort_unstable();
     cuts.dedup();
     cuts.windows(2).map(|ends| ends[0]..ends[1]).collect()
-}
-
-fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
 }
 
 #[cfg(test)]

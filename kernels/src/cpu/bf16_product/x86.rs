@@ -12,6 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu::matrix::{Matrix, MatrixMut, Numbers, Threads};
+use crate::pieces::pieces;
 
 /// f32 lanes of a register.
 const LANES: usize = 16;
@@ -27,16 +28,19 @@ const TOGETHER: usize = 16 * WIDE;
 const TASK_ROWS: usize = 8 * HIGH;
 const TASK_COLUMNS: usize = 4 * WIDE;
 
-/// Of AVX-512 those that are used here.
-pub(super) fn has_the_instructions() -> bool {
+/// Whether this CPU multiplies bf16 numbers: it has what is used here of AVX-512.
+pub(crate) fn multiplies_bf16() -> bool {
     std::is_x86_feature_detected!("avx512f")
         && std::is_x86_feature_detected!("avx512bw")
         && std::is_x86_feature_detected!("avx512vl")
         && std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// See [`super::product`]. The CPU has the instructions.
-pub(super) fn product(
+/// `out = scale · lhs · rhs`, or that added to it.
+///
+/// # Panics
+/// Where this CPU does not [multiply](multiplies_bf16) such numbers.
+pub(crate) fn product(
     out: MatrixMut<'_>,
     accumulate: bool,
     scale: f32,
@@ -44,6 +48,7 @@ pub(super) fn product(
     rhs: Matrix<'_>,
     threads: Threads,
 ) {
+    assert!(multiplies_bf16(), "bf16 factors are for CPUs that multiply them");
     let (rows, columns, inner) = (out.rows, out.cols, lhs.cols);
     if !accumulate && inner == 0 {
         (0..rows).for_each(|row| out.data[row * out.row_stride..][..columns].fill(0.0));
@@ -56,7 +61,7 @@ pub(super) fn product(
             let pairs = inner.len().div_ceil(2);
             let panels = &mut panels[..columns.len().next_multiple_of(WIDE) * pairs];
             let pack = |(panel, to): (Range<usize>, &mut [u32])| {
-                // SAFETY: the CPU has the instructions.
+                // SAFETY: the CPU has the instructions, as asserted above.
                 unsafe { rhs.pack::<WIDE>(panel, inner.clone(), to) }
             };
             let shares: Vec<_> = pieces(columns.clone(), WIDE).zip(panels.chunks_mut(WIDE * pairs)).collect();
@@ -95,10 +100,6 @@ fn tasks(rows: usize, columns: Range<usize>) -> Vec<(Range<usize>, Range<usize>)
     pieces(0..rows, TASK_ROWS)
         .flat_map(|rows| pieces(columns.clone(), across).map(move |run| (rows.clone(), run)))
         .collect()
-}
-
-fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
 }
 
 /// Where the result goes.

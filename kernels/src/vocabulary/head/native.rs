@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::Wanted;
 use super::kept::Kept;
 use crate::cpu::{Element, Factor, Matrix, MatrixMut, Stored, Threads, tensor};
+use crate::pieces::pieces;
 
 /// Runs of columns that go to threads of their own: a fixed number, summed in order, so that sums come out the same on
 /// any machine. Each costs one more gradient of `hidden` while the backward lasts.
@@ -263,8 +264,4 @@ pub(crate) fn blocks(rows: usize, run: Range<usize>) -> impl Iterator<Item = Blo
 /// Logits of the largest block.
 pub(crate) fn buffer_size(rows: usize, columns: usize) -> usize {
     ROWS.min(rows) * COLUMNS.min(columns)
-}
-
-fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(length).map(move |start| start..(start + length).min(range.end))
 }
