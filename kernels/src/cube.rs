@@ -3,7 +3,7 @@
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::features::Plane;
@@ -71,15 +71,11 @@ pub(crate) fn transposed(matrix: CubeTensor) -> CubeTensor {
     CubeBackend::float_swap_dims(matrix, 0, 1)
 }
 
-/// `lhs · rhs` as `dtype`, of two matrices of one type; summed in f32, or in their own type where that is wider.
-pub(crate) fn product(lhs: CubeTensor, rhs: CubeTensor, dtype: DType) -> CubeTensor {
-    let ([rows, _], [_, columns]) = (dims(&lhs), dims(&rhs));
-    // No kernel writes a narrower type than it reads.
-    let written = if dtype.size() < lhs.dtype.size() { lhs.dtype } else { dtype };
-    let out = empty(&lhs, [rows, columns], written);
-    let out = matmul(lhs, rhs, Some(out), MatmulStrategy::default(), written)
-        .unwrap_or_else(|error| panic!("a [{rows}, {columns}] matrix product: {error:?}"));
-    CubeBackend::float_cast(out, dtype.into())
+/// A contiguous tensor that nothing else holds: a copy, if need be.
+pub(crate) fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = if tensor.can_mut() { tensor } else { tensor.copy() };
+    // After the copy, which may pad rows.
+    into_contiguous(tensor)
 }
 
 /// `[rows, columns]`.

@@ -34,6 +34,7 @@
 mod adamw;
 pub mod allocator;
 mod attention;
+mod backward;
 mod embedding;
 mod glu;
 mod linear;
@@ -52,10 +53,13 @@ mod device;
 mod gradient;
 #[cfg(any(feature = "flex", feature = "cube"))]
 mod pieces;
+#[cfg(feature = "cube")]
+mod product;
 mod zeros;
 
 pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of};
 pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
+pub use backward::backward_from;
 #[cfg(feature = "persistence")]
 pub use compiled::keep_compiled;
 pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};

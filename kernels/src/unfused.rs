@@ -15,7 +15,7 @@ use crate::nf4::kernel::Nf4Kernel;
 use crate::nf4::layout::Layout;
 use crate::rms_norm::kernel::RmsNormKernel;
 use crate::rope::kernel::{Direction, RopeKernel};
-use crate::testing::{gpu, random, rounds_factors};
+use crate::testing::{gpu, random};
 use crate::vocabulary::head::Wanted;
 use crate::vocabulary::linear_kl::kernel::LinearKlKernel;
 use crate::vocabulary::linear_log_probs::kernel::{LinearLogProbsKernel, Options};
@@ -191,8 +191,7 @@ where
 #[test]
 fn every_gpu_kernel_agrees_with_the_cpu_kernel() {
     let (device, _) = gpu().unwrap();
-    // Products of f32 by Burn are TF32 on CUDA.
-    let bound = if rounds_factors(&device) { 4e-3 } else { 1e-5 };
+    let bound = 1e-5;
     let DispatchDevice::Cube(device) = device.as_dispatch() else {
         panic!("a GPU is a CubeCL device");
     };

@@ -1,16 +1,16 @@
-//! One launch a tensor, one pass over all four, in place.
+//! One launch a tensor, one pass over all four, in place; and a sum of squares in a fixed order.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use super::AdamWStep;
 use super::kernel::AdamWKernel;
-use crate::cube::{address_type, vector_size};
+use crate::cube::{address_type, cube_sum, cubes, empty, owned, units, vector_size};
 
 impl AdamWKernel for CubeBackend {
     fn adamw(
@@ -55,14 +55,49 @@ impl AdamWKernel for CubeBackend {
         }
         (param, momentum, variance)
     }
+
+    /// The same bits in every run: Burn's sum on a GPU adds by atomics, in whatever order.
+    fn add_squares(sum: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = into_contiguous(x);
+        let (client, vector, units) = (x.client.clone(), vector_size(&x), units(&x));
+        let vectors = x.meta.shape().num_elements() / vector;
+        let parts = vectors.div_ceil(units as usize * VECTORS_OF_A_UNIT).clamp(1, PARTS);
+        let squares = empty(&x, [parts], DType::F32);
+        let out = empty(&x, [1], DType::F32);
+        let dtype = dtype_to_storage_type(x.dtype);
+        // SAFETY: units read vectors below `vectors`, and parts below `parts`, which there is a cube each for.
+        unsafe {
+            sum_squares::launch_unchecked(
+                &client,
+                cubes(parts),
+                CubeDim::new_1d(units),
+                address_type(&[&x]),
+                vector,
+                x.into_tensor_arg(),
+                squares.clone().into_tensor_arg(),
+                vectors,
+                parts,
+                units,
+                dtype,
+            );
+            add_parts::launch_unchecked(
+                &client,
+                cubes(1),
+                CubeDim::new_1d(units),
+                into_contiguous(sum).into_tensor_arg(),
+                squares.into_tensor_arg(),
+                out.clone().into_tensor_arg(),
+                parts,
+                units,
+            );
+        }
+        out
+    }
 }
 
-/// A contiguous tensor that nothing else holds: a copy, if need be.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    let tensor = if tensor.can_mut() { tensor } else { tensor.copy() };
-    // After the copy, which may pad rows.
-    into_contiguous(tensor)
-}
+/// Vectors that a unit should sum at least, and the most parts that there are of a sum.
+const VECTORS_OF_A_UNIT: usize = 16;
+const PARTS: usize = 1_024;
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 #[allow(clippy::too_many_arguments)]
@@ -96,4 +131,41 @@ fn update<F: Float, M: Float, N: Size>(
     param[ABSOLUTE_POS] = Vector::cast_from(after);
     momentum[ABSOLUTE_POS] = Vector::cast_from(first);
     variance[ABSOLUTE_POS] = Vector::cast_from(second);
+}
+
+/// A part for each cube: the sum of every `parts`th run of its units' vectors.
+#[cube(launch_unchecked, address_type = "dynamic")]
+fn sum_squares<F: Float, N: Size>(
+    x: &Tensor<Vector<F, N>>,
+    squares: &mut Tensor<f32>,
+    vectors: usize,
+    parts: usize,
+    #[comptime] units: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let mut sums = Vector::<f32, N>::new(0.0);
+    let mut at = CUBE_POS_X as usize * comptime!(units as usize) + UNIT_POS_X as usize;
+    while at < vectors {
+        let values = Vector::<f32, N>::cast_from(x[at]);
+        sums += values * values;
+        at += parts * comptime!(units as usize);
+    }
+    let sum = cube_sum(sums.vector_sum(), units);
+    if UNIT_POS_X == 0 {
+        squares[CUBE_POS_X as usize] = sum;
+    }
+}
+
+#[cube(launch_unchecked)]
+fn add_parts(so_far: &Tensor<f32>, squares: &Tensor<f32>, out: &mut Tensor<f32>, parts: usize, #[comptime] units: u32) {
+    let mut sum = f32::new(0.0);
+    let mut at = UNIT_POS_X as usize;
+    while at < parts {
+        sum += squares[at];
+        at += comptime!(units as usize);
+    }
+    let sum = cube_sum(sum, units);
+    if UNIT_POS_X == 0 {
+        out[0] = so_far[0] + sum;
+    }
 }

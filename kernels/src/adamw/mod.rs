@@ -99,6 +99,8 @@ pub fn squared_l2_norm_of<const D: usize>(parts: impl IntoIterator<Item = Tensor
     let mut sum: Option<Tensor<1>> = None;
     for part in parts {
         let device = part.device();
+        let is_narrow = matches!(part.dtype(), DType::F16 | DType::BF16) && !crate::device::has_kernel(&part);
+        let part = if is_narrow { part.cast(DType::F32) } else { part };
         sum = Some(if crate::device::has_kernel(&part) {
             // The CPU sums in f64.
             let dtype = if crate::device::is_native(&part) { DType::F64 } else { DType::F32 };
@@ -250,12 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn the_norm_is_the_compositions() {
-        for case in everywhere().iter().filter(|case| case.dtype == DType::F32) {
-            let grad = random(&[37, 1_001], 2).on(&case.device).d2();
-            let sum: f32 = grad.clone().square().sum().into_scalar();
-            let squares: f32 = squared_l2_norm(grad).into_scalar();
-            assert!((squares / sum - 1.0).abs() < 1e-5);
+    fn the_norm_is_that_in_f64_and_the_same_bits_in_every_run() {
+        for case in everywhere() {
+            // One number, rows that no vector divides, and more than one part with a rest.
+            for shape in [[1, 1], [37, 1_001], [700, 10_000]] {
+                let grad = random(&shape, 2).on(&case.device).d2().cast(case.dtype);
+                let values = grad.clone().into_data().convert::<f64>().try_to_vec::<f64>().unwrap();
+                let exact: f64 = values.iter().map(|x| x * x).sum();
+                let squares = || squared_l2_norm(grad.clone()).into_scalar::<f32>();
+                assert!((f64::from(squares()) / exact - 1.0).abs() < 1e-6, "{case:?} {shape:?}");
+                assert_eq!(squares().to_bits(), squares().to_bits());
+            }
         }
     }
 

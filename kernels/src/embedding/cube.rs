@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 
 use super::composition;
 use super::kernel::EmbeddingKernel;
-use crate::cube::{address_type, cubes, dims, units, vector_size};
+use crate::cube::{address_type, cubes, dims, owned, units, vector_size};
 
 impl EmbeddingKernel for CubeBackend {
     fn add_rows(sum: FloatTensor<Self>, rows: FloatTensor<Self>, ids: Vec<u32>) -> FloatTensor<Self> {
@@ -20,8 +20,7 @@ impl EmbeddingKernel for CubeBackend {
         if rows.dtype != DType::F32 {
             return composition::add_rows::<Self>(sum, rows, ids);
         }
-        let (sum, rows) = (into_contiguous(sum), into_contiguous(rows));
-        let sum = if sum.can_mut() { sum } else { sum.copy() };
+        let (sum, rows) = (owned(sum), into_contiguous(rows));
         let places = Places::of(&ids);
         let [_, width] = dims(&rows);
         let (client, vector, units) = (rows.client.clone(), vector_size(&rows), units(&rows));

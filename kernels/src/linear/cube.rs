@@ -6,7 +6,8 @@ use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 
 use super::kernel::LinearKernel;
-use crate::cube::{product, transposed};
+use crate::cube::transposed;
+use crate::product::product;
 
 impl LinearKernel for CubeBackend {
     fn linear_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -12,7 +12,8 @@ use cubecl::prelude::*;
 use super::data::{BLOCK, CODEBOOK, SCALE_BLOCK};
 use super::kernel::Nf4Kernel;
 use super::layout::Layout;
-use crate::cube::{address_type, empty, product, transposed, vector_size};
+use crate::cube::{address_type, empty, transposed, vector_size};
+use crate::product::product;
 
 /// Codes in a word.
 const WORD: usize = 8;

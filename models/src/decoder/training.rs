@@ -14,7 +14,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_kernels::{
-    LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, squared_l2_norm, squared_l2_norm_of, zeros,
+    LinearLogProbs, PackedLayout, RotaryTables, SQUARES_BLOCK, add_rows, backward_from, squared_l2_norm,
+    squared_l2_norm_of, zeros,
 };
 
 use super::parameters::gradients_of;
@@ -207,7 +208,7 @@ impl Rerun {
         if !output.is_tracked() {
             return vec![];
         }
-        let mut gradients = (output * seed).sum().backward();
+        let mut gradients = backward_from(output, seed);
         self.flowing = taken(&input, &mut gradients);
         gradients_of(part.module, part.path, &mut gradients)
     }
@@ -227,7 +228,7 @@ impl Accumulator {
                 let scored = scored.and_then(|scored| Some((taken(&scored.log_probs, &mut gradients)?, scored)));
                 let mut at_scores = scored.as_ref().map(|(seed, scored)| {
                     let gradient = scored.head.hidden_gradient(model.head().without_autodiff(), seed.clone());
-                    (scored.hidden.clone() * gradient).sum().backward()
+                    backward_from(scored.hidden.clone(), gradient)
                 });
                 let seeds = states.into_iter().filter_map(|(layer, state)| {
                     let through_scores = at_scores.as_mut().and_then(|gradients| taken(&state, gradients));

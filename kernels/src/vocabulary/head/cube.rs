@@ -12,7 +12,8 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::Wanted;
-use crate::cube::{dims, empty, product, transposed};
+use crate::cube::{dims, empty, transposed};
+use crate::product::product;
 
 /// The most bytes of logits alive, where the device has them: large enough for the products to run at full speed.
 const TILE_BYTES: u64 = 256 << 20;
