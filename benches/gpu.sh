@@ -16,11 +16,15 @@ CONFIGS=benches/models
 pack() {
     local folder=$1
     mkdir -p "$folder"
-    cargo test --release --package mpo-kernels --package mpo-tests --package mpo-benches \
-        --features mpo-kernels/cuda,mpo-tests/cuda,mpo-benches/cuda --no-run \
-        --lib --test gpu --test precision --bench attention --bench layers --bench log_probs --bench step 2>&1 | tee "$folder/build.log"
+    # The same packages and features both times, so that what they stand on is compiled once.
+    local what=(--release --package mpo-kernels --package mpo-tests --package mpo-benches --package mpo-train
+        --features mpo-kernels/cuda,mpo-tests/cuda,mpo-benches/cuda,mpo-train/cuda)
+    cargo test "${what[@]}" --no-run --lib --test gpu --test precision --bench attention --bench layers --bench log_probs \
+        --bench products --bench step 2>&1 | tee "$folder/build.log"
+    cargo build "${what[@]}" --bin mpo-train
+    cp "${CARGO_TARGET_DIR:-target}/release/mpo-train" "$folder/mpo-train"
     local name path
-    for name in mpo_kernels gpu precision attention layers log_probs step; do
+    for name in mpo_kernels gpu precision attention layers log_probs products step; do
         path=$(sed -n "s/^ *Executable .*(\(.*\/$name-[0-9a-f]*\))$/\1/p" "$folder/build.log" | tail -1)
         cp "$path" "$folder/$name"
     done
@@ -58,6 +62,17 @@ step() {
     fi
 }
 
+# Runs each test of a program in a process of its own, as many at once as there are processors: most of a test's time on a new
+# machine is compiling kernels, which a process does one after the other.
+each_test() {
+    local program=$1 names
+    names=$("$program" --list 2>/dev/null | sed -n 's/: test$//p')
+    [[ -n "$names" ]] || { echo "expected tests in $program, got none"; return 1; }
+    echo "$names" | xargs -P "$(nproc)" -I{} bash -c \
+        'timeout 300 "$0" --exact "$1" >"$OUT/test-$$.log" 2>&1 || { echo "FAILED $1"; cat "$OUT/test-$$.log"; exit 1; }' \
+        "$program" {}
+}
+
 run() {
     local folder=$1
     export OUT=${OUT:-target/gpu}
@@ -67,10 +82,12 @@ run() {
     echo "mpo-train $(git describe --always --dirty 2>/dev/null || echo unknown), $(nvidia-smi \
         --query-gpu=name,memory.total,driver_version --format=csv,noheader)"
 
-    step kernels "$folder/mpo_kernels"
-    CARGO_MANIFEST_DIR=tests step parity "$folder/gpu"
-    CARGO_MANIFEST_DIR=tests step precision "$folder/precision"
+    step kernels each_test "$folder/mpo_kernels"
+    CARGO_MANIFEST_DIR=tests step parity each_test "$folder/gpu"
+    CARGO_MANIFEST_DIR=tests step precision each_test "$folder/precision"
+    step miniature "$folder/mpo-train" --device cuda --output "$OUT/miniature"
     for dtype in f32 bf16; do
+        step "products-$dtype" "$folder/products" --device cuda --dtype "$dtype" --rows 4096
         step "log_probs-$dtype" "$folder/log_probs" --device cuda --dtype "$dtype" --shape 4096x128256x4096 --repetitions 5
         step "attention-$dtype" "$folder/attention" --device cuda --dtype "$dtype"
         step "layers-$dtype" "$folder/layers" --device cuda --dtype "$dtype" --shapes llama-3.1-8b --tokens 4096 --length 512
@@ -84,7 +101,7 @@ run() {
         step step-8b-host "$folder/step" "${of[@]}" --config "$CONFIGS/llama-3.1-8b/config.json" --optimizer-state host
         step step-8b-lora "$folder/step" "${of[@]}" --config "$CONFIGS/llama-3.1-8b/config.json" --lora-rank 16
     fi
-    tail -n 40 "$OUT"/log_probs-*.log "$OUT"/attention-*.log "$OUT"/layers-*.log "$OUT"/step-*.log
+    tail -n 40 "$OUT"/miniature.log "$OUT"/products-*.log "$OUT"/log_probs-*.log "$OUT"/attention-*.log "$OUT"/layers-*.log "$OUT"/step-*.log
     return "$failed"
 }
 

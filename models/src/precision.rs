@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor};
 /// not, nor is anything inside of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// f32. On CUDA Burn's products round their factors to TF32, of ten bits of fraction, where the device has it.
+    /// f32, whose factors are not rounded on any device.
     #[default]
     F32,
     /// bf16, of seven bits of fraction: half the memory of what is kept for the backward, and on tensor cores at least

@@ -22,8 +22,8 @@ pub const FEW_ROWS: usize = 16;
 ///
 /// The type of `x` says what is computed in, and is that of the result: a weight of another type is cast for the product,
 /// forward and backward, and its gradient comes out in the weight's own type. So bf16 rows beside f32 weights are bf16
-/// compute on f32 parameters, and f32 rows beside bf16 weights are a frozen model in half the memory. Sums are in f32; on
-/// CUDA the factors of an f32 product are rounded to TF32 (ten bits of fraction) where the device has it.
+/// compute on f32 parameters, and f32 rows beside bf16 weights are a frozen model in half the memory. Sums are in f32, and the
+/// factors of an f32 product are not rounded (as to TF32), on any device.
 ///
 /// Differentiable in both. The weight's gradient is in the weight's own layout, so that the optimizer reads all four of its
 /// tensors in order. An argument that asks for no gradient costs no product, and nothing is saved for its sake.

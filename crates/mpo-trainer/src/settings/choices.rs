@@ -110,7 +110,7 @@ choices! {
 choices! {
     /// What matrix products are made in.
     PrecisionChoice {
-        /// 32 bits; on NVIDIA GPUs factors are rounded to TF32
+        /// 32 bits, on NVIDIA GPUs too, where tensor cores would round to TF32
         F32 = "f32",
         /// 16 bits: twice the speed and half the memory for activations on a GPU that has it, slower on the CPU
         Bf16 = "bf16",
