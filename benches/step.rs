@@ -164,7 +164,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         optimizer_state: Some(arguments.optimizer_state),
         micro_batch_tokens: Some(arguments.micro_batch_tokens),
         head_memory: arguments.head_memory,
-        epochs: Some(1),
+        epochs: Some(1.0),
         shuffle: Some(false),
         adapter: arguments.lora_rank.map(|_| AdapterKind::Lora),
         lora_rank: arguments.lora_rank,

@@ -90,7 +90,7 @@ fn settings(run: &Path, steps: usize, recompute: bool) -> TrainConfig {
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),
         batch_size: Some(1),
-        epochs: Some(1),
+        epochs: Some(1.0),
         max_steps: Some(steps as u64),
         shuffle: Some(false),
         max_grad_norm: Some(0.0),

@@ -403,6 +403,18 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_model() {
     assert_eq!(left, ["step-45", "step-48"]);
 }
 
+#[test]
+fn a_dry_run_reads_everything_and_leaves_nothing() {
+    let place = Workplace::new();
+    let told = place.train("run", &["--eval-split", "0.3", "--dry-run"]).assert().success();
+    told.stdout(contains("8 rows to train on, 4 to measure on; nothing was trained or written"))
+        .stderr(contains("memory").and(contains("12 rows")));
+    assert!(!place.path("run").exists());
+    write_rows(&place.path("rows.jsonl"), &[json!({"prompt": "What?"})]);
+    place.train("run", &["--dry-run"]).assert().code(1).stdout("");
+    assert!(!place.path("run").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_stops_at_a_checkpoint_and_goes_on_from_it() {

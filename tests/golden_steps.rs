@@ -97,7 +97,7 @@ fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<Ste
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),
         batch_size: Some(1),
-        epochs: Some(1),
+        epochs: Some(1.0),
         shuffle: Some(false),
         checkpoint_every: Some(u64::MAX),
         ..more

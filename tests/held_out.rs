@@ -6,10 +6,12 @@
 mod binary;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::prelude::*;
+use mpo_data::{ReadOptions, Rows};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -333,6 +335,40 @@ fn a_run_that_was_stopped_ends_where_a_calm_one_ends() {
         }
         fs::remove_dir_all(&stopped).unwrap();
     }
+}
+
+/// A run that holds prompts out of its own rows ends as one that is given them and the rest as two files.
+#[test]
+fn a_share_of_the_rows_is_held_out() {
+    let place = Place::new();
+    write_rows(&place.path("all.jsonl"), &rows());
+    let run = |data: &str, output: &str, arguments: &[&str]| {
+        let mut command = train(&model(), &place.path(data), &place.path(output));
+        command.args(["--lr", "1e-4", "--batch-size", "4", "--eval-every", "2", "--early-stop", "9"]).args(arguments);
+        command.assert()
+    };
+    // One of six English prompts, with both translations.
+    let told = run("all.jsonl", "split", &["--eval-split", "0.25"]).success();
+    told.stderr(contains("held out   2 of 12 rows, with all translations of their prompts"));
+    let all = mpo_data::read(&place.path("all.jsonl"), &ReadOptions::default()).unwrap().rows;
+    let (_, apart) = all.hold_out(NonZeroUsize::new(4).unwrap(), 0);
+    let Rows::Bilingual(apart) = apart else { panic!("rows in two languages") };
+    let is_apart = |row: &Value| apart.iter().any(|out| out.dominant.prompt()[0].content == row["dominant"]["prompt"]);
+    let (apart, rest): (Vec<Value>, Vec<Value>) = rows().into_iter().partition(is_apart);
+    assert_eq!(apart.len(), 2);
+    write_rows(&place.path("rest.jsonl"), &rest);
+    write_rows(&place.path("apart.jsonl"), &apart);
+    let apart = place.path("apart.jsonl");
+    run("rest.jsonl", "files", &["--eval-data", apart.to_str().unwrap()]).success();
+    for file in ["model/model.safetensors", "results.json"] {
+        let [split, files] = ["split", "files"].map(|run| fs::read(place.path(run).join(file)).unwrap());
+        assert!(split == files, "{file}");
+    }
+    let both = run("all.jsonl", "both", &["--eval-split", "0.25", "--eval-data", apart.to_str().unwrap()]).code(1);
+    both.stderr(contains("eval_split: expected none, as eval_data is given, got 0.25"));
+    write_rows(&place.path("two.jsonl"), &rows()[..2]);
+    let few = run("two.jsonl", "few", &["--eval-split", "0.25"]).code(1);
+    few.stderr(contains("eval_split: expected rows of at least three prompts"));
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl How {
             lr: Some(1e-3),
             weight_decay: Some(0.01),
             batch_size: Some(3),
-            epochs: Some(3),
+            epochs: Some(3.0),
             micro_batch_tokens: Some(self.micro_batch),
             max_grad_norm: Some(self.max_grad_norm),
             optimizer_state: Some(self.state),

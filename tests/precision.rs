@@ -161,7 +161,7 @@ fn ten_losses(golden: &Golden, device: &Device, precision: PrecisionChoice, sequ
     let options = TrainOptions {
         method: Some("sft".parse().unwrap()),
         batch_size: Some(2),
-        epochs: Some(10),
+        epochs: Some(10.0),
         lr: Some(1e-3),
         schedule: Some(Schedule::Constant),
         warmup_ratio: Some(0.0),

@@ -22,6 +22,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod approach;
 mod benchmark;
 mod benchmark_result;
 mod benign;
@@ -51,6 +52,7 @@ mod sample;
 mod sampling;
 mod training;
 
+pub use approach::{Approach, Approaches, Course};
 pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
 pub use benchmark_result::{BenchmarkResult, LanguageResult, SafeAnswers, Settings};
 pub use benign::{BUILT_IN, BenignPrompt, read_benign};

@@ -168,7 +168,7 @@ mod tests {
     fn what_a_flag_cannot_be_is_told() {
         for (flags, expected) in [
             (["--lr", "fast"], "expected a number, got fast"),
-            (["--epochs", "two"], "expected a whole number, got two"),
+            (["--epochs", "two"], "expected a number, got two"),
             (["--device", "gpu"], "possible values: auto, flex"),
             (["--recipe", "gemma"], "or a YAML file, got gemma"),
             (["--language", "xx-what"], "xx-what"),

@@ -2,7 +2,9 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
-use mpo_eval::{Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers, TrainResults};
+use mpo_eval::{
+    Approach, Approaches, Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers, TrainResults,
+};
 
 /// A table whose columns from `numbers_from` on hold numbers.
 pub(crate) fn render<'h>(
@@ -139,21 +141,32 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
 
 /// The gaps of a model before and after training.
 pub(crate) fn before_and_after(results: &TrainResults) -> String {
-    let header = ["language", "rows", "reward gap before", "after", "change", "gap > 0 before", "after"];
+    let header = ["language", "rows", "reward gap before", "after", "gap > 0 before", "after"];
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
         let before = results.reward_gap.before.iter().find(same);
         [
-            language(after.language, results.dominant),
+            format!("{}{}", after.language.name(), mark(after.language, results.dominant)),
             after.rows.to_string(),
             or_none(before.map(interval)),
             interval(after),
-            or_none(before.map(|before| format!("{:+.3}", after.mean - before.mean))),
             or_none(before.map(|before| percent(before.accuracy))),
             percent(after.accuracy),
         ]
     });
     render(header, rows, 1)
+}
+
+/// A line for each language: where its gap went, against the dominant one's.
+pub(crate) fn approaches(approaches: &Approaches) -> String {
+    let Approaches { dominant, goal, of } = approaches;
+    let mut lines = vec![format!("goal: {}'s gap before training, {goal:+.2}", dominant.name())];
+    let longest = of.iter().map(|of| of.language.name().chars().count()).max().unwrap_or_default();
+    lines.extend(of.iter().map(|Approach { language, course, before, after }| {
+        let (name, course) = (language.name(), course.name());
+        format!("  {name:<longest$}  {course:<7}  {:>5} of it, {} before", percent(*after), percent(*before))
+    }));
+    lines.join("\n")
 }
 
 /// What training changed in the miniature.
@@ -242,6 +255,16 @@ mod tests {
             },
         };
         insta::assert_snapshot!("before_and_after", before_and_after(&results));
+    }
+
+    #[test]
+    fn where_languages_went() {
+        let reward_gap = RewardGaps {
+            before: vec![gap("en", 2.0, None), gap("bn", -0.5, None), gap("sw", 0.25, None)],
+            after: vec![gap("en", 2.0, None), gap("bn", 1.9, None), gap("sw", 1.0, None)],
+        };
+        let results = TrainResults { steps: 3, best: None, dominant: "en".parse().ok(), reward_gap };
+        insta::assert_snapshot!("approaches", approaches(&Approaches::new(&results).unwrap()));
     }
 
     #[test]

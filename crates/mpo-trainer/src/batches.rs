@@ -25,7 +25,8 @@ impl Batches {
         let size = config.batch_size;
         let joins = rows > size && (1..min).contains(&(rows % size));
         let per_epoch = rows.div_ceil(size) as u64 - u64::from(joins);
-        let all = per_epoch.saturating_mul(config.epochs);
+        // A number of epochs that rounding has made a little too large takes no further step.
+        let all = (per_epoch as f64 * config.epochs - 1e-9).ceil() as u64;
         Self {
             rows,
             size,
@@ -88,8 +89,22 @@ mod tests {
     use crate::settings::TrainOptions;
 
     fn batches(rows: usize, min: usize) -> Batches {
-        let config = TrainOptions { batch_size: Some(4), epochs: Some(2), ..TrainOptions::minimal() };
+        of(rows, min, 2.0)
+    }
+
+    fn of(rows: usize, min: usize, epochs: f64) -> Batches {
+        let config = TrainOptions { batch_size: Some(4), epochs: Some(epochs), ..TrainOptions::minimal() };
         Batches::new(&config.resolve().unwrap(), rows, min)
+    }
+
+    #[test]
+    fn a_part_of_an_epoch_is_its_first_batches() {
+        // Five batches an epoch.
+        for (epochs, steps) in [(0.1, 1), (0.2, 1), (0.5, 3), (1.0, 5), (1.2, 6), (2.0, 10)] {
+            let batches = of(20, 1, epochs);
+            assert_eq!(batches.total(), steps, "{epochs}");
+            assert_eq!(batches.batch(steps - 1), of(20, 1, 2.0).batch(steps - 1));
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl<'a> HeldOut<'a> {
     ) -> Result<Self, TrainError> {
         let max_tokens = config.micro_batch_tokens;
         // Each row once, in the order they came, however long the run is.
-        let config = TrainConfig { epochs: 1, max_steps: None, shuffle: false, ..config.clone() };
+        let config = TrainConfig { epochs: 1.0, max_steps: None, shuffle: false, ..config.clone() };
         let rows = watch.rows;
         let pairs = rows.clone().into_pairs().unwrap_or_default();
         let task = match check_rows(rows, objective, &config) {

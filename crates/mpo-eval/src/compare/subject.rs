@@ -73,7 +73,7 @@ impl Subject {
                 }
                 (rest, test)
             }
-            None => data.rows.hold_out(TEST_SHARE, SPLIT_SEED),
+            None => data.rows.hold_out(config.held_out_share()?.unwrap_or(TEST_SHARE), SPLIT_SEED),
         };
         let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
         let benign = match &request.benign {

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
+use indicatif::HumanDuration;
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, LanguagePair, Origin, TokenizeOptions, TokenizedRows, Truncation};
-use mpo_eval::{EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
+use mpo_data::{Language, LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_eval::{Approaches, EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
@@ -34,6 +37,7 @@ Examples:
   mpo-train train --model Qwen/Qwen2.5-7B-Instruct --recipe qwen2.5-7b --data rows.json --output runs/qwen
   mpo-train train --config run.yaml --lr 1e-6
   mpo-train train --config run.yaml --eval-data held-out.json --eval-every 20 --early-stop 3
+  mpo-train train --config run.yaml --eval-split 0.1 --dry-run
   mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
   mpo-train train --resume --output runs/qwen";
 
@@ -53,6 +57,9 @@ pub(crate) struct TrainArguments {
     /// Print the complete configuration as YAML and do nothing else
     #[arg(long)]
     print_config: bool,
+    /// Read and check everything, say what the run would take, and train and write nothing
+    #[arg(long, conflicts_with_all = ["json", "print_config"])]
+    dry_run: bool,
     /// Memory that the run may take, such as 24GB [default: the device's]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
@@ -61,7 +68,7 @@ pub(crate) struct TrainArguments {
 }
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
-    let TrainArguments { config: file, resume, json, print_config, memory, options } = arguments;
+    let TrainArguments { config: file, resume, json, print_config, dry_run, memory, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
@@ -85,19 +92,23 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
         return output::line(config.to_yaml()?.trim_end());
     }
     let output = config.output.clone();
-    let trained = run_with(config, resumed, memory, json, quiet);
+    let ask = Ask { memory, dry_run, json, quiet };
+    let trained = run_with(config, resumed, &ask);
     // A start that failed left nothing to resume.
     trained.map_err(|failure| if is_marked(&output, Kind::Train) { failure } else { failure.without_resume() })
 }
 
-/// Trains as configured, in the folder of a run that was started earlier or a new one.
-fn run_with(
-    config: TrainConfig,
-    resumed: Option<RunFolder>,
+/// What is asked for beside the settings of the run.
+struct Ask {
     memory: Option<u64>,
+    dry_run: bool,
     json: bool,
     quiet: bool,
-) -> Result<(), Failure> {
+}
+
+/// Trains as configured, in the folder of a run that was started earlier or a new one.
+fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Result<(), Failure> {
+    let began = Instant::now();
     // What is already known is said before minutes of reading.
     match &resumed {
         Some(run) => run.check_settings(&config.deciding()?)?,
@@ -108,11 +119,11 @@ fn run_with(
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
-    if config.early_stop.is_some() && config.eval_data.is_none() {
-        let expected = "a file of rows that are not trained on, as early_stop is given";
+    if config.early_stop.is_some() && !config.holds_out() {
+        let expected = "a file of rows that are not trained on, or eval_split, as early_stop is given";
         return Err(TrainError::setting("eval_data", expected, "none").into());
     }
-    let session = Session::new(config.device, quiet)?;
+    let session = Session::new(config.device, ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
     if let Some(run) = &resumed {
@@ -125,7 +136,7 @@ fn run_with(
                 }
                 let (path, steps) = (run.path().display(), results.steps);
                 session.note(&format_args!("{path}: finished already, after {steps} steps"));
-                return print(&results, json);
+                return print(&results, ask.json);
             }
             session.note(&format_args!(
                 "{}: the trained model is gone; it is made again, from the last checkpoint if there is one",
@@ -138,7 +149,10 @@ fn run_with(
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
-    let settled = settled(&config, &inputs, memory, &session)?;
+    let settled = settled(&config, &inputs, ask.memory, &session)?;
+    if ask.dry_run {
+        return inputs.tell();
+    }
     let model =
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
@@ -161,7 +175,7 @@ fn run_with(
     }
     let base = base(&inputs.folder, &model_hash);
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
-    let watch = Some(Watch { rows: &inputs.held_out, trained_on: config.eval_data.is_none(), sampler });
+    let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
     let work = Run { config: &settled, folder: &run, base, watch };
     let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
@@ -169,8 +183,17 @@ fn run_with(
     }
     let results = results?;
     report::write(&run)?;
-    session.note(&format_args!("model in {}, report in {}", run.model_dir().display(), run.report_file().display()));
-    print(&results, json)
+    let (model, report) = (run.model_dir(), run.report_file());
+    let took = HumanDuration(began.elapsed());
+    session.note(&format_args!("took {took}; model in {}, report in {}", model.display(), report.display()));
+    print(&results, ask.json)?;
+    if !ask.json {
+        let model = model.display();
+        session.note(&format_args!(
+            "A gap is not a refusal yet: mpo-train eval --model {model} --benchmark multijail=MultiJail.csv --benchmark benign=builtin"
+        ));
+    }
+    Ok(())
 }
 
 /// Tells what the run will take, refuses one that can never fit, and settles whether layers are run again.
@@ -232,7 +255,14 @@ fn refuse_own_model(model: &Path, output: &Path) -> Result<(), Failure> {
 }
 
 fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
-    if json { output::json(results) } else { output::line(table::before_and_after(results)) }
+    if json {
+        return output::json(results);
+    }
+    output::line(table::before_and_after(results))?;
+    match Approaches::new(results) {
+        Some(approaches) => output::line(format_args!("\n{}", table::approaches(&approaches))),
+        None => Ok(()),
+    }
 }
 
 /// What a run reads and does not change.
@@ -252,26 +282,34 @@ impl Inputs {
     fn read(config: &TrainConfig, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(&config.model, &config.template_options(), session)?;
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
-        let read = |path: &Path, limit| -> Result<_, Failure> {
-            let data = read_rows(path, &read_options(config), limit, config.pivot, session)?;
-            let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
-            Ok((rows, data))
+        let read = |path: &Path, limit| read_rows(path, &read_options(config), limit, config.pivot, session);
+        let tokenize = |rows: &Rows| -> Result<TokenizedRows, Failure> {
+            Ok(folder.tokenize(rows, config.tokenize_options()?, session)?.0)
         };
-        let (rows, data) = read(&config.data, config.rows)?;
-        let report = &data.report;
-        let dominant = report.dominant;
+        let data = read(&config.data, config.rows)?;
+        let dominant = data.report.dominant;
+        let (texts, apart) = match config.held_out_share()? {
+            Some(share) => {
+                let (rest, apart) = hold_out(data.rows, share, session)?;
+                (rest, Some(apart))
+            }
+            None => (data.rows, None),
+        };
+        let rows = tokenize(&texts)?;
         check_rows(&rows, &*config.objective()?, config)?;
         warn_of_one_class(&rows, config, session);
-        let (held_out, texts) = match &config.eval_data {
-            None => (rows.some(config.eval_rows), data.rows),
-            Some(path) => {
-                let (pairs, data) = read(path, Some(config.eval_rows))?;
+        let (held_out, texts) = match (&config.eval_data, apart) {
+            (Some(path), _) => {
+                let data = read(path, Some(config.eval_rows))?;
+                let pairs = tokenize(&data.rows)?;
                 // Whoever trains on single answers may have nothing else to measure on.
                 if config.eval_rows > 0 && rows.are_pairs() {
                     check_pairs(path, &data.report, &pairs)?;
                 }
                 (pairs.limit(config.eval_rows), data.rows)
             }
+            (None, Some(apart)) => (tokenize(&apart)?.limit(config.eval_rows), apart),
+            (None, None) => (rows.some(config.eval_rows), texts),
         };
         if config.early_stop.is_some() {
             check_rows(&held_out, &*config.objective()?, config)?;
@@ -287,6 +325,29 @@ impl Inputs {
         };
         Ok(Self { folder, rows, held_out, eval, prompts, dominant })
     }
+
+    /// Says what a run would go on with.
+    fn tell(&self) -> Result<(), Failure> {
+        let (rows, measured) = (self.rows.len(), self.held_out.len());
+        output::line(format_args!("{rows} rows to train on, {measured} to measure on; nothing was trained or written"))
+    }
+}
+
+/// The rows to train on, and those of one prompt in `share`.
+fn hold_out(rows: Rows, share: NonZeroUsize, session: &Session) -> Result<(Rows, Rows), Failure> {
+    let all = rows.len();
+    // The same for every seed of a run, so that runs can be compared.
+    let (rest, apart) = rows.hold_out(share, 0);
+    if apart.is_empty() {
+        let got = format!("{all} rows of fewer");
+        return Err(TrainError::setting("eval_split", "rows of at least three prompts", got).into());
+    }
+    session.note(&format_args!(
+        "{:<10} {} of {all} rows, with all translations of their prompts",
+        "held out",
+        apart.len()
+    ));
+    Ok((rest, apart))
 }
 
 /// Who asks the model for answers while it trains, if anybody is to.

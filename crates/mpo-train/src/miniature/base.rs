@@ -87,7 +87,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
         lr: Some(3e-3),
         weight_decay: Some(0.1),
         batch_size: Some(64),
-        epochs: Some(1),
+        epochs: Some(1.0),
         shuffle: Some(false),
         micro_batch_tokens: Some(8192),
         seed: Some(SEED),

@@ -81,7 +81,7 @@ mod tests {
             batch_size: Some(3),
             micro_batch_tokens: Some(800),
             shuffle: Some(false),
-            epochs: Some(2),
+            epochs: Some(2.0),
             ..TrainOptions::minimal()
         };
         let passes = Passes::of(&sizes, &config.resolve().unwrap());

@@ -54,6 +54,8 @@ choices! {
     Schedule {
         /// Falls to zero along a half cosine
         Cosine = "cosine",
+        /// Falls to zero along a line
+        Linear = "linear",
         /// Stays
         Constant = "constant",
     }

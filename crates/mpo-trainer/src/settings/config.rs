@@ -1,6 +1,7 @@
 //! A resolved configuration: what it says to those who use it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
@@ -82,6 +83,25 @@ impl TrainConfig {
     /// If a limit leaves no room.
     pub fn truncation(&self) -> Result<Truncation, DataError> {
         Truncation::new(self.max_tokens, self.max_response_tokens)
+    }
+
+    /// One prompt of so many is held out, where `eval_split` asks for it.
+    ///
+    /// # Errors
+    /// If rows to measure on are named too.
+    pub fn held_out_share(&self) -> Result<Option<NonZeroUsize>, TrainError> {
+        let Some(share) = self.eval_split else {
+            return Ok(None);
+        };
+        if self.eval_data.is_some() {
+            return Err(TrainError::setting("eval_split", "none, as eval_data is given", share.to_string()));
+        }
+        Ok(NonZeroUsize::new((1.0 / share).round() as usize))
+    }
+
+    /// Whether what is measured is not trained on.
+    pub fn holds_out(&self) -> bool {
+        self.eval_data.is_some() || self.eval_split.is_some()
     }
 
     /// What is minimized.

@@ -170,7 +170,9 @@ macro_rules! settings {
                 })+)+
                 Ok(TrainConfig {
                     hyper_parameters,
-                    $($($key: settings!(@resolve $kind($($with)+) stringify!($key), self.$key),)+)+
+                    $($($key: settings!(
+                        @resolve $kind($($with)+) stringify!($key), self.$key.map(SettingValue::settled)
+                    ),)+)+
                 })
             }
         }

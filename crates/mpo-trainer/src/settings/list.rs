@@ -14,7 +14,7 @@ use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
 use super::places::Places;
-use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, UP_TO_1, at_least_1};
+use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
 use super::value::SettingValue;
 use crate::error::TrainError;
@@ -67,8 +67,8 @@ settings! {
         schedule: Schedule = default(Schedule::Cosine), "SHAPE", Training;
         /// Fraction of the steps that warm up, from 0; the last step at least is beyond it
         warmup_ratio: f64 = default(0.1), "X", Training, FRACTION;
-        /// Passes over the rows
-        epochs: u64 = default(2), "N", Training, at_least_1();
+        /// Passes over the rows, such as `2` or `0.5`
+        epochs: f64 = default(2.0), "X", Training, POSITIVE;
         /// Stop after at most this many steps, whatever the epochs
         max_steps: u64 = optional("none"), "N", Training, at_least_1();
         /// Rows per step
@@ -128,12 +128,15 @@ settings! {
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
+        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of some prompts, so that
+        /// no translation of a prompt that is measured is trained on. At least one prompt of three
+        eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
         /// its end
         eval_every: u64 = optional("none"), "N", Identity, at_least_1();
         /// Stop when the held-out loss has not fallen for so many measurements, and end with the weights of the step where it was
-        /// lowest, which keep their checkpoint. `train` wants `eval_data` for it
+        /// lowest, which keep their checkpoint. `train` wants `eval_data` or `eval_split` for it
         early_stop: u64 = optional("none"), "N", Training, at_least_1();
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none

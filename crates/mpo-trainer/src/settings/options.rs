@@ -263,7 +263,7 @@ mod tests {
             ..TrainOptions::minimal()
         };
         let config = flags.or(file).resolve().unwrap();
-        assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2));
+        assert_eq!((config.lr, config.seed, config.epochs), (1e-5, 7, 2.0));
         assert_eq!(config.hyper_parameters["beta"], 1.5);
     }
 

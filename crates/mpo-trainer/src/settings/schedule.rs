@@ -9,12 +9,11 @@ impl Schedule {
         if step < warmup {
             return step as f64 / warmup as f64;
         }
+        let progress = ((step - warmup) as f64 / (total - warmup).max(1) as f64).min(1.0);
         match self {
             Self::Constant => 1.0,
-            Self::Cosine => {
-                let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
-                0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
-            }
+            Self::Linear => 1.0 - progress,
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         }
     }
 }
@@ -29,6 +28,13 @@ mod tests {
         let factor = |step| Schedule::Cosine.factor(step, 10, 2);
         for (step, want) in [(0, 0.0), (1, 0.5), (2, 1.0), (6, 0.5), (10, 0.0)] {
             assert!((factor(step) - want).abs() < 1e-12, "{step}: {}", factor(step));
+        }
+    }
+
+    #[test]
+    fn linear_with_warmup_by_hand() {
+        for (step, want) in [(0, 0.0), (1, 0.5), (2, 1.0), (4, 0.75), (9, 0.125), (10, 0.0)] {
+            assert_eq!(Schedule::Linear.factor(step, 10, 2), want, "{step}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the value of a setting may be, and how it is read from text.
 
+use std::env;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -47,6 +48,12 @@ pub(super) trait SettingValue: Serialize + Clone + PartialEq + Sized {
     /// What it should be instead, if it can be no setting.
     fn expected(&self) -> Option<&'static str> {
         None
+    }
+
+    /// What a run takes it for.
+    #[must_use]
+    fn settled(self) -> Self {
+        self
     }
 
     /// As a person would write it.
@@ -141,6 +148,11 @@ impl SettingValue for String {
     fn expected(&self) -> Option<&'static str> {
         self.is_empty().then_some("text")
     }
+
+    fn settled(self) -> Self {
+        // Without a Unicode home it stays as it is, and is not found.
+        PathBuf::from(&self).settled().into_os_string().into_string().unwrap_or(self)
+    }
 }
 
 impl SettingValue for bool {
@@ -166,6 +178,14 @@ impl SettingValue for PathBuf {
             // The present folder is somebody's.
             Some("") => Some("a path"),
             Some(_) => None,
+        }
+    }
+
+    /// `~/` is the user's home, which no shell puts in its place in a configuration file or behind an equals sign.
+    fn settled(self) -> Self {
+        match (self.strip_prefix("~"), env::home_dir()) {
+            (Ok(within), Some(home)) => home.join(within),
+            _ => self,
         }
     }
 
@@ -244,6 +264,18 @@ mod tests {
         let shown = [6e-7, 0.0, 0.1, 1.0, f64::NAN].map(|number| number.shown());
         assert_eq!(shown, ["6e-7", "0", "0.1", "1", "NaN"]);
         assert_eq!(1024_usize.shown(), "1024");
+    }
+
+    #[test]
+    fn a_tilde_at_the_beginning_of_a_path_is_the_users_home() {
+        let home = env::home_dir().unwrap();
+        for (given, settled) in [("~/models/x", home.join("models/x")), ("~", home.join("")), ("a/~/b", "a/~/b".into())]
+        {
+            assert_eq!(PathBuf::from(given).settled(), settled);
+            assert_eq!(given.to_owned().settled(), settled.to_str().unwrap());
+        }
+        // Another user's home is asked of the system, and no name on the hub begins so.
+        assert_eq!("~other/x".to_owned().settled(), "~other/x");
     }
 
     #[cfg(unix)]

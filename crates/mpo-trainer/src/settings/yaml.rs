@@ -119,8 +119,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_line_and_key() {
         for (text, expected) in [
-            ("epochs: two", "line 1: epochs: expected a whole number, 0 or above, got two"),
-            ("lr: 1\nepochs: -1 # few", "line 2: epochs: expected a whole number, 0 or above, got -1"),
+            ("batch_size: two", "line 1: batch_size: expected a whole number, 0 or above, got two"),
+            ("lr: 1\nbatch_size: -1 # few", "line 2: batch_size: expected a whole number, 0 or above, got -1"),
             ("max_steps: 99999999999999999999999", "expected a whole number, 0 or above, got 999"),
             ("lr: fast", "line 1: lr: expected a number, such as 1e-6, got fast"),
             ("shuffle: 1", "line 1: shuffle: expected true or false, got 1"),
