@@ -1,7 +1,9 @@
 //! The report's pictures, as SVG.
 
 use std::fmt::Display;
+use std::ops::Range;
 
+use html_escape::encode_text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -40,22 +42,40 @@ fn failed(error: impl Display) -> EvalError {
     EvalError::Report(error.to_string())
 }
 
-/// Draws a chart below the legend of its series into an SVG text.
-fn drawn(names: &[&str], draw: impl FnOnce(&Area<'_>) -> Result<(), EvalError>) -> Result<String, EvalError> {
+/// A part of a chart that says something where a pointer rests on it.
+struct Tip {
+    /// From left to right and from top to bottom, in the chart's pixels.
+    across: Range<i32>,
+    down: Range<i32>,
+    text: String,
+}
+
+/// Draws a chart below the legend of its series into an SVG text, in the page's own colours.
+fn drawn(names: &[&str], draw: impl FnOnce(&Area<'_>) -> Result<Vec<Tip>, EvalError>) -> Result<String, EvalError> {
     let legend = Legend::new(names);
     let mut svg = String::new();
-    {
+    let tips = {
         let size = (SIZE.0, SIZE.1 + legend.height);
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        area.fill(&WHITE).map_err(failed)?;
-        draw(&legend.draw(&area)?)?;
+        let tips = draw(&legend.draw(&area)?)?;
         area.present().map_err(failed)?;
-    }
-    Ok(svg)
+        tips
+    };
+    // Black is whatever the page writes in.
+    let svg = svg.replace("#000000", "currentColor");
+    let body = svg.trim_end().strip_suffix("</svg>").ok_or_else(|| failed("a chart without an end"))?;
+    let tips = tips.iter().map(|Tip { across, down, text }| {
+        let (width, height) = (across.len(), down.len());
+        let (x, y, text) = (across.start, down.start, encode_text(text));
+        format!(
+            r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="transparent"><title>{text}</title></rect>"#
+        )
+    });
+    Ok(format!("{body}{}</svg>", tips.collect::<String>()))
 }
 
 /// The least and the largest of some numbers, with room around them.
-fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -123,17 +143,18 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
     let scale = if measure.percent { 100.0 } else { 1.0 };
     let values = measure.series.iter().flat_map(|series| series.values.iter().flatten());
     let ends = values.flat_map(|value| [value.low.unwrap_or(value.value), value.high.unwrap_or(value.value)]);
-    let mut heights = range(ends.map(|end| end * scale).chain([0.0]));
+    let mut heights = range(ends.map(|end| end * scale).chain([0.0]).chain(measure.goal));
     if measure.percent {
         heights = 0.0..100.0;
     }
     drawn(&names, |area| {
         let groups = measure.labels.len();
+        let mut tips = vec![];
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(30)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..groups as f64, heights)
+            .build_cartesian_2d(0.0..groups as f64, heights.clone())
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -141,7 +162,7 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             .light_line_style(TRANSPARENT)
             .x_labels(0)
             .y_labels(6)
-            .y_label_formatter(&|y| if measure.percent { format!("{y:.0} %") } else { format!("{y:.2}") })
+            .y_label_formatter(&|y| if measure.percent { format!("{y:.0} %") } else { shown(*y) })
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
@@ -153,6 +174,10 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
                 let bar = [(left, 0.0), (left + 0.92 * width, value.value * scale)];
                 let bar = Rectangle::new(bar, colour(number).filled());
                 chart.draw_series([bar]).map_err(failed)?;
+                let [from, to] = [left, left + width].map(|x| chart.backend_coord(&(x, 0.0)).0);
+                let [top, bottom] = [heights.end, heights.start].map(|y| chart.backend_coord(&(0.0, y)).1);
+                let text = format!("{}, {}: {}", measure.labels[group], series.name, value.shown(measure.percent));
+                tips.push(Tip { across: from..to, down: top..bottom, text });
                 if let (Some(low), Some(high)) = (value.low, value.high) {
                     let middle = left + 0.46 * width;
                     let whisker = vec![(middle, low * scale), (middle, high * scale)];
@@ -160,6 +185,11 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
                     chart.draw_series([whisker]).map_err(failed)?;
                 }
             }
+        }
+        if let Some(goal) = measure.goal {
+            let line =
+                DashedLineSeries::new([(0.0, goal), (groups as f64, goal)], 6, 4, BLACK.mix(0.6).stroke_width(1));
+            chart.draw_series(line).map_err(failed)?;
         }
         let (columns, _) = chart.plotting_area().get_pixel_range();
         let bottom = area.dim_in_pixel().1 as i32 - 32;
@@ -171,14 +201,43 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
             let room = (part / 8.0).max(3.0) as usize;
             let short: String = label.chars().take(room).collect();
             let x = x as i32 - 4 * short.chars().count() as i32;
-            let label = Text::new(short, (x, bottom), FONT.into_font());
+            let font =
+                if measure.is_dominant(label) { FONT.into_font().style(FontStyle::Bold) } else { FONT.into_font() };
+            let label = Text::new(short, (x, bottom), font);
             area.draw(&label).map_err(failed)?;
         }
-        Ok(())
+        Ok(tips)
     })
 }
 
-/// Curves by step.
+/// A number beside an axis: no minus before a zero, and no row of zeros before a small number.
+fn shown(number: f64) -> String {
+    match number.abs() {
+        0.0..1e-12 => "0".into(),
+        1e-12..1e-3 => format!("{number:.0e}"),
+        1e-3..0.095 => format!("{number:.3}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
+/// From how many points on a curve is smoothed.
+const MANY: usize = 40;
+/// Places of a chart that say what lies there, at most.
+const PLACES: usize = 200;
+
+/// The exponential mean of a curve, over a twentieth of its points.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let keep = 1.0 - 1.0 / (points.len() as f64 / 20.0).max(1.0);
+    let mut mean = None;
+    let next = |&(x, y): &(f64, f64)| {
+        let value = mean.map_or(y, |mean: f64| keep * mean + (1.0 - keep) * y);
+        mean = Some(value);
+        (x, value)
+    };
+    points.iter().map(next).collect()
+}
+
+/// Curves by step. Long ones are smoothed, with the numbers themselves behind them.
 pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str) -> Result<String, EvalError> {
     let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
     let points = || lines.iter().flat_map(|(_, points)| points);
@@ -188,24 +247,48 @@ pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str)
             .margin(10)
             .x_label_area_size(42)
             .y_label_area_size(62)
-            .build_cartesian_2d(xs, ys)
+            .build_cartesian_2d(xs.clone(), ys.clone())
             .map_err(failed)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc(across)
-            .x_label_formatter(&|x| format!("{x:.0}"))
+            .x_label_formatter(&|x| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() })
             .y_desc(up)
             .y_labels(6)
+            .y_label_formatter(&|y| shown(*y))
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
         for (number, (_, points)) in lines.iter().enumerate() {
-            let style = colour(number).stroke_width(2);
-            let line = LineSeries::new(points.iter().copied(), style);
-            chart.draw_series(line).map_err(failed)?;
+            let whole = colour(number).stroke_width(2);
+            if points.len() > MANY {
+                let faint = LineSeries::new(points.iter().copied(), colour(number).mix(0.3).stroke_width(1));
+                chart.draw_series(faint).map_err(failed)?;
+                chart.draw_series(LineSeries::new(smoothed(points), whole)).map_err(failed)?;
+            } else {
+                chart.draw_series(LineSeries::new(points.iter().copied(), whole)).map_err(failed)?;
+            }
         }
-        Ok(())
+        // Strips from one step to the next, of at most so many of them.
+        let mut steps: Vec<f64> = points().map(|point| point.0).collect();
+        steps.sort_by(f64::total_cmp);
+        steps.dedup();
+        let every = steps.len().div_ceil(PLACES).max(1);
+        let steps: Vec<f64> = steps.into_iter().step_by(every).collect();
+        let pixel = |x: f64| chart.backend_coord(&(x, ys.start)).0;
+        let [top, bottom] = [ys.end, ys.start].map(|y| chart.backend_coord(&(xs.start, y)).1);
+        let tips = steps.iter().enumerate().map(|(at, &step)| {
+            let before = at.checked_sub(1).map_or(xs.start, |before| (steps[before] + step) / 2.0);
+            let after = steps.get(at + 1).map_or(xs.end, |after| (after + step) / 2.0);
+            let values = lines.iter().filter_map(|(name, points)| {
+                let value = points.iter().find(|point| point.0 == step)?.1;
+                Some(format!("\n{name}: {}", shown(value)))
+            });
+            let text = format!("{across} {step:.0}{}", values.collect::<String>());
+            Tip { across: pixel(before)..pixel(after), down: top..bottom, text }
+        });
+        Ok(tips.collect())
     })
 }
 
@@ -227,7 +310,7 @@ pub(super) fn scatter(projection: &Projection) -> Result<String, EvalError> {
             Text::new(point.language.code().to_owned(), (point.x, point.y), font)
         });
         chart.draw_series(letters).map_err(failed)?;
-        Ok(())
+        Ok(vec![])
     })
 }
 
@@ -253,6 +336,30 @@ mod tests {
         let long = "a-run-with-a-rather-long-name-";
         assert_eq!(height(12, long), 320 + 11 * 20);
         assert_eq!(height(12, &long.repeat(9)), 320 + 11 * 20);
+    }
+
+    #[test]
+    fn a_pointer_finds_what_every_run_had_at_a_step() {
+        let curves = [("a<b".to_owned(), vec![(1.0, 0.5), (2.0, -0.25)]), ("c".to_owned(), vec![(2.0, 2e-5)])];
+        let svg = lines(&curves, "step", "loss").unwrap();
+        assert!(svg.contains("<title>step 1\na&lt;b: 0.50</title>"), "{svg}");
+        assert!(svg.contains("<title>step 2\na&lt;b: -0.25\nc: 2e-5</title>"), "{svg}");
+        let many: Vec<(f64, f64)> = (0..5_000).map(|step| (f64::from(step), 0.0)).collect();
+        let svg = lines(&[("run".into(), many)], "step", "loss").unwrap();
+        assert_eq!(svg.matches("<title>").count(), PLACES);
+    }
+
+    #[test]
+    fn a_smoothed_curve_follows_its_mean() {
+        let points: Vec<(f64, f64)> = (0..400).map(|step| (f64::from(step), f64::from(step % 2))).collect();
+        let smoothed = smoothed(&points);
+        assert_eq!((smoothed.len(), smoothed[0]), (400, (0.0, 0.0)));
+        assert!((smoothed[399].1 - 0.5).abs() < 0.05, "{:?}", smoothed[399]);
+    }
+
+    #[test]
+    fn numbers_beside_an_axis() {
+        assert_eq!([0.0, -0.0, 2e-5, 0.012, -1.5, 120.0].map(shown), ["0", "0", "2e-5", "0.012", "-1.50", "120.00"]);
     }
 
     #[test]

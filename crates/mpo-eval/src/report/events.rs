@@ -13,6 +13,10 @@ pub(super) struct Told {
     pub(super) steps: Vec<StepEvent>,
     /// What was measured meanwhile.
     pub(super) measured: Vec<MeasuredEvent>,
+    /// How many rows it is trained on.
+    pub(super) rows: Option<usize>,
+    /// How long it took, if one process took all steps.
+    pub(super) seconds: Option<f64>,
     /// What is damaged in it, in words.
     pub(super) damaged: Vec<String>,
 }
@@ -21,6 +25,7 @@ impl Told {
     /// By a file of events, if it is there.
     pub(super) fn read(path: &Path) -> Result<Self, EvalError> {
         let mut told = Self::default();
+        let mut is_of_one_start = true;
         let bytes = read_file(path)?.unwrap_or_default();
         for (line, number) in bytes.split_inclusive(|&byte| byte == b'\n').zip(1..) {
             let is_whole = line.ends_with(b"\n");
@@ -43,7 +48,12 @@ impl Told {
             match event {
                 Event::Step(event) => told.steps.push(event),
                 Event::Measured(event) => told.measured.push(event),
-                Event::Started { .. } | Event::Checkpoint { .. } | Event::Best { .. } | Event::Finished { .. } => {}
+                Event::Started { step, rows, .. } => {
+                    told.rows = Some(rows);
+                    is_of_one_start &= step == 0;
+                }
+                Event::Finished { seconds, .. } => told.seconds = is_of_one_start.then_some(seconds),
+                Event::Checkpoint { .. } | Event::Best { .. } => {}
             }
         }
         Ok(told)

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::number;
 use super::run::RunReport;
+use crate::approach::Approaches;
 use crate::benchmark::benchmark;
 use crate::benchmark_result::{BenchmarkResult, SafeAnswers};
 use crate::estimate::Estimate;
@@ -34,6 +35,9 @@ pub(super) struct Found {
     /// What is so in this one: who judged.
     pub(super) judged: String,
     pub(super) values: Vec<(String, Number)>,
+    /// The dominant language, and its gap before training.
+    pub(super) dominant: Option<String>,
+    pub(super) goal: Option<f64>,
 }
 
 /// Of the rows that training measures before and after.
@@ -56,8 +60,12 @@ impl RunReport {
         let measured = |name: &str| format!("{}, {name}", self.name);
         match &self.results {
             Some(RunResults::Trained(results)) if !results.reward_gap.after.is_empty() => {
-                found.push(gaps(GAP, measured("before"), &results.reward_gap.before));
-                found.push(gaps(GAP, measured("after"), &results.reward_gap.after));
+                let dominant = results.dominant.map(|language| language.name().to_owned());
+                let goal = Approaches::new(results).map(|approaches| approaches.goal);
+                for (when, of) in [("before", &results.reward_gap.before), ("after", &results.reward_gap.after)] {
+                    let dominant = dominant.clone();
+                    found.push(Found { dominant, goal, ..gaps(GAP, measured(when), of) });
+                }
             }
             Some(RunResults::Miniature(results)) => found.extend(self.miniature(results)),
             _ => {}
@@ -115,6 +123,7 @@ impl RunReport {
                     Some((name(of.language), Number { detail, ..Number::of(&of.estimate?) }))
                 })
                 .collect(),
+            ..Found::default()
         }
     }
 
@@ -137,6 +146,7 @@ impl RunReport {
             series: self.name.clone(),
             judged: undecided(result),
             values,
+            ..Found::default()
         })
     }
 
@@ -170,6 +180,15 @@ impl RunReport {
 }
 
 impl Number {
+    /// With its interval, as a person would say it.
+    pub(super) fn shown(&self, percent: bool) -> String {
+        let value = number(self.value, percent);
+        match (self.low, self.high) {
+            (Some(low), Some(high)) => format!("{value} ({} to {})", number(low, percent), number(high, percent)),
+            _ => value,
+        }
+    }
+
     fn plain(value: f64) -> Self {
         Self { value, ..Self::default() }
     }

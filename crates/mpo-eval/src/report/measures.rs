@@ -19,6 +19,16 @@ pub(super) struct Measure {
     /// Columns: runs.
     pub(super) series: Vec<Series>,
     pub(super) chart: String,
+    /// The language that the others are to come up to, and where it stood, if that is so in every run.
+    pub(super) dominant: Option<String>,
+    pub(super) goal: Option<f64>,
+}
+
+impl Measure {
+    /// Whether a row is that of the dominant language.
+    pub(super) fn is_dominant(&self, label: &str) -> bool {
+        self.dominant.as_deref() == Some(label)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -41,11 +51,16 @@ pub(super) fn measures(runs: &[RunReport]) -> Vec<Measure> {
                     title: found.title,
                     note: found.note,
                     percent: found.percent,
+                    dominant: found.dominant.clone(),
+                    goal: found.goal,
                     ..Measure::default()
                 });
                 measures.len() - 1
             });
             let measure = &mut measures[at];
+            if measure.dominant != found.dominant || measure.goal != found.goal {
+                (measure.dominant, measure.goal) = (None, None);
+            }
             for (label, _) in &found.values {
                 if !measure.labels.contains(label) {
                     measure.labels.push(label.clone());

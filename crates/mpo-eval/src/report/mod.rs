@@ -28,6 +28,17 @@ const MEASURED: [(&str, &str); 8] = [
     ("eval_undecided/benign", "Language undecided, benign prompts"),
 ];
 
+/// What is drawn of the steps, one curve for each run.
+const CURVES: [(&str, &str); 4] = [
+    ("loss", "Loss"),
+    ("loss/gap", "Loss of the gap"),
+    ("loss/retain", "Loss that holds the dominant language"),
+    ("rg/target", "Reward gap of the rows trained on"),
+];
+
+/// What is folded below them.
+const DETAILS: [(&str, &str); 2] = [("learning_rate", "Learning rate"), ("grad_norm", "Gradient norm")];
+
 /// What it is called where the rows are some of those trained on, if another name.
 const TRAINED_ON: [(&str, &str); 2] =
     [("eval_loss", "Loss on training rows"), ("eval_rg", "Reward gap on training rows")];
@@ -36,6 +47,19 @@ const TRAINED_ON: [(&str, &str); 2] =
 struct Figure {
     title: String,
     chart: String,
+}
+
+/// The curves of some metrics of the steps, where there are any.
+fn figures(runs: &[RunReport], of: &[(&str, &str)]) -> Result<Vec<Figure>, EvalError> {
+    let mut figures = vec![];
+    for (key, title) in of {
+        let curves = runs.iter().map(|run| (run.name.clone(), run.curve(key)));
+        let curves: Vec<(String, Vec<(f64, f64)>)> = curves.filter(|(_, points)| points.len() > 1).collect();
+        if !curves.is_empty() {
+            figures.push(Figure { title: (*title).into(), chart: charts::lines(&curves, "step", title)? });
+        }
+    }
+    Ok(figures)
 }
 
 /// The page.
@@ -48,14 +72,8 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
     for measure in measures.iter_mut().filter(|measure| measure.labels.len() > 1) {
         measure.chart = charts::bars(measure)?;
     }
-    let mut curves = vec![];
-    for (key, title) in [("loss", "Loss"), ("rg/target", "Reward gap of the rows trained on")] {
-        let lines: Vec<(String, Vec<(f64, f64)>)> =
-            runs.iter().map(|run| (run.name.clone(), run.curve(key))).filter(|(_, points)| points.len() > 1).collect();
-        if !lines.is_empty() {
-            curves.push(Figure { title: title.into(), chart: charts::lines(&lines, "step", title)? });
-        }
-    }
+    let mut curves = figures(runs, &CURVES)?;
+    let details = figures(runs, &DETAILS)?;
     for run in runs {
         let whose = if runs.len() > 1 { format!("{}: ", run.name) } else { String::new() };
         for (key, held_out) in MEASURED {
@@ -90,7 +108,9 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             title => runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", "),
             runs => runs.iter().map(RunReport::summary).collect::<Vec<_>>(),
             measures => Serde(&measures),
+            glances => Serde(runs.iter().filter_map(RunReport::glance).collect::<Vec<_>>()),
             curves => Serde(&curves),
+            details => Serde(&details),
             warnings => runs.iter().flat_map(|run| run.warnings().into_iter().map(|text| format!("{}, {text}", run.name))).collect::<Vec<_>>(),
             projections => Serde(&projections),
             samples => Serde(samples(runs).into_iter().chain(sampled(runs)).collect::<Vec<_>>()),

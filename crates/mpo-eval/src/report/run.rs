@@ -6,16 +6,37 @@ use std::path::Path;
 
 use mpo_data::Language;
 use mpo_trainer::{
-    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StepEvent, is_edited, is_written, read_checked,
-    read_file,
+    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StepEvent, TrainOptions, is_edited, is_written,
+    read_checked, read_file,
 };
+use serde::Serialize;
 
 use super::events::Told;
+use super::number;
+use crate::approach::Approaches;
 use crate::benchmark::Metric;
 use crate::error::EvalError;
 use crate::evaluation::{EVALUATION_FILE, Evaluation};
 use crate::results::RunResults;
 use crate::sample::{Sample, read_samples, samples_file};
+
+/// A run at a glance.
+#[derive(Debug, Serialize)]
+pub(super) struct Glance {
+    name: String,
+    training: String,
+    goal: Option<String>,
+    languages: Vec<Came>,
+}
+
+/// How near a language came to the goal.
+#[derive(Debug, Serialize)]
+struct Came {
+    language: String,
+    course: &'static str,
+    before: String,
+    after: String,
+}
 
 /// A run as the report shows it.
 #[derive(Debug, Default)]
@@ -28,6 +49,11 @@ pub struct RunReport {
     steps: Vec<StepEvent>,
     /// What was measured meanwhile.
     pub(super) measured: Vec<MeasuredEvent>,
+    /// Its method and the model that it began with.
+    of: Vec<String>,
+    /// How many rows it was trained on, and how long that took.
+    rows: Option<usize>,
+    seconds: Option<f64>,
     pub(super) results: Option<RunResults>,
     pub(super) evaluation: Option<Evaluation>,
     /// What was damaged, and is not shown.
@@ -58,7 +84,13 @@ impl RunReport {
         }
         let mut run =
             Self { name: called(&whole, around.is_some()), config, results: results(trained)?, ..Self::default() };
+        // One that another version wrote may have settings that are none any more.
+        if let Ok(settings) = TrainOptions::from_file(&trained.join(CONFIG_FILE)) {
+            let method = settings.method.map(|method| method.definition().name.to_owned());
+            run.of = method.into_iter().chain(settings.model).collect();
+        }
         let told = Told::read(&trained.join(EVENTS_FILE))?;
+        (run.rows, run.seconds) = (told.rows, told.seconds);
         (run.steps, run.measured, run.damaged) = (told.steps, told.measured, told.damaged);
         run.note_missing(trained);
         if is_edited(trained, CONFIG_FILE) {
@@ -151,6 +183,38 @@ impl RunReport {
         let results = self.evaluation.iter().flat_map(|evaluation| &evaluation.benchmarks);
         let mut of = results.filter(|result| result.benchmark == benchmark);
         of.any(|result| result.metric == Metric::AttackSuccess)
+    }
+
+    /// How it was trained, in a line.
+    fn training(&self) -> Option<String> {
+        let steps = format!("{} steps", self.steps.last()?.step);
+        let rows = self.rows.map(|rows| format!("{rows} rows"));
+        let time = self.seconds.map(|seconds| match seconds {
+            0.0..100.0 => format!("{seconds:.0} s"),
+            100.0..6_000.0 => format!("{:.0} min", seconds / 60.0),
+            _ => format!("{:.1} h", seconds / 3_600.0),
+        });
+        let parts = self.of.iter().cloned().chain(rows).chain([steps]).chain(time);
+        Some(parts.collect::<Vec<_>>().join(" · "))
+    }
+
+    /// What stands at the top of the page.
+    pub(super) fn glance(&self) -> Option<Glance> {
+        let training = self.training()?;
+        let approaches = match &self.results {
+            Some(RunResults::Trained(results)) => Approaches::new(results),
+            _ => None,
+        };
+        let goal =
+            approaches.as_ref().map(|of| format!("{}'s gap before training, {:.2}", of.dominant.name(), of.goal));
+        let share = |share: f64| number(share, true);
+        let languages = approaches.into_iter().flat_map(|of| of.of).map(|of| Came {
+            language: of.language.name().to_owned(),
+            course: of.course.name(),
+            before: share(of.before),
+            after: share(of.after),
+        });
+        Some(Glance { name: self.name.clone(), training, goal, languages: languages.collect() })
     }
 
     /// What is shown of how it came about.
