@@ -123,9 +123,16 @@ fn a_comparison_leaves_its_numbers_and_goes_on_with_more() {
     assert_eq!(written(&kept), before);
     let message = contains("expected an empty run folder").and(contains("hint: "));
     place.compare("c", &first).assert().code(1).stderr(message);
-    let mut report = mpo_train();
-    let shown = report.arg("report").arg(&output).assert().code(1);
-    shown.stderr(contains("got a comparison").and(contains("hint: its table is")));
+    // A page of its own, as the comparison wrote it.
+    let page = output.join("report.html");
+    let own = fs::read_to_string(&page).unwrap();
+    assert!(own.contains("target languages") && own.contains("Benign prompts answered") && own.contains("<svg"));
+    fs::remove_file(&page).unwrap();
+    mpo_train().arg("report").arg(&output).assert().success();
+    assert_eq!(fs::read_to_string(&page).unwrap(), own);
+    let beside = [output.clone(), output.join("runs/mpo/seed-1")];
+    let shown = mpo_train().arg("report").args(beside).arg("-o").arg(place.path("page.html")).assert().code(1);
+    shown.stderr(contains("got a comparison").and(contains("hint: a comparison has a page of its own")));
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl EvalError {
             Self::NoPrompt { .. } => Some("write one {\"language\": \"sw\", \"prompt\": \"…\"} a line".into()),
             Self::NoRun { .. } => Some("name the --output of `train` or of `eval`".into()),
             Self::NothingToShow { .. } => Some(
-                "name a folder that `train` or `eval` has written to; of a comparison, one of the runs in it".into(),
+                "name a folder that `train` or `eval` has written to; a comparison has a page when its runs are done".into(),
             ),
             Self::Damaged { .. } => Some(
                 "restore the file; or move it away and give the commands again that made it: answers that are kept beside it \

@@ -71,7 +71,7 @@ pub use notes::{note_damaged, note_not_as_written};
 pub use number::final_number;
 pub use projection::{AnswerState, Point, Projection, Separation, answer_states};
 pub use refusal::is_refusal;
-pub use report::{RunReport, render};
+pub use report::{RunReport, render, render_comparison};
 pub use results::{Change, MiniatureLanguage, MiniatureResults, RewardGaps, TrainResults};
 pub use reward_gap::{ImplicitGap, LanguageGap, by_language, implicit_by_language};
 pub use sample::{Outcome, Sample, answers, read_samples, samples_file};

@@ -44,6 +44,7 @@ use mpo_progress::Progress;
 use mpo_trainer::{HyperParameters, Identity, Kind, RunFolder, TrainError, TrainOptions};
 
 use crate::error::EvalError;
+use crate::report::render_comparison;
 use runs::Comparing;
 
 pub use crate::prompts::Prompt;
@@ -154,7 +155,9 @@ impl Compare<'_> {
         held.write_value(&held.results_file(), &comparison)?;
         let csv = output.join("results.csv");
         held.write_table(&csv, comparison.to_csv().as_bytes())?;
-        progress.note(&format_args!("{} and {}", held.results_file().display(), csv.display()));
+        let (results, page) = (held.results_file(), held.report_file());
+        held.write(&page, render_comparison(output)?.as_bytes())?;
+        progress.note(&format_args!("{}, {} and {}", results.display(), csv.display(), page.display()));
         Ok(comparison)
     }
 

@@ -3,7 +3,7 @@
 use mpo_data::Language;
 use serde::Serialize;
 
-use super::number;
+use super::page::number;
 use super::run::RunReport;
 use crate::approach::Approaches;
 use crate::benchmark::benchmark;

@@ -8,15 +8,17 @@ use super::found::Number;
 use super::run::RunReport;
 
 /// Something measured by language, of every run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Measure {
     pub(super) title: String,
     /// How it was measured, where that is so in every run.
-    note: String,
+    pub(super) note: String,
+    /// What rows are: languages, mostly.
+    pub(super) of: &'static str,
     pub(super) percent: bool,
-    /// Rows of the table: languages, in the order they came.
+    /// Rows of the table, in the order they came.
     pub(super) labels: Vec<String>,
-    /// Columns: runs.
+    /// Columns: runs, mostly.
     pub(super) series: Vec<Series>,
     pub(super) chart: String,
     /// The language that the others are to come up to, and where it stood, if that is so in every run.
@@ -31,13 +33,20 @@ impl Measure {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Series {
     pub(super) name: String,
     /// How this run was judged, and what to beware of.
     note: String,
     /// One for each label.
     pub(super) values: Vec<Option<Number>>,
+}
+
+impl Series {
+    /// Of which nothing is to be said beside.
+    pub(super) fn new(name: String, values: Vec<Option<Number>>) -> Self {
+        Self { name, note: String::new(), values }
+    }
 }
 
 /// Everything that any run has measured, each under one title.
@@ -50,6 +59,7 @@ pub(super) fn measures(runs: &[RunReport]) -> Vec<Measure> {
                 measures.push(Measure {
                     title: found.title,
                     note: found.note,
+                    of: "language",
                     percent: found.percent,
                     dominant: found.dominant.clone(),
                     goal: found.goal,

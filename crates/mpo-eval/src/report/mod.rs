@@ -1,19 +1,19 @@
-//! The report: one HTML file of one run or several beside each other, which opens without a network.
+//! The report: one HTML file of one run, of several beside each other, or of a comparison, which opens without a network.
 
 mod answers;
 mod charts;
+mod comparison;
 mod events;
 mod found;
 mod measures;
+mod page;
 mod run;
-
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, context};
-use serde::Serialize;
 
 use crate::error::EvalError;
 use answers::{sampled, samples};
+pub use comparison::render_comparison;
 use measures::measures;
+use page::{Figure, INTERVALS, Page};
 pub use run::RunReport;
 
 /// What is measured while a run trains.
@@ -42,12 +42,6 @@ const DETAILS: [(&str, &str); 2] = [("learning_rate", "Learning rate"), ("grad_n
 /// What it is called where the rows are some of those trained on, if another name.
 const TRAINED_ON: [(&str, &str); 2] =
     [("eval_loss", "Loss on training rows"), ("eval_rg", "Reward gap on training rows")];
-
-#[derive(Debug, Serialize)]
-struct Figure {
-    title: String,
-    chart: String,
-}
 
 /// The curves of some metrics of the steps, where there are any.
 fn figures(runs: &[RunReport], of: &[(&str, &str)]) -> Result<Vec<Figure>, EvalError> {
@@ -98,31 +92,21 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
             });
         }
     }
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_filter("number", number);
-    let broken = |error: minijinja::Error| EvalError::Report(format!("{error:#}"));
-    let page = environment.render_str(
-        include_str!("report.html.jinja"),
-        context! {
-            title => runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", "),
-            runs => runs.iter().map(RunReport::summary).collect::<Vec<_>>(),
-            measures => Serde(&measures),
-            glances => Serde(runs.iter().filter_map(RunReport::glance).collect::<Vec<_>>()),
-            curves => Serde(&curves),
-            details => Serde(&details),
-            warnings => runs.iter().flat_map(|run| run.warnings().into_iter().map(|text| format!("{}, {text}", run.name))).collect::<Vec<_>>(),
-            projections => Serde(&projections),
-            samples => Serde(samples(runs).into_iter().chain(sampled(runs)).collect::<Vec<_>>()),
-            version => env!("CARGO_PKG_VERSION"),
-        },
-    );
-    page.map_err(broken)
-}
-
-/// A number as a table shows it.
-fn number(value: f64, percent: bool) -> String {
-    if percent { format!("{:.1} %", value * 100.0) } else { format!("{value:.3}") }
+    let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>();
+    let warnings = runs.iter().flat_map(|run| run.warnings().into_iter().map(|text| format!("{}, {text}", run.name)));
+    let page = Page {
+        title: names.join(", "),
+        glances: runs.iter().filter_map(RunReport::glance).collect(),
+        measures,
+        intervals: INTERVALS,
+        curves,
+        details,
+        warnings: warnings.collect(),
+        projections,
+        samples: samples(runs).into_iter().chain(sampled(runs)).collect(),
+        runs: runs.iter().map(RunReport::summary).collect(),
+    };
+    page.render()
 }
 
 #[cfg(test)]

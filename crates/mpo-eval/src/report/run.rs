@@ -12,7 +12,7 @@ use mpo_trainer::{
 use serde::Serialize;
 
 use super::events::Told;
-use super::number;
+use super::page::number;
 use crate::approach::Approaches;
 use crate::benchmark::Metric;
 use crate::error::EvalError;
@@ -206,7 +206,7 @@ impl RunReport {
             _ => None,
         };
         let goal =
-            approaches.as_ref().map(|of| format!("{}'s gap before training, {:.2}", of.dominant.name(), of.goal));
+            approaches.as_ref().map(|of| format!("{}’s gap before training, {:.2}", of.dominant.name(), of.goal));
         let share = |share: f64| number(share, true);
         let languages = approaches.into_iter().flat_map(|of| of.of).map(|of| Came {
             language: of.language.name().to_owned(),

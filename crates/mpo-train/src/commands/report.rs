@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mpo_eval::{RunReport, render};
+use mpo_eval::{RunReport, render, render_comparison};
 use mpo_trainer::{CHECKPOINTS, Kind, REPORT_FILE, RunFolder, TrainError, check_page, is_marked, write_atomically};
 
 use crate::apart::{OUTPUT, check_apart};
@@ -21,7 +21,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReportArguments {
-    /// Run folders, or folders of evaluations
+    /// Run folders or folders of evaluations, or one of a comparison
     #[arg(value_name = "DIR", required = true)]
     runs: Vec<PathBuf>,
     /// The page [default: report.html, in the run folder if there is one run and nothing is at work there]
@@ -39,15 +39,13 @@ pub(crate) fn run(arguments: &ReportArguments, quiet: bool) -> Result<(), Failur
     for folder in &arguments.runs {
         check_within(&path, folder)?;
     }
-    let runs = arguments.runs.iter().map(|folder| read(folder, quiet));
-    let runs: Vec<RunReport> = runs.collect::<Result<_, _>>()?;
-    write_atomically(&path, render(&runs)?.as_bytes())?;
+    write_atomically(&path, page(&arguments.runs, quiet)?.as_bytes())?;
     output::line(path.display())
 }
 
 /// A run's page: in its folder, or in this one while a process is at work there.
 fn report_within(folder: &Path, quiet: bool) -> Result<(), Failure> {
-    let run = read(folder, quiet)?;
+    let page = page(&[folder.to_owned()], quiet)?;
     let (held, path) = match RunFolder::visit(folder) {
         Ok(None) => {
             return Err(Failure::new(
@@ -62,17 +60,32 @@ fn report_within(folder: &Path, quiet: bool) -> Result<(), Failure> {
         held => (held?, folder.join(REPORT_FILE)),
     };
     check(&path)?;
-    write_atomically(&path, render(&[run])?.as_bytes())?;
+    write_atomically(&path, page.as_bytes())?;
     drop(held);
     output::line(path.display())
+}
+
+/// The page of a comparison, or of runs and evaluations beside each other.
+fn page(folders: &[PathBuf], quiet: bool) -> Result<String, Failure> {
+    if let [folder] = folders
+        && is_marked(folder, Kind::Compare)
+    {
+        return Ok(render_comparison(folder)?);
+    }
+    let runs = folders.iter().map(|folder| read(folder, quiet));
+    let runs: Vec<RunReport> = runs.collect::<Result<_, _>>()?;
+    Ok(render(&runs)?)
 }
 
 /// A run as the page shows it. What is not as it was written is told of.
 fn read(folder: &Path, quiet: bool) -> Result<RunReport, Failure> {
     if is_marked(folder, Kind::Compare) {
         return Err(Failure::new(
-            format!("{}: expected a run or an evaluation, got a comparison", folder.display()),
-            format!("its table is results.csv; name runs in it, such as {}", folder.join("runs/mpo/seed-42").display()),
+            format!("{}: expected runs or evaluations beside each other, got a comparison", folder.display()),
+            format!(
+                "a comparison has a page of its own; name runs in it, such as {}",
+                folder.join("runs/mpo/seed-42").display()
+            ),
         ));
     }
     let run = RunReport::read(folder)?;
