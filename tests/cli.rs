@@ -109,6 +109,22 @@ fn the_model_of_the_miniature_is_made_from_nothing() {
 }
 
 #[test]
+fn shells_and_man_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = mpo_train().args(["completions", shell]).assert().success();
+        script.stdout(contains("compare").and(contains("eval-split")));
+    }
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("man1");
+    mpo_train().args(["man", "--output"]).arg(&folder).assert().success();
+    let page = fs::read_to_string(folder.join("mpo-train-train.1")).unwrap();
+    assert!(page.contains("eval\\-split"), "{page}");
+    assert!(folder.join("mpo-train.1").exists());
+    let file = folder.join("mpo-train.1");
+    mpo_train().args(["man", "--output"]).arg(file).assert().code(1).stderr(contains("hint: "));
+}
+
+#[test]
 fn help_of_every_command_shows_examples() {
     for command in [
         &[] as &[&str],
@@ -118,6 +134,8 @@ fn help_of_every_command_shows_examples() {
         &["score"],
         &["generate"],
         &["chat"],
+        &["completions"],
+        &["man"],
         &["devices"],
         &["miniature-model"],
     ] {

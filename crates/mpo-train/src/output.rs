@@ -14,6 +14,11 @@ pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     written(visible::lines(&text))
 }
 
+/// Prints a text of the program's own, as it is.
+pub(crate) fn own(text: &[u8]) -> Result<(), Failure> {
+    io::stdout().lock().write_all(text).map_err(Failure::Output)
+}
+
 fn written(line: impl Display) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{line}").map_err(Failure::Output)
 }

@@ -2,6 +2,7 @@
 
 mod chat;
 mod compare;
+mod completions;
 mod devices;
 mod eval;
 mod generate;
@@ -19,6 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::failure::Failure;
 use chat::ChatArguments;
 use compare::CompareArguments;
+use completions::{CompletionsArguments, ManArguments};
 use devices::DevicesArguments;
 use eval::EvalArguments;
 use generate::GenerateArguments;
@@ -68,6 +70,8 @@ enum Command {
     Merge(MergeArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
 }
 
 impl Cli {
@@ -94,6 +98,8 @@ impl Cli {
             Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
+            Command::Completions(arguments) => completions::completions(&arguments, Self::command()),
+            Command::Man(arguments) => completions::man(&arguments, Self::command()),
         }
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod declare;
 mod list;
 mod lora_targets;
+mod meant;
 mod method;
 mod options;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use mpo_objectives::Settings;
 
 use super::list::{SETTINGS, TrainConfig, TrainOptions};
+use super::meant::meant;
 use super::method::HyperParameters;
 use super::places::Places;
 use super::recipe::Recipe;
@@ -35,7 +36,8 @@ impl TrainOptions {
         let mut options: Self = yaml::read(text).map_err(error)?;
         if let Some(key) = options.hyper_parameters.unknown() {
             let line = yaml::line(text, key).map_or(String::new(), |line| format!("line {line}: "));
-            return Err(error(format!("{line}expected a key of the configuration, got {key}")));
+            let meant = meant(key).map_or(String::new(), |ours| format!("; did you mean {ours}?"));
+            return Err(error(format!("{line}expected a key of the configuration, got {key}{meant}")));
         }
         options.hyper_parameters.0.retain(|_, value| !value.is_null());
         options.places = Places::of(text, path);
@@ -375,7 +377,7 @@ mod tests {
         let path = dir.path().join("c.yaml");
         std::fs::write(&path, "lr: 1\nlearning_rate: 1").unwrap();
         let error = TrainOptions::from_file(&path).unwrap_err().to_string();
-        let expected = "line 2: expected a key of the configuration, got learning_rate";
+        let expected = "line 2: expected a key of the configuration, got learning_rate; did you mean lr?";
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -1,0 +1,91 @@
+//! The key that somebody meant who wrote one that is none.
+
+use super::list::SETTINGS;
+use super::method::hyper_parameters;
+
+/// What Transformers, TRL and LLaMA-Factory call our settings.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("model_name_or_path", "model"),
+    ("dataset", "data"),
+    ("dataset_name", "data"),
+    ("output_dir", "output"),
+    ("learning_rate", "lr"),
+    ("lr_scheduler_type", "schedule"),
+    ("warmup_steps", "warmup_ratio"),
+    ("num_train_epochs", "epochs"),
+    ("per_device_train_batch_size", "batch_size"),
+    ("train_batch_size", "batch_size"),
+    ("gradient_accumulation_steps", "micro_batch_tokens"),
+    ("gradient_checkpointing", "recompute"),
+    ("bf16", "precision"),
+    ("optim", "optimizer_state"),
+    ("cutoff_len", "max_tokens"),
+    ("max_length", "max_tokens"),
+    ("max_seq_length", "max_tokens"),
+    ("save_steps", "checkpoint_every"),
+    ("eval_steps", "eval_every"),
+    ("val_size", "eval_split"),
+    ("early_stopping_patience", "early_stop"),
+    ("finetuning_type", "adapter"),
+    ("r", "lora_rank"),
+    ("lora_r", "lora_rank"),
+    ("lora_target", "lora_targets"),
+    ("target_modules", "lora_targets"),
+    ("quantization_bit", "quantization"),
+    ("load_in_4bit", "quantization"),
+    ("pref_loss", "method"),
+    ("loss_type", "method"),
+    ("pref_beta", "beta"),
+    ("pref_ftx", "sft_weight"),
+    ("rpo_alpha", "sft_weight"),
+    ("simpo_gamma", "gamma"),
+];
+
+/// How alike two names are at least, of which one is meant by the other.
+const ALIKE: f64 = 0.85;
+
+/// The key of a setting that is called so elsewhere, or that is written nearly so; if there is one.
+pub(super) fn meant(key: &str) -> Option<&'static str> {
+    let key = key.trim_start_matches('-').replace('-', "_").to_lowercase();
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == key) {
+        return Some(ours);
+    }
+    let alike = keys().map(|ours| (strsim::jaro_winkler(&key, ours), ours));
+    let most = alike.max_by(|one, other| one.0.total_cmp(&other.0));
+    most.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, ours)| ours)
+}
+
+/// Every key of ours.
+fn keys() -> impl Iterator<Item = &'static str> {
+    let of_objectives = hyper_parameters().into_iter().map(|(name, _)| name);
+    SETTINGS.iter().map(|setting| setting.key).chain(of_objectives)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant() {
+        for (written, ours) in [
+            ("batchsize", Some("batch_size")),
+            ("batch-size", Some("batch_size")),
+            ("learning_rate", Some("lr")),
+            ("num_train_epochs", Some("epochs")),
+            ("lora_rnak", Some("lora_rank")),
+            ("retain_wieght", Some("retain_weight")),
+            ("colour", None),
+        ] {
+            assert_eq!(meant(written), ours, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_called_otherwise_elsewhere_is_a_setting_here() {
+        let keys: Vec<&str> = keys().collect();
+        for (theirs, ours) in ELSEWHERE {
+            assert!(keys.contains(ours), "{ours}");
+            assert!(!keys.contains(theirs), "{theirs} is a setting of ours");
+        }
+    }
+}
