@@ -4,7 +4,7 @@ use super::list::SETTINGS;
 use super::method::hyper_parameters;
 
 /// What Transformers, TRL and LLaMA-Factory call our settings.
-const ELSEWHERE: &[(&str, &str)] = &[
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("model_name_or_path", "model"),
     ("dataset", "data"),
     ("dataset_name", "data"),

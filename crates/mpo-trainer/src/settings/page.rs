@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::declare::Setting;
 use super::list::SETTINGS;
+use super::meant::ELSEWHERE;
 use super::method::hyper_parameters;
 use super::recipe::RECIPES;
 
@@ -37,6 +38,14 @@ values of each. Formulas and search spaces are in [methods.md](methods.md).
 |---|---|---|---|---|
 ";
 
+const NAMES_ELSEWHERE: &str = "
+## Names elsewhere
+What Transformers, TRL and LLaMA-Factory call these settings. A file with such a key is refused with ours.
+
+| there | here |
+|---|---|
+";
+
 const RECIPES_BEGIN: &str = "
 ## Recipes
 Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
@@ -65,6 +74,10 @@ fn configuration_page() -> String {
             let (of, range, default, help) = (objectives.join(", "), &one.range, &one.default, one.help);
             _ = writeln!(page, "| {key} | {of} | {range} | `{default}` | {help} |");
         }
+    }
+    page += NAMES_ELSEWHERE;
+    for (theirs, ours) in ELSEWHERE {
+        _ = writeln!(page, "| `{theirs}` | `{ours}` |");
     }
     page += RECIPES_BEGIN;
     for (name, text) in RECIPES {
