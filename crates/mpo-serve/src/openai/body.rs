@@ -19,7 +19,7 @@ pub(crate) fn object(body: &[u8]) -> Result<Fields, ApiError> {
             Ok(Fields(fields))
         }
         Ok(other) => Err(refused(kind(&other))),
-        Err(error) => Err(refused(format!("what is none: {error}"))),
+        Err(error) => Err(refused(format!("no JSON: {error}"))),
     }
 }
 
