@@ -9,8 +9,8 @@ use burn::tensor::{DType, Device, Tensor};
 use mpo_data::{Message, TemplateOptions, TextTokenizer};
 use mpo_kernels::PackedLayout;
 use mpo_models::{
-    Answer, CausalLm, GenerateOptions, Generated, ModelConfig, Sampling, SaveOptions, WeightDtype, WeightSource,
-    generate,
+    Answer, CausalLm, Engine, GenerateOptions, Generated, ModelConfig, Question, Sampling, SaveOptions, Stepped,
+    WeightDtype, WeightSource, generate,
 };
 use serde::Deserialize;
 
@@ -170,6 +170,120 @@ fn a_frozen_model_computes_the_same() {
     };
     let apart: f32 = (scores(&frozen) - scores(&rounded)).abs().max().into_scalar();
     assert!(apart < 1e-4, "{apart}");
+}
+
+/// What a question's answer is, of at most twelve tokens.
+fn question(model: usize, ids: &[u32], sampling: Option<Sampling>, top_log_probs: Option<usize>) -> Question {
+    Question { model, ids: ids.to_vec(), max_new_tokens: 12, stop_ids: vec![], sampling, top_log_probs }
+}
+
+/// Asks questions, each from a step of its own on, and collects what comes until all have ended.
+fn answers(engine: &mut Engine, models: &[CausalLm], questions: Vec<(usize, Question)>) -> Vec<Vec<Stepped>> {
+    let mut told = vec![vec![]; questions.len()];
+    let mut waiting: Vec<(usize, usize, Question)> =
+        questions.into_iter().enumerate().map(|(number, (step, question))| (step, number, question)).collect();
+    for step in 0.. {
+        for (begins, number, question) in std::mem::take(&mut waiting) {
+            let refused = if begins > step { Some(question) } else { engine.begin(number, question) };
+            waiting.extend(refused.map(|question| (begins, number, question)));
+        }
+        engine.step(models).into_iter().for_each(|(number, stepped)| told[number].push(stepped));
+        if waiting.is_empty() && engine.is_idle() {
+            break;
+        }
+    }
+    told
+}
+
+fn ids_of(told: &[Stepped]) -> Vec<u32> {
+    let id = |stepped: &Stepped| match stepped {
+        Stepped::Token(token) | Stepped::LastToken(token) => Some(token.id),
+        Stepped::Ended | Stepped::Broken(_) => None,
+    };
+    told.iter().filter_map(id).collect()
+}
+
+#[test]
+fn questions_that_come_at_any_time_with_settings_of_their_own_are_answered_as_if_alone() {
+    let (model, prompts) = (miniature(), prompts());
+    let sampling = Sampling::new(1.2, Some(50), 0.9, 7).unwrap();
+    let greedy = run(&model, &prompts, &options(1));
+    let alone = |prompt: &Vec<u32>| {
+        let options = GenerateOptions { sampling: Some(sampling), ..options(1) };
+        run(&model, std::slice::from_ref(prompt), &options).remove(0)
+    };
+    let drawn: Vec<Answer> = prompts.iter().map(alone).collect();
+    let questions = || {
+        let both = [(None, None), (Some(sampling), Some(3)), (None, Some(0)), (Some(sampling), None)];
+        let of = |(number, prompt): (usize, &Vec<u32>)| {
+            both.map(|(sampling, top)| (number * 3, question(0, prompt, sampling, top))).to_vec()
+        };
+        prompts.iter().enumerate().flat_map(of).collect::<Vec<_>>()
+    };
+    let longest = questions().iter().map(|(_, question)| question.room()).max().unwrap();
+    for (most, tokens) in [(1, longest), (3, 2 * longest + 5), (100, 5000)] {
+        let mut engine = Engine::new(most, tokens);
+        let told = answers(&mut engine, std::slice::from_ref(&model), questions());
+        for (number, told) in told.iter().enumerate() {
+            let (prompt, kind) = (number / 4, number % 4);
+            let expected = if kind % 2 == 0 { &greedy[prompt] } else { &drawn[prompt] };
+            assert_eq!(ids_of(told), expected.ids, "{most} {number}");
+            assert!(matches!(told.last(), Some(Stepped::LastToken(_))));
+        }
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_scoring() {
+    let (model, prompts) = (miniature(), prompts());
+    let questions = prompts.iter().map(|prompt| (0, question(0, prompt, None, Some(3)))).collect();
+    let told = answers(&mut Engine::new(4, 1000), std::slice::from_ref(&model), questions);
+    for (prompt, told) in prompts.iter().zip(told) {
+        let ids = ids_of(&told);
+        let tokens = [&prompt[..], &ids].concat();
+        let hidden = model.hidden_states(&tokens, &PackedLayout::sequences(&[tokens.len()]));
+        let rows: Vec<usize> = (prompt.len() - 1..tokens.len() - 1).collect();
+        let scored = model.token_log_probs(hidden, &rows, &ids).into_data().try_to_vec::<f32>().unwrap();
+        for (stepped, scored) in told.iter().zip(scored) {
+            let (Stepped::Token(token) | Stepped::LastToken(token)) = stepped else { panic!("{stepped:?}") };
+            let got = token.log_probs.as_ref().unwrap();
+            assert!((got.chosen - scored).abs() < 1e-4, "{} {scored}", got.chosen);
+            assert_eq!((got.top[0], got.top.len()), ((token.id, got.chosen), 3));
+            assert!(got.top.is_sorted_by(|a, b| a.1 >= b.1));
+        }
+    }
+}
+
+#[test]
+fn models_share_a_batch_and_what_breaks_one_leaves_the_other() {
+    let (model, prompts) = (miniature(), prompts());
+    let config = ModelConfig::from_dir(&self::model()).unwrap().decoder;
+    let Ok(damaged) = CausalLm::new(config, &mut Damaged, &Device::flex());
+    let models = [model, damaged];
+    let questions = [0, 1, 0, 1].iter().zip(&prompts).map(|(&of, prompt)| (of, question(of, prompt, None, None)));
+    let told = answers(&mut Engine::new(4, 1000), &models, questions.collect());
+    let alone = run(&models[0], &prompts, &options(1));
+    for number in [0, 2] {
+        assert_eq!(ids_of(&told[number]), alone[number].ids);
+        assert!(matches!(told[number + 1][..], [Stepped::Broken(got)] if got.is_nan()));
+    }
+}
+
+#[test]
+fn a_question_that_is_given_up_leaves_its_place_to_others() {
+    let (model, prompts) = (miniature(), prompts());
+    let models = std::slice::from_ref(&model);
+    let question = |prompt: usize| question(0, &prompts[prompt], None, None);
+    let mut engine = Engine::new(1, 100);
+    assert!(engine.begin(0, question(0)).is_none());
+    assert_eq!(engine.step(models).len(), 1);
+    let refused = engine.begin(1, question(1)).unwrap();
+    assert_eq!(refused, question(1));
+    engine.end(0);
+    assert!(engine.is_idle() && engine.step(models).is_empty());
+    assert_eq!(ids_of(&answers(&mut engine, models, vec![(0, refused)])[0]), run(&model, &prompts, &options(1))[1].ids);
+    // More than there is room for at all.
+    assert!(engine.begin(2, Question { max_new_tokens: 200, ..question(0) }).is_some());
 }
 
 /// What Transformers generates, by `tests/peers/make_generation.py`.

@@ -61,7 +61,7 @@ pub use decoder::{
     Walk, WeightSource, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
-pub use generate::{Answer, GenerateOptions, Generated, generate};
+pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};
 pub use hub::{resolve, resolve_description};
 pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;

@@ -89,8 +89,16 @@ impl Sampling {
         Self { by_prompt: true, ..self }
     }
 
-    /// The randomness of the answer to the prompt of this place and these tokens, which other prompts have no part in.
-    pub(crate) fn randomness(&self, place: usize, ids: &[u32]) -> ChaCha8Rng {
+    /// The same for the prompt of this place among several.
+    pub(crate) fn at_place(self, place: usize) -> Self {
+        match self.by_prompt {
+            true => self,
+            false => Self { stream: self.stream.wrapping_add(place as u64), ..self },
+        }
+    }
+
+    /// The randomness of the answer to the prompt of these tokens, which other prompts have no part in.
+    pub(crate) fn randomness(&self, ids: &[u32]) -> ChaCha8Rng {
         let mut randomness = ChaCha8Rng::seed_from_u64(self.seed);
         if self.by_prompt {
             let mut hasher = blake3::Hasher::new();
@@ -100,7 +108,7 @@ impl Sampling {
             hasher.finalize_xof().fill(&mut stream);
             randomness.set_stream(u64::from_le_bytes(stream));
         } else {
-            randomness.set_stream(self.stream.wrapping_add(place as u64));
+            randomness.set_stream(self.stream);
         }
         randomness
     }
@@ -194,7 +202,7 @@ mod tests {
     /// How often each token is drawn in 20,000.
     fn frequencies(logits: &[f32], temperature: f64, top_k: Option<usize>, top_p: f64) -> Vec<f64> {
         let sampling = Sampling::new(temperature, top_k, top_p, 7).unwrap();
-        let mut randomness = sampling.randomness(0, &[]);
+        let mut randomness = sampling.randomness(&[]);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
             counts[sampling.draw(logits, &mut randomness).unwrap() as usize] += 1.0 / 20_000.0;
@@ -234,7 +242,7 @@ mod tests {
     fn logits_that_leave_no_probabilities_are_errors() {
         for (top_k, top_p) in [(None, 1.0), (Some(1), 1.0), (None, 0.5)] {
             let sampling = Sampling::new(1.0, top_k, top_p, 7).unwrap();
-            let draw = |logits: &[f32]| sampling.draw(logits, &mut sampling.randomness(0, &[]));
+            let draw = |logits: &[f32]| sampling.draw(logits, &mut sampling.randomness(&[]));
             assert!(draw(&[1.0, f32::NAN, 0.0]).unwrap_err().is_nan());
             // The sign of NaN, which decides how it is sorted, makes no difference.
             assert!(draw(&[1.0, -f32::NAN, 0.0]).unwrap_err().is_nan());
@@ -281,7 +289,7 @@ mod tests {
     fn a_prompt_has_its_own_randomness() {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |prompt| {
-            let mut randomness = sampling.randomness(prompt, &[]);
+            let mut randomness = sampling.at_place(prompt).randomness(&[]);
             (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
@@ -292,7 +300,7 @@ mod tests {
     fn a_turn_has_its_own_randomness() {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |sampling: Sampling| {
-            let mut randomness = sampling.randomness(0, &[]);
+            let mut randomness = sampling.randomness(&[]);
             (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(sampling), draws(sampling.at_turn(0)));
@@ -303,7 +311,7 @@ mod tests {
     fn randomness_by_prompt_follows_from_its_tokens_and_not_from_its_place() {
         let sampling = Sampling::new(1.0, None, 1.0, 1).unwrap();
         let draws = |sampling: Sampling, place, ids: &[u32]| {
-            let mut randomness = sampling.randomness(place, ids);
+            let mut randomness = sampling.at_place(place).randomness(ids);
             (0..20).map(|_| sampling.draw(&[0.0; 50], &mut randomness).unwrap()).collect::<Vec<_>>()
         };
         let by_prompt = sampling.by_prompt();

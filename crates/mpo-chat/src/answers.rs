@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::error::ChatError;
 use crate::folder::ModelFolder;
+use crate::growing::GrowingText;
 
 /// What a model said.
 #[derive(Debug, Clone, Serialize)]
@@ -39,20 +40,23 @@ impl Answering<'_> {
         prompt: &[u32],
         mut on_text: impl FnMut(&str) -> Result<(), E>,
     ) -> Result<TextAnswer, E> {
-        let mut ids = vec![];
-        let mut growing = Growing::default();
+        let mut growing = GrowingText::default();
+        let mut text = String::new();
         let mut handed_over = Ok(());
+        let mut hand_over = |new: Result<String, ChatError>| {
+            let new = new?;
+            text += &new;
+            on_text(&new)
+        };
         let answers = generate(self.model, &[prompt.to_vec()], &self.options, |event| {
             if let Generated::Token { id, .. } = event {
-                ids.push(id);
-                handed_over = self.text(&ids).map_err(E::from).and_then(|text| on_text(growing.completed(&text)));
+                handed_over = hand_over(growing.push(id, |ids| self.text(ids)));
             }
             handed_over.is_ok() && !self.progress.is_stopped()
         });
         handed_over?;
         let complete = answers.map_err(ChatError::from)?.first().is_some_and(|answer| answer.complete);
-        let text = self.text(&ids)?;
-        on_text(growing.rest(&text))?;
+        hand_over(growing.finish(|ids| self.text(ids)))?;
         Ok(TextAnswer { text, complete })
     }
 
@@ -99,52 +103,5 @@ impl Answering<'_> {
 
     fn text(&self, ids: &[u32]) -> Result<String, ChatError> {
         Ok(self.folder.tokenizer.decode(ids)?)
-    }
-}
-
-/// How much of a growing text has been shown.
-#[derive(Debug, Default)]
-struct Growing {
-    shown: usize,
-}
-
-impl Growing {
-    /// What is new in `text` and will not change: the decoder writes U+FFFD where bytes of a character are missing.
-    fn completed<'t>(&mut self, text: &'t str) -> &'t str {
-        self.rest(text.trim_end_matches(char::REPLACEMENT_CHARACTER))
-    }
-
-    /// All that is new in `text`.
-    fn rest<'t>(&mut self, text: &'t str) -> &'t str {
-        let new = text.get(self.shown..).unwrap_or_default();
-        self.shown += new.len();
-        new
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_character_is_shown_when_it_is_whole() {
-        let mut growing = Growing::default();
-        for (text, new) in [
-            ("Ku", "Ku"),
-            ("Ku \u{FFFD}", " "),
-            ("Ku \u{FFFD}\u{FFFD}", ""),
-            ("Ku あ", "あ"),
-            ("Ku あ", ""),
-            ("Ku あ!", "!"),
-        ] {
-            assert_eq!(growing.completed(text), new, "{text}");
-        }
-    }
-
-    #[test]
-    fn bytes_that_never_become_a_character_are_shown_at_the_end() {
-        let mut growing = Growing::default();
-        assert_eq!(growing.completed("a\u{FFFD}"), "a");
-        assert_eq!(growing.rest("a\u{FFFD}"), "\u{FFFD}");
     }
 }

@@ -153,6 +153,17 @@ impl ModelFolder {
         Ok(model)
     }
 
+    /// Reads an adapter's weights beside its base, which is loaded already; the two share the base's weights. None if the folder
+    /// is no adapter's.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are none of this base.
+    pub fn load_beside(&self, base: &CausalLm, progress: &dyn Progress) -> Result<Option<CausalLm>, ChatError> {
+        let _stage = progress.begin("loading the adapter", None);
+        let adapter = self.adapter.as_ref().map(|adapter| base.beside(adapter));
+        Ok(adapter.transpose()?)
+    }
+
     /// Reads the weights of a model that is saved whole.
     ///
     /// # Errors

@@ -44,12 +44,17 @@ impl Session {
 
     /// From here on the first Ctrl-C (or SIGTERM, or SIGHUP) asks to stop, and the second ends the process at once.
     pub(crate) fn catch_interrupts(&self) -> Result<(), Failure> {
+        self.catch_interrupts_with("stopping after the present step")
+    }
+
+    /// The same where `what` says what the first does.
+    pub(crate) fn catch_interrupts_with(&self, what: &'static str) -> Result<(), Failure> {
         let stop = Arc::clone(&self.stop);
         signals::listen(move || {
             if stop.swap(true, Ordering::Relaxed) {
                 signals::end();
             }
-            _ = writeln!(io::stderr(), "\nstopping after the present step; once more to end at once");
+            _ = writeln!(io::stderr(), "\n{what}; once more to end at once");
         })
     }
 

@@ -1,50 +1,50 @@
-//! Sequences that grow: earlier tokens lie in a cache, where each sequence has a place.
+//! Sequences that grow: earlier tokens lie in a cache, where each sequence has rows of its own.
+
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use mpo_kernels::{PackedLayout, Segment};
 
 use crate::decoder::{CausalLm, KeyValueCache, select_rows};
 
-/// Places for sequences that grow side by side.
+/// Room for sequences that grow side by side.
 #[derive(Debug)]
 pub struct Growing {
     cache: KeyValueCache,
-    /// The first rows of places that are free.
-    free: Vec<usize>,
+    /// The rows of all sequences, in their order in the cache.
+    taken: Vec<Range<usize>>,
 }
 
 /// A sequence in its place.
 #[derive(Debug)]
 pub struct Sequence {
-    /// Its first row in the cache.
-    start: usize,
+    /// Its rows in the cache.
+    rows: Range<usize>,
     /// Its tokens in the cache.
     cached: usize,
 }
 
 impl Growing {
-    /// `places` for sequences of at most `length` tokens each. Memory is taken when the first tokens go in.
-    pub fn new(places: usize, length: usize) -> Self {
-        Self {
-            cache: KeyValueCache::new(places * length),
-            free: (0..places).rev().map(|number| number * length).collect(),
+    /// Room for so many tokens of all sequences together. Memory is taken when the first tokens go in.
+    pub fn new(tokens: usize) -> Self {
+        Self { cache: KeyValueCache::new(tokens), taken: vec![] }
+    }
+
+    /// A new sequence without tokens that may grow to `length`; it gets the first rows where so many lie free together.
+    /// None if they do nowhere.
+    pub fn begin(&mut self, length: usize) -> Option<Sequence> {
+        let (mut at, mut start) = (0, 0);
+        while let Some(taken) = self.taken.get(at).filter(|taken| taken.start - start < length) {
+            (at, start) = (at + 1, taken.end);
         }
+        let end = start.checked_add(length).filter(|&end| end <= self.cache.rows())?;
+        self.taken.insert(at, start..end);
+        Some(Sequence { rows: start..end, cached: 0 })
     }
 
-    /// Whether there is a place left.
-    pub fn has_room(&self) -> bool {
-        !self.free.is_empty()
-    }
-
-    /// A new sequence without tokens; none if every place is taken.
-    pub fn begin(&mut self) -> Option<Sequence> {
-        let start = self.free.pop()?;
-        Some(Sequence { start, cached: 0 })
-    }
-
-    /// Gives a sequence's place to others.
+    /// Gives a sequence's rows to others.
     pub fn end(&mut self, sequence: Sequence) {
-        self.free.push(sequence.start);
+        self.taken.retain(|taken| *taken != sequence.rows);
     }
 
     /// Puts each sequence's next tokens (at least one) through the model. Returns the last layer's output after the final
@@ -56,12 +56,13 @@ impl Growing {
     ) -> Tensor<2> {
         let (mut ids, mut last_rows, mut segments) = (vec![], vec![], vec![]);
         for (sequence, mut next) in sequences {
-            let first = sequence.start + sequence.cached;
+            let start = sequence.rows.start;
+            let first = start + sequence.cached;
             segments.push(Segment {
                 rows: first..first + next.len(),
                 context: match sequence.cached {
                     0 => vec![],
-                    _ => vec![sequence.start..first],
+                    _ => vec![start..first],
                 },
                 attends_itself: true,
             });
@@ -72,5 +73,29 @@ impl Growing {
         let layout = PackedLayout::in_cache(self.cache.rows(), segments);
         let hidden = model.next_hidden_states(&ids, &layout, &mut self.cache);
         select_rows(&hidden, &last_rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_given_once_and_given_again() {
+        let mut growing = Growing::new(10);
+        let [a, b, c] = [4, 2, 4].map(|length| growing.begin(length).unwrap());
+        assert_eq!([&a, &b, &c].map(|sequence| sequence.rows.clone()), [0..4, 4..6, 6..10]);
+        assert!(growing.begin(1).is_none());
+        growing.end(b);
+        assert!(growing.begin(3).is_none());
+        assert_eq!(growing.begin(1).unwrap().rows, 4..5);
+        assert_eq!(growing.begin(1).unwrap().rows, 5..6);
+        growing.end(a);
+        growing.end(c);
+        // Free rows apart are no room for one sequence.
+        assert!(growing.begin(8).is_none());
+        assert_eq!(growing.begin(4).unwrap().rows, 0..4);
+        assert_eq!(growing.begin(4).unwrap().rows, 6..10);
+        assert!(growing.begin(usize::MAX).is_none());
     }
 }

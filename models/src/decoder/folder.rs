@@ -154,8 +154,20 @@ impl CausalLm {
 
     fn on_base(adapter: &AdapterFolder, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
         let (base, config) = Self::read(adapter.base(), device, kept)?;
+        Ok((base.with_adapter_of(adapter)?, config))
+    }
+
+    fn with_adapter_of(self, adapter: &AdapterFolder) -> Result<Self, ModelError> {
         verify_weights(adapter.path())?;
-        Ok((base.with_adapter_weights(adapter.path(), adapter.config().clone())?, config))
+        self.with_adapter_weights(adapter.path(), adapter.config().clone())
+    }
+
+    /// This model, or its base, with another adapter, to be asked; both share the base's weights.
+    ///
+    /// # Errors
+    /// If the folder has no adapter of this model, or its weights are damaged.
+    pub fn beside(&self, adapter: &AdapterFolder) -> Result<Self, ModelError> {
+        Ok(self.clone().with_adapter_of(adapter)?.frozen())
     }
 
     fn read(dir: &Path, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {

@@ -94,7 +94,7 @@ impl Guarded {
             let text: String = kinds.iter().map(|kind| kind.repeat(60)).collect();
             // It may fail on this text and not on others; each says so for itself.
             let ids = tokenizer.encode(&text, true);
-            _ = ids.map(|ids| tokenizer.decode(&ids));
+            _ = ids.map(|ids| tokenizer.decode(&ids, true));
             _ = done.send(());
         });
         spawned.map_err(|error| DataError::Thread { what: "tokenizer", error })?;
@@ -131,9 +131,9 @@ impl Guarded {
         Ok(encoding.get_ids().to_vec())
     }
 
-    pub(super) fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+    pub(super) fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, DataError> {
         let decoded = caught(|| {
-            let text = self.tokenizer.decode(ids, true);
+            let text = self.tokenizer.decode(ids, skip_special_tokens);
             text.map_err(|error| error.to_string())
         });
         decoded.map_err(|problem| self.error(&problem))

@@ -309,7 +309,18 @@ impl TextTokenizer {
     /// # Errors
     /// If the tokenizer fails on them.
     pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
-        self.tokenizer.decode(ids)
+        self.tokenizer.decode(ids, true)
+    }
+
+    /// The text of a token within a text, a special one's too. Where it is a part of a character, that is U+FFFD.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn token_text(&self, id: u32) -> Result<String, DataError> {
+        // Some tokenizers drop the space that a text begins with.
+        let [one, two] = [&[id][..], &[id, id]].map(|ids| self.tokenizer.decode(ids, false));
+        let (one, two) = (one?, two?);
+        Ok(two.get(one.len()..).map_or(one, str::to_owned))
     }
 
     /// The ids at which generation stops: the end of the sequence and the end of a turn.

@@ -13,6 +13,7 @@ mod plan;
 mod prepare;
 mod report;
 mod score;
+mod serve;
 mod train;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
@@ -31,6 +32,7 @@ use plan::PlanArguments;
 use prepare::PrepareArguments;
 use report::ReportArguments;
 use score::ScoreArguments;
+use serve::ServeArguments;
 use train::TrainArguments;
 
 const EXAMPLES: &str = "\
@@ -67,6 +69,7 @@ enum Command {
     Report(ReportArguments),
     Generate(GenerateArguments),
     Chat(ChatArguments),
+    Serve(Box<ServeArguments>),
     Merge(MergeArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
@@ -95,6 +98,7 @@ impl Cli {
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Generate(arguments) => generate::run(&arguments, quiet),
             Command::Chat(arguments) => chat::run(&arguments, quiet),
+            Command::Serve(arguments) => serve::run(&arguments, quiet),
             Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
