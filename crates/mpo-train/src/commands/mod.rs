@@ -2,6 +2,7 @@
 
 mod chat;
 mod compare;
+mod convert;
 mod devices;
 mod eval;
 mod generate;
@@ -19,6 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::failure::Failure;
 use chat::ChatArguments;
 use compare::CompareArguments;
+use convert::ConvertArguments;
 use devices::DevicesArguments;
 use eval::EvalArguments;
 use generate::GenerateArguments;
@@ -66,6 +68,7 @@ enum Command {
     Generate(GenerateArguments),
     Chat(ChatArguments),
     Merge(MergeArguments),
+    Convert(ConvertArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
 }
@@ -92,6 +95,7 @@ impl Cli {
             Command::Generate(arguments) => generate::run(&arguments, quiet),
             Command::Chat(arguments) => chat::run(&arguments, quiet),
             Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
+            Command::Convert(arguments) => convert::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
         }
