@@ -116,6 +116,14 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
     let keys = Keys::new(file, &header.metadata)?;
     let family = keys.family();
     let (_, model_type, class) = family.names();
+    if header.metadata.get("split.count").and_then(Value::whole).is_some_and(|files| files > 1) {
+        return Err(CheckpointError::Unread {
+            file: file.to_owned(),
+            expected: "a model in one file".into(),
+            got: "a part of one".into(),
+            hint: "put the parts together: llama-gguf-split --merge FIRST-PART WHOLE",
+        });
+    }
     if keys.whole("expert_count")?.is_some_and(|experts| experts > 0) {
         return Err(keys.unread("a dense model", "a mixture of experts".into()));
     }

@@ -402,7 +402,7 @@ fn tokenizers_come_back() {
     }
 }
 
-/// A key of a whole file is changed.
+/// A key of a whole file is changed, added or taken away.
 fn changed(bytes: &[u8], key: &str, value: Option<Value>) -> Vec<u8> {
     let header = Header::parse(Path::new("a.gguf"), bytes).unwrap();
     let mut metadata = Metadata::default();
@@ -419,6 +419,11 @@ fn changed(bytes: &[u8], key: &str, value: Option<Value>) -> Vec<u8> {
     let tensors: Vec<(&str, &[u64], u32, u64)> = tensors
         .map(|(tensor, sizes)| (tensor.name.as_str(), &sizes[..], tensor.of.number(), tensor.from as u64))
         .collect();
+    if let Some(value) = value
+        && metadata.get(key).is_none()
+    {
+        metadata.put(key, value);
+    }
     let metadata: Vec<(&str, Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let data = &bytes[header.data_start..];
     let mut changed = file(&metadata, &tensors, data.len());
@@ -441,6 +446,9 @@ fn a_model_that_is_not_known_is_refused() {
     refused(&words, "llama.attention.head_count", numbers([1, 2]), "of all layers as llama.attention.head_count");
     refused(&words, "llama.attention.head_count", Some(0u32.into()), "numbers of heads");
     refused(&words, "llama.rope.dimension_count", Some(2u32.into()), "heads of one width");
+    refused(&words, "llama.expert_count", Some(8u32.into()), "a dense model, got a mixture of experts");
+    refused(&words, "llama.rope.scaling.type", Some("longrope".into()), "linear or yarn, got longrope");
+    refused(&words, "split.count", Some(Value::U16(2)), "a model in one file, got a part of one");
     refused(&words, "tokenizer.ggml.model", Some("t5".into()), "of the kind gpt2 or llama, got t5");
     refused(
         &words,

@@ -46,7 +46,7 @@ pub(in crate::gguf) fn files(file: &Path, metadata: &Metadata) -> Result<Files, 
     } else {
         let name = text(metadata, "tokenizer.ggml.pre").unwrap_or("none");
         let kind = Kind::named(name).ok_or_else(|| {
-            unread(format!("a way to cut words that is known, {KNOWN}, as tokenizer.ggml.pre"), name.into())
+            unread(format!("a way to cut words that is known, {KNOWN}, as tokenizer.ggml.pre"), format!("{name:.100}"))
         })?;
         of_bytes(file, metadata, &tokens, kind)?
     };
