@@ -6,6 +6,7 @@ use hf_hub::{HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeModel};
 
 use crate::checkpoint::ADAPTER_WEIGHTS;
 use crate::error::ModelError;
+use crate::gguf;
 use crate::inspect::not_a_folder;
 
 /// What a model's weights are in, out of a repository that may hold them in several formats.
@@ -15,7 +16,8 @@ const WEIGHTS: [&str; 3] = ["model.safetensors", "model-*-of-*.safetensors", ADA
 const DESCRIPTION: [&str; 10] =
     ["*.json", "*.jinja", "*.txt", "*.md", "*.py", "*.model", "*.tiktoken", "LICENSE*", "NOTICE*", "USE_POLICY*"];
 
-/// The folder of a model: `model` itself if it is a folder, otherwise the repository `owner/name` of that name,
+/// The folder of a model: `model` itself if it is a folder; one that describes it, in the user's cache, if it is a GGUF file or a
+/// folder with one; otherwise the repository `owner/name` of that name,
 /// fetched unless it is cached. `revision` is a branch, tag or commit of the repository.
 pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf, ModelError> {
     find(model, revision, &[&DESCRIPTION[..], &WEIGHTS].concat())
@@ -28,11 +30,18 @@ pub fn resolve_description(model: &str, revision: Option<&str>) -> Result<PathBu
 }
 
 fn find(model: &str, revision: Option<&str>, patterns: &[&str]) -> Result<PathBuf, ModelError> {
-    if Path::new(model).is_dir() {
-        return Ok(PathBuf::from(model));
+    let path = Path::new(model);
+    if path.is_dir() {
+        return match gguf::file_in(path)? {
+            None => Ok(path.to_owned()),
+            Some(file) => gguf::describe(&file),
+        };
     }
-    if Path::new(model).is_file() {
-        return Err(not_a_folder(Path::new(model)));
+    if gguf::describes(path) {
+        return gguf::describe(path);
+    }
+    if path.is_file() {
+        return Err(not_a_folder(path));
     }
     let (owner, name) = repository_id(model).ok_or_else(|| ModelError::NotAModel { model: model.to_owned() })?;
     let fetch = || -> HFResult<PathBuf> {
@@ -89,7 +98,7 @@ mod tests {
             let error = resolve(path.to_str().unwrap(), None).unwrap_err();
             format!("{error}\n{}", error.hint().unwrap())
         };
-        assert!(refused("tiny.gguf", b"GGUF\x03\0\0\0").contains("got GGUF"));
+        assert!(refused("tiny.gguf", b"GGUF\x03\0\0\0").contains("expected 8 more bytes of the header"));
         assert!(refused("model.safetensors", b"\x10").contains("pass the folder that it lies in"));
         assert!(refused("notes", b"x").contains("expected a model's folder, got a file"));
     }

@@ -25,9 +25,9 @@ const WEB_PAGE: FileKind = FileKind {
     what: "a web page",
     remedy: "download the file itself, not the page that shows it; a gated model needs a login or HF_TOKEN",
 };
-const GGUF: FileKind = FileKind {
+pub(crate) const GGUF: FileKind = FileKind {
     what: "GGUF, the format of llama.cpp",
-    remedy: "pass the folder with safetensors that the GGUF was made from: the model of the same name without -GGUF",
+    remedy: "give the file a name that ends in .gguf, and pass it itself",
 };
 const ARCHIVE: FileKind =
     FileKind { what: "a zip archive, such as PyTorch's torch.save writes", remedy: PICKLE_REMEDY };

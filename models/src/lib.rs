@@ -35,6 +35,7 @@ mod config;
 mod decoder;
 mod error;
 mod generate;
+mod gguf;
 mod hub;
 mod inspect;
 mod kind;
@@ -62,6 +63,7 @@ pub use decoder::{
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};
+pub use gguf::{GgufDtype, GgufOptions, write_gguf};
 pub use hub::{resolve, resolve_description};
 pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;

@@ -12,10 +12,9 @@ use crate::nested::{Nested, nested};
 /// What files of other formats end in, what they are, and which model to pass in their place.
 const OTHERS: [(&[&str], &str, &str); 7] = [
     (
-        &[".gguf", ".ggml", "ggml-model.bin"],
-        "GGUF",
-        "GGUF is the format of llama.cpp: pass the folder with safetensors that it was made from, the model of the same \
-         name without -GGUF",
+        &[".ggml", "ggml-model.bin"],
+        "what llama.cpp had before GGUF",
+        "pass the model that it was made from, or a GGUF file of it",
     ),
     (
         &[".onnx", ".onnx_data", ".ort"],
@@ -164,8 +163,7 @@ mod tests {
     #[test]
     fn weights_in_other_formats_are_named() {
         for (names, expected) in [
-            (&["tiny.Q4.GGUF"][..], &["got GGUF (\"tiny.Q4.GGUF\")", "llama.cpp"][..]),
-            (&["ggml-model.bin"], &["got GGUF", "llama.cpp"]),
+            (&["ggml-model.bin"][..], &["before GGUF (\"ggml-model.bin\")", "llama.cpp"][..]),
             (&["config.json", "model.onnx"], &["got ONNX (\"model.onnx\")", "exported"]),
             (&["openvino_model.bin"], &["got OpenVINO", "exported"]),
             (&["weights.00.npz"], &["MLX (\"weights.00.npz\")", "-mlx"]),

@@ -50,9 +50,10 @@ impl ModelFolder {
             progress.note(&note);
         }
         let mut folder = Self::with_tokenizer(path, adapter, config, template)?;
-        if !Path::new(model).is_dir() {
-            folder.name = model.to_owned();
-        }
+        folder.name = match fs::canonicalize(model) {
+            Ok(path) => path.display().to_string(),
+            Err(_) => model.to_owned(),
+        };
         for (argument, others) in folder.tokenizer.template().unread_arguments() {
             progress.note(&unread(&argument, &others));
         }

@@ -133,7 +133,7 @@ pub(crate) fn save_adapter(
     })
 }
 
-/// The base's folder; one on this machine is named as it lies, so that an adapter that is saved elsewhere finds it too.
+/// The base's folder; a base on this machine is named as it lies, so that an adapter that is saved elsewhere finds it too.
 fn base(dir: &Path, config: &mut AdapterConfig, resolve: Resolve) -> Result<PathBuf, ModelError> {
     let unnamed = |got: String| ConfigError {
         file: dir.join(ADAPTER_FILE),
@@ -143,10 +143,11 @@ fn base(dir: &Path, config: &mut AdapterConfig, resolve: Resolve) -> Result<Path
         hint: "write there where the base model is now",
     };
     let name = config.base().ok_or_else(|| unnamed("nothing".into()))?;
-    let named = [PathBuf::from(name), dir.join(name)].into_iter().find(|path| path.is_dir());
+    let named = [PathBuf::from(name), dir.join(name)].into_iter().find(|path| path.exists());
     if let Some(path) = named.and_then(|path| fs::canonicalize(path).ok()) {
-        config.set_base(&path.to_string_lossy());
-        return Ok(path);
+        let path = path.to_string_lossy();
+        config.set_base(&path);
+        return resolve(&path, None);
     }
     resolve(name, config.revision()).map_err(|error| match error {
         ModelError::NotAModel { model } => unnamed(format!("{model:?}, which is neither")).into(),

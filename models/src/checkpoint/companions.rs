@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{CheckpointError, TOKENIZER_FILES, write::write_synced};
 use crate::checksums::CHECKSUMS_FILE;
 use crate::config::CONFIG_FILE;
+use crate::gguf::SOURCE_FILE;
 
 /// What weights and optimizer states are stored in, by one program or another.
 const WEIGHT_ENDINGS: [&str; 20] = [
@@ -88,7 +89,7 @@ fn copy_folder(source: &Path, to: &Path, target: Option<&Path>, depth: usize) ->
             continue;
         };
         if meta.is_file() {
-            if text == CHECKSUMS_FILE || is_weights(text, &path).map_err(io(&path))? {
+            if [CHECKSUMS_FILE, SOURCE_FILE].contains(&text) || is_weights(text, &path).map_err(io(&path))? {
                 continue;
             }
             fs::create_dir_all(to).map_err(io(to))?;

@@ -46,6 +46,24 @@ pub enum CheckpointError {
         /// Expected and got.
         problem: String,
     },
+    /// A file is as its format wants it, and holds something that is not read.
+    #[error("{}: expected {expected}, got {got}", .file.display())]
+    Unread {
+        /// The file.
+        file: PathBuf,
+        /// What is read.
+        expected: String,
+        /// What it holds.
+        got: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A file would be replaced.
+    #[error("{}: expected the name of a new file, got one that is there", .file.display())]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
     /// A tensor that the model needs is not there.
     #[error("{}: expected a tensor named {name}, got none (there are: {got})", .dir.display())]
     Missing {
@@ -110,12 +128,12 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |error| Self::Io { path, error }
     }
 
-    pub(super) fn malformed(file: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn malformed(file: &Path, problem: impl Into<String>) -> Self {
         Self::Malformed { file: file.to_path_buf(), problem: problem.into() }
     }
 
@@ -140,6 +158,8 @@ impl CheckpointError {
             Self::NoWeights { .. } => "pass a folder in Hugging Face layout with weights in safetensors",
             Self::Malformed { .. } => "download or save the file again; it may have been cut short",
             Self::Kind { kind, .. } => kind.remedy,
+            Self::Unread { hint, .. } => hint,
+            Self::Exists { .. } => "choose another name, or move the file away; nothing was touched",
             Self::Missing { name, .. } if name == HEAD => {
                 "if the model's head is its embedding, write \"tie_word_embeddings\": true into config.json; otherwise the head \
                  was not saved, and the weights cannot be used"

@@ -18,10 +18,11 @@ use std::path::Path;
 
 pub use error::CheckpointError;
 pub use open::Checkpoint;
+pub(crate) use open::map;
 pub(crate) use save::save_in_place;
 pub use save::{SaveOptions, save};
 pub use write::LazyTensor;
-pub(crate) use write::{write_config, write_file};
+pub(crate) use write::{write_config, write_file, write_synced};
 
 use crate::adapter::ADAPTER_FILE;
 use crate::checksums::Checksums;

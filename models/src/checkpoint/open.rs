@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::header::{Header, MAX_HEADER, UniqueMap};
 use super::{CheckpointError, INDEX_FILE, MODEL_FILE, names};
+use crate::gguf;
 
 /// The weights in a model's folder.
 #[derive(Debug)]
@@ -50,11 +51,13 @@ pub(super) struct Entry {
     pub(super) shard: usize,
     pub(super) info: TensorInfo,
     pub(super) data_start: usize,
+    /// How it lies in a GGUF file; nothing where it is in safetensors.
+    pub(super) gguf: Option<gguf::Stored>,
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names, and checks how their
-    /// tensors are laid out. No weight is read yet.
+    /// Opens `model.safetensors`, or else the files that `model.safetensors.index.json` names, or the GGUF file that the folder
+    /// describes, and checks how their tensors are laid out. No weight is read yet.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self { dir: dir.to_path_buf(), shards: Vec::new(), tensors: BTreeMap::new() };
         let single = dir.join(MODEL_FILE);
@@ -63,6 +66,8 @@ impl Checkpoint {
             checkpoint.add(single)?;
         } else if index.exists() {
             checkpoint.add_indexed(&index)?;
+        } else if let Some(file) = gguf::source(dir)? {
+            checkpoint.add_gguf(file)?;
         } else {
             return Err(CheckpointError::NoWeights { dir: dir.to_path_buf() });
         }
@@ -77,27 +82,40 @@ impl Checkpoint {
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), CheckpointError> {
-        let file = File::open(&path).map_err(CheckpointError::io(&path))?;
-        // SAFETY: the bytes are only ever read as numbers, any of which is valid. Changing a model's files while it is
-        // being read is ruled out as it is for every program that maps them; our own writer replaces files, never
-        // changes them.
-        let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(&path))?;
+        let map = map(&path)?;
         let header = Header::parse(&path, &map)
             .map_err(|error| CheckpointError::kind(&path, "weights in safetensors").unwrap_or(error))?;
         for (stored, info) in header.tensors {
             let name = names::plain(&stored);
-            if let Some(held) = self.tensors.get(&name) {
-                let problem = if held.stored == stored {
-                    format!("expected each tensor in one file, got {stored} in two")
-                } else {
-                    format!("expected each tensor once, got {} and {stored}", held.stored)
-                };
-                return Err(CheckpointError::malformed(&path, problem));
-            }
-            let entry = Entry { stored, shard: self.shards.len(), info, data_start: header.data_start };
-            self.tensors.insert(name, entry);
+            let entry = Entry { stored, shard: self.shards.len(), info, data_start: header.data_start, gguf: None };
+            self.insert(&path, name, entry)?;
         }
         self.shards.push(Shard { path, map });
+        Ok(())
+    }
+
+    fn add_gguf(&mut self, path: PathBuf) -> Result<(), CheckpointError> {
+        let map = map(&path)?;
+        let (data_start, entries) = gguf::entries(&path, &map)?;
+        for gguf::Entry { name, stored, info, how } in entries {
+            let entry = Entry { stored, shard: self.shards.len(), info, data_start, gguf: Some(how) };
+            self.insert(&path, name, entry)?;
+        }
+        self.shards.push(Shard { path, map });
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, name: String, entry: Entry) -> Result<(), CheckpointError> {
+        if let Some(held) = self.tensors.get(&name) {
+            let stored = entry.stored;
+            let problem = if held.stored == stored {
+                format!("expected each tensor in one file, got {stored} in two")
+            } else {
+                format!("expected each tensor once, got {} and {stored}", held.stored)
+            };
+            return Err(CheckpointError::malformed(path, problem));
+        }
+        self.tensors.insert(name, entry);
         Ok(())
     }
 
@@ -147,6 +165,15 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// The bytes of a file, of which only those are read that are looked at.
+pub(crate) fn map(path: &Path) -> Result<Mmap, CheckpointError> {
+    let file = File::open(path).map_err(CheckpointError::io(path))?;
+    // SAFETY: the bytes are only ever read as numbers, any of which is valid, and as texts that are checked. Changing a
+    // model's files while it is being read is ruled out as it is for every program that maps them; our own writer replaces
+    // files, never changes them.
+    unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(path))
 }
 
 /// One plain component: nothing that leads out of the folder.

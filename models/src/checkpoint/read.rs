@@ -11,6 +11,7 @@ use safetensors::{Dtype, tensor::TensorInfo};
 use super::open::{Checkpoint, Entry};
 use super::{CheckpointError, TOKENIZER_FILES};
 use crate::config::CONFIG_FILE;
+use crate::gguf::Stored;
 
 impl Checkpoint {
     /// The names of the tensors as a plain decoder has them, in order.
@@ -38,7 +39,12 @@ impl Checkpoint {
             return Ok(false);
         }
         let (a, b) = (self.bytes(one, &shape)?, self.bytes(other, &shape)?);
-        Ok(if a.1 == b.1 { a.2 == b.2 } else { self.tensor_f32(one, &shape)? == self.tensor_f32(other, &shape)? })
+        let is_plain = |name: &str| self.gguf(name).is_none();
+        Ok(if a.1 == b.1 && is_plain(one) && is_plain(other) {
+            a.2 == b.2
+        } else {
+            self.tensor_f32(one, &shape)? == self.tensor_f32(other, &shape)?
+        })
     }
 
     /// One tensor, row-major, as `f32`; one that is stored in NF4 is unpacked.
@@ -48,6 +54,7 @@ impl Checkpoint {
         }
         let (file, dtype, bytes) = self.bytes(name, expected_shape)?;
         let values = match dtype {
+            _ if let Some(how) = self.gguf(name) => how.values(bytes, expected_shape),
             Dtype::F32 => read(bytes.as_chunks::<4>().0, f32::from_le_bytes),
             Dtype::F16 => widen(bytes, f16::from_le_bytes),
             Dtype::BF16 => widen(bytes, bf16::from_le_bytes),
@@ -66,11 +73,19 @@ impl Checkpoint {
             return Ok(None);
         }
         let (_, dtype, bytes) = self.bytes(name, expected_shape)?;
-        Ok((dtype == Dtype::BF16).then(|| {
-            let values = read(bytes.as_chunks::<2>().0, bf16::from_le_bytes);
+        let values = match self.gguf(name) {
+            Some(how) => how.bf16(bytes, expected_shape),
+            None => (dtype == Dtype::BF16).then(|| read(bytes.as_chunks::<2>().0, bf16::from_le_bytes)),
+        };
+        if values.is_some() {
             self.release(name);
-            values
-        }))
+        }
+        Ok(values)
+    }
+
+    /// How a tensor lies in a GGUF file, if it does.
+    fn gguf(&self, name: &str) -> Option<Stored> {
+        self.tensors.get(name)?.gguf
     }
 
     /// Says that a tensor has been read.

@@ -137,7 +137,7 @@ pub(crate) fn write_config(path: &Path, config: &Map<String, Value>) -> Result<(
     write_synced(path, format!("{config:#}\n").as_bytes())
 }
 
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || -> io::Result<()> {
         let mut file = File::create(path)?;
         file.write_all(bytes)?;

@@ -150,6 +150,41 @@ impl DecoderConfig {
             .flat_map(move |layer| of_layer.map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape)))
     }
 
+    /// The names and shapes of all tensors, as a checkpoint has them.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let Self { attention, mlp, norm, hidden_size: hidden, .. } = self;
+        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, *hidden])];
+        for layer in 0..self.num_layers {
+            let mut put = |part: &str, shape: Vec<usize>| tensors.push((format!("model.layers.{layer}.{part}"), shape));
+            for (path, [outputs, inputs]) in self.projections() {
+                put(&format!("{path}.weight"), vec![outputs, inputs]);
+                let has_bias = match path {
+                    "self_attn.o_proj" => attention.bias.output,
+                    path if path.starts_with("self_attn.") => attention.bias.qkv,
+                    _ => mlp.bias,
+                };
+                if has_bias {
+                    put(&format!("{path}.bias"), vec![outputs]);
+                }
+            }
+            put("input_layernorm.weight", vec![*hidden]);
+            put("post_attention_layernorm.weight", vec![*hidden]);
+            if norm.outputs {
+                put("pre_feedforward_layernorm.weight", vec![*hidden]);
+                put("post_feedforward_layernorm.weight", vec![*hidden]);
+            }
+            if attention.qk_norm {
+                put("self_attn.q_norm.weight", vec![attention.head_dim]);
+                put("self_attn.k_norm.weight", vec![attention.head_dim]);
+            }
+        }
+        tensors.push(("model.norm.weight".to_owned(), vec![*hidden]));
+        if !self.tie_word_embeddings {
+            tensors.push(("lm_head.weight".to_owned(), vec![self.vocab_size, *hidden]));
+        }
+        tensors
+    }
+
     pub(super) fn from_map(path: &Path, map: &Map<String, Value>) -> Result<Self, ConfigError> {
         let fields = Fields::new(path, map);
         let config = (Dialect::of(&fields)?.read)(&fields)?;

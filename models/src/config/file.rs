@@ -15,9 +15,14 @@ const MAX_BYTES: u64 = 1 << 24;
 
 /// Reads a regular file of bounded size.
 pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
+    read_up_to(file, MAX_BYTES)
+}
+
+/// The same of a bound of its own.
+pub(crate) fn read_up_to(file: &Path, most: u64) -> io::Result<Vec<u8>> {
     match fs::metadata(file)? {
         meta if !meta.is_file() => Err(io::Error::other("no file")),
-        meta if meta.len() > MAX_BYTES => Err(io::Error::other(format!("a file of {} bytes", meta.len()))),
+        meta if meta.len() > most => Err(io::Error::other(format!("a file of {} bytes", meta.len()))),
         _ => fs::read(file),
     }
 }

@@ -323,6 +323,16 @@ impl TextTokenizer {
         Ok(two.get(one.len()..).map_or(one, str::to_owned))
     }
 
+    /// The text of one token, a special one too.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.tokenizer().id_to_token(id)
+    }
+
+    /// The token that the tokenizer begins a sequence with, if it does so itself.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.bos
+    }
+
     /// The ids at which generation stops: the end of the sequence and the end of a turn.
     pub fn stop_ids(&self) -> Vec<u32> {
         let ids: BTreeSet<u32> = [self.response.end, self.eos].into_iter().chain(self.also_ends).collect();

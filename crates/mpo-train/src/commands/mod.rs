@@ -3,6 +3,7 @@
 mod chat;
 mod compare;
 mod completions;
+mod convert;
 mod devices;
 mod eval;
 mod generate;
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use chat::ChatArguments;
 use compare::CompareArguments;
 use completions::{CompletionsArguments, ManArguments};
+use convert::ConvertArguments;
 use devices::DevicesArguments;
 use eval::EvalArguments;
 use generate::GenerateArguments;
@@ -71,6 +73,7 @@ enum Command {
     Chat(ChatArguments),
     Serve(Box<ServeArguments>),
     Merge(MergeArguments),
+    Convert(ConvertArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
     Completions(CompletionsArguments),
@@ -100,6 +103,7 @@ impl Cli {
             Command::Chat(arguments) => chat::run(&arguments, quiet),
             Command::Serve(arguments) => serve::run(&arguments, quiet),
             Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
+            Command::Convert(arguments) => convert::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
             Command::Completions(arguments) => completions::completions(&arguments, Self::command()),
