@@ -5,8 +5,7 @@
 //! tensor by tensor. Writing, [`write_gguf`] goes the other way: names, values and order of rows are those of llama.cpp's
 //! `convert_hf_to_gguf.py`.
 //!
-//! The format is read and written here, as no crate does what is needed: `ggus` and `gguf-rs-lib` trust counts and sizes, or
-//! hold whole files, and the blocks of `ggml-quants` are `todo!()` for the K types.
+//! The format is small, and read and written here: the one crate for its blocks, `ggml-quants`, has `todo!()` for the K types.
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod architecture;
