@@ -17,7 +17,7 @@ pub enum Course {
     Nearer,
     /// It fell, and is less.
     Farther,
-    /// It was above, and fell.
+    /// It was above the dominant language's and fell, to four fifths of it at least.
     Lowered,
 }
 

@@ -141,15 +141,19 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
 
 /// The gaps of a model before and after training.
 pub(crate) fn before_and_after(results: &TrainResults) -> String {
-    let header = ["language", "rows", "reward gap before", "after", "gap > 0 before", "after"];
+    let header = ["language", "rows", "gap before", "after", "> 0 before", "after"];
+    let shown = |gap: &LanguageGap| match gap.half_width {
+        Some(half_width) => format!("{:+.2} ± {half_width:.2}", gap.mean),
+        None => format!("{:+.2}", gap.mean),
+    };
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
         let before = results.reward_gap.before.iter().find(same);
         [
             format!("{}{}", after.language.name(), mark(after.language, results.dominant)),
             after.rows.to_string(),
-            or_none(before.map(interval)),
-            interval(after),
+            or_none(before.map(shown)),
+            shown(after),
             or_none(before.map(|before| percent(before.accuracy))),
             percent(after.accuracy),
         ]

@@ -26,7 +26,7 @@ impl Batches {
         let joins = rows > size && (1..min).contains(&(rows % size));
         let per_epoch = rows.div_ceil(size) as u64 - u64::from(joins);
         // A number of epochs that rounding has made a little too large takes no further step.
-        let all = (per_epoch as f64 * config.epochs - 1e-9).ceil() as u64;
+        let all = ((per_epoch as f64 * config.epochs - 1e-9).ceil() as u64).max(1);
         Self {
             rows,
             size,
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_part_of_an_epoch_is_its_first_batches() {
         // Five batches an epoch.
-        for (epochs, steps) in [(0.1, 1), (0.2, 1), (0.5, 3), (1.0, 5), (1.2, 6), (2.0, 10)] {
+        for (epochs, steps) in [(1e-12, 1), (0.1, 1), (0.2, 1), (0.5, 3), (1.0, 5), (1.2, 6), (2.0, 10)] {
             let batches = of(20, 1, epochs);
             assert_eq!(batches.total(), steps, "{epochs}");
             assert_eq!(batches.batch(steps - 1), of(20, 1, 2.0).batch(steps - 1));

@@ -15,6 +15,8 @@ pub(super) struct Told {
     pub(super) measured: Vec<MeasuredEvent>,
     /// How many rows it is trained on.
     pub(super) rows: Option<usize>,
+    /// How many steps it is to take.
+    pub(super) total_steps: Option<u64>,
     /// How long it took, if one process took all steps.
     pub(super) seconds: Option<f64>,
     /// What is damaged in it, in words.
@@ -48,8 +50,8 @@ impl Told {
             match event {
                 Event::Step(event) => told.steps.push(event),
                 Event::Measured(event) => told.measured.push(event),
-                Event::Started { step, rows, .. } => {
-                    told.rows = Some(rows);
+                Event::Started { step, rows, total_steps } => {
+                    (told.rows, told.total_steps) = (Some(rows), Some(total_steps));
                     is_of_one_start &= step == 0;
                 }
                 Event::Finished { seconds, .. } => told.seconds = is_of_one_start.then_some(seconds),

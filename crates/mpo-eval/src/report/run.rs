@@ -53,6 +53,7 @@ pub struct RunReport {
     of: Vec<String>,
     /// How many rows it was trained on, and how long that took.
     rows: Option<usize>,
+    total_steps: Option<u64>,
     seconds: Option<f64>,
     pub(super) results: Option<RunResults>,
     pub(super) evaluation: Option<Evaluation>,
@@ -90,7 +91,7 @@ impl RunReport {
             run.of = method.into_iter().chain(settings.model).collect();
         }
         let told = Told::read(&trained.join(EVENTS_FILE))?;
-        (run.rows, run.seconds) = (told.rows, told.seconds);
+        (run.rows, run.total_steps, run.seconds) = (told.rows, told.total_steps, told.seconds);
         (run.steps, run.measured, run.damaged) = (told.steps, told.measured, told.damaged);
         run.note_missing(trained);
         if is_edited(trained, CONFIG_FILE) {
@@ -187,7 +188,12 @@ impl RunReport {
 
     /// How it was trained, in a line.
     fn training(&self) -> Option<String> {
-        let steps = format!("{} steps", self.steps.last()?.step);
+        let taken = self.steps.last()?.step;
+        // Who stops early, or is going on, has not taken all.
+        let steps = match self.total_steps.filter(|total| *total > taken) {
+            Some(total) => format!("{taken} of {total} steps"),
+            None => format!("{taken} steps"),
+        };
         let rows = self.rows.map(|rows| format!("{rows} rows"));
         let time = self.seconds.map(|seconds| match seconds {
             0.0..100.0 => format!("{seconds:.0} s"),

@@ -126,7 +126,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let session = Session::new(config.device, ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
-    if let Some(run) = &resumed {
+    if let Some(run) = resumed.as_ref().filter(|_| !ask.dry_run) {
         run.mend_reference(&session)?;
         if let Some(results) = run.read_value::<TrainResults>(&run.results_file(), &session)? {
             if run.has_model(&session)? {
@@ -259,9 +259,13 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
         return output::json(results);
     }
     output::line(table::before_and_after(results))?;
-    match Approaches::new(results) {
-        Some(approaches) => output::line(format_args!("\n{}", table::approaches(&approaches))),
-        None => Ok(()),
+    match (Approaches::new(results), results.dominant) {
+        (Some(approaches), _) => output::line(format_args!("\n{}", table::approaches(&approaches))),
+        (None, Some(dominant)) if !results.reward_gap.after.is_empty() => output::line(format_args!(
+            "\nno goal: {}'s own gap was not above zero before training, so there is nothing to come up to",
+            dominant.name()
+        )),
+        (None, _) => Ok(()),
     }
 }
 

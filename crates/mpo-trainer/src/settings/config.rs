@@ -96,6 +96,9 @@ impl TrainConfig {
         if self.eval_data.is_some() {
             return Err(TrainError::setting("eval_split", "none, as eval_data is given", share.to_string()));
         }
+        if self.eval_rows == 0 {
+            return Err(TrainError::setting("eval_split", "none, as eval_rows measures none", share.to_string()));
+        }
         Ok(NonZeroUsize::new((1.0 / share).round() as usize))
     }
 

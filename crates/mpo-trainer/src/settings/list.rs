@@ -14,7 +14,7 @@ use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
 use super::method::{HyperParameters, Method};
 use super::places::Places;
-use super::range::{FRACTION, NOT_NEGATIVE, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
+use super::range::{FRACTION, NOT_NEGATIVE, PASSES, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
 use super::value::SettingValue;
 use crate::error::TrainError;
@@ -68,7 +68,7 @@ settings! {
         /// Fraction of the steps that warm up, from 0; the last step at least is beyond it
         warmup_ratio: f64 = default(0.1), "X", Training, FRACTION;
         /// Passes over the rows, such as `2` or `0.5`
-        epochs: f64 = default(2.0), "X", Training, POSITIVE;
+        epochs: f64 = default(2.0), "X", Training, PASSES;
         /// Stop after at most this many steps, whatever the epochs
         max_steps: u64 = optional("none"), "N", Training, at_least_1();
         /// Rows per step
@@ -128,8 +128,8 @@ settings! {
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
-        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of some prompts, so that
-        /// no translation of a prompt that is measured is trained on. At least one prompt of three
+        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of one prompt in so many, so
+        /// that no translation of a prompt that is measured is trained on; at least one of three. `eval_rows` of them are measured
         eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at

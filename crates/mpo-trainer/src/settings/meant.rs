@@ -18,7 +18,6 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("gradient_accumulation_steps", "micro_batch_tokens"),
     ("gradient_checkpointing", "recompute"),
     ("bf16", "precision"),
-    ("optim", "optimizer_state"),
     ("cutoff_len", "max_tokens"),
     ("max_length", "max_tokens"),
     ("max_seq_length", "max_tokens"),

@@ -20,6 +20,10 @@ pub(super) const UP_TO_1: Range<f64> =
 pub(super) const FRACTION: Range<f64> =
     Range { expected: "a number from 0 to below 1", holds: |number| (0.0..1.0).contains(number) };
 
+/// Numbers of passes over the rows; what a run is planned by goes through all of them.
+pub(super) const PASSES: Range<f64> =
+    Range { expected: "a number above 0 and up to 1000000", holds: |number| *number > 0.0 && *number <= 1e6 };
+
 /// Numbers above 0 and up to a half.
 pub(super) const SHARE: Range<f64> =
     Range { expected: "a number above 0 and up to 0.5", holds: |number| *number > 0.0 && *number <= 0.5 };
