@@ -1,10 +1,9 @@
-//! What is compiled for a GPU, and what was found to be the fastest way to compute there.
+//! What is compiled for a GPU.
 
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-/// Keeps both on disk from now on, in the user's cache folder: on CUDA a new model takes minutes of compiling and trying, and
-/// the next run of it should not. A `cubecl.toml` says otherwise, as CubeCL's environment variables do.
+/// Keeps it on disk from now on, in the user's cache folder: the next run of a model should not compile its kernels again. A `cubecl.toml` says otherwise, as CubeCL's environment variables do.
 ///
 /// For a whole program, before its first GPU.
 pub fn keep_compiled() {

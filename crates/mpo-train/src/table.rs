@@ -52,7 +52,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
             [
                 language(of.language, evaluation.dominant),
                 of.gap.count.to_string(),
-                plus_minus(of.gap.value, half_width),
+                plus_minus(of.gap.value, half_width, 3),
                 percent(of.accuracy),
             ]
         });
@@ -142,10 +142,7 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
 /// The gaps of a model before and after training.
 pub(crate) fn before_and_after(results: &TrainResults) -> String {
     let header = ["language", "rows", "gap before", "after", "> 0 before", "after"];
-    let shown = |gap: &LanguageGap| match gap.half_width {
-        Some(half_width) => format!("{:+.2} ± {half_width:.2}", gap.mean),
-        None => format!("{:+.2}", gap.mean),
-    };
+    let shown = |gap: &LanguageGap| plus_minus(gap.mean, gap.half_width, 2);
     let rows = results.reward_gap.after.iter().map(|after| {
         let same = |gap: &&LanguageGap| gap.language == after.language;
         let before = results.reward_gap.before.iter().find(same);
@@ -204,14 +201,14 @@ fn or_none(text: Option<String>) -> String {
 }
 
 fn interval(gap: &LanguageGap) -> String {
-    plus_minus(gap.mean, gap.half_width)
+    plus_minus(gap.mean, gap.half_width, 3)
 }
 
-/// A mean, and its interval where it has one.
-fn plus_minus(mean: f64, half_width: Option<f64>) -> String {
+/// A mean, and its interval where it has one, to so many digits.
+fn plus_minus(mean: f64, half_width: Option<f64>, digits: usize) -> String {
     match half_width {
-        Some(half_width) => format!("{mean:+.3} ± {half_width:.3}"),
-        None => format!("{mean:+.3}"),
+        Some(half_width) => format!("{mean:+.digits$} ± {half_width:.digits$}"),
+        None => format!("{mean:+.digits$}"),
     }
 }
 

@@ -3,8 +3,7 @@
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata, backend_extension};
-use burn::tensor::{DType, FloatDType};
+use burn::backend::{Backend, backend_extension};
 
 use super::AdamWStep;
 
@@ -22,13 +21,7 @@ pub(crate) trait AdamWKernel: Backend {
 
     /// `sum` `[1]` with Σ x² added; of f32 for the 16-bit types, whose squares vanish or overflow, and on the CPU of f64.
     #[fusion(dtype = sum, shape = sum)]
-    fn add_squares(sum: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let x = match x.dtype() {
-            DType::F16 | DType::BF16 => Self::float_cast(x, FloatDType::F32),
-            _ => x,
-        };
-        Self::float_add(sum, Self::float_sum(Self::float_mul(x.clone(), x)))
-    }
+    fn add_squares(sum: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 #[cfg(feature = "cube")]

@@ -62,7 +62,7 @@ fn drawn(names: &[&str], draw: impl FnOnce(&Area<'_>) -> Result<Vec<Tip>, EvalEr
         tips
     };
     // Black is whatever the page writes in.
-    let svg = svg.replace("#000000", "currentColor");
+    let svg = svg.replace("\"#000000\"", "\"currentColor\"");
     let body = svg.trim_end().strip_suffix("</svg>").ok_or_else(|| failed("a chart without an end"))?;
     let tips = tips.iter().map(|Tip { across, down, text }| {
         let (width, height) = (across.len(), down.len());

@@ -29,8 +29,7 @@ pub(super) async fn chat(
     Extension(account): Extension<Account>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let deadline = service.deadline(&account);
-    let body = service.in_time(deadline, receive(body, service.limits.body_bytes)).await?;
+    let (deadline, body) = received(&service, &account, body).await?;
     let asked = Asked::chat(object(&body)?, service.limits.new_tokens)?;
     let format = Format::new(true, asked.model.clone(), asked.counts);
     complete(&service, account, deadline, asked, format).await
@@ -41,11 +40,17 @@ pub(super) async fn plain(
     Extension(account): Extension<Account>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let deadline = service.deadline(&account);
-    let body = service.in_time(deadline, receive(body, service.limits.body_bytes)).await?;
+    let (deadline, body) = received(&service, &account, body).await?;
     let asked = Asked::completion(object(&body)?, service.limits.new_tokens)?;
     let format = Format::new(false, asked.model.clone(), asked.counts);
     complete(&service, account, deadline, asked, format).await
+}
+
+/// The body, and until when the request is to be answered.
+async fn received(service: &Service, account: &Account, body: Body) -> Result<(Instant, Vec<u8>), ApiError> {
+    let deadline = service.deadline(account);
+    let body = service.in_time(deadline, receive(body, service.limits.body_bytes)).await?;
+    Ok((deadline, body))
 }
 
 async fn complete(

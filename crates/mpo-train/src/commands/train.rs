@@ -217,7 +217,7 @@ fn settled(
     if let Some(warning) = plan.warning() {
         session.note(&warning);
     }
-    // A GPU would compile and tune a product first.
+    // A GPU would compile a product first.
     if machine.hardware != Hardware::Gpu && !session.quiet {
         session.note(&plan.time_line(product_rate(&session.device, plan.planned.storage)));
     }
