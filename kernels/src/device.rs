@@ -100,13 +100,14 @@ pub(crate) fn is_flex(_device: &Device) -> bool {
     false
 }
 
+/// Whether `tensor` is on a CubeCL device.
 #[cfg(feature = "cube")]
-fn on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub(crate) fn on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().inner();
     matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
 }
 
 #[cfg(not(feature = "cube"))]
-fn on_cube<const D: usize>(_tensor: &Tensor<D>) -> bool {
+pub(crate) fn on_cube<const D: usize>(_tensor: &Tensor<D>) -> bool {
     false
 }

@@ -63,14 +63,14 @@ pub use backward::backward_from;
 #[cfg(feature = "persistence")]
 pub use compiled::keep_compiled;
 pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};
-pub use embedding::{add_rows, take_rows};
+pub use embedding::{add_rows, take_rows, write_rows};
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::{FEW_ROWS, linear, linear_widens};
 pub use nf4::{CODEBOOK, Nf4, Nf4Data, Nf4Scales, linear_nf4};
 pub use rms_norm::rms_norm;
 pub use rope::{RotaryTables, rotary_embedding};
 pub use vocabulary::{
-    HeadInputs, IGNORED, LinearLogProbs, SequenceScore, linear_kl, linear_token_log_probs, sequence_log_probs,
+    HeadInputs, IGNORED, LinearLogProbs, SequenceScore, argmax, linear_kl, linear_token_log_probs, sequence_log_probs,
     token_log_probs,
 };
 pub use zeros::zeros;

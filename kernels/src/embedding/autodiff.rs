@@ -42,4 +42,8 @@ impl<B: EmbeddingKernel, C: CheckpointStrategy> EmbeddingKernel for Autodiff<B, 
     fn add_rows(_: FloatTensor<Self>, _: FloatTensor<Self>, _: Vec<u32>) -> FloatTensor<Self> {
         panic!("gradients do not flow through add_rows")
     }
+
+    fn write_rows(_: FloatTensor<Self>, _: FloatTensor<Self>, _: Vec<u32>) -> FloatTensor<Self> {
+        panic!("gradients do not flow through write_rows")
+    }
 }

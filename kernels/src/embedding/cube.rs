@@ -1,6 +1,8 @@
 //! A part of one token's row for each cube, over all places where the token stands. Burn's own has a thread for each column,
-//! which goes through all tokens.
+//! which goes through all tokens. Rows are written by one kernel wherever they go; Burn launches one for each run of rows, and
+//! a step of generating has as many runs as sequences.
 
+use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
@@ -50,6 +52,37 @@ impl EmbeddingKernel for CubeBackend {
             );
         }
         sum
+    }
+
+    fn write_rows(matrix: FloatTensor<Self>, rows: FloatTensor<Self>, ids: Vec<u32>) -> FloatTensor<Self> {
+        if ids.is_empty() {
+            return matrix;
+        }
+        let (matrix, rows) = (owned(matrix), into_contiguous(rows));
+        let places = upload(&rows, &ids);
+        let [_, width] = dims(&rows);
+        let (client, vector, units, dtype) = (rows.client.clone(), vector_size(&rows), units(&rows), rows.dtype);
+        let vectors = width / vector;
+        let items = ids.len() * vectors;
+        // SAFETY: an item is a vector of one of the rows, as many as there are places, each a row of `matrix`, whose rows are
+        // as wide; no place stands twice. Both are contiguous.
+        unsafe {
+            write_places::launch_unchecked(
+                &client,
+                cubes(items.div_ceil(units as usize)),
+                CubeDim::new_1d(units),
+                address_type(&[&matrix, &rows]),
+                vector,
+                rows.into_tensor_arg(),
+                places.into_tensor_arg(),
+                matrix.clone().into_tensor_arg(),
+                items,
+                vectors,
+                units,
+                dtype_to_storage_type(dtype),
+            );
+        }
+        matrix
     }
 }
 
@@ -116,5 +149,26 @@ fn add_places<N: Size>(
             sum[own] = total;
         }
         item += CUBE_COUNT_X as usize;
+    }
+}
+
+#[cube(launch_unchecked, address_type = "dynamic")]
+#[allow(clippy::too_many_arguments)]
+fn write_places<F: Float, N: Size>(
+    rows: &Tensor<Vector<F, N>>,
+    places: &Tensor<u32>,
+    matrix: &mut Tensor<Vector<F, N>>,
+    items: usize,
+    vectors: usize,
+    #[comptime] units: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let mut cube = CUBE_POS_X as usize;
+    while cube * comptime!(units as usize) < items {
+        let item = cube * comptime!(units as usize) + UNIT_POS_X as usize;
+        if item < items {
+            matrix[places[item / vectors] as usize * vectors + item % vectors] = rows[item];
+        }
+        cube += CUBE_COUNT_X as usize;
     }
 }

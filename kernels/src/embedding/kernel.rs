@@ -20,6 +20,12 @@ pub(crate) trait EmbeddingKernel: Backend {
     fn add_rows(sum: FloatTensor<Self>, rows: FloatTensor<Self>, ids: Vec<u32>) -> FloatTensor<Self> {
         composition::add_rows::<Self>(sum, rows, ids)
     }
+
+    /// `matrix` with `rows[i]` in the place of its row `ids[i]`.
+    #[fusion(dtype = matrix, shape = matrix)]
+    fn write_rows(matrix: FloatTensor<Self>, rows: FloatTensor<Self>, ids: Vec<u32>) -> FloatTensor<Self> {
+        composition::write_rows::<Self>(matrix, rows, ids)
+    }
 }
 
 #[cfg(feature = "flex")]

@@ -1,4 +1,5 @@
-//! Rows taken by their numbers, as an embedding does, and added up by them, as its gradient is.
+//! Rows taken by their numbers, as an embedding does, added up by them, as its gradient is, and written by them, as a cache
+//! of keys and values is.
 
 mod autodiff;
 mod composition;
@@ -25,21 +26,38 @@ pub fn take_rows(matrix: Tensor<2>, ids: &[u32]) -> Tensor<2> {
 /// # Panics
 /// On other shapes or types, with autodiff, or if there is no such row.
 pub fn add_rows(sum: Tensor<2>, ids: &[u32], rows: Tensor<2>) -> Tensor<2> {
-    let [_, width] = sum.dims();
-    assert!(
-        rows.dims() == [ids.len(), width] && sum.dtype() == rows.dtype(),
-        "add_rows: expected sum [V, W] and rows [{}, W] of one type, got {:?} {:?} and {:?} {:?}",
-        ids.len(),
-        sum.dims(),
-        sum.dtype(),
-        rows.dims(),
-        rows.dtype()
-    );
-    assert!(!sum.is_autodiff() && !rows.is_autodiff(), "add_rows: no gradient flows through it");
-    assert_inside("add_rows", ids, &sum);
+    assert_fits("add_rows", &sum, ids, &rows);
     let added =
         <Dispatch as kernel::EmbeddingKernel>::add_rows(sum.into_dispatch(), rows.into_dispatch(), ids.to_vec());
     Tensor::from_dispatch(added)
+}
+
+/// `matrix` `[places, width]` with `rows[i]` `[rows, width]` in the place of its row `ids[i]`; in place where nothing else holds
+/// `matrix`. No number may be given twice. Without autodiff.
+///
+/// # Panics
+/// On other shapes or types, with autodiff, or if there is no such row.
+pub fn write_rows(matrix: Tensor<2>, ids: &[u32], rows: Tensor<2>) -> Tensor<2> {
+    assert_fits("write_rows", &matrix, ids, &rows);
+    let written =
+        <Dispatch as kernel::EmbeddingKernel>::write_rows(matrix.into_dispatch(), rows.into_dispatch(), ids.to_vec());
+    Tensor::from_dispatch(written)
+}
+
+/// `rows` of the width and type of `into`, for its rows `ids`.
+fn assert_fits(operation: &str, into: &Tensor<2>, ids: &[u32], rows: &Tensor<2>) {
+    let [_, width] = into.dims();
+    assert!(
+        rows.dims() == [ids.len(), width] && into.dtype() == rows.dtype(),
+        "{operation}: expected [V, W] and rows [{}, W] of one type, got {:?} {:?} and {:?} {:?}",
+        ids.len(),
+        into.dims(),
+        into.dtype(),
+        rows.dims(),
+        rows.dtype()
+    );
+    assert!(!into.is_autodiff() && !rows.is_autodiff(), "{operation}: no gradient flows through it");
+    assert_inside(operation, ids, into);
 }
 
 fn assert_inside(operation: &str, ids: &[u32], matrix: &Tensor<2>) {

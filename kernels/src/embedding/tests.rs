@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::{add_rows, take_rows};
+use super::{add_rows, take_rows, write_rows};
 use crate::testing::{Case, Input, check_gradients, check_kernel, everywhere, random};
 
 fn ids(count: usize, vocabulary: usize) -> Vec<u32> {
@@ -55,6 +55,32 @@ fn no_tokens_add_nothing() {
         let sum = random(&[4, 3], 1).on(&case.device).d2();
         let same = add_rows(sum.clone(), &[], Tensor::zeros([0, 3], &case.device));
         assert_eq!(floats(same), floats(sum));
+    }
+}
+
+#[test]
+fn written_rows_replace_what_was_there_and_leave_the_rest() {
+    for case in everywhere() {
+        for (places, width, ids) in [
+            (1, 1, vec![0]),
+            (9, 3, vec![4, 5, 6, 0, 8]),
+            (9, 16, vec![]),
+            (700, 130, (0..600).rev().collect::<Vec<u32>>()),
+        ] {
+            let stored = |rows, seed| random(&[rows, width], seed).stored(&case.device, case.dtype).d2();
+            let (matrix, rows) = (stored(places, 1), stored(ids.len(), 2));
+            let floats = |tensor: &Tensor<2>| floats(tensor.clone().cast(DType::F32));
+            let (before, new) = (floats(&matrix), floats(&rows));
+            let mut want = before.clone();
+            for (row, &id) in new.chunks(width).zip(&ids) {
+                want[id as usize * width..][..width].copy_from_slice(row);
+            }
+            // Once beside the matrix, once over it.
+            let kept = matrix.clone();
+            assert_eq!(floats(&write_rows(matrix, &ids, rows.clone())), want, "{case:?}");
+            assert_eq!(floats(&kept), before, "{case:?}");
+            assert_eq!(floats(&write_rows(kept, &ids, rows)), want, "{case:?}");
+        }
     }
 }
 

@@ -9,11 +9,13 @@ pub(crate) mod linear_log_probs;
 pub(crate) mod sequence_log_probs;
 pub(crate) mod token_log_probs;
 
+mod argmax;
 mod dtypes;
 pub(crate) mod softcap;
 mod softmax;
 mod targets;
 
+pub use argmax::argmax;
 pub use linear_kl::{HeadInputs, linear_kl};
 pub use linear_log_probs::{LinearLogProbs, linear_token_log_probs};
 pub use sequence_log_probs::{SequenceScore, sequence_log_probs};

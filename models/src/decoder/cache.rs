@@ -1,7 +1,7 @@
 //! Keys and values of tokens that went before, so that generating one more costs one token.
 
 use burn::tensor::Tensor;
-use mpo_kernels::PackedLayout;
+use mpo_kernels::{PackedLayout, write_rows};
 
 /// Keys and values of every layer, `[rows, kv_heads · head_dim]` each; a layout says which rows are whose.
 #[derive(Debug)]
@@ -38,12 +38,10 @@ impl KeyValueCache {
             let room = |like: &Tensor<2>| Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()));
             (room(&keys), room(&values))
         });
-        for (first, segment) in layout.queries() {
-            let rows = segment.rows.clone();
-            let of = |new: &Tensor<2>| new.clone().narrow(0, first, rows.len());
-            all_keys = all_keys.slice_assign([rows.clone()], of(&keys));
-            all_values = all_values.slice_assign([rows.clone()], of(&values));
-        }
+        let places: Vec<u32> =
+            layout.queries().flat_map(|(_, segment)| segment.rows.clone()).map(|row| row as u32).collect();
+        all_keys = write_rows(all_keys, &places, keys);
+        all_values = write_rows(all_values, &places, values);
         self.layers[layer] = Some((all_keys.clone(), all_values.clone()));
         (all_keys, all_values)
     }

@@ -1,6 +1,7 @@
 //! The next token of each of a few sequences, and how probable it is.
 
 use burn::tensor::Tensor;
+use mpo_kernels::argmax;
 
 use super::engine::Active;
 use crate::decoder::CausalLm;
@@ -59,7 +60,7 @@ pub(super) fn choose(model: &CausalLm, states: Tensor<2>, sequences: &mut [&mut 
 
 /// The most probable token of each row.
 fn most_probable(logits: Tensor<2>) -> Vec<Result<u32, f32>> {
-    let ids = logits.clone().argmax(1);
+    let ids = argmax(logits.clone());
     let chosen = floats(logits.gather(1, ids.clone()));
     let ids = ids.into_data().convert::<i64>().try_to_vec::<i64>();
     let ids = ids.expect("the data has just been converted to i64");
