@@ -9,7 +9,8 @@ use mpo_data::{
     TruncationReport,
 };
 use mpo_models::{
-    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError, Quantization,
+    AdapterFolder, CausalLm, Checkpoint, GenerateOptions, Inspected, LoraOptions, ModelConfig, ModelError, Precision,
+    Quantization,
 };
 use mpo_progress::Progress;
 
@@ -151,6 +152,21 @@ impl ModelFolder {
     pub fn load_frozen(&self, device: &Device, progress: &dyn Progress) -> Result<CausalLm, ChatError> {
         let _stage = progress.begin("loading the model", None);
         let (model, _) = CausalLm::load_frozen(&self.path, device)?;
+        Ok(model)
+    }
+
+    /// The same with its products made in `precision`.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are none.
+    pub fn load_in(
+        &self,
+        precision: Precision,
+        device: &Device,
+        progress: &dyn Progress,
+    ) -> Result<CausalLm, ChatError> {
+        let _stage = progress.begin("loading the model", None);
+        let (model, _) = CausalLm::load_in(precision, &self.path, device)?;
         Ok(model)
     }
 

@@ -11,8 +11,8 @@ use super::{CausalLm, NamedParameter, WeightSource};
 use crate::adapter::save_adapter;
 use crate::checkpoint::{HEAD, verify_weights};
 use crate::{
-    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, Quantization, SaveOptions,
-    WeightDtype, memory, save, verify_description,
+    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, Precision, Quantization,
+    SaveOptions, WeightDtype, memory, save, verify_description,
 };
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -24,6 +24,8 @@ enum Kept {
     Trained,
     /// As they are stored, where that is bf16 or NF4.
     Stored,
+    /// The same, for products in bf16.
+    Multiplied,
     /// As they are stored, where that is bf16; NF4 is unpacked.
     Dense,
     /// The linear maps of layers smaller than they are stored.
@@ -100,6 +102,19 @@ impl CausalLm {
     /// As [`load`](Self::load).
     pub fn load_frozen(dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
         Self::asked(dir, device, Kept::Stored)
+    }
+
+    /// The same with its products made in `precision`; for those of bf16 a GPU keeps bf16 matrices as they are stored.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_in(precision: Precision, dir: &Path, device: &Device) -> Result<(Self, ModelConfig), ModelError> {
+        let kept = match precision {
+            Precision::F32 => Kept::Stored,
+            Precision::Bf16 => Kept::Multiplied,
+        };
+        let (model, config) = Self::asked(dir, device, kept)?;
+        Ok((model.with_precision(precision), config))
     }
 
     /// The same with the linear maps of the layers quantized, one after another as they are read; those of a base that is
@@ -179,7 +194,8 @@ impl CausalLm {
         if !frozen && device.is_autodiff() && checkpoint.has_nf4() {
             return Err(ModelError::Packed { dir: dir.to_owned() });
         }
-        let compact = frozen && Self::keeps_bf16(device);
+        let is_multiplied = kept == Kept::Multiplied && device.supports_dtype(DType::BF16);
+        let compact = frozen && (is_multiplied || Self::keeps_bf16(device));
         check_memory(dir, &checkpoint, kept, compact, device)?;
         let mut loading = Loading { checkpoint: &checkpoint, kept, compact, read: HashSet::new() };
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;

@@ -1,10 +1,14 @@
 //! Which model a command works with.
 
 use clap::Args;
+use mpo_chat::ModelFolder;
 use mpo_data::{SystemMessage, TemplateArgument, TemplateChoice, TemplateOptions};
-use mpo_trainer::DeviceChoice;
+use mpo_models::CausalLm;
+use mpo_trainer::{DeviceChoice, PrecisionChoice};
 
+use crate::failure::Failure;
 use crate::flags::choices;
+use crate::session::Session;
 
 /// A model, and where and how it reads text.
 #[derive(Debug, Args)]
@@ -27,6 +31,9 @@ pub(crate) struct ModelArguments {
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
     pub(crate) device: DeviceChoice,
+    /// What matrix products are made in
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = choices::<PrecisionChoice>())]
+    pub(crate) precision: PrecisionChoice,
 }
 
 impl ModelArguments {
@@ -37,6 +44,19 @@ impl ModelArguments {
             arguments: self.template_args.iter().cloned().collect(),
             system_message: self.system_message,
             special_tokens_in_text: self.special_tokens_in_text,
+        }
+    }
+
+    /// Reads the weights of a model that is asked, with its products made as wanted.
+    pub(crate) fn load(&self, folder: &ModelFolder, session: &Session) -> Result<CausalLm, Failure> {
+        Ok(folder.load_in(self.precision.into(), &session.device, session)?)
+    }
+
+    /// What the answers of a model are kept by: its hash, and its precision where that is not the usual one.
+    pub(crate) fn answers_of(&self, hash: &str) -> String {
+        match self.precision {
+            PrecisionChoice::F32 => hash.to_owned(),
+            PrecisionChoice::Bf16 => format!("{hash} in bf16"),
         }
     }
 }

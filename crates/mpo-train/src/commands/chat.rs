@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
     let sampling = arguments.sampling.sampling()?;
     let model = &arguments.model;
     let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
-    let model = folder.load_frozen(&session.device, &session)?;
+    let model = model.load(&folder, &session)?;
     // Ctrl-C ends an answer, and the conversation only where no answer is being given.
     session.idle();
     session.catch_interrupts()?;

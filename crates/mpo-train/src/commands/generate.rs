@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
         prompts.iter().map(|prompt| folder.encode_prompt(&[Message::user(prompt)])).collect::<Result<_, _>>()?;
     let lengths = ids.iter().map(|ids| ids.len() + arguments.max_new_tokens);
     folder.check_positions(lengths, SHORTER, &session)?;
-    let model = folder.load_frozen(&session.device, &session)?;
+    let model = arguments.model.load(&folder, &session)?;
     let answering = Answering { folder: &folder, model: &model, options, progress: &session };
     if let ([prompt], false) = (&ids[..], arguments.json) {
         return output::growing(&answering, prompt).map(drop);

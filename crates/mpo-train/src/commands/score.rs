@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &ScoreArguments, quiet: bool) -> Result<(), Failure
     check_pairs(&arguments.data, &data.report, &rows)?;
     let dominant = data.report.dominant.or(options.dominant);
     let eval = EvalSet::new(&rows, rows.len(), dominant);
-    let model = folder.load(&session.device, &session)?;
+    let model = arguments.model.load(&folder, &session)?;
     // As many tokens at once as one pair may have: its prompt, and two answers.
     let at_once = arguments.truncation.max_tokens.saturating_mul(2);
     let reward_gap = eval.measure(&model, at_once, "scoring", &session).map_err(|error| match error {

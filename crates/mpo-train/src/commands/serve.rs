@@ -192,7 +192,7 @@ fn load(arguments: &ServeArguments, session: &Session) -> Result<(Voices, Vec<Ca
         check_base(name, &adapter, &folder)?;
         adapters.push((name, adapter));
     }
-    let mut models = vec![folder.load_frozen(&session.device, session)?];
+    let mut models = vec![arguments.model.load(&folder, session)?];
     let mut voices: Voices = vec![];
     let mut add = |name: &str, folder: ModelFolder| {
         if voices.iter().any(|(known, _)| known == name) {

@@ -50,7 +50,7 @@ pub(super) fn gaps(
                 "--base is the model that this one was trained from",
             ));
         }
-        let base = folder.load_frozen(&session.device, session)?;
+        let base = arguments.model.load(&folder, session)?;
         let base = eval.scores(&base, AT_ONCE, "the base model", session)?;
         evaluation.implicit_gap = implicit_by_language(&scores, &base, eval.dominant);
     }

@@ -56,7 +56,7 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     let model = &arguments.model;
     let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
-    let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
+    let (hash, model) = (folder.content_hash(&session)?, arguments.model.load(&folder, &session)?);
     let held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
     let samples_path = |benchmark: &Benchmark| output.join(samples_file(benchmark.name));
     for (benchmark, _) in &asked {
@@ -68,7 +68,8 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
         batch_size: arguments.batch_size,
         raw: arguments.raw,
     };
-    let evaluator = Evaluator::new(&folder, &model, &hash, &held, asking, &session);
+    let answers_of = arguments.model.answers_of(&hash);
+    let evaluator = Evaluator::new(&folder, &model, &answers_of, &held, asking, &session);
     let template = folder.template();
     let mut evaluation = Evaluation {
         model: arguments.model.model.clone(),

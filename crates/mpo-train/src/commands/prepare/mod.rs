@@ -55,7 +55,8 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     let benign = arguments.benign.prompts(dominant, arguments.recipe, &session)?;
     let folder = ModelFolder::open_to_ask(&arguments.model.model, &arguments.model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
-    let (hash, model) = (folder.content_hash(&session)?, folder.load_frozen(&session.device, &session)?);
+    let hash = arguments.model.answers_of(&folder.content_hash(&session)?);
+    let model = arguments.model.load(&folder, &session)?;
     let held = RunFolder::enter(output, Kind::Preparation, Identity::default())?;
     let mut judge = ready.open(&held, &session)?;
     let (batch_size, progress) = (arguments.batch_size, &session);
@@ -126,7 +127,8 @@ struct Loaded {
 impl Loaded {
     fn new(name: &str, arguments: &PrepareArguments, session: &Session) -> Result<Self, Failure> {
         let folder = ModelFolder::open(name, &arguments.model.template_options(), session)?;
-        let (hash, model) = (folder.content_hash(session)?, folder.load_frozen(&session.device, session)?);
+        let hash = arguments.model.answers_of(&folder.content_hash(session)?);
+        let model = arguments.model.load(&folder, session)?;
         Ok(Self { folder, model, hash })
     }
 }
