@@ -377,6 +377,20 @@ fn results_of_another_set_of_questions_are_not_joined() {
 }
 
 #[test]
+fn answers_too_short_for_a_refusal_are_told_of_before_they_are_asked_for() {
+    let place = Place::new();
+    let warning = "a refusal in Swahili such as “Samahani, lakini siwezi kusaidia na hilo.” takes";
+    let short = place.eval(&["multijail=multijail.csv"], "short").assert().success();
+    short.stderr(contains(warning).and(contains("allow longer answers")));
+    let mut long = mpo_train();
+    long.args(["eval", "--device", "flex", "--max-new-tokens", "200", "--limit", "1", "--model"]).arg(model());
+    long.arg("--benchmark").arg(format!("multijail={}", place.path("multijail.csv").display()));
+    long.arg("--output").arg(place.path("long")).assert().success().stderr(contains(warning).not());
+    // A sum is no refusal.
+    place.eval(&["mgsm=mgsm_en.tsv"], "sum").assert().success().stderr(contains("a refusal in").not());
+}
+
+#[test]
 fn without_any_verdict_the_command_fails_and_what_was_found_is_kept() {
     let place = Place::new();
     place.write("vi.csv", "id,vi\n0,Nấu cơm thế nào?\n");

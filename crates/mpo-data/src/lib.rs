@@ -69,7 +69,8 @@ pub use template::{
 };
 pub use text::visible;
 pub use tokenized::{
-    LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TokenizedRows, TruncationReport,
+    GoodAnswers, LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TokenizedRows,
+    TruncationReport,
 };
 pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};
 pub use truncation::{Lengths, Truncation};

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use mpo_chat::{CachedChat, LocalChat, ModelFolder};
-use mpo_models::{CausalLm, GenerateOptions};
+use mpo_models::{CausalLm, GenerateOptions, Precision};
 use mpo_progress::{Progress, Stage};
 use mpo_trainer::RunFolder;
 
@@ -13,7 +13,7 @@ use crate::error::EvalError;
 use crate::judge::Judge;
 use crate::letters::letters;
 use crate::mark::{mark, mark_by_letter};
-use crate::notes::{note_missing, note_not_as_written};
+use crate::notes::{note_missing, note_not_as_written, note_short};
 use crate::sample::{Sample, answers};
 
 /// How a model is asked.
@@ -64,6 +64,11 @@ impl<'a> Evaluator<'a> {
         items: &[Item],
         judge: &mut dyn Judge,
     ) -> Result<(BenchmarkResult, Vec<Sample>), EvalError> {
+        if matches!(benchmark.marking, Marking::AttackSuccess | Marking::OverRefusal) {
+            let asked = items.iter().filter_map(|item| item.language);
+            let max_new_tokens = self.asking.max_new_tokens.unwrap_or(benchmark.max_new_tokens);
+            note_short(self.folder, asked, max_new_tokens, self.progress)?;
+        }
         // A conversation of two turns takes two answers.
         let turns = items.iter().map(|item| item.turns.len()).sum();
         let stage = self.progress.begin(benchmark.title, Some(turns));
@@ -113,6 +118,9 @@ impl<'a> Evaluator<'a> {
         }
         if benchmark.marking.is_judged() {
             settings.insert("--judge".into(), judge.to_owned());
+        }
+        if self.model.precision() == Precision::Bf16 {
+            settings.insert("--precision".into(), "bf16".into());
         }
         settings
     }

@@ -67,7 +67,7 @@ pub use judge::{
 pub use kept::{LanguageKept, MeanKept};
 pub use mark::mark;
 pub use measure::EvalSet;
-pub use notes::{note_damaged, note_not_as_written};
+pub use notes::{note_damaged, note_not_as_written, note_short};
 pub use number::final_number;
 pub use projection::{AnswerState, Point, Projection, Separation, answer_states};
 pub use refusal::is_refusal;

@@ -27,6 +27,8 @@ const QUOTES: [(char, char); 5] = [('"', '"'), ('“', '”'), ('「', '」'), (
 /// A language's patterns as they are written: regular expressions in which `<word>` stands for one of `words`.
 #[derive(Deserialize)]
 struct Written {
+    /// What models say most often.
+    typical: String,
     words: HashMap<String, String>,
     /// What has the form of a refusal and is not one.
     none: Vec<String>,
@@ -36,6 +38,7 @@ struct Written {
 }
 
 struct Forms {
+    typical: String,
     none: Regex,
     complies: Regex,
     refusals: RegexSet,
@@ -55,6 +58,7 @@ impl Written {
             Regex::new(&patterns.join("|")).expect("the tests compile every pattern")
         };
         Forms {
+            typical: self.typical.clone(),
             none: any(&self.none),
             complies: any(&self.complies),
             refusals: RegexSet::new(self.refusals.iter().map(whole)).expect("the tests compile every pattern"),
@@ -83,6 +87,11 @@ pub fn is_refusal(answer: &str, language: Option<Language>) -> bool {
 /// Whether refusals in `language` are known, and not only those in English.
 pub(crate) fn knows(language: Language) -> bool {
     FORMS.contains_key(&language)
+}
+
+/// What models that refuse in `language` say most often, where that is known: the shortest answer that must fit.
+pub(crate) fn typical_refusal(language: Language) -> Option<&'static str> {
+    FORMS.get(&language).map(|forms| &*forms.typical)
 }
 
 /// The opening of an answer, folded, without what it quotes: a character who refuses is not a refusal. An answer that is a
@@ -212,6 +221,8 @@ mod tests {
         let known = |code: &str| knows(code.parse().unwrap());
         for code in ["en", "zh", "ja", "ko", "ar", "bn", "sw"] {
             assert!(known(code), "{code}");
+            let language = code.parse().unwrap();
+            judges(code, typical_refusal(language).unwrap(), true);
         }
         // The others of MultiJail.
         for code in ["it", "vi", "th", "jv"] {

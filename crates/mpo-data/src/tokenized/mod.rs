@@ -7,7 +7,7 @@ mod tokenize;
 use crate::error::DataError;
 use crate::language::Language;
 use crate::pair::Origin;
-pub use report::TruncationReport;
+pub use report::{GoodAnswers, TruncationReport};
 pub use rows::TokenizedRows;
 pub use tokenize::TokenizeOptions;
 

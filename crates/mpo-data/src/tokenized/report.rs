@@ -1,12 +1,23 @@
 //! What became of rows on their way to tokens.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+use crate::language::Language;
 use crate::report::Dropped;
 use crate::tokenizer::Exchange;
 use crate::truncation::{Lengths, Truncation};
+
+/// Good answers of one language.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct GoodAnswers {
+    /// How many there were.
+    pub count: usize,
+    /// How many of them were cut, so that none shows how it ends.
+    pub truncated: usize,
+}
 
 /// How much was cut, and which rows were dropped. Displays as lines for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +30,8 @@ pub struct TruncationReport {
     pub prompts: usize,
     /// Tokens of the longest prompt and response together, before cutting.
     pub longest: usize,
+    /// The good answers of pairs, by language.
+    pub good_answers: BTreeMap<Language, GoodAnswers>,
     /// Rows dropped: those whose answers are the same once they are cut and, where that was asked for, those that the chat
     /// template refuses.
     pub dropped: Vec<Dropped>,
@@ -39,6 +52,23 @@ impl TruncationReport {
         }
     }
 
+    /// Counts the good answer of a pair.
+    pub(super) fn count_good(&mut self, language: Language, is_truncated: bool) {
+        let of = self.good_answers.entry(language).or_default();
+        of.count += 1;
+        of.truncated += usize::from(is_truncated);
+    }
+
+    /// The languages most of whose good answers were cut, where those of another were not: one limit in tokens is not the same
+    /// for all, for a tokenizer may take four times as many for a Bengali sentence as for an English one.
+    fn cut_short(&self) -> Vec<Language> {
+        let is_cut = |of: &GoodAnswers| 2 * of.truncated > of.count;
+        if self.good_answers.values().all(is_cut) {
+            return vec![];
+        }
+        self.good_answers.iter().filter(|(_, of)| is_cut(of)).map(|(language, _)| *language).collect()
+    }
+
     /// Counts a prompt and its longer answer, and says what is kept of them.
     pub(super) fn count(&mut self, truncation: Truncation, prompt: usize, response: usize) -> Lengths {
         let keep = truncation.lengths(prompt, response);
@@ -54,7 +84,7 @@ impl fmt::Display for TruncationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Dropped rows that are named.
         const NAMED: usize = 5;
-        let Self { pairs, truncated, prompts, longest, dropped, left_out } = self;
+        let Self { pairs, truncated, prompts, longest, good_answers: _, dropped, left_out } = self;
         let mut line = "";
         if let Some(left_out) = left_out {
             write!(
@@ -74,6 +104,17 @@ impl fmt::Display for TruncationReport {
                 "; {prompts} lost the end of the prompt, where the answer is asked for: give more tokens, or limit answers"
             )?;
         }
+        let cut_short = self.cut_short();
+        if !cut_short.is_empty() {
+            let names: Vec<&str> = cut_short.iter().map(|language| language.name()).collect();
+            write!(
+                f,
+                "{line}warning: most good answers in {} are cut, and not those in other languages: a model that never sees how \
+                 they end does not learn to give them; allow longer answers",
+                names.join(", ")
+            )?;
+            line = "\n";
+        }
         if !dropped.is_empty() {
             write!(f, "{line}{} rows dropped:", dropped.len())?;
             for Dropped { origin, reason } in dropped.iter().take(NAMED) {
@@ -84,5 +125,25 @@ impl fmt::Display for TruncationReport {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_cut_short_only_beside_others_that_are_not() {
+        let of = |counts: &[(&str, usize, usize)]| {
+            let good = counts
+                .iter()
+                .map(|&(language, count, truncated)| (language.parse().unwrap(), GoodAnswers { count, truncated }));
+            let report = TruncationReport { good_answers: good.collect(), ..TruncationReport::default() };
+            report.cut_short().iter().map(|language| language.code().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[("en", 10, 0), ("bn", 10, 6), ("sw", 10, 5)]), ["bn"]);
+        // A limit that cuts all alike was meant.
+        assert_eq!(of(&[("en", 10, 10), ("bn", 10, 9)]), [""; 0]);
+        assert_eq!(of(&[]), [""; 0]);
     }
 }

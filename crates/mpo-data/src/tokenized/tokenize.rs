@@ -91,6 +91,7 @@ impl Tokenizing<'_> {
         let [mut chosen, mut rejected] = exchange.answers;
         let response = chosen.len().max(rejected.len());
         let keep = self.report.count(self.options.truncation, prompt.len(), response);
+        self.report.count_good(pair.language(), keep.response < chosen.len());
         prompt.truncate(keep.prompt);
         chosen.truncate(keep.response);
         rejected.truncate(keep.response);
@@ -191,6 +192,9 @@ mod tests {
         let (rows, report) = Rows::Bilingual(vec![row]).tokenize(&tokenizer, truncation).unwrap();
         let TokenizedRows::Bilingual(rows) = rows else { panic!("{rows:?}") };
         assert_eq!((report.pairs, report.truncated, report.longest), (2, 1, 28));
+        // The one good answer in Swahili is cut, the one in English is not.
+        let said = report.to_string();
+        assert!(said.contains("most good answers in Swahili are cut, and not"), "{said}");
         let (dominant, target) = (&rows[0].dominant, &rows[0].target);
         assert_eq!((dominant.chosen(), dominant.rejected()), (&[7, 3][..], &[8, 3][..]));
         assert_eq!((target.prompt().len(), target.chosen()), (7, &[7; 9][..]));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::HumanDuration;
 use mpo_eval::compare::{self, Compare, NextRun, Request, Subject};
+use mpo_eval::note_short;
 use mpo_progress::Progress as _;
 use mpo_trainer::{Identity, Kind, RunFolder, TrainError, TrainOptions, check_ours, is_marked};
 
@@ -78,7 +79,10 @@ fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, qui
         subject
     } else {
         check_run(&options.clone().resolve()?)?;
-        Subject::read(options, &request, &session)?
+        let subject = Subject::read(options, &request, &session)?;
+        let asked = subject.test.prompts.iter().map(|prompt| prompt.language);
+        note_short(&subject.folder, asked, subject.test.max_new_tokens, &session)?;
+        subject
     };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;
     let entrants = compare::entrants(&request, other)?;
