@@ -155,7 +155,7 @@ fn odd_value() -> impl Strategy<Value = Value> {
 
 /// A configuration with some keys replaced, at the top or in a section.
 fn odd_config() -> impl Strategy<Value = Value> {
-    let types = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "gemma3", "llava"];
+    let types = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gemma3", "llava"];
     let keys = [
         "model_type",
         "architectures",

@@ -1,6 +1,7 @@
-"""Makes the golden numbers of a small Gemma 3 in the layout of the other folders under tests/fixtures/goldens.
+"""Makes the golden numbers of a small model in the layout of the other folders under tests/fixtures/goldens.
 
-Usage: make_golden.py OUT_DIR [--like GOLDEN_DIR]
+Usage: make_golden.py ARCHITECTURE OUT_DIR [--like GOLDEN_DIR]
+ARCHITECTURE is gemma3 or mistral.
 Weights are drawn from a fixed seed; the input ids are those of GOLDEN_DIR, so that every model reads the same tokens.
 Everything is f32 on the CPU with eager attention. Written are config.json (Transformers 5's form), config_v4.json (the
 form of Transformers 4), model.safetensors, goldens.safetensors and goldens.json.
@@ -19,7 +20,14 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    MistralConfig,
+    MistralForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils.logging import disable_progress_bar
 
 SEED = 3
@@ -35,7 +43,6 @@ SHAPE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 24,
-    "query_pre_attn_scalar": 20,
     "sliding_window": 8,
     "max_position_embeddings": 512,
     "pad_token_id": 0,
@@ -45,26 +52,29 @@ SHAPE = {
 }
 
 
-def configuration(**changes: object) -> Gemma3TextConfig:
+class Gemma3:
     """Layers local, local, global, local; the global one with linearly scaled positions of a larger base."""
+
+    model, config = Gemma3ForCausalLM, Gemma3TextConfig
+    # Norms multiply by 1 + weight: weights around zero would hide a 1 left out, small ones the weight itself.
+    norm_mean = 0.0
     rope = {
         "full_attention": {"rope_type": "linear", "factor": ROPE_FACTOR, "rope_theta": ROPE_THETA},
         "sliding_attention": {"rope_type": "default", "rope_theta": ROPE_LOCAL_THETA},
     }
-    fields = SHAPE | {"rope_parameters": rope, "sliding_window_pattern": SLIDING_WINDOW_PATTERN} | changes
-    return Gemma3TextConfig(**fields, architectures=["Gemma3ForCausalLM"], dtype="float32")
-
-
-def older_form(config: Gemma3TextConfig) -> dict:
-    """What Transformers 4 wrote: no layer types, one scaling for the global layers, a base for the local ones."""
-    fields = json.loads(config.to_json_string())
-    newer = ("rope_parameters", "layer_types", "dtype", "_sliding_window_pattern")
-    for key in newer:
-        fields.pop(key, None)
-    return fields | {
-        "architectures": ["Gemma3ForCausalLM"],
-        "transformers_version": "4.51.0",
-        "torch_dtype": "float32",
+    fields = SHAPE | {"query_pre_attn_scalar": 20, "sliding_window_pattern": SLIDING_WINDOW_PATTERN, "rope_parameters": rope}
+    plain = {name: {"rope_type": "default", "rope_theta": of["rope_theta"]} for name, of in rope.items()}
+    variants = {
+        "no_window": {"sliding_window": 512},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "scale_by_head_dim": {"query_pre_attn_scalar": SHAPE["head_dim"]},
+        "no_rope_scaling": {"rope_parameters": plain},
+        "global_rope_everywhere": {
+            "rope_parameters": {"full_attention": rope["full_attention"], "sliding_attention": rope["full_attention"]}
+        },
+    }
+    # One scaling for the global layers, a base for the local ones.
+    older = {
         "rope_theta": ROPE_THETA,
         "rope_local_base_freq": ROPE_LOCAL_THETA,
         "rope_scaling": {"rope_type": "linear", "factor": ROPE_FACTOR},
@@ -72,19 +82,50 @@ def older_form(config: Gemma3TextConfig) -> dict:
     }
 
 
-def build(config: Gemma3TextConfig, state: dict[str, Tensor] | None = None) -> Gemma3ForCausalLM:
+class Mistral:
+    """Every layer local, and a head of its own."""
+
+    model, config = MistralForCausalLM, MistralConfig
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    fields = SHAPE | {"tie_word_embeddings": False, "rope_parameters": rope}
+    variants = {
+        "no_window": {"sliding_window": None},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
+    }
+    older = {"rope_theta": ROPE_THETA}
+
+
+ARCHITECTURES = {"gemma3": Gemma3, "mistral": Mistral}
+
+
+def configuration(of: type, **changes: object) -> PretrainedConfig:
+    return of.config(**(of.fields | changes), architectures=[of.model.__name__], dtype="float32")
+
+
+def older_form(of: type, config: PretrainedConfig) -> dict:
+    """What Transformers 4 wrote: no layer types, and rope in keys of its own."""
+    fields = json.loads(config.to_json_string())
+    newer = ("rope_parameters", "layer_types", "dtype", "_sliding_window_pattern")
+    for key in newer:
+        fields.pop(key, None)
+    version = {"transformers_version": "4.51.0", "torch_dtype": "float32"}
+    return fields | {"architectures": [of.model.__name__]} | version | of.older
+
+
+def build(of: type, config: PretrainedConfig, state: dict[str, Tensor] | None = None) -> PreTrainedModel:
     """The model, with `state` for weights or else random ones, large enough that no part of it is negligible."""
     config._attn_implementation = "eager"
-    model = Gemma3ForCausalLM(config).float().eval()
+    model = of.model(config).float().eval()
     if state is not None:
         model.load_state_dict(state)
         return model
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            # Norms multiply by 1 + weight: weights around zero would hide a 1 left out, small ones the weight itself.
-            std = 0.3 if "norm" in name else 0.15
-            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+            std, mean = (0.3, of.norm_mean) if "norm" in name else (0.15, 0.0)
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std + mean)
     return model
 
 
@@ -97,7 +138,7 @@ def norm(values: Iterable[float]) -> float:
     return math.sqrt(math.fsum(value * value for value in values))
 
 
-def measure(model: Gemma3ForCausalLM, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], dict]:
+def measure(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], dict]:
     """Tensors and numbers of one forward and backward."""
     model.zero_grad()
     hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -117,7 +158,7 @@ def measure(model: Gemma3ForCausalLM, ids: Tensor, mask: Tensor) -> tuple[dict[s
     return tensors, numbers
 
 
-def logits_of(model: Gemma3ForCausalLM, ids: Tensor, mask: Tensor) -> Tensor:
+def logits_of(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
     with torch.inference_mode():
         return model(input_ids=ids, attention_mask=mask, use_cache=False).logits
 
@@ -126,6 +167,7 @@ def main() -> None:
     """Writes the folder, and refuses to if a feature it is there for does not show in the logits."""
     goldens = Path(__file__).parent.parent / "fixtures" / "goldens"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("architecture", choices=ARCHITECTURES)
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--like", type=Path, default=goldens / "gemma2")
     args = parser.parse_args()
@@ -136,34 +178,25 @@ def main() -> None:
     names = ("input_ids", "attention_mask", "input_ids_padded", "attention_mask_padded")
     inputs = {name: tensor for name, tensor in load_file(args.like / "goldens.safetensors").items() if name in names}
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
-    model = build(configuration())
+    of = ARCHITECTURES[args.architecture]
+    model = build(of, configuration(of))
     state = model.state_dict()
     tensors, numbers = measure(model, ids, mask)
     padded_tensors, padded_numbers = measure(model, inputs["input_ids_padded"], inputs["attention_mask_padded"])
     logits = tensors["logits"]
 
-    def difference(other: Gemma3ForCausalLM) -> float:
+    def difference(other: PreTrainedModel) -> float:
         return (logits_of(other, ids, mask) - logits).abs().max().item()
 
-    older = older_form(model.config)
-    plain = {"rope_type": "default"}
-    local, full = plain | {"rope_theta": ROPE_LOCAL_THETA}, plain | {"rope_theta": ROPE_THETA}
-    scaled = configuration().rope_parameters["full_attention"]
-    variants = {
-        "no_window": {"sliding_window": 512},
-        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
-        "scale_by_head_dim": {"query_pre_attn_scalar": SHAPE["head_dim"]},
-        "no_rope_scaling": {"rope_parameters": {"full_attention": full, "sliding_attention": local}},
-        "global_rope_everywhere": {"rope_parameters": {"full_attention": scaled, "sliding_attention": scaled}},
-    }
-    sensitivity = {name: difference(build(configuration(**changes), state)) for name, changes in variants.items()}
-    older_difference = difference(build(Gemma3TextConfig(**older), state))
+    older = older_form(of, model.config)
+    sensitivity = {name: difference(build(of, configuration(of, **changes), state)) for name, changes in of.variants.items()}
+    older_difference = difference(build(of, of.config(**older), state))
     if older_difference != 0.0 or min(sensitivity.values()) < 1e-2:
         raise SystemExit(f"unfit for a golden: older form off by {older_difference}, features show by {sensitivity}")
 
-    double = build(configuration(), state).double()
+    double = build(of, configuration(of), state).double()
     report = {
-        "arch": "gemma3",
+        "arch": args.architecture,
         "transformers": transformers.__version__,
         "attn": "eager",
         "notes": [],
@@ -173,7 +206,7 @@ def main() -> None:
         "f32_vs_f64_max_abs_logit_diff": difference(double),
         "config_v4_same_logits_max_diff": older_difference,
         "sensitivity_max_abs_logit_change": sensitivity,
-        "layer_types": model.config.layer_types,
+        "layer_types": getattr(model.config, "layer_types", None),
     }
     model.save_pretrained(args.out_dir)
     (args.out_dir / "generation_config.json").unlink(missing_ok=True)

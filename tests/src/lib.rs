@@ -13,13 +13,13 @@ pub fn gpu() -> Device {
 }
 
 /// What Transformers computed with a small model of each architecture: folders of `fixtures/goldens`.
-pub const FIXTURES: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
+pub const FIXTURES: [&str; 6] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3", "mistral"];
 
 /// Makes a test of each of the [`FIXTURES`]: `check` of its name.
 #[macro_export]
 macro_rules! test_fixtures {
     ($check:ident) => {
-        $crate::test_fixtures! { $check: llama = 0, qwen2 = 1, qwen3 = 2, gemma2 = 3, gemma3 = 4 }
+        $crate::test_fixtures! { $check: llama = 0, qwen2 = 1, qwen3 = 2, gemma2 = 3, gemma3 = 4, mistral = 5 }
     };
     ($check:ident: $($name:ident = $index:literal),+) => {
         $(

@@ -5,11 +5,11 @@ use mpo_kernels::Activation;
 use super::fields::{COMPARE, Fields};
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, gemma2, gemma3,
-    llama, qwen2, qwen3,
+    llama, mistral, qwen2, qwen3,
 };
 
-pub(super) static DIALECTS: [Dialect; 5] =
-    [llama::DIALECT, qwen2::DIALECT, qwen3::DIALECT, gemma2::DIALECT, gemma3::DIALECT];
+pub(super) static DIALECTS: [Dialect; 6] =
+    [llama::DIALECT, mistral::DIALECT, qwen2::DIALECT, qwen3::DIALECT, gemma2::DIALECT, gemma3::DIALECT];
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
 const MAX_LAYERS: usize = 1 << 12;

@@ -13,6 +13,7 @@ mod gemma2;
 mod gemma3;
 mod generation;
 mod llama;
+mod mistral;
 mod model;
 mod multimodal;
 mod quantized;
@@ -37,7 +38,7 @@ pub(crate) const CONFIG_FILE: &str = "config.json";
 /// A family of models with one layout of configuration and weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Architecture {
-    /// LLaMA 1 to 3.
+    /// LLaMA 1 to 3, and Mistral, which is LLaMA with windows.
     Llama,
     /// Qwen2 and Qwen2.5.
     Qwen2,

@@ -1,0 +1,26 @@
+//! Mistral: LLaMA without biases, whose layers all attend to a window where the file has one.
+
+use super::dialect::{Defaults, Dialect};
+use super::fields::Fields;
+use super::windows::{sliding_window, windows};
+use super::{Architecture, ConfigError, DecoderConfig, LayerConfig, RopeConfig};
+
+pub(super) const DIALECT: Dialect = Dialect { model_type: "mistral", class: "MistralForCausalLM", read };
+
+fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
+    let trunk = DecoderConfig::trunk(
+        fields,
+        Defaults {
+            architecture: Architecture::Llama,
+            head_dim: None,
+            activation_key: "hidden_act",
+            activation: "silu",
+            tie_word_embeddings: false,
+        },
+    )?;
+    let rope = RopeConfig::read(fields, 10_000.0)?;
+    let window = sliding_window(fields)?;
+    let windows = windows(fields, trunk.num_layers, window, |_| window.is_some())?;
+    let layers = windows.into_iter().map(|window| LayerConfig { window, rope }).collect();
+    Ok(DecoderConfig { layers, ..trunk })
+}
