@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::HumanDuration;
 use mpo_progress::Progress as _;
-use mpo_trainer::{Event, StepEvent};
+use mpo_trainer::{Event, StartedEvent, StepEvent};
 
 use crate::session::Session;
 
@@ -24,7 +24,7 @@ impl<'a> Lines<'a> {
     /// Something happened.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { step, total_steps, rows } => {
+            Event::Started(StartedEvent { step, total_steps, rows, .. }) => {
                 self.total_steps = *total_steps;
                 let begin = match step {
                     0 => "training".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mpo_kernels::device_name;
 use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
 
@@ -9,8 +10,8 @@ use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
-use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
-use crate::folder::RunFolder;
+use crate::events::{Event, EventLog, MeasuredEvent, StartedEvent, StepEvent};
+use crate::folder::{RunFolder, WRITTEN_BY};
 use crate::held_out::HeldOut;
 use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
@@ -83,15 +84,15 @@ impl Trainer<'_> {
         let pass = self.pass_options(&optimizer, &model);
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
-        let mut log = EventLog::open(self.run, start, progress)?;
+        let mut log = EventLog::open(self.run, start, self.config.log_to, progress)?;
         let mut tell = |log: &mut EventLog, event: Event| {
             on_event(&event);
             log.write(&event).map(|()| progress.is_stopped())
         };
         let stage = progress.begin("training", Some(total as usize));
         stage.skip(start as usize);
-        let started = Event::Started { step: start, total_steps: total, rows };
-        let mut stop = tell(&mut log, started)?;
+        let started = self.started(start, total, &model);
+        let mut stop = tell(&mut log, Event::Started(started))?;
         // An interrupt may have come before it.
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
@@ -179,6 +180,20 @@ impl Trainer<'_> {
         tell(&mut log, finished)?;
         log.sync()?;
         Ok(Trained { model, steps, best })
+    }
+
+    /// What the run goes on to do after `step` steps of `total_steps`, with what and where.
+    fn started(&self, step: u64, total_steps: u64, model: &CausalLm) -> StartedEvent {
+        let mut inputs = self.run.inputs();
+        inputs.insert("model".into(), self.model_hash.into());
+        StartedEvent {
+            step,
+            total_steps,
+            rows: self.task.rows(),
+            written_by: WRITTEN_BY.into(),
+            device: device_name(&model.device()),
+            inputs,
+        }
     }
 
     /// Writes a checkpoint.

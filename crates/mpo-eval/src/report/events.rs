@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mpo_trainer::{Event, MeasuredEvent, StepEvent, read_file};
+use mpo_trainer::{Event, LoggedEvent, MeasuredEvent, StepEvent, read_file};
 
 use crate::error::EvalError;
 
@@ -40,19 +40,19 @@ impl Told {
                 let problem = "was damaged since it was written, and is not shown";
                 told.damaged.push(format!("events.jsonl: line {number} {problem}"));
             }
-            let Ok(event) = serde_json::from_str::<Event>(object.as_deref().unwrap_or_default()) else {
+            let Ok(logged) = serde_json::from_str::<LoggedEvent>(object.as_deref().unwrap_or_default()) else {
                 if number == 1 && object.is_some() {
                     let problem = "expected events, a line of JSON each";
                     return Err(EvalError::broken(path, problem.into()));
                 }
                 continue;
             };
-            match event {
+            match logged.event {
                 Event::Step(event) => told.steps.push(event),
                 Event::Measured(event) => told.measured.push(event),
-                Event::Started { step, rows, total_steps } => {
-                    (told.rows, told.total_steps) = (Some(rows), Some(total_steps));
-                    is_of_one_start &= step == 0;
+                Event::Started(event) => {
+                    (told.rows, told.total_steps) = (Some(event.rows), Some(event.total_steps));
+                    is_of_one_start &= event.step == 0;
                 }
                 Event::Finished { seconds, .. } => told.seconds = is_of_one_start.then_some(seconds),
                 Event::Checkpoint { .. } | Event::Best { .. } => {}
