@@ -8,6 +8,7 @@ mod apart;
 mod arguments;
 mod commands;
 mod device;
+mod duration;
 mod failure;
 mod flags;
 mod memory;
@@ -20,6 +21,7 @@ mod signals;
 mod table;
 mod threads;
 mod visible;
+mod way;
 
 use std::process::ExitCode;
 

@@ -64,6 +64,9 @@ pub struct StartedEvent {
     /// The device that computes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub device: String,
+    /// The language that the others are drawn to, where the method draws them to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dominant: Option<Language>,
     /// Digests of what was read, by what it is: the BLAKE3 of the model's weights, and what identifies the rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
@@ -110,8 +113,9 @@ pub struct StepEvent {
     pub epoch: f64,
     /// Tokens per second through the policy in this step.
     pub tokens_per_second: f64,
-    /// Seconds left at the average pace.
-    pub seconds_left: f64,
+    /// Seconds left by the pace of the last steps; none after the first, which compiles kernels and touches new memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f64>,
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
@@ -357,7 +361,7 @@ mod tests {
             step: 1,
             epoch: 0.5,
             tokens_per_second: 1234.4,
-            seconds_left: 90.0,
+            seconds_left: Some(90.0),
             metrics: BTreeMap::from([("loss".into(), 0.5), ("rg/target".into(), -0.25)]),
         };
         assert_eq!(event.to_string(), "loss 0.500  gap -0.250  1234 tokens/s");
@@ -424,7 +428,7 @@ mod tests {
                 step,
                 epoch: 0.5,
                 tokens_per_second: 1.0,
-                seconds_left: 2.0,
+                seconds_left: Some(2.0),
                 metrics: BTreeMap::from([("loss".into(), 0.1)]),
             })
         };

@@ -65,6 +65,7 @@ mod settings;
 mod step;
 mod tasks;
 mod tensorboard;
+mod time_left;
 mod train;
 mod warnings;
 

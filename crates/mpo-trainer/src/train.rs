@@ -17,6 +17,7 @@ use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
 use crate::tasks::Task;
+use crate::time_left::TimeLeft;
 use crate::warnings::History;
 
 /// What a run came to.
@@ -89,6 +90,7 @@ impl Trainer<'_> {
             on_event(&event);
             log.write(&event).map(|()| progress.is_stopped())
         };
+        let mut left = TimeLeft::new(self.config, &batches, self.held_out.is_some(), |row| self.task.tokens(row));
         let stage = progress.begin("training", Some(total as usize));
         stage.skip(start as usize);
         let started = self.started(start, total, &model);
@@ -97,7 +99,9 @@ impl Trainer<'_> {
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
         if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
+            let at = Instant::now();
             let event = measured(held_out, &model, start, progress);
+            left.measuring_took(at.elapsed());
             // What the untouched model does is nothing that training did.
             let event = event.map_err(|error| if start == 0 { error } else { diverged(error, start, saved) })?;
             let event = event.ok_or(TrainError::Interrupted)?;
@@ -128,28 +132,33 @@ impl Trainer<'_> {
                 max_tokens: self.config.micro_batch_tokens,
                 pass,
                 learning_rate: lr,
+                stage: &*stage,
             };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
-            let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
-            let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
+            let took = at.elapsed();
+            left.step_took(step, took);
+            let left_now = left.after(step + 1);
             let event = StepEvent {
                 step: step + 1,
                 epoch: batches.epochs_after(step + 1),
-                tokens_per_second: tokens as f64 / at.elapsed().as_secs_f64(),
-                seconds_left: pace * (total - step - 1) as f64,
+                tokens_per_second: left.tokens(step) as f64 / took.as_secs_f64(),
+                seconds_left: left_now.map(|left| left.as_secs_f64()),
                 metrics,
             };
             stage.say(&event.to_string());
             stage.advance(1);
+            stage.left(left_now);
             steps = step + 1;
             stop = tell(&mut log, Event::Step(event))?;
             let held_out = self.due(steps, total);
             let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
             if let Some(held_out) = held_out.filter(|_| !stop) {
+                let at = Instant::now();
                 match measured(held_out, &model, steps, progress).map_err(diverged)? {
                     None => stop = true,
                     Some(event) => {
+                        left.measuring_took(at.elapsed());
                         let event = history.add(event);
                         (is_best, is_unmeasured) = (self.observe(&mut early, &event), false);
                         stop = tell(&mut log, Event::Measured(event))?;
@@ -160,7 +169,9 @@ impl Trainer<'_> {
             if due || stop || steps == total {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
+                let at = Instant::now();
                 self.save(steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
+                left.saving_took(at.elapsed());
                 saved = Some(steps);
                 stop |= tell(&mut log, Event::Checkpoint { step: steps })?;
             }
@@ -192,6 +203,7 @@ impl Trainer<'_> {
             rows: self.task.rows(),
             written_by: WRITTEN_BY.into(),
             device: device_name(&model.device()),
+            dominant: self.task.dominant(),
             inputs,
         }
     }

@@ -3,7 +3,6 @@
 mod answers;
 mod charts;
 mod comparison;
-mod events;
 mod found;
 mod measures;
 mod page;
@@ -135,7 +134,7 @@ mod tests {
                 step,
                 epoch: 0.5,
                 tokens_per_second: 100.0,
-                seconds_left: 1.0,
+                seconds_left: Some(1.0),
                 metrics: BTreeMap::from([("loss".into(), loss)]),
             })
         };
