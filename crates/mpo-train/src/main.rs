@@ -14,6 +14,7 @@ mod flags;
 mod memory;
 mod miniature;
 mod output;
+mod paint;
 mod planning;
 mod progress;
 mod session;

@@ -14,6 +14,7 @@ use mpo_trainer::{Choice, DeviceChoice};
 
 use crate::device;
 use crate::failure::Failure;
+use crate::paint::Paint;
 use crate::signals;
 use crate::threads;
 use crate::visible;
@@ -86,8 +87,13 @@ impl Session {
 impl Progress for Session {
     fn note(&self, text: &dyn Display) {
         if !self.quiet {
+            const WARNING: &str = "warning:";
+            let mut text = visible::lines(&text);
+            if text.starts_with(WARNING) {
+                text.replace_range(..WARNING.len(), &Paint::on(&io::stderr()).fair(WARNING));
+            }
             // A closed stderr leaves nobody to tell.
-            self.without_bars(|| _ = writeln!(io::stderr(), "{}", visible::lines(&text)));
+            self.without_bars(|| _ = writeln!(io::stderr(), "{text}"));
         }
     }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use mpo_data::{SystemMessage, TemplateArgument, TemplateChoice, TemplateOptions};
 use mpo_trainer::DeviceChoice;
 
-use crate::flags::choices;
+use crate::flags::devices;
 
 /// A model, and where and how it reads text.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct ModelArguments {
     #[arg(long)]
     pub(crate) special_tokens_in_text: bool,
     /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
     pub(crate) device: DeviceChoice,
 }
 

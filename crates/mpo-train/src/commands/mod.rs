@@ -125,6 +125,9 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Help names the devices of a build, and the snapshots are those of the usual one.
+    #[cfg(all(feature = "flex", feature = "wgpu"))]
+    #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "cuda", feature = "rocm", feature = "cpu")))]
     #[test]
     fn help_is_as_it_was() {
         let help = |arguments: &[&str]| {
