@@ -17,7 +17,8 @@ pub(super) fn lines(seen: &Seen) -> u16 {
 }
 
 pub(super) fn draw(seen: &Seen, now: f64, frame: &mut Frame<'_>, area: Rect) {
-    let [title, way, pace, warned] = Layout::vertical([Constraint::Length(1); 4]).areas(area);
+    let heights = [1, 1, 1, lines(seen) - 3].map(Constraint::Length);
+    let [title, way, pace, warned] = Layout::vertical(heights).areas(area);
     let (stage, color) = match seen.stage() {
         Stage::Preparing => ("preparing", Color::Yellow),
         Stage::Training => ("training", Color::Green),
