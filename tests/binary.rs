@@ -122,3 +122,22 @@ pub(crate) fn assert_nothing_partial(folder: &Path) {
         }
     }
 }
+
+/// Holds a run's one event file for TensorBoard that is not empty against its log: a record for each step and measurement, two
+/// for each start.
+pub(crate) fn assert_board_is_the_log(run: &Path) {
+    let files = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    let is_board = |path: &PathBuf| path.to_string_lossy().contains("tfevents");
+    let boards: Vec<PathBuf> = files.filter(|path| is_board(path) && fs::metadata(path).unwrap().len() > 0).collect();
+    let [board] = &boards[..] else { panic!("{boards:?}") };
+    let (mut rest, mut records) = (&*fs::read(board).unwrap(), 0);
+    while let Some((length, after)) = rest.split_first_chunk::<8>() {
+        // Behind the length its checksum, behind the bytes theirs.
+        rest = &after[4 + u64::from_le_bytes(*length) as usize + 4..];
+        records += 1;
+    }
+    assert!(rest.is_empty());
+    let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let of = |kind: &str| log.matches(&format!("\"event\":\"{kind}\"")).count();
+    assert_eq!(records, 2 * of("started") + of("step") + of("measured"));
+}

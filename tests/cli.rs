@@ -19,7 +19,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use binary::{model, mpo_train, rows, train, write_rows};
+use binary::{assert_board_is_the_log, begun, model, mpo_train, rows, train, write_rows};
 
 /// A folder with rows, for runs.
 struct Workplace {
@@ -122,6 +122,27 @@ fn shells_and_man_know_every_command() {
     assert!(folder.join("mpo-train.1").exists());
     let file = folder.join("mpo-train.1");
     mpo_train().args(["man", "--output"]).arg(file).assert().code(1).stderr(contains("hint: "));
+}
+
+#[test]
+fn a_run_that_was_killed_and_went_on_is_on_a_board_once() {
+    let place = tempfile::tempdir().unwrap();
+    let (rows_file, run) = (place.path().join("rows.jsonl"), place.path().join("run"));
+    write_rows(&rows_file, &rows());
+    let mut start = train(&model(), &rows_file, &run);
+    start.args(["--batch-size", "4", "--epochs", "6", "--checkpoint-every", "2", "--log-to", "tensorboard"]);
+    let has_come_so_far = || fs::read_to_string(run.join("events.jsonl")).is_ok_and(|log| log.contains("\"step\":7"));
+    let mut child = begun(start, has_come_so_far);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    mpo_train().args(["train", "--resume", "--output"]).arg(&run).assert().success();
+    assert_eq!(steps(&run), Vec::from_iter(1..=18));
+    assert_board_is_the_log(&run);
+    let first = &events(&run)[0];
+    assert_eq!(first["written_by"], concat!("mpo-train ", env!("CARGO_PKG_VERSION")));
+    assert!(first["wall_time"].as_f64().unwrap() > 1.7e9 && !first["device"].as_str().unwrap().is_empty());
+    let marked = &json(&run.join("mpo-train.json"))["identity"]["inputs"];
+    assert_eq!(&first["inputs"], marked);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use binary::{assert_nothing_partial, model, mpo_train, rows, train, write_rows};
+use binary::{assert_board_is_the_log, assert_nothing_partial, model, mpo_train, rows, train, write_rows};
 
 const WEIGHTS: &str = "model/model.safetensors";
 
@@ -112,17 +112,33 @@ fn log(run: &Path) -> (Vec<u64>, Vec<u64>) {
     (of("step"), of("checkpoint"))
 }
 
-/// What a log says of held-out rows, in its order.
+/// What a log says of held-out rows, in its order, whenever that was.
 fn measured(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("events.jsonl")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    events.filter(|event: &Value| event["event"] == "measured").collect()
+    let mut measured: Vec<Value> = events.filter(|event: &Value| event["event"] == "measured").collect();
+    for event in &mut measured {
+        event.as_object_mut().unwrap().retain(|key, _| key != "wall_time" && key != "check");
+    }
+    measured
 }
 
 /// Steps with a checkpoint, where every third has one.
 const OFTEN: [u64; 8] = [3, 6, 9, 12, 15, 18, 21, 24];
 
 fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u64], more: &[&str], weights: &str) {
+    kills_of_training_checked(seed, checkpoint_every, checkpoints, more, weights, |_| {});
+}
+
+/// The same where `check` is done to what is left as well.
+fn kills_of_training_checked(
+    seed: u64,
+    checkpoint_every: &'static str,
+    checkpoints: &[u64],
+    more: &[&str],
+    weights: &str,
+    check: impl Fn(&Path),
+) {
     let mut place = Place::new(seed);
     let rows = place.path("rows.jsonl");
     let start = |output: &Path| {
@@ -151,6 +167,7 @@ fn kills_of_training(seed: u64, checkpoint_every: &'static str, checkpoints: &[u
         assert_eq!(measured(run), measured(&calm));
         let kept = fs::read_dir(run.join("checkpoints")).unwrap().count();
         assert_eq!(kept, checkpoints.len().min(2));
+        check(run);
     });
 }
 
@@ -164,6 +181,13 @@ fn of_training() {
 #[ignore = "takes minutes"]
 fn of_training_that_is_measured() {
     kills_of_training(9, "3", &OFTEN, &["--eval-every", "2"], WEIGHTS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn of_training_that_tensorboard_shows() {
+    let more = ["--eval-every", "2", "--log-to", "tensorboard"];
+    kills_of_training_checked(10, "3", &OFTEN, &more, WEIGHTS, assert_board_is_the_log);
 }
 
 #[test]

@@ -30,6 +30,11 @@ pub fn device_kind(device: &Device, dtype: DType) -> String {
     kind
 }
 
+/// A device for people: as [`device_kind`], and Burn's CPU backend as `flex`.
+pub fn device_name(device: &Device) -> String {
+    if is_flex(device) { "flex".into() } else { device_kind(device, DType::F32) }
+}
+
 /// Burn's CPU backend, for what is computed or kept on the CPU whatever the device; none in a build without it.
 pub fn host() -> Option<Device> {
     #[cfg(feature = "flex")]

@@ -62,7 +62,7 @@ pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
 pub use backward::backward_from;
 #[cfg(feature = "persistence")]
 pub use compiled::keep_compiled;
-pub use device::{DeviceMemory, device_kind, device_memory, host, use_reference};
+pub use device::{DeviceMemory, device_kind, device_memory, device_name, host, use_reference};
 pub use embedding::{add_rows, take_rows, write_rows};
 pub use glu::{Activation, gated_linear_unit};
 pub use linear::{FEW_ROWS, linear, linear_widens};

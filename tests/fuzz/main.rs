@@ -22,7 +22,7 @@ use mpo_data::{
 use mpo_eval::{BENCHMARKS, ChatJudge, Exchange, Judge};
 use mpo_models::{CausalLm, Checkpoint, ModelConfig};
 use mpo_progress::Silent;
-use mpo_trainer::{EventLog, Identity, Kind, RunFolder, TrainOptions};
+use mpo_trainer::{EventLog, Identity, Kind, LogTo, RunFolder, TrainOptions};
 
 #[test]
 fn rows() {
@@ -129,10 +129,10 @@ fn events() {
     let folder = dir.path().join("run");
     let run = RunFolder::create(&folder, Kind::Train, Identity::default()).unwrap();
     // The log is one that the run began itself.
-    drop(EventLog::open(&run, 0, &Silent).unwrap());
+    drop(EventLog::open(&run, 0, None, &Silent).unwrap());
     Campaign::new("events", "events.jsonl").run(seeds::events(), |path| {
         fs::copy(path, run.events_file()).unwrap();
-        outcome(EventLog::open(&run, 1, &Silent))
+        outcome(EventLog::open(&run, 1, Some(LogTo::Tensorboard), &Silent))
     });
 }
 

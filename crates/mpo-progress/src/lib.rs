@@ -25,6 +25,7 @@
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Who is told of long work, and may stop it.
 pub trait Progress: Sync {
@@ -47,6 +48,12 @@ pub trait Stage: Sync {
     fn skip(&self, parts: usize) {
         self.advance(parts);
     }
+
+    /// So many pieces of the part under way are done, of those that it has.
+    fn within(&self, _done: usize, _of: usize) {}
+
+    /// How long the rest takes, as whoever works knows better than by counting parts; none if it cannot be said yet.
+    fn left(&self, _left: Option<Duration>) {}
 
     /// There are so many more parts than was known at first.
     fn expect(&self, _more: usize) {}

@@ -11,6 +11,7 @@ use mpo_models::{ModelError, SamplingError, open_files_hint};
 use mpo_prepare::PrepareError;
 use mpo_trainer::TrainError;
 
+use crate::paint::Paint;
 use crate::signals;
 use crate::visible;
 
@@ -113,9 +114,11 @@ impl Failure {
         let code = self.exit_code();
         if code != 0 {
             let hint = self.hint();
-            let hint = hint.map(|hint| format!("hint: {}\n", visible::line(&hint)));
+            let paint = Paint::on(&io::stderr());
+            let hint = hint.map(|hint| format!("{} {}\n", paint.hint("hint:"), visible::line(&hint)));
+            let (error, hint) = (paint.bad("error:"), hint.as_deref().unwrap_or_default());
             // A closed stderr leaves nobody to tell.
-            _ = write!(io::stderr(), "error: {}\n{}", self.shown(), hint.as_deref().unwrap_or_default());
+            _ = write!(io::stderr(), "{error} {}\n{hint}", self.shown());
         }
         code.into()
     }

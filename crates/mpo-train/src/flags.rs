@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use mpo_trainer::{Choice, SETTINGS, Setting, Takes, TrainOptions, hyper_parameters, typed_value};
+use mpo_trainer::{Choice, DeviceChoice, SETTINGS, Setting, Takes, TrainOptions, hyper_parameters, typed_value};
+
+use crate::device::is_built_in;
 
 /// The settings that flags give.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,18 @@ pub(crate) struct Flags(pub(crate) TrainOptions);
 pub(crate) fn choices<T: Choice + FromStr<Err = String> + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let words = T::ALL.iter().map(|&(_, name, help)| PossibleValue::new(name).help(help));
     PossibleValuesParser::new(words).try_map(|text| text.parse::<T>())
+}
+
+/// Reads where to compute.
+pub(crate) fn devices() -> impl TypedValueParser<Value = DeviceChoice> {
+    let words = DeviceChoice::ALL.iter().map(|&(_, name, help)| device(name, help));
+    PossibleValuesParser::new(words).try_map(|text| text.parse::<DeviceChoice>())
+}
+
+/// Help lists what this build computes on. The rest is read too, for who asks for it is told how to build it.
+fn device(name: &'static str, help: &'static str) -> PossibleValue {
+    let is_here = |choice| choice == DeviceChoice::Auto || is_built_in(choice);
+    PossibleValue::new(name).help(help).hide(!name.parse().is_ok_and(is_here))
 }
 
 impl Args for Flags {
@@ -87,7 +101,9 @@ fn flag(setting: &'static Setting) -> Arg {
         return flag
             .value_parser(move |text: &str| setting.set(&mut TrainOptions::default(), text).map(|()| text.to_owned()));
     }
-    let words = words.into_iter().map(|(word, help)| PossibleValue::new(word).help(help));
+    let is_device = setting.key == "device";
+    let plain = |(word, help)| PossibleValue::new(word).help(help);
+    let words = words.into_iter().map(|word| if is_device { device(word.0, word.1) } else { plain(word) });
     flag.value_parser(PossibleValuesParser::new(words))
 }
 
@@ -162,6 +178,23 @@ mod tests {
         assert_eq!(options.hyper_parameters.0["length_normalized"], false);
         assert_eq!(options.dominant, "sw".parse().ok());
         assert_eq!(options.model, None);
+    }
+
+    #[test]
+    fn help_lists_the_devices_of_this_build_and_all_are_read() {
+        let command = Of::command();
+        let listed = command.get_arguments().find(|argument| argument.get_id() == "device").unwrap();
+        let listed: Vec<String> = listed
+            .get_possible_values()
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        for &(choice, name, _) in DeviceChoice::ALL {
+            let is_here = choice == DeviceChoice::Auto || is_built_in(choice);
+            assert_eq!(listed.iter().any(|of| of == name), is_here, "{name}");
+            assert_eq!(given(&["--device", name]).unwrap().device, Some(choice));
+        }
     }
 
     #[test]

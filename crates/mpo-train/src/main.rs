@@ -8,11 +8,13 @@ mod apart;
 mod arguments;
 mod commands;
 mod device;
+mod duration;
 mod failure;
 mod flags;
 mod memory;
 mod miniature;
 mod output;
+mod paint;
 mod planning;
 mod progress;
 mod session;
@@ -20,6 +22,7 @@ mod signals;
 mod table;
 mod threads;
 mod visible;
+mod way;
 
 use std::process::ExitCode;
 

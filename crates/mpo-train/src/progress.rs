@@ -1,11 +1,11 @@
 //! Training as its user sees it where no bar can be shown: lines, one for every tenth of the way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::HumanDuration;
 use mpo_progress::Progress as _;
-use mpo_trainer::{Event, StepEvent};
+use mpo_trainer::{Event, StartedEvent, StepEvent};
 
+use crate::duration::{of_seconds, short};
 use crate::session::Session;
 
 /// Tells the user of a run in lines.
@@ -13,19 +13,20 @@ use crate::session::Session;
 pub(crate) struct Lines<'a> {
     session: &'a Session,
     total_steps: u64,
+    began: Instant,
 }
 
 impl<'a> Lines<'a> {
     /// Before the first event.
     pub(crate) fn new(session: &'a Session) -> Self {
-        Self { session, total_steps: 0 }
+        Self { session, total_steps: 0, began: Instant::now() }
     }
 
     /// Something happened.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { step, total_steps, rows } => {
-                self.total_steps = *total_steps;
+            Event::Started(StartedEvent { step, total_steps, rows, .. }) => {
+                (self.total_steps, self.began) = (*total_steps, Instant::now());
                 let begin = match step {
                     0 => "training".to_owned(),
                     step => format!("continuing after step {step}"),
@@ -42,7 +43,7 @@ impl<'a> Lines<'a> {
                 "the held-out loss was lowest after step {best} of {step}: its weights are the result"
             )),
             Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
-                self.session.note(&line(event, self.total_steps));
+                self.session.note(&line(event, self.total_steps, self.began.elapsed()));
             }
             Event::Step(_) | Event::Checkpoint { .. } | Event::Finished { .. } => {}
         }
@@ -55,9 +56,9 @@ fn is_due(step: u64, total: u64) -> bool {
     tenths(step) > tenths(step.saturating_sub(1))
 }
 
-fn line(event: &StepEvent, total_steps: u64) -> String {
-    let left = Duration::try_from_secs_f64(event.seconds_left).unwrap_or_default();
-    format!("step {}/{total_steps}  {event}  {:#} left", event.step, HumanDuration(left))
+fn line(event: &StepEvent, total_steps: u64, elapsed: Duration) -> String {
+    let left = event.seconds_left.map_or(String::new(), |left| format!(", {} left", of_seconds(left)));
+    format!("step {}/{total_steps}  {event}  {}{left}", event.step, short(elapsed))
 }
 
 #[cfg(test)]
@@ -75,15 +76,11 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_a_run_is() {
-        let event = StepEvent {
-            step: 1,
-            epoch: 0.5,
-            tokens_per_second: 1234.4,
-            seconds_left: 90.0,
-            metrics: BTreeMap::from([("loss".into(), 0.5)]),
-        };
-        let line = line(&event, 4);
-        assert!(line.starts_with("step 1/4  loss 0.500  1234 tokens/s  "), "{line}");
-        assert!(line.ends_with(" left"), "{line}");
+        let metrics = BTreeMap::from([("loss".into(), 0.5)]);
+        let first = StepEvent { step: 1, epoch: 0.5, tokens_per_second: 1234.4, seconds_left: None, metrics };
+        let second = StepEvent { step: 2, seconds_left: Some(90.0), ..first.clone() };
+        let elapsed = Duration::from_secs(61);
+        assert_eq!(line(&first, 4, elapsed), "step 1/4  loss 0.500  1234 tokens/s  1m 01s");
+        assert_eq!(line(&second, 4, elapsed), "step 2/4  loss 0.500  1234 tokens/s  1m 01s, 1m 30s left");
     }
 }

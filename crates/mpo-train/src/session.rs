@@ -1,22 +1,27 @@
 //! What a command has around it: a device, a terminal, and a user who may press Ctrl-C.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_progress::{Progress, Stage};
 use mpo_trainer::{Choice, DeviceChoice};
 
 use crate::device;
 use crate::failure::Failure;
+use crate::paint::Paint;
 use crate::signals;
 use crate::threads;
 use crate::visible;
+use crate::way::Way;
+
+/// How much of a bar is all of it.
+const WHOLE: u64 = 10_000;
 
 /// The surroundings of one command.
 #[derive(Debug)]
@@ -82,8 +87,13 @@ impl Session {
 impl Progress for Session {
     fn note(&self, text: &dyn Display) {
         if !self.quiet {
+            const WARNING: &str = "warning:";
+            let mut text = visible::lines(&text);
+            if text.starts_with(WARNING) {
+                text.replace_range(..WARNING.len(), &Paint::on(&io::stderr()).fair(WARNING));
+            }
             // A closed stderr leaves nobody to tell.
-            self.without_bars(|| _ = writeln!(io::stderr(), "{}", visible::lines(&text)));
+            self.without_bars(|| _ = writeln!(io::stderr(), "{text}"));
         }
     }
 
@@ -91,10 +101,17 @@ impl Progress for Session {
         give_back_freed_memory();
         // A sign of life for work that does not say how far it is.
         let (bar, template) = match length {
-            Some(length) => (ProgressBar::new(length as u64), "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left"),
+            Some(_) => (ProgressBar::new(WHOLE), "{prefix} {bar:16} {at}  {time}  {wide_msg}"),
             None => (ProgressBar::no_length(), "{spinner} {prefix} {elapsed} {msg}"),
         };
+        let way = Arc::new(Mutex::new(Way::new(length.unwrap_or_default(), Instant::now())));
+        let told = |tell: fn(&Way) -> String| {
+            let way = Arc::clone(&way);
+            // Memory takes whatever is written.
+            move |_: &ProgressState, shown: &mut dyn fmt::Write| _ = shown.write_str(&tell(&lock(&way)))
+        };
         let style = ProgressStyle::with_template(template).expect("the templates are constants");
+        let style = style.with_key("at", told(Way::at)).with_key("time", told(|way| way.time(Instant::now())));
         // Gone when dropped: an error message must not stand in the middle of a bar.
         let bar = bar.with_style(style).with_prefix(what.to_owned()).with_finish(ProgressFinish::AndClear);
         let bar = self.bars.add(bar);
@@ -103,7 +120,7 @@ impl Progress for Session {
             bar.tick();
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Box::new(Bar { bar, session: self })
+        Box::new(Bar { bar, way, session: self })
     }
 
     fn is_stopped(&self) -> bool {
@@ -114,6 +131,7 @@ impl Progress for Session {
 /// A stage of the work, as the terminal shows it.
 struct Bar<'a> {
     bar: ProgressBar,
+    way: Arc<Mutex<Way>>,
     session: &'a Session,
 }
 
@@ -124,18 +142,41 @@ impl Drop for Bar<'_> {
     }
 }
 
+impl Bar<'_> {
+    /// Takes in how far the work is, and shows it.
+    fn goes(&self, on: impl FnOnce(&mut Way)) {
+        let mut way = lock(&self.way);
+        on(&mut way);
+        let share = way.share_of(WHOLE);
+        // Drawn at once, and drawing asks for the way.
+        drop(way);
+        self.bar.set_position(share);
+    }
+}
+
+fn lock(way: &Mutex<Way>) -> MutexGuard<'_, Way> {
+    way.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Stage for Bar<'_> {
     fn advance(&self, parts: usize) {
-        self.bar.inc(parts as u64);
+        self.goes(|way| way.advance(parts, Instant::now()));
     }
 
     fn skip(&self, parts: usize) {
-        self.advance(parts);
-        self.bar.reset_eta();
+        self.goes(|way| way.skip(parts));
+    }
+
+    fn within(&self, done: usize, of: usize) {
+        self.goes(|way| way.within(done, of));
+    }
+
+    fn left(&self, left: Option<Duration>) {
+        self.goes(|way| way.tell(left, Instant::now()));
     }
 
     fn expect(&self, more: usize) {
-        self.bar.inc_length(more as u64);
+        self.goes(|way| way.expect(more));
     }
 
     fn say(&self, text: &str) {

@@ -3,8 +3,11 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers, TrainResults,
+    Approach, Approaches, Course, Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers,
+    TrainResults,
 };
+
+use crate::paint::Paint;
 
 /// A table whose columns from `numbers_from` on hold numbers.
 pub(crate) fn render<'h>(
@@ -159,13 +162,20 @@ pub(crate) fn before_and_after(results: &TrainResults) -> String {
 }
 
 /// A line for each language: where its gap went, against the dominant one's.
-pub(crate) fn approaches(approaches: &Approaches) -> String {
+pub(crate) fn approaches(approaches: &Approaches, paint: Paint) -> String {
     let Approaches { dominant, goal, of } = approaches;
     let mut lines = vec![format!("goal: {}'s gap before training, {goal:+.2}", dominant.name())];
     let longest = of.iter().map(|of| of.language.name().chars().count()).max().unwrap_or_default();
     lines.extend(of.iter().map(|Approach { language, course, before, after }| {
-        let (name, course) = (language.name(), course.name());
-        format!("  {name:<longest$}  {course:<7}  {:>5} of it, {} before", percent(*after), percent(*before))
+        let name = language.name();
+        // Filled up first: a terminal shows no column for a colour.
+        let word = format!("{:<7}", course.name());
+        let word = match course {
+            Course::Reached => paint.good(&word),
+            Course::Nearer | Course::Lowered => paint.fair(&word),
+            Course::Farther => paint.bad(&word),
+        };
+        format!("  {name:<longest$}  {word}  {:>5} of it, {} before", percent(*after), percent(*before))
     }));
     lines.join("\n")
 }
@@ -225,6 +235,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::paint::{COLORED, PLAIN};
 
     fn gap(code: &str, mean: f64, half_width: Option<f64>) -> LanguageGap {
         LanguageGap {
@@ -265,7 +276,9 @@ mod tests {
             after: vec![gap("en", 2.0, None), gap("bn", 1.9, None), gap("sw", 1.0, None)],
         };
         let results = TrainResults { steps: 3, best: None, dominant: "en".parse().ok(), reward_gap };
-        insta::assert_snapshot!("approaches", approaches(&Approaches::new(&results).unwrap()));
+        insta::assert_snapshot!("approaches", approaches(&Approaches::new(&results).unwrap(), PLAIN));
+        let painted = approaches(&Approaches::new(&results).unwrap(), COLORED);
+        assert!(painted.contains("\u{1b}[32mreached\u{1b}[0m  "), "{painted}");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpo_data::{AnswerLanguage, Language};
 use mpo_models::{checked_line, unchecked_line};
@@ -14,20 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
 use crate::held_out::{EVAL_LOSS, SampledAnswer};
+use crate::settings::LogTo;
+use crate::tensorboard::EventFile;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The loop begins, or goes on after `step`.
-    Started {
-        /// Steps already taken.
-        step: u64,
-        /// Steps in all.
-        total_steps: u64,
-        /// Rows trained on.
-        rows: usize,
-    },
+    Started(StartedEvent),
     /// A step was taken.
     Step(StepEvent),
     /// Held-out rows were measured.
@@ -53,6 +49,57 @@ pub enum Event {
     },
 }
 
+/// What a process sets out to do, with what and where. Logs of earlier versions have no more than the numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StartedEvent {
+    /// Steps already taken.
+    pub step: u64,
+    /// Steps in all.
+    pub total_steps: u64,
+    /// Rows trained on.
+    pub rows: usize,
+    /// The program's name and version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub written_by: String,
+    /// The device that computes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
+    /// The language that the others are drawn to, where the method draws them to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dominant: Option<Language>,
+    /// Digests of what was read, by what it is: the BLAKE3 of the model's weights, and what identifies the rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// An event as a line of the log has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoggedEvent {
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// When, in seconds since 1970 (UTC), to the millisecond; logs of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_time: Option<f64>,
+}
+
+impl LoggedEvent {
+    /// What happens now.
+    fn now(event: &Event) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { event: event.clone(), wall_time: Some(since.as_millis() as f64 / 1000.0) }
+    }
+
+    fn text(&self) -> io::Result<String> {
+        Ok(checked_line(&serde_json::to_string(self)?))
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let object = unchecked_line(str::from_utf8(line).ok()?)?;
+        serde_json::from_str(&object).ok()
+    }
+}
+
 /// A step's numbers. Keys of `metrics` are those people know from TRL (`loss`, `grad_norm`, `learning_rate`,
 /// `rewards/*`, `logps/*`) and ours (`rg/target`, `rg/dominant`, `loss/gap`, `loss/retain`), each a mean over the
 /// batch, and again for each language as `key/sw`.
@@ -66,8 +113,9 @@ pub struct StepEvent {
     pub epoch: f64,
     /// Tokens per second through the policy in this step.
     pub tokens_per_second: f64,
-    /// Seconds left at the average pace.
-    pub seconds_left: f64,
+    /// Seconds left by the pace of the last steps; none after the first, which compiles kernels and touches new memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f64>,
     /// The numbers by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
@@ -178,32 +226,39 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
     sums.into_iter().map(|(key, (sum, count))| (key, sum / count as f64)).collect()
 }
 
-/// `events.jsonl`: one event a line, each with its checksum.
+/// `events.jsonl`: one event a line, each with its checksum. What others read beside it is made of it.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
     file: File,
+    board: Option<EventFile>,
     /// What was measured up to the step that the run goes on after.
     measured: Vec<MeasuredEvent>,
 }
 
 impl EventLog {
     /// Opens the log of a run that goes on after `step` steps. Events after it, left by a run that was killed, are dropped;
-    /// lines that were damaged on the disk go into a file beside it, and `progress` is told.
+    /// lines that were damaged on the disk go into a file beside it, and `progress` is told. What happened and what will is
+    /// written where `log_to` says too.
     ///
     /// # Errors
-    /// If the file cannot be read or written.
-    pub fn open(run: &RunFolder, step: u64, progress: &dyn Progress) -> Result<Self, TrainError> {
+    /// If a file cannot be read or written.
+    pub fn open(
+        run: &RunFolder,
+        step: u64,
+        log_to: Option<LogTo>,
+        progress: &dyn Progress,
+    ) -> Result<Self, TrainError> {
         let path = run.events_file();
         let io = |error| TrainError::io(&path, error);
         let bytes = read_file(&path)?.unwrap_or_default();
-        let (mut kept, mut damaged) = (String::new(), vec![]);
+        let (mut kept, mut damaged) = (vec![], vec![]);
         let (mut is_told, mut measured) = (step == 0, vec![]);
         // Steps without a line.
         let mut missing: BTreeSet<u64> = (1..=step).collect();
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
         while let Some(line) = lines.next() {
-            let Some(event) = parse(line) else {
+            let Some(logged) = LoggedEvent::parse(line) else {
                 // A line cut short by a kill is the last one, and is of a step that will be taken again.
                 let is_cut = lines.peek().is_none() && line.last() != Some(&b'\n');
                 if !is_cut && !line.trim_ascii().is_empty() {
@@ -211,26 +266,26 @@ impl EventLog {
                 }
                 continue;
             };
-            let of = match &event {
+            let of = match &logged.event {
+                Event::Started(event) => event.step,
                 Event::Step(event) => event.step,
                 Event::Measured(event) => event.step,
-                Event::Started { step, .. } | Event::Checkpoint { step } => *step,
+                Event::Checkpoint { step } => *step,
                 Event::Best { step, .. } | Event::Finished { step, .. } => *step + 1,
             };
             if of <= step {
-                is_told |= event == Event::Checkpoint { step };
-                if let Event::Measured(event) = &event {
-                    measured.push(event.clone());
+                is_told |= logged.event == Event::Checkpoint { step };
+                match &logged.event {
+                    Event::Measured(event) => measured.push(event.clone()),
+                    Event::Step(event) => _ = missing.remove(&event.step),
+                    _ => {}
                 }
-                if let Event::Step(event) = &event {
-                    missing.remove(&event.step);
-                }
-                kept += &text(&event).map_err(io)?;
+                kept.push(logged);
             }
         }
         if !is_told {
             // Killed between the checkpoint and its line.
-            kept += &text(&Event::Checkpoint { step }).map_err(io)?;
+            kept.push(LoggedEvent::now(&Event::Checkpoint { step }));
         }
         if !damaged.is_empty() {
             let aside = run.damaged_events_file();
@@ -255,9 +310,14 @@ impl EventLog {
                 missing.len()
             ));
         }
-        run.write(&path, kept.as_bytes())?;
+        let text = kept.iter().map(LoggedEvent::text).collect::<io::Result<String>>().map_err(io)?;
+        run.write(&path, text.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        Ok(Self { path, file, measured })
+        let board = match log_to {
+            Some(LogTo::Tensorboard) => Some(EventFile::open(run, &kept)?),
+            None => None,
+        };
+        Ok(Self { path, file, board, measured })
     }
 
     /// What was measured up to the step that the run goes on after.
@@ -270,9 +330,12 @@ impl EventLog {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&mut self, event: &Event) -> Result<(), TrainError> {
-        text(event)
+        let logged = LoggedEvent::now(event);
+        logged
+            .text()
             .and_then(|line| self.file.write_all(line.as_bytes()))
-            .map_err(|error| TrainError::io(&self.path, error))
+            .map_err(|error| TrainError::io(&self.path, error))?;
+        self.board.as_mut().map_or(Ok(()), |board| board.write(&logged))
     }
 
     /// Returns when everything written is on the disk.
@@ -280,17 +343,9 @@ impl EventLog {
     /// # Errors
     /// If it cannot be written there.
     pub fn sync(&mut self) -> Result<(), TrainError> {
-        self.file.sync_data().map_err(|error| TrainError::io(&self.path, error))
+        self.file.sync_data().map_err(|error| TrainError::io(&self.path, error))?;
+        self.board.as_mut().map_or(Ok(()), EventFile::sync)
     }
-}
-
-fn text(event: &Event) -> std::io::Result<String> {
-    Ok(checked_line(&serde_json::to_string(event)?))
-}
-
-fn parse(line: &[u8]) -> Option<Event> {
-    let object = unchecked_line(str::from_utf8(line).ok()?)?;
-    serde_json::from_str(&object).ok()
 }
 
 #[cfg(test)]
@@ -306,7 +361,7 @@ mod tests {
             step: 1,
             epoch: 0.5,
             tokens_per_second: 1234.4,
-            seconds_left: 90.0,
+            seconds_left: Some(90.0),
             metrics: BTreeMap::from([("loss".into(), 0.5), ("rg/target".into(), -0.25)]),
         };
         assert_eq!(event.to_string(), "loss 0.500  gap -0.250  1234 tokens/s");
@@ -373,19 +428,19 @@ mod tests {
                 step,
                 epoch: 0.5,
                 tokens_per_second: 1.0,
-                seconds_left: 2.0,
+                seconds_left: Some(2.0),
                 metrics: BTreeMap::from([("loss".into(), 0.1)]),
             })
         };
         let open = |step| {
             let recorder = Recorder::default();
-            let log = EventLog::open(&run, step, &recorder).unwrap();
+            let log = EventLog::open(&run, step, None, &recorder).unwrap();
             (log, recorder.texts())
         };
         let events = || -> Vec<Event> {
             let kept = std::fs::read(&path).unwrap();
             let lines = kept.split_inclusive(|&byte| byte == b'\n');
-            lines.map(|line| parse(line).unwrap()).collect()
+            lines.map(|line| LoggedEvent::parse(line).unwrap().event).collect()
         };
         let (mut log, _) = open(0);
         for n in 1..=3 {

@@ -64,11 +64,13 @@ mod score;
 mod settings;
 mod step;
 mod tasks;
+mod tensorboard;
+mod time_left;
 mod train;
 mod warnings;
 
 pub use error::TrainError;
-pub use events::{Event, EventLog, MeasuredEvent, RowValues, StepEvent};
+pub use events::{Event, EventLog, LoggedEvent, MeasuredEvent, RowValues, StartedEvent, StepEvent};
 pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
@@ -81,9 +83,9 @@ pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class}
 pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
-    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
-    Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes,
-    TrainConfig, TrainOptions, hyper_parameters, typed_value,
+    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets, Method,
+    OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,
+    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_models::{Accumulator, CausalLm, PassOptions, RunAgain};
+use mpo_progress::Stage;
 
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
@@ -27,6 +28,8 @@ pub(crate) struct Step<'a> {
     /// What is kept for the backward.
     pub(crate) pass: PassOptions,
     pub(crate) learning_rate: f64,
+    /// Who is told how far within the step it is.
+    pub(crate) stage: &'a dyn Stage,
 }
 
 impl Step<'_> {
@@ -39,7 +42,9 @@ impl Step<'_> {
         let shared = shared(self.task, self.rows, &model);
         let mut gradients = Accumulator::default();
         let mut done: Vec<(&[usize], MicroBatch)> = vec![];
-        for rows in chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)) {
+        let parts: Vec<&[usize]> = chunks(self.rows, self.max_tokens, |&row| self.task.tokens(row)).collect();
+        for (number, rows) in parts.iter().copied().enumerate() {
+            self.stage.within(number, parts.len());
             let work = self.task.losses(rows, shared.map(|(_, value)| value));
             let (outputs, pass) = model.forward_training(&work.batch, self.pass);
             let micro = (work.then)(&outputs);
@@ -49,6 +54,8 @@ impl Step<'_> {
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
+        // The update is yet to come, and on a GPU most of the work.
+        self.stage.within(parts.len(), parts.len());
         // Passes leave pieces, and parameters and their gradients are other pieces. Who keeps no gradients has no room for both.
         let is_short = self.pass.again == RunAgain::LayersAndHead;
         if is_short {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mpo_kernels::device_name;
 use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
 
@@ -9,13 +10,14 @@ use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
-use crate::events::{Event, EventLog, MeasuredEvent, StepEvent};
-use crate::folder::RunFolder;
+use crate::events::{Event, EventLog, MeasuredEvent, StartedEvent, StepEvent};
+use crate::folder::{RunFolder, WRITTEN_BY};
 use crate::held_out::HeldOut;
 use crate::optimizer::Optimizer;
 use crate::settings::TrainConfig;
 use crate::step::Step;
 use crate::tasks::Task;
+use crate::time_left::TimeLeft;
 use crate::warnings::History;
 
 /// What a run came to.
@@ -83,20 +85,23 @@ impl Trainer<'_> {
         let pass = self.pass_options(&optimizer, &model);
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
-        let mut log = EventLog::open(self.run, start, progress)?;
+        let mut log = EventLog::open(self.run, start, self.config.log_to, progress)?;
         let mut tell = |log: &mut EventLog, event: Event| {
             on_event(&event);
             log.write(&event).map(|()| progress.is_stopped())
         };
+        let mut left = TimeLeft::new(self.config, &batches, self.held_out.is_some(), |row| self.task.tokens(row));
         let stage = progress.begin("training", Some(total as usize));
         stage.skip(start as usize);
-        let started = Event::Started { step: start, total_steps: total, rows };
-        let mut stop = tell(&mut log, started)?;
+        let started = self.started(start, total, &model);
+        let mut stop = tell(&mut log, Event::Started(started))?;
         // An interrupt may have come before it.
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
         if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
+            let at = Instant::now();
             let event = measured(held_out, &model, start, progress);
+            left.measuring_took(at.elapsed());
             // What the untouched model does is nothing that training did.
             let event = event.map_err(|error| if start == 0 { error } else { diverged(error, start, saved) })?;
             let event = event.ok_or(TrainError::Interrupted)?;
@@ -127,28 +132,33 @@ impl Trainer<'_> {
                 max_tokens: self.config.micro_batch_tokens,
                 pass,
                 learning_rate: lr,
+                stage: &*stage,
             };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
-            let tokens: usize = batch.iter().map(|&row| self.task.tokens(row)).sum();
-            let pace = began.elapsed().as_secs_f64() / (step + 1 - start) as f64;
+            let took = at.elapsed();
+            left.step_took(step, took);
+            let left_now = left.after(step + 1);
             let event = StepEvent {
                 step: step + 1,
                 epoch: batches.epochs_after(step + 1),
-                tokens_per_second: tokens as f64 / at.elapsed().as_secs_f64(),
-                seconds_left: pace * (total - step - 1) as f64,
+                tokens_per_second: left.tokens(step) as f64 / took.as_secs_f64(),
+                seconds_left: left_now.map(|left| left.as_secs_f64()),
                 metrics,
             };
             stage.say(&event.to_string());
             stage.advance(1);
+            stage.left(left_now);
             steps = step + 1;
             stop = tell(&mut log, Event::Step(event))?;
             let held_out = self.due(steps, total);
             let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
             if let Some(held_out) = held_out.filter(|_| !stop) {
+                let at = Instant::now();
                 match measured(held_out, &model, steps, progress).map_err(diverged)? {
                     None => stop = true,
                     Some(event) => {
+                        left.measuring_took(at.elapsed());
                         let event = history.add(event);
                         (is_best, is_unmeasured) = (self.observe(&mut early, &event), false);
                         stop = tell(&mut log, Event::Measured(event))?;
@@ -159,7 +169,9 @@ impl Trainer<'_> {
             if due || stop || steps == total {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
+                let at = Instant::now();
                 self.save(steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
+                left.saving_took(at.elapsed());
                 saved = Some(steps);
                 stop |= tell(&mut log, Event::Checkpoint { step: steps })?;
             }
@@ -179,6 +191,21 @@ impl Trainer<'_> {
         tell(&mut log, finished)?;
         log.sync()?;
         Ok(Trained { model, steps, best })
+    }
+
+    /// What the run goes on to do after `step` steps of `total_steps`, with what and where.
+    fn started(&self, step: u64, total_steps: u64, model: &CausalLm) -> StartedEvent {
+        let mut inputs = self.run.inputs();
+        inputs.insert("model".into(), self.model_hash.into());
+        StartedEvent {
+            step,
+            total_steps,
+            rows: self.task.rows(),
+            written_by: WRITTEN_BY.into(),
+            device: device_name(&model.device()),
+            dominant: self.task.dominant(),
+            inputs,
+        }
     }
 
     /// Writes a checkpoint.

@@ -3,7 +3,6 @@
 mod answers;
 mod charts;
 mod comparison;
-mod events;
 mod found;
 mod measures;
 mod page;
@@ -115,7 +114,7 @@ mod tests {
     use std::fs;
 
     use mpo_data::{AnswerLanguage, Language};
-    use mpo_trainer::{Event, MeasuredEvent, SampledAnswer, StepEvent};
+    use mpo_trainer::{Event, MeasuredEvent, SampledAnswer, StartedEvent, StepEvent};
 
     use super::*;
     use crate::benchmark::{Expected, Item, benchmark};
@@ -135,11 +134,12 @@ mod tests {
                 step,
                 epoch: 0.5,
                 tokens_per_second: 100.0,
-                seconds_left: 1.0,
+                seconds_left: Some(1.0),
                 metrics: BTreeMap::from([("loss".into(), loss)]),
             })
         };
-        let events = [Event::Started { step: 0, total_steps: 2, rows: 2 }, step(1, 0.5), step(2, 0.25)];
+        let started = StartedEvent { total_steps: 2, rows: 2, ..StartedEvent::default() };
+        let events = [Event::Started(started), step(1, 0.5), step(2, 0.25)];
         let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
         // The last line was cut short by a kill.
         fs::write(folder.join("events.jsonl"), lines.join("\n") + "\n{\"event\":\"st").unwrap();

@@ -11,13 +11,13 @@ use mpo_trainer::{
 };
 use serde::Serialize;
 
-use super::events::Told;
 use super::page::number;
 use crate::approach::Approaches;
 use crate::benchmark::Metric;
 use crate::error::EvalError;
 use crate::evaluation::{EVALUATION_FILE, Evaluation};
 use crate::results::RunResults;
+use crate::run_log::RunLog;
 use crate::sample::{Sample, read_samples, samples_file};
 
 /// A run at a glance.
@@ -90,9 +90,9 @@ impl RunReport {
             let method = settings.method.map(|method| method.definition().name.to_owned());
             run.of = method.into_iter().chain(settings.model).collect();
         }
-        let told = Told::read(&trained.join(EVENTS_FILE))?;
-        (run.rows, run.total_steps, run.seconds) = (told.rows, told.total_steps, told.seconds);
-        (run.steps, run.measured, run.damaged) = (told.steps, told.measured, told.damaged);
+        let log = RunLog::read(&trained.join(EVENTS_FILE))?;
+        (run.rows, run.total_steps) = log.started.map(|event| (event.rows, event.total_steps)).unzip();
+        (run.seconds, run.steps, run.measured, run.damaged) = (log.seconds, log.steps, log.measured, log.damaged);
         run.note_missing(trained);
         if is_edited(trained, CONFIG_FILE) {
             let note = "config.yaml: it was changed since the run was started, which had other settings";

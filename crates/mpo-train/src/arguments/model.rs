@@ -7,7 +7,7 @@ use mpo_models::CausalLm;
 use mpo_trainer::{DeviceChoice, PrecisionChoice};
 
 use crate::failure::Failure;
-use crate::flags::choices;
+use crate::flags::{choices, devices};
 use crate::session::Session;
 
 /// A model, and where and how it reads text.
@@ -29,7 +29,7 @@ pub(crate) struct ModelArguments {
     #[arg(long)]
     pub(crate) special_tokens_in_text: bool,
     /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
     pub(crate) device: DeviceChoice,
     /// What matrix products are made in
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = choices::<PrecisionChoice>())]

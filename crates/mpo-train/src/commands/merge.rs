@@ -11,7 +11,7 @@ use mpo_trainer::{DeviceChoice, SaveDtype, warn_of_rounding};
 
 use crate::apart::{OUTPUT, check_apart};
 use crate::failure::Failure;
-use crate::flags::choices;
+use crate::flags::{choices, devices};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
@@ -33,7 +33,7 @@ pub(crate) struct MergeArguments {
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = choices::<SaveDtype>())]
     save_dtype: SaveDtype,
     /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
     device: DeviceChoice,
 }
 

@@ -10,7 +10,7 @@ use mpo_trainer::{DeviceChoice, Identity, Kind, Run, RunFolder, TrainOptions};
 
 use super::report;
 use crate::failure::Failure;
-use crate::flags::choices;
+use crate::flags::devices;
 use crate::miniature::{Miniature, PROMPTS};
 use crate::output;
 use crate::progress::Lines;
@@ -27,7 +27,7 @@ pub(crate) struct MiniatureArguments {
     #[arg(long)]
     json: bool,
     /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
     device: DeviceChoice,
 }
 

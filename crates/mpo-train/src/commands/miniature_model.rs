@@ -6,7 +6,7 @@ use clap::Args;
 use mpo_trainer::DeviceChoice;
 
 use crate::failure::Failure;
-use crate::flags::choices;
+use crate::flags::devices;
 use crate::miniature;
 use crate::session::Session;
 
@@ -22,7 +22,7 @@ pub(crate) struct MiniatureModelArguments {
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = choices::<DeviceChoice>())]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
     device: DeviceChoice,
 }
 

@@ -16,6 +16,7 @@ mod report;
 mod score;
 mod serve;
 mod train;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
@@ -36,6 +37,7 @@ use report::ReportArguments;
 use score::ScoreArguments;
 use serve::ServeArguments;
 use train::TrainArguments;
+use watch::WatchArguments;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +70,7 @@ enum Command {
     Score(ScoreArguments),
     Prepare(Box<PrepareArguments>),
     Eval(Box<EvalArguments>),
+    Watch(WatchArguments),
     Report(ReportArguments),
     Generate(GenerateArguments),
     Chat(ChatArguments),
@@ -98,6 +101,7 @@ impl Cli {
             Command::Score(arguments) => score::run(&arguments, quiet),
             Command::Prepare(arguments) => prepare::run(&arguments, quiet),
             Command::Eval(arguments) => eval::run(&arguments, quiet),
+            Command::Watch(arguments) => watch::run(&arguments).map_err(Failure::without_resume),
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Generate(arguments) => generate::run(&arguments, quiet),
             Command::Chat(arguments) => chat::run(&arguments, quiet),
@@ -121,6 +125,9 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Help names the devices of a build, and the snapshots are those of the usual one.
+    #[cfg(all(feature = "flex", feature = "wgpu"))]
+    #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "cuda", feature = "rocm", feature = "cpu")))]
     #[test]
     fn help_is_as_it_was() {
         let help = |arguments: &[&str]| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -27,6 +28,7 @@ use crate::arguments::bytes;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output;
+use crate::paint::Paint;
 use crate::planning::{Plan, product_rate};
 use crate::progress::Lines;
 use crate::session::Session;
@@ -260,7 +262,10 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
     }
     output::line(table::before_and_after(results))?;
     match (Approaches::new(results), results.dominant) {
-        (Some(approaches), _) => output::line(format_args!("\n{}", table::approaches(&approaches))),
+        (Some(approaches), _) => {
+            let verdicts = table::approaches(&approaches, Paint::on(&io::stdout()));
+            output::own(format!("\n{verdicts}\n").as_bytes())
+        }
         (None, Some(dominant)) if !results.reward_gap.after.is_empty() => output::line(format_args!(
             "\nno goal: {}'s own gap was not above zero before training, so there is nothing to come up to",
             dominant.name()

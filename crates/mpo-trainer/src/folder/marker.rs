@@ -16,6 +16,9 @@ use crate::error::TrainError;
 /// The marker's name.
 pub(crate) const MARKER: &str = "mpo-train.json";
 
+/// The program's name and version.
+pub(crate) const WRITTEN_BY: &str = concat!("mpo-train ", env!("CARGO_PKG_VERSION"));
+
 /// No marker of ours comes near.
 const MAX_MARKER: u64 = 1 << 20;
 
@@ -62,7 +65,7 @@ pub struct Identity {
     /// By key.
     settings: Settings,
     /// Digests of what is read, by what it is, such as `rows`.
-    inputs: BTreeMap<String, String>,
+    pub(super) inputs: BTreeMap<String, String>,
 }
 
 impl Identity {
@@ -142,12 +145,7 @@ struct Checked {
 
 impl Marker {
     pub(super) fn new(kind: Kind, identity: Identity) -> Self {
-        Self {
-            written_by: concat!("mpo-train ", env!("CARGO_PKG_VERSION")).into(),
-            kind,
-            identity,
-            written: Some(BTreeMap::new()),
-        }
+        Self { written_by: WRITTEN_BY.into(), kind, identity, written: Some(BTreeMap::new()) }
     }
 
     fn check(&self) -> Result<String, serde_json::Error> {

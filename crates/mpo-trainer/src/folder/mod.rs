@@ -4,6 +4,7 @@
 //! `model/` lie beside it. A folder without our marker is somebody's, and is left as it is.
 
 mod enter;
+mod event_files;
 mod files;
 mod found;
 mod marker;
@@ -15,6 +16,7 @@ mod values;
 mod write;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ pub(crate) use files::{remove_empty, remove_file, remove_files, set_aside};
 pub use found::{check_ours, is_marked};
 use marker::Marker;
 pub use marker::{Identity, Kind};
-pub(crate) use marker::{MARKER, is_off};
+pub(crate) use marker::{MARKER, WRITTEN_BY, is_off};
 pub use names::{CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, REPORT_FILE, RESULTS_FILE};
 pub use reference::share;
 pub use write::{is_edited, is_written};
@@ -90,6 +92,11 @@ impl RunFolder {
         let mut marker = self.marker.borrow_mut();
         marker.identity = identity;
         marker.replace(&self.path)
+    }
+
+    /// Digests of what the run reads, by what it is.
+    pub(crate) fn inputs(&self) -> BTreeMap<String, String> {
+        self.marker.borrow().identity.inputs.clone()
     }
 
     /// Leaves the folder where it is, whatever happens: there is something to go on from.

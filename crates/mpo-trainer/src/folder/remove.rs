@@ -19,10 +19,15 @@ impl RunFolder {
         for file in self.files() {
             remove_file(&file)?;
         }
+        self.forget_missing();
+        Ok(())
+    }
+
+    /// Takes the names of files that are gone off the marker's list, before it is written again.
+    pub(super) fn forget_missing(&self) {
         if let Some(written) = &mut self.marker.borrow_mut().written {
             written.retain(|name, _| self.path.join(name).exists());
         }
-        Ok(())
     }
 
     /// The files that a run of this kind writes beside its folders.
@@ -43,7 +48,7 @@ impl RunFolder {
             Kind::Preparation | Kind::Reference => vec![],
             _ => {
                 let names = [self.config_file(), self.events_file(), self.damaged_events_file()];
-                let names = names.into_iter().chain([report]);
+                let names = names.into_iter().chain(self.event_files()).chain([report]);
                 names.chain(before).chain(results).collect()
             }
         }

@@ -149,6 +149,14 @@ choices! {
 }
 
 choices! {
+    /// Where what happens is written beside the run's own log.
+    LogTo {
+        /// A file of events in the run folder, for `tensorboard --logdir`
+        Tensorboard = "tensorboard",
+    }
+}
+
+choices! {
     /// Where to compute.
     DeviceChoice {
         /// CUDA if built in and present, else a GPU through wgpu, else the CPU

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, Schedule,
+    AdapterKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
+    Schedule,
 };
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
@@ -148,6 +149,9 @@ settings! {
         reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;
         /// Type of the saved weights; a warning says so where rounding undoes the training
         save_dtype: SaveDtype = default(SaveDtype::F32), "TYPE", Nothing;
+        /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`, and what is
+        /// sampled
+        log_to: LogTo = optional("none"), "PROGRAM", Nothing;
         /// Where to compute
         device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;
     }

@@ -23,6 +23,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("max_seq_length", "max_tokens"),
     ("save_steps", "checkpoint_every"),
     ("eval_steps", "eval_every"),
+    ("report_to", "log_to"),
     ("val_size", "eval_split"),
     ("early_stopping_patience", "early_stop"),
     ("finetuning_type", "adapter"),

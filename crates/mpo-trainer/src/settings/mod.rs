@@ -19,8 +19,8 @@ mod value;
 mod yaml;
 
 pub use choices::{
-    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
-    Schedule,
+    AdapterKind, Choice, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
+    SaveDtype, Schedule,
 };
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};

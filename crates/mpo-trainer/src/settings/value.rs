@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, Choice, DeviceChoice, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
-    Schedule,
+    AdapterKind, Choice, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
+    SaveDtype, Schedule,
 };
 use super::lora_targets::LoraTargets;
 use super::method::Method;
@@ -136,7 +136,17 @@ macro_rules! words {
     };
 }
 
-words!(Schedule, AdapterKind, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype, DeviceChoice);
+words!(
+    Schedule,
+    AdapterKind,
+    OptimizerState,
+    PrecisionChoice,
+    QuantizationChoice,
+    Recompute,
+    SaveDtype,
+    LogTo,
+    DeviceChoice
+);
 
 impl SettingValue for String {
     const WHAT: &'static str = "text";
