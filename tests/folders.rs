@@ -582,7 +582,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
         let now = snapshot(&run);
         assert!(now == before, "{what}");
     };
-    refused("got different settings: lr was 6e-7, and is 0.01", &["--lr", "0.01"]);
+    refused("got different settings: lr: 6e-7 → 0.01", &["--lr", "0.01"]);
     let change = |path: &Path, change: &dyn Fn(&str) -> String| {
         let text = fs::read_to_string(path).unwrap();
         fs::write(path, change(&text)).unwrap();
@@ -601,7 +601,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     // Edited by hand.
     let settings = change(&run.join("config.yaml"), &|text| text.replace("seed: 42", "seed: 7"));
     let refused = train().arg("--resume").assert().code(1);
-    refused.stderr(contains("got different settings: seed was 42, and is 7"));
+    refused.stderr(contains("got different settings: seed: 42 → 7"));
     fs::write(run.join("config.yaml"), settings).unwrap();
 }
 

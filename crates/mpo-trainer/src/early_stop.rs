@@ -33,6 +33,11 @@ impl EarlyStop {
         }
     }
 
+    /// The run goes on after what was its end: measurements are counted anew.
+    pub(crate) fn go_on(&mut self) {
+        self.since = 0;
+    }
+
     /// Whether so many measurements in a row were no better.
     pub(crate) fn is_over(&self, patience: u64) -> bool {
         self.since >= patience
@@ -66,6 +71,9 @@ mod tests {
         assert_eq!(early, before);
         let text = serde_json::to_string(&early).unwrap();
         assert_eq!(serde_json::from_str::<EarlyStop>(&text).unwrap(), early);
+        let mut longer = early.clone();
+        longer.go_on();
+        assert!(!longer.is_over(1) && longer.best() == Some(4));
         assert!(early.observe(10, Some(0.25)) && !early.is_over(1));
     }
 }

@@ -51,6 +51,7 @@ mod checkpoint;
 mod early_stop;
 mod error;
 mod events;
+mod extend;
 mod folder;
 mod held_out;
 mod lowered;
@@ -69,6 +70,7 @@ mod warnings;
 
 pub use error::TrainError;
 pub use events::{Event, EventLog, MeasuredEvent, RowValues, StepEvent};
+pub use extend::Extension;
 pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,

@@ -67,6 +67,8 @@ impl Trainer<'_> {
         }
         let batches = Batches::new(self.config, rows, self.task.min_batch());
         let total = batches.total();
+        // A run that was given a later end takes the steps before that as it took them.
+        let ends = [self.run.earlier_ends(), vec![total]].concat();
         let fingerprint = self.fingerprint()?;
         let options = self.config.optimizer_options();
         let (start, mut model, mut optimizer, mut early) = match checkpoint::find(self.run, &fingerprint, progress)? {
@@ -95,7 +97,7 @@ impl Trainer<'_> {
         // An interrupt may have come before it.
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
-        if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
+        if let Some(held_out) = self.due(start, &ends).filter(|_| !is_measured) {
             let event = measured(held_out, &model, start, progress);
             // What the untouched model does is nothing that training did.
             let event = event.map_err(|error| if start == 0 { error } else { diverged(error, start, saved) })?;
@@ -114,10 +116,14 @@ impl Trainer<'_> {
             if stop {
                 return Err(TrainError::Interrupted);
             }
+            if ends.contains(&step) {
+                early.go_on();
+            }
             if self.is_over(&early) {
                 break;
             }
-            let lr = self.config.learning_rate(step, total);
+            let end = ends.iter().find(|end| step < **end).unwrap_or(&total);
+            let lr = self.config.learning_rate(step, *end);
             let batch = batches.batch(step);
             let at = Instant::now();
             let diverged = |error| diverged(error, step + 1, saved);
@@ -143,7 +149,7 @@ impl Trainer<'_> {
             stage.advance(1);
             steps = step + 1;
             stop = tell(&mut log, Event::Step(event))?;
-            let held_out = self.due(steps, total);
+            let held_out = self.due(steps, &ends);
             let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
             if let Some(held_out) = held_out.filter(|_| !stop) {
                 match measured(held_out, &model, steps, progress).map_err(diverged)? {
@@ -156,7 +162,7 @@ impl Trainer<'_> {
                 }
             }
             let due = steps % self.config.checkpoint_every == 0 || is_best || self.is_over(&early);
-            if due || stop || steps == total {
+            if due || stop || ends.contains(&steps) {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
                 self.save(steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
@@ -195,9 +201,9 @@ impl Trainer<'_> {
     }
 
     /// What is to be measured after so many steps.
-    fn due(&self, step: u64, total: u64) -> Option<&HeldOut<'_>> {
+    fn due(&self, step: u64, ends: &[u64]) -> Option<&HeldOut<'_>> {
         let every = self.config.eval_every?;
-        self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || step == total)
+        self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || ends.contains(&step))
     }
 
     /// Takes in a measurement, and says whether its weights are to be kept, for the run would end with them.
@@ -223,7 +229,10 @@ impl Trainer<'_> {
 
     /// Identifies what decides the weights that the run ends with: a checkpoint of anything else is not gone on from.
     fn fingerprint(&self) -> Result<String, TrainError> {
-        let what = [&self.task.fingerprint(), self.model_hash, &self.config.fingerprint()?];
+        // Of the end that it was started with, so that checkpoints of before it was given a later one are its own.
+        let end = self.run.first_end();
+        let config = end.map_or_else(|| self.config.clone(), |end| self.config.with_end(&end));
+        let what = [&self.task.fingerprint(), self.model_hash, &config.fingerprint()?];
         let mut hasher = blake3::Hasher::new();
         for part in what {
             hasher.update(part.as_bytes());

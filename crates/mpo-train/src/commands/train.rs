@@ -16,8 +16,8 @@ use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours, check_pairs,
-    check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
+    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours,
+    check_pairs, check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
     warn_of_one_class,
 };
 
@@ -39,7 +39,8 @@ Examples:
   mpo-train train --config run.yaml --eval-data held-out.json --eval-every 20 --early-stop 3
   mpo-train train --config run.yaml --eval-split 0.1 --dry-run
   mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
-  mpo-train train --resume --output runs/qwen";
+  mpo-train train --resume --output runs/qwen
+  mpo-train train --resume --output runs/qwen --epochs 4";
 
 /// Train a model with MPO, and measure its reward gaps before and after
 #[derive(Debug, Args)]
@@ -110,10 +111,12 @@ struct Ask {
 fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Result<(), Failure> {
     let began = Instant::now();
     // What is already known is said before minutes of reading.
-    match &resumed {
-        Some(run) => run.check_settings(&config.deciding()?)?,
-        None => RunFolder::check_new(&config.output, Kind::Train)?,
-    }
+    let deciding = config.deciding()?;
+    let is_extended = match &resumed {
+        Some(run) if run.ends_otherwise(&deciding) => true,
+        Some(run) => run.check_settings(&deciding).map(|()| false)?,
+        None => RunFolder::check_new(&config.output, Kind::Train).map(|()| false)?,
+    };
     if let Some(cache) = &config.reference_cache {
         check_cache(cache, &config.output)?;
         check_ours(cache, Kind::Reference)?;
@@ -126,9 +129,20 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let session = Session::new(config.device, ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
-    if let Some(run) = resumed.as_ref().filter(|_| !ask.dry_run) {
-        run.mend_reference(&session)?;
-        if let Some(results) = run.read_value::<TrainResults>(&run.results_file(), &session)? {
+    let mut taken = None;
+    if let Some(run) = &resumed {
+        if !ask.dry_run {
+            run.mend_reference(&session)?;
+        }
+        let results = run.read_value::<TrainResults>(&run.results_file(), &session)?;
+        // Those of an earlier end are of another model.
+        let is_earlier = |steps| run.earlier_ends().last().is_some_and(|end| steps <= *end);
+        let results = results.filter(|results| !is_earlier(results.steps));
+        taken = results.as_ref().map(|results| results.steps);
+        if is_extended && taken.is_none() {
+            return Err(Extension::unfinished(run, &deciding).into());
+        }
+        if let Some(results) = results.filter(|_| !is_extended && !ask.dry_run) {
             if run.has_model(&session)? {
                 // Killed when its results were written.
                 if !run.report_file().exists() {
@@ -150,6 +164,16 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
     let settled = settled(&config, &inputs, ask.memory, &session)?;
+    let extension = match (&resumed, taken.filter(|_| is_extended)) {
+        (Some(run), Some(taken)) => {
+            let rows = row_sizes(&inputs.rows, &*config.objective()?).len();
+            Some(Extension::new(run, &config, rows, taken)?)
+        }
+        _ => None,
+    };
+    if let Some(extension) = &extension {
+        extension.tell(&session);
+    }
     if ask.dry_run {
         return inputs.tell();
     }
@@ -157,10 +181,13 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
-    let identity = Identity::new(config.deciding()?)
+    let identity = Identity::new(deciding)
         .with("model", &*model_hash)
         .with("rows", digest_rows(&inputs.rows))
         .with("rows to measure on", inputs.eval.digest());
+    if let Some(extension) = extension {
+        extension.begin(identity.clone())?;
+    }
     // New folders only now: input that cannot be used leaves none behind.
     let run = match resumed {
         Some(run) => run,

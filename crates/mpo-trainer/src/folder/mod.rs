@@ -4,6 +4,7 @@
 //! `model/` lie beside it. A folder without our marker is somebody's, and is left as it is.
 
 mod enter;
+mod extend;
 mod files;
 mod found;
 mod marker;
@@ -64,7 +65,12 @@ impl RunFolder {
     /// # Errors
     /// If it is another.
     pub fn check_settings(&self, settings: &Settings) -> Result<(), TrainError> {
-        self.unchanged(self.marker.borrow().identity.changed_setting(settings))
+        self.unchanged(self.changed_settings(settings))
+    }
+
+    /// The settings that are others than those of the run, in words.
+    pub(crate) fn changed_settings(&self, settings: &Settings) -> Option<String> {
+        self.marker.borrow().identity.changed_settings(settings)
     }
 
     /// Whether a run of this identity is the one that was started here.

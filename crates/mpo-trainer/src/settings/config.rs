@@ -14,6 +14,7 @@ use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
 use super::list::{LORA_RANK, SETTINGS, TrainConfig};
 use super::options::to_yaml;
+use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::folder;
 use crate::optimizer::OptimizerOptions;
@@ -57,6 +58,18 @@ impl TrainConfig {
         let on = self.deciding()?.into_iter().filter(|(_, value)| !folder::is_off(Some(value)));
         let sorted: BTreeMap<String, Value> = on.collect();
         serde_json::to_string(&sorted).map_err(|error| TrainError::setting("settings", "text", error.to_string()))
+    }
+
+    /// The same with another end, as settings say it.
+    pub(crate) fn with_end(&self, end: &Settings) -> Self {
+        let epochs = end.get("epochs").and_then(Value::as_f64).unwrap_or(self.epochs);
+        let max_steps = end.get("max_steps").and_then(Value::as_u64);
+        Self { epochs, max_steps, ..self.clone() }
+    }
+
+    /// Steps that a run on so many rows takes.
+    pub fn steps(&self, rows: usize) -> u64 {
+        Batches::new(self, rows, self.method.definition().min_batch).total()
     }
 
     /// How conversations are written.
