@@ -14,7 +14,7 @@ use crate::reward_gap::LanguageGap;
 pub struct TrainResults {
     /// Steps taken.
     pub steps: u64,
-    /// The step whose weights were kept, where a later one had a higher held-out loss.
+    /// The step whose weights were kept, where a later one was no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<u64>,
     /// The language the others were aligned to.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::HumanDuration;
 use mpo_progress::Progress as _;
-use mpo_trainer::{Event, StepEvent};
+use mpo_trainer::{Event, Measure, StepEvent};
 
 use crate::session::Session;
 
@@ -38,9 +38,13 @@ impl<'a> Lines<'a> {
                     self.session.note(&format_args!("warning: {warning}"));
                 }
             }
-            Event::Best { step, best } => self.session.note(&format_args!(
-                "the held-out loss was lowest after step {best} of {step}: its weights are the result"
-            )),
+            Event::Best { step, best, measure } => {
+                let what = match measure {
+                    Measure::Loss => "the held-out loss was lowest".to_owned(),
+                    gap => format!("{gap} was highest"),
+                };
+                self.session.note(&format_args!("{what} after step {best} of {step}: its weights are the result"));
+            }
             Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
                 self.session.note(&line(event, self.total_steps));
             }

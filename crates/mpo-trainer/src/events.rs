@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
-use crate::held_out::{EVAL_LOSS, SampledAnswer};
+use crate::held_out::SampledAnswer;
+use crate::settings::Measure;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,12 +33,15 @@ pub enum Event {
     Step(StepEvent),
     /// Held-out rows were measured.
     Measured(MeasuredEvent),
-    /// The run ends with the weights of an earlier step, whose held-out loss is the lowest.
+    /// The run ends with the weights of an earlier step, which was the best.
     Best {
         /// Steps taken.
         step: u64,
         /// The step whose weights they are.
         best: u64,
+        /// What it was the best by.
+        #[serde(default, skip_serializing_if = "Measure::is_loss")]
+        measure: Measure,
     },
     /// The run can be resumed from here.
     Checkpoint {
@@ -97,9 +101,9 @@ pub struct MeasuredEvent {
 }
 
 impl MeasuredEvent {
-    /// The held-out loss; none where it is not finite, or rows are of another kind than those trained on.
-    pub(crate) fn loss(&self) -> Option<f64> {
-        self.metrics.get(EVAL_LOSS).copied()
+    /// One of its numbers; none where it is not finite, or the rows have none.
+    pub(crate) fn value(&self, measure: Measure) -> Option<f64> {
+        self.metrics.get(&measure.to_string()).copied()
     }
 }
 
@@ -107,7 +111,7 @@ impl MeasuredEvent {
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = if self.trained_on { "rows trained on" } else { "held out" };
-        let loss = self.loss().map(|loss| format!("loss {loss:.3}"));
+        let loss = self.value(Measure::Loss).map(|loss| format!("loss {loss:.3}"));
         let gaps: Vec<String> = self
             .metrics
             .iter()

@@ -75,7 +75,7 @@ pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
     check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
-pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch};
+pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, Reference};
@@ -83,9 +83,9 @@ pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class}
 pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
-    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Method, OptimizerState,
-    Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule, Setting, Takes,
-    TrainConfig, TrainOptions, hyper_parameters, typed_value,
+    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Measure, Method,
+    OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,
+    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

@@ -25,7 +25,7 @@ pub struct Trained {
     pub model: CausalLm,
     /// Steps taken in all.
     pub steps: u64,
-    /// The step whose weights they are, where a later one had a higher held-out loss.
+    /// The step whose weights they are, where a later one was no better.
     pub best: Option<u64>,
 }
 
@@ -104,7 +104,7 @@ impl Trainer<'_> {
             let event = event.ok_or(TrainError::Interrupted)?;
             let event = history.add(event);
             self.observe(&mut early, &event);
-            if self.config.early_stop.is_some() && start > 0 {
+            if self.config.best_by().is_some() && start > 0 {
                 // A checkpoint that knows of the measurement takes the place of one that does not.
                 self.save(start, &fingerprint, &model, &optimizer, &early)?;
             }
@@ -179,7 +179,8 @@ impl Trainer<'_> {
         if let Some(best) = best {
             model = checkpoint::weights_of(self.run, best, &fingerprint, model)?;
             model = model.with_precision(self.config.precision());
-            tell(&mut log, Event::Best { step: steps, best })?;
+            let measure = self.config.best_by().unwrap_or_default();
+            tell(&mut log, Event::Best { step: steps, best, measure })?;
         }
         let finished = Event::Finished { step: steps, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
@@ -196,8 +197,10 @@ impl Trainer<'_> {
         optimizer: &Optimizer,
         early: &EarlyStop,
     ) -> Result<(), TrainError> {
-        let early = self.config.early_stop.map(|_| early);
-        checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)
+        let early = self.config.best_by().map(|_| early);
+        checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)?;
+        let best = early.and_then(EarlyStop::best);
+        checkpoint::remove_older(self.run, step, self.config.save_total_limit, best)
     }
 
     /// What is to be measured after so many steps.
@@ -208,7 +211,7 @@ impl Trainer<'_> {
 
     /// Takes in a measurement, and says whether its weights are to be kept, for the run would end with them.
     fn observe(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
-        self.config.early_stop.is_some() && early.observe(measured.step, measured.loss())
+        self.config.best_by().is_some_and(|measure| early.observe(measured.step, measure, measured.value(measure)))
     }
 
     fn is_over(&self, early: &EarlyStop) -> bool {

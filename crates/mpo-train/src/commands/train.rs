@@ -16,9 +16,9 @@ use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours,
-    check_pairs, check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
-    warn_of_one_class,
+    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
+    check_ours, check_pairs, check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share,
+    warn_of_lowered_gaps, warn_of_one_class,
 };
 
 use super::report;
@@ -122,8 +122,8 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
-    if config.early_stop.is_some() && !config.holds_out() {
-        let expected = "a file of rows that are not trained on, or eval_split, as early_stop is given";
+    if let Some(key) = config.asks_for_best().filter(|_| !config.holds_out()) {
+        let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
     }
     let session = Session::new(config.device, ask.quiet)?;
@@ -342,9 +342,7 @@ impl Inputs {
             (None, Some(apart)) => (tokenize(&apart)?.limit(config.eval_rows), apart),
             (None, None) => (rows.some(config.eval_rows), texts),
         };
-        if config.early_stop.is_some() {
-            check_rows(&held_out, &*config.objective()?, config)?;
-        }
+        check_held_out(&held_out, &*config.objective()?, config)?;
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };

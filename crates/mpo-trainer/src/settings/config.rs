@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
 use super::list::{LORA_RANK, SETTINGS, TrainConfig};
+use super::measure::Measure;
 use super::options::to_yaml;
 use crate::batches::Batches;
 use crate::error::TrainError;
@@ -40,7 +41,7 @@ impl TrainConfig {
                 // Wherever the optimizer works, it comes to the same but for roundings.
                 "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
                 // Measuring alone changes nothing.
-                "eval_every" => self.early_stop.is_none(),
+                "eval_every" => self.best_by().is_none(),
                 "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
                 key => SETTINGS.iter().any(|setting| {
                     let is_implied = || (setting.implied)().as_ref() == Some(&*value);
@@ -113,6 +114,17 @@ impl TrainConfig {
             return Err(TrainError::setting("eval_split", "none, as eval_rows measures none", share.to_string()));
         }
         Ok(NonZeroUsize::new((1.0 / share).round() as usize))
+    }
+
+    /// What says which step was best, where the run ends with its weights.
+    pub(crate) fn best_by(&self) -> Option<Measure> {
+        self.save_best.or(self.early_stop.map(|_| Measure::default()))
+    }
+
+    /// The setting that asks for the best step's weights, if one does.
+    pub fn asks_for_best(&self) -> Option<&'static str> {
+        let key = if self.save_best.is_some() { "save_best" } else { "early_stop" };
+        self.best_by().map(|_| key)
     }
 
     /// Whether what is measured is not trained on.
@@ -309,6 +321,10 @@ mod tests {
         let stopped = |eval_every| TrainOptions { eval_every, early_stop: Some(3), ..TrainOptions::default() };
         let [two, four] = [2, 4].map(|every| of(stopped(Some(every))).unwrap().fingerprint().unwrap());
         assert!(two != four && two.contains("early_stop") && two != plain.fingerprint().unwrap());
+        let best =
+            |eval_every| TrainOptions { eval_every, save_best: "eval_rg/sw".parse().ok(), ..TrainOptions::default() };
+        let [two, four] = [2, 4].map(|every| of(best(Some(every))).unwrap().fingerprint().unwrap());
+        assert!(two != four && two.contains("\"save_best\":\"eval_rg/sw\""), "{two}");
         let error = of(stopped(None)).unwrap_err().to_string();
         assert!(error.contains("eval_every: expected a number of steps, as early_stop is given, got none"), "{error}");
     }

@@ -12,6 +12,7 @@ use super::choices::{
 };
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
+use super::measure::Measure;
 use super::method::{HyperParameters, Method};
 use super::places::Places;
 use super::range::{FRACTION, NOT_NEGATIVE, PASSES, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
@@ -122,8 +123,11 @@ settings! {
         merge: bool = default(false), "BOOL", Nothing;
     }
     "Run" {
-        /// Steps between checkpoints, of which the last two are kept; there is always one at the end
+        /// Steps between checkpoints, of which the last `save_total_limit` are kept; there is always one at the end
         checkpoint_every: u64 = default(50), "N", Nothing, at_least_1();
+        /// Checkpoints that are kept, the last ones: two, should a disk damage one. With `save_best` or `early_stop` that of the best
+        /// step stays beside them
+        save_total_limit: usize = default(2), "N", Nothing, at_least_1();
         /// Rows measured before and after, spread over the data; 0 measures none
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
@@ -135,8 +139,12 @@ settings! {
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
         /// its end
         eval_every: u64 = optional("none"), "N", Identity, at_least_1();
-        /// Stop when the held-out loss has not fallen for so many measurements, and end with the weights of the step where it was
-        /// lowest, which keep their checkpoint. `train` wants `eval_data` or `eval_split` for it
+        /// End with the weights of the step whose measurement was best by this number of `events.jsonl`, which keep their
+        /// checkpoint: the lowest `eval_loss`, the highest mean reward gap, `eval_rg`, or that of one language, such as
+        /// `eval_rg/sw`. `train` wants `eval_data` or `eval_split` for it
+        save_best: Measure = optional("the last step, or `eval_loss` with `early_stop`"), "MEASURE", Training;
+        /// Stop when the held-out loss, or what `save_best` names, has been no better for so many measurements, and end with the
+        /// weights of the step where it was best. `train` wants `eval_data` or `eval_split` for it
         early_stop: u64 = optional("none"), "N", Training, at_least_1();
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none

@@ -25,6 +25,8 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("eval_steps", "eval_every"),
     ("val_size", "eval_split"),
     ("early_stopping_patience", "early_stop"),
+    ("metric_for_best_model", "save_best"),
+    ("load_best_model_at_end", "save_best"),
     ("finetuning_type", "adapter"),
     ("r", "lora_rank"),
     ("lora_r", "lora_rank"),

@@ -7,6 +7,7 @@ mod declare;
 mod list;
 mod lora_targets;
 mod meant;
+mod measure;
 mod method;
 mod options;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use choices::{
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;
+pub use measure::Measure;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use places::Places;
 pub use recipe::Recipe;

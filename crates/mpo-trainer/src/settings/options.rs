@@ -131,8 +131,8 @@ impl TrainOptions {
             let expected = "a number of steps, and eval_samples above 0, as eval_benign is given";
             return Err(TrainError::setting("eval_every", expected, "none"));
         }
-        if config.early_stop.is_some() && config.eval_every.is_none() {
-            return Err(TrainError::setting("eval_every", "a number of steps, as early_stop is given", "none"));
+        if let (Some(key), None) = (config.asks_for_best(), config.eval_every) {
+            return Err(TrainError::setting("eval_every", format!("a number of steps, as {key} is given"), "none"));
         }
         if config.eval_every.is_some() && config.eval_rows == 0 {
             return Err(TrainError::setting("eval_rows", "at least 1, as eval_every is given", "0"));

@@ -14,6 +14,7 @@ use super::choices::{
     Schedule,
 };
 use super::lora_targets::LoraTargets;
+use super::measure::Measure;
 use super::method::Method;
 use super::recipe::Recipe;
 
@@ -94,6 +95,7 @@ values! {
     Columns: "a map",
     TemplateChoice: "a name or a file",
     LoraTargets: "names",
+    Measure: "`eval_loss`, `eval_rg` or `eval_rg/LANG`",
 }
 
 /// Numbers, whose own messages name neither what was expected nor what was found.
