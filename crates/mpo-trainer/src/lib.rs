@@ -40,7 +40,7 @@
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base, watch: None };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
-//! run.save(&trained.model, &Silent)?;
+//! run.save(&trained.model, None, &Silent)?;
 //! # Ok::<(), TrainError>(())
 //! ```
 

@@ -1,6 +1,6 @@
 //! The token ids of a data set's rows, of one kind each, and what can be done with them whatever their kind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::iter;
 
 use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
@@ -69,6 +69,13 @@ impl TokenizedRows {
             let some = evenly(rows.iter().collect(), limit, |row| row.language());
             of_kind(some.into_iter().cloned().collect())
         })
+    }
+
+    /// How many rows count for each language.
+    pub fn by_language(&self) -> BTreeMap<Language, usize> {
+        let mut counts = BTreeMap::new();
+        each!(self, rows => rows.iter().for_each(|row| *counts.entry(row.language()).or_default() += 1));
+        counts
     }
 
     /// The place that each row came from.

@@ -9,8 +9,8 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::HumanDuration;
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
-use mpo_eval::{Approaches, EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
+use mpo_data::{LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_eval::{Approaches, EvalSet, ModelCard, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
@@ -204,7 +204,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
     let work = Run { config: &settled, folder: &run, base, watch };
-    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
+    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
     }
@@ -306,7 +306,6 @@ struct Inputs {
     eval: EvalSet,
     /// Their prompts, whole: a model goes on with a request that was cut, which is no refusal.
     prompts: Vec<LanguagePair>,
-    dominant: Option<Language>,
 }
 
 impl Inputs {
@@ -352,7 +351,7 @@ impl Inputs {
         } else {
             vec![]
         };
-        Ok(Self { folder, rows, held_out, eval, prompts, dominant })
+        Ok(Self { folder, rows, held_out, eval, prompts })
     }
 
     /// Says what a run would go on with.
@@ -394,15 +393,16 @@ fn sampling<'a>(
     Ok(Some(Sampling::new(folder, prompts, benign, config.eval_samples, max_tokens, session)?))
 }
 
-/// Measures, trains, saves and measures again.
+/// Measures, trains, measures again and saves.
 fn align(
     run: &Run<'_>,
     model: CausalLm,
     rows: TokenizedRows,
     eval: &EvalSet,
-    dominant: Option<Language>,
+    folder: &ModelFolder,
     session: &Session,
 ) -> Result<TrainResults, Failure> {
+    let (counts, dominant) = (rows.by_language(), eval.dominant);
     let scores = |model: &CausalLm, what| eval.scores(model, run.config.micro_batch_tokens, what, session);
     // The gaps before training are measured once a run.
     let file = run.folder.before_file();
@@ -411,17 +411,25 @@ fn align(
         None => {
             let scored = scores(&model, "measuring before")?;
             warn_of_lowered_gaps(&scored, eval.dominant, &*run.config.objective()?, session);
-            let gaps = by_language(&scored, eval.dominant);
+            let gaps = by_language(&scored, dominant);
             run.folder.write_value(&file, &gaps)?;
             gaps
         }
     };
     let mut lines = Lines::new(session);
     let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
-    run.save(&trained.model, session)?;
-    let after = by_language(&scores(&trained.model, "measuring after")?, eval.dominant);
+    let after = by_language(&scores(&trained.model, "measuring after")?, dominant);
     let reward_gap = RewardGaps { before, after };
     let results = TrainResults { steps: trained.steps, best: trained.best, dominant, reward_gap };
+    let card = ModelCard {
+        config: run.config,
+        base: folder.base_name(),
+        base_dir: folder.base_dir(),
+        is_adapter: !run.saves_whole(&trained.model),
+        rows: &counts,
+        results: &results,
+    };
+    run.save(&trained.model, Some(&card.text()?), session)?;
     run.folder.write_value(&run.folder.results_file(), &results)?;
     Ok(results)
 }
