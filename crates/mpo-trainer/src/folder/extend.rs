@@ -68,6 +68,7 @@ mod tests {
         let path = dir.path().join("run");
         let first = settings(json!({"lr": 1e-4, "epochs": 2.0, "max_steps": 4}));
         let run = RunFolder::create(&path, Kind::Train, Identity::new(first.clone()).with("rows", "abc")).unwrap();
+        run.keep();
         run.start(&run.config_file(), b"first").unwrap();
         run.write_checked(&run.results_file(), b"{}").unwrap();
         assert!(!run.ends_otherwise(&first) && run.earlier_ends().is_empty() && run.first_end().is_none());
