@@ -6,7 +6,6 @@
 mod binary;
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -415,7 +414,7 @@ fn a_share_of_the_rows_is_held_out() {
     let told = run("all.jsonl", "split", &["--eval-split", "0.25"]).success();
     told.stderr(contains("held out   2 of 12 rows, with all translations of their prompts"));
     let all = mpo_data::read(&place.path("all.jsonl"), &ReadOptions::default()).unwrap().rows;
-    let (_, apart) = all.hold_out(NonZeroUsize::new(4).unwrap(), 0);
+    let (_, apart) = all.hold_out(0.25, 0);
     let Rows::Bilingual(apart) = apart else { panic!("rows in two languages") };
     let is_apart = |row: &Value| apart.iter().any(|out| out.dominant.prompt()[0].content == row["dominant"]["prompt"]);
     let (apart, rest): (Vec<Value>, Vec<Value>) = rows().into_iter().partition(is_apart);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mpo_data::Language;
+use mpo_progress::Counted;
 use mpo_trainer::{Decides, SETTINGS, TrainConfig, TrainError, read_file};
 use serde_json::{Map, Value};
 
@@ -49,7 +50,7 @@ impl ModelCard<'_> {
             None => format!("`{base}`"),
         };
         let best = results.best.map_or(String::new(), |best| format!(", with the weights of step {best}"));
-        let steps = if results.steps == 1 { "1 step".to_owned() } else { format!("{} steps", results.steps) };
+        let steps = Counted(results.steps, "step");
         let mut text = format!(
             "{}\n# {base}, aligned by {}\n\n\
              {what} {link}: {steps} of {} ({}){best}, by mpo-train {}.\n\n",
@@ -143,10 +144,9 @@ impl ModelCard<'_> {
         if let Some(approaches) = &approaches {
             _ = write!(
                 text,
-                "\nThe goal is {}'s gap before training, {:.2}. Reached: at least four fifths of it. Nearer: less, and more than \
+                "\nThe goal is {}, {:.2}. Reached: at least four fifths of it. Nearer: less, and more than \
                  before. Farther: less, and no more than before. Lowered: it was above the goal, and fell.\n",
-                approaches.dominant.name(),
-                approaches.goal,
+                approaches.goal.name, approaches.goal.height,
             );
         }
         text + "\n"
@@ -215,7 +215,7 @@ mod tests {
             before: vec![gap("en", 1.0, Some(0.25)), gap("no", -0.5, None)],
             after: vec![gap("en", 1.25, Some(0.5)), gap("no", 0.9, None)],
         };
-        TrainResults { steps: 20, best: Some(14), dominant: "en".parse().ok(), reward_gap }
+        TrainResults { steps: 20, best: Some(14), dominant: "en".parse().ok(), drawn_to: None, reward_gap }
     }
 
     fn card(base: &str, readme: Option<&str>, is_adapter: bool) -> String {

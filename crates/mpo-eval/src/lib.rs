@@ -53,7 +53,7 @@ mod sample;
 mod sampling;
 mod training;
 
-pub use approach::{Approach, Approaches, Course};
+pub use approach::{Approach, Approaches, Course, Goal};
 pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, QuestionSet, Questions, benchmark};
 pub use benchmark_result::{BenchmarkResult, LanguageResult, SafeAnswers, Settings};
 pub use benign::{BUILT_IN, BenignPrompt, read_benign};

@@ -23,8 +23,6 @@ mod visible;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use commands::Cli;
 use failure::Failure;
 use memory::Allocator;
@@ -38,7 +36,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "persistence")]
     mpo_kernels::keep_compiled();
     signals::survive_file_limits();
-    match run(Cli::parse()) {
+    match run(Cli::typed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::HumanDuration;
-use mpo_progress::Progress as _;
+use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::{Event, Measure, StepEvent};
 
 use crate::session::Session;
@@ -30,7 +30,11 @@ impl<'a> Lines<'a> {
                     0 => "training".to_owned(),
                     step => format!("continuing after step {step}"),
                 };
-                self.session.note(&format_args!("{begin}: {rows} rows, {total_steps} steps"));
+                self.session.note(&format_args!(
+                    "{begin}: {}, {}",
+                    Counted(*rows as u64, "row"),
+                    Counted(*total_steps, "step")
+                ));
             }
             Event::Measured(event) => {
                 self.session.note(&format_args!("step {}/{}  {event}", event.step, self.total_steps));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use mpo_data::{AnswerLanguage, Language};
 use mpo_models::{checked_line, unchecked_line};
-use mpo_progress::Progress;
+use mpo_progress::{Counted, Progress};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -254,9 +254,9 @@ impl EventLog {
         }
         if let Some(first) = missing.first() {
             progress.note(&format_args!(
-                "{}: the lines of {} steps are gone, the first is that of step {first}; the run goes on without them",
+                "{}: the lines of {} are gone, the first is that of step {first}; the run goes on without them",
                 path.display(),
-                missing.len()
+                Counted(missing.len() as u64, "step")
             ));
         }
         run.write(&path, kept.as_bytes())?;
@@ -412,7 +412,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let (_, notes) = open(2);
         assert!(notes[0].contains(": 1 lines are not"), "{notes:?}");
-        assert!(notes[1].contains("of 1 steps are gone, the first is that of step 1;"));
+        assert!(notes[1].contains("of 1 step are gone, the first is that of step 1;"));
         assert_eq!(events(), [step(2), checkpoint]);
         let aside = std::fs::read(run.damaged_events_file()).unwrap();
         assert_eq!(aside, line);

@@ -1,7 +1,7 @@
 //! A finished run that is given a later end, and goes on to it.
 
 use mpo_objectives::Settings;
-use mpo_progress::Progress;
+use mpo_progress::{Counted, Progress};
 
 use crate::error::TrainError;
 use crate::folder::{Identity, RunFolder};
@@ -33,10 +33,10 @@ impl<'a> Extension<'a> {
             return refused(expected, format!("one that stopped early, after step {taken} of {before}"), hint);
         }
         if to <= taken {
-            let expected = format!("a later end than that after {taken} steps");
+            let expected = format!("a later end than that after {}", Counted(taken, "step"));
             let hint =
                 "the earlier of the ends that epochs and max_steps say counts, so it may take a larger value of both";
-            return refused(expected, format!("one after {to} steps"), hint);
+            return refused(expected, format!("one after {}", Counted(to, "step")), hint);
         }
         Ok(Self { run, config, from: taken, to })
     }

@@ -73,7 +73,7 @@ pub use events::{Event, EventLog, MeasuredEvent, RowValues, StepEvent};
 pub use extend::Extension;
 pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
-    check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
+    check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
@@ -85,7 +85,7 @@ pub use score::{ScoredRow, score_rows};
 pub use settings::{
     AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LoraTargets, Measure, Method,
     OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,
-    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
+    Setting, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

@@ -8,7 +8,6 @@ mod row;
 mod write;
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::error::DataError;
@@ -62,11 +61,11 @@ impl Rows {
         })
     }
 
-    /// The rows to train on, and those held out: every row of one source prompt in `share`, so that no translation of a
-    /// prompt that is held out is trained on. The source prompt of a row in two languages is that of its dominant side.
+    /// The rows to train on, and those held out: every row of a `share` of the source prompts, from 0 to 1 and rounded down, so that
+    /// no translation of a prompt that is held out is trained on. The source prompt of a row in two languages is that of its dominant side.
     /// The same rows and seed are split alike. Of one or two prompts none is held out, of more at least one.
     #[must_use]
-    pub fn hold_out(self, share: NonZeroUsize, seed: u64) -> (Self, Self) {
+    pub fn hold_out(self, share: f64, seed: u64) -> (Self, Self) {
         each!(self, rows, of_kind => {
             let (rest, out) = held_out::hold_out(rows, share, seed);
             (of_kind(rest), of_kind(out))

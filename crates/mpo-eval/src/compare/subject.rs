@@ -1,7 +1,6 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
@@ -16,8 +15,8 @@ use crate::prompts::Prompt;
 use crate::refusal::is_refusal;
 
 /// Of the distinct prompts, one in this many is for the test, and half as many for validation.
-const TEST_SHARE: NonZeroUsize = NonZeroUsize::new(5).expect("above zero");
-const VALIDATION_SHARE: NonZeroUsize = NonZeroUsize::new(10).expect("above zero");
+const TEST_SHARE: f64 = 0.2;
+const VALIDATION_SHARE: f64 = 0.1;
 /// Longest answer to a held-out prompt, in tokens.
 const MAX_NEW_TOKENS: usize = 32;
 /// Every comparison of the same data splits it alike.

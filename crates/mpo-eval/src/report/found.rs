@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::page::number;
 use super::run::RunReport;
-use crate::approach::Approaches;
+use crate::approach::{Approaches, Goal};
 use crate::benchmark::benchmark;
 use crate::benchmark_result::{BenchmarkResult, SafeAnswers};
 use crate::estimate::Estimate;
@@ -35,9 +35,9 @@ pub(super) struct Found {
     /// What is so in this one: who judged.
     pub(super) judged: String,
     pub(super) values: Vec<(String, Number)>,
-    /// The dominant language, and its gap before training.
+    /// The dominant language, and what the others are to come up to.
     pub(super) dominant: Option<String>,
-    pub(super) goal: Option<f64>,
+    pub(super) goal: Option<Goal>,
 }
 
 /// Of the rows that training measures before and after.
@@ -63,7 +63,7 @@ impl RunReport {
                 let dominant = results.dominant.map(|language| language.name().to_owned());
                 let goal = Approaches::new(results).map(|approaches| approaches.goal);
                 for (when, of) in [("before", &results.reward_gap.before), ("after", &results.reward_gap.after)] {
-                    let dominant = dominant.clone();
+                    let (dominant, goal) = (dominant.clone(), goal.clone());
                     found.push(Found { dominant, goal, ..gaps(GAP, measured(when), of) });
                 }
             }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,15 +9,15 @@ use clap::Args;
 use indicatif::HumanDuration;
 use mpo_chat::ModelFolder;
 use mpo_data::{LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
-use mpo_eval::{Approaches, EvalSet, ModelCard, RewardGaps, Sampling, TrainResults, base, by_language};
+use mpo_eval::{Approaches, EvalSet, Goal, ModelCard, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
-use mpo_progress::Progress as _;
+use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
-    check_ours, check_pairs, check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share,
-    warn_of_lowered_gaps, warn_of_one_class,
+    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_options, read_rows, row_sizes,
+    share, warn_of_lowered_gaps, warn_of_one_class,
 };
 
 use super::report;
@@ -122,6 +121,13 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
+    if ask.dry_run {
+        // What a run would do first.
+        [Some(&config.output), config.reference_cache.as_ref()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|dir| check_writable(dir))?;
+    }
     if let Some(key) = config.asks_for_best().filter(|_| !config.holds_out()) {
         let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
@@ -148,8 +154,8 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
                 if !run.report_file().exists() {
                     report::write(run)?;
                 }
-                let (path, steps) = (run.path().display(), results.steps);
-                session.note(&format_args!("{path}: finished already, after {steps} steps"));
+                let (path, steps) = (run.path().display(), Counted(results.steps, "step"));
+                session.note(&format_args!("{path}: finished already, after {steps}"));
                 return print(&results, ask.json);
             }
             session.note(&format_args!(
@@ -286,13 +292,12 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
         return output::json(results);
     }
     output::line(table::before_and_after(results))?;
-    match (Approaches::new(results), results.dominant) {
+    match (Approaches::new(results), Goal::new(results)) {
         (Some(approaches), _) => output::line(format_args!("\n{}", table::approaches(&approaches))),
-        (None, Some(dominant)) if !results.reward_gap.after.is_empty() => output::line(format_args!(
-            "\nno goal: {}'s own gap was not above zero before training, so there is nothing to come up to",
-            dominant.name()
+        (None, Some(Goal { name, height })) => output::line(format_args!(
+            "\nno goal: {name} is {height:+.2}, not above zero, so there is nothing to come up to"
         )),
-        (None, _) => Ok(()),
+        (None, None) => Ok(()),
     }
 }
 
@@ -356,13 +361,13 @@ impl Inputs {
 
     /// Says what a run would go on with.
     fn tell(&self) -> Result<(), Failure> {
-        let (rows, measured) = (self.rows.len(), self.held_out.len());
-        output::line(format_args!("{rows} rows to train on, {measured} to measure on; nothing was trained or written"))
+        let (rows, measured) = (Counted(self.rows.len() as u64, "row"), self.held_out.len());
+        output::line(format_args!("{rows} to train on, {measured} to measure on; nothing was trained or written"))
     }
 }
 
-/// The rows to train on, and those of one prompt in `share`.
-fn hold_out(rows: Rows, share: NonZeroUsize, session: &Session) -> Result<(Rows, Rows), Failure> {
+/// The rows to train on, and those of a `share` of the prompts.
+fn hold_out(rows: Rows, share: f64, session: &Session) -> Result<(Rows, Rows), Failure> {
     let all = rows.len();
     // The same for every seed of a run, so that runs can be compared.
     let (rest, apart) = rows.hold_out(share, 0);
@@ -420,7 +425,8 @@ fn align(
     let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
     let after = by_language(&scores(&trained.model, "measuring after")?, dominant);
     let reward_gap = RewardGaps { before, after };
-    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, reward_gap };
+    let drawn_to = run.config.drawn_to();
+    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, drawn_to, reward_gap };
     let card = ModelCard {
         config: run.config,
         base: folder.base_name(),

@@ -24,7 +24,7 @@ use mpo_objectives::Settings;
 use crate::error::TrainError;
 pub use files::{check_page, read_checked, read_file, write_atomically};
 pub(crate) use files::{remove_empty, remove_file, remove_files, set_aside};
-pub use found::{check_ours, is_marked};
+pub use found::{check_ours, check_writable, is_marked};
 use marker::Marker;
 pub use marker::{Identity, Kind};
 pub(crate) use marker::{MARKER, is_off};

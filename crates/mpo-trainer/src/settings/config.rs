@@ -1,13 +1,12 @@
 //! A resolved configuration: what it says to those who use it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
 use mpo_models::{AdapterFolder, LoraOptions, ModelConfig, ModelError, Precision, Quantization};
-use mpo_objectives::{Objective, Settings};
+use mpo_objectives::{GapSource, Objective, Settings};
 use serde_json::Value;
 
 use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
@@ -99,11 +98,11 @@ impl TrainConfig {
         Truncation::new(self.max_tokens, self.max_response_tokens)
     }
 
-    /// One prompt of so many is held out, where `eval_split` asks for it.
+    /// The share of the prompts that is held out, where `eval_split` asks for it.
     ///
     /// # Errors
     /// If rows to measure on are named too.
-    pub fn held_out_share(&self) -> Result<Option<NonZeroUsize>, TrainError> {
+    pub fn held_out_share(&self) -> Result<Option<f64>, TrainError> {
         let Some(share) = self.eval_split else {
             return Ok(None);
         };
@@ -113,7 +112,7 @@ impl TrainConfig {
         if self.eval_rows == 0 {
             return Err(TrainError::setting("eval_split", "none, as eval_rows measures none", share.to_string()));
         }
-        Ok(NonZeroUsize::new((1.0 / share).round() as usize))
+        Ok(Some(share))
     }
 
     /// What says which step was best, where the run ends with its weights.
@@ -139,6 +138,12 @@ impl TrainConfig {
     pub fn objective(&self) -> Result<Box<dyn Objective>, TrainError> {
         let definition = self.method.definition();
         Ok(definition.objective(&self.hyper_parameters)?)
+    }
+
+    /// What the method draws gaps towards, where that is not the reference's in the dominant language.
+    pub fn drawn_to(&self) -> Option<GapSource> {
+        let given = self.hyper_parameters.get("dominant_gap")?;
+        serde_json::from_value(given.clone()).ok().filter(|source| *source != GapSource::Reference)
     }
 
     /// The adapter that is trained, if one is.

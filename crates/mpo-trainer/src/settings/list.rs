@@ -132,8 +132,8 @@ settings! {
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
-        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of one prompt in so many, so
-        /// that no translation of a prompt that is measured is trained on; at least one of three. `eval_rows` of them are measured
+        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of this share of the
+        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts at least one. `eval_rows` of them are measured
         eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at

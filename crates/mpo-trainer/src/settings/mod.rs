@@ -30,4 +30,4 @@ pub use measure::Measure;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use places::Places;
 pub use recipe::Recipe;
-pub use value::Takes;
+pub use value::{Takes, at_home};

@@ -68,6 +68,15 @@ pub(super) trait SettingValue: Serialize + Clone + PartialEq + Sized {
     }
 }
 
+/// A path, where `~/` at its beginning is the user's home: no shell puts that in its place in a configuration file or behind an
+/// equals sign. Without a home it stays as it is.
+pub fn at_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(within), Some(home)) => home.join(within),
+        _ => path,
+    }
+}
+
 /// A small number with its power of ten.
 fn number_shown(number: &f64) -> String {
     if *number != 0.0 && number.abs() < 1e-3 { format!("{number:e}") } else { number.to_string() }
@@ -152,8 +161,8 @@ impl SettingValue for String {
     }
 
     fn settled(self) -> Self {
-        // Without a Unicode home it stays as it is, and is not found.
-        PathBuf::from(&self).settled().into_os_string().into_string().unwrap_or(self)
+        // So it does without a home in Unicode.
+        at_home(PathBuf::from(&self)).into_os_string().into_string().unwrap_or(self)
     }
 }
 
@@ -183,12 +192,8 @@ impl SettingValue for PathBuf {
         }
     }
 
-    /// `~/` is the user's home, which no shell puts in its place in a configuration file or behind an equals sign.
     fn settled(self) -> Self {
-        match (self.strip_prefix("~"), env::home_dir()) {
-            (Ok(within), Some(home)) => home.join(within),
-            _ => self,
-        }
+        at_home(self)
     }
 
     fn shown(&self) -> String {
