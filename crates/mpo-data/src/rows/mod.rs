@@ -46,6 +46,30 @@ impl Rows {
         each!(self, rows => Box::new(rows.iter().map(Row::language)))
     }
 
+    /// What kind of rows they are, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bilingual(_) => "pairs in two languages",
+            Self::Monolingual(_) => "pairs in one language",
+            Self::Unpaired(_) => "single answers",
+        }
+    }
+
+    /// These rows, and `more` behind them.
+    ///
+    /// # Errors
+    /// The kinds of both, if they differ.
+    pub fn joined(mut self, more: Self) -> Result<Self, [&'static str; 2]> {
+        let kinds = [self.kind(), more.kind()];
+        match (&mut self, more) {
+            (Self::Bilingual(rows), Self::Bilingual(more)) => rows.extend(more),
+            (Self::Monolingual(rows), Self::Monolingual(more)) => rows.extend(more),
+            (Self::Unpaired(rows), Self::Unpaired(more)) => rows.extend(more),
+            _ => return Err(kinds),
+        }
+        Ok(self)
+    }
+
     /// At most `limit` rows: those that are taken first when languages take turns, in the order they came.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
+use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows};
 
 use super::exam::Exam;
 use super::request::Request;
@@ -54,7 +54,7 @@ impl Subject {
         }
         let folder = ModelFolder::open(&config.model, &config.template_options(), progress)?;
         let read = |path, limit| read_rows(path, &read_options(&config), limit, None, progress);
-        let data = read(&config.data, config.rows)?;
+        let data = read_data(&config, None, progress)?;
         let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
         folder.check_positions(cut.sequence_lengths(), LONGER, progress)?;
         let (rest, test) = match &config.eval_data {

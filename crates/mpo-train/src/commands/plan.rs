@@ -11,7 +11,7 @@ use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
-    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_options, read_rows, row_sizes,
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
 };
 use serde::Serialize;
 
@@ -148,7 +148,7 @@ impl Described {
         let path = resolve_description(&config.model, None)?;
         let folder = ModelFolder::without_weights(path, &config.template_options())?;
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
-        let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
+        let data = read_data(config, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
         let objective = config.objective()?;
         check_rows(&rows, &*objective, config)?;

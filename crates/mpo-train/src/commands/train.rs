@@ -16,8 +16,8 @@ use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
-    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_options, read_rows, row_sizes,
-    share, warn_of_lowered_gaps, warn_of_one_class,
+    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_data, read_options, read_rows,
+    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class,
 };
 
 use super::report;
@@ -321,7 +321,7 @@ impl Inputs {
         let tokenize = |rows: &Rows| -> Result<TokenizedRows, Failure> {
             Ok(folder.tokenize(rows, config.tokenize_options()?, session)?.0)
         };
-        let data = read(&config.data, config.rows)?;
+        let data = read_data(config, config.pivot, session)?;
         let dominant = data.report.dominant;
         let (texts, apart) = match config.held_out_share()? {
             Some(share) => {

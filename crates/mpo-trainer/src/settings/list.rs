@@ -17,6 +17,7 @@ use super::method::{HyperParameters, Method};
 use super::places::Places;
 use super::range::{FRACTION, NOT_NEGATIVE, PASSES, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
+use super::sources::{Shares, Sources};
 use super::value::SettingValue;
 use crate::error::TrainError;
 
@@ -27,8 +28,12 @@ settings! {
     "What" {
         /// Model: a folder in Hugging Face layout, or `owner/name` on the hub
         model: String = required("a folder or owner/name"), "DIR|NAME", Nothing;
-        /// Preference rows: a file, a folder of files, or `owner/name` of a data set on the hub (see [data.md](data.md))
-        data: PathBuf = required("a file of preference rows"), "PATH|NAME", Nothing;
+        /// Preference rows: a file, a folder of files, or `owner/name` of a data set on the hub; several as a list, or by the flag
+        /// several times (see [data.md](data.md))
+        data: Sources = required("a file of preference rows"), "PATH|NAME", Nothing;
+        /// Share of its rows that each of several `data` gives to every epoch, in their order, such as `[1, 0.5]`, or `1,0.5` as a
+        /// flag: evenly over languages, the same rows in every epoch
+        data_weights: Shares = optional("all rows of each"), "X,…", Identity;
         /// Run folder
         output: PathBuf = required("a folder for the run"), "DIR", Nothing;
         /// Use at most this many rows of the data, evenly over languages

@@ -8,6 +8,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("model_name_or_path", "model"),
     ("dataset", "data"),
     ("dataset_name", "data"),
+    ("interleave_probs", "data_weights"),
     ("output_dir", "output"),
     ("learning_rate", "lr"),
     ("lr_scheduler_type", "schedule"),

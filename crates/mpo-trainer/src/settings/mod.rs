@@ -16,6 +16,7 @@ mod places;
 mod range;
 mod recipe;
 mod schedule;
+mod sources;
 mod value;
 mod yaml;
 
@@ -30,4 +31,5 @@ pub use measure::Measure;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use places::Places;
 pub use recipe::Recipe;
+pub use sources::{Shares, Sources};
 pub use value::{Takes, at_home};

@@ -106,6 +106,11 @@ impl TrainOptions {
                 format!("none beside dominant, as it makes another language the dominant one than {dominant}");
             return Err(TrainError::setting("pivot", expected, pivot.code()));
         }
+        let sources = config.data.paths().len();
+        if let Some(shares) = config.data_weights.as_ref().filter(|shares| shares.of_sources().len() != sources) {
+            let expected = format!("one for each of data: {sources}");
+            return Err(TrainError::setting("data_weights", expected, shares.of_sources().len().to_string()));
+        }
         if config.batch_size < method.min_batch {
             let expected = format!("at least {} for {}", method.min_batch, method.name);
             return Err(TrainError::setting("batch_size", expected, config.batch_size.to_string()));

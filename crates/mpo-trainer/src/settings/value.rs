@@ -17,6 +17,7 @@ use super::lora_targets::LoraTargets;
 use super::measure::Measure;
 use super::method::Method;
 use super::recipe::Recipe;
+use super::sources::{Shares, Sources};
 
 /// How a setting is given as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,7 @@ values! {
     Columns: "a map",
     TemplateChoice: "a name or a file",
     LoraTargets: "names",
+    Shares: "numbers above 0 and up to 1",
     Measure: "`eval_loss`, `eval_rg` or `eval_rg/LANG`",
 }
 
@@ -198,6 +200,33 @@ impl SettingValue for PathBuf {
 
     fn shown(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl SettingValue for Sources {
+    const WHAT: &'static str = "a path, or a list of paths";
+    const TAKES: Takes = Takes::Several;
+
+    fn typed(text: &str, before: Option<Self>) -> Result<Self, String> {
+        Ok(match before {
+            None => text.into(),
+            Some(before) => before.and(text.into()),
+        })
+    }
+
+    fn expected(&self) -> Option<&'static str> {
+        if self.paths().is_empty() {
+            return Some("at least one path");
+        }
+        self.paths().iter().find_map(SettingValue::expected)
+    }
+
+    fn settled(self) -> Self {
+        self.at_home()
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
     }
 }
 
