@@ -89,6 +89,7 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     assert_eq!(
         names(&adapter),
         [
+            "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
             "mpo-train.blake3",

@@ -119,6 +119,7 @@ impl ModelCard<'_> {
                  interval, over {measured} rows that {apart}. A gap is not a refusal yet.\n\n"
             );
         }
+        text += "A row in two languages counts for the one beside the dominant.\n\n";
         text += "| language | rows trained on | gap before | gap after | verdict |\n|---|---:|---:|---:|---|\n";
         // The dominant one first.
         let mut languages: Vec<Language> = self.all_languages().into_iter().collect();
@@ -179,7 +180,12 @@ fn settings(config: &TrainConfig) -> Result<String, TrainError> {
     let training = SETTINGS.iter().filter(|setting| setting.decides == Decides::Training).map(|setting| setting.key);
     let keys = ["method"].into_iter().chain(training).chain(["seed"]);
     let own = keys.filter_map(|key| Some((key.to_owned(), deciding.get(key)?.clone())));
-    let all = own.chain(config.hyper_parameters.clone());
+    let own: Vec<(String, Value)> = own.collect();
+    // As they are, also where nobody gave them.
+    let lora = config.lora().map(|lora| [("lora_rank", lora.rank.into()), ("lora_alpha", lora.alpha.into())]);
+    let lora = lora.into_iter().flatten().filter(|(name, _)| own.iter().all(|(key, _)| key != name));
+    let lora = lora.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+    let all = own.iter().cloned().chain(lora).chain(config.hyper_parameters.clone());
     Ok(all.map(|(key, value)| format!("{key}: {value}\n")).collect())
 }
 
@@ -200,7 +206,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mpo_trainer::TrainOptions;
+    use mpo_trainer::{AdapterKind, TrainOptions};
 
     use super::*;
     use crate::results::RewardGaps;
@@ -227,6 +233,7 @@ mod tests {
             model: Some(base.into()),
             data: Some("/home/me/rows.jsonl".into()),
             output: Some("/home/me/run".into()),
+            adapter: is_adapter.then_some(AdapterKind::Lora),
             eval_split: Some(0.25),
             ..TrainOptions::default()
         };
@@ -264,7 +271,9 @@ mod tests {
         let head = self::head(&adapter);
         assert_eq!(head["library_name"], "peft");
         assert!(!head.contains_key("license"));
-        assert!(adapter.contains("from peft import AutoPeftModelForCausalLM"));
+        for line in ["from peft import AutoPeftModelForCausalLM", "lora_rank: 16\n", "lora_alpha: 32.0\n"] {
+            assert!(adapter.contains(line), "{line}: {adapter}");
+        }
     }
 
     #[test]

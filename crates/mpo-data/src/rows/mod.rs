@@ -19,6 +19,11 @@ use pivot::pivot;
 pub use row::Row;
 pub use write::{RowWriter, row_line};
 
+/// What the kinds of rows are called, for people.
+pub(crate) const BILINGUAL: &str = "pairs in two languages";
+pub(crate) const MONOLINGUAL: &str = "pairs in one language";
+pub(crate) const UNPAIRED: &str = "single answers";
+
 /// Rows of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
@@ -49,9 +54,9 @@ impl Rows {
     /// What kind of rows they are, for people.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Bilingual(_) => "pairs in two languages",
-            Self::Monolingual(_) => "pairs in one language",
-            Self::Unpaired(_) => "single answers",
+            Self::Bilingual(_) => BILINGUAL,
+            Self::Monolingual(_) => MONOLINGUAL,
+            Self::Unpaired(_) => UNPAIRED,
         }
     }
 

@@ -6,7 +6,7 @@ use std::iter;
 use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
 use crate::language::Language;
 use crate::pair::Origin;
-use crate::rows::{each, evenly};
+use crate::rows::{BILINGUAL, MONOLINGUAL, UNPAIRED, each, evenly};
 
 /// Rows of one kind, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl TokenizedRows {
     /// What kind of rows they are, for people: `pairs in two languages`, `pairs in one language` or `single answers`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Bilingual(_) => "pairs in two languages",
-            Self::Monolingual(_) => "pairs in one language",
-            Self::Unpaired(_) => "single answers",
+            Self::Bilingual(_) => BILINGUAL,
+            Self::Monolingual(_) => MONOLINGUAL,
+            Self::Unpaired(_) => UNPAIRED,
         }
     }
 

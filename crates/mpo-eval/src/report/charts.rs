@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn a_few_steps_have_a_tick_each() {
         for last in [2, 3, 4, 7, 9, 40] {
-            let curve: Vec<(f64, f64)> = (1..=last).map(|step| (f64::from(step), 0.5)).collect();
+            let curve: Vec<(f64, f64)> = (1..=last).map(|step| (f64::from(step), 5.5)).collect();
             let svg = lines(&[("run".into(), curve)], "step", "loss").unwrap();
             let ticks = svg.split("<text").filter_map(|text| {
                 let (_, text) = text.split_once('>')?;
