@@ -183,8 +183,10 @@ impl Number {
     /// With its interval, as a person would say it.
     pub(super) fn shown(&self, percent: bool) -> String {
         let value = number(self.value, percent);
-        match (self.low, self.high) {
-            (Some(low), Some(high)) => format!("{value} ({} to {})", number(low, percent), number(high, percent)),
+        let ends = self.low.zip(self.high).map(|(low, high)| [low, high].map(|end| number(end, percent)));
+        match ends {
+            // One that is the value itself says nothing.
+            Some([low, high]) if low != high => format!("{value} ({low} to {high})"),
             _ => value,
         }
     }
@@ -248,4 +250,17 @@ fn judged(result: &BenchmarkResult) -> String {
     let missing = (missing > 0).then(|| format!("{missing} without a verdict"));
     let parts: Vec<String> = judge.into_iter().chain(missing).collect();
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_of_one_number_is_not_shown() {
+        let of = |low, high| Number { value: 1.0, low: Some(low), high: Some(high), ..Number::default() };
+        assert_eq!(of(1.0, 1.0).shown(true), "100.0 %");
+        assert_eq!(of(0.99996, 1.0).shown(true), "100.0 %");
+        assert_eq!(of(0.5, 1.0).shown(true), "100.0 % (50.0 % to 100.0 %)");
+    }
 }
