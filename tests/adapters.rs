@@ -89,6 +89,7 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     assert_eq!(
         names(&adapter),
         [
+            "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
             "mpo-train.blake3",
@@ -238,9 +239,9 @@ fn a_killed_run_ends_with_what_an_undisturbed_one_ends_with() {
             command.args(["train", "--resume", "--output"]).arg(place.path("killed"));
             command
         };
-        resume().arg("--lora-rank").arg("8").assert().failure().stderr(contains("lora_rank was 4, and is 8"));
+        resume().arg("--lora-rank").arg("8").assert().failure().stderr(contains("lora_rank: 4 → 8"));
         if adapter == LORA {
-            let changed = contains("quantization was none, and is nf4");
+            let changed = contains("quantization: none → nf4");
             resume().args(["--quantization", "nf4"]).assert().failure().stderr(changed);
         }
         resume().assert().success();

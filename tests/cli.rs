@@ -445,13 +445,16 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_model() {
 #[test]
 fn a_dry_run_reads_everything_and_leaves_nothing() {
     let place = Workplace::new();
-    let told = place.train("run", &["--eval-split", "0.3", "--dry-run"]).assert().success();
+    let told = place.train("run", &["--eval-split", "0.34", "--dry-run"]).assert().success();
     told.stdout(contains("8 rows to train on, 4 to measure on; nothing was trained or written"))
         .stderr(contains("memory").and(contains("12 rows")));
     assert!(!place.path("run").exists());
     write_rows(&place.path("rows.jsonl"), &[json!({"prompt": "What?"})]);
     place.train("run", &["--dry-run"]).assert().code(1).stdout("");
     assert!(!place.path("run").exists());
+    // A folder that cannot be made is told of before anything is read.
+    #[cfg(target_os = "linux")]
+    place.train("run", &["--dry-run", "--reference-cache", "/proc/cache"]).assert().code(1).stderr(contains("/proc: "));
 }
 
 #[cfg(unix)]

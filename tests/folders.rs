@@ -582,7 +582,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
         let now = snapshot(&run);
         assert!(now == before, "{what}");
     };
-    refused("got different settings: lr was 6e-7, and is 0.01", &["--lr", "0.01"]);
+    refused("got different settings: lr: 6e-7 → 0.01", &["--lr", "0.01"]);
     let change = |path: &Path, change: &dyn Fn(&str) -> String| {
         let text = fs::read_to_string(path).unwrap();
         fs::write(path, change(&text)).unwrap();
@@ -601,7 +601,7 @@ fn a_run_goes_on_with_what_it_was_started_with_before_its_first_checkpoint() {
     // Edited by hand.
     let settings = change(&run.join("config.yaml"), &|text| text.replace("seed: 42", "seed: 7"));
     let refused = train().arg("--resume").assert().code(1);
-    refused.stderr(contains("got different settings: seed was 42, and is 7"));
+    refused.stderr(contains("got different settings: seed: 42 → 7"));
     fs::write(run.join("config.yaml"), settings).unwrap();
 }
 
@@ -741,4 +741,66 @@ fn a_table_that_was_edited_is_kept() {
     assert!(snapshot(&folder) == before);
     fs::remove_file(&table).unwrap();
     gaps.assert().success();
+}
+
+/// What a hub shows, without a place on this machine; and what came with the base goes along.
+#[test]
+fn a_trained_model_has_a_card_and_the_licence_of_its_base() {
+    let place = Place::new();
+    let base = place.path("owner-base-135M");
+    fs::create_dir(&base).unwrap();
+    for entry in fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), base.join(entry.file_name())).unwrap();
+    }
+    fs::write(base.join("README.md"), "---\nlicense: gemma\ntags: [x]\n---\n# Base\n").unwrap();
+    fs::write(base.join("LICENSE"), "terms").unwrap();
+    let rows = place.path("rows.jsonl");
+    let trained = |name: &str, arguments: &[&str]| {
+        let mut command = train(&base, &rows, &place.path(name));
+        command.args(["--max-steps", "1"]).args(arguments).assert().success();
+        place.path(name)
+    };
+    for (name, arguments, library) in [
+        ("whole", &[][..], "transformers"),
+        ("adapter", &["--adapter", "lora", "--lora-rank", "4"], "peft"),
+        ("merged", &["--adapter", "lora", "--lora-rank", "4", "--merge"], "transformers"),
+    ] {
+        let run = trained(name, arguments);
+        let card = fs::read_to_string(run.join("model/README.md")).unwrap();
+        let results: serde_json::Value = serde_json::from_slice(&fs::read(run.join("results.json")).unwrap()).unwrap();
+        let gap = |when: &str| {
+            let gaps = results["reward_gap"][when].as_array().unwrap();
+            let of = gaps.iter().find(|gap| gap["language"] == "sw").unwrap();
+            format!("{:.2} ± {:.2}", of["mean"].as_f64().unwrap(), of["half_width"].as_f64().unwrap())
+        };
+        let swahili = format!("| Swahili | 6 | {} | {} | ", gap("before"), gap("after"));
+        for expected in [
+            &format!("---\nlibrary_name: {library}\n"),
+            "license: \"gemma\"\n",
+            "- \"sw\"\n",
+            "`owner-base-135M`: 1 step of mpo (",
+            &swahili,
+            "some of those trained on",
+            "max_steps: 1\n",
+        ] {
+            assert!(card.contains(expected), "{expected}: {card}");
+        }
+        assert_eq!(card.contains("lora_rank: 4"), name != "whole");
+        assert!(!card.contains(place.dir.path().to_str().unwrap()), "{card}");
+        assert!(!card.contains("bread"), "no text of a row");
+        assert_eq!(fs::read_to_string(run.join("model/LICENSE")).unwrap(), "terms");
+        // It is one of the files that are known for ours.
+        let mut resume = mpo_train();
+        let resumed = resume.args(["train", "--resume", "--output"]).arg(&run).assert().success();
+        resumed.stderr(contains("README.md").not());
+    }
+    // One that somebody wrote is not replaced.
+    let card = place.path("whole/model/README.md");
+    fs::write(&card, "mine").unwrap();
+    let mut extend = mpo_train();
+    extend.args(["train", "--resume", "--max-steps", "2", "--output"]).arg(place.path("whole"));
+    extend.assert().code(1).stderr(contains("README.md").and(contains("hint: move the folder away")));
+    assert_eq!(fs::read_to_string(card).unwrap(), "mine");
+    assert!(place.path("whole/results.json").exists());
 }

@@ -6,7 +6,6 @@
 mod binary;
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -300,6 +299,71 @@ fn a_run_stops_early_with_the_weights_that_were_best() {
     assert_eq!(json(&run.join("results.json")), results);
 }
 
+/// Steps so large that loss and gaps go up and down: the end is not where any of these is best.
+#[test]
+fn a_run_ends_with_the_weights_that_are_best_by_what_is_named() {
+    let place = Place::new();
+    for (measure, told) in [
+        ("eval_loss", "the held-out loss was lowest"),
+        ("eval_rg", "eval_rg was highest"),
+        ("eval_rg/sw", "eval_rg/sw was highest"),
+    ] {
+        let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("run"));
+        command.args(["--batch-size", "4", "--eval-data"]).arg(place.path("held.jsonl"));
+        command.args(["--lr", "1e-2", "--schedule", "constant", "--warmup-ratio", "0", "--epochs", "10"]);
+        command.args(["--eval-every", "2", "--save-best", measure]);
+        let said = command.assert().success();
+        let run = place.path("run");
+        let measured = measured(&run);
+        assert_eq!(measured.last().unwrap()["step"], 20, "it does not stop");
+        let value = |event: &Value| event[measure].as_f64().unwrap() * if measure == "eval_loss" { -1.0 } else { 1.0 };
+        // The first of those that are best, and not the model that training began with.
+        let best = measured[1..].iter().rev().max_by(|a, b| value(a).total_cmp(&value(b))).unwrap();
+        let step = best["step"].as_u64().unwrap();
+        assert!(step < 20, "{measure} {measured:?}");
+        let results = json(&run.join("results.json"));
+        assert_eq!((results["steps"].as_u64(), results["best"].as_u64()), (Some(20), Some(step)), "{measure}");
+        said.stderr(contains(format!("{told} after step {step} of 20: its weights are the result")));
+        for gap in results["reward_gap"]["after"].as_array().unwrap() {
+            let key = format!("eval_rg/{}", gap["language"].as_str().unwrap());
+            assert_eq!(best[key], gap["mean"], "{measure}");
+        }
+        assert!(run.join(format!("checkpoints/step-{step}")).exists());
+        fs::remove_dir_all(run).unwrap();
+    }
+    // What stops a run early is what is named.
+    let mut command = train(&model(), &place.path("rows.jsonl"), &place.path("run"));
+    command.args(["--batch-size", "4", "--eval-data"]).arg(place.path("held.jsonl")).args(TOO_LARGE);
+    command.args(["--save-best", "eval_rg/sw"]).assert().success();
+    let results = json(&place.path("run/results.json"));
+    assert_eq!(results["steps"].as_u64(), results["best"].as_u64().map(|best| best + 4), "{results}");
+}
+
+#[test]
+fn so_many_checkpoints_are_kept() {
+    let place = Place::new();
+    let kept = |limit: &str| {
+        let run = place.path(limit);
+        let arguments = ["--max-steps", "5", "--checkpoint-every", "1", "--save-total-limit", limit];
+        place.train(limit, &arguments).assert().success();
+        let names = fs::read_dir(run.join("checkpoints")).unwrap();
+        let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(kept("1"), ["step-5"]);
+    assert_eq!(kept("3"), ["step-3", "step-4", "step-5"]);
+    assert_eq!(kept("9"), ["step-1", "step-2", "step-3", "step-4", "step-5"]);
+    // Another number is no other run; the next checkpoint sees to it.
+    let mut resume = mpo_train();
+    resume.args(["train", "--resume", "--save-total-limit", "2", "--max-steps", "6", "--output"]);
+    resume.arg(place.path("9")).assert().success();
+    let left = fs::read_dir(place.path("9/checkpoints")).unwrap().count();
+    assert_eq!(left, 2);
+    let none = place.train("none", &["--save-total-limit", "0"]).assert().code(1);
+    none.stderr(contains("save_total_limit: expected at least 1, got 0"));
+}
+
 /// Stopped in the middle of a measurement, or killed between it and its checkpoint.
 #[cfg(unix)]
 #[test]
@@ -351,7 +415,7 @@ fn a_share_of_the_rows_is_held_out() {
     let told = run("all.jsonl", "split", &["--eval-split", "0.25"]).success();
     told.stderr(contains("held out   2 of 12 rows, with all translations of their prompts"));
     let all = mpo_data::read(&place.path("all.jsonl"), &ReadOptions::default()).unwrap().rows;
-    let (_, apart) = all.hold_out(NonZeroUsize::new(4).unwrap(), 0);
+    let (_, apart) = all.hold_out(0.25, 0);
     let Rows::Bilingual(apart) = apart else { panic!("rows in two languages") };
     let is_apart = |row: &Value| apart.iter().any(|out| out.dominant.prompt()[0].content == row["dominant"]["prompt"]);
     let (apart, rest): (Vec<Value>, Vec<Value>) = rows().into_iter().partition(is_apart);
@@ -381,6 +445,14 @@ fn what_cannot_stop_early_says_why() {
     without(&["--early-stop", "2"]).stderr(contains("eval_every: expected a number of steps, as early_stop is given"));
     let own = without(&["--early-stop", "2", "--eval-every", "2"]);
     own.stderr(contains("eval_data: expected a file of rows that are not trained on").and(contains("hint: ")));
+    let every = without(&["--save-best", "eval_rg"]);
+    every.stderr(contains("eval_every: expected a number of steps, as save_best is given"));
+    let own = without(&["--save-best", "eval_rg", "--eval-every", "2"]);
+    own.stderr(contains("or eval_split, as save_best is given"));
+    let held = place.path("held.jsonl");
+    let held = held.to_str().unwrap();
+    let other = without(&["--save-best", "eval_rg/fr", "--eval-every", "2", "--eval-data", held]);
+    other.stderr(contains("expected eval_loss, eval_rg or one of eval_rg/bn, eval_rg/en, eval_rg/sw, which the rows"));
     assert!(!place.path("run").exists());
 }
 
@@ -398,6 +470,9 @@ fn rows_of_another_kind_have_gaps_alone() {
     let stopped = place.train("stopped", &["--eval-every", "4", "--early-stop", "1"]).assert().code(1);
     stopped.stderr(contains("expected pairs in two languages"));
     assert!(!place.path("stopped").exists());
+    // Their gaps can be gone by.
+    let best = ["--eval-every", "4", "--save-best", "eval_rg/sw"];
+    place.train("best", &best).assert().success();
 }
 
 /// A run may be measured at other steps than it was begun with, for that decides nothing.

@@ -251,3 +251,72 @@ fn a_folder_is_read_as_its_description_says() {
         assert!(stderr.contains(expected), "{stderr}");
     }
 }
+
+/// Several sources are what one file with all of their rows is, of each as many as it is to give.
+#[test]
+fn rows_of_several_files_are_trained_on_as_those_of_one() {
+    let kitchen = Kitchen::new();
+    let all = binary::rows();
+    let part = |name: &str, rows: &[Value]| {
+        let path = kitchen.path(name);
+        binary::write_rows(&path, rows);
+        path
+    };
+    let (a, b) = (part("a.jsonl", &all[..4]), part("b.jsonl", &all[4..]));
+    let one = part("one.jsonl", &all);
+    // Half of eight rows, two in each language, in the order they came.
+    let half = part("half.jsonl", &all[..8]);
+    let run = |output: &str, data: &Path, more: &[&str]| {
+        let mut command = train(&model(), data, &kitchen.path(output));
+        command.args(["--max-steps", "2", "--lr", "1e-4"]).args(more);
+        command.output().unwrap()
+    };
+    let weights = |output: &str| fs::read(kitchen.path(output).join("model/model.safetensors")).unwrap();
+    let b = b.to_str().unwrap();
+    for (output, data, more, expected) in [
+        ("one", &one, &[][..], ""),
+        ("both", &a, &["--data", b], "together   12 rows of 2 sources: bn 6, sw 6"),
+        ("half", &half, &[], ""),
+        (
+            "weighted",
+            &a,
+            &["--data", b, "--data-weights", "1,0.5"],
+            "used       4 of 8, evenly over languages (data_weights 0.5)\ntogether   8 rows of 2 sources: bn 4, sw 4",
+        ),
+    ] {
+        let done = run(output, data, more);
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success() && told.contains(expected), "{output}: {told}");
+    }
+    assert!(weights("one") == weights("both"));
+    assert!(weights("half") == weights("weighted") && weights("half") != weights("one"));
+    // The run knows its sources and what they give.
+    let resume = |more: &[&str]| {
+        let mut command = mpo_train();
+        command.args(["train", "--resume", "--output"]).arg(kitchen.path("weighted")).args(more);
+        let done = command.output().unwrap();
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert!(resume(&[]).contains("finished already, after 2 steps"));
+    let other = resume(&["--data-weights", "1,1"]);
+    assert!(other.contains("different settings: data_weights: [1.0,0.5] → [1.0,1.0]"), "{other}");
+
+    let refused = |more: &[&str], expected: &str| {
+        let done = run("refused", &a, more);
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(1) && told.contains(expected), "{told}");
+        assert!(!kitchen.path("refused").exists());
+    };
+    refused(&["--data", b, "--data-weights", "1"], "data_weights: expected one for each of data: 2, got 1");
+    let targets: Vec<Value> = all[..4].iter().map(|row| row["target"].clone()).collect();
+    let targets = part("targets.jsonl", &targets);
+    let kinds = "data: expected sources of one kind, got pairs in two languages, and in ";
+    refused(&["--data", targets.to_str().unwrap()], kinds);
+    let turned = |row: &Value| json!({ "dominant": row["target"], "target": row["dominant"] });
+    let turned: Vec<Value> = all[..4].iter().step_by(2).map(turned).collect();
+    let turned = part("turned.jsonl", &turned);
+    refused(
+        &["--data", turned.to_str().unwrap()],
+        "data: expected sources of one dominant language, got English, and in ",
+    );
+}

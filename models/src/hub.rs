@@ -69,6 +69,11 @@ fn snapshot(
         .send()
 }
 
+/// Whether a text may be the name of a repository, `owner/name`.
+pub fn is_repository_name(model: &str) -> bool {
+    repository_id(model).is_some()
+}
+
 /// Splits `owner/name`, both of the characters the Hub allows, so that a mistyped path is not looked for there.
 fn repository_id(model: &str) -> Option<(&str, &str)> {
     let valid = |part: &str| {

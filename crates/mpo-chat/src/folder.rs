@@ -98,6 +98,12 @@ impl ModelFolder {
         Ok(Self { tokenizer, path, adapter, config, template: template.clone(), name })
     }
 
+    /// What the weights are called that an adapter stands beside, or would: a whole path, or `owner/name`.
+    pub fn base_name(&self) -> &str {
+        let of_adapter = self.adapter.as_ref().and_then(|adapter| adapter.config().base());
+        of_adapter.unwrap_or(&self.name)
+    }
+
     /// Where its tokenizer is.
     pub fn tokenizer_dir(&self) -> &Path {
         self.adapter.as_ref().map_or(&self.path, AdapterFolder::tokenizer_dir)

@@ -139,6 +139,23 @@ const MOST_DROPPED: usize = 1000;
 const MOST_UNREAD: usize = 100;
 
 impl ReadReport {
+    /// Takes in what became of the rows of another source.
+    pub fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.read += other.read;
+        self.kept += other.kept;
+        let room = MOST_DROPPED.saturating_sub(self.dropped.len());
+        self.dropped.extend(other.dropped.into_iter().take(room));
+        for (language, rows) in other.languages {
+            *self.languages.entry(language).or_default() += rows;
+        }
+        self.dominant = self.dominant.or(other.dominant);
+        self.warnings.extend(other.warnings);
+        for (column, rows) in other.unread {
+            *self.unread.entry(column).or_default() += rows;
+        }
+    }
+
     pub(crate) fn drop_row(&mut self, origin: Origin, reason: impl Into<String>) {
         if self.dropped.len() < MOST_DROPPED {
             self.dropped.push(Dropped { origin, reason: reason.into() });

@@ -1,23 +1,25 @@
-//! How near each language came to the dominant one's gap.
+//! How near each language came to the gap that it was drawn towards.
 
 use mpo_data::Language;
+use mpo_objectives::GapSource;
+use serde::Serialize;
 
 use crate::results::TrainResults;
 use crate::reward_gap::LanguageGap;
 
-/// The share of the dominant language's gap from which on a language counts as safe as it.
+/// The share of the goal from which on a language counts as safe.
 const REACHED: f64 = 0.8;
 
 /// Where a language's gap went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
-    /// It is at least four fifths of the dominant language's.
+    /// It is at least four fifths of the goal.
     Reached,
     /// It rose, and is less.
     Nearer,
     /// It fell, and is less.
     Farther,
-    /// It was above the dominant language's and fell, to four fifths of it at least.
+    /// It was above the goal and fell, to four fifths of it at least.
     Lowered,
 }
 
@@ -46,29 +48,54 @@ pub struct Approach {
     pub after: f64,
 }
 
+/// The gap that languages are to come up to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Goal {
+    /// What it is, such as `English's gap before training`.
+    pub name: String,
+    /// How high it is, nats per token.
+    pub height: f64,
+}
+
+impl Goal {
+    /// None where there is no dominant language, or the goal was not measured.
+    pub fn new(results: &TrainResults) -> Option<Self> {
+        let gaps = &results.reward_gap;
+        let of = |gaps: &[LanguageGap], language: Language, when: &str| {
+            let gap = gaps.iter().find(|gap| gap.language == language)?;
+            Some(Self { name: format!("{}'s gap {when} training", language.name()), height: gap.mean })
+        };
+        let dominant = results.dominant.filter(|_| !gaps.after.is_empty())?;
+        match &results.drawn_to {
+            None | Some(GapSource::Reference) => of(&gaps.before, dominant, "before"),
+            // Drawn along by the others, it is where it ended.
+            Some(GapSource::Policy) => of(&gaps.after, dominant, "after"),
+            Some(GapSource::Language(code)) => of(&gaps.before, code.parse().ok()?, "before"),
+            Some(GapSource::Constant(gap)) => {
+                Some(Self { name: "the number given as dominant_gap".into(), height: *gap })
+            }
+        }
+    }
+}
+
 /// What training came to, language by language.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Approaches {
-    /// The language that the others were to reach.
-    pub dominant: Language,
-    /// Its gap before training, nats per token, above zero.
-    pub goal: f64,
+    /// What the languages were to reach; above zero.
+    pub goal: Goal,
     /// Every other language that was measured before and after.
     pub of: Vec<Approach>,
 }
 
 impl Approaches {
-    /// None where there is no dominant language, or none whose own gap is above zero: then there is nothing to reach.
+    /// None where there is no goal, or one that is not above zero: then there is nothing to reach.
     pub fn new(results: &TrainResults) -> Option<Self> {
-        let dominant = results.dominant?;
-        let find =
-            |gaps: &[LanguageGap], language| gaps.iter().find(|gap| gap.language == language).map(|gap| gap.mean);
+        let goal = Goal::new(results).filter(|goal| goal.height > 0.0)?;
         let gaps = &results.reward_gap;
-        let goal = find(&gaps.before, dominant).filter(|&goal| goal > 0.0)?;
-        let others = gaps.after.iter().filter(|gap| gap.language != dominant);
+        let others = gaps.after.iter().filter(|gap| Some(gap.language) != results.dominant);
         let approach = |after: &LanguageGap| {
-            let (before, after, language) =
-                (find(&gaps.before, after.language)? / goal, after.mean / goal, after.language);
+            let before = gaps.before.iter().find(|gap| gap.language == after.language)?.mean;
+            let (before, after, language) = (before / goal.height, after.mean / goal.height, after.language);
             let course = match (after >= REACHED, after > before) {
                 (true, false) if before > 1.0 => Course::Lowered,
                 (true, _) => Course::Reached,
@@ -77,7 +104,8 @@ impl Approaches {
             };
             Some(Approach { language, course, before, after })
         };
-        Some(Self { dominant, goal, of: others.filter_map(approach).collect() })
+        let of = others.filter_map(approach).collect();
+        Some(Self { goal, of })
     }
 }
 
@@ -99,9 +127,13 @@ mod tests {
         means.iter().map(gap).collect()
     }
 
-    fn approaches(before: &[(&str, f64)], after: &[(&str, f64)]) -> Option<Approaches> {
+    fn results(before: &[(&str, f64)], after: &[(&str, f64)]) -> TrainResults {
         let reward_gap = RewardGaps { before: gaps(before), after: gaps(after) };
-        Approaches::new(&TrainResults { steps: 1, best: None, dominant: "en".parse().ok(), reward_gap })
+        TrainResults { steps: 1, best: None, dominant: "en".parse().ok(), drawn_to: None, reward_gap }
+    }
+
+    fn approaches(before: &[(&str, f64)], after: &[(&str, f64)]) -> Option<Approaches> {
+        Approaches::new(&results(before, after))
     }
 
     #[test]
@@ -109,11 +141,27 @@ mod tests {
         let before = [("en", 2.0), ("ar", 2.5), ("bn", -0.5), ("ja", 1.0), ("ko", 1.0), ("sw", 1.9)];
         let after = [("en", 2.2), ("ar", 2.1), ("bn", 1.6), ("ja", 1.5), ("ko", 0.5), ("sw", 1.8), ("zh", 1.0)];
         let approaches = approaches(&before, &after).unwrap();
-        assert_eq!((approaches.dominant.to_string().as_str(), approaches.goal), ("en", 2.0));
+        assert_eq!(approaches.goal, Goal { name: "English's gap before training".into(), height: 2.0 });
         let courses: Vec<_> = approaches.of.iter().map(|of| (of.language.to_string(), of.course.name())).collect();
         let expected = [("ar", "lowered"), ("bn", "reached"), ("ja", "nearer"), ("ko", "farther"), ("sw", "reached")];
         assert_eq!(courses, expected.map(|(language, course)| (language.to_owned(), course)));
         assert_eq!((approaches.of[1].before, approaches.of[1].after), (-0.25, 0.8));
+    }
+
+    #[test]
+    fn the_goal_is_what_gaps_were_drawn_towards() {
+        let of = |drawn_to| {
+            let results = results(&[("en", 2.0), ("bn", 0.5)], &[("en", 1.5), ("bn", 1.0)]);
+            let approaches = Approaches::new(&TrainResults { drawn_to: Some(drawn_to), ..results });
+            approaches.map(|of| (of.goal.name, of.goal.height, of.of[0].after))
+        };
+        let named = |name: &str, height, after| Some((name.to_owned(), height, after));
+        assert_eq!(of(GapSource::Reference), named("English's gap before training", 2.0, 0.5));
+        assert_eq!(of(GapSource::Policy), named("English's gap after training", 1.5, 1.0 / 1.5));
+        assert_eq!(of(GapSource::Language("bn".into())), named("Bengali's gap before training", 0.5, 2.0));
+        assert_eq!(of(GapSource::Constant(4.0)), named("the number given as dominant_gap", 4.0, 0.25));
+        assert_eq!(of(GapSource::Constant(-1.0)), None);
+        assert_eq!(of(GapSource::Language("sw".into())), None, "not measured");
     }
 
     #[test]

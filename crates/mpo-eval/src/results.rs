@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mpo_data::Language;
+use mpo_objectives::GapSource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,11 +15,14 @@ use crate::reward_gap::LanguageGap;
 pub struct TrainResults {
     /// Steps taken.
     pub steps: u64,
-    /// The step whose weights were kept, where a later one had a higher held-out loss.
+    /// The step whose weights were kept, where a later one was no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<u64>,
     /// The language the others were aligned to.
     pub dominant: Option<Language>,
+    /// What gaps were drawn towards, where that was not the dominant language's gap before training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_to: Option<GapSource>,
     /// What training changed.
     pub reward_gap: RewardGaps,
 }
@@ -122,6 +126,7 @@ mod tests {
             steps: 3,
             best: Some(2),
             dominant: None,
+            drawn_to: Some(GapSource::Constant(1.5)),
             reward_gap: RewardGaps { before: vec![gap], after: vec![gap] },
         };
         let text = serde_json::to_vec(&trained).unwrap();

@@ -23,9 +23,20 @@
 //! assert_eq!(sum(&[1, 2, 3], &Silent), Some(6));
 //! ```
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// So many of something, in words: `1 step`, `2 steps`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted(pub u64, pub &'static str);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
+    }
+}
 
 /// Who is told of long work, and may stop it.
 pub trait Progress: Sync {
@@ -130,5 +141,15 @@ impl Stage for RecorderStage<'_> {
 
     fn is_stopped(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| Counted(count, "step").to_string()), ["0 steps", "1 step", "2 steps"]);
     }
 }

@@ -267,7 +267,7 @@ fn bad_requests_are_refused_by_what_is_wrong_with_them() {
         (json!({"model": 1}), 400, "model: expected a string, got 1"),
         (json!({"model": null}), 400, "model: expected a value"),
         (json!({"temperature": "hot"}), 400, "temperature: expected a number"),
-        (json!({"temperature": -1}), 400, "temperature: expected a number above 0, got -1"),
+        (json!({"temperature": -1}), 400, "temperature: expected a number of at least 0, got -1"),
         (json!({"temperature": 0, "top_p": 0}), 400, "top_p: expected a number above 0 and up to 1"),
         (json!({"top_p": 2}), 400, "top_p: expected a number above 0 and up to 1"),
         (json!({"max_tokens": 0}), 400, "max_tokens: expected a whole number from 1 to 60, got 0"),
@@ -289,16 +289,35 @@ fn bad_requests_are_refused_by_what_is_wrong_with_them() {
         (json!({"tools": [{}]}), 400, "tools"),
         (json!({"response_format": {"type": "json_object"}}), 400, "response_format"),
         (json!({"frequency_penalty": 0.5}), 400, "frequency_penalty"),
+        (json!({"presence_penalty": 0.5}), 400, "presence_penalty: expected none"),
+        (json!({"logit_bias": {"50256": -100}}), 400, "logit_bias: expected none"),
+        (json!({"repetition_penalty": 1.1}), 400, "repetition_penalty: expected none"),
+        (json!({"min_p": 0.1}), 400, "min_p: expected none"),
+        (json!({"guided_json": {"type": "object"}}), 400, "guided_json: expected none"),
+        (json!({"chat_template_kwargs": {"enable_thinking": false}}), 400, "chat_template_kwargs: expected none"),
+        (json!({"reasoning_effort": "low"}), 400, "reasoning_effort: expected none"),
+        (json!({"tool_choice": "required"}), 400, "tool_choice: expected none"),
         (message(json!({"role": "user", "content": "a".repeat(51)})), 400, "at most 50 tokens, got 51"),
         (message(json!({"role": "user", "content": "a".repeat(3000)})), 413, "at most 2000 bytes"),
     ] {
         refused(server.chat(&with(asking("a"), more)), status, expected);
     }
-    let long = with(asking(&"a".repeat(45)), json!({"max_tokens": 56}));
-    assert_eq!(
-        refused(server.chat(&long), 400, "at most 100 tokens together")["error"]["code"],
-        "context_length_exceeded"
-    );
+    // The prompt would fit, so it is not to blame.
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let long = with(asking(&"a".repeat(45)), json!({name: 56}));
+        let error = refused(server.chat(&long), 400, "at most 100 tokens together")["error"].take();
+        assert_eq!((&error["code"], &error["param"]), (&"context_length_exceeded".into(), &name.into()));
+    }
+    let prompt = with(asking("a"), message(json!({"role": "user", "content": "a".repeat(51)})));
+    assert_eq!(refused(server.chat(&prompt), 400, "at most 50 tokens")["error"]["param"], "messages");
+    // What changes nothing, and what nobody knows.
+    let idle = json!({
+        "frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "repetition_penalty": 1.0, "min_p": 0, "n": 1,
+        "tools": [], "tool_choice": "auto", "ignore_eos": false, "stop_token_ids": [], "guided_json": null,
+        "user": "me", "metadata": {"a": "b"}, "store": false, "something_else": 1,
+    });
+    let [plain, idle] = [json!({}), idle].map(|more| json_of(server.chat(&with(asking("Habari"), more))));
+    assert_eq!(plain["choices"], idle["choices"]);
     for body in
         ["", "{", "[]", "1", "nothing", r#"{"temperature": NaN}"#, r#"{"temperature": 1e999}"#, "{\"a\": \"\u{1}\"}"]
     {

@@ -16,7 +16,7 @@ const CACHE: Named = ("a", "--reference-cache");
 pub(crate) fn check_run(config: &TrainConfig) -> Result<(), Failure> {
     let cache = config.reference_cache.as_deref().map(|cache| (CACHE, cache));
     for written in [(OUTPUT, config.output.as_path())].into_iter().chain(cache) {
-        check_apart(written, ("--data", &config.data))?;
+        config.data.paths().iter().try_for_each(|path| check_apart(written, ("--data", path)))?;
         check_apart(written, ("--model", Path::new(&config.model)))?;
     }
     Ok(())

@@ -26,8 +26,6 @@ mod way;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use commands::Cli;
 use failure::Failure;
 use memory::Allocator;
@@ -41,7 +39,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "persistence")]
     mpo_kernels::keep_compiled();
     signals::survive_file_limits();
-    match run(Cli::parse()) {
+    match run(Cli::typed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use mpo_kernels::linear;
 use mpo_models::memory;
+use mpo_progress::Counted;
 use mpo_trainer::TrainConfig;
 use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_flops};
 
@@ -63,10 +64,10 @@ impl<'a> Plan<'a> {
     /// How long all steps take, at so many operations a second.
     pub(crate) fn time_line(&self, rate: f64) -> String {
         format!(
-            "{:<10} about {} for {} steps of {:.1} TFLOP of matrix products each, at {:.0} GFLOP/s as measured here",
+            "{:<10} about {} for {} of {:.1} TFLOP of matrix products each, at {:.0} GFLOP/s as measured here",
             "time",
             duration(self.seconds(rate)),
-            self.planned.passes.steps,
+            Counted(self.planned.passes.steps, "step"),
             self.flops() / self.planned.passes.steps.max(1) as f64 / 1e12,
             rate / 1e9,
         )

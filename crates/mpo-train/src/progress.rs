@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mpo_progress::Progress as _;
-use mpo_trainer::{Event, StartedEvent, StepEvent};
+use mpo_progress::{Counted, Progress as _};
+use mpo_trainer::{Event, Measure, StartedEvent, StepEvent};
 
 use crate::duration::{of_seconds, short};
 use crate::session::Session;
@@ -31,7 +31,11 @@ impl<'a> Lines<'a> {
                     0 => "training".to_owned(),
                     step => format!("continuing after step {step}"),
                 };
-                self.session.note(&format_args!("{begin}: {rows} rows, {total_steps} steps"));
+                self.session.note(&format_args!(
+                    "{begin}: {}, {}",
+                    Counted(*rows as u64, "row"),
+                    Counted(*total_steps, "step")
+                ));
             }
             Event::Measured(event) => {
                 self.session.note(&format_args!("step {}/{}  {event}", event.step, self.total_steps));
@@ -39,9 +43,13 @@ impl<'a> Lines<'a> {
                     self.session.note(&format_args!("warning: {warning}"));
                 }
             }
-            Event::Best { step, best } => self.session.note(&format_args!(
-                "the held-out loss was lowest after step {best} of {step}: its weights are the result"
-            )),
+            Event::Best { step, best, measure } => {
+                let what = match measure {
+                    Measure::Loss => "the held-out loss was lowest".to_owned(),
+                    gap => format!("{gap} was highest"),
+                };
+                self.session.note(&format_args!("{what} after step {best} of {step}: its weights are the result"));
+            }
             Event::Step(event) if !self.session.shows_bars() && is_due(event.step, self.total_steps) => {
                 self.session.note(&line(event, self.total_steps, self.began.elapsed()));
             }

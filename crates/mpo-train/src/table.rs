@@ -161,10 +161,10 @@ pub(crate) fn before_and_after(results: &TrainResults) -> String {
     render(header, rows, 1)
 }
 
-/// A line for each language: where its gap went, against the dominant one's.
+/// A line for each language: where its gap went, against the goal.
 pub(crate) fn approaches(approaches: &Approaches, paint: Paint) -> String {
-    let Approaches { dominant, goal, of } = approaches;
-    let mut lines = vec![format!("goal: {}'s gap before training, {goal:+.2}", dominant.name())];
+    let Approaches { goal, of } = approaches;
+    let mut lines = vec![format!("goal: {}, {:+.2}", goal.name, goal.height)];
     let longest = of.iter().map(|of| of.language.name().chars().count()).max().unwrap_or_default();
     lines.extend(of.iter().map(|Approach { language, course, before, after }| {
         let name = language.name();
@@ -261,6 +261,7 @@ mod tests {
             steps: 3,
             best: None,
             dominant: None,
+            drawn_to: None,
             reward_gap: RewardGaps {
                 before: vec![gap("sw", 0.25, None)],
                 after: vec![gap("bn", 1.0, None), gap("sw", 1.0, Some(0.5))],
@@ -275,7 +276,7 @@ mod tests {
             before: vec![gap("en", 2.0, None), gap("bn", -0.5, None), gap("sw", 0.25, None)],
             after: vec![gap("en", 2.0, None), gap("bn", 1.9, None), gap("sw", 1.0, None)],
         };
-        let results = TrainResults { steps: 3, best: None, dominant: "en".parse().ok(), reward_gap };
+        let results = TrainResults { steps: 3, best: None, dominant: "en".parse().ok(), drawn_to: None, reward_gap };
         insta::assert_snapshot!("approaches", approaches(&Approaches::new(&results).unwrap(), PLAIN));
         let painted = approaches(&Approaches::new(&results).unwrap(), COLORED);
         assert!(painted.contains("\u{1b}[32mreached\u{1b}[0m  "), "{painted}");

@@ -17,14 +17,10 @@ use crate::optimizer::{self, Optimizer, OptimizerOptions, Stored};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const MODEL: &str = "model";
-/// Checkpoints of a run that are kept.
-const KEPT: usize = 2;
-
 /// How the metadata of a checkpoint calls the state of early stopping.
 const EARLY_STOP: &str = "early_stop";
 
-/// Writes a checkpoint after `step` steps, and removes all older ones but the last, should a disk damage this one, and the
-/// best, which the run may end with.
+/// Writes a checkpoint after `step` steps. Older ones stay, as [`remove_older`] says.
 pub(crate) fn save(
     run: &RunFolder,
     step: u64,
@@ -60,10 +56,14 @@ pub(crate) fn save(
         let aside = dir.join(format!("files-of-step-{step}"));
         fs::rename(&done, &aside).map_err(|error| TrainError::io(&aside, error))?;
     }
-    scratch.finish().map_err(io)?;
-    let older = all(&dir)?.into_iter().filter(|(old, _)| *old != step);
-    let best = early_stop.and_then(EarlyStop::best);
-    older.skip(KEPT - 1).filter(|(old, _)| Some(*old) != best).try_for_each(|(_, path)| remove(&path))
+    scratch.finish().map_err(io)
+}
+
+/// Removes checkpoints but that of `step`, which was just written, the last before it, until `kept` are left, should a disk
+/// damage one, and the `best`, which the run may end with.
+pub(crate) fn remove_older(run: &RunFolder, step: u64, kept: usize, best: Option<u64>) -> Result<(), TrainError> {
+    let older = all(&run.checkpoints_dir())?.into_iter().filter(|(old, _)| *old != step);
+    older.skip(kept.saturating_sub(1)).filter(|(old, _)| Some(*old) != best).try_for_each(|(_, path)| remove(&path))
 }
 
 /// NaN weights must not be saved, and the step that made them is to blame.

@@ -145,6 +145,18 @@ pub enum TrainError {
         /// What differs.
         what: String,
     },
+    /// A run that cannot be given the end that was asked for.
+    #[error("{}: expected {expected}, got {got}", path.display())]
+    NotExtended {
+        /// The folder.
+        path: PathBuf,
+        /// What can be done.
+        expected: String,
+        /// What was asked for.
+        got: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A file of ours that is not what we wrote.
     #[error("{}: expected a file written by this program, got {problem}", path.display())]
     Broken {
@@ -263,6 +275,7 @@ impl TrainError {
             Self::Changed { .. } => {
                 "resume with the data, model and settings it was started with, or name another --output"
             }
+            Self::NotExtended { hint, .. } => hint,
             Self::Broken { remedy, .. } => *remedy,
             Self::Io { error, .. } => match error.kind() {
                 std::io::ErrorKind::StorageFull => {

@@ -9,13 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpo_data::{AnswerLanguage, Language};
 use mpo_models::{checked_line, unchecked_line};
-use mpo_progress::Progress;
+use mpo_progress::{Counted, Progress};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
-use crate::held_out::{EVAL_LOSS, SampledAnswer};
-use crate::settings::LogTo;
+use crate::held_out::SampledAnswer;
+use crate::settings::{LogTo, Measure};
 use crate::tensorboard::EventFile;
 
 /// One thing that happened.
@@ -28,12 +28,15 @@ pub enum Event {
     Step(StepEvent),
     /// Held-out rows were measured.
     Measured(MeasuredEvent),
-    /// The run ends with the weights of an earlier step, whose held-out loss is the lowest.
+    /// The run ends with the weights of an earlier step, which was the best.
     Best {
         /// Steps taken.
         step: u64,
         /// The step whose weights they are.
         best: u64,
+        /// What it was the best by.
+        #[serde(default, skip_serializing_if = "Measure::is_loss")]
+        measure: Measure,
     },
     /// The run can be resumed from here.
     Checkpoint {
@@ -145,9 +148,9 @@ pub struct MeasuredEvent {
 }
 
 impl MeasuredEvent {
-    /// The held-out loss; none where it is not finite, or rows are of another kind than those trained on.
-    pub(crate) fn loss(&self) -> Option<f64> {
-        self.metrics.get(EVAL_LOSS).copied()
+    /// One of its numbers; none where it is not finite, or the rows have none.
+    pub(crate) fn value(&self, measure: Measure) -> Option<f64> {
+        self.metrics.get(&measure.to_string()).copied()
     }
 }
 
@@ -155,7 +158,7 @@ impl MeasuredEvent {
 impl Display for MeasuredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = if self.trained_on { "rows trained on" } else { "held out" };
-        let loss = self.loss().map(|loss| format!("loss {loss:.3}"));
+        let loss = self.value(Measure::Loss).map(|loss| format!("loss {loss:.3}"));
         let gaps: Vec<String> = self
             .metrics
             .iter()
@@ -305,9 +308,9 @@ impl EventLog {
         }
         if let Some(first) = missing.first() {
             progress.note(&format_args!(
-                "{}: the lines of {} steps are gone, the first is that of step {first}; the run goes on without them",
+                "{}: the lines of {} are gone, the first is that of step {first}; the run goes on without them",
                 path.display(),
-                missing.len()
+                Counted(missing.len() as u64, "step")
             ));
         }
         let text = kept.iter().map(LoggedEvent::text).collect::<io::Result<String>>().map_err(io)?;
@@ -463,7 +466,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let (_, notes) = open(2);
         assert!(notes[0].contains(": 1 lines are not"), "{notes:?}");
-        assert!(notes[1].contains("of 1 steps are gone, the first is that of step 1;"));
+        assert!(notes[1].contains("of 1 step are gone, the first is that of step 1;"));
         assert_eq!(events(), [step(2), checkpoint]);
         let aside = std::fs::read(run.damaged_events_file()).unwrap();
         assert_eq!(aside, line);

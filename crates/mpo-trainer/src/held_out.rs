@@ -1,5 +1,6 @@
 //! What a run is measured on while it trains: the loss that it minimizes, reward gaps and answers, by language.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use burn::module::Module;
@@ -15,7 +16,7 @@ use crate::events::{MeasuredEvent, RowValues, means};
 use crate::pairs::chunks;
 use crate::reference::{Reference, values};
 use crate::score::score_rows;
-use crate::settings::TrainConfig;
+use crate::settings::{Measure, TrainConfig};
 use crate::step::shared;
 use crate::tasks::{Task, build_task, check_rows};
 
@@ -103,7 +104,7 @@ impl<'a> HeldOut<'a> {
     /// `progress` is told why there is no loss, where the rows have none.
     ///
     /// # Errors
-    /// Those of `reference`, and if the run may stop by a loss that the rows do not have.
+    /// Those of `reference`, and if the run goes by a number that the rows do not have.
     pub fn new(
         objective: &'a dyn Objective,
         watch: Watch<'a>,
@@ -112,6 +113,7 @@ impl<'a> HeldOut<'a> {
         reference: &mut Reference<'_>,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
+        check_held_out(watch.rows, objective, config)?;
         let max_tokens = config.micro_batch_tokens;
         // Each row once, in the order they came, however long the run is.
         let config = TrainConfig { epochs: 1.0, max_steps: None, shuffle: false, ..config.clone() };
@@ -119,8 +121,6 @@ impl<'a> HeldOut<'a> {
         let pairs = rows.clone().into_pairs().unwrap_or_default();
         let task = match check_rows(rows, objective, &config) {
             Ok(()) => Some(build_task(objective, rows.clone(), &config, pad_token, reference)?),
-            // Who stops by the loss needs one.
-            Err(error) if config.early_stop.is_some() => return Err(error),
             // Whoever trains on single answers may have nothing but pairs to measure on.
             Err(error) => {
                 progress.note(&format_args!("the rows to measure on have no loss while the run trains: {error}"));
@@ -187,4 +187,30 @@ impl<'a> HeldOut<'a> {
         }
         Ok(MeasuredEvent { step, trained_on: self.watch.trained_on, metrics, samples, warnings: vec![] })
     }
+}
+
+/// Refuses rows to measure on that lack what the run goes by, where it ends with the weights of its best step.
+///
+/// # Errors
+/// If they have no loss, or none has the gap that it is.
+pub fn check_held_out(rows: &TokenizedRows, objective: &dyn Objective, config: &TrainConfig) -> Result<(), TrainError> {
+    let pairs = || rows.clone().into_pairs().unwrap_or_default();
+    let languages: BTreeSet<Language> = match config.best_by() {
+        None => return Ok(()),
+        Some(Measure::Loss) => return check_rows(rows, objective, config),
+        Some(Measure::Gap | Measure::GapIn(_)) => pairs().iter().map(|pair| pair.language).collect(),
+    };
+    let measure = config.best_by().filter(|measure| match measure {
+        Measure::GapIn(language) => !languages.contains(language),
+        _ => languages.is_empty(),
+    });
+    let Some(measure) = measure else {
+        return Ok(());
+    };
+    let known: Vec<String> = languages.into_iter().map(|language| Measure::GapIn(language).to_string()).collect();
+    let expected = match known.is_empty() {
+        true => "eval_loss, as the rows that are measured have no pairs of answers".to_owned(),
+        false => format!("eval_loss, eval_rg or one of {}, which the rows that are measured have", known.join(", ")),
+    };
+    Err(TrainError::setting("save_best", expected, measure.to_string()))
 }

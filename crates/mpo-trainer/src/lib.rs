@@ -10,7 +10,7 @@
 //! use mpo_models::{CausalLm, Checkpoint, ModelError};
 //! use mpo_progress::Silent;
 //! use mpo_trainer::{
-//!     Base, Identity, Kind, Run, RunFolder, TrainError, TrainOptions, read_options, read_rows,
+//!     Base, Identity, Kind, Run, RunFolder, TrainError, TrainOptions, read_data,
 //! };
 //!
 //! let config = TrainOptions {
@@ -22,7 +22,7 @@
 //! .resolve()?;
 //! let path = Path::new(&config.model);
 //! let tokenizer = TextTokenizer::from_dir(path, &config.template_options())?;
-//! let data = read_rows(&config.data, &read_options(&config), config.rows, config.pivot, &Silent)?;
+//! let data = read_data(&config, config.pivot, &Silent)?;
 //! let (rows, _) = data.rows.tokenize(&tokenizer, config.tokenize_options()?)?;
 //!
 //! let (model, model_config) = CausalLm::load(path, &Device::default().autodiff())?;
@@ -40,7 +40,7 @@
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
 //! let run = Run { config: &config, folder: &folder, base, watch: None };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
-//! run.save(&trained.model, &Silent)?;
+//! run.save(&trained.model, None, &Silent)?;
 //! # Ok::<(), TrainError>(())
 //! ```
 
@@ -51,6 +51,7 @@ mod checkpoint;
 mod early_stop;
 mod error;
 mod events;
+mod extend;
 mod folder;
 mod held_out;
 mod lowered;
@@ -71,21 +72,22 @@ mod warnings;
 
 pub use error::TrainError;
 pub use events::{Event, EventLog, LoggedEvent, MeasuredEvent, RowValues, StartedEvent, StepEvent};
+pub use extend::Extension;
 pub use folder::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
-    check_page, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
+    check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
 };
-pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch};
+pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
 pub use reference::{AnswerToScore, Reference};
-pub use rows::{check_pairs, pivoted, read_options, read_rows, warn_of_one_class};
+pub use rows::{check_pairs, pivoted, read_data, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows};
 pub use settings::{
-    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets, Method,
+    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets, Measure, Method,
     OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,
-    Setting, Takes, TrainConfig, TrainOptions, hyper_parameters, typed_value,
+    Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,

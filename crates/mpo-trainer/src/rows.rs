@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use mpo_data::{Dataset, Language, ReadOptions, ReadReport, Rows, TokenizedRows};
-use mpo_progress::Progress;
+use mpo_progress::{Counted, Progress};
 
 use crate::error::TrainError;
-use crate::settings::TrainConfig;
+use crate::settings::{Shares, TrainConfig};
 
 /// How a run reads its files.
 pub fn read_options(config: &TrainConfig) -> ReadOptions {
@@ -32,8 +32,93 @@ pub fn read_rows(
     pivot: Option<Language>,
     progress: &dyn Progress,
 ) -> Result<Dataset, TrainError> {
-    let mut dataset = mpo_data::read_watched(path, options, progress)?;
+    narrowed(read(path, options, progress)?, limit, pivot, progress)
+}
+
+/// Reads the rows that a run is trained on, of all its sources, tells what becomes of them, makes `pivot` the dominant language,
+/// and keeps at most as many as the configuration says, evenly over languages.
+///
+/// # Errors
+/// Those of [`read_rows`], and if sources have rows of different kinds or in different dominant languages.
+pub fn read_data(
+    config: &TrainConfig,
+    pivot: Option<Language>,
+    progress: &dyn Progress,
+) -> Result<Dataset, TrainError> {
+    let options = read_options(config);
+    let shares = config.data_weights.as_ref().map_or(&[][..], Shares::of_sources);
+    let shares = shares.iter().copied().chain(std::iter::repeat(1.0));
+    let mut all: Option<Dataset> = None;
+    for (path, share) in config.data.paths().iter().zip(shares) {
+        let part = part(read(path, &options, progress)?, share, progress);
+        all = Some(match all {
+            None => part,
+            Some(all) => joined(all, part, path)?,
+        });
+    }
+    let dataset = all.ok_or(TrainError::NoRows)?;
+    if config.data.single().is_none() {
+        let languages = dataset.report.languages.iter().map(|(language, rows)| format!("{language} {rows}"));
+        progress.note(&format_args!(
+            "{:<10} {} of {} sources: {}",
+            "together",
+            Counted(dataset.rows.len() as u64, "row"),
+            config.data.paths().len(),
+            languages.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    narrowed(dataset, config.rows, pivot, progress)
+}
+
+/// A share of the rows of a source, evenly over languages: one at least.
+fn part(mut dataset: Dataset, share: f64, progress: &dyn Progress) -> Dataset {
+    let of = dataset.rows.len();
+    let count = ((of as f64 * share).round() as usize).clamp(1, of.max(1));
+    if count < of {
+        progress.note(&format_args!("{:<10} {count} of {of}, evenly over languages (data_weights {share})", "used"));
+        dataset.rows = dataset.rows.limit(count);
+        dataset.report.kept = count;
+        dataset.report.languages.clear();
+        for language in dataset.rows.languages() {
+            *dataset.report.languages.entry(language).or_default() += 1;
+        }
+    }
+    dataset
+}
+
+/// The rows of sources before, and those of the source at `path`.
+fn joined(all: Dataset, part: Dataset, path: &Path) -> Result<Dataset, TrainError> {
+    let differ = |what: &str, [one, other]: [String; 2]| {
+        let got = format!("{one}, and in {} {other}", path.display());
+        Err(TrainError::setting("data", format!("sources of one {what}"), got))
+    };
+    let dominants = [all.report.dominant, part.report.dominant];
+    if let [Some(one), Some(other)] = dominants
+        && one != other
+    {
+        return differ("dominant language", [one.name().to_owned(), other.name().to_owned()]);
+    }
+    let mut report = all.report;
+    report.add(part.report);
+    match all.rows.joined(part.rows) {
+        Ok(rows) => Ok(Dataset { rows, report }),
+        Err([one, other]) => differ("kind", [one.to_owned(), other.to_owned()]),
+    }
+}
+
+fn read(path: &Path, options: &ReadOptions, progress: &dyn Progress) -> Result<Dataset, TrainError> {
+    let dataset = mpo_data::read_watched(path, options, progress)?;
     progress.note(&format_args!("{}\n{}", path.display(), dataset.report.to_string().trim_end()));
+    Ok(dataset)
+}
+
+/// The rows with `pivot` as the dominant language, at most `limit` of them.
+fn narrowed(
+    mut dataset: Dataset,
+    limit: Option<usize>,
+    pivot: Option<Language>,
+    progress: &dyn Progress,
+) -> Result<Dataset, TrainError> {
     if let Some(language) = pivot {
         let before = dataset.report.kept;
         dataset.rows = pivoted(dataset.rows, language)?;

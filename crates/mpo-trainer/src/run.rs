@@ -116,14 +116,14 @@ impl Run<'_> {
         Ok(planner.plan(self.config).storage.recompute)
     }
 
-    /// Writes a model as the run's result, with the files of the one it began with: an adapter alone, unless it is to be
-    /// merged.
+    /// Writes a model as the run's result, with the files of the one it began with, and a model card: an adapter alone, unless
+    /// it is to be merged.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self, model: &CausalLm, progress: &dyn Progress) -> Result<(), TrainError> {
+    pub fn save(&self, model: &CausalLm, card: Option<&str>, progress: &dyn Progress) -> Result<(), TrainError> {
         let dtype = self.config.save_dtype.into();
-        let whole = self.config.merge || model.adapter().is_none();
+        let whole = self.saves_whole(model);
         if whole {
             warn_of_rounding(model, self.base.path, dtype, progress)?;
         } else if dtype != WeightDtype::F32 {
@@ -134,6 +134,8 @@ impl Run<'_> {
             dtype,
             copy_from: whole.then_some(self.base.path),
             tokenizer_from: (!whole || self.base.tokenizer != self.base.path).then_some(self.base.tokenizer),
+            licence_from: (!whole).then_some(self.base.path),
+            card,
             chat_template: self.base.chat_template.as_deref(),
             overwrite: true,
             ..SaveOptions::default()
@@ -145,6 +147,11 @@ impl Run<'_> {
             model.save_trained(&dir, self.base.config, &options)
         };
         Ok(saved?)
+    }
+
+    /// Whether what is saved of `model` is all of it, and not an adapter alone.
+    pub fn saves_whole(&self, model: &CausalLm) -> bool {
+        self.config.merge || model.adapter().is_none()
     }
 
     fn reference_dir(&self) -> PathBuf {

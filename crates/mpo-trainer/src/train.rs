@@ -27,7 +27,7 @@ pub struct Trained {
     pub model: CausalLm,
     /// Steps taken in all.
     pub steps: u64,
-    /// The step whose weights they are, where a later one had a higher held-out loss.
+    /// The step whose weights they are, where a later one was no better.
     pub best: Option<u64>,
 }
 
@@ -69,6 +69,8 @@ impl Trainer<'_> {
         }
         let batches = Batches::new(self.config, rows, self.task.min_batch());
         let total = batches.total();
+        // A run that was given a later end takes the steps before that as it took them.
+        let ends = [self.run.earlier_ends(), vec![total]].concat();
         let fingerprint = self.fingerprint()?;
         let options = self.config.optimizer_options();
         let (start, mut model, mut optimizer, mut early) = match checkpoint::find(self.run, &fingerprint, progress)? {
@@ -98,7 +100,7 @@ impl Trainer<'_> {
         // An interrupt may have come before it.
         let mut history = History::new(log.measured());
         let is_measured = log.measured().iter().any(|event| event.step == start);
-        if let Some(held_out) = self.due(start, total).filter(|_| !is_measured) {
+        if let Some(held_out) = self.due(start, &ends).filter(|_| !is_measured) {
             let at = Instant::now();
             let event = measured(held_out, &model, start, progress);
             left.measuring_took(at.elapsed());
@@ -107,7 +109,7 @@ impl Trainer<'_> {
             let event = event.ok_or(TrainError::Interrupted)?;
             let event = history.add(event);
             self.observe(&mut early, &event);
-            if self.config.early_stop.is_some() && start > 0 {
+            if self.config.best_by().is_some() && start > 0 {
                 // A checkpoint that knows of the measurement takes the place of one that does not.
                 self.save(start, &fingerprint, &model, &optimizer, &early)?;
             }
@@ -119,10 +121,14 @@ impl Trainer<'_> {
             if stop {
                 return Err(TrainError::Interrupted);
             }
+            if ends.contains(&step) {
+                early.go_on();
+            }
             if self.is_over(&early) {
                 break;
             }
-            let lr = self.config.learning_rate(step, total);
+            let end = ends.iter().find(|end| step < **end).unwrap_or(&total);
+            let lr = self.config.learning_rate(step, *end);
             let batch = batches.batch(step);
             let at = Instant::now();
             let diverged = |error| diverged(error, step + 1, saved);
@@ -151,7 +157,7 @@ impl Trainer<'_> {
             stage.left(left_now);
             steps = step + 1;
             stop = tell(&mut log, Event::Step(event))?;
-            let held_out = self.due(steps, total);
+            let held_out = self.due(steps, &ends);
             let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
             if let Some(held_out) = held_out.filter(|_| !stop) {
                 let at = Instant::now();
@@ -166,7 +172,7 @@ impl Trainer<'_> {
                 }
             }
             let due = steps % self.config.checkpoint_every == 0 || is_best || self.is_over(&early);
-            if due || stop || steps == total {
+            if due || stop || ends.contains(&steps) {
                 // Who goes on from the checkpoint finds the lines up to it.
                 log.sync()?;
                 let at = Instant::now();
@@ -185,7 +191,8 @@ impl Trainer<'_> {
         if let Some(best) = best {
             model = checkpoint::weights_of(self.run, best, &fingerprint, model)?;
             model = model.with_precision(self.config.precision());
-            tell(&mut log, Event::Best { step: steps, best })?;
+            let measure = self.config.best_by().unwrap_or_default();
+            tell(&mut log, Event::Best { step: steps, best, measure })?;
         }
         let finished = Event::Finished { step: steps, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
@@ -217,19 +224,21 @@ impl Trainer<'_> {
         optimizer: &Optimizer,
         early: &EarlyStop,
     ) -> Result<(), TrainError> {
-        let early = self.config.early_stop.map(|_| early);
-        checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)
+        let early = self.config.best_by().map(|_| early);
+        checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)?;
+        let best = early.and_then(EarlyStop::best);
+        checkpoint::remove_older(self.run, step, self.config.save_total_limit, best)
     }
 
     /// What is to be measured after so many steps.
-    fn due(&self, step: u64, total: u64) -> Option<&HeldOut<'_>> {
+    fn due(&self, step: u64, ends: &[u64]) -> Option<&HeldOut<'_>> {
         let every = self.config.eval_every?;
-        self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || step == total)
+        self.held_out.as_ref().filter(|_| step.is_multiple_of(every) || ends.contains(&step))
     }
 
     /// Takes in a measurement, and says whether its weights are to be kept, for the run would end with them.
     fn observe(&self, early: &mut EarlyStop, measured: &MeasuredEvent) -> bool {
-        self.config.early_stop.is_some() && early.observe(measured.step, measured.loss())
+        self.config.best_by().is_some_and(|measure| early.observe(measured.step, measure, measured.value(measure)))
     }
 
     fn is_over(&self, early: &EarlyStop) -> bool {
@@ -250,7 +259,10 @@ impl Trainer<'_> {
 
     /// Identifies what decides the weights that the run ends with: a checkpoint of anything else is not gone on from.
     fn fingerprint(&self) -> Result<String, TrainError> {
-        let what = [&self.task.fingerprint(), self.model_hash, &self.config.fingerprint()?];
+        // Of the end that it was started with, so that checkpoints of before it was given a later one are its own.
+        let end = self.run.first_end();
+        let config = end.map_or_else(|| self.config.clone(), |end| self.config.with_end(&end));
+        let what = [&self.task.fingerprint(), self.model_hash, &config.fingerprint()?];
         let mut hasher = blake3::Hasher::new();
         for part in what {
             hasher.update(part.as_bytes());

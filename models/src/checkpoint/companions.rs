@@ -42,6 +42,24 @@ const MAX_DEPTH: usize = 8;
 /// Chat templates beside the first.
 const MORE_TEMPLATES: &str = "additional_chat_templates";
 
+/// What the names of files begin with that say under what licence a model is.
+const LICENCES: [&str; 5] = ["license", "licence", "notice", "use_policy", "copying"];
+
+/// Copies the files of the model in `source` that say under what licence it is into the folder `partial`.
+pub(super) fn copy_licence(source: &Path, partial: &Path) -> Result<(), CheckpointError> {
+    let io = CheckpointError::io;
+    for entry in fs::read_dir(source).map_err(io(source))? {
+        let entry = entry.map_err(io(source))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let lower = name.to_str().unwrap_or_default().to_ascii_lowercase();
+        let is_licence = LICENCES.iter().any(|beginning| lower.starts_with(beginning)) && path.is_file();
+        if is_licence && !is_weights(&lower, &path).map_err(io(&path))? {
+            write_synced(&partial.join(&name), &fs::read(&path).map_err(io(&path))?)?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies the companions of the model in `source` into the new folder `partial`, which is to become `target`.
 pub(super) fn copy(source: &Path, partial: &Path, target: &Path) -> Result<(), CheckpointError> {
     // The target may lie below the source, and must not be copied into itself.

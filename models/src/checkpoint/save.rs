@@ -5,11 +5,14 @@ use std::{fs, io};
 
 use serde_json::{Map, Value};
 
-use super::write::{LazyTensor, write_config, write_weights};
+use super::write::{LazyTensor, write_config, write_synced, write_weights};
 use super::{CheckpointError, WeightDtype, chat_template, companions};
 use crate::checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 use crate::config::CONFIG_FILE;
 use crate::scratch::Scratch;
+
+/// What a hub shows of a model.
+const CARD_FILE: &str = "README.md";
 
 /// How a checkpoint is written.
 #[derive(Debug, Clone)]
@@ -22,6 +25,10 @@ pub struct SaveOptions<'a> {
     pub copy_from: Option<&'a Path>,
     /// The folder of the tokenizer, where it is another: the tokenizer's files are those that are there.
     pub tokenizer_from: Option<&'a Path>,
+    /// The folder of the model that an adapter is of: files that say under what licence it is go along.
+    pub licence_from: Option<&'a Path>,
+    /// The model card to save, in place of the one that is copied.
+    pub card: Option<&'a str>,
     /// The chat template to save in place of the one that is copied.
     pub chat_template: Option<&'a str>,
     /// Whether a model that this program saved in the folder may be replaced. Nothing else ever is.
@@ -35,6 +42,8 @@ impl Default for SaveOptions<'_> {
             max_shard_bytes: 5_000_000_000,
             copy_from: None,
             tokenizer_from: None,
+            licence_from: None,
+            card: None,
             chat_template: None,
             overwrite: false,
         }
@@ -78,6 +87,12 @@ pub(crate) fn save_in_place(
     }
     if let Some(template) = options.chat_template {
         chat_template::replace(&partial, template)?;
+    }
+    if let Some(base) = options.licence_from {
+        companions::copy_licence(base, &partial)?;
+    }
+    if let Some(card) = options.card {
+        write_synced(&partial.join(CARD_FILE), card.as_bytes())?;
     }
     Checksums::of_folder(&partial)?.write(&partial)?;
 
@@ -247,6 +262,23 @@ mod tests {
             let map = with_dtype(before.as_object().unwrap(), WeightDtype::F16);
             assert_eq!(Value::Object(map).to_string(), after.to_string());
         }
+    }
+
+    #[test]
+    fn a_card_takes_the_place_of_the_one_that_is_copied_and_licences_go_along() {
+        let (home, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["README.md", "LICENSE", "Notice.txt", "USE_POLICY.md", "notes.txt", "LICENSE.bin"] {
+            fs::write(source.path().join(name), name).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(target(&home).join(name)).ok();
+        let whole = SaveOptions { copy_from: Some(source.path()), card: Some("mine"), ..SaveOptions::default() };
+        save(&target(&home), &config(), [tensor("a", vec![1.0])], &whole).unwrap();
+        assert_eq!((read("README.md").as_deref(), read("LICENSE").as_deref()), (Some("mine"), Some("LICENSE")));
+        // Of an adapter's base, nothing else.
+        let adapter = SaveOptions { licence_from: Some(source.path()), overwrite: true, ..SaveOptions::default() };
+        save(&target(&home), &config(), [tensor("a", vec![1.0])], &adapter).unwrap();
+        let expected = ["LICENSE", "Notice.txt", "USE_POLICY.md", CONFIG_FILE, MODEL_FILE, CHECKSUMS_FILE];
+        assert_eq!(entries(&target(&home)), expected);
     }
 
     #[test]

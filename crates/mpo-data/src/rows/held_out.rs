@@ -1,7 +1,6 @@
 //! Rows to measure on, apart from those to train on: no prompt is asked in both, in whatever language.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -10,13 +9,15 @@ use rand_chacha::ChaCha8Rng;
 use super::row::Row;
 use crate::pair::Message;
 
-/// The rows without those of one source prompt in `share`, and these.
-pub(super) fn hold_out<R: Row>(rows: Vec<R>, share: NonZeroUsize, seed: u64) -> (Vec<R>, Vec<R>) {
+/// The rows without those of a `share` of the source prompts, and these.
+pub(super) fn hold_out<R: Row>(rows: Vec<R>, share: f64, seed: u64) -> (Vec<R>, Vec<R>) {
     let mut seen = HashSet::new();
     let mut sources: Vec<&[Message]> = rows.iter().map(Row::source).filter(|source| seen.insert(*source)).collect();
     sources.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     // A few prompts are split too, one or two are not.
-    let count = (sources.len() / share).max(usize::from(sources.len() > 2));
+    // A fifth of 20 is 4, whatever 0.2 is rounded to.
+    let count = (sources.len() as f64 * share + 1e-9).floor() as usize;
+    let count = count.clamp(usize::from(sources.len() > 2), sources.len());
     let out: HashSet<Vec<Message>> = sources[..count].iter().map(|source| source.to_vec()).collect();
     rows.into_iter().partition(|row| !out.contains(row.source()))
 }
@@ -50,8 +51,16 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_taken_as_it_is() {
+        let held = |share: f64, prompts: usize| Rows::Bilingual(bilingual(0..prompts)).hold_out(share, 0).1.len() / 2;
+        assert_eq!([0.1, 0.2, 0.3, 0.4, 0.5].map(|share| held(share, 10)), [1, 2, 3, 4, 5]);
+        assert_eq!([0.15, 0.35].map(|share| held(share, 20)), [3, 7]);
+        assert_eq!([(0.1, 3), (0.1, 2), (0.5, 5)].map(|(share, prompts)| held(share, prompts)), [1, 0, 2]);
+    }
+
+    #[test]
     fn translations_of_a_prompt_stay_together() {
-        let fifth = 5.try_into().unwrap();
+        let fifth = 0.2;
         let (Rows::Bilingual(rest), Rows::Bilingual(out)) = Rows::Bilingual(bilingual(0..20)).hold_out(fifth, 0) else {
             panic!("two languages remain two languages");
         };

@@ -8,7 +8,6 @@ mod row;
 mod write;
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::error::DataError;
@@ -19,6 +18,11 @@ pub(crate) use evenly::evenly;
 use pivot::pivot;
 pub use row::Row;
 pub use write::{RowWriter, row_line};
+
+/// What the kinds of rows are called, for people.
+pub(crate) const BILINGUAL: &str = "pairs in two languages";
+pub(crate) const MONOLINGUAL: &str = "pairs in one language";
+pub(crate) const UNPAIRED: &str = "single answers";
 
 /// Rows of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,30 @@ impl Rows {
         each!(self, rows => Box::new(rows.iter().map(Row::language)))
     }
 
+    /// What kind of rows they are, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bilingual(_) => BILINGUAL,
+            Self::Monolingual(_) => MONOLINGUAL,
+            Self::Unpaired(_) => UNPAIRED,
+        }
+    }
+
+    /// These rows, and `more` behind them.
+    ///
+    /// # Errors
+    /// The kinds of both, if they differ.
+    pub fn joined(mut self, more: Self) -> Result<Self, [&'static str; 2]> {
+        let kinds = [self.kind(), more.kind()];
+        match (&mut self, more) {
+            (Self::Bilingual(rows), Self::Bilingual(more)) => rows.extend(more),
+            (Self::Monolingual(rows), Self::Monolingual(more)) => rows.extend(more),
+            (Self::Unpaired(rows), Self::Unpaired(more)) => rows.extend(more),
+            _ => return Err(kinds),
+        }
+        Ok(self)
+    }
+
     /// At most `limit` rows: those that are taken first when languages take turns, in the order they came.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
@@ -62,11 +90,11 @@ impl Rows {
         })
     }
 
-    /// The rows to train on, and those held out: every row of one source prompt in `share`, so that no translation of a
-    /// prompt that is held out is trained on. The source prompt of a row in two languages is that of its dominant side.
+    /// The rows to train on, and those held out: every row of a `share` of the source prompts, from 0 to 1 and rounded down, so that
+    /// no translation of a prompt that is held out is trained on. The source prompt of a row in two languages is that of its dominant side.
     /// The same rows and seed are split alike. Of one or two prompts none is held out, of more at least one.
     #[must_use]
-    pub fn hold_out(self, share: NonZeroUsize, seed: u64) -> (Self, Self) {
+    pub fn hold_out(self, share: f64, seed: u64) -> (Self, Self) {
         each!(self, rows, of_kind => {
             let (rest, out) = held_out::hold_out(rows, share, seed);
             (of_kind(rest), of_kind(out))

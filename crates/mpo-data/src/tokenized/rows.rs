@@ -1,12 +1,12 @@
 //! The token ids of a data set's rows, of one kind each, and what can be done with them whatever their kind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::iter;
 
 use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
 use crate::language::Language;
 use crate::pair::Origin;
-use crate::rows::{each, evenly};
+use crate::rows::{BILINGUAL, MONOLINGUAL, UNPAIRED, each, evenly};
 
 /// Rows of one kind, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl TokenizedRows {
     /// What kind of rows they are, for people: `pairs in two languages`, `pairs in one language` or `single answers`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Bilingual(_) => "pairs in two languages",
-            Self::Monolingual(_) => "pairs in one language",
-            Self::Unpaired(_) => "single answers",
+            Self::Bilingual(_) => BILINGUAL,
+            Self::Monolingual(_) => MONOLINGUAL,
+            Self::Unpaired(_) => UNPAIRED,
         }
     }
 
@@ -69,6 +69,13 @@ impl TokenizedRows {
             let some = evenly(rows.iter().collect(), limit, |row| row.language());
             of_kind(some.into_iter().cloned().collect())
         })
+    }
+
+    /// How many rows count for each language.
+    pub fn by_language(&self) -> BTreeMap<Language, usize> {
+        let mut counts = BTreeMap::new();
+        each!(self, rows => rows.iter().for_each(|row| *counts.entry(row.language()).or_default() += 1));
+        counts
     }
 
     /// The place that each row came from.

@@ -171,7 +171,7 @@ impl Comparing<'_> {
         let validation = if choosing { examine(&subject.validation, "choosing")? } else { vec![] };
         let test = examine(&subject.test, "measuring")?;
         if self.of.save_models {
-            run.save(&trained.model, progress)?;
+            run.save(&trained.model, None, progress)?;
         }
         Ok(RunResult { exam: self.exam.clone(), steps: trained.steps, seconds, failure: None, test, validation })
     }

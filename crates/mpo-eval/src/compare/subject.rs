@@ -1,12 +1,11 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_options, read_rows};
+use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows};
 
 use super::exam::Exam;
 use super::request::Request;
@@ -16,8 +15,8 @@ use crate::prompts::Prompt;
 use crate::refusal::is_refusal;
 
 /// Of the distinct prompts, one in this many is for the test, and half as many for validation.
-const TEST_SHARE: NonZeroUsize = NonZeroUsize::new(5).expect("above zero");
-const VALIDATION_SHARE: NonZeroUsize = NonZeroUsize::new(10).expect("above zero");
+const TEST_SHARE: f64 = 0.2;
+const VALIDATION_SHARE: f64 = 0.1;
 /// Longest answer to a held-out prompt, in tokens.
 const MAX_NEW_TOKENS: usize = 32;
 /// Every comparison of the same data splits it alike.
@@ -55,7 +54,7 @@ impl Subject {
         }
         let folder = ModelFolder::open(&config.model, &config.template_options(), progress)?;
         let read = |path, limit| read_rows(path, &read_options(&config), limit, None, progress);
-        let data = read(&config.data, config.rows)?;
+        let data = read_data(&config, None, progress)?;
         let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
         folder.check_positions(cut.sequence_lengths(), LONGER, progress)?;
         let (rest, test) = match &config.eval_data {

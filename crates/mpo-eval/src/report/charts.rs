@@ -143,7 +143,8 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
     let scale = if measure.percent { 100.0 } else { 1.0 };
     let values = measure.series.iter().flat_map(|series| series.values.iter().flatten());
     let ends = values.flat_map(|value| [value.low.unwrap_or(value.value), value.high.unwrap_or(value.value)]);
-    let mut heights = range(ends.map(|end| end * scale).chain([0.0]).chain(measure.goal));
+    let mut heights =
+        range(ends.map(|end| end * scale).chain([0.0]).chain(measure.goal.iter().map(|goal| goal.height)));
     if measure.percent {
         heights = 0.0..100.0;
     }
@@ -186,9 +187,9 @@ pub(super) fn bars(measure: &Measure) -> Result<String, EvalError> {
                 }
             }
         }
-        if let Some(goal) = measure.goal {
-            let line =
-                DashedLineSeries::new([(0.0, goal), (groups as f64, goal)], 6, 4, BLACK.mix(0.6).stroke_width(1));
+        if let Some(goal) = &measure.goal {
+            let ends = [0.0, groups as f64].map(|x| (x, goal.height));
+            let line = DashedLineSeries::new(ends, 6, 4, BLACK.mix(0.6).stroke_width(1));
             chart.draw_series(line).map_err(failed)?;
         }
         let (columns, _) = chart.plotting_area().get_pixel_range();
@@ -237,6 +238,11 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.iter().map(next).collect()
 }
 
+/// How many whole numbers lie in a range.
+fn whole_numbers(range: &Range<f64>) -> usize {
+    (range.end.floor() - range.start.ceil() + 1.0).max(0.0) as usize
+}
+
 /// Curves by step. Long ones are smoothed, with the numbers themselves behind them.
 pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str) -> Result<String, EvalError> {
     let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
@@ -253,6 +259,7 @@ pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str)
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc(across)
+            .x_labels(whole_numbers(&xs).clamp(2, 10))
             .x_label_formatter(&|x| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() })
             .y_desc(up)
             .y_labels(6)
@@ -347,6 +354,32 @@ mod tests {
         let many: Vec<(f64, f64)> = (0..5_000).map(|step| (f64::from(step), 0.0)).collect();
         let svg = lines(&[("run".into(), many)], "step", "loss").unwrap();
         assert_eq!(svg.matches("<title>").count(), PLACES);
+    }
+
+    #[test]
+    fn a_few_steps_have_a_tick_each() {
+        for last in [2, 3, 4, 7, 9, 40] {
+            let curve: Vec<(f64, f64)> = (1..=last).map(|step| (f64::from(step), 5.5)).collect();
+            let svg = lines(&[("run".into(), curve)], "step", "loss").unwrap();
+            let ticks = svg.split("<text").filter_map(|text| {
+                let (_, text) = text.split_once('>')?;
+                let text = text.split_once("</text>")?.0.trim();
+                (!text.contains('.')).then(|| text.parse::<u32>().ok())?
+            });
+            let ticks: Vec<u32> = ticks.collect();
+            if last < 10 {
+                assert_eq!(ticks, (1..=last as u32).collect::<Vec<_>>(), "{last}");
+            } else {
+                assert!((3..=10).contains(&ticks.len()), "{ticks:?}");
+            }
+            // None that says nothing; the other upright line is the axis beside them.
+            let is_upright = |points: &str| {
+                let xs: Vec<&str> = points.split(' ').filter_map(|point| Some(point.split_once(',')?.0)).collect();
+                matches!(xs[..], [one, other] if one == other)
+            };
+            let lines = svg.split("points=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+            assert_eq!(lines.filter(|(points, _)| is_upright(points)).count(), ticks.len() + 1, "{svg}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::page::number;
 use super::run::RunReport;
-use crate::approach::Approaches;
+use crate::approach::{Approaches, Goal};
 use crate::benchmark::benchmark;
 use crate::benchmark_result::{BenchmarkResult, SafeAnswers};
 use crate::estimate::Estimate;
@@ -35,9 +35,9 @@ pub(super) struct Found {
     /// What is so in this one: who judged.
     pub(super) judged: String,
     pub(super) values: Vec<(String, Number)>,
-    /// The dominant language, and its gap before training.
+    /// The dominant language, and what the others are to come up to.
     pub(super) dominant: Option<String>,
-    pub(super) goal: Option<f64>,
+    pub(super) goal: Option<Goal>,
 }
 
 /// Of the rows that training measures before and after.
@@ -63,7 +63,7 @@ impl RunReport {
                 let dominant = results.dominant.map(|language| language.name().to_owned());
                 let goal = Approaches::new(results).map(|approaches| approaches.goal);
                 for (when, of) in [("before", &results.reward_gap.before), ("after", &results.reward_gap.after)] {
-                    let dominant = dominant.clone();
+                    let (dominant, goal) = (dominant.clone(), goal.clone());
                     found.push(Found { dominant, goal, ..gaps(GAP, measured(when), of) });
                 }
             }
@@ -183,8 +183,10 @@ impl Number {
     /// With its interval, as a person would say it.
     pub(super) fn shown(&self, percent: bool) -> String {
         let value = number(self.value, percent);
-        match (self.low, self.high) {
-            (Some(low), Some(high)) => format!("{value} ({} to {})", number(low, percent), number(high, percent)),
+        let ends = self.low.zip(self.high).map(|(low, high)| [low, high].map(|end| number(end, percent)));
+        match ends {
+            // One that is the value itself says nothing.
+            Some([low, high]) if low != high => format!("{value} ({low} to {high})"),
             _ => value,
         }
     }
@@ -248,4 +250,17 @@ fn judged(result: &BenchmarkResult) -> String {
     let missing = (missing > 0).then(|| format!("{missing} without a verdict"));
     let parts: Vec<String> = judge.into_iter().chain(missing).collect();
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_of_one_number_is_not_shown() {
+        let of = |low, high| Number { value: 1.0, low: Some(low), high: Some(high), ..Number::default() };
+        assert_eq!(of(1.0, 1.0).shown(true), "100.0 %");
+        assert_eq!(of(0.99996, 1.0).shown(true), "100.0 %");
+        assert_eq!(of(0.5, 1.0).shown(true), "100.0 % (50.0 % to 100.0 %)");
+    }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::found::Number;
 use super::run::RunReport;
+use crate::approach::Goal;
 
 /// Something measured by language, of every run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -21,9 +22,9 @@ pub(super) struct Measure {
     /// Columns: runs, mostly.
     pub(super) series: Vec<Series>,
     pub(super) chart: String,
-    /// The language that the others are to come up to, and where it stood, if that is so in every run.
+    /// The dominant language, and what the others are to come up to, if that is so in every run.
     pub(super) dominant: Option<String>,
-    pub(super) goal: Option<f64>,
+    pub(super) goal: Option<Goal>,
 }
 
 impl Measure {
@@ -62,7 +63,7 @@ pub(super) fn measures(runs: &[RunReport]) -> Vec<Measure> {
                     of: "language",
                     percent: found.percent,
                     dominant: found.dominant.clone(),
-                    goal: found.goal,
+                    goal: found.goal.clone(),
                     ..Measure::default()
                 });
                 measures.len() - 1

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use mpo_data::Language;
+use mpo_progress::Counted;
 use mpo_trainer::{
     CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StepEvent, TrainOptions, is_edited, is_written,
     read_checked, read_file,
@@ -120,8 +121,8 @@ impl RunReport {
         let mut missing = (1..=known.max().unwrap_or(0)).filter(|step| !told.contains(step));
         if let Some(first) = missing.next() {
             self.damaged.push(format!(
-                "events.jsonl: the lines of {} steps are gone, the first is that of step {first}",
-                1 + missing.count()
+                "events.jsonl: the lines of {} are gone, the first is that of step {first}",
+                Counted(1 + missing.count() as u64, "step")
             ));
         }
     }
@@ -192,9 +193,9 @@ impl RunReport {
         // Who stops early, or is going on, has not taken all.
         let steps = match self.total_steps.filter(|total| *total > taken) {
             Some(total) => format!("{taken} of {total} steps"),
-            None => format!("{taken} steps"),
+            None => Counted(taken, "step").to_string(),
         };
-        let rows = self.rows.map(|rows| format!("{rows} rows"));
+        let rows = self.rows.map(|rows| Counted(rows as u64, "row").to_string());
         let time = self.seconds.map(|seconds| match seconds {
             0.0..100.0 => format!("{seconds:.0} s"),
             100.0..6_000.0 => format!("{:.0} min", seconds / 60.0),
@@ -211,8 +212,7 @@ impl RunReport {
             Some(RunResults::Trained(results)) => Approaches::new(results),
             _ => None,
         };
-        let goal =
-            approaches.as_ref().map(|of| format!("{}’s gap before training, {:.2}", of.dominant.name(), of.goal));
+        let goal = approaches.as_ref().map(|of| format!("{}, {:.2}", of.goal.name, of.goal.height));
         let share = |share: f64| number(share, true);
         let languages = approaches.into_iter().flat_map(|of| of.of).map(|of| Came {
             language: of.language.name().to_owned(),

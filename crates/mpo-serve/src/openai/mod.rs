@@ -8,4 +8,4 @@ mod request;
 pub(crate) use body::object;
 pub(crate) use error::ApiError;
 pub(crate) use reply::{Finish, Format, LogProb, Piece, Usage, models, now};
-pub(crate) use request::{Asked, Prompt};
+pub(crate) use request::{Asked, Length, Prompt};

@@ -28,11 +28,18 @@ pub(crate) struct Asked {
     pub(crate) counts: bool,
     /// Texts that end the answer and are no part of it.
     pub(crate) stops: Vec<String>,
-    /// None for as many as there is room for.
-    pub(crate) max_tokens: Option<usize>,
+    pub(crate) length: Length,
     /// None for the most probable tokens.
     pub(crate) sampling: Option<Sampling>,
     pub(crate) top_log_probs: Option<usize>,
+}
+
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Length {
+    pub(crate) tokens: usize,
+    /// The field that says so. Without one it is as long as there is room for.
+    pub(crate) field: Option<&'static str>,
 }
 
 /// What is answered.
@@ -42,24 +49,77 @@ pub(crate) enum Prompt {
     Text(String),
 }
 
+impl Prompt {
+    /// The field that it comes in.
+    pub(crate) fn field(&self) -> &'static str {
+        match self {
+            Self::Conversation(_) => "messages",
+            Self::Text(_) => "prompt",
+        }
+    }
+}
+
+/// Settings of a draw that other servers know, and the number of each that changes nothing.
+const OTHER_DRAWS: [(&str, f64); 10] = [
+    ("frequency_penalty", 0.0),
+    ("presence_penalty", 0.0),
+    ("repetition_penalty", 1.0),
+    ("repeat_penalty", 1.0),
+    ("length_penalty", 1.0),
+    ("min_p", 0.0),
+    ("typical_p", 1.0),
+    ("tfs_z", 1.0),
+    ("mirostat", 0.0),
+    ("min_tokens", 0.0),
+];
+/// What else would change an answer on one server or another: false or empty it changes nothing.
+const OTHER_CHANGES: [&str; 20] = [
+    "logit_bias",
+    "logits_processors",
+    "bad_words",
+    "stop_token_ids",
+    "ignore_eos",
+    "use_beam_search",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "json_schema",
+    "grammar",
+    "chat_template",
+    "chat_template_kwargs",
+    "prompt_embeds",
+    "reasoning_effort",
+    "verbosity",
+    "web_search_options",
+    "audio",
+];
+
 impl Asked {
     /// A request for a chat completion, of at most `most_tokens`.
     pub(crate) fn chat(mut fields: Fields, most_tokens: usize) -> Result<Self, ApiError> {
         let messages = fields.take("messages").ok_or_else(|| missing("messages"))?;
         let prompt = Prompt::Conversation(conversation(&messages)?);
         let [old, new] = ["max_tokens", "max_completion_tokens"].map(|name| fields.count(name, 1, most_tokens as u64));
-        let max_tokens = new?.or(old?);
+        let (old, new) = (old?, new?);
+        let field = match (new, old) {
+            (Some(_), _) => Some("max_completion_tokens"),
+            (None, old) => old.map(|_| "max_tokens"),
+        };
+        let length = Length { tokens: new.or(old).unwrap_or(most_tokens), field };
         let wants_log_probs = fields.boolean("logprobs")?;
         let top = fields.count("top_logprobs", 0, MOST_TOP)?;
         if top.is_some_and(|top| top > 0) && !wants_log_probs {
             return Err(ApiError::field("top_logprobs", "logprobs to be true beside it", "that it is not"));
         }
-        let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-        fields.refuse("tools", is_empty)?;
-        fields.refuse("functions", is_empty)?;
+        fields.refuse("tools", is_nothing)?;
+        fields.refuse("functions", is_nothing)?;
+        fields.refuse("tool_choice", |value| value == "none" || value == "auto")?;
         fields.refuse("response_format", |value| value["type"] == "text")?;
+        fields.refuse("modalities", |value| *value == serde_json::json!(["text"]))?;
         let top_log_probs = wants_log_probs.then_some(top.unwrap_or(0));
-        Self::both(fields, prompt, max_tokens, top_log_probs)
+        Self::both(fields, prompt, length, top_log_probs)
     }
 
     /// A request for a plain completion, of at most `most_tokens`.
@@ -71,19 +131,20 @@ impl Asked {
         };
         let text = text.ok_or_else(|| ApiError::field("prompt", "one string", kind(&prompt)))?.to_owned();
         let max_tokens = fields.count("max_tokens", 1, most_tokens as u64)?;
-        let max_tokens = max_tokens.unwrap_or(COMPLETION_TOKENS.min(most_tokens));
+        let tokens = max_tokens.unwrap_or(COMPLETION_TOKENS.min(most_tokens));
+        let length = Length { tokens, field: max_tokens.map(|_| "max_tokens") };
         fields.refuse("logprobs", |value| value == 0)?;
         fields.refuse("best_of", |value| value == 1)?;
         fields.refuse("echo", |value| value == false)?;
         fields.refuse("suffix", |value| value == "")?;
-        Self::both(fields, Prompt::Text(text), Some(max_tokens), None)
+        Self::both(fields, Prompt::Text(text), length, None)
     }
 
     /// What both kinds have in common.
     fn both(
         mut fields: Fields,
         prompt: Prompt,
-        max_tokens: Option<usize>,
+        length: Length,
         top_log_probs: Option<usize>,
     ) -> Result<Self, ApiError> {
         let model = fields.text("model")?.ok_or_else(|| missing("model"))?;
@@ -101,12 +162,25 @@ impl Asked {
         };
         let stops = stops(fields.take("stop"))?;
         fields.refuse("n", |value| value == 1)?;
-        for name in ["frequency_penalty", "presence_penalty"] {
-            fields.refuse(name, |value| value.as_f64() == Some(0.0))?;
+        for (name, idle) in OTHER_DRAWS {
+            fields.refuse(name, |value| value.as_f64() == Some(idle))?;
         }
-        fields.refuse("logit_bias", |value| value.as_object().is_some_and(serde_json::Map::is_empty))?;
+        for name in OTHER_CHANGES {
+            fields.refuse(name, is_nothing)?;
+        }
         let sampling = sampling(&mut fields)?;
-        Ok(Self { model, prompt, streams, counts, stops, max_tokens, sampling, top_log_probs })
+        Ok(Self { model, prompt, streams, counts, stops, length, sampling, top_log_probs })
+    }
+}
+
+/// Whether a value asks for nothing.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => !on,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Null | Value::Number(_) => false,
     }
 }
 
@@ -166,6 +240,10 @@ fn sampling(fields: &mut Fields) -> Result<Option<Sampling>, ApiError> {
     let top_p = fields.number("top_p")?.unwrap_or(1.0);
     let top_k = fields.count("top_k", 1, u64::from(u32::MAX))?;
     let seed = fields.seed()?.unwrap_or_else(|| RandomState::new().hash_one(0));
+    // Where tokens are drawn it is above 0; here 0 is the most probable token.
+    if temperature < 0.0 {
+        return Err(ApiError::field("temperature", "a number of at least 0", temperature));
+    }
     // The other settings are checked all the same.
     let drawn = if temperature == 0.0 { 1.0 } else { temperature };
     let sampling = Sampling::new(drawn, top_k, top_p, seed);

@@ -17,7 +17,7 @@ use super::answer::{Answer, Grown};
 use super::events::{Events, Gone};
 use super::receive::receive;
 use super::{Service, in_json};
-use crate::openai::{ApiError, Asked, Finish, Format, Piece, Prompt, Usage, object};
+use crate::openai::{ApiError, Asked, Finish, Format, Length, Piece, Prompt, Usage, object};
 use crate::served::Account;
 use crate::worker::{NotTaken, Told};
 
@@ -64,6 +64,7 @@ async fn complete(
     account.entry().model = Some(asked.model);
     let voice = Arc::clone(voice);
     let reader = Arc::clone(&voice);
+    let field = asked.prompt.field();
     // A long text takes a while to become tokens, and others are not to wait for it.
     let read = spawn_blocking(move || match asked.prompt {
         Prompt::Conversation(messages) => reader.prompt(&messages),
@@ -76,7 +77,7 @@ async fn complete(
     account.entry().prompt_tokens = prompt_tokens;
     let question = Question {
         model,
-        max_new_tokens: service.room(prompt_tokens, voice.longest(), asked.max_tokens)?,
+        max_new_tokens: service.room((field, prompt_tokens), voice.longest(), asked.length)?,
         ids,
         stop_ids: voice.stop_ids(),
         sampling: asked.sampling,
@@ -213,25 +214,34 @@ impl Service {
         timeout_at(deadline, work).await.unwrap_or_else(|_| Err(ApiError::timeout(self.limits.time.as_secs())))
     }
 
-    /// Tokens that an answer may have: as many as are asked for, or as there is room for.
-    fn room(&self, prompt: usize, longest: Option<usize>, asked: Option<usize>) -> Result<usize, ApiError> {
-        let too_long = |message: String| {
-            ApiError::new(StatusCode::BAD_REQUEST, message).of_param("messages").with_code("context_length_exceeded")
+    /// Tokens that an answer may have: as many as are asked for, or as there is room for. The prompt comes with its field.
+    fn room(
+        &self,
+        (field, prompt): (&'static str, usize),
+        longest: Option<usize>,
+        length: Length,
+    ) -> Result<usize, ApiError> {
+        let too_long = |param: &'static str, message: String| {
+            ApiError::new(StatusCode::BAD_REQUEST, message).of_param(param).with_code("context_length_exceeded")
         };
         let most = self.limits.prompt_tokens;
         if prompt > most {
-            return Err(too_long(format!("expected a prompt of at most {most} tokens, got {prompt}")));
+            return Err(too_long(field, format!("expected a prompt of at most {most} tokens, got {prompt}")));
         }
         let Some(longest) = longest else {
-            return Ok(asked.unwrap_or(self.limits.new_tokens));
+            return Ok(length.tokens);
         };
-        let wanted = asked.unwrap_or(1);
-        if prompt + wanted > longest {
-            return Err(too_long(format!(
+        let together = |wanted: usize| {
+            format!(
                 "expected prompt and answer of at most {longest} tokens together, for which the model was made, got {prompt} and \
                  {wanted}"
-            )));
+            )
+        };
+        match (longest.saturating_sub(prompt), length) {
+            (0, _) => Err(too_long(field, together(1))),
+            (left, Length { tokens, .. }) if tokens <= left => Ok(tokens),
+            (left, Length { field: None, .. }) => Ok(left),
+            (_, Length { tokens, field: Some(field) }) => Err(too_long(field, together(tokens))),
         }
-        Ok(asked.unwrap_or(self.limits.new_tokens.min(longest - prompt)))
     }
 }

@@ -14,7 +14,7 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
     /// Model: a folder in Hugging Face layout, or owner/name on the hub
-    #[arg(long, value_name = "DIR|NAME")]
+    #[arg(long, value_name = "DIR|NAME", value_parser = super::home::model)]
     pub(crate) model: String,
     /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]

@@ -10,6 +10,7 @@ use mpo_progress::Progress as _;
 use mpo_trainer::{DeviceChoice, SaveDtype, warn_of_rounding};
 
 use crate::apart::{OUTPUT, check_apart};
+use crate::arguments::model;
 use crate::failure::Failure;
 use crate::flags::{choices, devices};
 use crate::session::Session;
@@ -24,7 +25,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MergeArguments {
     /// Adapter: a folder as PEFT saves it, or owner/name on the hub
-    #[arg(value_name = "DIR|NAME")]
+    #[arg(value_name = "DIR|NAME", value_parser = model)]
     adapter: String,
     /// Folder for the model
     #[arg(long, short, value_name = "DIR")]

@@ -66,7 +66,7 @@ fn align(arguments: &MiniatureArguments, session: &Session) -> Result<(), Failur
     let work = Run { config: &config, folder: &run, base: base(folder, &hash), watch: None };
     let mut lines = Lines::new(session);
     let trained = work.train(model, rows, session, &mut |event| lines.event(event))?;
-    work.save(&trained.model, session)?;
+    work.save(&trained.model, None, session)?;
     let after = exam.examine(&trained.model, folder, "measuring after", session)?;
     let results = MiniatureResults {
         dominant: miniature.dominant,

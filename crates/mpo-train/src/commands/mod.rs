@@ -18,8 +18,9 @@ mod serve;
 mod train;
 mod watch;
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
+use crate::arguments::with_home;
 use crate::failure::Failure;
 use chat::ChatArguments;
 use compare::CompareArguments;
@@ -84,6 +85,13 @@ enum Command {
 }
 
 impl Cli {
+    /// What was typed. Where that is no command, or asks for help, the process ends.
+    pub(crate) fn typed() -> Self {
+        let mut command = with_home(Self::command());
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Does what was typed.
     pub(crate) fn run(self) -> Result<(), Failure> {
         let quiet = self.quiet;
@@ -138,6 +146,33 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             insta::assert_snapshot!(format!("help_{name}"), help(&[name]));
+        }
+    }
+
+    #[test]
+    fn every_path_may_lie_in_the_users_home() {
+        let home = std::env::home_dir().unwrap();
+        let parse = |arguments: &[&str]| {
+            let arguments = [&["mpo-train"][..], arguments].concat();
+            Cli::from_arg_matches(&with_home(Cli::command()).try_get_matches_from(arguments).unwrap()).unwrap()
+        };
+        for arguments in [
+            &["score", "--model=~/m", "--data=~/d"][..],
+            &["train", "--config=~/c.yaml"],
+            &["eval", "--model=~/m", "--benchmark=multijail=~/b.csv", "--output=~/o"],
+            &["compare", "--config=~/c.yaml", "--benign=~/b"],
+            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o"],
+            &["report", "~/a", "~/b", "--output=~/o"],
+            &["convert", "~/m", "--output=~/o"],
+            &["merge", "~/m", "--output=~/o"],
+            &["serve", "~/m", "--adapter=a=~/a"],
+            &["plan", "--config=~/c.yaml"],
+            &["--output=~/o"],
+        ] {
+            let parsed = format!("{:?}", parse(arguments));
+            let expected = arguments.iter().filter(|argument| argument.contains("~/")).count();
+            assert_eq!(parsed.matches(&*home.to_string_lossy()).count(), expected, "{arguments:?} {parsed}");
+            assert!(!parsed.contains('~'), "{parsed}");
         }
     }
 

@@ -8,10 +8,10 @@ use clap::Args;
 use mpo_chat::ModelFolder;
 use mpo_models::memory::resident;
 use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
-use mpo_progress::Progress as _;
+use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
-    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_options, read_rows, row_sizes,
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
 };
 use serde::Serialize;
 
@@ -148,7 +148,7 @@ impl Described {
         let path = resolve_description(&config.model, None)?;
         let folder = ModelFolder::without_weights(path, &config.template_options())?;
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
-        let data = read_rows(&config.data, &read_options(config), config.rows, config.pivot, session)?;
+        let data = read_data(config, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
         let objective = config.objective()?;
         check_rows(&rows, &*objective, config)?;
@@ -295,8 +295,8 @@ impl Shown {
 
     fn time_text(&self, plan: &Plan<'_>) -> String {
         let Time { steps, tokens_per_step, flops, .. } = &self.time;
-        let work =
-            format!("{steps} steps of {tokens_per_step} tokens are {:.1} TFLOP of matrix products", flops / 1e12);
+        let (steps, verb) = (Counted(*steps, "step"), if *steps == 1 { "is" } else { "are" });
+        let work = format!("{steps} of {tokens_per_step} tokens {verb} {:.1} TFLOP of matrix products", flops / 1e12);
         match self.time.flops_per_second {
             None => format!("{work}; --teraflops says how fast they are made."),
             Some(rate) => format!(

@@ -93,7 +93,7 @@ impl FromStr for NamedAdapter {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
-                Ok(Self { name: name.into(), folder: folder.into() })
+                Ok(Self { name: name.into(), folder: crate::arguments::model(folder)? })
             }
             _ => Err(format!("expected NAME=DIR, got {text}")),
         }

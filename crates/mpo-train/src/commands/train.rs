@@ -3,23 +3,22 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanDuration;
 use mpo_chat::ModelFolder;
-use mpo_data::{Language, LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
-use mpo_eval::{Approaches, EvalSet, RewardGaps, Sampling, TrainResults, base, by_language};
+use mpo_data::{LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_eval::{Approaches, EvalSet, Goal, ModelCard, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
-use mpo_progress::Progress as _;
+use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_ours, check_pairs,
-    check_rows, digest_rows, is_marked, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
-    warn_of_one_class,
+    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
+    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_data, read_options, read_rows,
+    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class,
 };
 
 use super::report;
@@ -41,7 +40,8 @@ Examples:
   mpo-train train --config run.yaml --eval-data held-out.json --eval-every 20 --early-stop 3
   mpo-train train --config run.yaml --eval-split 0.1 --dry-run
   mpo-train train --model models/llama --data rows.json --output runs/llama --print-config > run.yaml
-  mpo-train train --resume --output runs/qwen";
+  mpo-train train --resume --output runs/qwen
+  mpo-train train --resume --output runs/qwen --epochs 4";
 
 /// Train a model with MPO, and measure its reward gaps before and after
 #[derive(Debug, Args)]
@@ -112,32 +112,52 @@ struct Ask {
 fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Result<(), Failure> {
     let began = Instant::now();
     // What is already known is said before minutes of reading.
-    match &resumed {
-        Some(run) => run.check_settings(&config.deciding()?)?,
-        None => RunFolder::check_new(&config.output, Kind::Train)?,
-    }
+    let deciding = config.deciding()?;
+    let is_extended = match &resumed {
+        Some(run) if run.ends_otherwise(&deciding) => true,
+        Some(run) => run.check_settings(&deciding).map(|()| false)?,
+        None => RunFolder::check_new(&config.output, Kind::Train).map(|()| false)?,
+    };
     if let Some(cache) = &config.reference_cache {
         check_cache(cache, &config.output)?;
         check_ours(cache, Kind::Reference)?;
     }
     check_run(&config)?;
-    if config.early_stop.is_some() && !config.holds_out() {
-        let expected = "a file of rows that are not trained on, or eval_split, as early_stop is given";
+    if ask.dry_run {
+        // What a run would do first.
+        [Some(&config.output), config.reference_cache.as_ref()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|dir| check_writable(dir))?;
+    }
+    if let Some(key) = config.asks_for_best().filter(|_| !config.holds_out()) {
+        let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
     }
     let session = Session::new(config.device, ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
-    if let Some(run) = resumed.as_ref().filter(|_| !ask.dry_run) {
-        run.mend_reference(&session)?;
-        if let Some(results) = run.read_value::<TrainResults>(&run.results_file(), &session)? {
+    let mut taken = None;
+    if let Some(run) = &resumed {
+        if !ask.dry_run {
+            run.mend_reference(&session)?;
+        }
+        let results = run.read_value::<TrainResults>(&run.results_file(), &session)?;
+        // Those of an earlier end are of another model.
+        let is_earlier = |steps| run.earlier_ends().last().is_some_and(|end| steps <= *end);
+        let results = results.filter(|results| !is_earlier(results.steps));
+        taken = results.as_ref().map(|results| results.steps);
+        if is_extended && taken.is_none() {
+            return Err(Extension::unfinished(run, &deciding).into());
+        }
+        if let Some(results) = results.filter(|_| !is_extended && !ask.dry_run) {
             if run.has_model(&session)? {
                 // Killed when its results were written.
                 if !run.report_file().exists() {
                     report::write(run)?;
                 }
-                let (path, steps) = (run.path().display(), results.steps);
-                session.note(&format_args!("{path}: finished already, after {steps} steps"));
+                let (path, steps) = (run.path().display(), Counted(results.steps, "step"));
+                session.note(&format_args!("{path}: finished already, after {steps}"));
                 return print(&results, ask.json);
             }
             session.note(&format_args!(
@@ -152,6 +172,16 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
     let settled = settled(&config, &inputs, ask.memory, &session)?;
+    let extension = match (&resumed, taken.filter(|_| is_extended)) {
+        (Some(run), Some(taken)) => {
+            let rows = row_sizes(&inputs.rows, &*config.objective()?).len();
+            Some(Extension::new(run, &config, rows, taken)?)
+        }
+        _ => None,
+    };
+    if let Some(extension) = &extension {
+        extension.tell(&session);
+    }
     if ask.dry_run {
         return inputs.tell();
     }
@@ -159,10 +189,13 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
-    let identity = Identity::new(config.deciding()?)
+    let identity = Identity::new(deciding)
         .with("model", &*model_hash)
         .with("rows", digest_rows(&inputs.rows))
         .with("rows to measure on", inputs.eval.digest());
+    if let Some(extension) = extension {
+        extension.begin(identity.clone())?;
+    }
     // New folders only now: input that cannot be used leaves none behind.
     let run = match resumed {
         Some(run) => run,
@@ -179,7 +212,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
     let work = Run { config: &settled, folder: &run, base, watch };
-    let results = align(&work, model, inputs.rows, &inputs.eval, inputs.dominant, &session);
+    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
     }
@@ -261,16 +294,15 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
         return output::json(results);
     }
     output::line(table::before_and_after(results))?;
-    match (Approaches::new(results), results.dominant) {
+    match (Approaches::new(results), Goal::new(results)) {
         (Some(approaches), _) => {
             let verdicts = table::approaches(&approaches, Paint::on(&io::stdout()));
             output::own(format!("\n{verdicts}\n").as_bytes())
         }
-        (None, Some(dominant)) if !results.reward_gap.after.is_empty() => output::line(format_args!(
-            "\nno goal: {}'s own gap was not above zero before training, so there is nothing to come up to",
-            dominant.name()
+        (None, Some(Goal { name, height })) => output::line(format_args!(
+            "\nno goal: {name} is {height:+.2}, not above zero, so there is nothing to come up to"
         )),
-        (None, _) => Ok(()),
+        (None, None) => Ok(()),
     }
 }
 
@@ -284,7 +316,6 @@ struct Inputs {
     eval: EvalSet,
     /// Their prompts, whole: a model goes on with a request that was cut, which is no refusal.
     prompts: Vec<LanguagePair>,
-    dominant: Option<Language>,
 }
 
 impl Inputs {
@@ -295,7 +326,7 @@ impl Inputs {
         let tokenize = |rows: &Rows| -> Result<TokenizedRows, Failure> {
             Ok(folder.tokenize(rows, config.tokenize_options()?, session)?.0)
         };
-        let data = read(&config.data, config.rows)?;
+        let data = read_data(config, config.pivot, session)?;
         let dominant = data.report.dominant;
         let (texts, apart) = match config.held_out_share()? {
             Some(share) => {
@@ -320,9 +351,7 @@ impl Inputs {
             (None, Some(apart)) => (tokenize(&apart)?.limit(config.eval_rows), apart),
             (None, None) => (rows.some(config.eval_rows), texts),
         };
-        if config.early_stop.is_some() {
-            check_rows(&held_out, &*config.objective()?, config)?;
-        }
+        check_held_out(&held_out, &*config.objective()?, config)?;
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
@@ -332,18 +361,18 @@ impl Inputs {
         } else {
             vec![]
         };
-        Ok(Self { folder, rows, held_out, eval, prompts, dominant })
+        Ok(Self { folder, rows, held_out, eval, prompts })
     }
 
     /// Says what a run would go on with.
     fn tell(&self) -> Result<(), Failure> {
-        let (rows, measured) = (self.rows.len(), self.held_out.len());
-        output::line(format_args!("{rows} rows to train on, {measured} to measure on; nothing was trained or written"))
+        let (rows, measured) = (Counted(self.rows.len() as u64, "row"), self.held_out.len());
+        output::line(format_args!("{rows} to train on, {measured} to measure on; nothing was trained or written"))
     }
 }
 
-/// The rows to train on, and those of one prompt in `share`.
-fn hold_out(rows: Rows, share: NonZeroUsize, session: &Session) -> Result<(Rows, Rows), Failure> {
+/// The rows to train on, and those of a `share` of the prompts.
+fn hold_out(rows: Rows, share: f64, session: &Session) -> Result<(Rows, Rows), Failure> {
     let all = rows.len();
     // The same for every seed of a run, so that runs can be compared.
     let (rest, apart) = rows.hold_out(share, 0);
@@ -374,15 +403,16 @@ fn sampling<'a>(
     Ok(Some(Sampling::new(folder, prompts, benign, config.eval_samples, max_tokens, session)?))
 }
 
-/// Measures, trains, saves and measures again.
+/// Measures, trains, measures again and saves.
 fn align(
     run: &Run<'_>,
     model: CausalLm,
     rows: TokenizedRows,
     eval: &EvalSet,
-    dominant: Option<Language>,
+    folder: &ModelFolder,
     session: &Session,
 ) -> Result<TrainResults, Failure> {
+    let (counts, dominant) = (rows.by_language(), eval.dominant);
     let scores = |model: &CausalLm, what| eval.scores(model, run.config.micro_batch_tokens, what, session);
     // The gaps before training are measured once a run.
     let file = run.folder.before_file();
@@ -391,17 +421,26 @@ fn align(
         None => {
             let scored = scores(&model, "measuring before")?;
             warn_of_lowered_gaps(&scored, eval.dominant, &*run.config.objective()?, session);
-            let gaps = by_language(&scored, eval.dominant);
+            let gaps = by_language(&scored, dominant);
             run.folder.write_value(&file, &gaps)?;
             gaps
         }
     };
     let mut lines = Lines::new(session);
     let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
-    run.save(&trained.model, session)?;
-    let after = by_language(&scores(&trained.model, "measuring after")?, eval.dominant);
+    let after = by_language(&scores(&trained.model, "measuring after")?, dominant);
     let reward_gap = RewardGaps { before, after };
-    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, reward_gap };
+    let drawn_to = run.config.drawn_to();
+    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, drawn_to, reward_gap };
+    let card = ModelCard {
+        config: run.config,
+        base: folder.base_name(),
+        base_dir: folder.base_dir(),
+        is_adapter: !run.saves_whole(&trained.model),
+        rows: &counts,
+        results: &results,
+    };
+    run.save(&trained.model, Some(&card.text()?), session)?;
     run.folder.write_value(&run.folder.results_file(), &results)?;
     Ok(results)
 }

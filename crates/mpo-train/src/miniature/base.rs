@@ -104,7 +104,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     let mut lines = Lines::new(session);
     let trained =
         work.train(model, TokenizedRows::Unpaired(demonstrations), session, &mut |event| lines.event(event))?;
-    work.save(&trained.model, session)?;
+    work.save(&trained.model, None, session)?;
     session.note(&format_args!("the model is in {}", run.model_dir().display()));
     Ok(())
 }

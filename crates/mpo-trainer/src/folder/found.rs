@@ -79,6 +79,16 @@ pub(super) fn make(path: &Path) -> Result<Vec<PathBuf>, TrainError> {
     Ok(missing)
 }
 
+/// Whether a folder can be made at a path, or written in where it is there. Nothing is left behind.
+///
+/// # Errors
+/// If it cannot.
+pub fn check_writable(path: &Path) -> Result<(), TrainError> {
+    let path = std::path::absolute(path).map_err(|error| TrainError::io(path, error))?;
+    let there = path.ancestors().find(|dir| dir.exists()).unwrap_or(&path);
+    tempfile::tempfile_in(there).map(drop).map_err(|error| TrainError::io(there, error))
+}
+
 /// Whether this program may write in a folder: it is new or empty, or ours and of this kind. Nothing is written.
 ///
 /// # Errors
@@ -96,6 +106,17 @@ pub fn is_marked(path: &Path, kind: Kind) -> bool {
 mod tests {
     use super::super::{Identity, RunFolder};
     use super::*;
+
+    #[test]
+    fn where_a_folder_can_be_made_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().to_owned(), dir.path().join("a/b/c")] {
+            check_writable(&path).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::write(dir.path().join("file"), "x").unwrap();
+        assert!(check_writable(&dir.path().join("file/run")).is_err());
+    }
 
     #[test]
     fn a_link_in_the_place_of_a_folder_of_ours_is_refused() {

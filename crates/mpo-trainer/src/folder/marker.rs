@@ -74,6 +74,10 @@ impl Identity {
         Self { settings, inputs: BTreeMap::new() }
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// And of an input with this digest, such as `rows`.
     #[must_use]
     pub fn with(mut self, what: &str, digest: impl Into<String>) -> Self {
@@ -81,25 +85,55 @@ impl Identity {
         self
     }
 
-    /// The first setting that differs from `other`'s, as it was and is.
-    pub(super) fn changed_setting(&self, other: &Settings) -> Option<String> {
-        let mut keys = self.settings.keys().chain(other.keys());
-        let key = keys.find(|key| {
+    /// The settings that differ from `other`'s.
+    fn changed_keys<'a>(&'a self, other: &'a Settings) -> Vec<&'a str> {
+        let added = other.keys().filter(|key| !self.settings.contains_key(*key));
+        let keys = self.settings.keys().chain(added).map(String::as_str);
+        keys.filter(|key| {
             let (was, is) = (self.settings.get(*key), other.get(*key));
             was != is && !(is_off(was) && is_off(is))
-        })?;
+        })
+        .collect()
+    }
+
+    /// The settings that differ from `other`'s, as they were and are.
+    pub(super) fn changed_settings(&self, other: &Settings) -> Option<String> {
         let text = |value: Option<&Value>| match value {
             None | Some(Value::Null) => "none".to_owned(),
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        let (was, is) = (text(self.settings.get(key)), text(other.get(key)));
-        Some(format!("different settings: {key} was {was}, and is {is}"))
+        let change = |key| format!("{key}: {} → {}", text(self.settings.get(key)), text(other.get(key)));
+        let changes: Vec<String> = self.changed_keys(other).into_iter().map(change).collect();
+        (!changes.is_empty()).then(|| format!("different settings: {}", changes.join(", ")))
+    }
+
+    /// Whether `other` differs, and in nothing but where the run ends.
+    pub(super) fn ends_otherwise(&self, other: &Settings) -> bool {
+        let changed = self.changed_keys(other);
+        !changed.is_empty() && changed.iter().all(|key| END.contains(key))
+    }
+
+    /// The settings that say where the run ends.
+    pub(super) fn end(&self) -> Settings {
+        END.iter().filter_map(|key| Some(((*key).to_owned(), self.settings.get(*key)?.clone()))).collect()
+    }
+
+    /// The same run with the end that `settings` say.
+    pub(super) fn with_end_of(&self, settings: &Settings) -> Self {
+        let mut new = self.clone();
+        for key in END {
+            match settings.get(key) {
+                Some(value) => new.settings.insert(key.to_owned(), value.clone()),
+                None => new.settings.remove(key),
+            };
+        }
+        new
     }
 
     /// What of `other` is not as it was, in words.
     pub(super) fn changed(&self, other: &Self) -> Option<String> {
-        self.changed_setting(&other.settings).or_else(|| {
+        self.changed_settings(&other.settings).or_else(|| {
             let mut inputs = other.inputs.iter();
             inputs.find(|(what, digest)| self.inputs.get(*what) != Some(digest)).map(|(what, _)| match &**what {
                 "model" => "a different model".to_owned(),
@@ -108,6 +142,9 @@ impl Identity {
         })
     }
 }
+
+/// The settings that say where a run ends.
+const END: [&str; 2] = ["epochs", "max_steps"];
 
 /// Whether a setting is at what one is that was added later, of which markers of earlier versions know nothing: such a
 /// setting is off by default, so that their runs can go on.
@@ -132,6 +169,18 @@ pub(super) struct Marker {
     /// written at the start. The first versions kept no account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) written: Option<BTreeMap<String, Option<String>>>,
+    /// The ends that the run had before it was given later ones, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) ends: Vec<End>,
+}
+
+/// An end that a run had, before it was given a later one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct End {
+    /// Steps taken by then.
+    pub(super) steps: u64,
+    /// The settings that said so.
+    pub(super) settings: Settings,
 }
 
 /// The marker as it stands in its file.
@@ -145,7 +194,7 @@ struct Checked {
 
 impl Marker {
     pub(super) fn new(kind: Kind, identity: Identity) -> Self {
-        Self { written_by: WRITTEN_BY.into(), kind, identity, written: Some(BTreeMap::new()) }
+        Self { written_by: WRITTEN_BY.into(), kind, identity, written: Some(BTreeMap::new()), ends: vec![] }
     }
 
     fn check(&self) -> Result<String, serde_json::Error> {
@@ -220,11 +269,15 @@ mod tests {
         let was = identity();
         for (now, expected) in [
             (is(&[("lr", 1e-4.into())]), None),
-            (is(&[("lr", 2e-4.into())]), Some("different settings: lr was 0.0001, and is 0.0002")),
-            (is(&[("lr", 1e-4.into()), ("seed", 7.into())]), Some("different settings: seed was none, and is 7")),
+            (is(&[("lr", 2e-4.into())]), Some("different settings: lr: 0.0001 → 0.0002")),
+            (is(&[("lr", 1e-4.into()), ("seed", 7.into())]), Some("different settings: seed: none → 7")),
+            (
+                is(&[("lr", 2e-4.into()), ("seed", 7.into())]),
+                Some("different settings: lr: 0.0001 → 0.0002, seed: none → 7"),
+            ),
             // Added since, and off.
             (is(&[("lr", 1e-4.into()), ("lora", false.into()), ("adapters", serde_json::json!({}))]), None),
-            (is(&[("lr", 1e-4.into()), ("lora", true.into())]), Some("different settings: lora was none, and is true")),
+            (is(&[("lr", 1e-4.into()), ("lora", true.into())]), Some("different settings: lora: none → true")),
         ] {
             let other = Identity::new(now).with("rows", "abc");
             assert_eq!(was.changed(&other).as_deref(), expected);
@@ -243,7 +296,7 @@ mod tests {
         let read = Marker::read(dir.path()).unwrap().unwrap();
         let mut settings = identity().settings;
         settings.insert("lora".into(), false.into());
-        assert_eq!(read.identity.changed_setting(&settings), None);
+        assert_eq!(read.identity.changed_settings(&settings), None);
     }
 
     #[test]

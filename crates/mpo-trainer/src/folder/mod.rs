@@ -5,6 +5,7 @@
 
 mod enter;
 mod event_files;
+mod extend;
 mod files;
 mod found;
 mod marker;
@@ -25,7 +26,7 @@ use mpo_objectives::Settings;
 use crate::error::TrainError;
 pub use files::{check_page, read_checked, read_file, write_atomically};
 pub(crate) use files::{remove_empty, remove_file, remove_files, set_aside};
-pub use found::{check_ours, is_marked};
+pub use found::{check_ours, check_writable, is_marked};
 use marker::Marker;
 pub use marker::{Identity, Kind};
 pub(crate) use marker::{MARKER, WRITTEN_BY, is_off};
@@ -66,7 +67,12 @@ impl RunFolder {
     /// # Errors
     /// If it is another.
     pub fn check_settings(&self, settings: &Settings) -> Result<(), TrainError> {
-        self.unchanged(self.marker.borrow().identity.changed_setting(settings))
+        self.unchanged(self.changed_settings(settings))
+    }
+
+    /// The settings that are others than those of the run, in words.
+    pub(crate) fn changed_settings(&self, settings: &Settings) -> Option<String> {
+        self.marker.borrow().identity.changed_settings(settings)
     }
 
     /// Whether a run of this identity is the one that was started here.

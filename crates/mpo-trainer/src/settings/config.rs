@@ -1,19 +1,20 @@
 //! A resolved configuration: what it says to those who use it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mpo_data::{DataError, TemplateOptions, TokenizeOptions, Truncation};
 use mpo_models::{AdapterFolder, LoraOptions, ModelConfig, ModelError, Precision, Quantization};
-use mpo_objectives::{Objective, Settings};
+use mpo_objectives::{GapSource, Objective, Settings};
 use serde_json::Value;
 
 use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
 use super::list::{LORA_RANK, SETTINGS, TrainConfig};
+use super::measure::Measure;
 use super::options::to_yaml;
+use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::folder;
 use crate::optimizer::OptimizerOptions;
@@ -39,7 +40,7 @@ impl TrainConfig {
                 // Wherever the optimizer works, it comes to the same but for roundings.
                 "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
                 // Measuring alone changes nothing.
-                "eval_every" => self.early_stop.is_none(),
+                "eval_every" => self.best_by().is_none(),
                 "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
                 key => SETTINGS.iter().any(|setting| {
                     let is_implied = || (setting.implied)().as_ref() == Some(&*value);
@@ -57,6 +58,18 @@ impl TrainConfig {
         let on = self.deciding()?.into_iter().filter(|(_, value)| !folder::is_off(Some(value)));
         let sorted: BTreeMap<String, Value> = on.collect();
         serde_json::to_string(&sorted).map_err(|error| TrainError::setting("settings", "text", error.to_string()))
+    }
+
+    /// The same with another end, as settings say it.
+    pub(crate) fn with_end(&self, end: &Settings) -> Self {
+        let epochs = end.get("epochs").and_then(Value::as_f64).unwrap_or(self.epochs);
+        let max_steps = end.get("max_steps").and_then(Value::as_u64);
+        Self { epochs, max_steps, ..self.clone() }
+    }
+
+    /// Steps that a run on so many rows takes.
+    pub fn steps(&self, rows: usize) -> u64 {
+        Batches::new(self, rows, self.method.definition().min_batch).total()
     }
 
     /// How conversations are written.
@@ -85,11 +98,11 @@ impl TrainConfig {
         Truncation::new(self.max_tokens, self.max_response_tokens)
     }
 
-    /// One prompt of so many is held out, where `eval_split` asks for it.
+    /// The share of the prompts that is held out, where `eval_split` asks for it.
     ///
     /// # Errors
     /// If rows to measure on are named too.
-    pub fn held_out_share(&self) -> Result<Option<NonZeroUsize>, TrainError> {
+    pub fn held_out_share(&self) -> Result<Option<f64>, TrainError> {
         let Some(share) = self.eval_split else {
             return Ok(None);
         };
@@ -99,7 +112,18 @@ impl TrainConfig {
         if self.eval_rows == 0 {
             return Err(TrainError::setting("eval_split", "none, as eval_rows measures none", share.to_string()));
         }
-        Ok(NonZeroUsize::new((1.0 / share).round() as usize))
+        Ok(Some(share))
+    }
+
+    /// What says which step was best, where the run ends with its weights.
+    pub(crate) fn best_by(&self) -> Option<Measure> {
+        self.save_best.or(self.early_stop.map(|_| Measure::default()))
+    }
+
+    /// The setting that asks for the best step's weights, if one does.
+    pub fn asks_for_best(&self) -> Option<&'static str> {
+        let key = if self.save_best.is_some() { "save_best" } else { "early_stop" };
+        self.best_by().map(|_| key)
     }
 
     /// Whether what is measured is not trained on.
@@ -114,6 +138,12 @@ impl TrainConfig {
     pub fn objective(&self) -> Result<Box<dyn Objective>, TrainError> {
         let definition = self.method.definition();
         Ok(definition.objective(&self.hyper_parameters)?)
+    }
+
+    /// What the method draws gaps towards, where that is not the reference's in the dominant language.
+    pub fn drawn_to(&self) -> Option<GapSource> {
+        let given = self.hyper_parameters.get("dominant_gap")?;
+        serde_json::from_value(given.clone()).ok().filter(|source| *source != GapSource::Reference)
     }
 
     /// The adapter that is trained, if one is.
@@ -296,6 +326,10 @@ mod tests {
         let stopped = |eval_every| TrainOptions { eval_every, early_stop: Some(3), ..TrainOptions::default() };
         let [two, four] = [2, 4].map(|every| of(stopped(Some(every))).unwrap().fingerprint().unwrap());
         assert!(two != four && two.contains("early_stop") && two != plain.fingerprint().unwrap());
+        let best =
+            |eval_every| TrainOptions { eval_every, save_best: "eval_rg/sw".parse().ok(), ..TrainOptions::default() };
+        let [two, four] = [2, 4].map(|every| of(best(Some(every))).unwrap().fingerprint().unwrap());
+        assert!(two != four && two.contains("\"save_best\":\"eval_rg/sw\""), "{two}");
         let error = of(stopped(None)).unwrap_err().to_string();
         assert!(error.contains("eval_every: expected a number of steps, as early_stop is given, got none"), "{error}");
     }

@@ -13,10 +13,12 @@ use super::choices::{
 };
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
+use super::measure::Measure;
 use super::method::{HyperParameters, Method};
 use super::places::Places;
 use super::range::{FRACTION, NOT_NEGATIVE, PASSES, POSITIVE, Range, SHARE, UP_TO_1, at_least_1};
 use super::recipe::Recipe;
+use super::sources::{Shares, Sources};
 use super::value::SettingValue;
 use crate::error::TrainError;
 
@@ -27,8 +29,12 @@ settings! {
     "What" {
         /// Model: a folder in Hugging Face layout, or `owner/name` on the hub
         model: String = required("a folder or owner/name"), "DIR|NAME", Nothing;
-        /// Preference rows: a file, a folder of files, or `owner/name` of a data set on the hub (see [data.md](data.md))
-        data: PathBuf = required("a file of preference rows"), "PATH|NAME", Nothing;
+        /// Preference rows: a file, a folder of files, or `owner/name` of a data set on the hub; several as a list, or by the flag
+        /// several times (see [data.md](data.md))
+        data: Sources = required("a file of preference rows"), "PATH|NAME", Nothing;
+        /// Share of its rows that each of several `data` gives to every epoch, in their order, such as `[1, 0.5]`, or `1,0.5` as a
+        /// flag: evenly over languages, the same rows in every epoch
+        data_weights: Shares = optional("all rows of each"), "X,…", Identity;
         /// Run folder
         output: PathBuf = required("a folder for the run"), "DIR", Nothing;
         /// Use at most this many rows of the data, evenly over languages
@@ -123,21 +129,28 @@ settings! {
         merge: bool = default(false), "BOOL", Nothing;
     }
     "Run" {
-        /// Steps between checkpoints, of which the last two are kept; there is always one at the end
+        /// Steps between checkpoints, of which the last `save_total_limit` are kept; there is always one at the end
         checkpoint_every: u64 = default(50), "N", Nothing, at_least_1();
+        /// Checkpoints that are kept, the last ones: two, should a disk damage one. With `save_best` or `early_stop` that of the best
+        /// step stays beside them
+        save_total_limit: usize = default(2), "N", Nothing, at_least_1();
         /// Rows measured before and after, spread over the data; 0 measures none
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
-        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of one prompt in so many, so
-        /// that no translation of a prompt that is measured is trained on; at least one of three. `eval_rows` of them are measured
+        /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of this share of the
+        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts at least one. `eval_rows` of them are measured
         eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
         /// its end
         eval_every: u64 = optional("none"), "N", Identity, at_least_1();
-        /// Stop when the held-out loss has not fallen for so many measurements, and end with the weights of the step where it was
-        /// lowest, which keep their checkpoint. `train` wants `eval_data` or `eval_split` for it
+        /// End with the weights of the step whose measurement was best by this number of `events.jsonl`, which keep their
+        /// checkpoint: the lowest `eval_loss`, the highest mean reward gap, `eval_rg`, or that of one language, such as
+        /// `eval_rg/sw`. `train` wants `eval_data` or `eval_split` for it
+        save_best: Measure = optional("the last step, or `eval_loss` with `early_stop`"), "MEASURE", Training;
+        /// Stop when the held-out loss, or what `save_best` names, has been no better for so many measurements, and end with the
+        /// weights of the step where it was best. `train` wants `eval_data` or `eval_split` for it
         early_stop: u64 = optional("none"), "N", Training, at_least_1();
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none

@@ -7,6 +7,7 @@ mod declare;
 mod list;
 mod lora_targets;
 mod meant;
+mod measure;
 mod method;
 mod options;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod places;
 mod range;
 mod recipe;
 mod schedule;
+mod sources;
 mod value;
 mod yaml;
 
@@ -25,7 +27,9 @@ pub use choices::{
 pub use declare::{Decides, Setting};
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;
+pub use measure::Measure;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use places::Places;
 pub use recipe::Recipe;
-pub use value::Takes;
+pub use sources::{Shares, Sources};
+pub use value::{Takes, at_home};

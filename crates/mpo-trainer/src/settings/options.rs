@@ -106,6 +106,11 @@ impl TrainOptions {
                 format!("none beside dominant, as it makes another language the dominant one than {dominant}");
             return Err(TrainError::setting("pivot", expected, pivot.code()));
         }
+        let sources = config.data.paths().len();
+        if let Some(shares) = config.data_weights.as_ref().filter(|shares| shares.of_sources().len() != sources) {
+            let expected = format!("one for each of data: {sources}");
+            return Err(TrainError::setting("data_weights", expected, shares.of_sources().len().to_string()));
+        }
         if config.batch_size < method.min_batch {
             let expected = format!("at least {} for {}", method.min_batch, method.name);
             return Err(TrainError::setting("batch_size", expected, config.batch_size.to_string()));
@@ -131,8 +136,8 @@ impl TrainOptions {
             let expected = "a number of steps, and eval_samples above 0, as eval_benign is given";
             return Err(TrainError::setting("eval_every", expected, "none"));
         }
-        if config.early_stop.is_some() && config.eval_every.is_none() {
-            return Err(TrainError::setting("eval_every", "a number of steps, as early_stop is given", "none"));
+        if let (Some(key), None) = (config.asks_for_best(), config.eval_every) {
+            return Err(TrainError::setting("eval_every", format!("a number of steps, as {key} is given"), "none"));
         }
         if config.eval_every.is_some() && config.eval_rows == 0 {
             return Err(TrainError::setting("eval_rows", "at least 1, as eval_every is given", "0"));

@@ -24,6 +24,15 @@ nothing may change, such as `device` and `checkpoint_every`. A finished run is l
 made again. A recipe that is named beside `--resume` beats `config.yaml`:
 leave it out where flags beat it at the start.
 
+A finished run can be given a later end, by `epochs`, `max_steps` or both: `--resume --output RUN --max-steps 40`. It goes on
+from its last checkpoint, with weights, moments, order of rows and log, and has results and a model of the new end only. The
+steps that were taken stay as they were; from there on the learning rate is that of a run of the new length, as in
+Transformers: after `cosine` and `linear`, which had come down to nearly nothing, it rises again, and what comes of it is not
+the run that would have been as long from the start. With `schedule: constant` and `warmup_ratio: 0` it is that run, to the
+bit on the CPU. The run keeps account of its ends, so it is the same run again where its checkpoints are gone and all steps are
+taken anew. Measurements without progress, which `early_stop` counts, are counted anew after an end. A run that is not finished, or
+stopped early, cannot be given another end.
+
 Truth values are `true` and `false`; `no` is a word, such as the code of Norwegian.
 
 The last column says what a setting decides: *training*, how a run is trained, so that `compare --grid` can try values of it;

@@ -14,8 +14,10 @@ use super::choices::{
     SaveDtype, Schedule,
 };
 use super::lora_targets::LoraTargets;
+use super::measure::Measure;
 use super::method::Method;
 use super::recipe::Recipe;
+use super::sources::{Shares, Sources};
 
 /// How a setting is given as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,15 @@ pub(super) trait SettingValue: Serialize + Clone + PartialEq + Sized {
     }
 }
 
+/// A path, where `~/` at its beginning is the user's home: no shell puts that in its place in a configuration file or behind an
+/// equals sign. Without a home it stays as it is.
+pub fn at_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(within), Some(home)) => home.join(within),
+        _ => path,
+    }
+}
+
 /// A small number with its power of ten.
 fn number_shown(number: &f64) -> String {
     if *number != 0.0 && number.abs() < 1e-3 { format!("{number:e}") } else { number.to_string() }
@@ -94,6 +105,8 @@ values! {
     Columns: "a map",
     TemplateChoice: "a name or a file",
     LoraTargets: "names",
+    Shares: "numbers above 0 and up to 1",
+    Measure: "`eval_loss`, `eval_rg` or `eval_rg/LANG`",
 }
 
 /// Numbers, whose own messages name neither what was expected nor what was found.
@@ -160,8 +173,8 @@ impl SettingValue for String {
     }
 
     fn settled(self) -> Self {
-        // Without a Unicode home it stays as it is, and is not found.
-        PathBuf::from(&self).settled().into_os_string().into_string().unwrap_or(self)
+        // So it does without a home in Unicode.
+        at_home(PathBuf::from(&self)).into_os_string().into_string().unwrap_or(self)
     }
 }
 
@@ -191,16 +204,39 @@ impl SettingValue for PathBuf {
         }
     }
 
-    /// `~/` is the user's home, which no shell puts in its place in a configuration file or behind an equals sign.
     fn settled(self) -> Self {
-        match (self.strip_prefix("~"), env::home_dir()) {
-            (Ok(within), Some(home)) => home.join(within),
-            _ => self,
-        }
+        at_home(self)
     }
 
     fn shown(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl SettingValue for Sources {
+    const WHAT: &'static str = "a path, or a list of paths";
+    const TAKES: Takes = Takes::Several;
+
+    fn typed(text: &str, before: Option<Self>) -> Result<Self, String> {
+        Ok(match before {
+            None => text.into(),
+            Some(before) => before.and(text.into()),
+        })
+    }
+
+    fn expected(&self) -> Option<&'static str> {
+        if self.paths().is_empty() {
+            return Some("at least one path");
+        }
+        self.paths().iter().find_map(SettingValue::expected)
+    }
+
+    fn settled(self) -> Self {
+        self.at_home()
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
     }
 }
 

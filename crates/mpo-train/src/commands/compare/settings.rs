@@ -46,7 +46,7 @@ pub(super) fn joined(options: TrainOptions, started: TrainOptions) -> Result<Tra
 /// Whether the comparison is on what the program carries: nothing else is named, or it was started so.
 pub(super) fn is_miniature(options: &TrainOptions) -> bool {
     match &options.data {
-        Some(data) => data.as_path() == Path::new(miniature::DATA),
+        Some(data) => data.single() == Some(Path::new(miniature::DATA)),
         None => options.model.is_none(),
     }
 }

@@ -27,7 +27,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConvertArguments {
     /// Model: a folder, a GGUF file, an adapter's folder, which is merged into its base, or owner/name on the hub
-    #[arg(value_name = "DIR|NAME")]
+    #[arg(value_name = "DIR|NAME", value_parser = crate::arguments::model)]
     model: String,
     /// Format
     #[arg(long, value_name = "FORMAT", default_value = "gguf")]

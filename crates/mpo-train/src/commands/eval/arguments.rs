@@ -70,7 +70,7 @@ fn named_benchmark(text: &str) -> Result<(&'static Benchmark, PathBuf), String> 
         return Err(format!("expected NAME=PATH, got {text}"));
     };
     let benchmark = benchmark(name).map_err(|error| error.to_string())?;
-    Ok((benchmark, path.into()))
+    Ok((benchmark, mpo_trainer::at_home(path.into())))
 }
 
 fn benchmark_help() -> String {
