@@ -11,8 +11,10 @@ mod seen;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -60,10 +62,19 @@ pub(crate) fn run(arguments: &WatchArguments) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     signals::listen(move || asked.store(true, Ordering::Relaxed))?;
+    thread::spawn(end_with_terminal);
     let mut terminal = ratatui::try_init().map_err(Failure::Output)?;
     let watched = watch(folder, seen, &mut terminal, &stop);
     ratatui::restore();
     watched
+}
+
+/// Ends the program when its terminal is closed: crossterm would go on reading from it, without end and with all of a processor.
+fn end_with_terminal() {
+    while io::stdin().is_terminal() {
+        thread::sleep(Duration::from_secs(1));
+    }
+    process::exit(0);
 }
 
 /// Draws until the user has seen enough.
