@@ -38,7 +38,7 @@ pub fn note_short(
         if tokens > max_new_tokens {
             progress.note(&format_args!(
                 "warning: answers end after {max_new_tokens} tokens, and a refusal in {} such as “{refusal}” takes {tokens}: \
-                 refusals will be taken for answers; allow longer answers",
+                 refusals may be taken for answers; allow longer answers",
                 language.name()
             ));
         }

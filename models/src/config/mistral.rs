@@ -1,4 +1,4 @@
-//! Mistral: LLaMA without biases, whose layers all attend to a window where the file has one.
+//! Mistral: LLaMA without biases, whose layers all attend to a window unless the file says that there is none.
 
 use super::dialect::{Defaults, Dialect};
 use super::fields::Fields;
