@@ -74,8 +74,9 @@ pub use error::TrainError;
 pub use events::{Event, EventLog, LoggedEvent, MeasuredEvent, RowValues, StartedEvent, StepEvent};
 pub use extend::Extension;
 pub use folder::{
-    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder, check_ours,
-    check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share, write_atomically,
+    BEFORE_FILE, CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, Identity, Kind, REPORT_FILE, RESULTS_FILE, RunFolder,
+    check_ours, check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share,
+    write_atomically,
 };
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;

@@ -56,6 +56,19 @@ pub(super) struct Defaults {
     pub(super) tie_word_embeddings: bool,
 }
 
+impl Defaults {
+    /// Those of LLaMA, which most architectures took over.
+    pub(super) fn of_llama(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            head_dim: None,
+            activation_key: "hidden_act",
+            activation: "silu",
+            tie_word_embeddings: false,
+        }
+    }
+}
+
 impl DecoderConfig {
     /// What every architecture says in the same words; `layers` is left empty.
     pub(super) fn trunk(fields: &Fields<'_>, defaults: Defaults) -> Result<Self, ConfigError> {

@@ -9,16 +9,7 @@ use super::{
 pub(super) const DIALECT: Dialect = Dialect { model_type: "llama", class: "LlamaForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
-    let trunk = DecoderConfig::trunk(
-        fields,
-        Defaults {
-            architecture: Architecture::Llama,
-            head_dim: None,
-            activation_key: "hidden_act",
-            activation: "silu",
-            tie_word_embeddings: false,
-        },
-    )?;
+    let trunk = DecoderConfig::trunk(fields, Defaults::of_llama(Architecture::Llama))?;
     let layer = LayerConfig { window: None, rope: RopeConfig::read(fields, 10_000.0)? };
     Ok(DecoderConfig {
         attention: AttentionConfig {

@@ -8,16 +8,7 @@ use super::{Architecture, ConfigError, DecoderConfig, LayerConfig, RopeConfig};
 pub(super) const DIALECT: Dialect = Dialect { model_type: "mistral", class: "MistralForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
-    let trunk = DecoderConfig::trunk(
-        fields,
-        Defaults {
-            architecture: Architecture::Llama,
-            head_dim: None,
-            activation_key: "hidden_act",
-            activation: "silu",
-            tie_word_embeddings: false,
-        },
-    )?;
+    let trunk = DecoderConfig::trunk(fields, Defaults::of_llama(Architecture::Llama))?;
     let rope = RopeConfig::read(fields, 10_000.0)?;
     let window = sliding_window(fields)?;
     let windows = windows(fields, trunk.num_layers, window, |_| window.is_some())?;

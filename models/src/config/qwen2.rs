@@ -8,16 +8,7 @@ use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderCo
 pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen2", class: "Qwen2ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
-    let trunk = DecoderConfig::trunk(
-        fields,
-        Defaults {
-            architecture: Architecture::Qwen2,
-            head_dim: None,
-            activation_key: "hidden_act",
-            activation: "silu",
-            tie_word_embeddings: false,
-        },
-    )?;
+    let trunk = DecoderConfig::trunk(fields, Defaults::of_llama(Architecture::Qwen2))?;
     Ok(DecoderConfig {
         attention: AttentionConfig { bias: AttentionBias { qkv: true, output: false }, ..trunk.attention },
         layers: layers(fields, trunk.num_layers)?,

@@ -7,16 +7,8 @@ use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderCo
 pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen3", class: "Qwen3ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
-    let trunk = DecoderConfig::trunk(
-        fields,
-        Defaults {
-            architecture: Architecture::Qwen3,
-            head_dim: Some(128),
-            activation_key: "hidden_act",
-            activation: "silu",
-            tie_word_embeddings: false,
-        },
-    )?;
+    let trunk =
+        DecoderConfig::trunk(fields, Defaults { head_dim: Some(128), ..Defaults::of_llama(Architecture::Qwen3) })?;
     Ok(DecoderConfig {
         attention: AttentionConfig {
             bias: AttentionBias::all(fields.flag("attention_bias", false)?),

@@ -29,7 +29,7 @@ impl RunFolder {
         // Boards read files in the order of their names, so ten digits, and a later second than that of any other file.
         let mut names = (now.as_secs()..).map(|second| self.path.join(format!("{PREFIX}{second:010}.mpo-train")));
         let is_later = |path: &PathBuf| earlier.last() < Some(path) && fs::symlink_metadata(path).is_err();
-        let path = names.find(is_later).unwrap_or_else(|| self.path.join(PREFIX));
+        let path = names.find(is_later).expect("there is always a later second");
         self.claim(&path)?;
         write_atomically(&path, contents)?;
         for file in earlier {

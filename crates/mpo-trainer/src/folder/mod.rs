@@ -30,7 +30,7 @@ pub use found::{check_ours, check_writable, is_marked};
 use marker::Marker;
 pub use marker::{Identity, Kind};
 pub(crate) use marker::{MARKER, WRITTEN_BY, is_off};
-pub use names::{CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, REPORT_FILE, RESULTS_FILE};
+pub use names::{BEFORE_FILE, CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, REPORT_FILE, RESULTS_FILE};
 pub use reference::share;
 pub use write::{is_edited, is_written};
 

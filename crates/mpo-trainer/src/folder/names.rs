@@ -8,6 +8,8 @@ use super::RunFolder;
 pub const CONFIG_FILE: &str = "config.yaml";
 /// What happened, one event per line.
 pub const EVENTS_FILE: &str = "events.jsonl";
+/// What the model was before training.
+pub const BEFORE_FILE: &str = "before.json";
 /// What was found; written when the run is finished, and not before.
 pub const RESULTS_FILE: &str = "results.json";
 /// The page about the run.
@@ -38,7 +40,7 @@ impl RunFolder {
 
     /// What the model was before training: a resumed run has lost none of it.
     pub fn before_file(&self) -> PathBuf {
-        self.path.join("before.json")
+        self.path.join(BEFORE_FILE)
     }
 
     /// What training changed; written last.

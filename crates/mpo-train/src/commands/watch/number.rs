@@ -1,5 +1,7 @@
 //! Numbers in few columns.
 
+use crate::table;
+
 /// A number in at most seven columns, as a rule: as many digits as tell something.
 pub(super) fn short(value: f64) -> String {
     match value.abs() {
@@ -14,7 +16,7 @@ pub(super) fn short(value: f64) -> String {
 
 /// A share; nothing where there is none.
 pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or(String::new(), |share| format!("{:.0} %", share * 100.0))
+    share.map_or(String::new(), table::percent)
 }
 
 #[cfg(test)]

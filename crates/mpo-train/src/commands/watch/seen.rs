@@ -4,12 +4,11 @@ use std::path::Path;
 
 use mpo_data::Language;
 use mpo_eval::{LanguageGap, RunLog, TrainResults};
-use mpo_trainer::{CONFIG_FILE, EVENTS_FILE, RESULTS_FILE, TrainOptions, read_checked};
+use mpo_trainer::{BEFORE_FILE, CONFIG_FILE, EVENTS_FILE, RESULTS_FILE, TrainOptions, read_checked};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
-const BEFORE_FILE: &str = "before.json";
 /// What is read.
 pub(super) const FILES: [&str; 4] = [CONFIG_FILE, BEFORE_FILE, EVENTS_FILE, RESULTS_FILE];
 
