@@ -25,12 +25,19 @@ pub struct Head {
     pub softcap: Option<f64>,
     /// What logits are made in.
     pub precision: Precision,
+    /// What hidden states are multiplied by first.
+    pub scale: Option<f64>,
 }
 
 impl Head {
     /// Hidden states and the head, as they are multiplied.
     pub fn inputs(&self, hidden: Tensor<2>) -> HeadInputs {
-        HeadInputs { hidden: self.precision.of(hidden), head: self.weight.clone() }
+        HeadInputs { hidden: self.given(hidden), head: self.weight.clone() }
+    }
+
+    /// Hidden states as the head is given them.
+    pub fn given(&self, hidden: Tensor<2>) -> Tensor<2> {
+        given_to_head(hidden, self.scale, self.precision)
     }
 }
 
@@ -57,4 +64,12 @@ impl Outputs {
     pub fn head(&self) -> &Head {
         &self.head
     }
+}
+
+/// Hidden states as a head of this scale and precision is given them.
+pub(crate) fn given_to_head(hidden: Tensor<2>, scale: Option<f64>, precision: Precision) -> Tensor<2> {
+    precision.of(match scale {
+        Some(scale) => hidden.mul_scalar(scale as f32),
+        None => hidden,
+    })
 }

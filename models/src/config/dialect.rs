@@ -5,14 +5,22 @@ use mpo_kernels::Activation;
 use super::fields::{COMPARE, Fields};
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, gemma2, gemma3,
-    llama, mistral, qwen2, qwen3,
+    llama, mistral, qwen2, qwen3, t5,
 };
 
-pub(super) static DIALECTS: [Dialect; 6] =
-    [llama::DIALECT, mistral::DIALECT, qwen2::DIALECT, qwen3::DIALECT, gemma2::DIALECT, gemma3::DIALECT];
+pub(super) static DIALECTS: [Dialect; 8] = [
+    llama::DIALECT,
+    mistral::DIALECT,
+    qwen2::DIALECT,
+    qwen3::DIALECT,
+    gemma2::DIALECT,
+    gemma3::DIALECT,
+    t5::T5,
+    t5::MT5,
+];
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
-const MAX_LAYERS: usize = 1 << 12;
+pub(super) const MAX_LAYERS: usize = 1 << 12;
 
 /// How one architecture writes its configuration.
 pub(super) struct Dialect {
@@ -126,6 +134,7 @@ impl DecoderConfig {
             norm: NormConfig { eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6), offset: 0.0, outputs: false },
             num_layers,
             layers: Vec::new(),
+            encoder: None,
             bos_token_id: fields.token_id("bos_token_id")?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
             pad_token_id: fields.token_id("pad_token_id")?,

@@ -1,4 +1,4 @@
-//! What a decoder is: the sizes, norms, windows and positions that a Hugging Face `config.json` states in one
+//! What a model is: the sizes, norms, windows and positions that a Hugging Face `config.json` states in one
 //! dialect per architecture, brought to one form.
 //!
 //! Adding an architecture takes a file beside this one, a variant of [`Architecture`] and a line in the list of
@@ -6,6 +6,7 @@
 
 mod decoder;
 mod dialect;
+mod encoder;
 mod error;
 pub(crate) mod fields;
 pub(crate) mod file;
@@ -20,12 +21,14 @@ mod quantized;
 mod qwen2;
 mod qwen3;
 mod rope;
+mod t5;
 #[cfg(test)]
 mod tests;
 mod windows;
 mod yarn;
 
 pub use decoder::{AttentionBias, AttentionConfig, DecoderConfig, LayerConfig, MlpConfig, NormConfig};
+pub use encoder::EncoderConfig;
 pub use error::ConfigError;
 pub(crate) use generation::GENERATION_FILE;
 pub use model::ModelConfig;
@@ -48,4 +51,6 @@ pub enum Architecture {
     Gemma2,
     /// Gemma 3, text.
     Gemma3,
+    /// T5, Flan-T5 and mT5: an encoder before the decoder.
+    T5,
 }

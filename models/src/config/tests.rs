@@ -258,7 +258,11 @@ fn every_key_that_does_not_fit_is_named() {
         ("gemma2", json!({"layer_types": ["full_attention"]}), "layer_types: expected 4 of"),
         ("gemma2", json!({"final_logit_softcapping": 0.0}), "final_logit_softcapping: expected a positive"),
         ("gemma3_text", json!({"use_bidirectional_attention": true}), "expected false or nothing"),
-        ("mixtral", json!({}), "expected one of llama, mistral, qwen2, qwen3, gemma2, gemma3_text, got \"mixtral\""),
+        (
+            "mixtral",
+            json!({}),
+            "expected one of llama, mistral, qwen2, qwen3, gemma2, gemma3_text, t5, mt5, got \"mixtral\"",
+        ),
     ];
     for (model_type, changes, message) in cases {
         assert_rejected(model_type, changes, message);

@@ -1,4 +1,5 @@
-//! The decoder every architecture shares: LLaMA's, with the options of [`DecoderConfig`] for the others.
+//! The decoder every architecture shares: LLaMA's, with the options of [`DecoderConfig`] for the others, or T5's behind its
+//! encoder (`t5`).
 //!
 //! Fields carry the names of Hugging Face checkpoints, so that a parameter's path in the module tree is its tensor's
 //! name in the file.
@@ -11,6 +12,7 @@ mod layers;
 mod low_rank;
 mod mlp;
 mod parameters;
+mod t5;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -21,19 +23,21 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
 
 use crate::adapter::AdapterConfig;
-use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Targets};
+use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Side, Targets, given_to_head};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Head, RmsNorm};
 pub use parameters::NamedParameter;
+use t5::EncoderDecoder;
+pub(crate) use t5::Going;
 pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
 pub use weights::{Initializer, WeightSource};
 
-/// A causal language model: decoder and head.
+/// A language model: a decoder, or an encoder and a decoder, and the head.
 #[derive(Module, Debug)]
 pub struct CausalLm {
-    model: Decoder,
+    trunk: Trunk,
     lm_head: Option<Head>,
     #[module(skip)]
     config: DecoderConfig,
@@ -44,6 +48,19 @@ pub struct CausalLm {
     precision: Precision,
 }
 
+/// What gives the head its states.
+#[derive(Module, Debug)]
+enum Trunk {
+    Alone(Alone),
+    Behind(EncoderDecoder),
+}
+
+/// A decoder by itself, under the name that checkpoints have for it.
+#[derive(Module, Debug)]
+struct Alone {
+    model: Decoder,
+}
+
 #[derive(Module, Debug)]
 struct Decoder {
     embed_tokens: Embedding,
@@ -51,13 +68,16 @@ struct Decoder {
     norm: RmsNorm,
 }
 
-/// A batch as the decoder takes it.
+/// A batch as a decoder alone takes it.
 struct Lowered {
     packed: Packed,
     targets: Targets,
     /// That something is wanted of.
     layers: Vec<Layer>,
 }
+
+/// Where states come from.
+type Source = (Side, Layer);
 
 /// What every layer is given beside its input.
 struct Context<'a> {
@@ -83,14 +103,13 @@ impl CausalLm {
     /// Those of `source`: a tensor missing or of another shape.
     pub fn new<S: WeightSource>(config: DecoderConfig, source: &mut S, device: &Device) -> Result<Self, S::Error> {
         let mut weights = weights::Weights { source, device };
-        let model = Decoder {
-            embed_tokens: Embedding::new(&config, "model.embed_tokens", &mut weights)?,
-            layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
-            norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
+        let trunk = match &config.encoder {
+            Some(encoder) => Trunk::Behind(EncoderDecoder::new(&config, encoder, &mut weights)?),
+            None => Trunk::Alone(Alone { model: Decoder::new(&config, &mut weights)? }),
         };
         let lm_head =
             if config.tie_word_embeddings { None } else { Some(Head::new(&config, "lm_head", &mut weights)?) };
-        Ok(Self { model, lm_head, config, adapter: None, precision: Precision::default() })
+        Ok(Self { trunk, lm_head, config, adapter: None, precision: Precision::default() })
     }
 
     /// The same model with its products made in `precision`.
@@ -111,7 +130,14 @@ impl CausalLm {
 
     /// Where its weights are.
     pub fn device(&self) -> Device {
-        self.model.embed_tokens.weight.val().device()
+        self.embedding().weight.val().device()
+    }
+
+    fn embedding(&self) -> &Embedding {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => &model.embed_tokens,
+            Trunk::Behind(model) => &model.shared,
+        }
     }
 
     /// What is wanted of a batch. Layers that nothing is wanted of are not computed.
@@ -119,16 +145,19 @@ impl CausalLm {
     /// # Panics
     /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
     pub fn forward(&self, batch: &Batch) -> Outputs {
-        let lowered = self.lower(batch);
-        let all = self.run(&lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
-        let Targets { rows, ids, .. } = &lowered.targets;
-        self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => {
+                let lowered = self.lower(batch);
+                let all = self.run(model, &lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
+                let Targets { rows, ids, .. } = &lowered.targets;
+                self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
+            }
+            Trunk::Behind(model) => self.forward_behind(model, batch),
+        }
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
-        // More than a few rows, so that a row's numbers do not depend on its batch: the reference's batches are others than
-        // those of training.
-        let packed = Packed::new(batch, FEW_ROWS + 1);
+        let packed = Packed::new(batch, FEWEST);
         Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
     }
 
@@ -157,19 +186,41 @@ impl CausalLm {
                 }
             }
         });
-        Outputs {
-            states: states.collect(),
-            scores,
-            head: batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
+        Outputs { states: states.collect(), scores, head: self.output_head() }
+    }
+
+    fn output_head(&self) -> batch::Head {
+        batch::Head {
+            weight: self.head(),
+            softcap: self.config.final_softcap,
+            precision: self.precision,
+            scale: self.head_scale(),
+        }
+    }
+
+    fn head_scale(&self) -> Option<f64> {
+        self.config.encoder?.head_scale
+    }
+
+    /// Hidden states as the head is given them.
+    fn given_to_head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        given_to_head(hidden, self.head_scale(), self.precision)
+    }
+
+    fn alone(&self) -> &Decoder {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => model,
+            Trunk::Behind(_) => panic!("expected a decoder alone: one behind an encoder takes batches"),
         }
     }
 
     /// The last layer's output after the final norm, `[tokens, hidden_size]`, for packed `tokens`.
     ///
     /// # Panics
-    /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made.
+    /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made. If there is
+    /// an encoder: what passes through that is a [`Batch`].
     pub fn hidden_states(&self, tokens: &[u32], layout: &PackedLayout) -> Tensor<2> {
-        self.run(tokens, layout, None, &[Layer::Last]).remove(0)
+        self.run(self.alone(), tokens, layout, None, &[Layer::Last]).remove(0)
     }
 
     /// The same for tokens that may follow others: `layout` says where in `cache` this batch's keys and values go, and
@@ -179,12 +230,13 @@ impl CausalLm {
     /// As [`hidden_states`](Self::hidden_states), or if the layout is for a cache of another size.
     pub fn next_hidden_states(&self, tokens: &[u32], layout: &PackedLayout, cache: &mut KeyValueCache) -> Tensor<2> {
         assert_eq!(cache.rows(), layout.keys(), "the layout is for this cache");
-        self.run(tokens, layout, Some(cache), &[Layer::Last]).remove(0)
+        self.run(self.alone(), tokens, layout, Some(cache), &[Layer::Last]).remove(0)
     }
 
     /// The states of each of `wanted`, `[tokens, hidden_size]`.
     fn run(
         &self,
+        model: &Decoder,
         tokens: &[u32],
         layout: &PackedLayout,
         cache: Option<&mut KeyValueCache>,
@@ -193,48 +245,16 @@ impl CausalLm {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
         let tables = self.rotary_tables(layout, &self.device());
         let mut context = Context { layout, cache, tables, precision: self.precision };
-        self.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
+        model.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
     }
 
     /// What the first layer is given, `[tokens, hidden_size]`.
     fn embed(&self, tokens: &[u32]) -> Tensor<2> {
-        let x = self.model.embed_tokens.forward(tokens);
+        let x = self.embedding().forward(tokens);
         match self.config.embedding_scale {
             Some(scale) => x.mul_scalar(scale as f32),
             None => x,
         }
-    }
-
-    /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
-    fn through_layers(
-        &self,
-        mut x: Tensor<2>,
-        context: &mut Context<'_>,
-        wanted: &[Layer],
-        each_input: &mut dyn FnMut(&Tensor<2>),
-    ) -> Vec<Tensor<2>> {
-        let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
-        let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
-            for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
-                *slot = Some(states());
-            }
-        };
-        let depth = if wanted.contains(&Layer::Last) {
-            self.model.layers.len()
-        } else {
-            wanted.iter().map(Layer::depth).max().unwrap_or(0)
-        };
-        for (index, block) in self.model.layers.iter().take(depth).enumerate() {
-            each_input(&x);
-            x = block.forward(x, index, context);
-            keep(Layer::Output(index), &|| x.clone());
-        }
-        if wanted.contains(&Layer::Last) {
-            each_input(&x);
-            keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
-        }
-        let found = found.into_iter().map(|states| states.expect("a layer of the model"));
-        found.collect()
     }
 
     fn rotary_tables(&self, layout: &PackedLayout, device: &Device) -> Vec<(RopeConfig, RotaryTables)> {
@@ -265,7 +285,7 @@ impl CausalLm {
         keep: usize,
     ) -> Tensor<1> {
         linear_token_log_probs(
-            self.precision.of(select_rows(hidden_states, rows)),
+            self.given_to_head(select_rows(hidden_states, rows)),
             self.head(),
             indices(targets, &hidden_states.device()),
             self.config.final_softcap,
@@ -275,7 +295,7 @@ impl CausalLm {
 
     /// The logits of a few rows of hidden states, `[rows, vocab_size]`: for generation, never for training.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
-        let logits = mpo_kernels::linear(self.precision.of(hidden_states), self.head()).cast(DType::F32);
+        let logits = mpo_kernels::linear(self.given_to_head(hidden_states), self.head()).cast(DType::F32);
         match self.config.final_softcap {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,
@@ -286,10 +306,67 @@ impl CausalLm {
     pub fn head(&self) -> Tensor<2> {
         match &self.lm_head {
             Some(head) => head.weight.val(),
-            None => self.model.embed_tokens.weight.val(),
+            None => self.embedding().weight.val(),
         }
     }
 }
+
+impl Decoder {
+    fn new<S: WeightSource>(config: &DecoderConfig, weights: &mut weights::Weights<'_, S>) -> Result<Self, S::Error> {
+        Ok(Self {
+            embed_tokens: Embedding::new(config, "model.embed_tokens", weights)?,
+            layers: (0..config.num_layers).map(|i| Block::new(config, i, weights)).collect::<Result<_, _>>()?,
+            norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, weights)?,
+        })
+    }
+
+    /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
+    fn through_layers(
+        &self,
+        x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+    ) -> Vec<Tensor<2>> {
+        through(&self.layers, &self.norm, x, wanted, each_input, &mut |block, index, x| {
+            block.forward(x, index, context)
+        })
+    }
+}
+
+/// Goes through blocks, as far as anything is wanted of them, and the norm after them.
+fn through<B>(
+    blocks: &[B],
+    norm: &RmsNorm,
+    mut x: Tensor<2>,
+    wanted: &[Layer],
+    each_input: &mut dyn FnMut(&Tensor<2>),
+    forward: &mut dyn FnMut(&B, usize, Tensor<2>) -> Tensor<2>,
+) -> Vec<Tensor<2>> {
+    let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
+    let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
+        for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
+            *slot = Some(states());
+        }
+    };
+    let depth =
+        if wanted.contains(&Layer::Last) { blocks.len() } else { wanted.iter().map(Layer::depth).max().unwrap_or(0) };
+    for (index, block) in blocks.iter().take(depth).enumerate() {
+        each_input(&x);
+        x = forward(block, index, x);
+        keep(Layer::Output(index), &|| x.clone());
+    }
+    if wanted.contains(&Layer::Last) {
+        each_input(&x);
+        keep(Layer::Last, &|| norm.forward(x.clone()));
+    }
+    let found = found.into_iter().map(|states| states.expect("a layer of the model"));
+    found.collect()
+}
+
+/// Rows of a batch at least: more than a few, so that a row's numbers do not depend on its batch. The reference's batches are
+/// others than those of training.
+const FEWEST: usize = FEW_ROWS + 1;
 
 /// Some rows of a matrix, `[rows, width]`.
 pub(crate) fn select_rows(matrix: &Tensor<2>, rows: &[usize]) -> Tensor<2> {

@@ -17,6 +17,14 @@ use crate::{Architecture, ModelError};
 /// # Errors
 /// If llama.cpp would compute something else than this model: what it has no key for, it takes as published models have it.
 pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, ModelError> {
+    if config.encoder.is_some() {
+        return Err(ModelError::Folder {
+            path: dir.to_owned(),
+            expected: "a decoder alone, to write as GGUF",
+            found: "an encoder and a decoder".into(),
+            remedy: "models of this kind are not written as GGUF; use the folder, which Transformers loads".into(),
+        });
+    }
     let family = Family::of(config);
     let (name, ..) = family.names();
     let DecoderConfig { attention, mlp, norm, layers, .. } = config;
