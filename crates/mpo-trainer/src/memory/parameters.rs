@@ -12,8 +12,12 @@ pub(super) fn embeddings(model: &DecoderConfig) -> u64 {
     embedding(model) * if model.tie_word_embeddings { 1 } else { 2 }
 }
 
-/// A layer.
+/// A layer; with an encoder, the decoder's, which is the larger one.
 pub(super) fn layer(model: &DecoderConfig) -> u64 {
+    if model.encoder.is_some() {
+        let matrices = model.projections().into_iter().map(|(_, shape)| product(shape)).sum::<u64>();
+        return matrices + 3 * model.hidden_size as u64;
+    }
     let layers = model.num_parameters().saturating_sub(embeddings(model)).saturating_sub(model.hidden_size as u64);
     layers.checked_div(model.num_layers as u64).unwrap_or(0)
 }
@@ -31,7 +35,7 @@ pub(super) fn adapter(model: &DecoderConfig, options: &LoraOptions) -> u64 {
 
 /// The largest of all tensors.
 pub(super) fn largest(model: &DecoderConfig) -> u64 {
-    model.projections().map(|(_, shape)| product(shape)).into_iter().chain([embedding(model)]).max().unwrap_or(0)
+    model.projections().into_iter().map(|(_, shape)| product(shape)).chain([embedding(model)]).max().unwrap_or(0)
 }
 
 fn product([outputs, inputs]: [usize; 2]) -> u64 {

@@ -138,8 +138,9 @@ impl<'a> Reference<'a> {
             pairs.iter().map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()])).collect();
         let (name, detail) = holding.name();
         let tokens = |pair: &&TokenizedPair| held_tokens(holding.hold, pair);
+        let encodes = self.model.config().encoder.is_some();
         let table = self.table(name, &detail, pairs, &of, tokens, |model, pairs| {
-            let (mut batch, mut held) = (Batch::default(), holding.collect());
+            let (mut batch, mut held) = (Batch::default(), holding.collect(encodes));
             for pair in pairs {
                 held.pack(&mut batch, pair);
             }
@@ -157,6 +158,7 @@ impl<'a> Reference<'a> {
         })?;
         Ok(HeldReference {
             holding,
+            encodes,
             // The file may be of many more rows: those of another task, or of other data.
             table: table.only(&of),
             of,
@@ -231,6 +233,8 @@ impl KnownPairs {
 #[derive(Debug)]
 pub(crate) struct HeldReference {
     pub(crate) holding: Holding,
+    /// Whether prompts go into an encoder, whose states are held.
+    pub(crate) encodes: bool,
     table: Table,
     /// One per row.
     of: Vec<Digest>,
