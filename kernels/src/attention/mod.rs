@@ -269,10 +269,12 @@ mod tests {
         vec![AttentionOptions { heads: 3, kv_heads: 3, head_dim: 64, scale: 1.0, ..plain.clone() }, plain]
     }
 
-    /// Layouts with a bias of as many distances as they need, and of more.
+    /// Layouts with a bias of as many distances as they need, and of more. None of a single token, whose one key has all the
+    /// weight whatever is added to its score.
     fn biased_layouts() -> Vec<(PackedLayout, usize, usize)> {
         let all = layouts().into_iter().chain(without_order().into_iter().take(3));
-        all.enumerate()
+        all.filter(|layout| layout.tokens() > 1)
+            .enumerate()
             .map(|(number, layout)| {
                 let [before, behind] = layout.reach();
                 (layout, before + number, before + behind + 1 + 2 * number)
@@ -350,10 +352,7 @@ mod tests {
                 let leaf = bias.clone().autodiff().require_grad();
                 let gradient = leaf.grad(&value(leaf.clone()).backward()).unwrap();
                 let norm: f32 = gradient.clone().square().sum().sqrt().into_scalar();
-                if layout.tokens() == 1 {
-                    assert!(norm < 1e-6, "one key has all the weight");
-                    continue;
-                }
+                assert!(norm > 0.1, "{device:?}: a gradient reaches the bias");
                 let step = 0.05;
                 let moved = |by: f32| value(bias.clone() + gradient.clone().mul_scalar(by / norm)).into_scalar::<f32>();
                 let difference = (moved(step) - moved(-step)) / (2.0 * step);

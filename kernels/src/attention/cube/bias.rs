@@ -65,6 +65,7 @@ pub(super) fn tile_sums<F: Float, N: Size>(
     tiles: usize,
     group: usize,
     scale: f32,
+    window: i32,
     distances: usize,
     zero: i32,
     #[comptime] everywhere: bool,
@@ -111,7 +112,7 @@ pub(super) fn tile_sums<F: Float, N: Size>(
             let mut weight = probability * along;
             #[unroll]
             for c in 0..SIDE {
-                if !rows.see(i, c, i32::new(0)) {
+                if !rows.see(i, c, window) {
                     weight.insert(c, f32::new(0.0));
                 }
             }

@@ -270,6 +270,7 @@ fn bias_gradient(
             tiles,
             options.heads / options.kv_heads,
             options.scale as f32,
+            schedule::window(options.window),
             distances,
             zero,
             launch.everywhere,
