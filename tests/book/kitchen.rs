@@ -123,7 +123,7 @@ pub(crate) struct Kitchen {
 }
 
 impl Kitchen {
-    /// With everything that commands ask for.
+    /// With models, rows and benchmarks.
     pub(crate) fn new() -> Self {
         let kitchen = Self { dir: tempfile::tempdir().unwrap(), aside: vec![] };
         for name in MODELS {
@@ -164,11 +164,11 @@ impl Kitchen {
         // The one that the README shows, which also names its run.
         let (_, run) = configurations::documented().into_iter().find(|(place, _)| place.starts_with("README")).unwrap();
         kitchen.write("run.yaml", &run);
-        kitchen.with_runs()
+        kitchen
     }
 
-    /// What earlier commands leave: runs, an evaluation, GGUF files.
-    fn with_runs(self) -> Self {
+    /// And with what earlier commands leave: runs, an evaluation, GGUF files.
+    pub(crate) fn with_runs(self) -> Self {
         let train = "train --device flex --quiet --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json";
         for command in [
             &format!("{train} --recipe qwen2.5-7b --output runs/qwen"),

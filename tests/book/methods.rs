@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use mpo_objectives::{Definition, Loss, OBJECTIVES, Settings};
+use serde_json::Value;
 
+use crate::kitchen::Kitchen;
 use crate::made;
+use crate::page::Page;
 
 /// What rows a method is trained on, and whether it asks a reference.
 fn learns_from(definition: &Definition) -> (&'static str, bool) {
@@ -70,5 +73,35 @@ fn the_list_of_methods_is_that_of_the_code() {
 fn every_method_has_a_page_with_its_settings() {
     for definition in OBJECTIVES {
         made::check(&format!("docs/methods/{}.md", definition.name), "settings", &of_one(definition));
+    }
+}
+
+/// What a page says of the log is there, in the first step of a run.
+#[test]
+fn numbers_of_the_log_are_those_of_a_run() {
+    let kitchen = Kitchen::new();
+    for definition in OBJECTIVES {
+        let (name, output) = (definition.name, format!("runs/{}-logged", definition.name));
+        let words = format!(
+            "train --quiet --device flex --model MODEL --data rows.json --max-steps 1 --eval-rows 0 --method {name}"
+        );
+        let words: Vec<&str> = words.split(' ').chain(["--output", &output]).collect();
+        kitchen.done(&words).unwrap();
+        let log = kitchen.read(&format!("{output}/events.jsonl"));
+        let step: Value = serde_json::from_str(log.lines().find(|line| line.contains("\"step\":1")).unwrap()).unwrap();
+        let keys: Vec<&String> = step.as_object().unwrap().keys().collect();
+        let mut page = Page::read(format!("docs/methods/{name}.md"));
+        page.prose =
+            page.prose.split_once("\n## In the log\n").unwrap_or_else(|| panic!("{name}: nothing of the log")).1.into();
+        let is_key = |span: &&str| ["kl", "logps", "loss", "rewards", "rg/"].iter().any(|key| span.starts_with(key));
+        for span in page.spans().into_iter().filter(is_key) {
+            // Not there: what the page says that the method has not.
+            let is_there = match span.strip_suffix('*') {
+                Some(begin) => keys.iter().any(|key| key.starts_with(begin)),
+                None => keys.iter().any(|key| *key == span),
+            };
+            let is_missing = page.prose.contains(&format!("no `{span}`"));
+            assert!(is_there != is_missing, "{name}: `{span}` beside {keys:?}");
+        }
     }
 }
