@@ -200,6 +200,8 @@ struct Time {
     flops_per_second: Option<f64>,
     /// Of the products alone.
     product_seconds: Option<f64>,
+    /// Of the run, with a guess at what else a step does.
+    seconds: Option<f64>,
 }
 
 /// A change that takes less memory, and the command with it.
@@ -235,6 +237,7 @@ impl Shown {
                 flops: plan.flops(),
                 flops_per_second: rate,
                 product_seconds: rate.map(|rate| plan.flops() / rate),
+                seconds: rate.map(|rate| plan.seconds(rate)),
             },
             remedies: remedies.into_iter().map(|remedy| Offer { command: command(&remedy.settings), remedy }).collect(),
             command: command(plan.planned.settled(plan.config).as_slice()),

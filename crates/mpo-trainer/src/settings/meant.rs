@@ -42,6 +42,17 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("pref_ftx", "sft_weight"),
     ("rpo_alpha", "sft_weight"),
     ("simpo_gamma", "gamma"),
+    ("gamma_beta_ratio", "gamma"),
+    ("cpo_alpha", "lambda"),
+    ("dpo_label_smoothing", "epsilon"),
+    ("label_smoothing", "epsilon"),
+    ("desirable_weight", "chosen_weight"),
+    ("undesirable_weight", "rejected_weight"),
+    ("kto_chosen_weight", "chosen_weight"),
+    ("kto_rejected_weight", "rejected_weight"),
+    ("max_completion_length", "max_response_tokens"),
+    ("max_samples", "rows"),
+    ("eval_dataset", "eval_data"),
 ];
 
 /// How alike two names are at least, of which one is meant by the other.

@@ -41,7 +41,7 @@ The last column says what a setting decides: *training*, how a run is trained, s
 
 const HYPER_PARAMETERS: &str = "
 A method's hyper-parameters are keys beside these. A key that the method does not have is an error. `compare --grid` can try
-values of each. Formulas and search spaces are in [methods.md](methods.md).
+values of each. Formulas and search spaces are on the page of each method: [methods.md](methods.md).
 
 | key | of | value | default | meaning |
 |---|---|---|---|---|
@@ -49,7 +49,8 @@ values of each. Formulas and search spaces are in [methods.md](methods.md).
 
 const NAMES_ELSEWHERE: &str = "
 ## Names elsewhere
-What Transformers, TRL and LLaMA-Factory call these settings. A file with such a key is refused with ours.
+What Transformers, TRL and LLaMA-Factory call these settings; [moving.md](moving.md) says what differs. A file with such a key is refused
+with ours.
 
 | there | here |
 |---|---|
@@ -58,7 +59,7 @@ What Transformers, TRL and LLaMA-Factory call these settings. A file with such a
 const RECIPES_BEGIN: &str = "
 ## Recipes
 Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
-files in [recipes/](../recipes) to read and copy. `recipe: FILE.yaml` in a file is found from where that file lies. The hyper-parameters of a recipe that names a method are left out where
+files in [recipes/](https://github.com/mpo-train/mpo-train/tree/main/recipes) to read and copy; [recipes.md](recipes.md) takes them from prompts to a verdict. `recipe: FILE.yaml` in a file is found from where that file lies. The hyper-parameters of a recipe that names a method are left out where
 another method is chosen.
 ";
 
