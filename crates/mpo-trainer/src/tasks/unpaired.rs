@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use mpo_data::LabelledAnswer;
 use mpo_kernels::SequenceScore;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{UnpairedLoss, UnpairedScore};
 
-use super::{MicroBatch, Shared, Task, Work};
+use super::{MicroBatch, Shared, Task, Work, floats};
 use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::events::RowValues;
@@ -74,11 +74,6 @@ fn mismatched(answers: &[LabelledAnswer], batch: &[usize]) -> Vec<Mismatched> {
         (row, *other.or(ring().next()).unwrap_or(&row))
     };
     batch.iter().enumerate().map(of).collect()
-}
-
-fn floats(values: Vec<f32>, device: &Device) -> Tensor<1> {
-    let count = values.len();
-    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 impl Task for UnpairedTask<'_> {
