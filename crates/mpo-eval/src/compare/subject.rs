@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
-use mpo_progress::Progress;
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows};
+use mpo_progress::{Progress, Silent};
+use mpo_trainer::{
+    TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows, with_harm_notes,
+};
 
 use super::exam::Exam;
 use super::request::Request;
@@ -140,6 +142,6 @@ impl Subject {
         let rows = turned.as_ref().unwrap_or(&self.rows);
         let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         check_rows(&rows, &*config.objective()?, config)?;
-        Ok((rows, cut))
+        Ok((with_harm_notes(rows, &self.folder.tokenizer, config, &Silent)?, cut))
     }
 }

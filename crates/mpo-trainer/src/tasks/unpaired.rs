@@ -165,6 +165,7 @@ mod tests {
             prompt: vec![prompt],
             answer: vec![1],
             desirable: true,
+            is_benign: false,
             origin: Origin { file: "f".into(), position: Position::Row(1) },
         };
         // Rows 0 and 1 are two answers to one prompt.
