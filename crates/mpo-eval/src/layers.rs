@@ -295,14 +295,12 @@ mod tests {
 
     #[test]
     fn meaning_and_language_by_hand() {
-        let labels: Vec<PromptLabels> =
-            [("en", 0), ("sw", 0), ("en", 1), ("sw", 1)].map(|(code, meaning)| labels(code, Some(meaning), true)).into();
+        let labels: Vec<PromptLabels> = [("en", 0), ("sw", 0), ("en", 1), ("sw", 1)]
+            .map(|(code, meaning)| labels(code, Some(meaning), true))
+            .into();
         // First layer: languages 4 apart and meanings 1; second: the other way round; third: nothing is apart.
-        let layers = [
-            vec![0.0, 0.0, 4.0, 0.0, 0.0, 1.0, 4.0, 1.0],
-            vec![0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 1.0, 4.0],
-            vec![7.0; 8],
-        ];
+        let layers =
+            [vec![0.0, 0.0, 4.0, 0.0, 0.0, 1.0, 4.0, 1.0], vec![0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 1.0, 4.0], vec![7.0; 8]];
         let found = Layers::new(&labels, layers, None);
         // Within 1; to the other (4 + √17)/2. And within 4, to the other (1 + √17)/2.
         let far = (4.0 + 17f64.sqrt()) / 2.0;
@@ -322,8 +320,9 @@ mod tests {
 
     #[test]
     fn what_is_there_in_one_language_is_no_part_of_the_silhouettes() {
-        let mut of: Vec<PromptLabels> =
-            [("en", 0), ("sw", 0), ("en", 1), ("sw", 1)].map(|(code, meaning)| labels(code, Some(meaning), true)).into();
+        let mut of: Vec<PromptLabels> = [("en", 0), ("sw", 0), ("en", 1), ("sw", 1)]
+            .map(|(code, meaning)| labels(code, Some(meaning), true))
+            .into();
         let states = vec![0.0, 0.0, 4.0, 0.0, 0.0, 1.0, 4.0, 1.0];
         let without = Layers::new(&of, [states.clone()], None);
         of.extend([labels("en", Some(2), true), labels("sw", None, true)]);

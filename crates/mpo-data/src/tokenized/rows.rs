@@ -124,7 +124,8 @@ impl TokenizedRows {
         match self {
             Self::Bilingual(rows) => {
                 let rows = rows.into_iter();
-                let rows = rows.map(|row| TokenizedRow { dominant: pair(row.dominant), target: pair(row.target), ..row });
+                let rows =
+                    rows.map(|row| TokenizedRow { dominant: pair(row.dominant), target: pair(row.target), ..row });
                 Self::Bilingual(rows.collect())
             }
             Self::Monolingual(rows) => {
@@ -315,9 +316,8 @@ mod tests {
         };
         // Targets 107 and the benign 9, then dominants 7 and 8.
         assert_eq!(prompts(&noted), [vec![107], vec![9], vec![7, 50, 51], vec![8, 50, 51]]);
-        let answers = |rows: TokenizedRows| -> Vec<Vec<u32>> {
-            rows.into_answers().into_iter().map(|row| row.answer).collect()
-        };
+        let answers =
+            |rows: TokenizedRows| -> Vec<Vec<u32>> { rows.into_answers().into_iter().map(|row| row.answer).collect() };
         assert_eq!(answers(noted), answers(rows.clone()));
         let singles = TokenizedRows::Unpaired(rows.into_answers());
         let noted = singles.with_notes(&[50], |_| true).into_answers();

@@ -177,7 +177,9 @@ impl Compare<'_> {
                 config.check_adapter(&folder.config, folder.adapter.as_ref())?;
                 let cut = match self.subject.rows(&config) {
                     Ok((_, cut)) => cut,
-                    Err(error @ EvalError::Train(TrainError::WrongRows { .. })) if !self.request.data_sets().is_empty() => {
+                    Err(error @ EvalError::Train(TrainError::WrongRows { .. }))
+                        if !self.request.data_sets().is_empty() =>
+                    {
                         self.progress.note(&format_args!("{}: left out; {error}", entrant.name));
                         unfit.push((entrant.name.clone(), error));
                         break;

@@ -154,7 +154,8 @@ pub fn entrants(asked: &Request, other: Language) -> Result<Vec<Entrant>, EvalEr
     }
     let sets = asked.data_sets();
     if !sets.is_empty() {
-        let on = |entrant: &Entrant| -> Vec<Entrant> { sets.iter().map(|(name, path)| entrant.on(name, path)).collect() };
+        let on =
+            |entrant: &Entrant| -> Vec<Entrant> { sets.iter().map(|(name, path)| entrant.on(name, path)).collect() };
         entrants = entrants.iter().flat_map(on).collect();
     }
     let used = |key: &str| {

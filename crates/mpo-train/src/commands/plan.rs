@@ -11,7 +11,8 @@ use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
-    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes, with_harm_notes,
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
+    with_harm_notes,
 };
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use mpo_chat::ModelFolder;
 use mpo_data::TokenizeOptions;
-use mpo_eval::{EvalSet, Evaluation, PromptSet, Projection, answer_states, by_language, implicit_by_language};
+use mpo_eval::{EvalSet, Evaluation, Projection, PromptSet, answer_states, by_language, implicit_by_language};
 use mpo_models::CausalLm;
 use mpo_progress::Progress as _;
 use mpo_trainer::{check_pairs, read_rows};
