@@ -99,7 +99,7 @@ impl OfLanguage {
         });
         match row {
             Ok(row) => {
-                self.made(draft, row.line(&draft.provenance())?);
+                self.keep_lines(draft, row.line(&draft.provenance())?);
                 Ok(true)
             }
             Err(problem) => {
@@ -122,12 +122,12 @@ impl OfLanguage {
             provenance["crossing"] = crossing.into();
             lines.append(&mut row_line(&row, Some(&provenance))?);
         }
-        self.made(draft, lines);
+        self.keep_lines(draft, lines);
         Ok(())
     }
 
     /// Counts a draft that became lines of the file.
-    fn made(&mut self, draft: &Draft<'_>, line: Vec<u8>) {
+    fn keep_lines(&mut self, draft: &Draft<'_>, line: Vec<u8>) {
         let LanguageCounts { kept, chosen_from, prompt_from, rejected_from, .. } = &mut self.counts;
         *kept += 1;
         for (part, counts) in
