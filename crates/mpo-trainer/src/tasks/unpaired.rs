@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use burn::tensor::Tensor;
 use mpo_data::LabelledAnswer;
 use mpo_kernels::SequenceScore;
 use mpo_models::{Batch, Outputs};
