@@ -154,6 +154,7 @@ fn ten_losses(golden: &Golden, device: &Device, precision: PrecisionChoice, sequ
         prompt: ids[..1].to_vec(),
         answer: ids[1..].to_vec(),
         desirable: true,
+        is_benign: false,
         language: "en".parse().unwrap(),
         origin: Origin { file: "rows".into(), position: Position::Row(1) },
     };

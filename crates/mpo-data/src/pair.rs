@@ -268,6 +268,9 @@ pub struct UnpairedAnswer {
     /// Whether it is one to learn, or one to avoid.
     #[serde(rename = "label")]
     pub desirable: bool,
+    /// Whether the prompt is to be answered and not refused, as its row says.
+    #[serde(skip)]
+    pub is_benign: bool,
     /// The row it came from.
     #[serde(skip)]
     pub origin: Origin,

@@ -40,6 +40,7 @@ mod evaluator;
 mod fuzz;
 mod judge;
 mod kept;
+mod layers;
 mod letters;
 mod mark;
 mod measure;
@@ -54,6 +55,7 @@ mod reward_gap;
 mod run_log;
 mod sample;
 mod sampling;
+mod silhouette;
 mod training;
 
 pub use approach::{Approach, Approaches, Course, Goal};
@@ -72,6 +74,7 @@ pub use judge::{
     Verdict,
 };
 pub use kept::{LanguageKept, MeanKept};
+pub use layers::{Direction, LayerSilhouettes, Layers, PromptLabels, PromptSet};
 pub use mark::mark;
 pub use measure::EvalSet;
 pub use notes::{note_damaged, note_not_as_written, note_short};

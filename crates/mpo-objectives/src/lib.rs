@@ -25,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bilingual;
+mod crossed;
 mod logistic;
 mod objective;
 mod pair;
@@ -35,6 +36,7 @@ mod unpaired;
 pub use bilingual::{
     BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Goal, Held, Hold, ReferencePairs,
 };
+pub use crossed::{CrossedAnswer, CrossedLoss, CrossedLosses, Side};
 pub use objective::{
     Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError, Settings, Values, Variant,
 };
@@ -64,6 +66,8 @@ objectives! {
     simpo::SimPo,
     ln_dpo::LengthNormalizedDpo,
     dco::Dco,
+    clo::Clo,
+    crpo::Crpo,
 }
 
 pub use mpo::{GapSource, Retain, RetainScale};
@@ -133,7 +137,7 @@ mod tests {
             let settings = Settings::from_iter([("sft_weight".into(), 0.5.into())]);
             match definition.objective(&settings) {
                 Ok(objective) => assert_eq!(objective.sft_weight(), 0.5),
-                Err(_) => assert!(["sft", "kto"].contains(&definition.name)),
+                Err(_) => assert!(["sft", "kto", "clo", "crpo"].contains(&definition.name)),
             }
             let without = definition.objective(&Settings::new()).unwrap();
             assert_eq!(without.sft_weight(), 0.0);

@@ -246,6 +246,7 @@ mod tests {
             tools: None,
             answer: "Yes.".into(),
             desirable,
+            is_benign: false,
             origin: origin(1),
         };
         let both = || Rows::Unpaired(vec![answer(true), answer(false)]);

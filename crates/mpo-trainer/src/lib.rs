@@ -53,6 +53,7 @@ mod error;
 mod events;
 mod extend;
 mod folder;
+mod harm_note;
 mod held_out;
 mod lowered;
 pub mod memory;
@@ -78,6 +79,7 @@ pub use folder::{
     check_ours, check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share,
     write_atomically,
 };
+pub use harm_note::with_harm_notes;
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};

@@ -74,6 +74,8 @@ pub(crate) struct AnswerDraft {
     pub(crate) tools: Option<Tools>,
     pub(crate) answer: String,
     pub(crate) desirable: bool,
+    /// Whether the prompt is to be answered, and not refused.
+    pub(crate) is_benign: bool,
 }
 
 /// Why a row makes no draft.

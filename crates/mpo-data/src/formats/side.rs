@@ -20,7 +20,7 @@ pub(super) fn one(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
 }
 
 /// Whether a row that was prepared is of a benign prompt. What else it says of where its parts came from is for people.
-fn is_benign(row: &mut Row<'_>) -> bool {
+pub(super) fn is_benign(row: &mut Row<'_>) -> bool {
     row.take("provenance").is_some_and(|provenance| provenance.get("benign") == Some(&Value::Bool(true)))
 }
 

@@ -103,6 +103,7 @@ impl<'a> Admission<'a> {
             tools: draft.tools,
             answer: draft.answer,
             desirable: draft.desirable,
+            is_benign: draft.is_benign,
             origin: origin.clone(),
         })
     }
@@ -268,6 +269,11 @@ mod tests {
         let dataset = load(&rows.join("\n"), &ReadOptions::default()).unwrap();
         let Rows::Monolingual(singles) = &dataset.rows else { panic!("{:?}", dataset.rows) };
         assert_eq!(singles.iter().map(|row| row.pair.is_benign()).collect::<Vec<_>>(), [false, true, false]);
+        let one = r#"{"language": "en", "prompt": "How?", "completion": "So.", "label": true}"#;
+        let rows = [one.to_owned(), one.replacen('{', benign, 1)].join("\n");
+        let dataset = load(&rows, &ReadOptions::default()).unwrap();
+        let Rows::Unpaired(answers) = &dataset.rows else { panic!("{:?}", dataset.rows) };
+        assert_eq!(answers.iter().map(|row| row.is_benign).collect::<Vec<_>>(), [false, true]);
         let lines = singles.iter().map(|row| String::from_utf8(row_line(row, None).unwrap()).unwrap());
         let again = load(&lines.collect::<String>(), &ReadOptions::default()).unwrap();
         assert_eq!(again.rows, dataset.rows);

@@ -104,6 +104,10 @@ impl Row for UnpairedAnswer {
         iter::once(&*self.answer)
     }
 
+    fn is_benign(&self) -> bool {
+        self.is_benign
+    }
+
     fn origin(&self) -> &Origin {
         &self.origin
     }

@@ -199,7 +199,7 @@ mod tests {
         let answer = (language(TARGETS), prompt(), tools(), text(), any::<bool>());
         let unpaired = prop::collection::vec(answer, 1..4).prop_map(move |rows| {
             Rows::Unpaired(numbered(rows, file, |(language, prompt, tools, answer, desirable), origin| {
-                UnpairedAnswer { language, prompt, tools, answer, desirable, origin }
+                UnpairedAnswer { language, prompt, tools, answer, desirable, is_benign: !desirable, origin }
             }))
         });
         prop_oneof![bilingual, monolingual, unpaired]
@@ -246,6 +246,7 @@ mod tests {
             tools: None,
             answer: text.into(),
             desirable: true,
+            is_benign: false,
             origin: origin(Path::new("f"), 1),
         }
     }

@@ -113,6 +113,35 @@ impl TokenizedRows {
         }
     }
 
+    /// The same with `note` behind those prompts that are not benign and for which `is_noted` holds: between the prompt and its
+    /// answers, as a part of what they follow.
+    #[must_use]
+    pub fn with_notes(self, note: &[u32], mut is_noted: impl FnMut(&[u32]) -> bool) -> Self {
+        let mut pair = |pair: TokenizedPair| match !pair.is_benign() && is_noted(pair.prompt()) {
+            true => pair.with_note(note),
+            false => pair,
+        };
+        match self {
+            Self::Bilingual(rows) => {
+                let rows = rows.into_iter();
+                let rows =
+                    rows.map(|row| TokenizedRow { dominant: pair(row.dominant), target: pair(row.target), ..row });
+                Self::Bilingual(rows.collect())
+            }
+            Self::Monolingual(rows) => {
+                Self::Monolingual(rows.into_iter().map(|row| LanguagePair { pair: pair(row.pair), ..row }).collect())
+            }
+            Self::Unpaired(mut rows) => {
+                for row in rows.iter_mut().filter(|row| !row.is_benign) {
+                    if is_noted(&row.prompt) {
+                        row.prompt.extend_from_slice(note);
+                    }
+                }
+                Self::Unpaired(rows)
+            }
+        }
+    }
+
     fn asked(&self) -> Box<dyn Iterator<Item = Asked<'_>> + '_> {
         each!(self, rows => Box::new(rows.iter().flat_map(Tokens::asked)))
     }
@@ -206,6 +235,7 @@ fn both_answers(row: &LanguagePair) -> [LabelledAnswer; 2] {
         prompt: row.pair.prompt().to_vec(),
         answer: answer.to_vec(),
         desirable,
+        is_benign: row.pair.is_benign(),
         origin: row.origin.clone(),
     })
 }
@@ -240,6 +270,7 @@ mod tests {
             prompt: vec![7],
             answer: vec![1, 2],
             desirable,
+            is_benign: false,
             origin: origin(),
         }
     }
@@ -272,6 +303,26 @@ mod tests {
         let ids: Vec<&[u32]> = bilingual.token_ids().collect();
         assert_eq!(ids, [&[7][..], &[1, 2], &[3], &[107], &[1, 2], &[3]]);
         assert_eq!(bilingual.into_answers(), pairs.into_answers());
+    }
+
+    #[test]
+    fn a_note_stands_behind_unsafe_prompts_and_is_no_part_of_answers() {
+        let benign = TokenizedRow { target: pair(9).with_benign(true), ..row("sw", 8) };
+        let rows = TokenizedRows::Bilingual(vec![row("sw", 7), benign]);
+        let noted = rows.clone().with_notes(&[50, 51], |prompt| prompt != [107]);
+        let prompts = |rows: &TokenizedRows| -> Vec<Vec<u32>> {
+            let pairs = rows.clone().into_pairs().unwrap();
+            pairs.iter().map(|row| row.pair.prompt().to_vec()).collect()
+        };
+        // Targets 107 and the benign 9, then dominants 7 and 8.
+        assert_eq!(prompts(&noted), [vec![107], vec![9], vec![7, 50, 51], vec![8, 50, 51]]);
+        let answers =
+            |rows: TokenizedRows| -> Vec<Vec<u32>> { rows.into_answers().into_iter().map(|row| row.answer).collect() };
+        assert_eq!(answers(noted), answers(rows.clone()));
+        let singles = TokenizedRows::Unpaired(rows.into_answers());
+        let noted = singles.with_notes(&[50], |_| true).into_answers();
+        let prompts: Vec<_> = noted.iter().map(|row| &row.prompt[..]).collect();
+        assert_eq!(prompts[..4], [&[107, 50][..], &[107, 50], &[9], &[9]]);
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl Tokenize for UnpairedAnswer {
             prompt,
             answer,
             desirable: self.desirable,
+            is_benign: self.is_benign,
             origin: self.origin.clone(),
         }))
     }

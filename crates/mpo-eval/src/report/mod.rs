@@ -4,6 +4,7 @@ mod answers;
 mod charts;
 mod comparison;
 mod found;
+mod layers;
 mod measures;
 mod page;
 mod run;
@@ -106,6 +107,7 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
         details,
         warnings: warnings.collect(),
         projections,
+        layers: layers::figures(runs)?,
         samples: samples(runs).into_iter().chain(sampled(runs)).collect(),
         runs: runs.iter().map(RunReport::summary).collect(),
     };

@@ -12,6 +12,7 @@ use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
     Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
+    with_harm_notes,
 };
 use serde::Serialize;
 
@@ -150,6 +151,7 @@ impl Described {
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let data = read_data(config, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+        let rows = with_harm_notes(rows, &folder.tokenizer, config, session)?;
         let objective = config.objective()?;
         check_rows(&rows, &*objective, config)?;
         let (base, rows) = (folder.base_dir().to_owned(), row_sizes(&rows, &*objective));

@@ -18,7 +18,7 @@ use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
     Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
     check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_data, read_options, read_rows,
-    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class,
+    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class, with_harm_notes,
 };
 
 use super::report;
@@ -361,6 +361,7 @@ impl Inputs {
         } else {
             vec![]
         };
+        let rows = with_harm_notes(rows, &folder.tokenizer, config, session)?;
         Ok(Self { folder, rows, held_out, eval, prompts })
     }
 

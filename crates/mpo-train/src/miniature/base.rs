@@ -73,6 +73,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
                 prompt: folder.encode_prompt(&[Message::user(row.prompt)])?,
                 answer: folder.tokenizer.encode_response(&row.response)?,
                 desirable: true,
+                is_benign: false,
                 origin: origin(number),
             })
         })

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
-use super::list::{LORA_RANK, SETTINGS, TrainConfig};
+use super::list::{HARM_NOTE_RATE, LORA_RANK, SETTINGS, TrainConfig};
 use super::measure::Measure;
 use super::options::to_yaml;
 use crate::batches::Batches;
@@ -96,6 +96,11 @@ impl TrainConfig {
     /// If a limit leaves no room.
     pub fn truncation(&self) -> Result<Truncation, DataError> {
         Truncation::new(self.max_tokens, self.max_response_tokens)
+    }
+
+    /// The share of the unsafe prompts that have a note, where there is one.
+    pub(crate) fn harm_note_rate(&self) -> f64 {
+        self.harm_note_rate.unwrap_or(HARM_NOTE_RATE)
     }
 
     /// The share of the prompts that is held out, where `eval_split` asks for it.

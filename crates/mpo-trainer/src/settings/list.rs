@@ -22,6 +22,8 @@ use super::sources::{Shares, Sources};
 use super::value::SettingValue;
 use crate::error::TrainError;
 
+/// Share of the unsafe prompts that have a note where none is given.
+pub(super) const HARM_NOTE_RATE: f64 = 0.5;
 /// Rank of an adapter that is given none.
 pub(super) const LORA_RANK: usize = 16;
 
@@ -62,6 +64,12 @@ settings! {
         system_message: SystemMessage = default(SystemMessage::default()), "CHOICE", Identity;
         /// Let control tokens that texts spell out, such as `</s>`, be control tokens
         special_tokens_in_text: bool = default(false), "BOOL", Identity;
+        /// Sentence that stands between the prompt and the answer of unsafe prompts while it trains, such as one that says that harm
+        /// was detected (LASA): what answers follow, and not scored itself. A line break follows it. With `kto` as in LASA, and
+        /// with every other method. What is measured has none
+        harm_note: String = optional("none"), "TEXT", Training;
+        /// Share of the unsafe prompts that have the `harm_note`; which ones follows from `seed`. Benign ones have none
+        harm_note_rate: f64 = implied(HARM_NOTE_RATE), "X", Training, UP_TO_1;
         /// Longest prompt and answer together, in tokens
         max_tokens: usize = default(1024), "N", Training;
         /// Longest answer, in tokens; cut before prompt and answer are, so that long answers do not cost the end of a prompt

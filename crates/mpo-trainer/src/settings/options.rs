@@ -132,6 +132,12 @@ impl TrainOptions {
             let expected = "false beside quantization, as an adapter is merged into weights as they are stored: by `mpo-train merge`";
             return Err(TrainError::setting("merge", expected, "true"));
         }
+        if config.harm_note_rate.is_some() && config.harm_note.is_none() {
+            return Err(TrainError::setting("harm_note", "a sentence, as harm_note_rate is given", "none"));
+        }
+        if config.harm_note.as_ref().is_some_and(|note| note.trim().is_empty()) {
+            return Err(TrainError::setting("harm_note", "a sentence", "nothing but spaces"));
+        }
         if config.eval_benign.is_some() && !config.samples() {
             let expected = "a number of steps, and eval_samples above 0, as eval_benign is given";
             return Err(TrainError::setting("eval_every", expected, "none"));

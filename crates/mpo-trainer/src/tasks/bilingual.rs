@@ -181,19 +181,29 @@ impl Task for BilingualTask<'_> {
     }
 
     fn dominant(&self) -> Option<Language> {
-        let mut rows: BTreeMap<Language, usize> = BTreeMap::new();
-        for row in &self.rows {
-            *rows.entry(row.dominant_language).or_default() += 1;
-        }
-        rows.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
+        usual_dominant(&self.rows)
     }
 
     fn fingerprint(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for pair in self.rows.iter().flat_map(|row| [&row.dominant, &row.target]) {
-            hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
-        }
         let holding = self.held.as_ref().map(|held| held.holding);
-        format!("bilingual {holding:?} {}", hasher.finalize())
+        format!("bilingual {holding:?} {}", digest_sides(&self.rows))
     }
+}
+
+/// The dominant language of most rows.
+pub(super) fn usual_dominant(rows: &[TokenizedRow]) -> Option<Language> {
+    let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row.dominant_language).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
+}
+
+/// Identifies the token ids of both sides of rows.
+pub(super) fn digest_sides(rows: &[TokenizedRow]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for pair in rows.iter().flat_map(|row| [&row.dominant, &row.target]) {
+        hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
+    }
+    hasher.finalize()
 }

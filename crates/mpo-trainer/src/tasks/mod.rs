@@ -1,6 +1,7 @@
 //! What is trained: one file for each kind of rows that losses are computed from. The trainer knows none of them.
 
 mod bilingual;
+mod crossed;
 mod demonstrations;
 mod pairs;
 mod rows;
@@ -9,7 +10,7 @@ mod unpaired;
 
 use std::fmt::{self, Debug};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::{Language, TokenizedRows};
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{Loss, Objective};
@@ -21,6 +22,7 @@ use crate::reference::Reference;
 use crate::settings::TrainConfig;
 use crate::step::LOSS;
 use bilingual::BilingualTask;
+use crossed::CrossedTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
 use rows::{BILINGUAL, PAIRS, wrong_rows};
@@ -126,6 +128,12 @@ pub trait Task: Debug {
     fn fingerprint(&self) -> String;
 }
 
+/// The reference's numbers on a device, `[values]`.
+fn floats(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
 /// The task of training with `objective` on `rows`. What it needs of the reference is computed here, and nothing else.
 ///
 /// # Errors
@@ -171,6 +179,12 @@ pub fn build_task<'a>(
             };
             let weight = objective.sft_weight();
             Box::new(BilingualTask::new(loss, rows, weight, pad_token, reference)?)
+        }
+        Loss::Crossed(loss) => {
+            let TokenizedRows::Bilingual(rows) = rows else {
+                return Err(wrong_rows(method, BILINGUAL, rows.kind()));
+            };
+            Box::new(CrossedTask::new(loss, rows, reference)?)
         }
     })
 }

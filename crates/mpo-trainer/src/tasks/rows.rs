@@ -26,6 +26,7 @@ pub fn check_rows(rows: &TokenizedRows, objective: &dyn Objective, config: &Trai
             TokenizedRows::Bilingual(rows) => bilingual::check(loss, rows),
             _ => wrong(BILINGUAL),
         },
+        Loss::Crossed(_) if !matches!(rows, TokenizedRows::Bilingual(_)) => wrong(BILINGUAL),
         Loss::Pairs(_) | Loss::ReferencedPairs(_) if !rows.are_pairs() => wrong(PAIRS),
         Loss::Demonstrations(_) if rows.only_label() == Some(false) => Err(TrainError::NoRows),
         Loss::Unpaired(_) if !rows.are_pairs() && rows.len() < definition.min_batch => {

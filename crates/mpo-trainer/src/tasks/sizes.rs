@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mpo_data::TokenizedRows;
 use mpo_objectives::{Hold, Loss, Objective};
 
-use super::bilingual;
+use super::{bilingual, crossed};
 use crate::memory::RowSize;
 
 /// The sizes of the rows of a task that trains on `rows` with `objective`, in the task's order. Rows must be of a kind that
@@ -23,7 +23,10 @@ pub fn row_sizes(rows: &TokenizedRows, objective: &dyn Objective) -> Vec<RowSize
             };
             rows.iter().map(size).collect()
         }
-        (Loss::Pairs(_) | Loss::ReferencedPairs(_) | Loss::Bilingual(_), rows) => {
+        (Loss::Crossed(loss), TokenizedRows::Bilingual(rows)) => {
+            rows.iter().map(|row| crossed::size(loss, row)).collect()
+        }
+        (Loss::Pairs(_) | Loss::ReferencedPairs(_) | Loss::Bilingual(_) | Loss::Crossed(_), rows) => {
             let pairs = rows.clone().into_pairs().unwrap_or_default();
             let pairs = pairs.iter().map(|row| &row.pair);
             pairs.map(|pair| scored(pair.tokens(), pair.tokens() - pair.prompt().len())).collect()

@@ -51,6 +51,9 @@ fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, qui
     let started = held.as_ref().map(compare::started).transpose()?.unwrap_or_default();
     let request = request(&arguments).completed(held.as_ref())?;
     let mut options = joined(options, started)?;
+    if let (None, Some((_, first))) = (&options.data, request.data_sets().first()) {
+        options.data = Some(first.to_path_buf().into());
+    }
     if let Some(cache) = &options.reference_cache {
         check_cache(cache, output)?;
         check_ours(cache, Kind::Reference)?;

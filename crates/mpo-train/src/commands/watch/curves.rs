@@ -30,6 +30,8 @@ pub(super) fn losses(seen: &Seen, frame: &mut Frame<'_>, area: Rect) {
         curve("retain", "loss/retain", Color::Magenta, Marker::Dot),
         curve("target", "loss/target", Color::Cyan, Marker::Dot),
         curve("dominant", "loss/dominant", Color::Magenta, Marker::Dot),
+        curve("preferences", "loss/preferences", Color::Cyan, Marker::Dot),
+        curve("likelihood", "loss/likelihood", Color::Magenta, Marker::Dot),
     ];
     draw(curves, frame, area);
 }
