@@ -56,6 +56,7 @@ mod folder;
 mod held_out;
 mod lowered;
 pub mod memory;
+mod mlflow;
 mod optimizer;
 mod pairs;
 mod reference;

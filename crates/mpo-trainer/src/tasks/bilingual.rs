@@ -1,6 +1,6 @@
 //! Pairs in two languages: what the loss asks for of the policy and of the reference, and no more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
@@ -178,14 +178,6 @@ impl Task for BilingualTask<'_> {
     fn describe(&self, row: usize) -> RowValues {
         let row = &self.rows[row];
         RowValues::new(Some(row.language), row.origin.to_string())
-    }
-
-    fn dominant(&self) -> Option<Language> {
-        let mut rows: BTreeMap<Language, usize> = BTreeMap::new();
-        for row in &self.rows {
-            *rows.entry(row.dominant_language).or_default() += 1;
-        }
-        rows.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
     }
 
     fn fingerprint(&self) -> String {
