@@ -146,6 +146,7 @@ fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
+        dominant: None,
         recompute: how.recompute,
         held_out: None,
     };

@@ -273,6 +273,7 @@ fn train(
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
+        dominant: None,
         recompute: config.recompute == Recompute::On,
         held_out: None,
     };

@@ -67,6 +67,16 @@ pub struct SampledAnswer {
 }
 
 impl SampledAnswer {
+    /// What kind of prompt it is to, in a word.
+    pub fn kind(&self) -> &'static str {
+        if self.is_unsafe { "unsafe" } else { "benign" }
+    }
+
+    /// What it did, in a word.
+    pub fn outcome(&self) -> &'static str {
+        if self.refused { "refused" } else { "answered" }
+    }
+
     /// Its part of the shares that are logged.
     fn values(&self) -> RowValues {
         let (refused, undecided, kept) = match self.is_unsafe {

@@ -57,6 +57,7 @@ mod harm_note;
 mod held_out;
 mod lowered;
 pub mod memory;
+mod mlflow;
 mod optimizer;
 mod pairs;
 mod reference;

@@ -72,6 +72,7 @@ impl Run<'_> {
         let recompute = self.recomputes(&model, &rows, &*objective)?;
         // Said before minutes go into the reference.
         Optimizer::new(self.config.optimizer_options(), &model.device())?;
+        let dominant = rows.dominant();
         let (task, held_out) = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
             let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
@@ -88,6 +89,7 @@ impl Run<'_> {
             run: self.folder,
             model_config: self.base.config,
             model_hash: self.base.hash,
+            dominant,
             recompute,
             held_out,
         };

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mpo_data::Language;
 use mpo_kernels::device_name;
 use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
@@ -44,6 +45,8 @@ pub struct Trainer<'a> {
     pub model_config: &'a ModelConfig,
     /// The digest of the weights it starts from.
     pub model_hash: &'a str,
+    /// The dominant language of rows in two languages, for the log.
+    pub dominant: Option<Language>,
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
     /// What is measured every `eval_every` steps.
@@ -88,6 +91,7 @@ impl Trainer<'_> {
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
         let mut log = EventLog::open(self.run, start, self.config.log_to, progress)?;
+        log.describe(&self.config.deciding()?)?;
         let mut tell = |log: &mut EventLog, event: Event| {
             on_event(&event);
             log.write(&event).map(|()| progress.is_stopped())
@@ -210,7 +214,7 @@ impl Trainer<'_> {
             rows: self.task.rows(),
             written_by: WRITTEN_BY.into(),
             device: device_name(&model.device()),
-            dominant: self.task.dominant(),
+            dominant: self.dominant,
             inputs,
         }
     }

@@ -78,6 +78,18 @@ impl TokenizedRows {
         counts
     }
 
+    /// The dominant language of most rows in two languages; none of rows in one.
+    pub fn dominant(&self) -> Option<Language> {
+        let Self::Bilingual(rows) = self else {
+            return None;
+        };
+        let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
+        for row in rows {
+            *counts.entry(row.dominant_language).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
+    }
+
     /// The place that each row came from.
     pub fn origins(&self) -> Box<dyn Iterator<Item = &Origin> + '_> {
         each!(self, rows => Box::new(rows.iter().map(Tokens::origin)))
@@ -302,6 +314,7 @@ mod tests {
         assert_eq!(counted(&answers), (4, vec![3, 2, 3, 2]));
         let ids: Vec<&[u32]> = bilingual.token_ids().collect();
         assert_eq!(ids, [&[7][..], &[1, 2], &[3], &[107], &[1, 2], &[3]]);
+        assert_eq!([&bilingual, &pairs, &answers].map(TokenizedRows::dominant), ["en".parse().ok(), None, None]);
         assert_eq!(bilingual.into_answers(), pairs.into_answers());
     }
 

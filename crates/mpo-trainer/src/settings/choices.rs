@@ -153,6 +153,8 @@ choices! {
     LogTo {
         /// A file of events in the run folder, for `tensorboard --logdir`
         Tensorboard = "tensorboard",
+        /// A store of files in the run folder, `mlruns/`, for `mlflow ui --backend-store-uri`
+        Mlflow = "mlflow",
     }
 }
 

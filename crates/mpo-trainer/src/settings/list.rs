@@ -142,12 +142,15 @@ settings! {
         /// Checkpoints that are kept, the last ones: two, should a disk damage one. With `save_best` or `early_stop` that of the best
         /// step stays beside them
         save_total_limit: usize = default(2), "N", Nothing, at_least_1();
+        /// Keep no checkpoints when the run is finished, and so no optimizer state: `model/` is all that is left of its weights. Until
+        /// then they are there, for a run that is stopped to go on from; a later end needs one
+        save_only_model: bool = default(false), "BOOL", Nothing;
         /// Rows measured before and after, spread over the data; 0 measures none
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
         /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of this share of the
-        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts at least one. `eval_rows` of them are measured
+        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts or more at least one. `eval_rows` of them are measured
         eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
@@ -163,6 +166,8 @@ settings! {
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none
         eval_samples: usize = default(2), "N", Nothing;
+        /// Longest answer that is sampled, in tokens
+        eval_max_new_tokens: usize = optional("48, or what a usual refusal in one of the languages takes, if that is more"), "N", Nothing, at_least_1();
         /// Benign prompts to sample answers to: JSONL of {language, prompt}
         eval_benign: PathBuf = optional("none"), "FILE", Nothing;
         /// Folder for the reference's numbers, which runs of the same model can share: new, empty, or made by an earlier run;
@@ -170,8 +175,8 @@ settings! {
         reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;
         /// Type of the saved weights; a warning says so where rounding undoes the training
         save_dtype: SaveDtype = default(SaveDtype::F32), "TYPE", Nothing;
-        /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`, and what is
-        /// sampled
+        /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`; for
+        /// TensorBoard what is sampled, for MLflow the settings that decide what the run comes to
         log_to: LogTo = optional("none"), "PROGRAM", Nothing;
         /// Where to compute
         device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;

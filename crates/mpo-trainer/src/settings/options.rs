@@ -5,7 +5,7 @@ use std::path::Path;
 use mpo_objectives::Settings;
 
 use super::list::{SETTINGS, TrainConfig, TrainOptions};
-use super::meant::meant;
+use super::meant::suggestion;
 use super::method::HyperParameters;
 use super::places::Places;
 use super::recipe::Recipe;
@@ -33,10 +33,10 @@ impl TrainOptions {
             return Ok(Self::default());
         }
         let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
-        let mut options: Self = yaml::read(text).map_err(error)?;
+        let mut options = yaml::read::<Self>(text).map_err(error)?.settled();
         if let Some(key) = options.hyper_parameters.unknown() {
             let line = yaml::line(text, key).map_or(String::new(), |line| format!("line {line}: "));
-            let meant = meant(key).map_or(String::new(), |ours| format!("; did you mean {ours}?"));
+            let meant = suggestion(key);
             return Err(error(format!("{line}expected a key of the configuration, got {key}{meant}")));
         }
         options.hyper_parameters.0.retain(|_, value| !value.is_null());
@@ -316,6 +316,16 @@ mod tests {
 
     fn read(name: &str, text: &str) -> Result<TrainOptions, TrainError> {
         TrainOptions::from_yaml(text, Path::new(name))
+    }
+
+    #[test]
+    fn a_path_in_the_users_home_is_known_as_soon_as_it_is_read() {
+        let text = "model: ~/m\ndata: [~/a, ~/b]\noutput: ~/o\ntemplate: ~/t.jinja\nrecipe: ~/r.yaml\neval_data: ~/e\n";
+        let options = TrainOptions { places: Places::default(), ..read("run.yaml", text).unwrap() };
+        let shown = format!("{options:?}");
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(shown.matches(&*home.to_string_lossy()).count(), 7, "{shown}");
+        assert!(!shown.contains('~'), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pairs in two languages: what the loss asks for of the policy and of the reference, and no more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
@@ -180,23 +180,10 @@ impl Task for BilingualTask<'_> {
         RowValues::new(Some(row.language), row.origin.to_string())
     }
 
-    fn dominant(&self) -> Option<Language> {
-        usual_dominant(&self.rows)
-    }
-
     fn fingerprint(&self) -> String {
         let holding = self.held.as_ref().map(|held| held.holding);
         format!("bilingual {holding:?} {}", digest_sides(&self.rows))
     }
-}
-
-/// The dominant language of most rows.
-pub(super) fn usual_dominant(rows: &[TokenizedRow]) -> Option<Language> {
-    let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
-    for row in rows {
-        *counts.entry(row.dominant_language).or_default() += 1;
-    }
-    counts.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
 }
 
 /// Identifies the token ids of both sides of rows.

@@ -5,7 +5,7 @@ use mpo_kernels::SequenceScore;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{CrossedAnswer, CrossedLoss, PairScore, Side};
 
-use super::bilingual::{digest_sides, usual_dominant};
+use super::bilingual::digest_sides;
 use super::pairs::columns;
 use super::{MicroBatch, Task, Work, floats};
 use crate::error::TrainError;
@@ -101,10 +101,6 @@ impl Task for CrossedTask<'_> {
     fn describe(&self, row: usize) -> RowValues {
         let row = &self.rows[row];
         RowValues::new(Some(row.language), row.origin.to_string())
-    }
-
-    fn dominant(&self) -> Option<Language> {
-        usual_dominant(&self.rows)
     }
 
     fn fingerprint(&self) -> String {

@@ -11,7 +11,7 @@ mod unpaired;
 use std::fmt::{self, Debug};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo_data::{Language, TokenizedRows};
+use mpo_data::TokenizedRows;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{Loss, Objective};
 
@@ -118,11 +118,6 @@ pub trait Task: Debug {
 
     /// Where a row came from and which language it counts for.
     fn describe(&self, row: usize) -> RowValues;
-
-    /// The language that most rows draw theirs to; none where rows are of one language.
-    fn dominant(&self) -> Option<Language> {
-        None
-    }
 
     /// Identifies the rows and everything about them that enters the loss, so that a run is not resumed on others.
     fn fingerprint(&self) -> String;

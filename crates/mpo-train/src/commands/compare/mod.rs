@@ -84,7 +84,8 @@ fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, qui
         check_run(&options.clone().resolve()?)?;
         let subject = Subject::read(options, &request, &session)?;
         let asked = subject.test.prompts.iter().map(|prompt| prompt.language);
-        note_short(&subject.folder, asked, subject.test.max_new_tokens, &session)?;
+        let refuses = |language, answer: &str| Ok((subject.test.refuses)(language, answer));
+        note_short(&subject.folder, asked, subject.test.max_new_tokens, refuses, &session)?;
         subject
     };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;

@@ -8,7 +8,7 @@ use mpo_eval::{BENCHMARKS, BUILT_IN, Benchmark, benchmark};
 
 use super::judge::JudgeArguments;
 use super::price::Price;
-use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, positive};
+use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, model, positive};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +31,7 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "PATH|NAME")]
     pub(super) data: Option<PathBuf>,
     /// The model that this one was made from, for implicit reward gaps
-    #[arg(long, value_name = "DIR|NAME", requires = "data")]
+    #[arg(long, value_name = "DIR|NAME", requires = "data", value_parser = model)]
     pub(super) base: Option<String>,
     /// Harmless prompts beside those of --data, to see where each language puts harmful ones: JSONL of {language, prompt}, or
     /// the set that comes with the program
