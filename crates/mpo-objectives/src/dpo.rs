@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::objective::{CONSISTENT, Definition, Loss, Objective, Parameter, Values};
 use crate::pair::{ReferencedPairLoss, log_ratio};
 
 /// `−log σ(βΔ)`, with sums: `Δ = (s_w − s_w^ref) − (s_l − s_l^ref)`.
@@ -32,11 +32,14 @@ impl Default for Dpo {
 }
 
 impl Dpo {
-    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
-        "dpo",
-        "DPO, direct preference optimization (Rafailov et al., NeurIPS 2023)",
-        &[BETA],
-    );
+    pub(crate) const DEFINITION: Definition = Definition {
+        variants: &[CONSISTENT],
+        ..Definition::of_pairs::<Self>(
+            "dpo",
+            "DPO, direct preference optimization (Rafailov et al., NeurIPS 2023)",
+            &[BETA],
+        )
+    };
 }
 
 impl Objective for Dpo {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::bilingual::BilingualLoss;
 use crate::pair::{PairLoss, ReferencedPairLoss};
+use crate::parallel::ParallelLoss;
 use crate::unpaired::UnpairedLoss;
 
 /// Hyper-parameters by name, as a configuration file gives them.
@@ -39,6 +40,8 @@ pub enum Loss<'a> {
     Unpaired(&'a dyn UnpairedLoss),
     /// Pairs in two languages, and what the loss needs of both models.
     Bilingual(&'a dyn BilingualLoss),
+    /// Hidden states of prompts in several languages, of both models; no answers.
+    Parallel(&'a dyn ParallelLoss),
 }
 
 /// A loss on safe answers.
@@ -120,6 +123,13 @@ pub struct Variant {
     /// not its dominant one.
     pub settings: &'static [(&'static str, &'static str)],
 }
+
+/// Any objective beside MLC, with the weight of its paper's example.
+pub(crate) const CONSISTENT: Variant = Variant {
+    name: "mlc",
+    help: "a prompt's states in all its languages drawn to one direction (MLC)",
+    settings: &[("consistency_weight", "0.8")],
+};
 
 /// Stands for a language in the settings of a [`Variant`].
 pub const OTHER_LANGUAGE: &str = "OTHER";

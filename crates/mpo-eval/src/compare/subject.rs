@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::Progress;
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows};
+use mpo_trainer::{
+    TrainConfig, TrainError, TrainOptions, check_consistency, check_rows, consistency_rows, pivoted, read_data,
+    read_options, read_rows,
+};
 
 use super::exam::Exam;
 use super::request::Request;
@@ -32,6 +35,8 @@ pub struct Subject {
     pub dominant: Option<Language>,
     /// To train on.
     pub rows: Rows,
+    /// Rows whose prompts are held consistent in runs that do so, where they are others.
+    pub consistent: Option<TokenizedRows>,
     /// What every model is measured on.
     pub test: Exam,
     /// To choose settings by.
@@ -75,6 +80,11 @@ impl Subject {
             None => data.rows.hold_out(config.held_out_share()?.unwrap_or(TEST_SHARE), SPLIT_SEED),
         };
         let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
+        let consistent = consistency_rows(&config, &[&test, &validation], progress)?;
+        let consistent = match consistent {
+            Some(rows) => Some(folder.tokenize_quietly(&rows, config.tokenize_options()?)?.0),
+            None => None,
+        };
         let benign = match &request.benign {
             Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
@@ -120,6 +130,7 @@ impl Subject {
             options,
             dominant,
             rows,
+            consistent,
         })
     }
 
@@ -140,6 +151,8 @@ impl Subject {
         let rows = turned.as_ref().unwrap_or(&self.rows);
         let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         check_rows(&rows, &*config.objective()?, config)?;
+        let prompts = self.consistent.as_ref().unwrap_or(&rows);
+        check_consistency(config, prompts, self.folder.config.decoder.num_layers)?;
         Ok((rows, cut))
     }
 }

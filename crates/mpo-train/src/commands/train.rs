@@ -16,9 +16,10 @@ use mpo_models::memory::resident;
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
-    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_data, read_options, read_rows,
-    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class,
+    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch,
+    check_consistency, check_held_out, check_ours, check_pairs, check_rows, check_writable, consistency_rows,
+    digest_rows, is_marked, prompt_sizes, read_data, read_options, read_rows, row_sizes, share, warn_of_lowered_gaps,
+    warn_of_one_class,
 };
 
 use super::report;
@@ -130,6 +131,10 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
             .flatten()
             .try_for_each(|dir| check_writable(dir))?;
     }
+    if let Some(key) = config.idle_consistency() {
+        let expected = format!("a number, as {key} is given");
+        return Err(TrainError::setting("consistency_weight", expected, "none").into());
+    }
     if let Some(key) = config.asks_for_best().filter(|_| !config.holds_out()) {
         let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
@@ -193,6 +198,10 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         .with("model", &*model_hash)
         .with("rows", digest_rows(&inputs.rows))
         .with("rows to measure on", inputs.eval.digest());
+    let identity = match &inputs.consistent {
+        Some(rows) => identity.with("prompts held consistent", digest_rows(rows)),
+        None => identity,
+    };
     if let Some(extension) = extension {
         extension.begin(identity.clone())?;
     }
@@ -211,7 +220,8 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let base = base(&inputs.folder, &model_hash);
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
-    let work = Run { config: &settled, folder: &run, base, watch };
+    let prompts = inputs.consistent.as_ref();
+    let work = Run { config: &settled, folder: &run, base, prompts, watch };
     let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
@@ -243,10 +253,11 @@ fn settled(
         machine.room = Room::of(memory);
     }
     let rows = row_sizes(&inputs.rows, &*config.objective()?);
+    let prompts = prompt_sizes(inputs.consistent.as_ref().unwrap_or(&inputs.rows), config);
     let folder = &inputs.folder;
     let model = BaseModel::of(folder.base_dir(), &folder.config, folder.adapter.as_ref(), Some(&session.device))?;
     let program = resident().unwrap_or(0);
-    let plan = Plan::new(Planner { model, rows: &rows, machine, program }, config);
+    let plan = Plan::new(Planner { model, rows: &rows, prompts: &prompts, machine, program }, config);
     session.note(&plan.memory_line());
     plan.check()?;
     if let Some(warning) = plan.warning() {
@@ -310,6 +321,8 @@ fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
 struct Inputs {
     folder: ModelFolder,
     rows: TokenizedRows,
+    /// Rows whose prompts are held consistent, where they are others.
+    consistent: Option<TokenizedRows>,
     /// To measure on: rows of their own, or some of those above.
     held_out: TokenizedRows,
     /// Their pairs.
@@ -352,6 +365,13 @@ impl Inputs {
             (None, None) => (rows.some(config.eval_rows), texts),
         };
         check_held_out(&held_out, &*config.objective()?, config)?;
+        let measured: Vec<&Rows> = Some(&texts).filter(|_| config.holds_out()).into_iter().collect();
+        let consistent = match consistency_rows(config, &measured, session)? {
+            Some(texts) => Some(tokenize(&texts)?),
+            None => None,
+        };
+        let layers = folder.config.decoder.num_layers;
+        check_consistency(config, consistent.as_ref().unwrap_or(&rows), layers)?;
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
@@ -361,7 +381,7 @@ impl Inputs {
         } else {
             vec![]
         };
-        Ok(Self { folder, rows, held_out, eval, prompts })
+        Ok(Self { folder, rows, consistent, held_out, eval, prompts })
     }
 
     /// Says what a run would go on with.

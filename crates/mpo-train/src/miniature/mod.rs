@@ -71,6 +71,7 @@ impl Miniature {
             folder: self.folder,
             dominant: Some(self.dominant),
             rows: self.rows,
+            consistent: None,
         })
     }
 

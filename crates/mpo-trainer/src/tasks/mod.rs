@@ -3,6 +3,7 @@
 mod bilingual;
 mod demonstrations;
 mod pairs;
+mod parallel;
 mod rows;
 mod sizes;
 mod unpaired;
@@ -23,9 +24,11 @@ use crate::step::LOSS;
 use bilingual::BilingualTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
-use rows::{BILINGUAL, PAIRS, wrong_rows};
+use parallel::ParallelTask;
+pub(crate) use parallel::fingerprint as fingerprint_of_prompts;
+use rows::{BILINGUAL, PAIRS, PARALLEL, wrong_rows};
 pub use rows::{check_rows, digest_rows};
-pub use sizes::{assumed_row_size, row_sizes};
+pub use sizes::{assumed_row_size, prompt_sizes, row_sizes};
 use unpaired::UnpairedTask;
 
 /// The loss of some rows, and what it is made of.
@@ -171,6 +174,10 @@ pub fn build_task<'a>(
             };
             let weight = objective.sft_weight();
             Box::new(BilingualTask::new(loss, rows, weight, pad_token, reference)?)
+        }
+        Loss::Parallel(loss) => {
+            let prompts = rows.parallel_prompts().ok_or_else(|| wrong_rows(method, PARALLEL, rows.kind()))?;
+            Box::new(ParallelTask::new(loss, prompts, reference)?)
         }
     })
 }

@@ -30,6 +30,9 @@ pub(super) fn losses(seen: &Seen, frame: &mut Frame<'_>, area: Rect) {
         curve("retain", "loss/retain", Color::Magenta, Marker::Dot),
         curve("target", "loss/target", Color::Cyan, Marker::Dot),
         curve("dominant", "loss/dominant", Color::Magenta, Marker::Dot),
+        curve("agnostic", "loss/agnostic", Color::Cyan, Marker::Dot),
+        curve("specific", "loss/specific", Color::Yellow, Marker::Dot),
+        curve("consistency", "loss/consistency", Color::Green, Marker::Dot),
     ];
     draw(curves, frame, area);
 }
