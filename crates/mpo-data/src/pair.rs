@@ -103,7 +103,8 @@ impl PairProblem {
         Self::of_prompt(prompt).or(blank(answer).then_some(Self::EmptyAnswer))
     }
 
-    fn of_prompt(prompt: &[Message]) -> Option<Self> {
+    /// The first thing that keeps these messages from being a prompt.
+    pub(crate) fn of_prompt(prompt: &[Message]) -> Option<Self> {
         match prompt.last() {
             None => Some(Self::EmptyPrompt),
             Some(last) if blank(&last.content) => Some(Self::EmptyPrompt),

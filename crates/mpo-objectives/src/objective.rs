@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::bilingual::BilingualLoss;
 use crate::crossed::CrossedLoss;
 use crate::pair::{PairLoss, ReferencedPairLoss};
+use crate::parallel::ParallelLoss;
 use crate::unpaired::UnpairedLoss;
 
 /// Hyper-parameters by name, as a configuration file gives them.
@@ -42,6 +43,8 @@ pub enum Loss<'a> {
     Bilingual(&'a dyn BilingualLoss),
     /// Answers of both languages to one prompt, under the reference too.
     Crossed(&'a dyn CrossedLoss),
+    /// Hidden states of prompts in several languages, of both models; no answers.
+    Parallel(&'a dyn ParallelLoss),
 }
 
 /// A loss on safe answers.
@@ -134,6 +137,13 @@ pub struct Variant {
     /// not its dominant one.
     pub settings: &'static [(&'static str, &'static str)],
 }
+
+/// Any objective beside MLC, with the weight of its paper's example.
+pub(crate) const CONSISTENT: Variant = Variant {
+    name: "mlc",
+    help: "a prompt's states in all its languages drawn to one direction (MLC)",
+    settings: &[("consistency_weight", "0.8")],
+};
 
 /// Stands for a language in the settings of a [`Variant`].
 pub const OTHER_LANGUAGE: &str = "OTHER";

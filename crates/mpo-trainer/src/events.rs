@@ -13,6 +13,7 @@ use mpo_objectives::Settings;
 use mpo_progress::{Counted, Progress};
 use serde::{Deserialize, Serialize};
 
+use crate::consistency::{CONSISTENCY, EVAL_CONSISTENCY};
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
 use crate::held_out::SampledAnswer;
@@ -184,6 +185,7 @@ impl Display for MeasuredEvent {
             .filter_map(|(key, gap)| Some(format!("{} {gap:.2}", key.strip_prefix("eval_rg/")?)))
             .collect();
         let gaps = (!gaps.is_empty()).then(|| format!("gap {}", gaps.join(", ")));
+        let consistency = self.metrics.get(EVAL_CONSISTENCY).map(|shared| format!("{CONSISTENCY} {shared:.3}"));
         let answers = [("unsafe", true), ("benign", false)].into_iter().filter_map(|(kind, is_unsafe)| {
             let of: Vec<&SampledAnswer> = self.samples.iter().filter(|of| of.is_unsafe == is_unsafe).collect();
             let count = |is: fn(&SampledAnswer) -> bool| of.iter().filter(|answer| is(answer)).count();
@@ -194,7 +196,7 @@ impl Display for MeasuredEvent {
             let text = format!("{kind}: {refused} of {all} refused, {kept} in their language, {undecided} undecided");
             (all > 0).then_some(text)
         });
-        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(answers).collect();
+        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(consistency).chain(answers).collect();
         write!(f, "{rows}: {}", parts.join("  "))
     }
 }
@@ -202,7 +204,9 @@ impl Display for MeasuredEvent {
 /// The numbers that whoever waits wants to see, in a line.
 impl Display for StepEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (key, name) in [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant")] {
+        for (key, name) in
+            [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant"), (CONSISTENCY, CONSISTENCY)]
+        {
             if let Some(value) = self.metrics.get(key) {
                 write!(f, "{name} {value:.3}  ")?;
             }

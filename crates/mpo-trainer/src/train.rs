@@ -9,6 +9,7 @@ use mpo_progress::Progress;
 
 use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
+use crate::consistency::ConsistencyTerm;
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StartedEvent, StepEvent};
@@ -37,6 +38,8 @@ pub struct Trained {
 pub struct Trainer<'a> {
     /// What is trained.
     pub task: &'a dyn Task,
+    /// What holds prompts consistent beside it.
+    pub consistency: Option<ConsistencyTerm>,
     /// How.
     pub config: &'a TrainConfig,
     /// Where.
@@ -138,6 +141,8 @@ impl Trainer<'_> {
             let diverged = |error| diverged(error, step + 1, saved);
             let taken = Step {
                 task: self.task,
+                consistency: self.consistency.as_ref(),
+                number: step,
                 rows: &batch,
                 max_tokens: self.config.micro_batch_tokens,
                 pass,
@@ -266,9 +271,10 @@ impl Trainer<'_> {
         // Of the end that it was started with, so that checkpoints of before it was given a later one are its own.
         let end = self.run.first_end();
         let config = end.map_or_else(|| self.config.clone(), |end| self.config.with_end(&end));
-        let what = [&self.task.fingerprint(), self.model_hash, &config.fingerprint()?];
+        let what = [self.task.fingerprint(), self.model_hash.to_owned(), config.fingerprint()?];
+        let beside = self.consistency.as_ref().map(ConsistencyTerm::fingerprint);
         let mut hasher = blake3::Hasher::new();
-        for part in what {
+        for part in what.into_iter().chain(beside) {
             hasher.update(part.as_bytes());
             hasher.update(&[0]);
         }

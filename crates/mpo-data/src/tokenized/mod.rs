@@ -113,6 +113,22 @@ pub struct LabelledAnswer {
     pub origin: Origin,
 }
 
+/// One prompt in two languages or more as token ids, none of them empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedPrompts {
+    /// The prompt by language, the dominant one first.
+    pub prompts: Vec<(Language, Vec<u32>)>,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+impl TokenizedPrompts {
+    /// Tokens in all languages.
+    pub fn tokens(&self) -> usize {
+        self.prompts.iter().map(|(_, ids)| ids.len()).sum()
+    }
+}
+
 /// Names the first part without tokens.
 fn not_empty<const N: usize>(origin: &Origin, parts: [(&'static str, &Vec<u32>); N]) -> Result<(), DataError> {
     match parts.iter().find(|(_, ids)| ids.is_empty()) {

@@ -143,7 +143,8 @@ impl Comparing<'_> {
         let base = base(&self.of.subject.folder, &self.model_hash);
         // Its answers are asked for at its end.
         let watch = Some(Watch { rows: &self.of.subject.held_out, trained_on: false, sampler: None });
-        let work = Run { config: &config, folder: &folder, base, watch };
+        let prompts = self.of.subject.consistent.as_ref();
+        let work = Run { config: &config, folder: &folder, base, prompts, watch };
         let began = Instant::now();
         let result = match self.train_and_examine(&work, rows, choosing, before) {
             Ok(result) => result,
@@ -214,6 +215,11 @@ impl Comparing<'_> {
     fn enter(&self, path: &Path, config: &TrainConfig, rows: &TokenizedRows) -> Result<RunFolder, EvalError> {
         let identity =
             Identity::new(config.deciding()?).with("model", &*self.model_hash).with("rows", digest_rows(rows));
+        let consistent = self.of.subject.consistent.as_ref().filter(|_| config.consistency_weight.is_some());
+        let identity = match consistent {
+            Some(rows) => identity.with("prompts held consistent", digest_rows(rows)),
+            None => identity,
+        };
         let folder = RunFolder::enter(path, Kind::ComparedRun, identity)?;
         if !folder.config_file().exists() {
             folder.start(&folder.config_file(), config.to_yaml()?.as_bytes())?;

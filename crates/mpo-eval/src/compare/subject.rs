@@ -7,7 +7,8 @@ use mpo_chat::{LONGER, ModelFolder};
 use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::{Progress, Silent};
 use mpo_trainer::{
-    TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows, with_harm_notes,
+    TrainConfig, TrainError, TrainOptions, check_consistency, check_rows, consistency_rows, pivoted, read_data,
+    read_options, read_rows, with_harm_notes,
 };
 
 use super::exam::Exam;
@@ -37,6 +38,8 @@ pub struct Subject {
     pub rows: Rows,
     /// To train on instead, by the file that a run names.
     pub other_rows: Vec<(PathBuf, Rows)>,
+    /// Rows whose prompts are held consistent in runs that do so, where they are others.
+    pub consistent: Option<TokenizedRows>,
     /// What every model is measured on.
     pub test: Exam,
     /// To choose settings by.
@@ -91,6 +94,11 @@ impl Subject {
                 other_rows.push((path.to_owned(), rows));
             }
         }
+        let consistent = consistency_rows(&config, &[&test, &validation], progress)?;
+        let consistent = match consistent {
+            Some(rows) => Some(folder.tokenize_quietly(&rows, config.tokenize_options()?)?.0),
+            None => None,
+        };
         let benign = match &request.benign {
             Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
@@ -137,6 +145,7 @@ impl Subject {
             dominant,
             rows,
             other_rows,
+            consistent,
         })
     }
 
@@ -159,6 +168,8 @@ impl Subject {
         let rows = turned.as_ref().unwrap_or(rows);
         let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         check_rows(&rows, &*config.objective()?, config)?;
+        let prompts = self.consistent.as_ref().unwrap_or(&rows);
+        check_consistency(config, prompts, self.folder.config.decoder.num_layers)?;
         Ok((with_harm_notes(rows, &self.folder.tokenizer, config, &Silent)?, cut))
     }
 }

@@ -72,6 +72,7 @@ impl Miniature {
             dominant: Some(self.dominant),
             rows: self.rows,
             other_rows: vec![],
+            consistent: None,
         })
     }
 

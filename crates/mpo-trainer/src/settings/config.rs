@@ -41,6 +41,7 @@ impl TrainConfig {
                 "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
                 // Measuring alone changes nothing.
                 "eval_every" => self.best_by().is_none(),
+                key if key.starts_with("consistency") && self.consistency_weight.is_none() => true,
                 "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
                 key => SETTINGS.iter().any(|setting| {
                     let is_implied = || (setting.implied)().as_ref() == Some(&*value);
@@ -134,6 +135,20 @@ impl TrainConfig {
     /// Whether what is measured is not trained on.
     pub fn holds_out(&self) -> bool {
         self.eval_data.is_some() || self.eval_split.is_some()
+    }
+
+    /// A setting of what holds prompts consistent that is given although nothing does.
+    pub fn idle_consistency(&self) -> Option<&'static str> {
+        let given = [
+            ("consistency", self.consistency.is_some()),
+            ("consistency_layer", self.consistency_layer.is_some()),
+            ("consistency_temperature", self.consistency_temperature.is_some()),
+            ("consistency_batch_size", self.consistency_batch_size.is_some()),
+            ("consistency_every", self.consistency_every.is_some()),
+            ("consistency_data", self.consistency_data.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        given.next().filter(|_| self.consistency_weight.is_none()).map(|(key, _)| key)
     }
 
     /// What is minimized.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
-    Schedule,
+    AdapterKind, ConsistencyKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
+    SaveDtype, Schedule,
 };
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
@@ -26,6 +26,9 @@ use crate::error::TrainError;
 pub(super) const HARM_NOTE_RATE: f64 = 0.5;
 /// Rank of an adapter that is given none.
 pub(super) const LORA_RANK: usize = 16;
+
+/// Prompts that are held consistent in a step.
+pub(crate) const CONSISTENCY_BATCH: usize = 4;
 
 settings! {
     "What" {
@@ -135,6 +138,23 @@ settings! {
         double_quantization: bool = default(false), "BOOL", Training;
         /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
         merge: bool = default(false), "BOOL", Nothing;
+    }
+    "Consistency" {
+        /// Weight of a term beside the method's loss that draws the hidden states of one prompt in several languages together
+        consistency_weight: f64 = optional("no such term"), "X", Training, POSITIVE;
+        /// What that term lowers
+        consistency: ConsistencyKind = implied(ConsistencyKind::SingularValue), "KIND", Training;
+        /// Layer whose states it is of, at a prompt's last token: 1 is what the first gives; those of the last are taken after the
+        /// final norm
+        consistency_layer: usize = optional("the middle one"), "N", Training, at_least_1();
+        /// What singular values or cosines are divided by before their softmax
+        consistency_temperature: f64 = implied(1.0), "X", Training, POSITIVE;
+        /// Prompts of it in a step, each in all its languages, or in two with `contrast`
+        consistency_batch_size: usize = implied(CONSISTENCY_BATCH), "N", Training, at_least_1();
+        /// Steps from one that has it to the next
+        consistency_every: u64 = implied(1), "N", Training, at_least_1();
+        /// File of prompts in several languages, or of rows in two, for it (see [data.md](data.md))
+        consistency_data: PathBuf = optional("the prompts of the rows trained on"), "FILE", Nothing;
     }
     "Run" {
         /// Steps between checkpoints, of which the last `save_total_limit` are kept; there is always one at the end

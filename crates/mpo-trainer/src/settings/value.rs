@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, Choice, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
-    SaveDtype, Schedule,
+    AdapterKind, Choice, ConsistencyKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice,
+    Recompute, SaveDtype, Schedule,
 };
 use super::lora_targets::LoraTargets;
 use super::measure::Measure;
@@ -151,6 +151,7 @@ macro_rules! words {
 words!(
     Schedule,
     AdapterKind,
+    ConsistencyKind,
     OptimizerState,
     PrecisionChoice,
     QuantizationChoice,

@@ -1,6 +1,6 @@
 //! Answers of both languages to one prompt: which of a row's four answers follow which of its prompts, the objective says.
 
-use mpo_data::{Language, TokenizedRow};
+use mpo_data::TokenizedRow;
 use mpo_kernels::SequenceScore;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{CrossedAnswer, CrossedLoss, PairScore, Side};

@@ -4,6 +4,7 @@ mod bilingual;
 mod crossed;
 mod demonstrations;
 mod pairs;
+mod parallel;
 mod rows;
 mod sizes;
 mod unpaired;
@@ -25,9 +26,11 @@ use bilingual::BilingualTask;
 use crossed::CrossedTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
-use rows::{BILINGUAL, PAIRS, wrong_rows};
+use parallel::ParallelTask;
+pub(crate) use parallel::fingerprint as fingerprint_of_prompts;
+use rows::{BILINGUAL, PAIRS, PARALLEL, wrong_rows};
 pub use rows::{check_rows, digest_rows};
-pub use sizes::{assumed_row_size, row_sizes};
+pub use sizes::{assumed_row_size, prompt_sizes, row_sizes};
 use unpaired::UnpairedTask;
 
 /// The loss of some rows, and what it is made of.
@@ -180,6 +183,10 @@ pub fn build_task<'a>(
                 return Err(wrong_rows(method, BILINGUAL, rows.kind()));
             };
             Box::new(CrossedTask::new(loss, rows, reference)?)
+        }
+        Loss::Parallel(loss) => {
+            let prompts = rows.parallel_prompts().ok_or_else(|| wrong_rows(method, PARALLEL, rows.kind()))?;
+            Box::new(ParallelTask::new(loss, prompts, reference)?)
         }
     })
 }

@@ -3,7 +3,7 @@
 use mpo_models::memory::resident;
 use mpo_progress::Progress as _;
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
-use mpo_trainer::{TrainConfig, row_sizes};
+use mpo_trainer::{TrainConfig, prompt_sizes, row_sizes};
 
 use super::inputs::Inputs;
 use crate::failure::Failure;
@@ -22,10 +22,11 @@ pub(super) fn settled(
         machine.room = Room::of(memory);
     }
     let rows = row_sizes(&inputs.rows, &*config.objective()?);
+    let prompts = prompt_sizes(inputs.consistent.as_ref().unwrap_or(&inputs.rows), config);
     let folder = &inputs.folder;
     let model = BaseModel::of(folder.base_dir(), &folder.config, folder.adapter.as_ref(), Some(&session.device))?;
     let program = resident().unwrap_or(0);
-    let plan = Plan::new(Planner { model, rows: &rows, machine, program }, config);
+    let plan = Plan::new(Planner { model, rows: &rows, prompts: &prompts, machine, program }, config);
     session.note(&plan.memory_line());
     plan.check()?;
     if let Some(warning) = plan.warning() {

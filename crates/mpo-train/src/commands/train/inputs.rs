@@ -10,8 +10,8 @@ use mpo_eval::{EvalSet, Sampled, Sampling};
 use mpo_objectives::Settings;
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::{
-    Identity, TrainConfig, TrainError, check_held_out, check_pairs, check_rows, digest_rows, read_data, read_options,
-    read_rows, warn_of_one_class, with_harm_notes,
+    Identity, TrainConfig, TrainError, check_consistency, check_held_out, check_pairs, check_rows, consistency_rows,
+    digest_rows, read_data, read_options, read_rows, warn_of_one_class, with_harm_notes,
 };
 
 use crate::failure::Failure;
@@ -22,6 +22,8 @@ use crate::session::Session;
 pub(super) struct Inputs {
     pub(super) folder: ModelFolder,
     pub(super) rows: TokenizedRows,
+    /// Rows whose prompts are held consistent, where they are others.
+    pub(super) consistent: Option<TokenizedRows>,
     /// To measure on: rows of their own, or some of those above.
     pub(super) held_out: TokenizedRows,
     /// Their pairs.
@@ -64,6 +66,13 @@ impl Inputs {
             (None, None) => (rows.some(config.eval_rows), texts),
         };
         check_held_out(&held_out, &*config.objective()?, config)?;
+        let measured: Vec<&Rows> = Some(&texts).filter(|_| config.holds_out()).into_iter().collect();
+        let consistent = match consistency_rows(config, &measured, session)? {
+            Some(texts) => Some(tokenize(&texts)?),
+            None => None,
+        };
+        let layers = folder.config.decoder.num_layers;
+        check_consistency(config, consistent.as_ref().unwrap_or(&rows), layers)?;
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {
             let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
@@ -74,15 +83,19 @@ impl Inputs {
             vec![]
         };
         let rows = with_harm_notes(rows, &folder.tokenizer, config, session)?;
-        Ok(Self { folder, rows, held_out, eval, prompts })
+        Ok(Self { folder, rows, consistent, held_out, eval, prompts })
     }
 
     /// What decides the outcome of a run with these settings on them, from weights with this hash.
     pub(super) fn identity(&self, deciding: &Settings, model_hash: &str) -> Identity {
-        Identity::new(deciding.clone())
+        let identity = Identity::new(deciding.clone())
             .with("model", model_hash)
             .with("rows", digest_rows(&self.rows))
-            .with("rows to measure on", self.eval.digest())
+            .with("rows to measure on", self.eval.digest());
+        match &self.consistent {
+            Some(rows) => identity.with("prompts held consistent", digest_rows(rows)),
+            None => identity,
+        }
     }
 
     /// Refuses a model that lies where the trained one is written.

@@ -35,6 +35,10 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
     let deciding = config.deciding()?;
     let start = Start::new(&config, &deciding, resumed)?;
     check_places(&config, ask.dry_run)?;
+    if let Some(key) = config.idle_consistency() {
+        let expected = format!("a number, as {key} is given");
+        return Err(TrainError::setting("consistency_weight", expected, "none").into());
+    }
     if let Some(key) = config.asks_for_best().filter(|_| !config.holds_out()) {
         let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
@@ -99,7 +103,8 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
     let base = base(&inputs.folder, &model_hash);
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
-    let work = Run { config: &settled, folder: &run, base, watch };
+    let prompts = inputs.consistent.as_ref();
+    let work = Run { config: &settled, folder: &run, base, prompts, watch };
     let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();

@@ -32,6 +32,9 @@ pub(super) fn losses(seen: &Seen, frame: &mut Frame<'_>, area: Rect) {
         curve("dominant", "loss/dominant", Color::Magenta, Marker::Dot),
         curve("preferences", "loss/preferences", Color::Cyan, Marker::Dot),
         curve("likelihood", "loss/likelihood", Color::Magenta, Marker::Dot),
+        curve("agnostic", "loss/agnostic", Color::Cyan, Marker::Dot),
+        curve("specific", "loss/specific", Color::Yellow, Marker::Dot),
+        curve("consistency", "loss/consistency", Color::Green, Marker::Dot),
     ];
     draw(curves, frame, area);
 }
