@@ -84,12 +84,14 @@ impl TokenizedRows {
 
     /// The dominant language of most rows in two languages; none of rows in one.
     pub fn dominant(&self) -> Option<Language> {
-        let Self::Bilingual(rows) = self else {
-            return None;
+        let dominants: Vec<Language> = match self {
+            Self::Bilingual(rows) => rows.iter().map(|row| row.dominant_language).collect(),
+            Self::Parallel(rows) => rows.iter().filter_map(|row| Some(row.prompts.first()?.0)).collect(),
+            Self::Monolingual(_) | Self::Unpaired(_) => return None,
         };
         let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
-        for row in rows {
-            *counts.entry(row.dominant_language).or_default() += 1;
+        for language in dominants {
+            *counts.entry(language).or_default() += 1;
         }
         counts.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
     }
