@@ -49,7 +49,7 @@ fn the_store_is_made_of_the_log_whenever_a_run_goes_on() {
     assert_eq!(points("loss"), [pair("0.5", "1"), pair("0.75", "2")]);
     assert_eq!(points("loss.gap"), [pair("-0.25", "1"), pair("-0.25", "2")]);
     assert_eq!(points("eval_rg.sw"), [pair("0.0000006", "1")]);
-    assert_eq!((read("params/lr"), read("params/method")), ("1e-5".into(), "mpo".into()));
+    assert_eq!((read("params/lr"), read("params/method")), ("0.00001".into(), "mpo".into()));
     assert_eq!([read("tags/device"), read("tags/dominant"), read("tags/mlflow.runName")], ["flex", "en", "my run"]);
     let meta = || -> Value { serde_json::from_str(&read("meta.yaml")).unwrap() };
     let id = of_run.file_name().unwrap().to_str().unwrap();

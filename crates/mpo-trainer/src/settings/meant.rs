@@ -59,17 +59,17 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
 const CONVERTED: &[(&str, &str)] = &[
     (
         "interleave_probs",
-        "a share of each source's rows, not a probability of drawing from it: of a source with probability p and n rows it is p/n, \
+        "a share of each source's rows, not a probability of drawing from it; of a source with probability p and n rows it is p/n, \
          over the largest p/n of all",
     ),
-    ("warmup_steps", "a fraction: those steps over all steps"),
+    ("warmup_steps", "a fraction, those steps over all steps"),
     (
         "per_device_train_batch_size",
-        "rows of a step in all: times gradient_accumulation_steps, and the number of devices",
+        "rows of a step in all, theirs times gradient_accumulation_steps and the number of devices",
     ),
     (
         "gradient_accumulation_steps",
-        "tokens that pass at once: a step has batch_size rows, however many parts they make",
+        "tokens that pass at once; a step has batch_size rows, however many parts they make",
     ),
 ];
 
