@@ -256,7 +256,7 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
 #[derive(Debug)]
 enum Board {
     Tensorboard(EventFile),
-    Mlflow(MlflowRun),
+    Mlflow(Box<MlflowRun>),
 }
 
 impl Board {
@@ -264,7 +264,7 @@ impl Board {
     fn open(to: LogTo, run: &RunFolder, so_far: &[LoggedEvent]) -> Result<Self, TrainError> {
         match to {
             LogTo::Tensorboard => EventFile::open(run, so_far).map(Self::Tensorboard),
-            LogTo::Mlflow => MlflowRun::open(run, so_far).map(Self::Mlflow),
+            LogTo::Mlflow => Ok(Self::Mlflow(Box::new(MlflowRun::open(run, so_far)?))),
         }
     }
 }
