@@ -91,7 +91,7 @@ impl fmt::Display for LoraTarget {
 /// The last part of the path of each linear map of a layer.
 pub(crate) fn last_names(model: &DecoderConfig) -> Vec<&'static str> {
     let last = |(name, _): (&'static str, _)| name.rsplit_once('.').map_or(name, |(_, last)| last);
-    model.projections().map(last).to_vec()
+    model.projections().into_iter().map(last).collect()
 }
 
 /// Whether `end` is the last parts of a path.

@@ -21,6 +21,8 @@ pub struct Outputs {
 pub struct Head {
     /// `[vocab_size, hidden_size]`
     pub weight: Tensor<2>,
+    /// What logits are multiplied by first, if by anything.
+    pub scale: Option<f64>,
     /// Logits are `cap · tanh(logits / cap)`.
     pub softcap: Option<f64>,
     /// What logits are made in.
@@ -30,6 +32,11 @@ pub struct Head {
 impl Head {
     /// Hidden states and the head, as they are multiplied.
     pub fn inputs(&self, hidden: Tensor<2>) -> HeadInputs {
+        let hidden = match self.scale {
+            // The product of scaled states is scaled, and they are far fewer numbers than logits.
+            Some(scale) => hidden.mul_scalar(scale),
+            None => hidden,
+        };
         HeadInputs { hidden: self.precision.of(hidden), head: self.weight.clone() }
     }
 }

@@ -11,6 +11,7 @@ mod layers;
 mod low_rank;
 mod mlp;
 mod parameters;
+mod rotary;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -18,14 +19,16 @@ mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
+use mpo_kernels::{
+    FEW_ROWS, HeadInputs, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows,
+};
 
 use crate::adapter::AdapterConfig;
 use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
-use layers::{Embedding, Head, RmsNorm};
+use layers::{Embedding, Head, Norm};
 pub use parameters::NamedParameter;
 pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
 pub use weights::{Initializer, WeightSource};
@@ -48,7 +51,7 @@ pub struct CausalLm {
 struct Decoder {
     embed_tokens: Embedding,
     layers: Vec<Block>,
-    norm: RmsNorm,
+    norm: Norm,
 }
 
 /// A batch as the decoder takes it.
@@ -86,7 +89,7 @@ impl CausalLm {
         let model = Decoder {
             embed_tokens: Embedding::new(&config, "model.embed_tokens", &mut weights)?,
             layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
-            norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
+            norm: Norm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
         };
         let lm_head =
             if config.tie_word_embeddings { None } else { Some(Head::new(&config, "lm_head", &mut weights)?) };
@@ -136,7 +139,7 @@ impl CausalLm {
             }
         });
         let states = states.into_iter().map(|states| states.expect("every wanted layer is computed"));
-        Outputs { states: states.collect(), scores, head: self.batch_head() }
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
@@ -161,11 +164,7 @@ impl CausalLm {
             let at = layers.iter().position(|one| *one == layer);
             taken(packed, places, &all[at.expect("every wanted layer is among them")])
         });
-        Outputs { states: states.collect(), scores, head: self.batch_head() }
-    }
-
-    fn batch_head(&self) -> batch::Head {
-        batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision }
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 
     /// The last layer's output after the final norm, `[tokens, hidden_size]`, for packed `tokens`.
@@ -262,12 +261,10 @@ impl CausalLm {
     fn rotary_tables(&self, layout: &PackedLayout, device: &Device) -> Vec<(RopeConfig, RotaryTables)> {
         let positions = layout.positions();
         let mut tables: Vec<(RopeConfig, RotaryTables)> = vec![];
-        for layer in &self.config.layers {
-            if tables.iter().all(|(rope, _)| *rope != layer.rope) {
-                let frequencies = layer.rope.inv_freq(self.config.attention.head_dim);
-                let made = RotaryTables::new(&positions, &frequencies, device);
-                let factor = layer.rope.attention_factor() as f32;
-                tables.push((layer.rope, made.scaled(factor)));
+        for rope in self.config.layers.iter().filter_map(|layer| layer.rope.as_ref()) {
+            if tables.iter().all(|(of, _)| of != rope) {
+                let made = RotaryTables::new(&positions, &rope.inv_freq(), device);
+                tables.push((rope.clone(), made.scaled(rope.attention_factor() as f32)));
             }
         }
         tables
@@ -286,21 +283,28 @@ impl CausalLm {
         targets: &[u32],
         keep: usize,
     ) -> Tensor<1> {
-        linear_token_log_probs(
-            self.precision.of(select_rows(hidden_states, rows)),
-            self.head(),
-            indices(targets, &hidden_states.device()),
-            self.config.final_softcap,
-            keep,
-        )
+        let HeadInputs { hidden, head } = self.to_logits().inputs(select_rows(hidden_states, rows));
+        let targets = indices(targets, &hidden_states.device());
+        linear_token_log_probs(hidden, head, targets, self.config.final_softcap, keep)
     }
 
     /// The logits of a few rows of hidden states, `[rows, vocab_size]`: for generation, never for training.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
-        let logits = mpo_kernels::linear(self.precision.of(hidden_states), self.head()).cast(DType::F32);
+        let HeadInputs { hidden, head } = self.to_logits().inputs(hidden_states);
+        let logits = mpo_kernels::linear(hidden, head).cast(DType::F32);
         match self.config.final_softcap {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,
+        }
+    }
+
+    /// What turns its hidden states into logits.
+    fn to_logits(&self) -> batch::Head {
+        batch::Head {
+            weight: self.head(),
+            scale: self.config.logit_scale,
+            softcap: self.config.final_softcap,
+            precision: self.precision,
         }
     }
 

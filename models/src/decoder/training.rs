@@ -19,7 +19,7 @@ use mpo_kernels::{
 };
 
 use super::parameters::gradients_of;
-use super::{Block, CausalLm, Context, RmsNorm, indices, select_rows};
+use super::{Block, CausalLm, Context, Norm, indices, select_rows};
 use crate::batch::{Batch, Layer, Outputs};
 use crate::{Precision, RopeConfig};
 
@@ -107,7 +107,7 @@ impl CausalLm {
         let mut scored = None;
         let outputs = if again == RunAgain::LayersAndHead && self.head().is_require_grad() {
             let by_hand = |states: &Tensor<2>| {
-                let hidden = self.precision.of(select_rows(states, rows));
+                let hidden = self.to_logits().inputs(select_rows(states, rows)).hidden;
                 let targets = indices(targets, &plain.device());
                 let head = LinearLogProbs::new(
                     hidden.clone().without_autodiff(),
@@ -326,7 +326,7 @@ impl Walk {
                 let (module, path) = (&model.model.norm, &["model", "norm"]);
                 let to_input = model.trains_before(depth);
                 let part = Part { module, path, layer: Layer::Last, index: depth, to_input, precision };
-                self.rerun(&part, |norm: &RmsNorm, x, _: &mut Context<'_>| norm.forward(x))
+                self.rerun(&part, |norm: &Norm, x, _: &mut Context<'_>| norm.forward(x))
             }
             gone if gone < depth + 2 => {
                 let index = depth + 1 - gone;
@@ -685,7 +685,7 @@ mod tests {
     #[test]
     fn with_an_adapter_they_do_so_too_and_nothing_else_has_a_gradient() {
         for (name, model) in models() {
-            let model = adapted(model, &["q_proj", "layers.1.mlp.down_proj"]);
+            let model = adapted(model, &["o_proj", "layers.1.mlp.down_proj"]);
             let (losses, kept) = accumulated(&model, 2, RunAgain::Nothing);
             let (again, rerun) = accumulated(&model, 2, RunAgain::LayersAndHead);
             assert!(!rerun.reruns_layers(), "no pass keeps its inputs for the next");

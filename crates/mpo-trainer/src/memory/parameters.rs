@@ -31,7 +31,7 @@ pub(super) fn adapter(model: &DecoderConfig, options: &LoraOptions) -> u64 {
 
 /// The largest of all tensors.
 pub(super) fn largest(model: &DecoderConfig) -> u64 {
-    model.projections().map(|(_, shape)| product(shape)).into_iter().chain([embedding(model)]).max().unwrap_or(0)
+    model.projections().into_iter().map(|(_, shape)| product(shape)).chain([embedding(model)]).max().unwrap_or(0)
 }
 
 fn product([outputs, inputs]: [usize; 2]) -> u64 {
