@@ -71,7 +71,8 @@ impl PromptSet {
                 }
             }
             TokenizedRows::Monolingual(rows) => rows.iter().for_each(|row| add(row.language, &row.pair, None)),
-            TokenizedRows::Unpaired(_) => {}
+            // No answers say what kind of prompts they are.
+            TokenizedRows::Unpaired(_) | TokenizedRows::Parallel(_) => {}
         }
         set
     }

@@ -17,7 +17,7 @@ use page::{Figure, INTERVALS, Page};
 pub use run::RunReport;
 
 /// What is measured while a run trains.
-const MEASURED: [(&str, &str); 9] = [
+const MEASURED: [(&str, &str); 10] = [
     ("eval_loss", "Held-out loss"),
     ("eval_rg", "Held-out reward gap"),
     ("eval_chosen", "Held-out log p of safe answers, a token"),
