@@ -249,7 +249,7 @@ impl Kitchen {
         let held = self.path("held");
         if !goes_on && path.exists() {
             fs::rename(&path, &held).unwrap();
-            remove(&beside(&path));
+            remove(beside(&path));
         }
         let done = self.done(words);
         if held.exists() {
