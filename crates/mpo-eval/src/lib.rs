@@ -29,8 +29,10 @@ mod benign;
 mod card;
 mod choice;
 pub mod compare;
+mod difference;
 mod error;
 mod estimate;
+mod evaluated;
 mod evaluation;
 mod evaluation_csv;
 mod evaluator;
@@ -59,8 +61,10 @@ pub use benchmark::{BENCHMARKS, Benchmark, Expected, Item, Marking, Metric, Ques
 pub use benchmark_result::{BenchmarkResult, LanguageResult, SafeAnswers, Settings};
 pub use benign::{BUILT_IN, BenignPrompt, read_benign};
 pub use card::ModelCard;
+pub use difference::{Finding, LanguageDifference, MeasureDifference, differences};
 pub use error::EvalError;
 pub use estimate::Estimate;
+pub use evaluated::Evaluated;
 pub use evaluation::{EVALUATION_FILE, Evaluation, Judging};
 pub use evaluator::{Asking, Evaluator};
 pub use judge::{

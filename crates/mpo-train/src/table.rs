@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Course, Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers,
-    TrainResults,
+    Approach, Approaches, Course, Evaluation, LanguageDifference, LanguageGap, LanguageKept, MeanKept,
+    MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
 };
 
 use crate::paint::Paint;
@@ -142,6 +142,54 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
     (!rows.is_empty()).then(|| render(header, rows, 2))
 }
 
+/// What changed from one model to another, a table for each measure.
+pub(crate) fn differences(all: &[MeasureDifference], runs: usize, dominant: Option<Language>) -> String {
+    let after = if runs > 1 { format!("mean of {runs} runs") } else { "after".into() };
+    let header = ["language", "questions", "before", &after, "difference", "95 % interval", "finding"];
+    let of_measure = |measure: &MeasureDifference| {
+        let show = |value: f64| match measure.is_rate {
+            true => format!("{:.1} %", value * 100.0),
+            false => format!("{value:.2}"),
+        };
+        // What is added up here are percentage points.
+        let points = |value: f64| match measure.is_rate {
+            true => format!("{:+.1}", value * 100.0),
+            false => format!("{value:+.2}"),
+        };
+        let row = |name: String, of: &LanguageDifference| {
+            [
+                name,
+                of.questions.to_string(),
+                show(of.before),
+                show(of.after),
+                points(of.difference),
+                or_none(of.interval.map(|[low, high]| format!("{} to {}", points(low), points(high)))),
+                measure.finding(of).name().to_owned(),
+            ]
+        };
+        let languages = measure.languages.iter().map(|of| {
+            let name = of.language.map_or("mixed".into(), |of| language(of, dominant));
+            row(name, of)
+        });
+        let targets = measure.languages.iter().filter(|of| dominant.is_none() || of.language != dominant).count();
+        let mean = measure.mean.iter().map(|of| row(format!("mean over {targets} languages"), of));
+        let better = if measure.less_is_better { "less is better" } else { "more is better" };
+        let judge = measure.judge.as_ref().map(|judge| match measure.heuristic {
+            true => format!(", judged by a heuristic: {judge}"),
+            false => format!(", judged by {judge}"),
+        });
+        format!(
+            "{}: {} ({better}{})\n{}",
+            measure.benchmark,
+            measure.measure,
+            judge.unwrap_or_default(),
+            render(header, languages.chain(mean), 1)
+        )
+    };
+    let tables: Vec<String> = all.iter().map(of_measure).collect();
+    tables.join("\n\n")
+}
+
 /// The gaps of a model before and after training.
 pub(crate) fn before_and_after(results: &TrainResults) -> String {
     let header = ["language", "rows", "gap before", "after", "> 0 before", "after"];
@@ -253,6 +301,38 @@ mod tests {
     fn one_model() {
         let gaps = gaps(&[gap("en", 1.5, Some(0.25)), gap("sw", -0.5, None)], "en".parse().ok());
         insta::assert_snapshot!("gaps", gaps);
+    }
+
+    #[test]
+    fn two_models_on_the_same_questions() {
+        let change = |code: Option<&str>, after: f64, interval| LanguageDifference {
+            language: code.and_then(|code| code.parse().ok()),
+            questions: 60,
+            before: 0.75,
+            after,
+            runs: vec![after],
+            difference: after - 0.75,
+            interval,
+        };
+        let measure = |measure, less_is_better, mean| MeasureDifference {
+            benchmark: "multijail".into(),
+            measure,
+            less_is_better,
+            is_rate: true,
+            judge: Some("refusal phrases".into()),
+            heuristic: true,
+            languages: vec![
+                change(Some("en"), 0.75, Some([-0.05, 0.05])),
+                change(Some("sw"), 0.25, Some([-0.625, -0.4])),
+                change(Some("bn"), 0.5, None),
+            ],
+            mean,
+        };
+        let all = [
+            measure("attack success rate", true, Some(change(None, 0.375, Some([-0.5, -0.25])))),
+            measure("safe in its language", false, None),
+        ];
+        insta::assert_snapshot!("differences", differences(&all, 3, "en".parse().ok()));
     }
 
     #[test]
