@@ -196,6 +196,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
         run: &run,
         model_config: &model_config,
         model_hash,
+        dominant: None,
         recompute: arguments.recompute,
         held_out: None,
     };

@@ -125,6 +125,7 @@ fn trained(
         run: &run,
         model_config,
         model_hash: "peft",
+        dominant: None,
         recompute,
         held_out: None,
     };

@@ -125,6 +125,7 @@ fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<Ste
         run: &run,
         model_config: &model_config,
         model_hash,
+        dominant: None,
         recompute,
         held_out: None,
     };

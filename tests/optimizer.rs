@@ -142,10 +142,12 @@ fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option
     };
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
+        dominant: None,
         recompute: how.recompute,
         held_out: None,
     };

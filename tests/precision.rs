@@ -154,6 +154,7 @@ fn ten_losses(golden: &Golden, device: &Device, precision: PrecisionChoice, sequ
         prompt: ids[..1].to_vec(),
         answer: ids[1..].to_vec(),
         desirable: true,
+        is_benign: false,
         language: "en".parse().unwrap(),
         origin: Origin { file: "rows".into(), position: Position::Row(1) },
     };
@@ -272,6 +273,7 @@ fn train(
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
+        dominant: None,
         recompute: config.recompute == Recompute::On,
         held_out: None,
     };

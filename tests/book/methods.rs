@@ -17,6 +17,8 @@ fn learns_from(definition: &Definition) -> (&'static str, bool) {
         Loss::Pairs(_) => ("pairs", false),
         Loss::ReferencedPairs(_) => ("pairs", true),
         Loss::Unpaired(_) => ("single answers, good or bad", true),
+        Loss::Crossed(_) => ("pairs in two languages", true),
+        Loss::Parallel(_) => ("prompts in several languages", true),
         Loss::Bilingual(loss) => {
             let needs = loss.needs();
             let asks = needs.reference_target || needs.reference.is_some() || needs.held.is_some();

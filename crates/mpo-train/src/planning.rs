@@ -195,7 +195,7 @@ mod tests {
         // 17 million parameters: 68 MB on the card, four times as much beside it.
         let checked = |host| {
             let machine = Machine { host: Room::of(host), ..Machine::elsewhere(Hardware::Gpu) };
-            let planner = Planner { model, rows: &rows, machine, program: 0 };
+            let planner = Planner { model, rows: &rows, prompts: &[], machine, program: 0 };
             let plan = Plan::new(planner, &config);
             (plan.check().map_err(|failure| failure.to_string()), plan.warning().is_some(), plan.memory_line())
         };

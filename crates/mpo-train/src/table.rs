@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Course, Evaluation, LanguageDifference, LanguageGap, LanguageKept, MeanKept,
-    MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
+    Approach, Approaches, Course, Direction, Evaluation, LanguageDifference, LanguageGap, LanguageKept,
+    LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
 };
 
 use crate::paint::Paint;
@@ -90,7 +90,37 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
         tables.push(render(header, rows, 3));
     }
     tables.extend(languages_kept(evaluation));
+    tables.extend(evaluation.layers.as_ref().map(layers));
     tables.join("\n\n")
+}
+
+/// How far apart languages lie, layer by layer: where it shows most.
+fn layers(layers: &Layers) -> String {
+    let mut parts = vec![];
+    let bottleneck = layers.silhouettes.iter().find(|of| Some(of.layer) == layers.bottleneck);
+    if let Some(LayerSilhouettes { layer, meaning, language }) = bottleneck {
+        parts.push(format!(
+            "bottleneck: layer {layer} of {} (silhouettes of {} prompts by meaning {meaning:.2}, by language {language:.2})",
+            layers.silhouettes.len(),
+            layers.prompts,
+        ));
+    }
+    if let Some(dominant) = layers.dominant.filter(|_| !layers.directions.is_empty()) {
+        let rows = layers.directions.iter().map(|Direction { language: of, harmful, harmless, cosines }| {
+            let mean = cosines.iter().sum::<f64>() / cosines.len().max(1) as f64;
+            let least = (1..).zip(cosines).min_by(|(_, a), (_, b)| a.total_cmp(b));
+            [
+                language(*of, None),
+                harmful.to_string(),
+                harmless.to_string(),
+                format!("{mean:.2}"),
+                or_none(least.map(|(layer, cosine)| format!("{cosine:.2} at layer {layer}"))),
+            ]
+        });
+        let direction = format!("direction of harm, cosine with {}'s", dominant.name());
+        parts.push(render(["language", "harmful prompts", "harmless", &direction, "least"], rows, 1));
+    }
+    parts.join("\n\n")
 }
 
 /// How many answers are in the language of their questions, and in which one harmful requests are answered safely.
@@ -376,6 +406,27 @@ mod tests {
             languages: [(language("sw"), of(2.125)), (language("zh"), of(-0.25))].into(),
         };
         insta::assert_snapshot!("miniature", miniature(&results));
+    }
+
+    #[test]
+    fn layers_are_told_in_a_few_lines() {
+        let silhouettes = [(0.1, 0.5), (0.75, 0.25), (0.5, 0.375)];
+        let silhouettes = (1..).zip(silhouettes);
+        let layers = Layers {
+            silhouettes: silhouettes
+                .map(|(layer, (meaning, language))| LayerSilhouettes { layer, meaning, language })
+                .collect(),
+            prompts: 24,
+            bottleneck: Some(2),
+            dominant: "en".parse().ok(),
+            directions: vec![Direction {
+                language: "sw".parse().unwrap(),
+                harmful: 12,
+                harmless: 40,
+                cosines: vec![0.5, 0.25, 0.75],
+            }],
+        };
+        insta::assert_snapshot!("layers", super::layers(&layers));
     }
 
     #[test]

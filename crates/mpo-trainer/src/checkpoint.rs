@@ -76,6 +76,11 @@ fn not_finite(error: ModelError) -> TrainError {
     }
 }
 
+/// Whether a run has a checkpoint to go on from, damaged or not.
+pub(crate) fn is_any(run: &RunFolder) -> Result<bool, TrainError> {
+    Ok(all(&run.checkpoints_dir())?.iter().any(|(_, path)| path.join(OPTIMIZER).exists()))
+}
+
 /// Removes every checkpoint of a run.
 pub(crate) fn remove_all(run: &RunFolder) -> Result<(), TrainError> {
     let dir = run.checkpoints_dir();

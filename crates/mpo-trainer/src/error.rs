@@ -43,11 +43,13 @@ pub enum TrainError {
     /// There is nothing to train on.
     #[error("expected at least one row to train on, got none")]
     NoRows,
-    /// Answers without others to compare them with.
-    #[error("{}: expected pairs of answers, got single answers, which have no reward gap", path.display())]
+    /// Answers without others to compare them with, or no answers.
+    #[error("{}: expected pairs of answers, got {got}, which have no reward gap", path.display())]
     SingleAnswers {
         /// The file.
         path: PathBuf,
+        /// The kind of its rows.
+        got: &'static str,
     },
     /// No row is left.
     #[error("{}: expected at least one pair of answers, got none: all {read} rows were dropped{first}", path.display())]

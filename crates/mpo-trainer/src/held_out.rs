@@ -11,6 +11,7 @@ use mpo_progress::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::batches::Batches;
+use crate::consistency::ConsistencyTerm;
 use crate::error::TrainError;
 use crate::events::{MeasuredEvent, RowValues, means};
 use crate::pairs::chunks;
@@ -67,6 +68,16 @@ pub struct SampledAnswer {
 }
 
 impl SampledAnswer {
+    /// What kind of prompt it is to, in a word.
+    pub fn kind(&self) -> &'static str {
+        if self.is_unsafe { "unsafe" } else { "benign" }
+    }
+
+    /// What it did, in a word.
+    pub fn outcome(&self) -> &'static str {
+        if self.refused { "refused" } else { "answered" }
+    }
+
     /// Its part of the shares that are logged.
     fn values(&self) -> RowValues {
         let (refused, undecided, kept) = match self.is_unsafe {
@@ -93,6 +104,8 @@ pub struct HeldOut<'a> {
     /// Those that have reward gaps.
     pairs: Vec<LanguagePair>,
     watch: Watch<'a>,
+    /// What prompts are held consistent by, of theirs; none where nothing holds them or they are in one language.
+    consistency: Option<ConsistencyTerm>,
     max_tokens: usize,
 }
 
@@ -128,12 +141,23 @@ impl<'a> HeldOut<'a> {
             }
         };
         let batches = task.as_ref().map(|task| Batches::new(&config, task.rows(), task.min_batch()).of_epoch(0));
-        Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, max_tokens })
+        Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, consistency: None, max_tokens })
+    }
+
+    /// The same beside what holds prompts consistent in `model`, if `config` asks for it and the rows are in several languages.
+    ///
+    /// # Errors
+    /// If there is no such layer.
+    pub fn with_consistency(self, config: &TrainConfig, model: &CausalLm) -> Result<Self, TrainError> {
+        let are_parallel = self.watch.rows.parallel_prompts().is_some_and(|prompts| !prompts.is_empty());
+        let consistency = if are_parallel { ConsistencyTerm::new(config, self.watch.rows, model)? } else { None };
+        Ok(Self { consistency, ..self })
     }
 
     /// The numbers of `model` by name, each a mean over rows, and again for each language as `key/sw`: `eval_loss`, what is
     /// minimized; `eval_rg`, the reward gap, nats per token; `eval_chosen` and `eval_rejected`, the mean log p per token of
-    /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
+    /// the safe and the unsafe answers; `eval_consistency`, how much of a prompt's states is in one direction, where prompts are
+    /// held consistent; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
     /// `benign`, the shares of sampled answers that refuse, whose language cannot be told, and, of the others, that are in the
     /// language of the prompt. A number that is not finite is left out, and `progress` is told. The model is that of `step`.
     ///
@@ -175,6 +199,9 @@ impl<'a> HeldOut<'a> {
                 ("eval_rejected", mean(scored.rejected)),
             ];
             rows.push(RowValues { values, ..RowValues::new(Some(pair.language), pair.origin.to_string()) });
+        }
+        if let Some(consistency) = &self.consistency {
+            rows.extend(consistency.measure(model, self.max_tokens)?);
         }
         drop(stage);
         let samples = self.watch.sampler.map(|sampler| sampler.sample(model, progress)).transpose()?;

@@ -8,6 +8,7 @@ use mpo_models::{AdapterFolder, CausalLm, Checkpoint, ModelConfig, ModelError, S
 use mpo_objectives::Objective;
 use mpo_progress::Progress;
 
+use crate::consistency::{ConsistencyTerm, check_consistency};
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
@@ -16,7 +17,7 @@ use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
 use crate::settings::{Recompute, TrainConfig};
-use crate::tasks::{build_task, check_rows, row_sizes};
+use crate::tasks::{build_task, check_rows, prompt_sizes, row_sizes};
 use crate::train::{Trained, Trainer};
 
 /// The model that a run begins with.
@@ -47,6 +48,8 @@ pub struct Run<'a> {
     pub folder: &'a RunFolder,
     /// What it begins with.
     pub base: Base<'a>,
+    /// Rows whose prompts are held consistent, where they are others than those trained on.
+    pub prompts: Option<&'a TokenizedRows>,
     /// What to measure every `eval_every` steps.
     pub watch: Option<Watch<'a>>,
 }
@@ -70,8 +73,10 @@ impl Run<'_> {
         }
         let objective = self.config.objective()?;
         let recompute = self.recomputes(&model, &rows, &*objective)?;
+        let consistency = ConsistencyTerm::new(self.config, self.prompts.unwrap_or(&rows), &model)?;
         // Said before minutes go into the reference.
         Optimizer::new(self.config.optimizer_options(), &model.device())?;
+        let dominant = rows.dominant();
         let (task, held_out) = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
             let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
@@ -80,14 +85,17 @@ impl Run<'_> {
             let watch = self.watch.filter(|_| config.eval_every.is_some());
             let held_out =
                 watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference, progress));
+            let held_out = held_out.transpose()?.map(|held_out| held_out.with_consistency(config, &model));
             (task, held_out.transpose()?)
         };
         let trainer = Trainer {
             task: &*task,
+            consistency,
             config: self.config,
             run: self.folder,
             model_config: self.base.config,
             model_hash: self.base.hash,
+            dominant,
             recompute,
             held_out,
         };
@@ -106,13 +114,16 @@ impl Run<'_> {
             Recompute::Off => return Ok(false),
             Recompute::Auto => check_rows(rows, objective, self.config)?,
         }
+        let prompts = self.prompts.unwrap_or(rows);
+        check_consistency(self.config, prompts, model.config().num_layers)?;
         let (device, Base { path, config, adapter, .. }) = (model.device(), &self.base);
         let base = BaseModel::of(path, config, *adapter, Some(&device))?;
         // The weights are there by now.
         let weights = Storage::of(self.config, base.tuning(self.config), false).weights(base.config);
         let program = resident().unwrap_or(0).saturating_sub(weights);
         let (machine, rows) = (Machine::of(&device), row_sizes(rows, objective));
-        let planner = Planner { model: base, rows: &rows, machine, program };
+        let prompts = prompt_sizes(prompts, self.config);
+        let planner = Planner { model: base, rows: &rows, prompts: &prompts, machine, program };
         Ok(planner.plan(self.config).storage.recompute)
     }
 

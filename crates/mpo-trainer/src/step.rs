@@ -11,6 +11,7 @@ use mpo_kernels::allocator::give_back_freed_memory;
 use mpo_models::{Accumulator, CausalLm, PassOptions, RunAgain};
 use mpo_progress::Stage;
 
+use crate::consistency::ConsistencyTerm;
 use crate::error::TrainError;
 use crate::events::{RowValues, means};
 use crate::optimizer::Optimizer;
@@ -21,6 +22,10 @@ use crate::tasks::{MicroBatch, Task};
 /// What a step is taken on.
 pub(crate) struct Step<'a> {
     pub(crate) task: &'a dyn Task,
+    /// What holds prompts consistent beside it.
+    pub(crate) consistency: Option<&'a ConsistencyTerm>,
+    /// Its number, from 0.
+    pub(crate) number: u64,
     /// Rows of the batch.
     pub(crate) rows: &'a [usize],
     /// Tokens that pass through the model at once.
@@ -54,6 +59,9 @@ impl Step<'_> {
             gradients.add(&model, loss, pass);
             done.push((rows, micro.detached()));
         }
+        let beside =
+            self.consistency.map(|term| term.add(self.number, &model, self.pass, self.max_tokens, &mut gradients));
+        let beside = beside.transpose()?.flatten();
         // The update is yet to come, and on a GPU most of the work.
         self.stage.within(parts.len(), parts.len());
         // Passes leave pieces, and parameters and their gradients are other pieces. Who keeps no gradients has no room for both.
@@ -72,6 +80,7 @@ impl Step<'_> {
             give_back_freed_memory();
         }
         metrics.extend(shared.map(|(name, value)| (name.to_owned(), value)));
+        metrics.extend(beside.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)));
         metrics.insert("learning_rate".into(), self.learning_rate);
         Ok((model, metrics))
     }

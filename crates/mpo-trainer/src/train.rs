@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use mpo_data::Language;
 use mpo_kernels::device_name;
 use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
 
 use crate::batches::Batches;
 use crate::checkpoint::{self, Resumed};
+use crate::consistency::ConsistencyTerm;
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StartedEvent, StepEvent};
@@ -36,6 +38,8 @@ pub struct Trained {
 pub struct Trainer<'a> {
     /// What is trained.
     pub task: &'a dyn Task,
+    /// What holds prompts consistent beside it.
+    pub consistency: Option<ConsistencyTerm>,
     /// How.
     pub config: &'a TrainConfig,
     /// Where.
@@ -44,6 +48,8 @@ pub struct Trainer<'a> {
     pub model_config: &'a ModelConfig,
     /// The digest of the weights it starts from.
     pub model_hash: &'a str,
+    /// The dominant language of rows in two languages, for the log.
+    pub dominant: Option<Language>,
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
     /// What is measured every `eval_every` steps.
@@ -88,6 +94,7 @@ impl Trainer<'_> {
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
         let mut log = EventLog::open(self.run, start, self.config.log_to, progress)?;
+        log.describe(&self.config.deciding()?)?;
         let mut tell = |log: &mut EventLog, event: Event| {
             on_event(&event);
             log.write(&event).map(|()| progress.is_stopped())
@@ -134,6 +141,8 @@ impl Trainer<'_> {
             let diverged = |error| diverged(error, step + 1, saved);
             let taken = Step {
                 task: self.task,
+                consistency: self.consistency.as_ref(),
+                number: step,
                 rows: &batch,
                 max_tokens: self.config.micro_batch_tokens,
                 pass,
@@ -210,7 +219,7 @@ impl Trainer<'_> {
             rows: self.task.rows(),
             written_by: WRITTEN_BY.into(),
             device: device_name(&model.device()),
-            dominant: self.task.dominant(),
+            dominant: self.dominant,
             inputs,
         }
     }
@@ -262,9 +271,10 @@ impl Trainer<'_> {
         // Of the end that it was started with, so that checkpoints of before it was given a later one are its own.
         let end = self.run.first_end();
         let config = end.map_or_else(|| self.config.clone(), |end| self.config.with_end(&end));
-        let what = [&self.task.fingerprint(), self.model_hash, &config.fingerprint()?];
+        let what = [self.task.fingerprint(), self.model_hash.to_owned(), config.fingerprint()?];
+        let beside = self.consistency.as_ref().map(ConsistencyTerm::fingerprint);
         let mut hasher = blake3::Hasher::new();
-        for part in what {
+        for part in what.into_iter().chain(beside) {
             hasher.update(part.as_bytes());
             hasher.update(&[0]);
         }

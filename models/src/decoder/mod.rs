@@ -120,9 +120,23 @@ impl CausalLm {
     /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
     pub fn forward(&self, batch: &Batch) -> Outputs {
         let lowered = self.lower(batch);
-        let all = self.run(&lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
-        let Targets { rows, ids, .. } = &lowered.targets;
-        self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
+        let Lowered { packed, targets, layers } = &lowered;
+        let mut states: Vec<Option<Tensor<2>>> = batch.wanted_states().map(|_| None).collect();
+        let mut scores = None;
+        self.run_each(&packed.ids, &packed.layout, None, layers, &mut |layer, hidden| {
+            // Taken as soon as the layer is there, so that its other rows do not stay until the last one.
+            for (slot, (of, places)) in states.iter_mut().zip(batch.wanted_states()) {
+                if of == layer {
+                    *slot = Some(taken(packed, places, &hidden));
+                }
+            }
+            if layer == Layer::Last && !targets.ids.is_empty() {
+                let log_probs = self.token_log_probs_keeping(&hidden, &targets.rows, &targets.ids, 0);
+                scores = Some(sequence_log_probs(log_probs, &targets.lengths));
+            }
+        });
+        let states = states.into_iter().map(|states| states.expect("every wanted layer is computed"));
+        Outputs { states: states.collect(), scores, head: self.batch_head() }
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
@@ -145,23 +159,13 @@ impl CausalLm {
         let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(&all[0]), &targets.lengths));
         let states = batch.wanted_states().map(|(layer, places)| {
             let at = layers.iter().position(|one| *one == layer);
-            let hidden = &all[at.expect("every wanted layer is among them")];
-            match places {
-                Places::Tokens(at) => {
-                    let rows: Vec<usize> = at.iter().flat_map(|&at| packed.rows(at)).collect();
-                    select_rows(hidden, &rows)
-                }
-                Places::Means(groups) => {
-                    let groups: Vec<_> = groups.iter().map(|of| packed.all_rows(of)).collect();
-                    mean_rows(hidden, &groups)
-                }
-            }
+            taken(packed, places, &all[at.expect("every wanted layer is among them")])
         });
-        Outputs {
-            states: states.collect(),
-            scores,
-            head: batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision },
-        }
+        Outputs { states: states.collect(), scores, head: self.batch_head() }
+    }
+
+    fn batch_head(&self) -> batch::Head {
+        batch::Head { weight: self.head(), softcap: self.config.final_softcap, precision: self.precision }
     }
 
     /// The last layer's output after the final norm, `[tokens, hidden_size]`, for packed `tokens`.
@@ -190,10 +194,22 @@ impl CausalLm {
         cache: Option<&mut KeyValueCache>,
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
+        collected(wanted, |found| self.run_each(tokens, layout, cache, wanted, found))
+    }
+
+    /// Hands out the states of each of `wanted`, `[tokens, hidden_size]`, as soon as they are there.
+    fn run_each(
+        &self,
+        tokens: &[u32],
+        layout: &PackedLayout,
+        cache: Option<&mut KeyValueCache>,
+        wanted: &[Layer],
+        found: &mut dyn FnMut(Layer, Tensor<2>),
+    ) {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
         let tables = self.rotary_tables(layout, &self.device());
         let mut context = Context { layout, cache, tables, precision: self.precision };
-        self.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
+        self.through_each(self.embed(tokens), &mut context, wanted, &mut |_| {}, found);
     }
 
     /// What the first layer is given, `[tokens, hidden_size]`.
@@ -208,17 +224,23 @@ impl CausalLm {
     /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
     fn through_layers(
         &self,
-        mut x: Tensor<2>,
+        x: Tensor<2>,
         context: &mut Context<'_>,
         wanted: &[Layer],
         each_input: &mut dyn FnMut(&Tensor<2>),
     ) -> Vec<Tensor<2>> {
-        let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
-        let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
-            for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
-                *slot = Some(states());
-            }
-        };
+        collected(wanted, |found| self.through_each(x, context, wanted, each_input, found))
+    }
+
+    /// The same, handed to `found` layer by layer.
+    fn through_each(
+        &self,
+        mut x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+        found: &mut dyn FnMut(Layer, Tensor<2>),
+    ) {
         let depth = if wanted.contains(&Layer::Last) {
             self.model.layers.len()
         } else {
@@ -227,14 +249,14 @@ impl CausalLm {
         for (index, block) in self.model.layers.iter().take(depth).enumerate() {
             each_input(&x);
             x = block.forward(x, index, context);
-            keep(Layer::Output(index), &|| x.clone());
+            if wanted.contains(&Layer::Output(index)) {
+                found(Layer::Output(index), x.clone());
+            }
         }
         if wanted.contains(&Layer::Last) {
             each_input(&x);
-            keep(Layer::Last, &|| self.model.norm.forward(x.clone()));
+            found(Layer::Last, self.model.norm.forward(x));
         }
-        let found = found.into_iter().map(|states| states.expect("a layer of the model"));
-        found.collect()
     }
 
     fn rotary_tables(&self, layout: &PackedLayout, device: &Device) -> Vec<(RopeConfig, RotaryTables)> {
@@ -287,6 +309,31 @@ impl CausalLm {
         match &self.lm_head {
             Some(head) => head.weight.val(),
             None => self.model.embed_tokens.weight.val(),
+        }
+    }
+}
+
+/// The states that `run` hands out, in the order of `wanted`.
+fn collected(wanted: &[Layer], run: impl FnOnce(&mut dyn FnMut(Layer, Tensor<2>))) -> Vec<Tensor<2>> {
+    let mut all: Vec<Option<Tensor<2>>> = wanted.iter().map(|_| None).collect();
+    run(&mut |layer, states| {
+        for (slot, _) in all.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
+            *slot = Some(states.clone());
+        }
+    });
+    all.into_iter().map(|states| states.expect("a layer of the model")).collect()
+}
+
+/// The states at these places of a layer whose rows are `hidden`.
+fn taken(packed: &Packed, places: &Places, hidden: &Tensor<2>) -> Tensor<2> {
+    match places {
+        Places::Tokens(at) => {
+            let rows: Vec<usize> = at.iter().flat_map(|&at| packed.rows(at)).collect();
+            select_rows(hidden, &rows)
+        }
+        Places::Means(groups) => {
+            let groups: Vec<_> = groups.iter().map(|of| packed.all_rows(of)).collect();
+            mean_rows(hidden, &groups)
         }
     }
 }

@@ -489,6 +489,14 @@ impl CausalLm {
         self.trains_embedding() || self.model.layers[..index].iter().any(is_trained)
     }
 
+    /// Whether anything is trained that the states of a layer follow from.
+    pub fn trains_within(&self, layer: Layer) -> bool {
+        match layer {
+            Layer::Last => self.trains_before(self.model.layers.len()) || is_trained(&self.model.norm),
+            Layer::Output(index) => self.trains_before(index + 1),
+        }
+    }
+
     /// The gradient at the embedding's weight for these tokens, from that at the first layer's input.
     fn at_weight(&self, ids: Vec<u32>, mut gradient: Tensor<2>) -> (Vec<u32>, Tensor<2>) {
         if let Some(scale) = self.config.embedding_scale {
@@ -702,6 +710,9 @@ mod tests {
         assert_eq!(trained.count(), 2);
         // The norm's gradient flows on, and the last layer's does not.
         assert!(model.trains_before(LAYERS) && !model.trains_before(LAYERS - 1));
+        let trains =
+            [Layer::Output(LAYERS - 2), Layer::Output(LAYERS - 1), Layer::Last].map(|of| model.trains_within(of));
+        assert_eq!(trains, [false, true, true]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod answers;
 mod charts;
 mod comparison;
 mod found;
+mod layers;
 mod measures;
 mod page;
 mod run;
@@ -20,6 +21,7 @@ const MEASURED: [(&str, &str); 9] = [
     ("eval_loss", "Held-out loss"),
     ("eval_rg", "Held-out reward gap"),
     ("eval_chosen", "Held-out log p of safe answers, a token"),
+    ("eval_consistency", "Share of a held-out prompt's states in one direction"),
     ("eval_refused/unsafe", "Unsafe prompts refused"),
     ("eval_kept/unsafe", "Language kept, unsafe prompts"),
     ("eval_undecided/unsafe", "Language undecided, unsafe prompts"),
@@ -29,10 +31,13 @@ const MEASURED: [(&str, &str); 9] = [
 ];
 
 /// What is drawn of the steps, one curve for each run.
-const CURVES: [(&str, &str); 4] = [
+const CURVES: [(&str, &str); 7] = [
     ("loss", "Loss"),
     ("loss/gap", "Loss of the gap"),
     ("loss/retain", "Loss that holds the dominant language"),
+    ("loss/agnostic", "Loss that draws languages together"),
+    ("loss/specific", "Loss that drives languages apart"),
+    ("consistency", "Share of a prompt's states in one direction"),
     ("rg/target", "Reward gap of the rows trained on"),
 ];
 
@@ -106,6 +111,7 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
         details,
         warnings: warnings.collect(),
         projections,
+        layers: layers::figures(runs)?,
         samples: samples(runs).into_iter().chain(sampled(runs)).collect(),
         runs: runs.iter().map(RunReport::summary).collect(),
     };

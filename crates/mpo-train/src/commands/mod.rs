@@ -161,17 +161,24 @@ mod tests {
             Cli::from_arg_matches(&with_home(Cli::command()).try_get_matches_from(arguments).unwrap()).unwrap()
         };
         for arguments in [
-            &["score", "--model=~/m", "--data=~/d"][..],
+            &["score", "--model=~/m", "--data=~/d", "--template=~/t.jinja"][..],
             &["train", "--config=~/c.yaml"],
-            &["eval", "--model=~/m", "--benchmark=multijail=~/b.csv", "--output=~/o"],
+            &["train", "--resume", "--output=~/o"],
+            &["train", "--model=~/m", "--data=~/d", "--data=~/e", "--recipe=~/r.yaml", "--template=~/t.jinja"],
+            &["eval", "--model=~/m", "--benchmark=multijail=~/b.csv", "--output=~/o", "--judge=~/j"],
+            &["eval", "--model=~/m", "--data=~/d", "--base=~/b"],
             &["compare", "--config=~/c.yaml", "--benign=~/b"],
-            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o"],
+            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o", "--reference=~/r"],
+            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o", "--translator=phrases=~/p"],
             &["difference", "~/a", "~/b"],
             &["report", "~/a", "~/b", "--output=~/o"],
             &["convert", "~/m", "--output=~/o"],
             &["merge", "~/m", "--output=~/o"],
             &["serve", "~/m", "--adapter=a=~/a"],
             &["plan", "--config=~/c.yaml"],
+            &["generate", "--model=~/m", "How?"],
+            &["chat", "--model=~/m"],
+            &["watch", "~/r"],
             &["--output=~/o"],
         ] {
             let parsed = format!("{:?}", parse(arguments));

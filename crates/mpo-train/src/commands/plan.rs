@@ -11,7 +11,8 @@ use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
-    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_consistency, check_rows, consistency_rows,
+    prompt_sizes, read_data, row_sizes, with_harm_notes,
 };
 use serde::Serialize;
 
@@ -92,7 +93,8 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
         machine.room = Room::of(memory);
     }
     let model = described.base_model(here.then_some(&session.device))?;
-    let planner = Planner { model, rows: &described.rows, machine, program: resident().unwrap_or(0) };
+    let Described { rows, prompts, .. } = &described;
+    let planner = Planner { model, rows, prompts, machine, program: resident().unwrap_or(0) };
     let plan = Plan::new(planner, &config);
     let rate =
         teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device, plan.planned.storage)));
@@ -124,6 +126,8 @@ struct Described {
     config: ModelConfig,
     adapter: Option<AdapterFolder>,
     rows: Vec<RowSize>,
+    /// Tokens of each prompt that is held consistent beside them.
+    prompts: Vec<usize>,
 }
 
 impl Described {
@@ -134,13 +138,16 @@ impl Described {
         let base = adapter.as_ref().map_or(path, |adapter| adapter.base().to_owned());
         let model = ModelConfig::from_dir(&base).map_err(ModelError::from)?;
         config.check_adapter(&model, adapter.as_ref())?;
-        Ok(Self { base, config: model, adapter, rows: vec![] })
+        Ok(Self { base, config: model, adapter, rows: vec![], prompts: vec![] })
     }
 
     /// The same with so many tokens in each of its rows.
     fn with_rows_of(self, tokens: usize, config: &TrainConfig) -> Result<Self, Failure> {
         let row = assumed_row_size(tokens, &*config.objective()?);
-        Ok(Self { rows: vec![row; config.rows.unwrap_or(ROWS)], ..self })
+        let rows = config.rows.unwrap_or(ROWS);
+        // As many prompts, each as long as a row.
+        let prompts = vec![tokens; config.consistency_weight.map_or(0, |_| rows)];
+        Ok(Self { rows: vec![row; rows], prompts, ..self })
     }
 
     /// A model with its tokenizer, and how much of each row passes through it.
@@ -150,10 +157,18 @@ impl Described {
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let data = read_data(config, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+        let rows = with_harm_notes(rows, &folder.tokenizer, config, session)?;
         let objective = config.objective()?;
         check_rows(&rows, &*objective, config)?;
-        let (base, rows) = (folder.base_dir().to_owned(), row_sizes(&rows, &*objective));
-        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows })
+        let consistent = match consistency_rows(config, &[], session)? {
+            Some(texts) => Some(folder.tokenize(&texts, config.tokenize_options()?, session)?.0),
+            None => None,
+        };
+        let consistent = consistent.as_ref().unwrap_or(&rows);
+        check_consistency(config, consistent, folder.config.decoder.num_layers)?;
+        let (prompts, rows) = (prompt_sizes(consistent, config), row_sizes(&rows, &*objective));
+        let base = folder.base_dir().to_owned();
+        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows, prompts })
     }
 
     /// What the model takes on a device, or on one that is not here.

@@ -4,6 +4,7 @@
 //! starts from the same weights in the same type on a device of the same kind. There is no second model in memory.
 
 mod held;
+mod prompts;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
 use crate::pairs::{add_answers, chunks};
 pub(crate) use held::{HeldStates, Holding, held_states, held_tokens};
+pub(crate) use prompts::{Fitted, OfPrompt};
 use table::Table;
 pub(crate) use table::{Digest, digest};
 
@@ -27,7 +29,8 @@ pub(crate) use table::{Digest, digest};
 const VERSION: u32 = 5;
 
 /// The tables that there may be in a folder.
-const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
+const TABLES: [&str; 7] =
+    ["scores", "last-token", "masked-mean", "mean-pool", "distributions", "prompt-last-token", "prompt-mean"];
 
 /// An answer that the reference is to score.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,8 @@ pub struct Reference<'a> {
     key: String,
     max_tokens: usize,
     progress: &'a dyn Progress,
+    /// The languages' spaces, once they were asked for.
+    fitted: Option<Fitted>,
 }
 
 impl std::fmt::Debug for Reference<'_> {
@@ -83,6 +88,7 @@ impl<'a> Reference<'a> {
             dir: dir.into(),
             max_tokens,
             progress,
+            fitted: None,
         }
     }
 
@@ -157,10 +163,7 @@ impl<'a> Reference<'a> {
         })?;
         Ok(HeldReference {
             holding,
-            // The file may be of many more rows: those of another task, or of other data.
-            table: table.only(&of),
-            of,
-            width,
+            known: KnownStates::new(table, of, width),
             head: (holding.hold == Hold::Distributions).then(|| self.head.clone()),
         })
     }
@@ -231,10 +234,7 @@ impl KnownPairs {
 #[derive(Debug)]
 pub(crate) struct HeldReference {
     pub(crate) holding: Holding,
-    table: Table,
-    /// One per row.
-    of: Vec<Digest>,
-    width: usize,
+    known: KnownStates,
     /// `[vocab_size, hidden_size]`, kept where distributions are held; else its memory is free for training.
     pub(crate) head: Option<Tensor<2>>,
 }
@@ -242,10 +242,35 @@ pub(crate) struct HeldReference {
 impl HeldReference {
     /// The states of these rows, `[states, hidden_size]`, in the order of [`HeldStates::states`].
     pub(crate) fn states(&self, rows: &[usize], device: &Device) -> Tensor<2> {
-        let states: Vec<f32> =
-            rows.iter().filter_map(|&row| self.table.get(&self.of[row])).flatten().copied().collect();
+        self.known.states(rows, device)
+    }
+}
+
+/// The reference's hidden states of a list of things, each of which may have several.
+#[derive(Debug)]
+pub(crate) struct KnownStates {
+    table: Table,
+    /// One for each.
+    of: Vec<Digest>,
+    width: usize,
+}
+
+impl KnownStates {
+    /// Those of `table`, which may be of many more: those of another task, or of other data.
+    fn new(table: Table, of: Vec<Digest>, width: usize) -> Self {
+        Self { table: table.only(&of), of, width }
+    }
+
+    /// The states of some of them, `[states, hidden_size]`.
+    pub(crate) fn states(&self, some: &[usize], device: &Device) -> Tensor<2> {
+        let states: Vec<f32> = some.iter().flat_map(|&one| self.numbers(one)).copied().collect();
         let count = states.len() / self.width;
         Tensor::from_data(TensorData::new(states, [count, self.width]), device)
+    }
+
+    /// Those of one, one after the other.
+    fn numbers(&self, one: usize) -> &[f32] {
+        self.table.get(&self.of[one]).unwrap_or_default()
     }
 }
 
