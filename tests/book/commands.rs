@@ -10,7 +10,7 @@ use crate::page::{Page, root};
 use crate::shell::{Command, commands};
 
 /// Programs of others that the documentation may speak of.
-const KNOWN: [&str; 7] = ["cp", "curl", "jq", "llama-cli", "mdbook", "ollama", "tensorboard"];
+const KNOWN: [&str; 8] = ["cp", "curl", "jq", "llama-cli", "mdbook", "mlflow", "ollama", "tensorboard"];
 /// Stands for flags of the reader's own.
 const ANY: &str = "…";
 
