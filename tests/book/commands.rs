@@ -10,7 +10,7 @@ use crate::page::{Page, root};
 use crate::shell::{Command, commands};
 
 /// Programs of others that the documentation may speak of.
-const KNOWN: [&str; 7] = ["cp", "curl", "jq", "llama-cli", "mdbook", "ollama", "tensorboard"];
+const KNOWN: [&str; 8] = ["cp", "curl", "jq", "llama-cli", "mdbook", "mlflow", "ollama", "tensorboard"];
 /// Stands for flags of the reader's own.
 const ANY: &str = "…";
 
@@ -113,10 +113,10 @@ fn a_command_that_there_is_not_is_told() {
         (false, "mpo-train train --lr fast"),
         (false, "mpo-train train --lr"),
         (false, "mpo-train prepare --recipe cake"),
-        (false, "mpo-train trian"),
+        (false, "mpo-train trains"),
         (false, "mpo-train report --output"),
         (true, "cargo test --release --workspace --test parity -- --nocapture"),
-        (false, "cargo test --release --workspace --test partiy"),
+        (false, "cargo test --release --workspace --test parities"),
         (true, "cargo bench --workspace --features mpo-benches/cuda --bench step -- --device cuda"),
         (false, "cargo bench --workspace --features mpo-benches/cudas"),
         (true, "python3 benches/peers/compare_step.py"),
@@ -166,7 +166,7 @@ fn files_that_are_named_are_there() {
     for page in Page::all() {
         for span in page.spans() {
             let is_path = folders.iter().any(|folder| span.starts_with(folder)) && !span.contains(['*', ' ', '…', '{']);
-            let is_name = span.chars().any(|c| c.is_ascii_uppercase()) && !Path::new(span).extension().is_some();
+            let is_name = span.chars().any(|c| c.is_ascii_uppercase()) && Path::new(span).extension().is_none();
             if is_path && !is_name && !root().join(PathBuf::from(span)).exists() {
                 faults.push(format!("{}: {span}", page.path.display()));
             }

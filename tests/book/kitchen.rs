@@ -135,14 +135,23 @@ impl Kitchen {
         }
         let words = Words::new();
         let (rows, held_out, benign) = (words.rows(0..4), words.rows(4..7), words.prompts(BENIGN, 0..3));
-        for name in ["rows.json", "llama_mpo_data.json", "train.json", "safety.jsonl", "rows-and-benign.jsonl"] {
+        for name in [
+            "rows.json",
+            "llama_mpo_data.json",
+            "train.json",
+            "safety.jsonl",
+            "rows-and-benign.jsonl",
+            "translations.jsonl",
+        ] {
             kitchen.write(name, &lines(&rows));
         }
         for name in ["held-out.json", "held.json", "held.jsonl", "benign.jsonl", "benign-rows.jsonl"] {
             kitchen.write(name, &lines(&held_out));
         }
         let english = |task| Words::side(&words.0[0], UNSAFE, task);
-        kitchen.write("unsafe.jsonl", &lines(&(0..4).map(english).collect::<Vec<_>>()));
+        for name in ["unsafe.jsonl", "english.jsonl", "demonstrations.jsonl"] {
+            kitchen.write(name, &lines(&(0..4).map(english).collect::<Vec<_>>()));
+        }
         for name in ["harmless.jsonl", "validation.jsonl"] {
             kitchen.write(name, &lines(&benign));
         }
@@ -169,12 +178,14 @@ impl Kitchen {
 
     /// And with what earlier commands leave: runs, an evaluation, GGUF files.
     pub(crate) fn with_runs(self) -> Self {
+        let eval = "eval --device flex --quiet --benchmark multijail=MultiJail.csv --limit 2 --max-new-tokens 8";
         let train = "train --device flex --quiet --model Qwen/Qwen2.5-0.5B-Instruct --data rows.json";
         for command in [
             &format!("{train} --recipe qwen2.5-7b --output runs/qwen"),
             &format!("{train} --adapter lora --output runs/lora"),
             &format!("{train} --adapter lora --method dpo --output runs/dpo"),
-            "eval --device flex --quiet --model QWEN --benchmark multijail=MultiJail.csv --max-new-tokens 8 --output evals/base",
+            &format!("{eval} --model QWEN --output evals/base"),
+            &format!("{eval} --model runs/qwen/model --output evals/mpo"),
             "convert MODEL -o SmolLM2-135M-Instruct-f16.gguf",
             "convert MODEL --dtype q8_0 -o SmolLM2-135M-Instruct-Q8_0.gguf",
         ] {
@@ -183,6 +194,10 @@ impl Kitchen {
         }
         for (from, to) in [
             ("runs/qwen", "runs/mpo"),
+            ("evals/mpo", "runs/mpo/eval"),
+            ("evals/mpo", "evals/mpo-seed-1"),
+            ("evals/mpo", "evals/mpo-seed-2"),
+            ("evals/mpo", "evals/mpo-seed-3"),
             ("evals/base", "evals/mpo-1e-5"),
             ("evals/base", "evals/mpo-2e-5"),
             ("evals/base", "evals/mpo-constant"),
@@ -249,7 +264,7 @@ impl Kitchen {
         let held = self.path("held");
         if !goes_on && path.exists() {
             fs::rename(&path, &held).unwrap();
-            remove(&beside(&path));
+            remove(beside(&path));
         }
         let done = self.done(words);
         if held.exists() {

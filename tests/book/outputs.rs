@@ -8,7 +8,7 @@ use crate::kitchen::{Kitchen, PHRASES};
 use crate::made;
 
 /// Commands with `--json`.
-fn commands() -> [(&'static str, String); 8] {
+fn commands() -> [(&'static str, String); 9] {
     let flex = "--device flex --model MODEL";
     [
         ("train", format!("train --json --data rows.json --output runs/json {flex}")),
@@ -31,6 +31,7 @@ fn commands() -> [(&'static str, String); 8] {
                 "eval --json --benchmark multijail=MultiJail.csv --max-new-tokens 8 --data rows.json --output evals/json {flex}"
             ),
         ),
+        ("difference", "difference --json evals/json evals/json".into()),
         ("generate", format!("generate --json --max-new-tokens 8 {flex} Hello")),
         ("devices", "devices --json".into()),
     ]
