@@ -16,6 +16,8 @@ const EXPERIMENT: &str = "0";
 const META: &str = "meta.yaml";
 /// What is written of a run under a name each: all of these are ours.
 const OURS: [&str; 2] = ["metrics", "params"];
+/// Where MLflow puts files; we have none for it.
+const ARTIFACTS: &str = "artifacts";
 /// The tags that are written; others are somebody's.
 const TAGS: [&str; 6] =
     ["mlflow.runName", "mlflow.source.name", "mlflow.source.type", "written_by", "device", "dominant"];
@@ -37,7 +39,11 @@ impl RunFolder {
         self.claim(&experiment.join(META))?;
         self.claim(&run.join(META))?;
         OURS.iter().try_for_each(|name| remove_files(&run.join(name), |_| true))?;
-        fs::create_dir_all(&run).map_err(|error| TrainError::io(&run, error))?;
+        // A run that lacks one of them is none to MLflow.
+        for name in OURS.iter().chain([&ARTIFACTS]) {
+            let dir = run.join(name);
+            fs::create_dir_all(&dir).map_err(|error| TrainError::io(&dir, error))?;
+        }
         Ok(run)
     }
 
@@ -50,6 +56,7 @@ impl RunFolder {
         for run in runs.iter().filter(|run| !run.is_symlink()) {
             OURS.iter().try_for_each(|name| remove_files(&run.join(name), |_| true))?;
             remove_files(&run.join("tags"), |name| TAGS.contains(&name))?;
+            remove_empty(&run.join(ARTIFACTS));
             remove_files(run, |name| name == META)?;
         }
         remove_file(&experiment.join(META))?;
@@ -102,6 +109,7 @@ mod tests {
         let held = RunFolder::open(&path, Kind::Miniature).unwrap();
         assert_eq!(held.begin_mlflow_run().unwrap(), run);
         assert!(!run.join("metrics/loss").exists() && run.join("tags/mlflow.note.content").exists());
+        assert!(["metrics", "params", "artifacts"].iter().all(|name| run.join(name).is_dir()));
         assert_eq!(run.file_name().unwrap().len(), 32);
         drop(held);
         let held = anew();
