@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(singles.iter().map(|row| row.pair.is_benign()).collect::<Vec<_>>(), [false, true, false]);
         let one = r#"{"language": "en", "prompt": "How?", "completion": "So.", "label": true}"#;
         let rows = [one.to_owned(), one.replacen('{', benign, 1)].join("\n");
-        let dataset = load(&rows, &ReadOptions::default()).unwrap();
-        let Rows::Unpaired(answers) = &dataset.rows else { panic!("{:?}", dataset.rows) };
+        let unpaired = load(&rows, &ReadOptions::default()).unwrap();
+        let Rows::Unpaired(answers) = &unpaired.rows else { panic!("{:?}", unpaired.rows) };
         assert_eq!(answers.iter().map(|row| row.is_benign).collect::<Vec<_>>(), [false, true]);
         let lines = singles.iter().map(|row| String::from_utf8(row_line(row, None).unwrap()).unwrap());
         let again = load(&lines.collect::<String>(), &ReadOptions::default()).unwrap();

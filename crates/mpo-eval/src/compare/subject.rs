@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use mpo_chat::{LONGER, ModelFolder};
-use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
+use mpo_data::{Dataset, Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
 use mpo_progress::{Progress, Silent};
 use mpo_trainer::{
     TrainConfig, TrainError, TrainOptions, check_consistency, check_rows, consistency_rows, pivoted, read_data,
@@ -65,9 +65,14 @@ impl Subject {
         let data = read_data(&config, None, progress)?;
         let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
         folder.check_positions(cut.sequence_lengths(), LONGER, progress)?;
+        let mut dominant = data.report.dominant;
         let (rest, test) = match &config.eval_data {
             Some(path) => {
-                let test = read(path, Some(config.eval_rows))?.rows;
+                let Dataset { rows: test, report } = read(path, Some(config.eval_rows))?;
+                // Where rows of one language are tried beside others, the test says which language others are targets beside.
+                if !request.data_sets().is_empty() {
+                    dominant = dominant.or(report.dominant);
+                }
                 let all = data.rows.len();
                 let rest = data.rows.apart_from(&test);
                 if rest.len() < all {
@@ -103,7 +108,6 @@ impl Subject {
             Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
         };
-        let dominant = data.report.dominant;
         let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
         let exam = |rows: &Rows, share: &[Prompt], name| -> Result<Exam, EvalError> {
             let (cut, _) = folder.tokenize_quietly(rows, config.tokenize_options()?)?;

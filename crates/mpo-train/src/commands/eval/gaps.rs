@@ -1,7 +1,7 @@
 //! Reward gaps of preference rows, and where their answers and prompts lie.
 
 use mpo_chat::ModelFolder;
-use mpo_data::TokenizeOptions;
+use mpo_data::{TokenizeOptions, Truncation};
 use mpo_eval::{EvalSet, Evaluation, Projection, PromptSet, answer_states, by_language, implicit_by_language};
 use mpo_models::CausalLm;
 use mpo_progress::Progress as _;
@@ -61,7 +61,10 @@ pub(super) fn gaps(
         _ => Some(Projection::new(&states, eval.dominant)?),
     };
     drop(stage);
-    let prompts = PromptSet::new(&rows, &arguments.benign, own)?;
+    // Whole: the last token of a prompt that was cut is not where the model is asked.
+    let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, ..cut };
+    let (whole, _) = own.tokenize_quietly(&data.rows, uncut)?;
+    let prompts = PromptSet::new(&whole, &arguments.benign, own)?;
     let stage = session.begin("layers", Some(prompts.len()));
     // Where rows are of one language, others are compared with English.
     let layers = prompts.layers(model, eval.dominant.or("en".parse().ok()), AT_ONCE, &*stage)?;
