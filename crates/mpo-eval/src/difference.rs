@@ -266,13 +266,8 @@ impl<'a> Answers<'a> {
         let tables = self.samples.iter().map(|models| models.iter().map(values).collect::<Vec<_>>());
         let whole: Vec<usize> = (0..self.questions).collect();
         let runs: Vec<usize> = (1..self.samples.first()?.len()).collect();
-        let tables: Vec<(Option<Language>, Vec<Vec<Option<f64>>>)> = self
-            .languages
-            .iter()
-            .copied()
-            .zip(tables)
-            .filter(|(_, table)| found(table, &whole, &runs).is_some())
-            .collect();
+        let tables = self.languages.iter().copied().zip(tables);
+        let tables: Vec<_> = tables.filter(|(_, table)| found(table, &whole, &runs).is_some()).collect();
         let is_target = |language: &Option<Language>| dominant.is_none() || *language != dominant;
         let targets = tables.iter().filter(|(language, _)| is_target(language)).count();
         // A difference for each drawing: of each language, and last of their mean.
