@@ -121,6 +121,7 @@ fn trained(
     let run = RunFolder::create(&config.output, Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config,

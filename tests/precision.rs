@@ -269,6 +269,7 @@ fn train(
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
