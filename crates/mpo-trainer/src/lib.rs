@@ -58,6 +58,7 @@ mod lowered;
 pub mod memory;
 mod optimizer;
 mod pairs;
+mod ranks;
 mod reference;
 mod rows;
 mod run;
@@ -81,10 +82,11 @@ pub use folder::{
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
+pub use ranks::{check_alike, program, told_by_first};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, pivoted, read_data, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
-pub use score::{ScoredRow, score_rows};
+pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
     AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets, Measure, Method,
     OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,

@@ -1,6 +1,7 @@
 //! `mpo-train train`: from a configuration to an aligned model, and what training changed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,16 +10,16 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::HumanDuration;
 use mpo_chat::ModelFolder;
-use mpo_data::{LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
+use mpo_data::{Language, LanguagePair, Origin, Rows, TokenizeOptions, TokenizedRows, Truncation};
 use mpo_eval::{Approaches, EvalSet, Goal, ModelCard, RewardGaps, Sampling, TrainResults, base, by_language};
 use mpo_models::CausalLm;
 use mpo_models::memory::resident;
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{
-    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch, check_held_out,
-    check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked, read_data, read_options, read_rows,
-    row_sizes, share, warn_of_lowered_gaps, warn_of_one_class,
+    Extension, Identity, Kind, Recompute, Run, RunFolder, Sampler, TrainConfig, TrainError, TrainOptions, Watch,
+    check_alike, check_held_out, check_ours, check_pairs, check_rows, check_writable, digest_rows, is_marked,
+    read_data, read_options, read_rows, row_sizes, share, told_by_first, warn_of_lowered_gaps, warn_of_one_class,
 };
 
 use super::report;
@@ -28,8 +29,9 @@ use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output;
 use crate::paint::Paint;
-use crate::planning::{Plan, product_rate};
+use crate::planning::{Plan, gigabytes, product_rate};
 use crate::progress::Lines;
+use crate::ranks::Ranks;
 use crate::session::Session;
 use crate::table;
 
@@ -70,6 +72,13 @@ pub(crate) struct TrainArguments {
 }
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
+    let ranks = Ranks::join()?;
+    let done = if ranks.all().is_first() { lead(arguments, quiet, &ranks) } else { follow(&ranks) };
+    ranks.end(done)
+}
+
+/// The part of the first rank, or of the only one: what is asked for, the folder, and what is said of it all.
+fn lead(arguments: TrainArguments, quiet: bool, ranks: &Ranks) -> Result<(), Failure> {
     let TrainArguments { config: file, resume, json, print_config, dry_run, memory, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
@@ -95,7 +104,7 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     }
     let output = config.output.clone();
     let ask = Ask { memory, dry_run, json, quiet };
-    let trained = run_with(config, resumed, &ask);
+    let trained = run_with(config, resumed, &ask, ranks);
     // A start that failed left nothing to resume.
     trained.map_err(|failure| if is_marked(&output, Kind::Train) { failure } else { failure.without_resume() })
 }
@@ -109,7 +118,7 @@ struct Ask {
 }
 
 /// Trains as configured, in the folder of a run that was started earlier or a new one.
-fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Result<(), Failure> {
+fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask, ranks: &Ranks) -> Result<(), Failure> {
     let began = Instant::now();
     // What is already known is said before minutes of reading.
     let deciding = config.deciding()?;
@@ -134,7 +143,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
     }
-    let session = Session::new(config.device, ask.quiet)?;
+    let session = Session::on_card(config.device, ranks.card(), ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
     let mut taken = None;
@@ -167,11 +176,14 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         }
         run.check_model()?;
     }
+    if !ask.dry_run {
+        ranks.tell(&config)?;
+    }
     let inputs = Inputs::read(&config, &session)?;
     refuse_own_model(&inputs.folder.path, &config.output)?;
     refuse_own_model(inputs.folder.base_dir(), &config.output)?;
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
-    let settled = settled(&config, &inputs, ask.memory, &session)?;
+    let settled = settled(&config, &inputs, ask.memory, &session, ranks.all().size())?;
     let extension = match (&resumed, taken.filter(|_| is_extended)) {
         (Some(run), Some(taken)) => {
             let rows = row_sizes(&inputs.rows, &*config.objective()?).len();
@@ -189,6 +201,8 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let model_hash = inputs.folder.content_hash(&session)?;
+    told_by_first(ranks.all(), || Ok(settled.recompute == Recompute::On))?;
+    inputs.check_alike(&model_hash, ranks)?;
     let identity = Identity::new(deciding)
         .with("model", &*model_hash)
         .with("rows", digest_rows(&inputs.rows))
@@ -212,7 +226,7 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     let sampler = sampling.as_ref().map(|sampling| sampling as &dyn Sampler);
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
     let work = Run { config: &settled, folder: &run, base, watch };
-    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
+    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session, ranks);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
     }
@@ -231,14 +245,38 @@ fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Resul
     Ok(())
 }
 
+/// The part of any other rank: a share of the work, with rows and weights of its own reading, and a folder that nothing stays in.
+fn follow(ranks: &Ranks) -> Result<(), Failure> {
+    let Some(config) = ranks.listen()? else {
+        return Ok(());
+    };
+    let session = Session::on_card(config.device, ranks.card(), true)?;
+    config.check_device(&session.device)?;
+    session.catch_interrupts_quietly()?;
+    let inputs = Inputs::read(&config, &session)?;
+    let model =
+        inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
+    let model = model.with_precision(config.precision());
+    let model_hash = inputs.folder.content_hash(&session)?;
+    let recompute = told_by_first(ranks.all(), || Ok(false))?;
+    inputs.check_alike(&model_hash, ranks)?;
+    let config = TrainConfig { recompute: recompute.into(), ..config };
+    let scratch = tempfile::tempdir().map_err(Failure::io(&env::temp_dir()))?;
+    let run = RunFolder::create(&scratch.path().join("run"), Kind::Train, Identity::default())?;
+    let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler: None });
+    let work = Run { config: &config, folder: &run, base: base(&inputs.folder, &model_hash), watch };
+    align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session, ranks).map(drop)
+}
+
 /// Tells what the run will take, refuses one that can never fit, and settles whether layers are run again.
 fn settled(
     config: &TrainConfig,
     inputs: &Inputs,
     memory: Option<u64>,
     session: &Session,
+    ranks: usize,
 ) -> Result<TrainConfig, Failure> {
-    let mut machine = Machine::of(&session.device);
+    let mut machine = Machine { ranks, ..Machine::of(&session.device) };
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }
@@ -364,6 +402,16 @@ impl Inputs {
         Ok(Self { folder, rows, held_out, eval, prompts })
     }
 
+    /// Whether all ranks have the same.
+    fn check_alike(&self, model_hash: &str, ranks: &Ranks) -> Result<(), Failure> {
+        let own = [
+            ("weights", model_hash.to_owned()),
+            ("rows", digest_rows(&self.rows)),
+            ("rows to measure on", self.eval.digest()),
+        ];
+        Ok(check_alike(ranks.all(), &own)?)
+    }
+
     /// Says what a run would go on with.
     fn tell(&self) -> Result<(), Failure> {
         let (rows, measured) = (Counted(self.rows.len() as u64, "row"), self.held_out.len());
@@ -403,7 +451,7 @@ fn sampling<'a>(
     Ok(Some(Sampling::new(folder, prompts, benign, config.eval_samples, max_tokens, session)?))
 }
 
-/// Measures, trains, measures again and saves.
+/// Measures, trains, measures again and saves. Ranks share the work; the first one has the results.
 fn align(
     run: &Run<'_>,
     model: CausalLm,
@@ -411,36 +459,67 @@ fn align(
     eval: &EvalSet,
     folder: &ModelFolder,
     session: &Session,
+    ranks: &Ranks,
 ) -> Result<TrainResults, Failure> {
-    let (counts, dominant) = (rows.by_language(), eval.dominant);
-    let scores = |model: &CausalLm, what| eval.scores(model, run.config.micro_batch_tokens, what, session);
-    // The gaps before training are measured once a run.
-    let file = run.folder.before_file();
-    let before = match run.folder.read_value(&file, session)? {
-        Some(gaps) => gaps,
-        None => {
-            let scored = scores(&model, "measuring before")?;
-            warn_of_lowered_gaps(&scored, eval.dominant, &*run.config.objective()?, session);
-            let gaps = by_language(&scored, dominant);
-            run.folder.write_value(&file, &gaps)?;
-            gaps
-        }
-    };
-    let mut lines = Lines::new(session);
-    let trained = run.train(model, rows, session, &mut |event| lines.event(event))?;
-    let after = by_language(&scores(&trained.model, "measuring after")?, dominant);
-    let reward_gap = RewardGaps { before, after };
-    let drawn_to = run.config.drawn_to();
-    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, drawn_to, reward_gap };
+    let results = aligned(run, model, rows, eval, session, ranks);
+    if let Err(Failure::Train(TrainError::Interrupted)) = results {
+        // All have come to the same.
+        ranks.stop();
+    }
+    let (model, counts, results) = results?;
+    if !ranks.all().is_first() {
+        return Ok(results);
+    }
     let card = ModelCard {
         config: run.config,
         base: folder.base_name(),
         base_dir: folder.base_dir(),
-        is_adapter: !run.saves_whole(&trained.model),
+        is_adapter: !run.saves_whole(&model),
         rows: &counts,
         results: &results,
     };
-    run.save(&trained.model, Some(&card.text()?), session)?;
+    run.save(&model, Some(&card.text()?), session)?;
     run.folder.write_value(&run.folder.results_file(), &results)?;
     Ok(results)
+}
+
+/// The trained model, how many rows there were of each language, and what came of them.
+type Aligned = (CausalLm, BTreeMap<Language, usize>, TrainResults);
+
+/// Measures, trains, and measures again.
+fn aligned(
+    run: &Run<'_>,
+    model: CausalLm,
+    rows: TokenizedRows,
+    eval: &EvalSet,
+    session: &Session,
+    ranks: &Ranks,
+) -> Result<Aligned, Failure> {
+    let (counts, dominant, all) = (rows.by_language(), eval.dominant, ranks.all());
+    let max_tokens = run.config.micro_batch_tokens;
+    let scores = |model: &CausalLm, what| eval.scores_among(all, model, max_tokens, what, session);
+    // The gaps before training are measured once a run.
+    let file = run.folder.before_file();
+    let known = run.folder.read_value(&file, session)?;
+    let is_known = told_by_first(all, || Ok(known.is_some()))?;
+    let before = if is_known {
+        known.unwrap_or_default()
+    } else {
+        let scored = scores(&model, "measuring before")?;
+        warn_of_lowered_gaps(&scored, eval.dominant, &*run.config.objective()?, session);
+        let gaps = by_language(&scored, dominant);
+        run.folder.write_value(&file, &gaps)?;
+        gaps
+    };
+    let mut lines = Lines::new(session);
+    let trained = run.train_among(all, model, rows, session, &mut |event| lines.event(event))?;
+    if all.is_many() {
+        let (ranks, sent) = (all.size(), gigabytes(all.sent()));
+        session.note(&format_args!("{:<10} {ranks}, of which this one gave {sent} to the others", "ranks"));
+    }
+    let after = by_language(&scores(&trained.model, "measuring after")?, dominant);
+    let reward_gap = RewardGaps { before, after };
+    let drawn_to = run.config.drawn_to();
+    let results = TrainResults { steps: trained.steps, best: trained.best, dominant, drawn_to, reward_gap };
+    Ok((trained.model, counts, results))
 }

@@ -2,6 +2,7 @@
 
 use crate::batches::Batches;
 use crate::pairs::chunks;
+use crate::ranks::shares;
 use crate::settings::TrainConfig;
 
 /// How much of a row passes through the model.
@@ -37,20 +38,28 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// Those of a run on rows of these sizes: which rows make a batch follows from the seed.
-    pub(super) fn of(rows: &[RowSize], config: &TrainConfig) -> Self {
+    /// Those of a run on rows of these sizes: which rows make a batch follows from the seed. Ranks share the rows of a batch:
+    /// what passes at once, and in a step, is what passes through the model of one.
+    pub(super) fn of(rows: &[RowSize], config: &TrainConfig, ranks: usize) -> Self {
         let batches = Batches::new(config, rows.len(), config.method.definition().min_batch);
         let mut passes = Self { steps: batches.total(), ..Self::default() };
         for epoch in 0..batches.epochs() {
             for batch in batches.of_epoch(epoch) {
-                passes.add(&batch, rows, config.micro_batch_tokens);
+                passes.add(&batch, rows, config.micro_batch_tokens, ranks);
             }
         }
         passes.held = rows.iter().map(|row| row.held as u64).sum();
         passes
     }
 
-    fn add(&mut self, batch: &[usize], rows: &[RowSize], max_tokens: usize) {
+    fn add(&mut self, batch: &[usize], rows: &[RowSize], max_tokens: usize, ranks: usize) {
+        let sizes: Vec<usize> = batch.iter().map(|&row| rows[row].tokens).collect();
+        for share in shares(&sizes, ranks) {
+            self.add_share(&batch[share], rows, max_tokens);
+        }
+    }
+
+    fn add_share(&mut self, batch: &[usize], rows: &[RowSize], max_tokens: usize) {
         let sum = |part: &[usize], of: fn(&RowSize) -> usize| part.iter().map(|&row| of(&rows[row])).sum::<usize>();
         let mut micro_batches = 0;
         for part in chunks(batch, max_tokens, |&row| rows[row].tokens) {
@@ -84,7 +93,8 @@ mod tests {
             epochs: Some(2.0),
             ..TrainOptions::minimal()
         };
-        let passes = Passes::of(&sizes, &config.resolve().unwrap());
+        let config = config.resolve().unwrap();
+        let passes = Passes::of(&sizes, &config, 1);
         // Two steps an epoch: rows 0 and 1 together, row 2; then row 3.
         let largest = RowSize { tokens: 800, scored: 200, compared: 0, held: 0 };
         let expected = Passes {
@@ -97,5 +107,8 @@ mod tests {
             held: 8,
         };
         assert_eq!(passes, expected);
+        // Two ranks: rows 0 and 1, and row 2; then row 3, and nothing.
+        let of_rank = Passes { per_step: 800, accumulates: false, ..expected };
+        assert_eq!(Passes::of(&sizes, &config, 2), of_rank);
     }
 }
