@@ -59,7 +59,7 @@ pub use config::{
 };
 pub use decoder::{
     Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,
-    Walk, WeightSource, squared_norms,
+    TokenGradients, Walk, WeightSource, add_token_gradients, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};

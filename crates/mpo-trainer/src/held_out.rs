@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use burn::module::Module;
+use mpo_collective::Collective;
 use mpo_data::{AnswerLanguage, Language, LanguagePair, TokenizedRows};
 use mpo_models::CausalLm;
 use mpo_objectives::Objective;
@@ -15,8 +16,9 @@ use crate::consistency::ConsistencyTerm;
 use crate::error::TrainError;
 use crate::events::{MeasuredEvent, RowValues, means};
 use crate::pairs::chunks;
+use crate::ranks::{merged, own_share};
 use crate::reference::{Reference, values};
-use crate::score::score_rows;
+use crate::score::score_rows_among;
 use crate::settings::{Measure, TrainConfig};
 use crate::step::shared;
 use crate::tasks::{Task, build_task, check_rows};
@@ -160,13 +162,15 @@ impl<'a> HeldOut<'a> {
     /// held consistent; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
     /// `benign`, the shares of sampled answers that refuse, whose language cannot be told, and, of the others, that are in the
     /// language of the prompt. A number that is not finite is left out, and `progress` is told. The model is that of `step`.
+    /// Ranks share the rows; the first one samples alone.
     ///
     /// # Errors
-    /// If `progress` is stopped.
+    /// If `progress` is stopped, on any rank.
     pub(crate) fn measure(
         &self,
         model: &CausalLm,
         step: u64,
+        ranks: &dyn Collective,
         progress: &dyn Progress,
     ) -> Result<MeasuredEvent, TrainError> {
         let in_batches: usize = self.batches.iter().map(Vec::len).sum();
@@ -175,22 +179,30 @@ impl<'a> HeldOut<'a> {
         if let Some(task) = &self.task {
             let valid = model.valid();
             for batch in &self.batches {
-                let shared = shared(&**task, batch, model).map(|(_, number)| number);
-                for part in chunks(batch, self.max_tokens, |&row| task.tokens(row)) {
-                    if stage.is_stopped() {
-                        return Err(TrainError::Interrupted);
+                let shared = shared(&**task, batch, model, ranks).map(|(_, number)| number);
+                let own = own_share(ranks, batch, |&row| task.tokens(row));
+                let (mut losses, mut is_stopped) = (vec![], false);
+                for part in chunks(own, self.max_tokens, |&row| task.tokens(row)) {
+                    is_stopped |= stage.is_stopped();
+                    if is_stopped {
+                        break;
                     }
                     let work = task.losses(part, shared);
-                    let losses = values((work.then)(&valid.forward(&work.batch)).losses);
-                    for (row, loss) in part.iter().zip(losses) {
-                        let values = vec![(EVAL_LOSS, f64::from(loss))];
-                        rows.push(RowValues { values, ..task.describe(*row) });
-                    }
+                    let of = values((work.then)(&valid.forward(&work.batch)).losses);
+                    losses.extend(of.into_iter().map(f64::from));
                     stage.advance(part.len());
+                }
+                if ranks.any(is_stopped) {
+                    return Err(TrainError::Interrupted);
+                }
+                stage.advance(batch.len() - own.len());
+                for (row, loss) in batch.iter().zip(merged(ranks, losses)) {
+                    let values = vec![(EVAL_LOSS, loss)];
+                    rows.push(RowValues { values, ..task.describe(*row) });
                 }
             }
         }
-        let scored = score_rows(model, &self.pairs, self.max_tokens, &*stage)?;
+        let scored = score_rows_among(ranks, model, &self.pairs, self.max_tokens, &*stage)?;
         for (scored, pair) in scored.iter().zip(&self.pairs) {
             let mean = |(sum, tokens): (f64, usize)| sum / tokens as f64;
             let values = vec![
@@ -204,7 +216,14 @@ impl<'a> HeldOut<'a> {
             rows.extend(consistency.measure(model, self.max_tokens)?);
         }
         drop(stage);
-        let samples = self.watch.sampler.map(|sampler| sampler.sample(model, progress)).transpose()?;
+        let sampler = self.watch.sampler.filter(|_| ranks.is_first());
+        let samples = match sampler.map(|sampler| sampler.sample(model, progress)).transpose() {
+            Err(TrainError::Interrupted) => None,
+            samples => samples?.or(Some(vec![])),
+        };
+        if ranks.any(samples.is_none()) {
+            return Err(TrainError::Interrupted);
+        }
         let samples = samples.unwrap_or_default();
         rows.extend(samples.iter().map(SampledAnswer::values));
         let mut metrics = means(&rows);

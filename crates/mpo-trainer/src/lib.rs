@@ -61,6 +61,7 @@ pub mod memory;
 mod mlflow;
 mod optimizer;
 mod pairs;
+mod ranks;
 mod reference;
 mod rows;
 mod run;
@@ -86,10 +87,11 @@ pub use harm_note::with_harm_notes;
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
+pub use ranks::{check_alike, program, told_by_first};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, consistency_rows, pivoted, read_data, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
-pub use score::{ScoredRow, score_rows};
+pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
     AdapterKind, Choice, ConsistencyKind, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets,
     Measure, Method, OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mpo_collective::{Alone, Collective};
 use mpo_data::TokenizedRows;
 use mpo_models::memory::resident;
 use mpo_models::{AdapterFolder, CausalLm, Checkpoint, ModelConfig, ModelError, SaveOptions, WeightDtype};
@@ -15,6 +16,7 @@ use crate::folder::RunFolder;
 use crate::held_out::{HeldOut, Watch};
 use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
+use crate::ranks::told_by_first;
 use crate::reference::Reference;
 use crate::settings::{Recompute, TrainConfig};
 use crate::tasks::{build_task, check_rows, prompt_sizes, row_sizes};
@@ -66,20 +68,36 @@ impl Run<'_> {
         progress: &dyn Progress,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Trained, TrainError> {
+        self.train_among(&Alone, model, rows, progress, on_event)
+    }
+
+    /// The same as one of several ranks, all of which begin with the same rows and weights.
+    ///
+    /// # Errors
+    /// Those of [`train`](Self::train), and of [`Trainer::run_among`].
+    pub fn train_among(
+        &self,
+        ranks: &dyn Collective,
+        model: CausalLm,
+        rows: TokenizedRows,
+        progress: &dyn Progress,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Trained, TrainError> {
         self.config.check_device(&model.device())?;
         let model = model.with_precision(self.config.precision());
         if self.config.merge && model.quantization().is_some() {
             return Err(ModelError::PackedWhole { dir: self.folder.model_dir() }.into());
         }
         let objective = self.config.objective()?;
-        let recompute = self.recomputes(&model, &rows, &*objective)?;
+        let recompute = told_by_first(ranks, || self.recomputes(&model, &rows, &*objective))?;
         let consistency = ConsistencyTerm::new(self.config, self.prompts.unwrap_or(&rows), &model)?;
         // Said before minutes go into the reference.
         Optimizer::new(self.config.optimizer_options(), &model.device())?;
         let dominant = rows.dominant();
         let (task, held_out) = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
-            let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
+            let reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
+            let mut reference = reference.among(ranks);
             let (objective, config, pad_token) = (&*objective, self.config, self.base.pad_token);
             let task = build_task(objective, rows, config, pad_token, &mut reference)?;
             let watch = self.watch.filter(|_| config.eval_every.is_some());
@@ -99,7 +117,7 @@ impl Run<'_> {
             recompute,
             held_out,
         };
-        trainer.run(model, progress, on_event)
+        trainer.run_among(ranks, model, progress, on_event)
     }
 
     /// Whether layers are run again: where that is left open, if the run would not fit in memory otherwise.

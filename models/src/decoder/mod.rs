@@ -30,7 +30,9 @@ use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Head, Norm};
 pub use parameters::NamedParameter;
-pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
+pub use training::{
+    Accumulator, NamedGradients, Pass, PassOptions, RunAgain, TokenGradients, Walk, add_token_gradients, squared_norms,
+};
 pub use weights::{Initializer, WeightSource};
 
 /// A causal language model: decoder and head.

@@ -273,7 +273,7 @@ impl Accumulator {
     /// The sums over all passes, one part of the model after another.
     pub fn walk(self) -> Walk {
         let Self { sums, reruns, embedded, reran_head } = self;
-        Walk { sums, reruns, embedded, reran_head, gone: 0, again: false }
+        Walk { sums, reruns, embedded, reran_head, gone: 0, again: false, tokens_apart: false }
     }
 }
 
@@ -291,9 +291,27 @@ pub struct Walk {
     gone: usize,
     /// Whether the walk will be taken again.
     again: bool,
+    /// Whether the embedding's gradient is without what comes of tokens.
+    tokens_apart: bool,
 }
 
+/// Tokens, and the gradient at the embedding's weight for each, `[tokens, hidden_size]`: one entry for each pass.
+pub type TokenGradients = Vec<(Vec<u32>, Tensor<2>)>;
+
 impl Walk {
+    /// The same, in which the embedding's gradient is only that of a head that is tied to it;
+    /// [`token_gradients`](Self::token_gradients) has the rest. They are a row a token, where the embedding has one for each token
+    /// that there is.
+    #[must_use]
+    pub fn with_tokens_apart(self) -> Self {
+        Self { tokens_apart: true, ..self }
+    }
+
+    /// What comes of tokens in the embedding's gradient, once the walk has come past it: [`add_token_gradients`] adds it.
+    pub fn token_gradients(&mut self, model: &CausalLm) -> TokenGradients {
+        self.at_tokens(model)
+    }
+
     /// Whether layers are run again on the way.
     pub fn reruns_layers(&self) -> bool {
         !self.reruns.is_empty()
@@ -391,7 +409,7 @@ impl Walk {
         // What layers were run again from is free, in pieces, and this gradient is one.
         self.give_back();
         let mut part = self.known(EMBEDDING);
-        let at_tokens = self.at_tokens(model);
+        let at_tokens = if self.tokens_apart { vec![] } else { self.at_tokens(model) };
         if let Some((_, slot)) = part.first_mut() {
             let rows = 0..model.config.vocab_size;
             *slot = self.rows_of_embedding(model, slot.take(), &at_tokens, rows).map(flat);
@@ -412,7 +430,7 @@ impl Walk {
     }
 
     /// Tokens, and the loss's gradient at what the embedding's weight gave for them.
-    fn at_tokens(&mut self, model: &CausalLm) -> Vec<(Vec<u32>, Tensor<2>)> {
+    fn at_tokens(&mut self, model: &CausalLm) -> TokenGradients {
         let mut all = self.embedded.clone();
         all.extend(self.reruns.iter_mut().filter_map(|rerun| Some((rerun.ids.clone(), rerun.flowing.take()?))));
         all.retain(|(ids, _)| !ids.is_empty());
@@ -430,19 +448,8 @@ impl Walk {
         let [vocabulary, width] = model.model.embed_tokens.weight.val().dims();
         let known = known.map(|sum| sum.reshape([vocabulary, width]));
         let known = known.map(|sum| if rows.len() == vocabulary { sum } else { sum.slice([rows.clone()]) });
-        let mut sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
-        for (ids, gradient) in at_tokens {
-            let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
-            let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
-            let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
-            sum = Some(if own.is_empty() {
-                so_far
-            } else {
-                let gradient = if own.len() == ids.len() { gradient.clone() } else { select_rows(gradient, &own) };
-                add_rows(so_far, &own_ids, gradient)
-            });
-        }
-        sum
+        let sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
+        add_token_gradients(sum, rows, at_tokens)
     }
 
     /// Some rows of the head's gradient, with what is yet to be made of it.
@@ -473,7 +480,34 @@ fn flat(tensor: Tensor<2>) -> Tensor<1> {
     tensor.reshape([elements])
 }
 
+/// Some `rows` of the embedding's gradient with what comes of tokens, pass after pass; none if nothing comes of them and there
+/// was nothing.
+pub fn add_token_gradients(
+    mut sum: Option<Tensor<2>>,
+    rows: Range<usize>,
+    at_tokens: &[(Vec<u32>, Tensor<2>)],
+) -> Option<Tensor<2>> {
+    for (ids, gradient) in at_tokens {
+        let [_, width] = gradient.dims();
+        let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
+        let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
+        let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
+        sum = Some(if own.is_empty() {
+            so_far
+        } else {
+            let gradient = if own.len() == ids.len() { gradient.clone() } else { select_rows(gradient, &own) };
+            add_rows(so_far, &own_ids, gradient)
+        });
+    }
+    sum
+}
+
 impl CausalLm {
+    /// The name of the embedding among [`each_parameter`](Self::each_parameter)'s.
+    pub fn embedding_name(&self) -> String {
+        format!("{EMBEDDING}weight")
+    }
+
     /// The gradient of the head, or of the embedding that it is tied to, among those of all parameters.
     fn of_head<'g>(&self, gradients: &'g mut NamedGradients) -> Option<&'g mut Option<Tensor<1>>> {
         let of = if self.lm_head.is_some() { "lm_head." } else { EMBEDDING };

@@ -95,7 +95,14 @@ impl Request {
             let distinct: BTreeSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
             distinct.len() == names.len()
         };
-        names.clone().find(tells_apart).or_else(|| names.clone().next_back()).unwrap_or_default().into_iter().zip(paths).collect()
+        names
+            .clone()
+            .find(tells_apart)
+            .or_else(|| names.clone().next_back())
+            .unwrap_or_default()
+            .into_iter()
+            .zip(paths)
+            .collect()
     }
 }
 

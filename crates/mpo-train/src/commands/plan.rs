@@ -43,6 +43,9 @@ pub(crate) struct PlanArguments {
     /// Tokens that a row passes through the model, in place of --data
     #[arg(long, value_name = "N", value_parser = positive)]
     row_tokens: Option<usize>,
+    /// Processes that train one model together, each on a device of its own
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "1")]
+    ranks: usize,
     /// Memory to plan for, such as 24GB [default: the device's]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
@@ -60,7 +63,7 @@ pub(crate) struct PlanArguments {
 const ROWS: usize = 64;
 
 pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> {
-    let PlanArguments { config: file, row_tokens, memory, teraflops, json, options } = arguments;
+    let PlanArguments { config: file, row_tokens, ranks, memory, teraflops, json, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
@@ -89,6 +92,7 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
         true => Machine::of(&session.device),
         false => Machine::elsewhere(hardware(config.device)),
     };
+    machine.ranks = ranks;
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }
@@ -191,6 +195,10 @@ struct Shown {
     parameters: u64,
     /// Whether layers are run again.
     recompute: bool,
+    /// Processes that train one model together.
+    ranks: usize,
+    /// Bytes that each gives to the others in a step.
+    sent_per_step: f64,
     /// The most bytes in the device's memory.
     peak_bytes: u64,
     /// The most in the machine's memory beside a GPU's.
@@ -230,7 +238,11 @@ struct Offer {
 impl Shown {
     /// `missing` are settings that a run needs and a plan does not.
     fn new(plan: &Plan<'_>, rate: Option<f64>, missing: Vec<(&'static str, String)>) -> Self {
-        let command = |changed: &[(&'static str, String)]| command(&typed(), &[changed, &missing].concat());
+        let ranks = plan.planner.machine.ranks;
+        let launcher = if ranks > 1 { format!("mpirun -n {ranks} ") } else { String::new() };
+        let command = |changed: &[(&'static str, String)]| {
+            format!("{launcher}{}", command(&typed(), &[changed, &missing].concat()))
+        };
         let estimate = &plan.planned.estimate;
         let room = plan.planner.machine.room;
         let is_known = room.total.or(room.available).is_some();
@@ -240,6 +252,8 @@ impl Shown {
         Self {
             parameters: plan.planner.model.config.num_parameters(),
             recompute: plan.planned.storage.recompute,
+            ranks,
+            sent_per_step: plan.sent(),
             peak_bytes: estimate.bytes(),
             host_bytes: estimate.host_bytes(),
             memory: room.total,
@@ -251,7 +265,7 @@ impl Shown {
                 tokens_per_step: passes.tokens.checked_div(passes.steps).unwrap_or(0),
                 flops: plan.flops(),
                 flops_per_second: rate,
-                product_seconds: rate.map(|rate| plan.flops() / rate),
+                product_seconds: rate.map(|rate| plan.flops() / (rate * plan.ranks())),
                 seconds: rate.map(|rate| plan.seconds(rate)),
             },
             remedies: remedies.into_iter().map(|remedy| Offer { command: command(&remedy.settings), remedy }).collect(),
@@ -272,6 +286,13 @@ impl Shown {
         let mut lines = vec![table::render(header, rows, 1), String::new()];
         lines.extend(self.fit(plan.planner.machine.host));
         lines.push(self.time_text(plan));
+        if self.ranks > 1 {
+            lines.push(format!(
+                "So each of {} ranks, which give each other {} each a step; docs/scaling.md says how long that takes.",
+                self.ranks,
+                gigabytes(self.sent_per_step as u64)
+            ));
+        }
         lines.join("\n")
     }
 
@@ -319,7 +340,7 @@ impl Shown {
             None => format!("{work}; --teraflops says how fast they are made."),
             Some(rate) => format!(
                 "{work}: {} at {:.0} GFLOP/s; about {} with what else a step does.",
-                duration(flops / rate),
+                duration(flops / (rate * plan.ranks())),
                 rate / 1e9,
                 duration(plan.seconds(rate)),
             ),
@@ -336,7 +357,7 @@ fn typed() -> Vec<String> {
 fn command(typed: &[String], settings: &[(&'static str, String)]) -> String {
     // What only a plan takes, and what is replaced; each with its value but for --json.
     let replaced: Vec<String> = settings.iter().map(|(key, _)| format!("--{}", key.replace('_', "-"))).collect();
-    let own = ["--memory", "--row-tokens", "--teraflops"];
+    let own = ["--memory", "--ranks", "--row-tokens", "--teraflops"];
     let drops = |name: &str| own.contains(&name) || replaced.iter().any(|flag| flag == name);
     let mut words = vec!["mpo-train".to_owned(), "train".to_owned()];
     let mut rest = typed.iter();

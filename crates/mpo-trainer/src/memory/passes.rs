@@ -3,6 +3,7 @@
 use crate::batches::Batches;
 use crate::consistency::Draw;
 use crate::pairs::chunks;
+use crate::ranks::shares;
 use crate::settings::TrainConfig;
 
 /// How much of a row passes through the model.
@@ -39,8 +40,9 @@ pub struct Passes {
 
 impl Passes {
     /// Those of a run on rows of these sizes, beside which prompts of so many tokens are held consistent: which make a batch
-    /// follows from the seed. The prompts are counted as if they went through all layers, in all their languages.
-    pub(super) fn of(rows: &[RowSize], prompts: &[usize], config: &TrainConfig) -> Self {
+    /// follows from the seed. The prompts are counted as if they went through all layers, in all their languages. Ranks share the
+    /// rows of a batch: what passes at once, and in a step, is what passes through the model of one.
+    pub(super) fn of(rows: &[RowSize], prompts: &[usize], config: &TrainConfig, ranks: usize) -> Self {
         let batches = Batches::new(config, rows.len(), config.method.definition().min_batch);
         let mut passes = Self { steps: batches.total(), ..Self::default() };
         let draw = Draw::new(config, prompts.len());
@@ -48,13 +50,22 @@ impl Passes {
         for (step, batch) in (0..).zip(of_epochs) {
             let beside = draw.of_step(step).map_or(vec![], |(_, numbers)| numbers);
             let beside: Vec<usize> = beside.into_iter().map(|number| prompts[number]).collect();
-            passes.add(&batch, rows, &beside, config.micro_batch_tokens);
+            passes.add(&batch, rows, &beside, config.micro_batch_tokens, ranks);
         }
         passes.held = rows.iter().map(|row| row.held as u64).sum();
         passes
     }
 
-    fn add(&mut self, batch: &[usize], rows: &[RowSize], beside: &[usize], max_tokens: usize) {
+    fn add(&mut self, batch: &[usize], rows: &[RowSize], beside: &[usize], max_tokens: usize, ranks: usize) {
+        let sizes: Vec<usize> = batch.iter().map(|&row| rows[row].tokens).collect();
+        for (rank, share) in shares(&sizes, ranks).into_iter().enumerate() {
+            // The first rank has the prompts.
+            let beside = if rank == 0 { beside } else { &[] };
+            self.add_share(&batch[share], rows, beside, max_tokens);
+        }
+    }
+
+    fn add_share(&mut self, batch: &[usize], rows: &[RowSize], beside: &[usize], max_tokens: usize) {
         let sum = |part: &[usize], of: fn(&RowSize) -> usize| part.iter().map(|&row| of(&rows[row])).sum::<usize>();
         let mut micro_batches = 0;
         for part in chunks(batch, max_tokens, |&row| rows[row].tokens) {
@@ -93,7 +104,7 @@ mod tests {
             ..TrainOptions::minimal()
         };
         let config = config.resolve().unwrap();
-        let passes = Passes::of(&sizes, &[], &config);
+        let passes = Passes::of(&sizes, &[], &config, 1);
         // Two steps an epoch: rows 0 and 1 together, row 2; then row 3.
         let largest = RowSize { tokens: 800, scored: 200, compared: 0, held: 0 };
         let expected = Passes {
@@ -107,8 +118,11 @@ mod tests {
         };
         assert_eq!(passes, expected);
         // All three prompts in every step, two and one at once.
-        let beside = Passes::of(&sizes, &[400, 400, 900], &config);
+        let beside = Passes::of(&sizes, &[400, 400, 900], &config, 1);
         assert_eq!((beside.largest.tokens, beside.per_step), (900, 1_400 + 1_700));
         assert_eq!(beside.tokens, passes.tokens + 4 * 1_700);
+        // Two ranks: rows 0 and 1, and row 2; then row 3, and nothing.
+        let of_rank = Passes { per_step: 800, accumulates: false, ..expected };
+        assert_eq!(Passes::of(&sizes, &[], &config, 2), of_rank);
     }
 }

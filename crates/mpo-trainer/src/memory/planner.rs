@@ -40,9 +40,10 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// What a run with these settings takes. Layers are run again where it would not fit otherwise, if that is left open.
     pub fn plan(&self, config: &TrainConfig) -> Planned {
-        let (passes, tuning) = (Passes::of(self.rows, self.prompts, config), self.model.tuning(config));
+        let ranks = self.machine.ranks;
+        let (passes, tuning) = (Passes::of(self.rows, self.prompts, config, ranks), self.model.tuning(config));
         let planned = |recompute| {
-            let storage = Storage::of(config, tuning, recompute);
+            let storage = Storage::of(config, tuning, recompute).among(ranks);
             let estimate = Estimate::of(self.model.config, &passes, storage, self.machine.hardware, self.program);
             Planned { storage, passes, estimate }
         };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use mpo_collective::{Alone, Collective};
 use mpo_data::{Origin, TokenizedPair};
 use mpo_kernels::{SequenceScore, device_kind};
 use mpo_models::{Batch, CausalLm};
@@ -20,6 +21,7 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
 use crate::pairs::{add_answers, chunks};
+use crate::ranks::shares;
 pub(crate) use held::{HeldStates, Holding, held_states, held_tokens};
 pub(crate) use prompts::{Fitted, OfPrompt};
 use table::Table;
@@ -54,6 +56,7 @@ pub struct Reference<'a> {
     progress: &'a dyn Progress,
     /// The languages' spaces, once they were asked for.
     fitted: Option<Fitted>,
+    ranks: &'a dyn Collective,
 }
 
 impl std::fmt::Debug for Reference<'_> {
@@ -89,7 +92,14 @@ impl<'a> Reference<'a> {
             max_tokens,
             progress,
             fitted: None,
+            ranks: &Alone,
         }
+    }
+
+    /// The same for one of several ranks, which share what is missing: the first one reads and writes the files.
+    #[must_use]
+    pub fn among(self, ranks: &'a dyn Collective) -> Self {
+        Self { ranks, ..self }
     }
 
     /// Σ log p of answers, nats.
@@ -180,26 +190,32 @@ impl<'a> Reference<'a> {
     ) -> Result<Table, TrainError> {
         let path = self.dir.join(file_name(name));
         let key = format!("{} {detail}", self.key);
-        folder::check_ours(&self.dir, Kind::Reference)?;
-        let mut table = match Table::load(&path, &key) {
-            Err(damaged @ TrainError::Broken { .. }) => {
-                let aside = folder::set_aside(&path)?;
-                self.progress
-                    .note(&format_args!("{damaged}; it is made again, and what was there is {}", aside.display()));
-                Table::default()
-            }
-            loaded => loaded?.unwrap_or_default(),
+        let ranks = self.ranks;
+        let mut table = match ranks.is_first() {
+            true => self.stored(&path, &key)?,
+            false => Table::default(),
         };
         let mut seen = std::collections::HashSet::new();
-        let missing: Vec<(&T, &Digest)> =
-            items.iter().zip(of).filter(|(_, of)| table.get(of).is_none() && seen.insert(**of)).collect();
+        let wanted: Vec<(&T, &Digest)> = items.iter().zip(of).filter(|(_, of)| seen.insert(**of)).collect();
+        if ranks.is_many() {
+            let of = || wanted.iter().map(|(_, of)| *of);
+            let mut known = if ranks.is_first() { table.told(of()) } else { vec![] };
+            ranks.broadcast(&mut known);
+            table.learn(of(), &known);
+        }
+        let missing: Vec<(&T, &Digest)> = wanted.into_iter().filter(|(_, of)| table.get(of).is_none()).collect();
         if missing.is_empty() {
             return Ok(table);
         }
         let stage = self.progress.begin("reference", Some(missing.len()));
-        for part in chunks(&missing, self.max_tokens, |(item, _)| tokens(item)) {
-            if stage.is_stopped() {
-                return Err(TrainError::Interrupted);
+        let sizes: Vec<usize> = missing.iter().map(|(item, _)| tokens(item)).collect();
+        let shares = shares(&sizes, ranks.size());
+        let own = &missing[shares[ranks.rank()].clone()];
+        let mut is_stopped = false;
+        for part in chunks(own, self.max_tokens, |(item, _)| tokens(item)) {
+            is_stopped |= stage.is_stopped();
+            if is_stopped {
+                break;
             }
             let items: Vec<&T> = part.iter().map(|(item, _)| *item).collect();
             for ((_, of), values) in part.iter().zip(compute(&self.model, &items)?) {
@@ -207,9 +223,35 @@ impl<'a> Reference<'a> {
             }
             stage.advance(part.len());
         }
-        folder::share(&self.dir, Kind::Reference)?;
-        table.store(&path, &key)?;
+        if ranks.any(is_stopped) {
+            return Err(TrainError::Interrupted);
+        }
+        stage.advance(missing.len() - own.len());
+        if ranks.is_many() {
+            let all = ranks.share(&table.told(own.iter().map(|(_, of)| *of)));
+            for (share, made) in shares.into_iter().zip(all) {
+                table.learn(missing[share].iter().map(|(_, of)| *of), &made);
+            }
+        }
+        if ranks.is_first() {
+            folder::share(&self.dir, Kind::Reference)?;
+            table.store(&path, &key)?;
+        }
         Ok(table)
+    }
+
+    /// The table in a file; an empty one where there is none, or it is damaged.
+    fn stored(&self, path: &Path, key: &str) -> Result<Table, TrainError> {
+        folder::check_ours(&self.dir, Kind::Reference)?;
+        match Table::load(path, key) {
+            Err(damaged @ TrainError::Broken { .. }) => {
+                let aside = folder::set_aside(path)?;
+                self.progress
+                    .note(&format_args!("{damaged}; it is made again, and what was there is {}", aside.display()));
+                Ok(Table::default())
+            }
+            loaded => Ok(loaded?.unwrap_or_default()),
+        }
     }
 }
 

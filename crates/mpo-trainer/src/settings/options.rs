@@ -28,7 +28,10 @@ impl TrainOptions {
     }
 
     /// Reads the text of a YAML file.
-    pub(super) fn from_yaml(text: &str, path: &Path) -> Result<Self, TrainError> {
+    ///
+    /// # Errors
+    /// If it is none, or has other keys than the configuration; `path` is where messages say that it is.
+    pub fn from_yaml(text: &str, path: &Path) -> Result<Self, TrainError> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }

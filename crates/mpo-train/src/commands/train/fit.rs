@@ -16,8 +16,9 @@ pub(super) fn settled(
     inputs: &Inputs,
     memory: Option<u64>,
     session: &Session,
+    ranks: usize,
 ) -> Result<TrainConfig, Failure> {
-    let mut machine = Machine::of(&session.device);
+    let mut machine = Machine { ranks, ..Machine::of(&session.device) };
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }

@@ -10,12 +10,13 @@ use mpo_eval::{EvalSet, Sampled, Sampling};
 use mpo_objectives::Settings;
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::{
-    Identity, TrainConfig, TrainError, check_consistency, check_held_out, check_pairs, check_rows, consistency_rows,
-    digest_rows, read_data, read_options, read_rows, warn_of_one_class, with_harm_notes,
+    Identity, TrainConfig, TrainError, check_alike, check_consistency, check_held_out, check_pairs, check_rows,
+    consistency_rows, digest_rows, read_data, read_options, read_rows, warn_of_one_class, with_harm_notes,
 };
 
 use crate::failure::Failure;
 use crate::output;
+use crate::ranks::Ranks;
 use crate::session::Session;
 
 /// What a run reads and does not change.
@@ -96,6 +97,17 @@ impl Inputs {
             Some(rows) => identity.with("prompts held consistent", digest_rows(rows)),
             None => identity,
         }
+    }
+
+    /// Whether all ranks have the same.
+    pub(super) fn check_alike(&self, model_hash: &str, ranks: &Ranks) -> Result<(), Failure> {
+        let mut own = vec![
+            ("weights", model_hash.to_owned()),
+            ("rows", digest_rows(&self.rows)),
+            ("rows to measure on", self.eval.digest()),
+        ];
+        own.extend(self.consistent.as_ref().map(|rows| ("prompts held consistent", digest_rows(rows))));
+        Ok(check_alike(ranks.all(), &own)?)
     }
 
     /// Refuses a model that lies where the trained one is written.

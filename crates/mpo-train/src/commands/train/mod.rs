@@ -2,6 +2,7 @@
 
 mod align;
 mod fit;
+mod follow;
 mod inputs;
 mod run;
 mod start;
@@ -16,6 +17,8 @@ use crate::arguments::bytes;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output;
+use crate::ranks::Ranks;
+use follow::follow;
 use run::{Ask, run_with};
 
 const EXAMPLES: &str = "\
@@ -55,6 +58,13 @@ pub(crate) struct TrainArguments {
 }
 
 pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure> {
+    let ranks = Ranks::join()?;
+    let done = if ranks.all().is_first() { lead(arguments, quiet, &ranks) } else { follow(&ranks) };
+    ranks.end(done)
+}
+
+/// The part of the first rank, or of the only one: what is asked for, the folder, and what is said of it all.
+fn lead(arguments: TrainArguments, quiet: bool, ranks: &Ranks) -> Result<(), Failure> {
     let TrainArguments { config: file, resume, json, print_config, dry_run, memory, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
@@ -80,7 +90,7 @@ pub(crate) fn run(arguments: TrainArguments, quiet: bool) -> Result<(), Failure>
     }
     let output = config.output.clone();
     let ask = Ask { memory, dry_run, json, quiet };
-    let trained = run_with(config, resumed, &ask);
+    let trained = run_with(config, resumed, &ask, ranks);
     // A start that failed left nothing to resume.
     trained.map_err(|failure| if is_marked(&output, Kind::Train) { failure } else { failure.without_resume() })
 }

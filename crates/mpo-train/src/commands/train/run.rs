@@ -6,8 +6,8 @@ use indicatif::HumanDuration;
 use mpo_eval::base;
 use mpo_progress::Progress as _;
 use mpo_trainer::{
-    Extension, Identity, Kind, Run, RunFolder, Sampler, TrainConfig, TrainError, Watch, check_ours, check_writable,
-    row_sizes, share,
+    Extension, Identity, Kind, Recompute, Run, RunFolder, Sampler, TrainConfig, TrainError, Watch, check_ours,
+    check_writable, row_sizes, share, told_by_first,
 };
 
 use super::super::report;
@@ -18,6 +18,7 @@ use super::start::{Start, is_whole};
 use super::told::print;
 use crate::apart::{check_cache, check_run};
 use crate::failure::Failure;
+use crate::ranks::Ranks;
 use crate::session::Session;
 
 /// What is asked for beside the settings of the run.
@@ -29,7 +30,12 @@ pub(super) struct Ask {
 }
 
 /// Trains as configured, in the folder of a run that was started earlier or a new one.
-pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &Ask) -> Result<(), Failure> {
+pub(super) fn run_with(
+    config: TrainConfig,
+    resumed: Option<RunFolder>,
+    ask: &Ask,
+    ranks: &Ranks,
+) -> Result<(), Failure> {
     let began = Instant::now();
     // What is already known is said before minutes of reading.
     let deciding = config.deciding()?;
@@ -43,7 +49,7 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
         let expected = format!("a file of rows that are not trained on, or eval_split, as {key} is given");
         return Err(TrainError::setting("eval_data", expected, "none").into());
     }
-    let session = Session::new(config.device, ask.quiet)?;
+    let session = Session::on_card(config.device, ranks.card(), ask.quiet)?;
     config.check_device(&session.device)?;
     session.catch_interrupts()?;
     if let Some(run) = start.run().filter(|_| !ask.dry_run) {
@@ -59,6 +65,9 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
     }
     if let Some(run) = start.run() {
         run.check_model()?;
+    }
+    if !ask.dry_run {
+        ranks.tell(&config)?;
     }
     let inputs = Inputs::read(&config, &session)?;
     inputs.refuse_own_model(&config.output)?;
@@ -78,7 +87,7 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
         _ => None,
     };
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
-    let settled = settled(&config, &inputs, ask.memory, &session)?;
+    let settled = settled(&config, &inputs, ask.memory, &session, ranks.all().size())?;
     if let Some(extension) = &extension {
         extension.tell(&session);
     }
@@ -89,6 +98,8 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
         inputs.folder.load_to_train(config.lora().as_ref(), config.quantization(), &session.device, &session)?;
     let model = model.with_precision(config.precision());
     let (model_hash, identity) = known.map_or_else(identify, Ok)?;
+    told_by_first(ranks.all(), || Ok(settled.recompute == Recompute::On))?;
+    inputs.check_alike(&model_hash, ranks)?;
     if let Some(extension) = extension {
         extension.begin()?;
     }
@@ -105,7 +116,7 @@ pub(super) fn run_with(config: TrainConfig, resumed: Option<RunFolder>, ask: &As
     let watch = Some(Watch { rows: &inputs.held_out, trained_on: !config.holds_out(), sampler });
     let prompts = inputs.consistent.as_ref();
     let work = Run { config: &settled, folder: &run, base, prompts, watch };
-    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session);
+    let results = align(&work, model, inputs.rows, &inputs.eval, &inputs.folder, &session, ranks);
     if let Err(Failure::Train(TrainError::Interrupted)) = results {
         run.keep();
     }
