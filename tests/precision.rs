@@ -25,8 +25,8 @@ use mpo_trainer::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// OLMo 3 is left out: of one of its norms, with a gradient of 0.014, autocast's error is by chance a third of its siblings' and
-/// ours is as theirs, so that one weight of all would be beyond the bound.
+/// OLMo 3 is left out: of one norm of its queries, whose gradient is small, autocast's error is 0.019, where those of the other
+/// such norms are 0.03 to 0.06, and ours is 0.048.
 const FIXTURES: [&str; 12] = [
     "llama3rope",
     "qwen2_untied",
