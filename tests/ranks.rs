@@ -81,11 +81,12 @@ impl Case {
         };
         let trainer = Trainer {
             task: &*task,
-        consistency: None,
+            consistency: None,
             config: &config,
             run: &run,
             model_config: &model_config,
             model_hash: "hash",
+            dominant: None,
             recompute: self.how.recompute,
             held_out: Some(held_out),
         };

@@ -154,7 +154,7 @@ mod tests {
             if choice == DeviceChoice::Auto || is_built_in(choice) {
                 continue;
             }
-            let failure = select(choice).unwrap_err();
+            let failure = select(choice, 0).unwrap_err();
             assert!(failure.to_string().contains(choice.name()), "{failure}");
             let hint = failure.hint().unwrap();
             let feature = choice.name().replace("-cpu", "");
@@ -165,7 +165,7 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn there_is_always_the_cpu() {
-        assert_eq!(select(DeviceChoice::Flex).unwrap(), (DeviceChoice::Flex, Device::flex()));
+        assert_eq!(select(DeviceChoice::Flex, 0).unwrap(), (DeviceChoice::Flex, Device::flex()));
         assert!(auto(0).is_some());
     }
 
