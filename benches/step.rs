@@ -192,10 +192,12 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default())?;
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
         model_hash,
+        dominant: None,
         recompute: arguments.recompute,
         held_out: None,
     };

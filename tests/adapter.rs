@@ -121,10 +121,12 @@ fn trained(
     let run = RunFolder::create(&config.output, Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config,
         model_hash: "peft",
+        dominant: None,
         recompute,
         held_out: None,
     };

@@ -124,6 +124,8 @@ fn an_adapter_is_trained_asked_trained_on_and_merged() {
     // Merged, it says the same, and lies where a whole model does.
     place.merge(&adapter, "merged").assert().success().stderr(contains("model in"));
     assert!(!place.path("merged/adapter_config.json").exists() && place.path("merged/config.json").exists());
+    let card = fs::read_to_string(place.path("merged/README.md")).unwrap();
+    assert!(card.contains("with the adapter `model` merged into its weights, by mpo-train "), "{card}");
     let of_merged = place.score(&place.path("merged"));
     assert_same(&gaps(&of_merged), &gaps(&of_adapter));
     place.merge(&adapter, "merged").assert().failure().stderr(contains("expected a new or empty folder"));

@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The program, as Cargo built it for this test.
 pub(crate) fn mpo_train() -> Command {
@@ -103,6 +104,25 @@ pub(crate) fn rows() -> Vec<Value> {
         ]
     };
     dishes.into_iter().flat_map(both).collect()
+}
+
+/// A folder with rows in it: eight to train on, and four held out.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self { dir };
+        write_rows(&place.path("rows.jsonl"), &rows()[..8]);
+        write_rows(&place.path("held.jsonl"), &rows()[8..]);
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
 }
 
 /// Writes rows as JSONL.

@@ -213,6 +213,17 @@ fn a_model_is_kept_though_that_is_asked_for_late() {
     let resume = [&arguments[..], &["--resume", "--save-models"]].concat();
     place.compare("c", &resume).assert().success();
     assert!(saved.exists());
+    // It is not the base, whose card is another.
+    let card = fs::read_to_string(saved.with_file_name("README.md")).unwrap();
+    let results = json(&place.path("c/results.json"));
+    let gap = |marks: &Value| {
+        let of = marks.as_array().unwrap().iter().find(|marks| marks["language"] == "sw").unwrap();
+        format!("| {:.2}", of["reward_gap"].as_f64().unwrap())
+    };
+    let run = json(&place.path("c/runs/sft/seed-42/results.json"));
+    for expected in ["1 step of sft (", "rows that were not trained on", &gap(&results["before"]), &gap(&run["test"])] {
+        assert!(card.contains(expected), "{expected}: {card}");
+    }
     let kept = written(&saved);
     place.compare("c", &resume).assert().success();
     assert_eq!(written(&saved), kept);

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_models::{
-    Accumulator, Answer, At, Batch, CausalLm, GenerateOptions, Layer, ModelConfig, Outputs, Part, PassOptions, Places,
-    RunAgain, SaveOptions, Scores, States, WeightDtype, generate,
+    Accumulator, Answer, At, Batch, CausalLm, GenerateOptions, GgufDtype, GgufOptions, Layer, ModelConfig, Outputs,
+    Part, PassOptions, Places, RunAgain, SaveOptions, Scores, States, WeightDtype, generate, write_gguf,
 };
 use mpo_progress::Silent;
 use mpo_trainer::{
@@ -227,6 +227,14 @@ fn what_is_saved_is_what_was_read() {
     }
 }
 
+#[test]
+fn none_is_written_as_gguf() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = GgufOptions { dtype: GgufDtype::F16, name: "mt5" };
+    let error = write_gguf(&Golden::open("mt5").dir, &folder.path().join("mt5.gguf"), &options, &Silent).unwrap_err();
+    assert!(error.to_string().contains("expected a decoder alone"), "{error}");
+}
+
 /// An answer's numbers depend neither on what stands beside it nor on how it is asked for.
 #[test]
 fn each_answer_is_scored_as_alone() {
@@ -346,10 +354,12 @@ fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> 
     let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
         model_hash: "mt5",
+        dominant: None,
         recompute: recompute == Recompute::On,
         held_out: None,
     };

@@ -5,34 +5,17 @@
 mod binary;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::prelude::*;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::Value;
-use tempfile::TempDir;
 
-use binary::{begun, model, mpo_train, rows, train, write_rows};
-
-struct Place {
-    dir: TempDir,
-}
+use binary::{Place, begun, model, mpo_train, rows, train, write_rows};
 
 impl Place {
-    /// Eight rows to train on and four held out.
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        write_rows(&dir.path().join("rows.jsonl"), &rows()[..8]);
-        write_rows(&dir.path().join("held.jsonl"), &rows()[8..]);
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// Two steps an epoch.
     fn train(&self, output: &str, arguments: &[&str]) -> Command {
         let mut command = train(&model(), &self.path("rows.jsonl"), &self.path(output));
@@ -190,9 +173,61 @@ fn what_is_no_later_end_is_refused() {
     let told = place.resume("run", &["--epochs", "3", "--dry-run"]).assert().success();
     told.stderr(contains("extending from 4 to 6 steps"));
     assert_eq!(files().map(Result::unwrap), before);
-    // Other rows.
-    write_rows(&place.path("rows.jsonl"), &rows()[..7]);
-    refused(&["--epochs", "3"], "got different rows\n");
+    // Other rows, which make as many steps, more and fewer: nothing is said of ends.
+    for count in [7, 12, 4] {
+        write_rows(&place.path("rows.jsonl"), &rows()[..count]);
+        for arguments in [&["--epochs", "3"][..], &["--epochs", "3", "--dry-run"], &["--dry-run"]] {
+            refused(arguments, "got different rows\n");
+        }
+    }
+}
+
+/// Whoever has no use for a later end need not keep what it takes.
+#[test]
+fn a_run_that_keeps_only_its_model_has_no_later_end() {
+    let place = Place::new();
+    place.train("run", &["--max-steps", "2", "--save-only-model"]).assert().success();
+    let checkpoints = place.path("run/checkpoints");
+    assert!(!checkpoints.exists() && place.path("run/model/model.safetensors").exists());
+    for arguments in [&["--max-steps", "4"][..], &["--max-steps", "4", "--dry-run"]] {
+        let refused = place.resume("run", arguments).assert().code(1);
+        let what = "expected a run with a checkpoint, whose optimizer state a later end goes on from, got one without";
+        refused.stderr(contains(what).and(contains("save_only_model")).and(contains("hint: train anew")));
+    }
+    assert_eq!(place.steps("run"), 2);
+    // It is finished all the same.
+    place.resume("run", &[]).assert().success().stderr(contains("finished already, after 2 steps"));
+
+    // Stopped on the way it goes on, for checkpoints are there until its end.
+    let mut slow = place.train("stopped", &["--epochs", "9", "--checkpoint-every", "1", "--save-only-model"]);
+    slow.args(["--eval-every", "1"]);
+    let mut child = begun(slow, || place.path("stopped/checkpoints/step-3").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.resume("stopped", &[]).assert().success().stderr(contains("continuing after step "));
+    assert!(!place.path("stopped/checkpoints").exists());
+
+    // Those of a run that is finished go when it is asked for.
+    place.train("late", &["--max-steps", "2"]).assert().success();
+    assert!(place.path("late/checkpoints/step-2").exists());
+    place.resume("late", &["--save-only-model"]).assert().success().stderr(contains("finished already"));
+    assert!(!place.path("late/checkpoints").exists());
+}
+
+/// A page is of the results that stand beside it.
+#[test]
+fn the_page_of_an_earlier_end_goes_with_its_results() {
+    let place = Place::new();
+    place.train("run", &["--max-steps", "2"]).assert().success();
+    let page = place.path("run/report.html");
+    assert!(page.exists());
+    let events = place.path("run/events.jsonl");
+    let has = |what: &str| fs::read_to_string(&events).is_ok_and(|log| log.contains(what));
+    let longer = place.resume("run", &["--max-steps", "2000", "--epochs", "999"]);
+    let mut child = begun(longer, || has("\"event\":\"step\",\"step\":3"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!page.exists() && !place.path("run/results.json").exists());
 }
 
 #[test]

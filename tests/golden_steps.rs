@@ -121,10 +121,12 @@ fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<Ste
     let recompute = config.recompute == Recompute::On;
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
         model_hash,
+        dominant: None,
         recompute,
         held_out: None,
     };

@@ -39,7 +39,7 @@ fn a_frozen_base_is_planned_as_it_is_loaded() {
                 Base::Bf16 => DType::BF16,
                 Base::Nf4 { .. } => panic!("nobody asked for it"),
             };
-            loaded.each_parameter(|NamedParameter { name, shape, values }| {
+            loaded.each_parameter(|NamedParameter { name, shape, values, .. }| {
                 let is_of_base = shape.len() == 2 && !name.contains("lora_");
                 assert!(!is_of_base || values.dtype() == expected, "{name}, {dtype:?} on {device:?}");
             });

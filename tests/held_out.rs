@@ -6,7 +6,7 @@
 mod binary;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::prelude::*;
@@ -14,27 +14,10 @@ use mpo_data::{ReadOptions, Rows};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use binary::{begun, model, mpo_train, rows, train, write_rows};
-
-struct Place {
-    dir: TempDir,
-}
+use binary::{Place, begun, model, mpo_train, rows, train, write_rows};
 
 impl Place {
-    /// Eight rows to train on and four held out.
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        write_rows(&dir.path().join("rows.jsonl"), &rows()[..8]);
-        write_rows(&dir.path().join("held.jsonl"), &rows()[8..]);
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// Eight steps, of four rows each.
     fn train(&self, output: &str, arguments: &[&str]) -> Command {
         let mut command = train(&model(), &self.path("rows.jsonl"), &self.path(output));
@@ -126,6 +109,8 @@ fn the_loss_is_the_one_that_is_minimized() {
         let run = place.path(method);
         let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
         let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // Whether the method draws gaps to it or not: the others are to come up to it.
+        assert_eq!((&events[0]["event"], &events[0]["dominant"]), (&"started".into(), &"en".into()), "{method}");
         let step = events.iter().find(|event| event["event"] == "step").unwrap();
         let first = &measured(&run)[0];
         for language in ["sw", "bn"] {
@@ -146,7 +131,8 @@ fn answers_are_sampled_to_unsafe_and_to_benign_prompts() {
     let benign = ["--eval-benign", benign.to_str().unwrap()];
     let arguments = [&["--eval-every", "4", "--eval-samples", "1"][..], &benign].concat();
     let told = place.train("run", &arguments).assert().success();
-    told.stderr(contains("  unsafe: ").and(contains("  benign: ")).and(contains(" refused")));
+    let numbers = contains("  unsafe: ").and(contains("  benign: ")).and(contains(" refused"));
+    told.stderr(numbers.and(contains("answers end after").not()));
     let measured = measured(&place.path("run"));
     assert_eq!(steps(&measured), [0, 4, 8]);
     for event in &measured {
@@ -164,6 +150,14 @@ fn answers_are_sampled_to_unsafe_and_to_benign_prompts() {
     }
     let page = fs::read_to_string(place.path("run/report.html")).unwrap();
     assert!(page.contains("<h3>run, while it trained</h3>") && page.contains("Unsafe prompts refused by language"));
+
+    // No room for what a refusal is known by.
+    let short = [&arguments[..], &["--eval-max-new-tokens", "1"]].concat();
+    let told = place.train("short", &short).assert().success();
+    told.stderr(contains("warning: answers end after 1 token, and a refusal in Swahili such as “Samahani, "));
+    let measured_short = self::measured(&place.path("short"));
+    let answers = measured_short.iter().flat_map(|event| event["samples"].as_array().unwrap());
+    assert!(answers.into_iter().all(|answer| answer["complete"] == false), "{measured_short:?}");
 
     place.train("none", &["--eval-every", "4", "--eval-samples", "0"]).assert().success();
     assert!(self::measured(&place.path("none")).iter().all(|event| event["samples"].is_null()));

@@ -2,111 +2,17 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::convert::Infallible;
+mod small;
+
 use std::fmt::Display;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
-use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
-use mpo_models::{CausalLm, ModelConfig, WeightSource};
+use burn::tensor::{Device, DeviceKind};
 use mpo_progress::{Progress, Silent, Stage};
-use mpo_tests::{FIXTURES, gpu};
-use mpo_trainer::{
-    Event, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, TrainOptions, Trainer, build_task,
-};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
-
-/// A small model with random weights, always the same.
-#[derive(Clone, Copy)]
-struct Model {
-    fixture: &'static str,
-    /// Whether the head is the embedding.
-    tied: bool,
-}
-
-impl Model {
-    fn all() -> impl Iterator<Item = Self> {
-        FIXTURES.into_iter().flat_map(|fixture| [true, false].map(|tied| Self { fixture, tied }))
-    }
-
-    fn on(self, device: &Device) -> (CausalLm, ModelConfig) {
-        let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens");
-        let text = fs::read(fixtures.join(self.fixture).join("config.json")).unwrap();
-        let mut config: Value = serde_json::from_slice(&text).unwrap();
-        config["tie_word_embeddings"] = self.tied.into();
-        let config = ModelConfig::from_json(config).unwrap();
-        let Ok(model) = CausalLm::new(config.decoder.clone(), &mut Weights, device);
-        (model, config)
-    }
-}
-
-/// Random weights that follow from names alone, so that tests that run at the same time have the same.
-struct Weights;
-
-impl WeightSource for Weights {
-    type Error = Infallible;
-
-    fn tensor<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        device: &Device,
-    ) -> Result<Tensor<D>, Infallible> {
-        let mut random = ChaCha8Rng::from_seed(*blake3::hash(name.as_bytes()).as_bytes());
-        let number = |_| random.random_range(-0.0625..0.0625f32);
-        let numbers: Vec<f32> = (0..shape.iter().product::<usize>()).map(number).collect();
-        Ok(Tensor::from_data(TensorData::new(numbers, shape), device))
-    }
-}
-
-fn rows() -> TokenizedRows {
-    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
-    let row = |at: u32| {
-        let ids = |from: u32, count: u32| (from..from + count).map(|id| 3 + (id * 37 + at * 11) % 300).collect();
-        let pair = |from| TokenizedPair::new(&origin, ids(from, 5), ids(from + 5, 4 + at), ids(from + 20, 6)).unwrap();
-        TokenizedRow {
-            dominant: pair(1),
-            target: pair(50),
-            dominant_language: "en".parse().unwrap(),
-            language: "zh".parse().unwrap(),
-            origin: origin.clone(),
-        }
-    };
-    TokenizedRows::Bilingual((0..6).map(row).collect())
-}
-
-/// How a model is trained.
-#[derive(Clone, Copy)]
-struct How {
-    state: OptimizerState,
-    recompute: bool,
-    /// Tokens that pass at once.
-    micro_batch: usize,
-    max_grad_norm: f64,
-}
-
-impl How {
-    fn options(self, output: &Path) -> TrainOptions {
-        TrainOptions {
-            model: Some("model".into()),
-            data: Some("rows".into()),
-            output: Some(output.to_owned()),
-            lr: Some(1e-3),
-            weight_decay: Some(0.01),
-            batch_size: Some(3),
-            epochs: Some(3.0),
-            micro_batch_tokens: Some(self.micro_batch),
-            max_grad_norm: Some(self.max_grad_norm),
-            optimizer_state: Some(self.state),
-            checkpoint_every: Some(1000),
-            ..TrainOptions::default()
-        }
-    }
-}
+use mpo_tests::gpu;
+use mpo_trainer::{Event, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, Trainer, build_task};
+use small::{How, Model, Trained, distance, rows};
 
 /// One that asks to stop when it is told to.
 #[derive(Default)]
@@ -124,9 +30,6 @@ impl Progress for Stopping {
     }
 }
 
-/// Every weight, and what the log says of every step.
-type Trained = (Vec<(String, Vec<f32>)>, Vec<Vec<(String, u64)>>);
-
 /// Trains in `folder`, from its checkpoint if it has one, to the end or until `stop` steps are taken.
 fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option<u64>) -> Result<Trained, TrainError> {
     let (model, model_config) = model.on(&device.clone().autodiff());
@@ -142,10 +45,12 @@ fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option
     };
     let trainer = Trainer {
         task: &*task,
+        consistency: None,
         config: &config,
         run: &run,
         model_config: &model_config,
         model_hash: "hash",
+        dominant: None,
         recompute: how.recompute,
         held_out: None,
     };
@@ -170,20 +75,6 @@ fn train_on(device: &Device, model: Model, how: How) -> Trained {
 
 fn train(model: Model, how: How) -> Trained {
     train_on(&Device::flex(), model, how)
-}
-
-/// ‖a − b‖ / ‖b − start‖.
-fn distance(a: &Trained, b: &Trained, start: &CausalLm) -> f64 {
-    let mut before = vec![];
-    start.each_parameter(|parameter| before.push(parameter.values.into_data().try_to_vec::<f32>().unwrap()));
-    let (mut apart, mut moved) = (0.0, 0.0);
-    for (((_, a), (_, b)), start) in a.0.iter().zip(&b.0).zip(&before) {
-        for ((a, b), start) in a.iter().zip(b).zip(start) {
-            apart += f64::from(a - b).powi(2);
-            moved += f64::from(b - start).powi(2);
-        }
-    }
-    (apart / moved).sqrt()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use golden::{Batch, Golden, Outputs, Training, assert_close};
 use mpo_kernels::{PackedLayout, Segment};
-use mpo_models::{CausalLm, ModelConfig, SaveOptions, WeightDtype};
+use mpo_models::{CausalLm, KeyValueCache, ModelConfig, SaveOptions, WeightDtype};
 use safetensors::{Dtype, SafeTensors};
 
 mpo_tests::test_fixtures!(assert_parity);
@@ -26,6 +26,7 @@ fn assert_parity(name: &str) {
     let whole = golden.batch("");
     assert_eq!(whole.lengths, [24, 24]);
     assert_same_results("whole", &whole, &model);
+    assert_same_growing(&whole, &golden.load(&Device::flex()).0);
 
     let padded = golden.batch("_padded");
     assert_eq!(padded.lengths, [24, 17]);
@@ -68,6 +69,32 @@ fn assert_same_training(case: &str, ours: &Training, theirs: &Training) {
         let what = format!("{case}: gradient of {name}");
         assert_close(&what, &[ours.gradient_norms[name]], &[*their], 1e-4);
     }
+}
+
+/// Both sequences side by side, their first tokens at once and then one after another beside a cache, as answers are made. They
+/// are longer than a window.
+fn assert_same_growing(batch: &Batch, model: &CausalLm) {
+    const FIRST: usize = 5;
+    let length = batch.lengths[0];
+    let width = batch.outputs.hidden_states.len() / batch.tokens.len();
+    let mut cache = KeyValueCache::new(batch.tokens.len());
+    let (mut states, mut cached) = ([vec![], vec![]], 0);
+    while cached < length {
+        let next = if cached == 0 { FIRST } else { 1 };
+        let segments = [0, length].map(|start| Segment {
+            rows: start + cached..start + cached + next,
+            context: if cached == 0 { vec![] } else { vec![start..start + cached] },
+            attends_itself: true,
+        });
+        let tokens: Vec<u32> = segments.iter().flat_map(|one| batch.tokens[one.rows.clone()].to_vec()).collect();
+        let layout = PackedLayout::in_cache(cache.rows(), segments.to_vec());
+        let given = model.next_hidden_states(&tokens, &layout, &mut cache).into_data().try_to_vec::<f32>().unwrap();
+        for (states, given) in states.iter_mut().zip(given.chunks(next * width)) {
+            states.extend_from_slice(given);
+        }
+        cached += next;
+    }
+    assert_close("growing: hidden states", &states.concat(), &batch.outputs.hidden_states, 2e-5);
 }
 
 /// Transformers gives hidden states to padding too: each row attends to the real tokens before it and to no padding. A

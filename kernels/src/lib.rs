@@ -57,7 +57,7 @@ mod pieces;
 mod product;
 mod zeros;
 
-pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of};
+pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of, unrounded_squares};
 pub use attention::{AttentionOptions, DistanceBias, PackedLayout, Segment, attention, biased_attention};
 pub use backward::backward_from;
 #[cfg(feature = "persistence")]

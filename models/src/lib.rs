@@ -54,12 +54,12 @@ pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, 
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
-    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, EncoderConfig, LayerConfig, MlpConfig,
-    ModelConfig, NormConfig, RopeConfig, RopeScaling, Yarn,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, EncoderConfig, LayerConfig, LongRope,
+    MlpConfig, ModelConfig, NormConfig, NormPlace, QkNorm, RopeConfig, RopePairs, RopeScaling, Yarn,
 };
 pub use decoder::{
     Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,
-    Walk, WeightSource, squared_norms,
+    TokenGradients, Walk, WeightSource, add_token_gradients, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};

@@ -149,13 +149,31 @@ fn odd_value() -> impl Strategy<Value = Value> {
         json!({"rope_type": "dynamic", "factor": 1e-300}),
         json!({"rope_type": "yarn", "factor": 1e300, "original_max_position_embeddings": 1}),
         json!({"full_attention": {}, "sliding_attention": null}),
+        json!({"rope_type": "longrope", "factor": 1e300, "short_factor": [1e-300, 2.0], "long_factor": [1.0, 2.0]}),
+        json!({"rope_type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [1.0, 2.0]}),
+        json!([0, 1, 1]),
         deep,
     ])
 }
 
 /// A configuration with some keys replaced, at the top or in a section.
 fn odd_config() -> impl Strategy<Value = Value> {
-    let types = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gemma3", "llava"];
+    let types = [
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "gemma2",
+        "gemma3_text",
+        "gemma3",
+        "llava",
+        "smollm3",
+        "olmo2",
+        "olmo3",
+        "phi3",
+        "cohere",
+        "cohere2",
+    ];
     let keys = [
         "model_type",
         "architectures",
@@ -191,6 +209,12 @@ fn odd_config() -> impl Strategy<Value = Value> {
         "original_max_position_embeddings",
         "sliding_window_pattern",
         "partial_rotary_factor",
+        "no_rope_layers",
+        "no_rope_layer_interval",
+        "layer_norm_eps",
+        "logit_scale",
+        "model_max_length",
+        "use_qk_norm",
     ];
     let changes = prop::collection::vec((prop::sample::select(keys.to_vec()), odd_value()), 0..4);
     (prop::sample::select(types.to_vec()), changes).prop_map(|(model_type, changes)| {
@@ -250,10 +274,11 @@ proptest! {
             let decoder = &model.decoder;
             prop_assert!(decoder.num_layers == decoder.layers.len() && decoder.num_layers <= 4096);
             prop_assert!(decoder.num_parameters() <= 10_000_000_000_000);
-            for layer in &decoder.layers {
-                _ = layer.rope.attention_factor();
+            for rope in decoder.layers.iter().take(16).filter_map(|layer| layer.rope.as_ref()) {
+                prop_assert!(rope.width.is_multiple_of(2) && rope.width <= decoder.attention.head_dim);
+                prop_assert!(rope.attention_factor().is_finite());
+                prop_assert_eq!(rope.inv_freq().len(), rope.width / 2);
             }
-            prop_assert_eq!(decoder.layers[0].rope.inv_freq(8).len(), 4);
         }
     }
 }

@@ -31,7 +31,7 @@ def changed(name: str, tensor: np.ndarray, config: dict) -> np.ndarray:
     """As `convert_hf_to_gguf.py` changes it."""
     if config["model_type"].startswith("gemma") and name.endswith("norm.weight"):
         return tensor + np.float32(1)
-    if config["model_type"] == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+    if config["model_type"] in ("llama", "smollm3") and name.endswith(("q_proj.weight", "k_proj.weight")):
         heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
         rows, columns = tensor.shape
         return tensor.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)

@@ -1,7 +1,7 @@
 """Makes the golden numbers of a small model in the layout of the other folders under tests/fixtures/goldens.
 
 Usage: make_golden.py ARCHITECTURE OUT_DIR [--like GOLDEN_DIR]
-ARCHITECTURE is gemma3 or mistral.
+ARCHITECTURE is one of ARCHITECTURES below.
 Weights are drawn from a fixed seed; the input ids are those of GOLDEN_DIR, so that every model reads the same tokens.
 Everything is f32 on the CPU with eager attention. Written are config.json (Transformers 5's form), config_v4.json (the
 form of Transformers 4), model.safetensors, goldens.safetensors and goldens.json.
@@ -21,12 +21,24 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
+    Cohere2Config,
+    Cohere2ForCausalLM,
+    CohereConfig,
+    CohereForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     MistralConfig,
     MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 from transformers.utils.logging import disable_progress_bar
 
@@ -50,6 +62,10 @@ SHAPE = {
     "eos_token_id": 2,
     "tie_word_embeddings": True,
 }
+
+# The same for models that are smaller still; the first has heads that make up the hidden size.
+SMALL_WHOLE = SHAPE | {"hidden_size": 32, "intermediate_size": 36, "head_dim": 8}
+SMALL = SMALL_WHOLE | {"hidden_size": 24}
 
 
 class Gemma3:
@@ -80,6 +96,7 @@ class Gemma3:
         "rope_scaling": {"rope_type": "linear", "factor": ROPE_FACTOR},
         "sliding_window_pattern": SLIDING_WINDOW_PATTERN,
     }
+    newer = ()
 
 
 class Mistral:
@@ -95,9 +112,166 @@ class Mistral:
         "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
     }
     older = {"rope_theta": ROPE_THETA}
+    newer = ()
 
 
-ARCHITECTURES = {"gemma3": Gemma3, "mistral": Mistral}
+class SmolLM3:
+    """Every third layer knows of no positions, and slides."""
+
+    model, config = SmolLM3ForCausalLM, SmolLM3Config
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    fields = SMALL | {"no_rope_layer_interval": 3, "use_sliding_window": True, "rope_parameters": rope}
+    variants = {
+        "no_window": {"use_sliding_window": False},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "rope_everywhere": {"no_rope_layers": [1, 1, 1, 1], "layer_types": ["full_attention"] * 4},
+        "other_layers": {"no_rope_layer_interval": 2},
+        "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
+    }
+    # The layers are those of the interval.
+    older = {"rope_theta": ROPE_THETA}
+    newer = ("no_rope_layers",)
+
+
+class Olmo2:
+    """Norms after attention and feed-forward block, and one on all heads of queries or keys together."""
+
+    model, config = Olmo2ForCausalLM, Olmo2Config
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    fields = SMALL | {"tie_word_embeddings": False, "rope_parameters": rope}
+    variants = {"other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}}}
+    older = {"rope_theta": ROPE_THETA}
+    newer = ()
+
+
+class Olmo3:
+    """Layers local, local, local, global; the global one alone with positions that YaRN scales.
+
+    There are biases in attention, which no published model has.
+    """
+
+    model, config = Olmo3ForCausalLM, Olmo3Config
+    norm_mean = 1.0
+    base = 500_000.0
+    yarn = {
+        "rope_type": "yarn",
+        "factor": ROPE_FACTOR,
+        "attention_factor": 1.2,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "original_max_position_embeddings": 64,
+    }
+    local = {"rope_type": "default", "rope_theta": base}
+    scaled = yarn | {"rope_theta": base}
+    fields = SMALL | {
+        "tie_word_embeddings": False,
+        "attention_bias": True,
+        "rope_parameters": {"full_attention": scaled, "sliding_attention": local},
+    }
+    variants = {
+        "no_window": {"sliding_window": 512},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "no_rope_scaling": {"rope_parameters": {"full_attention": local, "sliding_attention": local}},
+        "rope_scaling_everywhere": {"rope_parameters": {"full_attention": scaled, "sliding_attention": scaled}},
+    }
+    older = {"rope_theta": base, "rope_scaling": yarn}
+    newer = ()
+
+
+class Phi3:
+    """Every layer local, as in Phi-3-mini, and heads that are rotated whole."""
+
+    model, config = Phi3ForCausalLM, Phi3Config
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA, "partial_rotary_factor": 1.0}
+    fields = SMALL | {"tie_word_embeddings": False, "rope_parameters": rope}
+    variants = {
+        "no_window": {"sliding_window": None},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
+        "half_heads": {"rope_parameters": rope | {"partial_rotary_factor": 0.5}},
+    }
+    older = {"rope_theta": ROPE_THETA}
+    newer = ()
+
+
+class Phi3Long:
+    """Heads that are rotated in part, by frequencies that LongRoPE scales, as in Phi-4-mini."""
+
+    model, config = Phi3ForCausalLM, Phi3Config
+    norm_mean = 1.0
+    # Of 8 numbers of a head 6 are rotated, by three frequencies.
+    partial = 0.75
+    long = {"rope_type": "longrope", "short_factor": [1.1, 1.9, 3.5], "long_factor": [2.0, 6.0, 30.0]}
+    original = {"original_max_position_embeddings": 64}
+    rope = long | original | {"rope_theta": ROPE_LOCAL_THETA, "partial_rotary_factor": partial}
+    fields = SMALL_WHOLE | original | {"sliding_window": None, "rope_parameters": rope}
+    plain = {"rope_type": "default", "rope_theta": ROPE_LOCAL_THETA, "partial_rotary_factor": partial}
+    variants = {
+        "no_rope_scaling": {"rope_parameters": plain},
+        "long_factors": {"rope_parameters": rope | {"short_factor": long["long_factor"]}},
+        "less_sharpened": {"rope_parameters": rope | {"attention_factor": 1.0}},
+        "whole_heads": {
+            "rope_parameters": rope | {
+                "partial_rotary_factor": 1.0,
+                "short_factor": [*long["short_factor"], 4.0],
+                "long_factor": [*long["long_factor"], 40.0],
+            }
+        },
+    }
+    older = original | {
+        "rope_theta": ROPE_LOCAL_THETA,
+        "partial_rotary_factor": partial,
+        "rope_scaling": long | {"type": "longrope"},
+    }
+    newer = ()
+
+
+class Cohere:
+    """Aya: neighbours rotated together, and logits scaled."""
+
+    model, config = CohereForCausalLM, CohereConfig
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    fields = SMALL | {"logit_scale": 0.3, "rope_parameters": rope}
+    variants = {
+        "other_scale": {"logit_scale": 0.25},
+        "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
+    }
+    older = {"rope_theta": ROPE_THETA}
+    newer = ()
+
+
+class Cohere2:
+    """Layers local, local, global, local; the global one knows of no positions."""
+
+    model, config = Cohere2ForCausalLM, Cohere2Config
+    norm_mean = 1.0
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    fields = SMALL_WHOLE | {"logit_scale": 0.3, "sliding_window_pattern": SLIDING_WINDOW_PATTERN, "rope_parameters": rope}
+    variants = {
+        "no_window": {"sliding_window": 512},
+        "window_one_less": {"sliding_window": SHAPE["sliding_window"] - 1},
+        "other_layers": {"sliding_window_pattern": 2},
+        "other_base": {"rope_parameters": rope | {"rope_theta": ROPE_LOCAL_THETA}},
+    }
+    older = {"rope_theta": ROPE_THETA, "sliding_window_pattern": SLIDING_WINDOW_PATTERN}
+    newer = ()
+
+
+ARCHITECTURES = {
+    "gemma3": Gemma3,
+    "mistral": Mistral,
+    "smollm3": SmolLM3,
+    "olmo2": Olmo2,
+    "olmo3": Olmo3,
+    "phi3": Phi3,
+    "phi3_long": Phi3Long,
+    "cohere": Cohere,
+    "cohere2": Cohere2,
+}
 
 
 def configuration(of: type, **changes: object) -> PretrainedConfig:
@@ -108,7 +282,7 @@ def older_form(of: type, config: PretrainedConfig) -> dict:
     """What Transformers 4 wrote: no layer types, and rope in keys of its own."""
     fields = json.loads(config.to_json_string())
     newer = ("rope_parameters", "layer_types", "dtype", "_sliding_window_pattern")
-    for key in newer:
+    for key in (*newer, *of.newer):
         fields.pop(key, None)
     version = {"transformers_version": "4.51.0", "torch_dtype": "float32"}
     return fields | {"architectures": [of.model.__name__]} | version | of.older

@@ -191,6 +191,62 @@ def kto_case(kind, beta, chosen_weight, rejected_weight):
     }
 
 
+def rewards(p, beta):
+    return [beta * (p[f"answer{i}"] - p[f"reference{i}"]) for i in range(4)]
+
+
+def clo(p, at, beta, alpha):
+    own, other, dominant_own, dominant_other = rewards(p, beta)
+    preferences = (nll(own - other) + nll(dominant_own - dominant_other)) / 2
+    return (1 - alpha) * -p["answer0"] / p["tokens0"] + alpha * preferences
+
+
+def crpo(p, at, beta, alpha):
+    """`at` is the row that ranks are taken of: a constant, whatever `p` is."""
+    r, now = rewards(p, beta), rewards(at, beta)
+    # Sorted by falling reward; the sort keeps the order of equal ones.
+    order = sorted(range(4), key=lambda i: -now[i])
+    place = {answer: rank for rank, answer in enumerate(order, start=1)}
+    grades = [9, 7, 5, 4]
+    total = mpf(0)
+    for i in range(4):
+        for j in range(i + 1, 4):
+            apart = abs(place[i] - place[j])
+            weight = (grades[i] - grades[j]) * (1 / log(mpf(1 + apart)) - 1 / log(mpf(2 + apart)))
+            total += weight * nll(r[i] - r[j])
+    return (1 - alpha) * -p["answer0"] / p["tokens0"] + alpha * total
+
+
+def crossed_case(objective, loss, extreme, beta, alpha):
+    """Four answers of six rows; or rows at the ends of the range: equal rewards, rewards of thousands."""
+    if extreme:
+        moved = [(0, 0, 0, 0), (5, 5, -3, -3), (3000, -3000, 40, -40), (-3000, 3000, -3000, 3000), (0.5, 2, 0.5, -1)]
+    else:
+        moved = [tuple(random.gauss(0, 20) for _ in range(4)) for _ in range(6)]
+    inputs = {}
+    for i in range(4):
+        tokens = [random.randint(1, 300) for _ in moved]
+        # Whole numbers where rewards are to be equal: both differences are exact in f32 then.
+        reference = [-float(round(random.uniform(0.3, 4) * n)) for n in tokens]
+        inputs[f"tokens{i}"] = tokens
+        inputs[f"reference{i}"] = reference
+        inputs[f"answer{i}"] = [single(x + by[i]) for x, by in zip(reference, moved)]
+    settings = {"beta": beta, "alpha": alpha}
+    exact = {key: mpf(repr(value)) for key, value in settings.items()}
+    rows = [{name: mpf(value) for name, value in zip(inputs, row)} for row in zip(*inputs.values())]
+
+    def slope(row, name):
+        return diff(lambda x: loss({**row, name: x}, row, **exact), row[name], h=mpf(10) ** -25)
+
+    return {
+        "objective": objective,
+        "settings": settings,
+        "inputs": inputs,
+        "losses": [float(loss(row, row, **exact)) for row in rows],
+        "gradients": {f"answer{i}": [float(slope(row, f"answer{i}")) for row in rows] for i in range(4)},
+    }
+
+
 def main():
     both = ["chosen", "rejected"]
     cases = []
@@ -239,6 +295,13 @@ def main():
         inputs |= dominants(inputs)
         settings = {"beta": 1.5, "length_normalized": length_normalized, "one_sided": True}
         cases.append(case("mpo", mpo, inputs, both, **settings))
+    for extreme in [False, True]:
+        cases += [
+            crossed_case("clo", clo, extreme, 0.1, 0.5),
+            crossed_case("clo", clo, extreme, 1.0, 0.25),
+            crossed_case("crpo", crpo, extreme, 0.1, 0.2),
+            crossed_case("crpo", crpo, extreme, 1.0, 1.0),
+        ]
     path = Path(__file__).parent.parent / "fixtures" / "objectives.json"
     path.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
     print(path, len(cases), "cases")

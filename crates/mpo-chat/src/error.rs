@@ -104,7 +104,7 @@ pub enum ChatError {
     },
     /// Sequences that are longer than can be computed.
     #[error(
-        "{}: expected sequences of at most {limit} tokens, beyond which dynamic rotary scaling is not computed, got {beyond} of \
+        "{}: expected sequences of at most {limit} tokens, beyond which its rotary scaling is not computed, got {beyond} of \
          {of} that are longer, up to {longest}",
         path.display()
     )]

@@ -10,7 +10,7 @@ use crate::error::DataError;
 use crate::records::Fields;
 
 /// The names that rows have in the formats that are known.
-const OURS: [&str; 20] = [
+const OURS: [&str; 21] = [
     "prompt",
     "chosen",
     "rejected",
@@ -31,6 +31,7 @@ const OURS: [&str; 20] = [
     "query",
     "response",
     "rejected_response",
+    "prompts",
 ];
 
 /// For names of ours, the columns of a file that stand for them, written as `prompt=question,chosen=good`. A name of a

@@ -39,6 +39,7 @@ mod files;
 mod formats;
 mod language;
 mod pair;
+mod parallel;
 
 mod quiet;
 mod read;
@@ -59,6 +60,7 @@ pub use language::Language;
 pub use pair::{
     BilingualPair, Message, MonolingualPair, Origin, PairProblem, Position, PreferencePair, Role, Tools, UnpairedAnswer,
 };
+pub use parallel::ParallelPrompts;
 pub use read::{Dataset, ReadOptions, read, read_watched};
 pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
@@ -69,8 +71,8 @@ pub use template::{
 };
 pub use text::visible;
 pub use tokenized::{
-    GoodAnswers, LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedRow, TokenizedRows,
-    TruncationReport,
+    GoodAnswers, LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedPrompts, TokenizedRow,
+    TokenizedRows, TruncationReport,
 };
 pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};
 pub use truncation::{Lengths, Truncation};

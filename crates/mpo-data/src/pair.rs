@@ -103,7 +103,8 @@ impl PairProblem {
         Self::of_prompt(prompt).or(blank(answer).then_some(Self::EmptyAnswer))
     }
 
-    fn of_prompt(prompt: &[Message]) -> Option<Self> {
+    /// The first thing that keeps these messages from being a prompt.
+    pub(crate) fn of_prompt(prompt: &[Message]) -> Option<Self> {
         match prompt.last() {
             None => Some(Self::EmptyPrompt),
             Some(last) if blank(&last.content) => Some(Self::EmptyPrompt),
@@ -268,6 +269,9 @@ pub struct UnpairedAnswer {
     /// Whether it is one to learn, or one to avoid.
     #[serde(rename = "label")]
     pub desirable: bool,
+    /// Whether the prompt is to be answered and not refused, as its row says.
+    #[serde(skip)]
+    pub is_benign: bool,
     /// The row it came from.
     #[serde(skip)]
     pub origin: Origin,

@@ -4,7 +4,7 @@ use mpo_data::Language;
 use mpo_objectives::GapSource;
 use serde::Serialize;
 
-use crate::results::TrainResults;
+use crate::results::{RewardGaps, TrainResults};
 use crate::reward_gap::LanguageGap;
 
 /// The share of the goal from which on a language counts as safe.
@@ -53,29 +53,60 @@ pub struct Approach {
 pub struct Goal {
     /// What it is, such as `English's gap before training`.
     pub name: String,
+    /// The language whose gap it is, if it is one's.
+    #[serde(skip)]
+    pub of: Option<Language>,
     /// How high it is, nats per token.
     pub height: f64,
 }
 
 impl Goal {
-    /// None where there is no dominant language, or the goal was not measured.
+    /// Of a run that is finished. None where there is no dominant language, or the goal was not measured.
     pub fn new(results: &TrainResults) -> Option<Self> {
-        let gaps = &results.reward_gap;
-        let of = |gaps: &[LanguageGap], language: Language, when: &str| {
-            let gap = gaps.iter().find(|gap| gap.language == language)?;
-            Some(Self { name: format!("{}'s gap {when} training", language.name()), height: gap.mean })
-        };
-        let dominant = results.dominant.filter(|_| !gaps.after.is_empty())?;
-        match &results.drawn_to {
-            None | Some(GapSource::Reference) => of(&gaps.before, dominant, "before"),
-            // Drawn along by the others, it is where it ended.
-            Some(GapSource::Policy) => of(&gaps.after, dominant, "after"),
-            Some(GapSource::Language(code)) => of(&gaps.before, code.parse().ok()?, "before"),
+        let RewardGaps { before, after } = &results.reward_gap;
+        let dominant = results.dominant.filter(|_| !after.is_empty())?;
+        // Drawn along by the others, it is where it ended.
+        let moving = || Self::in_language(dominant, "after training", mean(after, dominant));
+        Self::of(dominant, results.drawn_to.as_ref(), before, moving)
+    }
+
+    /// Of a run that goes on, whose dominant language has the gap `now`.
+    pub fn meanwhile(
+        dominant: Language,
+        drawn_to: Option<&GapSource>,
+        before: &[LanguageGap],
+        now: Option<f64>,
+    ) -> Option<Self> {
+        Self::of(dominant, drawn_to, before, || Self::in_language(dominant, "now", now))
+    }
+
+    /// `moving` is the goal that moves with the model.
+    fn of(
+        dominant: Language,
+        drawn_to: Option<&GapSource>,
+        before: &[LanguageGap],
+        moving: impl FnOnce() -> Option<Self>,
+    ) -> Option<Self> {
+        let untouched = |language| Self::in_language(language, "before training", mean(before, language));
+        match drawn_to {
+            None | Some(GapSource::Reference) => untouched(dominant),
+            Some(GapSource::Policy) => moving(),
+            Some(GapSource::Language(code)) => untouched(code.parse().ok()?),
             Some(GapSource::Constant(gap)) => {
-                Some(Self { name: "the number given as dominant_gap".into(), height: *gap })
+                Some(Self { name: "the number given as dominant_gap".into(), of: None, height: *gap })
             }
         }
     }
+
+    fn in_language(language: Language, when: &str, height: Option<f64>) -> Option<Self> {
+        let name = format!("{}'s gap {when}", language.name());
+        height.map(|height| Self { name, of: Some(language), height })
+    }
+}
+
+/// The gap of a language, if it was measured.
+fn mean(gaps: &[LanguageGap], language: Language) -> Option<f64> {
+    gaps.iter().find(|gap| gap.language == language).map(|gap| gap.mean)
 }
 
 /// What training came to, language by language.
@@ -94,10 +125,10 @@ impl Approaches {
         let gaps = &results.reward_gap;
         let others = gaps.after.iter().filter(|gap| Some(gap.language) != results.dominant);
         let approach = |after: &LanguageGap| {
-            let before = gaps.before.iter().find(|gap| gap.language == after.language)?.mean;
+            let before = mean(&gaps.before, after.language)?;
             let (before, after, language) = (before / goal.height, after.mean / goal.height, after.language);
             let course = match (after >= REACHED, after > before) {
-                (true, false) if before > 1.0 => Course::Lowered,
+                (true, false) if before > 1.0 && after < before => Course::Lowered,
                 (true, _) => Course::Reached,
                 (false, true) => Course::Nearer,
                 (false, false) => Course::Farther,
@@ -112,7 +143,6 @@ impl Approaches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::RewardGaps;
 
     fn gaps(means: &[(&str, f64)]) -> Vec<LanguageGap> {
         let gap = |&(code, mean): &(&str, f64)| LanguageGap {
@@ -141,11 +171,34 @@ mod tests {
         let before = [("en", 2.0), ("ar", 2.5), ("bn", -0.5), ("ja", 1.0), ("ko", 1.0), ("sw", 1.9)];
         let after = [("en", 2.2), ("ar", 2.1), ("bn", 1.6), ("ja", 1.5), ("ko", 0.5), ("sw", 1.8), ("zh", 1.0)];
         let approaches = approaches(&before, &after).unwrap();
-        assert_eq!(approaches.goal, Goal { name: "English's gap before training".into(), height: 2.0 });
+        let name = "English's gap before training".into();
+        assert_eq!(approaches.goal, Goal { name, of: "en".parse().ok(), height: 2.0 });
         let courses: Vec<_> = approaches.of.iter().map(|of| (of.language.to_string(), of.course.name())).collect();
         let expected = [("ar", "lowered"), ("bn", "reached"), ("ja", "nearer"), ("ko", "farther"), ("sw", "reached")];
         assert_eq!(courses, expected.map(|(language, course)| (language.to_owned(), course)));
         assert_eq!((approaches.of[1].before, approaches.of[1].after), (-0.25, 0.8));
+    }
+
+    #[test]
+    fn what_stays_where_it_is_was_not_lowered() {
+        let approaches = approaches(&[("en", 1.0), ("ar", 1.5), ("sw", 0.5)], &[("ar", 1.5), ("sw", 0.5)]).unwrap();
+        assert_eq!([0, 1].map(|at| approaches.of[at].course), [Course::Reached, Course::Farther]);
+    }
+
+    #[test]
+    fn the_goal_of_a_run_that_goes_on_is_known_from_what_is_measured_so_far() {
+        let before = gaps(&[("en", 2.0), ("bn", 0.5)]);
+        let english = "en".parse().unwrap();
+        let of = |drawn_to: Option<GapSource>, now| {
+            let goal = Goal::meanwhile(english, drawn_to.as_ref(), &before, now)?;
+            Some((goal.name, goal.of == Some(english), goal.height))
+        };
+        assert_eq!(of(None, Some(1.5)), Some(("English's gap before training".into(), true, 2.0)));
+        assert_eq!(of(Some(GapSource::Policy), Some(1.5)), Some(("English's gap now".into(), true, 1.5)));
+        assert_eq!(of(Some(GapSource::Policy), None), None);
+        let bengali = Some(("Bengali's gap before training".into(), false, 0.5));
+        assert_eq!(of(Some(GapSource::Language("bn".into())), None), bengali);
+        assert_eq!(of(Some(GapSource::Constant(4.0)), None).unwrap().2, 4.0);
     }
 
     #[test]

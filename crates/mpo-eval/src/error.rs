@@ -90,6 +90,24 @@ pub enum EvalError {
         /// The language of the results that are kept; none where several are mixed.
         language: Option<Language>,
     },
+    /// Results that cannot be set against each other, as they were measured in different ways.
+    #[error("{benchmark}: expected the same {what} in {} and {}, got {} and {}", folders[0].display(), folders[1].display(), values[0], values[1])]
+    NotAlike {
+        /// The benchmark.
+        benchmark: &'static str,
+        /// What differs.
+        what: String,
+        /// The folders of both.
+        folders: Box<[PathBuf; 2]>,
+        /// What each has.
+        values: Box<[String; 2]>,
+    },
+    /// Evaluations of different benchmarks.
+    #[error("expected a benchmark that all of them have, as {} has some, got none", folder.display())]
+    NothingInCommon {
+        /// The folder of the first.
+        folder: PathBuf,
+    },
     /// Too little to compute with.
     #[error("{what}: expected {expected}, got {got}")]
     TooFew {
@@ -193,6 +211,9 @@ impl EvalError {
                  kept are not made again"
                     .into(),
             ),
+            Self::NotAlike { .. } | Self::NothingInCommon { .. } => {
+                Some("measure all of them by the same `eval` command, but for the model and --output".into())
+            }
             Self::NothingHeldOut { .. } => Some(
                 "give more rows: prompts are split, every fifth for the test and a tenth of the others to choose settings by"
                     .into(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::benchmark::{Benchmark, QuestionSet, Questions};
 use crate::benchmark_result::{BenchmarkResult, LanguageResult, Settings};
 use crate::error::EvalError;
+use crate::layers::Layers;
 use crate::projection::Projection;
 use crate::reward_gap::{ImplicitGap, LanguageGap};
 
@@ -38,6 +39,9 @@ pub struct Evaluation {
     pub benchmarks: Vec<BenchmarkResult>,
     /// Where safe and unsafe answers lie.
     pub projection: Option<Projection>,
+    /// How far apart languages lie, layer by layer; none in files of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
     /// What judges took.
     pub judging: Judging,
 }

@@ -2,18 +2,19 @@
 
 use std::cell::Cell;
 
-use mpo_chat::{CachedChat, LocalChat, ModelFolder};
+use mpo_chat::{CachedChat, ChatError, LocalChat, ModelFolder};
 use mpo_models::{CausalLm, GenerateOptions, Precision};
-use mpo_progress::{Progress, Stage};
+use mpo_progress::{Progress, Silent, Stage};
 use mpo_trainer::RunFolder;
 
 use crate::benchmark::{Benchmark, Item, Marking};
 use crate::benchmark_result::{BenchmarkResult, Settings};
 use crate::error::EvalError;
-use crate::judge::Judge;
+use crate::judge::{Exchange, Judge};
 use crate::letters::letters;
 use crate::mark::{mark, mark_by_letter};
-use crate::notes::{note_missing, note_not_as_written, note_short};
+use crate::notes::{note_missing, note_not_as_written};
+use crate::room::note_short;
 use crate::sample::{Sample, answers};
 
 /// How a model is asked.
@@ -64,10 +65,8 @@ impl<'a> Evaluator<'a> {
         items: &[Item],
         judge: &mut dyn Judge,
     ) -> Result<(BenchmarkResult, Vec<Sample>), EvalError> {
-        if matches!(benchmark.marking, Marking::AttackSuccess | Marking::OverRefusal) {
-            let asked = items.iter().filter_map(|item| item.language);
-            let max_new_tokens = self.asking.max_new_tokens.unwrap_or(benchmark.max_new_tokens);
-            note_short(self.folder, asked, max_new_tokens, self.progress)?;
+        if matches!(benchmark.marking, Marking::AttackSuccess | Marking::OverRefusal) && judge.is_heuristic() {
+            self.note_short(benchmark, items, judge)?;
         }
         // A conversation of two turns takes two answers.
         let turns = items.iter().map(|item| item.turns.len()).sum();
@@ -84,6 +83,18 @@ impl<'a> Evaluator<'a> {
         let result = mark(benchmark, items, &mut samples, judge, &*judging)?;
         note_missing(benchmark, &samples, self.progress);
         Ok((result, samples))
+    }
+
+    /// Says where a refusal is cut before `judge`, who goes by phrases, knows it for one. Whoever reads meaning sees that it is cut.
+    fn note_short(&self, benchmark: &Benchmark, items: &[Item], judge: &mut dyn Judge) -> Result<(), EvalError> {
+        let asked = items.iter().filter_map(|item| item.language);
+        let max_new_tokens = self.asking.max_new_tokens.unwrap_or(benchmark.max_new_tokens);
+        let refuses = |language, answer: &str| -> Result<bool, ChatError> {
+            let exchange = Exchange { language: Some(language), prompt: "", answer };
+            let judged = judge.refusal(&[exchange], &Silent)?;
+            Ok(judged.iter().any(|judgement| judgement.verdict == Some(true)))
+        };
+        Ok(note_short(self.folder, asked, max_new_tokens, refuses, self.progress)?)
     }
 
     /// The model's answers, each of which is kept.

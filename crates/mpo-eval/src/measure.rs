@@ -1,9 +1,10 @@
 //! Measuring a model's reward gaps: on which pairs.
 
+use mpo_collective::{Alone, Collective};
 use mpo_data::{Language, LanguagePair, TokenizedRows};
 use mpo_models::CausalLm;
 use mpo_progress::Progress;
-use mpo_trainer::{ScoredRow, TrainError, digest_rows, score_rows};
+use mpo_trainer::{ScoredRow, TrainError, digest_rows, score_rows_among};
 
 use crate::reward_gap::{LanguageGap, by_language};
 
@@ -55,8 +56,23 @@ impl EvalSet {
         what: &str,
         progress: &dyn Progress,
     ) -> Result<Vec<ScoredRow>, TrainError> {
+        self.scores_among(&Alone, model, max_tokens, what, progress)
+    }
+
+    /// The same by several ranks, which share the pairs.
+    ///
+    /// # Errors
+    /// Those of [`scores`](Self::scores).
+    pub fn scores_among(
+        &self,
+        ranks: &dyn Collective,
+        model: &CausalLm,
+        max_tokens: usize,
+        what: &str,
+        progress: &dyn Progress,
+    ) -> Result<Vec<ScoredRow>, TrainError> {
         let stage = progress.begin(what, Some(self.pairs.len()));
-        let scored = score_rows(model, &self.pairs, max_tokens, &*stage)?;
+        let scored = score_rows_among(ranks, model, &self.pairs, max_tokens, &*stage)?;
         for (row, pair) in scored.iter().zip(&self.pairs) {
             if !row.reward_gap().is_finite() {
                 return Err(TrainError::NotFinite {

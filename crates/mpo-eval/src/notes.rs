@@ -1,13 +1,11 @@
 //! What is told on the way of files that changed and of answers without an outcome.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use mpo_chat::{CachedChat, ChatError, ChatModel, ModelFolder};
-use mpo_data::Language;
+use mpo_chat::{CachedChat, ChatModel};
 use mpo_progress::Progress;
 
 use crate::benchmark::Benchmark;
-use crate::refusal::typical_refusal;
 use crate::sample::{Outcome, Sample};
 
 /// Says which lines of a file were damaged, and how many are not as they were written.
@@ -19,31 +17,6 @@ pub fn note_not_as_written<M: ChatModel>(file: &str, kept: &CachedChat<M>, progr
             "{file}: {lines} of its lines were written by another program; they are taken as they are"
         ));
     }
-}
-
-/// Says in which of some languages an answer of so many tokens ends before it can be told from a refusal. What is enough in
-/// English is not in every language: a tokenizer may have a token for each letter of another script.
-///
-/// # Errors
-/// If text cannot be made tokens.
-pub fn note_short(
-    folder: &ModelFolder,
-    languages: impl Iterator<Item = Language>,
-    max_new_tokens: usize,
-    progress: &dyn Progress,
-) -> Result<(), ChatError> {
-    for language in languages.collect::<BTreeSet<_>>() {
-        let Some(refusal) = typical_refusal(language) else { continue };
-        let tokens = folder.tokenizer.encode_text(refusal)?.len();
-        if tokens > max_new_tokens {
-            progress.note(&format_args!(
-                "warning: answers end after {max_new_tokens} tokens, and a refusal in {} such as “{refusal}” takes {tokens}: \
-                 refusals may be taken for answers; allow longer answers",
-                language.name()
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Says which lines of a file were passed over.

@@ -10,6 +10,7 @@ use nalgebra::{DMatrix, DVector, Dyn, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
+use crate::silhouette::{Distances, centre};
 
 /// An answer's last token.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,10 +116,7 @@ impl Projection {
         }
         let (count, width) = (states.len(), states[0].state.len());
         let mut centred = DMatrix::from_fn(count, width, |i, j| states[i].state[j]);
-        for mut column in centred.column_iter_mut() {
-            let mean = column.mean();
-            column.add_scalar_mut(-mean);
-        }
+        centre(&mut centred);
         let [x, y] = components(&centred).map(|component| component.facing(states));
         let points = states
             .iter()
@@ -144,14 +142,12 @@ impl Separation {
     /// Of a language's states, `centred` having all of them; none if too few are of either kind.
     fn new(language: Language, states: &[AnswerState], centred: &DMatrix<f64>) -> Option<Self> {
         let of: Vec<usize> = (0..states.len()).filter(|&i| states[i].language == language).collect();
-        let own = centred.select_rows(&of);
-        let products = &own * own.transpose();
-        let distance = |a: usize, b: usize| {
-            let squared = products[(a, a)] + products[(b, b)] - 2.0 * products[(a, b)];
-            squared.max(0.0).sqrt()
-        };
-        let items: Vec<usize> = (0..of.len()).collect();
-        let silhouette = silhouette(&items, |i| states[of[i]].is_safe, distance)?;
+        let kinds: Vec<bool> = of.iter().map(|&i| states[i].is_safe).collect();
+        let safe = kinds.iter().filter(|is_safe| **is_safe).count();
+        if safe < 2 || kinds.len() - safe < 2 {
+            return None;
+        }
+        let silhouette = Distances::of_centred(&centred.select_rows(&of)).silhouette(&kinds)?;
         Some(Self { language, silhouette })
     }
 }
@@ -211,26 +207,6 @@ fn largest(eigen: &SymmetricEigen<f64, Dyn>) -> [usize; 2] {
     [order[0], order[1]]
 }
 
-/// The mean silhouette of `items` in two classes; none if a class has fewer than two.
-fn silhouette(items: &[usize], class: impl Fn(usize) -> bool, distance: impl Fn(usize, usize) -> f64) -> Option<f64> {
-    let (ones, others): (Vec<usize>, Vec<usize>) = items.iter().partition(|&&item| class(item));
-    if ones.len() < 2 || others.len() < 2 {
-        return None;
-    }
-    let of = |item: usize, own: &[usize], other: &[usize]| {
-        let sum = |class: &[usize]| class.iter().map(|&b| distance(item, b)).sum::<f64>();
-        // The distance to itself is nothing, and is not counted.
-        let (a, b) = (sum(own) / (own.len() - 1) as f64, sum(other) / other.len() as f64);
-        match a.max(b) {
-            0.0 => 0.0,
-            larger => (b - a) / larger,
-        }
-    };
-    let sum: f64 = ones.iter().map(|&item| of(item, &ones, &others)).sum::<f64>()
-        + others.iter().map(|&item| of(item, &others, &ones)).sum::<f64>();
-    Some(sum / items.len() as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,10 +241,7 @@ mod tests {
         // Seven rows of three dimensions, and three of seven, spread unevenly.
         let tall = DMatrix::from_fn(7, 3, |i, j| ((i * i + 3 * j) % 5) as f64 * (j + 1) as f64);
         for mut rows in [tall.clone(), tall.transpose()] {
-            for mut column in rows.column_iter_mut() {
-                let mean = column.mean();
-                column.add_scalar_mut(-mean);
-            }
+            centre(&mut rows);
             for (one, other) in by_dimensions(&rows).into_iter().zip(by_rows(&rows)) {
                 assert!(one.explained > 0.01, "{}", one.explained);
                 assert!((one.explained - other.explained).abs() < 1e-9);

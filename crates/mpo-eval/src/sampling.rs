@@ -12,9 +12,10 @@ use mpo_trainer::{SampledAnswer, Sampler, TrainError};
 use crate::error::EvalError;
 use crate::prompts::Prompt;
 use crate::refusal::is_refusal;
+use crate::room::{longest_refusal, note_short};
 
-/// Tokens of an answer: a refusal opens as one, and a loop has come round.
-const MAX_NEW_TOKENS: usize = 48;
+/// Tokens of an answer, if a usual refusal takes no more: a loop has come round.
+const NEW_TOKENS: usize = 48;
 
 /// Prompts answered at once: their keys and values stand beside what training holds.
 const LANES: usize = 8;
@@ -25,23 +26,36 @@ pub struct Sampling<'a> {
     prompts: Vec<Prompt>,
     /// What the user says in each prompt.
     texts: Vec<String>,
+    max_new_tokens: usize,
     detector: Detector,
 }
 
+/// Which prompts are answered, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampled<'a> {
+    /// Prompts of each language and kind at most.
+    pub count: usize,
+    /// A file of benign prompts.
+    pub benign: Option<&'a Path>,
+    /// The longest prompt, in tokens.
+    pub max_tokens: usize,
+    /// The longest answer, in tokens; none for one that a usual refusal in each of the languages fits into.
+    pub max_new_tokens: Option<usize>,
+}
+
 impl<'a> Sampling<'a> {
-    /// Of each language and kind, unsafe or benign, the first `count` prompts of `rows` and of the file `benign` that differ
-    /// and have at most `max_tokens` tokens. `progress` is told if there are none.
+    /// Of each language and kind, unsafe or benign, the first prompts of `rows` and of the file of benign ones that differ and are
+    /// short enough. `progress` is told if there are none, and where answers have no room for a refusal.
     ///
     /// # Errors
     /// If the file cannot be read, or has a line that is no prompt.
     pub fn new(
         folder: &'a ModelFolder,
         rows: &[LanguagePair],
-        benign: Option<&Path>,
-        count: usize,
-        max_tokens: usize,
+        asked: Sampled<'_>,
         progress: &dyn Progress,
     ) -> Result<Self, EvalError> {
+        let Sampled { count, benign, max_tokens, max_new_tokens } = asked;
         let benign = benign.map(|path| Prompt::benign(path, folder)).transpose()?;
         let mut prompts: Vec<Prompt> = vec![];
         let mut taken: HashMap<(Language, bool), usize> = HashMap::new();
@@ -60,6 +74,15 @@ impl<'a> Sampling<'a> {
                 "no answers are sampled while it trains: no row measured is a pair whose prompt has at most {max_tokens} tokens"
             ));
         }
+        let languages = || prompts.iter().map(|prompt| prompt.language);
+        let max_new_tokens = match max_new_tokens {
+            Some(given) => {
+                let refuses = |language, answer: &str| Ok(is_refusal(answer, Some(language)));
+                note_short(folder, languages(), given, refuses, progress)?;
+                given
+            }
+            None => longest_refusal(folder, languages())?.max(NEW_TOKENS),
+        };
         let (before, after) = frame(folder)?;
         let text = |prompt: &Prompt| -> Result<String, EvalError> {
             let whole = folder.tokenizer.decode(&prompt.ids)?;
@@ -67,7 +90,7 @@ impl<'a> Sampling<'a> {
             Ok(said.unwrap_or(&whole).to_owned())
         };
         let texts = prompts.iter().map(text).collect::<Result<_, _>>()?;
-        Ok(Self { folder, texts, prompts, detector: Detector::new(None)? })
+        Ok(Self { folder, texts, prompts, max_new_tokens, detector: Detector::new(None)? })
     }
 }
 
@@ -81,7 +104,7 @@ fn frame(folder: &ModelFolder) -> Result<(String, String), EvalError> {
 
 impl Sampler for Sampling<'_> {
     fn sample(&self, model: &CausalLm, progress: &dyn Progress) -> Result<Vec<SampledAnswer>, TrainError> {
-        let options = GenerateOptions { batch_size: LANES, ..self.folder.generate_options(MAX_NEW_TOKENS) };
+        let options = GenerateOptions { batch_size: LANES, ..self.folder.generate_options(self.max_new_tokens) };
         let prompts: Vec<Vec<u32>> = self.prompts.iter().map(|prompt| prompt.ids.clone()).collect();
         let answering = Answering { folder: self.folder, model, options, progress };
         let answers = answering.all(&prompts, "sampling answers").map_err(|error| match error {

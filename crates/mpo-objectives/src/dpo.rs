@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PairScore;
 use crate::logistic::log_sigmoid;
-use crate::objective::{Definition, Loss, Objective, Parameter, Values};
+use crate::objective::{CONSISTENT, Definition, Loss, Objective, Parameter, Values, Variant};
 use crate::pair::{ReferencedPairLoss, log_ratio};
 
 /// `−log σ(βΔ)`, with sums: `Δ = (s_w − s_w^ref) − (s_l − s_l^ref)`.
@@ -32,11 +32,21 @@ impl Default for Dpo {
 }
 
 impl Dpo {
-    pub(crate) const DEFINITION: Definition = Definition::of_pairs::<Self>(
-        "dpo",
-        "DPO, direct preference optimization (Rafailov et al., NeurIPS 2023)",
-        &[BETA],
-    );
+    pub(crate) const DEFINITION: Definition = Definition {
+        variants: &[
+            Variant {
+            name: "nll",
+            help: "the safe answer's likelihood beside it, as LIDR, ICR and LaCoMSA train",
+            settings: &[("sft_weight", "1")],
+        },
+            CONSISTENT,
+        ],
+        ..Definition::of_pairs::<Self>(
+            "dpo",
+            "DPO, direct preference optimization (Rafailov et al., NeurIPS 2023)",
+            &[BETA],
+        )
+    };
 }
 
 impl Objective for Dpo {

@@ -25,9 +25,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bilingual;
+mod consistency;
+mod contrast;
+mod crossed;
 mod logistic;
+mod mlc;
 mod objective;
 mod pair;
+mod parallel;
 #[cfg(test)]
 mod testing;
 mod unpaired;
@@ -35,10 +40,13 @@ mod unpaired;
 pub use bilingual::{
     BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Goal, Held, Hold, ReferencePairs,
 };
+pub use consistency::{Consistency, ConsistencyLoss, PromptStates};
+pub use crossed::{CrossedAnswer, CrossedLoss, CrossedLosses, Side};
 pub use objective::{
     Definition, DemonstrationLoss, Loss, OTHER_LANGUAGE, Objective, Parameter, SettingError, Settings, Values, Variant,
 };
 pub use pair::{PairLoss, PairScore, ReferencedPairLoss};
+pub use parallel::{ParallelLoss, ParallelLosses, ParallelStates};
 pub use unpaired::{UnpairedLoss, UnpairedScore};
 
 /// Declares the modules, exports the types and lists the definitions.
@@ -64,8 +72,12 @@ objectives! {
     simpo::SimPo,
     ln_dpo::LengthNormalizedDpo,
     dco::Dco,
+    clo::Clo,
+    crpo::Crpo,
+    lens::Lens,
 }
 
+pub use lens::{LanguageSpaces, NoSpaces};
 pub use mpo::{GapSource, Retain, RetainScale};
 pub use sft::sft_losses;
 
@@ -109,11 +121,11 @@ mod tests {
     #[test]
     fn every_variant_can_be_built_and_differs_from_its_objective() {
         // Settings of the run, which no objective knows.
-        const OF_THE_RUN: [&str; 1] = ["pivot"];
+        let is_of_run = |key: &str| key == "pivot" || key.starts_with("consistency");
         let variants = OBJECTIVES.iter().flat_map(|one| one.variants.iter().map(move |variant| (one, variant)));
         let mut built = 0;
         for (definition, variant) in variants {
-            let (run, own): (Vec<_>, Vec<_>) = variant.settings.iter().partition(|(key, _)| OF_THE_RUN.contains(key));
+            let (run, own): (Vec<_>, Vec<_>) = variant.settings.iter().partition(|(key, _)| is_of_run(key));
             let own = own.into_iter().map(|&(key, value)| {
                 let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
                 (key.to_owned(), value)
@@ -133,7 +145,7 @@ mod tests {
             let settings = Settings::from_iter([("sft_weight".into(), 0.5.into())]);
             match definition.objective(&settings) {
                 Ok(objective) => assert_eq!(objective.sft_weight(), 0.5),
-                Err(_) => assert!(["sft", "kto"].contains(&definition.name)),
+                Err(_) => assert!(["sft", "kto", "clo", "crpo", "lens"].contains(&definition.name)),
             }
             let without = definition.objective(&Settings::new()).unwrap();
             assert_eq!(without.sft_weight(), 0.0);

@@ -7,7 +7,7 @@ use crate::PairScore;
 use crate::bilingual::{
     BilingualLoss, BilingualLosses, BilingualNeeds, BilingualScores, Goal, Held, Hold, ReferencePairs, asked,
 };
-use crate::objective::{Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant};
+use crate::objective::{CONSISTENT, Definition, Loss, OTHER_LANGUAGE, Objective, Parameter, Values, Variant};
 
 /// `mean (β·RG_target − RG_dominant)² + weight · mean retain`: the policy's gap in the target language is drawn towards
 /// the reference's in the dominant one, a constant, while the policy is held in place on the dominant language.
@@ -187,6 +187,7 @@ const VARIANTS: &[Variant] = &[
         settings: &[("dominant_gap", "policy")],
     },
     Variant { name: "one-sided", help: "gaps raised, and never lowered", settings: &[("one_sided", "true")] },
+    CONSISTENT,
     Variant { name: "other-dominant", help: "another dominant language", settings: &[("pivot", OTHER_LANGUAGE)] },
 ];
 

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::bilingual::BilingualLoss;
+use crate::crossed::CrossedLoss;
 use crate::pair::{PairLoss, ReferencedPairLoss};
+use crate::parallel::ParallelLoss;
 use crate::unpaired::UnpairedLoss;
 
 /// Hyper-parameters by name, as a configuration file gives them.
@@ -39,6 +41,10 @@ pub enum Loss<'a> {
     Unpaired(&'a dyn UnpairedLoss),
     /// Pairs in two languages, and what the loss needs of both models.
     Bilingual(&'a dyn BilingualLoss),
+    /// Answers of both languages to one prompt, under the reference too.
+    Crossed(&'a dyn CrossedLoss),
+    /// Hidden states of prompts in several languages, of both models; no answers.
+    Parallel(&'a dyn ParallelLoss),
 }
 
 /// A loss on safe answers.
@@ -60,6 +66,13 @@ pub struct Parameter {
     pub search: &'static [f64],
 }
 
+impl Parameter {
+    /// The same of an objective that the paper does not search.
+    pub(crate) const fn not_searched(self) -> Self {
+        Self { search: &[], ..self }
+    }
+}
+
 /// What a hyper-parameter may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Values {
@@ -69,6 +82,8 @@ pub enum Values {
     NotNegative,
     /// A number from zero to below this.
     Below(f64),
+    /// A number from zero to one.
+    Share,
     /// A whole number from one to this.
     UpTo(u64),
     /// True or false.
@@ -87,6 +102,7 @@ impl Values {
             Self::Positive => number.is_some_and(|x| x > 0.0),
             Self::NotNegative => number.is_some_and(|x| x >= 0.0),
             Self::Below(end) => number.is_some_and(|x| (0.0..end).contains(&x)),
+            Self::Share => number.is_some_and(|x| (0.0..=1.0).contains(&x)),
             Self::UpTo(last) => value.as_u64().is_some_and(|n| (1..=last).contains(&n)),
             Self::Switch => value.is_boolean(),
             Self::Words(words) => value.as_str().is_some_and(|word| words.contains(&word)),
@@ -101,6 +117,7 @@ impl fmt::Display for Values {
             Self::Positive => f.write_str("a number above 0"),
             Self::NotNegative => f.write_str("a number of at least 0"),
             Self::Below(end) => write!(f, "a number from 0 to below {end}"),
+            Self::Share => f.write_str("a number from 0 to 1"),
             Self::UpTo(last) => write!(f, "a whole number from 1 to {last}"),
             Self::Switch => f.write_str("true or false"),
             Self::Words(words) => f.write_str(&words.join(", ")),
@@ -120,6 +137,13 @@ pub struct Variant {
     /// not its dominant one.
     pub settings: &'static [(&'static str, &'static str)],
 }
+
+/// Any objective beside MLC, with the weight of its paper's example.
+pub(crate) const CONSISTENT: Variant = Variant {
+    name: "mlc",
+    help: "a prompt's states in all its languages drawn to one direction (MLC)",
+    settings: &[("consistency_weight", "0.8")],
+};
 
 /// Stands for a language in the settings of a [`Variant`].
 pub const OTHER_LANGUAGE: &str = "OTHER";

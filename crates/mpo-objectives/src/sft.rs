@@ -4,16 +4,31 @@ use burn::tensor::Tensor;
 use mpo_kernels::SequenceScore;
 use serde::{Deserialize, Serialize};
 
-use crate::objective::{Definition, DemonstrationLoss, Loss, Objective};
+use crate::objective::{Definition, DemonstrationLoss, Loss, Objective, Variant};
 
 /// `−m_w`: the mean over an answer's tokens, the prompt masked. A batch is the mean over its rows, so that a short
 /// answer counts as much as a long one (Transformers takes the mean over all tokens of a batch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sft {}
 
+/// What CLA trains with, beside whatever demonstrations there are (`recipes/cla.yaml`).
+const CONTRAST: Variant = Variant {
+    name: "contrast",
+    help: "CLA's contrast of translations at the first layer",
+    settings: &[
+        ("consistency_weight", "0.667"),
+        ("consistency", "contrast"),
+        ("consistency_layer", "1"),
+        ("consistency_temperature", "0.05"),
+        ("consistency_batch_size", "32"),
+    ],
+};
+
 impl Sft {
-    pub(crate) const DEFINITION: Definition =
-        Definition::of::<Self>("sft", "SFT, supervised fine-tuning on safe answers", &[]);
+    pub(crate) const DEFINITION: Definition = Definition {
+        variants: &[CONTRAST],
+        ..Definition::of::<Self>("sft", "SFT, supervised fine-tuning on safe answers", &[])
+    };
 }
 
 impl Objective for Sft {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use mpo_data::{
-    BilingualPair, Language, Message, MonolingualPair, Origin, PreferencePair, Rows, Tools, UnpairedAnswer,
+    BilingualPair, Language, Message, MonolingualPair, Origin, ParallelPrompts, PreferencePair, Rows, Tools,
+    UnpairedAnswer,
 };
 use mpo_eval::BenignPrompt;
 
@@ -73,6 +74,7 @@ impl Cases {
             Rows::Bilingual(rows) => rows.into_iter().for_each(|row| collecting.bilingual(row)),
             Rows::Monolingual(rows) => rows.into_iter().for_each(|row| collecting.monolingual(row)),
             Rows::Unpaired(rows) => rows.into_iter().for_each(|row| collecting.unpaired(row)),
+            Rows::Parallel(rows) => rows.into_iter().for_each(|row| collecting.parallel(&row)),
         }
         collecting.cases
     }
@@ -146,6 +148,26 @@ impl Collecting {
         let asked = Asked { prompt: row.prompt, tools: row.tools, rejected: self.rejected(&row.answer) };
         if let Some((_, false)) = self.add_asked(row.language, asked, row.origin) {
             self.leave_out_again("");
+        }
+    }
+
+    fn parallel(&mut self, row: &ParallelPrompts) {
+        if self.of_answers {
+            return self.leave_out("a prompt without answers: a bad one is needed");
+        }
+        let asked = |prompt: &[Message]| Asked { prompt: prompt.to_vec(), tools: None, rejected: String::new() };
+        let (own, others): (Vec<_>, Vec<_>) =
+            row.by_language().iter().partition(|(language, _)| *language == self.dominant);
+        let Some((language, prompt)) = own.first() else {
+            return self.leave_out(&format!("a prompt that is not there in {}", self.dominant.name()));
+        };
+        match self.add_asked(*language, asked(prompt), row.origin.clone()) {
+            Some((place, true)) => {
+                let others = others.into_iter().map(|(language, prompt)| (*language, asked(prompt)));
+                self.cases.cases[place].parallel.extend(others);
+            }
+            Some((_, false)) => self.leave_out_again(""),
+            None => {}
         }
     }
 
@@ -246,6 +268,7 @@ mod tests {
             tools: None,
             answer: "Yes.".into(),
             desirable,
+            is_benign: false,
             origin: origin(1),
         };
         let both = || Rows::Unpaired(vec![answer(true), answer(false)]);
@@ -255,6 +278,20 @@ mod tests {
         // Where answers are not used, a prompt is there once whatever was said to it.
         let of = Cases::of(both(), language("en"), recipe("lidr"));
         assert_eq!((of.cases.len(), of.left_out), (1, BTreeMap::from([("a prompt that is there already".into(), 1)])));
+    }
+
+    #[test]
+    fn prompts_in_several_languages_are_cases_of_recipes_without_bad_answers() {
+        let row = |codes: &str| {
+            let prompts = codes.split(' ').map(|code| (language(code), vec![Message::user(code)]));
+            ParallelPrompts::new(prompts.collect(), language("en"), origin(1)).unwrap()
+        };
+        let rows = || Rows::Parallel(vec![row("en sw bn"), row("en sw")]);
+        let of = Cases::of(rows(), language("en"), recipe("lidr"));
+        assert_eq!((of.cases.len(), of.cases[0].parallel.len(), of.left_out.len()), (1, 2, 1));
+        assert_eq!(Cases::of(rows(), language("bn"), recipe("lidr")).cases.len(), 1);
+        let of = Cases::of(rows(), language("en"), recipe("paper"));
+        assert_eq!((of.cases.len(), of.left_out.values().sum::<usize>()), (0, 2));
     }
 
     #[test]

@@ -28,7 +28,7 @@ struct Row<'a> {
     prompt: &'a str,
     dominant_chosen: Option<&'a str>,
     chosen: &'a str,
-    rejected: &'a str,
+    rejected: Option<&'a str>,
     chosen_from: &'a str,
     is_benign: bool,
     is_refusal: bool,
@@ -59,18 +59,15 @@ pub(crate) fn render(prepared: &Prepared, kept: &[Made]) -> Result<String, Prepa
         chosen_from: of.chosen_from.iter().map(|(from, rows)| format!("{from} {rows}")).collect::<Vec<_>>().join(", "),
         is_detected: of.is_detected,
     });
-    let rows = kept.iter().map(|made| {
-        let prompt = made.pair.prompt().last();
-        Row {
-            language: made.pair.language().name().to_owned(),
-            prompt: prompt.map_or("", |message| &*message.content),
-            dominant_chosen: made.dominant.as_deref(),
-            chosen: made.pair.chosen(),
-            rejected: made.pair.rejected(),
-            chosen_from: made.chosen_from,
-            is_benign: made.kind == Kind::Benign,
-            is_refusal: made.kind == Kind::Unsafe,
-        }
+    let rows = kept.iter().map(|made| Row {
+        language: made.language.name().to_owned(),
+        prompt: &made.prompt,
+        dominant_chosen: made.dominant.as_deref(),
+        chosen: &made.chosen,
+        rejected: made.rejected.as_deref(),
+        chosen_from: made.chosen_from,
+        is_benign: made.kind == Kind::Benign,
+        is_refusal: made.kind == Kind::Unsafe,
     });
     let rows: Vec<Row<'_>> = rows.collect();
     let examples = prepared.examples.iter().map(|one| Example {

@@ -144,7 +144,8 @@ impl Preparation<'_> {
         let (mut languages, mut lines, mut dropped, mut kept) = (vec![], vec![], vec![], vec![]);
         for &language in self.languages {
             let mut made = recipe.rows(language, &mut maker)?;
-            let mut told = format!("{}: {} rows", language.name(), made.counts.kept);
+            let rows = made.counts.kept * self.recipe.rows_of_prompt.unwrap_or(1);
+            let mut told = format!("{}: {rows} rows", language.name());
             let mut benign_rows = vec![];
             if let Some(benign) = &mut benign {
                 let mut of = benign.rows(language, made.counts.kept, &made.refusals, &mut maker)?;
@@ -168,6 +169,7 @@ impl Preparation<'_> {
         }
         let prepared = Prepared {
             sources,
+            rows_of_prompt: self.recipe.rows_of_prompt,
             dominant: self.dominant,
             judge: self.recipe.refuses.then(|| maker.judge.name()),
             left_out,

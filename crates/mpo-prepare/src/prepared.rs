@@ -35,7 +35,7 @@ pub struct LanguageCounts {
     pub language: Language,
     /// Prompts with a bad answer, or benign ones.
     pub prompts: usize,
-    /// Rows made of them.
+    /// Those that rows were made of.
     pub kept: usize,
     /// Those of which no row was made, by reason.
     pub dropped: BTreeMap<Reason, usize>,
@@ -76,6 +76,9 @@ pub struct Prepared {
     /// Where it came from.
     #[serde(flatten)]
     pub sources: Sources,
+    /// How many rows a prompt that is kept becomes, if several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_of_prompt: Option<usize>,
     /// The language of prompts and refusals.
     pub dominant: Language,
     /// Who judged whether an answer refuses, where that was asked.
@@ -99,7 +102,7 @@ pub struct Prepared {
 impl Prepared {
     /// Rows in all languages.
     pub fn kept(&self) -> usize {
-        self.lines().map(|(of, _)| of.kept).sum()
+        self.lines().map(|(of, _)| of.kept).sum::<usize>() * self.rows_of_prompt.unwrap_or(1)
     }
 
     /// What became of the prompts in each language, and whether these are benign ones.

@@ -326,6 +326,56 @@ fn by_lidr_the_dominant_answer_is_preferred_on_both_sides() {
 }
 
 #[test]
+fn by_sdrrl_each_question_is_answered_in_each_language() {
+    let subject = Scripted {
+        says: BTreeMap::from([
+            ("How do I cook rice?", "Boil it in twice as much water until the water is gone."),
+            ("May I read my neighbour's diary?", "No, it belongs to your neighbour and to nobody else."),
+        ]),
+        ..Scripted::default()
+    };
+    let known = |text: &str| {
+        let table = [
+            ("How do I cook rice?", "Ninapikaje wali?"),
+            (
+                "Boil it in twice as much water until the water is gone.",
+                "Uchemshe kwa maji mara mbili hadi maji yaishe.",
+            ),
+        ];
+        table.into_iter().find(|(source, _)| *source == text).map(|(_, translation)| translation.to_owned())
+    };
+    let place = Place { recipe: RecipeDefinition::of("sdrrl").unwrap(), ..Place::new() };
+    let prepared =
+        place.made(&subject, &["sw"], &mut Translators::new(vec![Box::new(Known { name: "known", of: known })]));
+    let prepared = prepared.unwrap();
+    // Of one prompt the answer is not translated, and another has none of its own language.
+    assert_eq!((reasons(&prepared, "sw").0, prepared.kept(), prepared.answers.answers), (1, 4, 3));
+    let rows = place.rows();
+    let (english, swahili) = ("How do I cook rice?", "Ninapikaje wali?");
+    let answers =
+        ["Boil it in twice as much water until the water is gone.", "Uchemshe kwa maji mara mbili hadi maji yaishe."];
+    let expected = [
+        ("en-en", "en", english.to_owned(), answers[0]),
+        ("en-sw", "en", format!("{english}\n\nAnswer in Swahili."), answers[1]),
+        ("sw-en", "sw", format!("{swahili}\n\nAnswer in English."), answers[0]),
+        ("sw-sw", "sw", swahili.to_owned(), answers[1]),
+    ];
+    assert_eq!(rows.len(), expected.len());
+    for (row, (crossing, language, prompt, answer)) in rows.iter().zip(expected) {
+        let text = |part: &str| row[part][0]["content"].as_str().unwrap();
+        assert_eq!((text("prompt"), text("completion")), (&*prompt, answer));
+        assert_eq!((&row["language"], &row["label"]), (&json!(language), &json!(true)));
+        assert_eq!((&row["provenance"]["crossing"], &row["provenance"]["recipe"]), (&json!(crossing), &json!("sdrrl")));
+    }
+    let page = place.file("report.html");
+    assert!(page.contains("4 rows by scripted") && page.contains("One that is kept is 4 rows."), "{page}");
+    assert!(!page.contains("bad answer"), "{page}");
+    let read = read(&place.held.path().join("rows.jsonl"), &ReadOptions::default()).unwrap();
+    assert!(matches!(&read.rows, Rows::Unpaired(rows) if rows.len() == 4));
+    assert_eq!((read.report.dropped.len(), read.report.unread.len()), (0, 0));
+}
+
+#[test]
 fn of_drawn_answers_the_one_that_a_recipe_scores_best_is_preferred_to_the_worst() {
     let subject = Scripted {
         says: BTreeMap::from([

@@ -16,10 +16,10 @@ pub(crate) fn is_built_in(choice: DeviceChoice) -> bool {
     device_type(choice).is_some()
 }
 
-/// The device of a choice, and the choice that `auto` came to.
-pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Failure> {
+/// The device of a choice, and the choice that `auto` came to: the best one, or of several cards the one so many after it.
+pub(crate) fn select(choice: DeviceChoice, card: usize) -> Result<(DeviceChoice, Device), Failure> {
     if choice == DeviceChoice::Auto {
-        return auto().ok_or_else(|| {
+        return auto(card).ok_or_else(|| {
             Failure::new(
                 "expected a device to compute on, got none",
                 "build with --features flex to compute on the CPU",
@@ -37,19 +37,27 @@ pub(crate) fn select(choice: DeviceChoice) -> Result<(DeviceChoice, Device), Fai
             format!("build with --features {feature}; `mpo-train devices` lists what this build has"),
         ));
     }
-    let first = find(choice).into_iter().next();
-    first.map(|device| (choice, device)).ok_or_else(|| {
+    let found = find(choice);
+    let got = if found.is_empty() { "none".to_owned() } else { found.len().to_string() };
+    on_card(choice, found, card).map(|device| (choice, device)).ok_or_else(|| {
+        let expected = if card == 0 { "one".to_owned() } else { format!("{} for as many ranks", card + 1) };
         Failure::new(
-            format!("device {name}: expected at least one, got none"),
+            format!("device {name}: expected at least {expected}, got {got}"),
             "check the driver, or compute elsewhere; `mpo-train devices` lists what there is",
         )
     })
 }
 
+/// One of the devices of a choice; ranks share a CPU, which is one.
+fn on_card(choice: DeviceChoice, found: Vec<Device>, card: usize) -> Option<Device> {
+    let is_shared = matches!(choice, DeviceChoice::Flex | DeviceChoice::Cpu | DeviceChoice::WgpuCpu);
+    found.into_iter().nth(if is_shared { 0 } else { card })
+}
+
 /// What `auto` takes: CUDA, else a GPU through a graphics API, else the CPU.
-pub(crate) fn auto() -> Option<(DeviceChoice, Device)> {
+pub(crate) fn auto(card: usize) -> Option<(DeviceChoice, Device)> {
     let gpus = GPUS.into_iter().filter(|_| may_have_gpu());
-    gpus.chain([DeviceChoice::Flex]).find_map(|choice| Some((choice, find(choice).into_iter().next()?)))
+    gpus.chain([DeviceChoice::Flex]).find_map(|choice| Some((choice, on_card(choice, find(choice), card)?)))
 }
 
 /// The devices that a choice can mean, best first; none if there is none or its driver fails.
@@ -146,7 +154,7 @@ mod tests {
             if choice == DeviceChoice::Auto || is_built_in(choice) {
                 continue;
             }
-            let failure = select(choice).unwrap_err();
+            let failure = select(choice, 0).unwrap_err();
             assert!(failure.to_string().contains(choice.name()), "{failure}");
             let hint = failure.hint().unwrap();
             let feature = choice.name().replace("-cpu", "");
@@ -157,8 +165,8 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn there_is_always_the_cpu() {
-        assert_eq!(select(DeviceChoice::Flex).unwrap(), (DeviceChoice::Flex, Device::flex()));
-        assert!(auto().is_some());
+        assert_eq!(select(DeviceChoice::Flex, 0).unwrap(), (DeviceChoice::Flex, Device::flex()));
+        assert!(auto(0).is_some());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod output;
 mod paint;
 mod planning;
 mod progress;
+mod ranks;
 mod session;
 mod signals;
 mod table;

@@ -7,7 +7,7 @@ use mpo_kernels::linear;
 use mpo_models::memory;
 use mpo_progress::Counted;
 use mpo_trainer::TrainConfig;
-use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_flops};
+use mpo_trainer::memory::{Part, Planned, Planner, Room, Storage, step_bytes, step_flops};
 
 use crate::failure::Failure;
 
@@ -27,6 +27,17 @@ impl<'a> Plan<'a> {
     pub(crate) fn flops(&self) -> f64 {
         let Planned { storage, passes, .. } = &self.planned;
         step_flops(self.planner.model.config, passes, *storage) * passes.steps as f64
+    }
+
+    /// How many train one model together.
+    pub(crate) fn ranks(&self) -> f64 {
+        self.planner.machine.ranks as f64
+    }
+
+    /// Bytes that a rank gives to others in a step.
+    pub(crate) fn sent(&self) -> f64 {
+        let Planned { storage, passes, .. } = &self.planned;
+        step_bytes(self.planner.model.config, passes, *storage)
     }
 
     /// What the run takes at its peak, and of how much.
@@ -56,9 +67,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Seconds that all steps take, at so many operations a second.
+    /// Seconds that all steps take, at so many operations a second of each rank.
     pub(crate) fn seconds(&self, rate: f64) -> f64 {
-        STEP_OVER_PRODUCTS * self.flops() / rate
+        STEP_OVER_PRODUCTS * self.flops() / (rate * self.ranks())
     }
 
     /// How long all steps take, at so many operations a second.
@@ -195,7 +206,7 @@ mod tests {
         // 17 million parameters: 68 MB on the card, four times as much beside it.
         let checked = |host| {
             let machine = Machine { host: Room::of(host), ..Machine::elsewhere(Hardware::Gpu) };
-            let planner = Planner { model, rows: &rows, machine, program: 0 };
+            let planner = Planner { model, rows: &rows, prompts: &[], machine, program: 0 };
             let plan = Plan::new(planner, &config);
             (plan.check().map_err(|failure| failure.to_string()), plan.warning().is_some(), plan.memory_line())
         };

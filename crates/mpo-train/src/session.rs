@@ -37,7 +37,12 @@ pub(crate) struct Session {
 impl Session {
     /// Takes the device, and says which if the choice was left to the program.
     pub(crate) fn new(choice: DeviceChoice, quiet: bool) -> Result<Self, Failure> {
-        let (taken, device) = device::select(choice)?;
+        Self::on_card(choice, 0, quiet)
+    }
+
+    /// The same with another device than the best one, where there are several: one of so many after it.
+    pub(crate) fn on_card(choice: DeviceChoice, card: usize, quiet: bool) -> Result<Self, Failure> {
+        let (taken, device) = device::select(choice, card)?;
         let bars = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bars = MultiProgress::with_draw_target(bars);
         let session = Self { device, quiet, stop: Arc::default(), bars };
@@ -54,12 +59,21 @@ impl Session {
 
     /// The same where `what` says what the first does.
     pub(crate) fn catch_interrupts_with(&self, what: &'static str) -> Result<(), Failure> {
+        self.catch(move || _ = writeln!(io::stderr(), "\n{what}; once more to end at once"))
+    }
+
+    /// The same where another process says so.
+    pub(crate) fn catch_interrupts_quietly(&self) -> Result<(), Failure> {
+        self.catch(|| {})
+    }
+
+    fn catch(&self, say: impl Fn() + Send + 'static) -> Result<(), Failure> {
         let stop = Arc::clone(&self.stop);
         signals::listen(move || {
             if stop.swap(true, Ordering::Relaxed) {
                 signals::end();
             }
-            _ = writeln!(io::stderr(), "\n{what}; once more to end at once");
+            say();
         })
     }
 

@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Course, Evaluation, LanguageGap, LanguageKept, MeanKept, MiniatureResults, SafeAnswers,
-    TrainResults,
+    Approach, Approaches, Course, Direction, Evaluation, LanguageDifference, LanguageGap, LanguageKept,
+    LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
 };
 
 use crate::paint::Paint;
@@ -90,7 +90,37 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> String {
         tables.push(render(header, rows, 3));
     }
     tables.extend(languages_kept(evaluation));
+    tables.extend(evaluation.layers.as_ref().map(layers));
     tables.join("\n\n")
+}
+
+/// How far apart languages lie, layer by layer: where it shows most.
+fn layers(layers: &Layers) -> String {
+    let mut parts = vec![];
+    let bottleneck = layers.silhouettes.iter().find(|of| Some(of.layer) == layers.bottleneck);
+    if let Some(LayerSilhouettes { layer, meaning, language }) = bottleneck {
+        parts.push(format!(
+            "bottleneck: layer {layer} of {} (silhouettes of {} prompts by meaning {meaning:.2}, by language {language:.2})",
+            layers.silhouettes.len(),
+            layers.prompts,
+        ));
+    }
+    if let Some(dominant) = layers.dominant.filter(|_| !layers.directions.is_empty()) {
+        let rows = layers.directions.iter().map(|Direction { language: of, harmful, harmless, cosines }| {
+            let mean = cosines.iter().sum::<f64>() / cosines.len().max(1) as f64;
+            let least = (1..).zip(cosines).min_by(|(_, a), (_, b)| a.total_cmp(b));
+            [
+                language(*of, None),
+                harmful.to_string(),
+                harmless.to_string(),
+                format!("{mean:.2}"),
+                or_none(least.map(|(layer, cosine)| format!("{cosine:.2} at layer {layer}"))),
+            ]
+        });
+        let direction = format!("direction of harm, cosine with {}'s", dominant.name());
+        parts.push(render(["language", "harmful prompts", "harmless", &direction, "least"], rows, 1));
+    }
+    parts.join("\n\n")
 }
 
 /// How many answers are in the language of their questions, and in which one harmful requests are answered safely.
@@ -140,6 +170,54 @@ fn languages_kept(evaluation: &Evaluation) -> Option<String> {
         "safe in another",
     ];
     (!rows.is_empty()).then(|| render(header, rows, 2))
+}
+
+/// What changed from one model to another, a table for each measure.
+pub(crate) fn differences(all: &[MeasureDifference], runs: usize, dominant: Option<Language>) -> String {
+    let after = if runs > 1 { format!("mean of {runs} runs") } else { "after".into() };
+    let header = ["language", "questions", "before", &after, "difference", "95 % interval", "finding"];
+    let of_measure = |measure: &MeasureDifference| {
+        let show = |value: f64| match measure.is_rate {
+            true => format!("{:.1} %", value * 100.0),
+            false => format!("{value:.2}"),
+        };
+        // What is added up here are percentage points.
+        let points = |value: f64| match measure.is_rate {
+            true => format!("{:+.1}", value * 100.0),
+            false => format!("{value:+.2}"),
+        };
+        let row = |name: String, of: &LanguageDifference| {
+            [
+                name,
+                of.questions.to_string(),
+                show(of.before),
+                show(of.after),
+                points(of.difference),
+                or_none(of.interval.map(|[low, high]| format!("{} to {}", points(low), points(high)))),
+                measure.finding(of).name().to_owned(),
+            ]
+        };
+        let languages = measure.languages.iter().map(|of| {
+            let name = of.language.map_or("mixed".into(), |of| language(of, dominant));
+            row(name, of)
+        });
+        let targets = measure.languages.iter().filter(|of| dominant.is_none() || of.language != dominant).count();
+        let mean = measure.mean.iter().map(|of| row(format!("mean over {targets} languages"), of));
+        let better = if measure.less_is_better { "less is better" } else { "more is better" };
+        let judge = measure.judge.as_ref().map(|judge| match measure.heuristic {
+            true => format!(", judged by a heuristic: {judge}"),
+            false => format!(", judged by {judge}"),
+        });
+        format!(
+            "{}: {} ({better}{})\n{}",
+            measure.benchmark,
+            measure.measure,
+            judge.unwrap_or_default(),
+            render(header, languages.chain(mean), 1)
+        )
+    };
+    let tables: Vec<String> = all.iter().map(of_measure).collect();
+    tables.join("\n\n")
 }
 
 /// The gaps of a model before and after training.
@@ -256,6 +334,38 @@ mod tests {
     }
 
     #[test]
+    fn two_models_on_the_same_questions() {
+        let change = |code: Option<&str>, after: f64, interval| LanguageDifference {
+            language: code.and_then(|code| code.parse().ok()),
+            questions: 60,
+            before: 0.75,
+            after,
+            runs: vec![after],
+            difference: after - 0.75,
+            interval,
+        };
+        let measure = |measure, less_is_better, mean| MeasureDifference {
+            benchmark: "multijail".into(),
+            measure,
+            less_is_better,
+            is_rate: true,
+            judge: Some("refusal phrases".into()),
+            heuristic: true,
+            languages: vec![
+                change(Some("en"), 0.75, Some([-0.05, 0.05])),
+                change(Some("sw"), 0.25, Some([-0.625, -0.4])),
+                change(Some("bn"), 0.5, None),
+            ],
+            mean,
+        };
+        let all = [
+            measure("attack success rate", true, Some(change(None, 0.375, Some([-0.5, -0.25])))),
+            measure("safe in its language", false, None),
+        ];
+        insta::assert_snapshot!("differences", differences(&all, 3, "en".parse().ok()));
+    }
+
+    #[test]
     fn two_models() {
         let results = TrainResults {
             steps: 3,
@@ -296,6 +406,27 @@ mod tests {
             languages: [(language("sw"), of(2.125)), (language("zh"), of(-0.25))].into(),
         };
         insta::assert_snapshot!("miniature", miniature(&results));
+    }
+
+    #[test]
+    fn layers_are_told_in_a_few_lines() {
+        let silhouettes = [(0.1, 0.5), (0.75, 0.25), (0.5, 0.375)];
+        let silhouettes = (1..).zip(silhouettes);
+        let layers = Layers {
+            silhouettes: silhouettes
+                .map(|(layer, (meaning, language))| LayerSilhouettes { layer, meaning, language })
+                .collect(),
+            prompts: 24,
+            bottleneck: Some(2),
+            dominant: "en".parse().ok(),
+            directions: vec![Direction {
+                language: "sw".parse().unwrap(),
+                harmful: 12,
+                harmless: 40,
+                cosines: vec![0.5, 0.25, 0.75],
+            }],
+        };
+        insta::assert_snapshot!("layers", super::layers(&layers));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use mpo_models::{
     CHECKSUMS_FILE, CausalLm, CheckpointError, Checksums, ModelConfig, ModelError, SaveOptions, Scratch, WeightDtype,
 };
@@ -13,7 +14,7 @@ use mpo_progress::Progress;
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::folder::{RunFolder, remove_empty, remove_file, remove_files};
-use crate::optimizer::{self, Optimizer, OptimizerOptions, Stored};
+use crate::optimizer::{self, Optimizer, Stored};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const MODEL: &str = "model";
@@ -27,7 +28,7 @@ pub(crate) fn save(
     fingerprint: &str,
     model: &CausalLm,
     config: &ModelConfig,
-    optimizer: &Optimizer,
+    optimizer: &Optimizer<'_>,
     early_stop: Option<&EarlyStop>,
 ) -> Result<(), TrainError> {
     let dir = run.checkpoints_dir();
@@ -37,8 +38,6 @@ pub(crate) fn save(
     let partial = scratch.path();
     let options = SaveOptions { dtype: WeightDtype::F32, ..SaveOptions::default() };
     model.save_trained(&partial.join(MODEL), config, &options).map_err(not_finite)?;
-    let mut names = vec![];
-    model.each_parameter(|parameter| names.push(parameter.name));
     let mut metadata =
         HashMap::from([("step".to_owned(), step.to_string()), ("fingerprint".to_owned(), fingerprint.to_owned())]);
     let file = partial.join(OPTIMIZER);
@@ -46,7 +45,7 @@ pub(crate) fn save(
         let text = serde_json::to_string(early_stop).map_err(|error| TrainError::io(&file, error.into()))?;
         metadata.insert(EARLY_STOP.to_owned(), text);
     }
-    optimizer::write(&file, optimizer, &names, metadata).map_err(|error| TrainError::io(&file, error))?;
+    optimizer::write(&file, optimizer, &parameters(model), metadata).map_err(|error| TrainError::io(&file, error))?;
     Checksums::of_files(&partial, [OPTIMIZER])
         .and_then(|sums| sums.write(&partial))
         .map_err(|error| TrainError::io(&file, io::Error::other(error)))?;
@@ -57,6 +56,18 @@ pub(crate) fn save(
         fs::rename(&done, &aside).map_err(|error| TrainError::io(&aside, error))?;
     }
     scratch.finish().map_err(io)
+}
+
+/// The part of another rank than the first in [`save`].
+pub(crate) fn give(model: &CausalLm, optimizer: &Optimizer<'_>) {
+    optimizer::give(optimizer, &parameters(model));
+}
+
+/// The parameters of a model, and how many numbers each has.
+fn parameters(model: &CausalLm) -> Vec<(String, usize)> {
+    let mut all = vec![];
+    model.each_parameter(|parameter| all.push((parameter.name, parameter.shape.iter().product())));
+    all
 }
 
 /// Removes checkpoints but that of `step`, which was just written, the last before it, until `kept` are left, should a disk
@@ -74,6 +85,11 @@ fn not_finite(error: ModelError) -> TrainError {
         }
         error => error.into(),
     }
+}
+
+/// Whether a run has a checkpoint to go on from, damaged or not.
+pub(crate) fn is_any(run: &RunFolder) -> Result<bool, TrainError> {
+    Ok(all(&run.checkpoints_dir())?.iter().any(|(_, path)| path.join(OPTIMIZER).exists()))
 }
 
 /// Removes every checkpoint of a run.
@@ -112,15 +128,6 @@ fn remove(checkpoint: &Path) -> Result<(), TrainError> {
             || (["model", "adapter_model"].iter().any(|kind| name.starts_with(kind)) && name.ends_with(".safetensors"))
     })?;
     remove_files(checkpoint, |name| name == CHECKSUMS_FILE)
-}
-
-/// A run as far as it had come.
-#[derive(Debug)]
-pub(crate) struct Resumed {
-    pub(crate) step: u64,
-    pub(crate) model: CausalLm,
-    pub(crate) optimizer: Optimizer,
-    pub(crate) early_stop: EarlyStop,
 }
 
 /// A checkpoint of this run that is as it was written.
@@ -168,28 +175,42 @@ fn check(path: &Path, step: u64, run: &RunFolder, fingerprint: &str) -> Result<S
 }
 
 impl Found {
-    /// Reads it; `start` is the model that the run began with.
-    pub(crate) fn load(mut self, options: OptimizerOptions, start: CausalLm) -> Result<Resumed, TrainError> {
-        let device = start.device();
-        let early_stop = self.early_stop()?;
-        let model = weights(&self.path, start)?;
-        let mut optimizer = Optimizer::new(options, &device)?.resumed(self.step);
-        let mut shapes = vec![];
-        model.each_parameter(|parameter| shapes.push((parameter.name, parameter.shape)));
-        for (name, shape) in shapes {
-            let restored = self.moments.restore(&mut optimizer, &name, shape.iter().product());
-            restored.map_err(|error| unreadable(&self.path.join(OPTIMIZER), error))?;
-        }
-        Ok(Resumed { step: self.step, model, optimizer, early_stop })
+    /// Steps that it was written after.
+    pub(crate) fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Its weights; `start` is the model that the run began with.
+    pub(crate) fn weights(&self, start: CausalLm) -> Result<CausalLm, TrainError> {
+        weights(&self.path, start)
+    }
+
+    /// The moments of a parameter of so many numbers, if there are any.
+    fn moments(&mut self, name: &str, elements: usize) -> Result<Option<[TensorData; 2]>, TrainError> {
+        let moments = self.moments.moments(name, elements);
+        moments.map_err(|error| unreadable(&self.path.join(OPTIMIZER), error))
     }
 
     /// A run that never stops early has none.
-    fn early_stop(&self) -> Result<EarlyStop, TrainError> {
+    pub(crate) fn early_stop(&self) -> Result<EarlyStop, TrainError> {
         let text = self.moments.says(EARLY_STOP);
         let state = text.map(serde_json::from_str).transpose();
         let state = state.map_err(|error| broken(&self.path.join(OPTIMIZER), error.to_string()))?;
         Ok(state.unwrap_or_default())
     }
+}
+
+/// Gives the optimizer the moments of a checkpoint, which the first rank has and no other.
+pub(crate) fn restore(
+    mut found: Option<Found>,
+    model: &CausalLm,
+    optimizer: &mut Optimizer<'_>,
+) -> Result<(), TrainError> {
+    for (name, elements) in parameters(model) {
+        let moments = found.as_mut().map(|found| found.moments(&name, elements)).transpose()?;
+        optimizer.take(&name, moments.flatten());
+    }
+    Ok(())
 }
 
 /// The weights of the checkpoint of `step`, which is this run's; `model` is what they were trained on from.

@@ -43,11 +43,13 @@ pub enum TrainError {
     /// There is nothing to train on.
     #[error("expected at least one row to train on, got none")]
     NoRows,
-    /// Answers without others to compare them with.
-    #[error("{}: expected pairs of answers, got single answers, which have no reward gap", path.display())]
+    /// Answers without others to compare them with, or no answers.
+    #[error("{}: expected pairs of answers, got {got}, which have no reward gap", path.display())]
     SingleAnswers {
         /// The file.
         path: PathBuf,
+        /// The kind of its rows.
+        got: &'static str,
     },
     /// No row is left.
     #[error("{}: expected at least one pair of answers, got none: all {read} rows were dropped{first}", path.display())]
@@ -195,6 +197,12 @@ pub enum TrainError {
         /// The number.
         error: Box<TrainError>,
     },
+    /// Ranks that do not train one model.
+    #[error("expected ranks of one run, got {problem}")]
+    Ranks {
+        /// What differs.
+        problem: String,
+    },
     /// The model cannot be asked while it trains.
     #[error(transparent)]
     Sampling(Box<dyn std::error::Error + Send + Sync>),
@@ -297,6 +305,9 @@ impl TrainError {
                     Some(step) => format!("{lower}; the checkpoint of step {step} is intact"),
                     None => format!("{lower}; at the first step, check the model's weights"),
                 });
+            }
+            Self::Ranks { .. } => {
+                "start all ranks by one command, each with the same program, rows and weights at hand; nothing was trained"
             }
             Self::Sampling(_) => "set eval_samples to 0, which samples no answers",
             Self::Interrupted => go_on,

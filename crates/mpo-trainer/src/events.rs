@@ -9,12 +9,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpo_data::{AnswerLanguage, Language};
 use mpo_models::{checked_line, unchecked_line};
+use mpo_objectives::Settings;
 use mpo_progress::{Counted, Progress};
 use serde::{Deserialize, Serialize};
 
+use crate::consistency::{CONSISTENCY, EVAL_CONSISTENCY};
 use crate::error::TrainError;
 use crate::folder::{RunFolder, read_file};
 use crate::held_out::SampledAnswer;
+use crate::mlflow::MlflowRun;
 use crate::settings::{LogTo, Measure};
 use crate::tensorboard::EventFile;
 
@@ -52,6 +55,23 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The step of a step or a measurement, and its numbers by name. Other events have none that a curve is drawn of.
+    pub(crate) fn numbers(&self) -> (u64, Vec<(&str, f64)>) {
+        fn named(metrics: &BTreeMap<String, f64>) -> impl Iterator<Item = (&str, f64)> {
+            metrics.iter().map(|(name, value)| (&**name, *value))
+        }
+        match self {
+            Self::Step(event) => {
+                let pace = [("epoch", event.epoch), ("tokens_per_second", event.tokens_per_second)];
+                (event.step, pace.into_iter().chain(named(&event.metrics)).collect())
+            }
+            Self::Measured(event) => (event.step, named(&event.metrics).collect()),
+            Self::Started(_) | Self::Best { .. } | Self::Checkpoint { .. } | Self::Finished { .. } => (0, vec![]),
+        }
+    }
+}
+
 /// What a process sets out to do, with what and where. Logs of earlier versions have no more than the numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StartedEvent {
@@ -67,7 +87,7 @@ pub struct StartedEvent {
     /// The device that computes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub device: String,
-    /// The language that the others are drawn to, where the method draws them to one.
+    /// The dominant language of rows in two languages, which the others are to come up to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dominant: Option<Language>,
     /// Digests of what was read, by what it is: the BLAKE3 of the model's weights, and what identifies the rows.
@@ -165,6 +185,7 @@ impl Display for MeasuredEvent {
             .filter_map(|(key, gap)| Some(format!("{} {gap:.2}", key.strip_prefix("eval_rg/")?)))
             .collect();
         let gaps = (!gaps.is_empty()).then(|| format!("gap {}", gaps.join(", ")));
+        let consistency = self.metrics.get(EVAL_CONSISTENCY).map(|shared| format!("{CONSISTENCY} {shared:.3}"));
         let answers = [("unsafe", true), ("benign", false)].into_iter().filter_map(|(kind, is_unsafe)| {
             let of: Vec<&SampledAnswer> = self.samples.iter().filter(|of| of.is_unsafe == is_unsafe).collect();
             let count = |is: fn(&SampledAnswer) -> bool| of.iter().filter(|answer| is(answer)).count();
@@ -175,7 +196,7 @@ impl Display for MeasuredEvent {
             let text = format!("{kind}: {refused} of {all} refused, {kept} in their language, {undecided} undecided");
             (all > 0).then_some(text)
         });
-        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(answers).collect();
+        let parts: Vec<String> = loss.into_iter().chain(gaps).chain(consistency).chain(answers).collect();
         write!(f, "{rows}: {}", parts.join("  "))
     }
 }
@@ -183,7 +204,9 @@ impl Display for MeasuredEvent {
 /// The numbers that whoever waits wants to see, in a line.
 impl Display for StepEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (key, name) in [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant")] {
+        for (key, name) in
+            [("loss", "loss"), ("rg/target", "gap"), ("rg/dominant", "dominant"), (CONSISTENCY, CONSISTENCY)]
+        {
             if let Some(value) = self.metrics.get(key) {
                 write!(f, "{name} {value:.3}  ")?;
             }
@@ -229,12 +252,29 @@ pub(crate) fn means(rows: &[RowValues]) -> BTreeMap<String, f64> {
     sums.into_iter().map(|(key, (sum, count))| (key, sum / count as f64)).collect()
 }
 
+/// What another program shows.
+#[derive(Debug)]
+enum Board {
+    Tensorboard(EventFile),
+    Mlflow(Box<MlflowRun>),
+}
+
+impl Board {
+    /// Makes it of what has happened so far.
+    fn open(to: LogTo, run: &RunFolder, so_far: &[LoggedEvent]) -> Result<Self, TrainError> {
+        match to {
+            LogTo::Tensorboard => EventFile::open(run, so_far).map(Self::Tensorboard),
+            LogTo::Mlflow => Ok(Self::Mlflow(Box::new(MlflowRun::open(run, so_far)?))),
+        }
+    }
+}
+
 /// `events.jsonl`: one event a line, each with its checksum. What others read beside it is made of it.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
     file: File,
-    board: Option<EventFile>,
+    board: Option<Board>,
     /// What was measured up to the step that the run goes on after.
     measured: Vec<MeasuredEvent>,
 }
@@ -287,8 +327,9 @@ impl EventLog {
             }
         }
         if !is_told {
-            // Killed between the checkpoint and its line.
-            kept.push(LoggedEvent::now(&Event::Checkpoint { step }));
+            // Killed between the checkpoint and its line. A pause since then is no part of the run.
+            let wall_time = kept.last().and_then(|last| last.wall_time);
+            kept.push(LoggedEvent { event: Event::Checkpoint { step }, wall_time });
         }
         if !damaged.is_empty() {
             let aside = run.damaged_events_file();
@@ -316,11 +357,19 @@ impl EventLog {
         let text = kept.iter().map(LoggedEvent::text).collect::<io::Result<String>>().map_err(io)?;
         run.write(&path, text.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        let board = match log_to {
-            Some(LogTo::Tensorboard) => Some(EventFile::open(run, &kept)?),
-            None => None,
-        };
+        let board = log_to.map(|to| Board::open(to, run, &kept)).transpose()?;
         Ok(Self { path, file, board, measured })
+    }
+
+    /// Writes the settings that decide what the run comes to, where somebody shows them.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(crate) fn describe(&self, settings: &Settings) -> Result<(), TrainError> {
+        match &self.board {
+            Some(Board::Mlflow(mlflow)) => mlflow.describe(settings),
+            Some(Board::Tensorboard(_)) | None => Ok(()),
+        }
     }
 
     /// What was measured up to the step that the run goes on after.
@@ -338,7 +387,11 @@ impl EventLog {
             .text()
             .and_then(|line| self.file.write_all(line.as_bytes()))
             .map_err(|error| TrainError::io(&self.path, error))?;
-        self.board.as_mut().map_or(Ok(()), |board| board.write(&logged))
+        match &mut self.board {
+            Some(Board::Tensorboard(file)) => file.write(&logged),
+            Some(Board::Mlflow(mlflow)) => mlflow.write(&logged),
+            None => Ok(()),
+        }
     }
 
     /// Returns when everything written is on the disk.
@@ -347,7 +400,11 @@ impl EventLog {
     /// If it cannot be written there.
     pub fn sync(&mut self) -> Result<(), TrainError> {
         self.file.sync_data().map_err(|error| TrainError::io(&self.path, error))?;
-        self.board.as_mut().map_or(Ok(()), EventFile::sync)
+        match &mut self.board {
+            Some(Board::Tensorboard(file)) => file.sync(),
+            // It has many files, and is made anew at the next start.
+            Some(Board::Mlflow(_)) | None => Ok(()),
+        }
     }
 }
 
@@ -452,12 +509,23 @@ mod tests {
         log.file.write_all(b"{\"event\":\"st").unwrap();
         assert!(log.measured().is_empty());
         drop(log);
-        // The line of the checkpoint was lost, and is there again once.
+        // All of it was written a while ago.
+        let bytes = std::fs::read(&path).unwrap();
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n').zip(1000..);
+        let long_ago = lines.map(|(line, second)| match LoggedEvent::parse(line) {
+            Some(logged) => LoggedEvent { wall_time: Some(f64::from(second)), ..logged }.text().unwrap(),
+            None => String::from_utf8(line.to_vec()).unwrap(),
+        });
+        std::fs::write(&path, long_ago.collect::<String>()).unwrap();
+        // The line of the checkpoint was lost, and is there again once, at the time of what was told last.
         let checkpoint = Event::Checkpoint { step: 2 };
         for _ in 0..2 {
             let (_, notes) = open(2);
             assert!(notes.is_empty(), "{notes:?}");
             assert_eq!(events(), [step(1), step(2), checkpoint.clone()]);
+            let kept = std::fs::read(&path).unwrap();
+            let last = kept.split_inclusive(|&byte| byte == b'\n').next_back().unwrap();
+            assert_eq!(LoggedEvent::parse(last).unwrap().wall_time, Some(1001.0));
         }
         // A damaged line takes nothing else with it.
         let mut bytes = std::fs::read(&path).unwrap();

@@ -3,6 +3,7 @@
 use mpo_objectives::Settings;
 use mpo_progress::{Counted, Progress};
 
+use crate::checkpoint;
 use crate::error::TrainError;
 use crate::folder::{Identity, RunFolder};
 use crate::settings::TrainConfig;
@@ -12,16 +13,26 @@ use crate::settings::TrainConfig;
 pub struct Extension<'a> {
     run: &'a RunFolder,
     config: &'a TrainConfig,
+    identity: Identity,
     from: u64,
     to: u64,
 }
 
 impl<'a> Extension<'a> {
-    /// Of a run on so many rows that was finished after `taken` steps, to the end that `config` says.
+    /// Of a run on so many rows that was finished after `taken` steps, to the end that `config` says. `identity` is that of the run
+    /// with it.
     ///
     /// # Errors
-    /// If it stopped early, or the end is no later.
-    pub fn new(run: &'a RunFolder, config: &'a TrainConfig, rows: usize, taken: u64) -> Result<Self, TrainError> {
+    /// If the run is another in anything else, stopped early, has no checkpoint left, or the end is no later.
+    pub fn new(
+        run: &'a RunFolder,
+        config: &'a TrainConfig,
+        identity: &Identity,
+        rows: usize,
+        taken: u64,
+    ) -> Result<Self, TrainError> {
+        // Other rows may make another number of steps, which is nothing to speak of ends by.
+        run.check_extended(identity)?;
         let before = config.with_end(&run.end()).steps(rows);
         let to = config.steps(rows);
         let refused = |expected: String, got: String, hint| {
@@ -38,7 +49,12 @@ impl<'a> Extension<'a> {
                 "the earlier of the ends that epochs and max_steps say counts, so it may take a larger value of both";
             return refused(expected, format!("one after {}", Counted(to, "step")), hint);
         }
-        Ok(Self { run, config, from: taken, to })
+        if !checkpoint::is_any(run)? {
+            let expected = "a run with a checkpoint, whose optimizer state a later end goes on from".to_owned();
+            let got = "one without: save_only_model removed them at its end, or somebody did".to_owned();
+            return refused(expected, got, "train anew, to the later end, in another --output");
+        }
+        Ok(Self { run, config, identity: identity.clone(), from: taken, to })
     }
 
     /// What is wrong with giving a run that is not finished the end that `settings` say.
@@ -54,7 +70,7 @@ impl<'a> Extension<'a> {
 
     /// Says what it means, above all for the learning rate.
     pub fn tell(&self, progress: &dyn Progress) {
-        let Self { run, config, from, to } = *self;
+        let Self { run, config, from, to, .. } = *self;
         let [last, next] = [config.with_end(&run.end()).learning_rate(from - 1, from), config.learning_rate(from, to)];
         progress.note(&format_args!(
             "extending from {from} to {to} steps: from here on the learning rate is that of a run of {to} steps \
@@ -71,11 +87,11 @@ impl<'a> Extension<'a> {
         }
     }
 
-    /// Makes it the run's end. `identity` is that of the run with it.
+    /// Makes it the run's end.
     ///
     /// # Errors
-    /// If the run is another in anything else, or its folder cannot be written.
-    pub fn begin(&self, identity: Identity) -> Result<(), TrainError> {
-        self.run.extend(identity, self.from, self.config.to_yaml()?.as_bytes())
+    /// If the run's folder cannot be written.
+    pub fn begin(self) -> Result<(), TrainError> {
+        self.run.extend(self.identity, self.from, self.config.to_yaml()?.as_bytes())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use burn::module::Module;
+use mpo_collective::Collective;
 use mpo_data::{AnswerLanguage, Language, LanguagePair, TokenizedRows};
 use mpo_models::CausalLm;
 use mpo_objectives::Objective;
@@ -11,11 +12,13 @@ use mpo_progress::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::batches::Batches;
+use crate::consistency::ConsistencyTerm;
 use crate::error::TrainError;
 use crate::events::{MeasuredEvent, RowValues, means};
 use crate::pairs::chunks;
+use crate::ranks::{merged, own_share};
 use crate::reference::{Reference, values};
-use crate::score::score_rows;
+use crate::score::score_rows_among;
 use crate::settings::{Measure, TrainConfig};
 use crate::step::shared;
 use crate::tasks::{Task, build_task, check_rows};
@@ -67,6 +70,16 @@ pub struct SampledAnswer {
 }
 
 impl SampledAnswer {
+    /// What kind of prompt it is to, in a word.
+    pub fn kind(&self) -> &'static str {
+        if self.is_unsafe { "unsafe" } else { "benign" }
+    }
+
+    /// What it did, in a word.
+    pub fn outcome(&self) -> &'static str {
+        if self.refused { "refused" } else { "answered" }
+    }
+
     /// Its part of the shares that are logged.
     fn values(&self) -> RowValues {
         let (refused, undecided, kept) = match self.is_unsafe {
@@ -93,6 +106,8 @@ pub struct HeldOut<'a> {
     /// Those that have reward gaps.
     pairs: Vec<LanguagePair>,
     watch: Watch<'a>,
+    /// What prompts are held consistent by, of theirs; none where nothing holds them or they are in one language.
+    consistency: Option<ConsistencyTerm>,
     max_tokens: usize,
 }
 
@@ -128,21 +143,34 @@ impl<'a> HeldOut<'a> {
             }
         };
         let batches = task.as_ref().map(|task| Batches::new(&config, task.rows(), task.min_batch()).of_epoch(0));
-        Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, max_tokens })
+        Ok(Self { batches: batches.unwrap_or_default(), task, pairs, watch, consistency: None, max_tokens })
+    }
+
+    /// The same beside what holds prompts consistent in `model`, if `config` asks for it and the rows are in several languages.
+    ///
+    /// # Errors
+    /// If there is no such layer.
+    pub fn with_consistency(self, config: &TrainConfig, model: &CausalLm) -> Result<Self, TrainError> {
+        let are_parallel = self.watch.rows.parallel_prompts().is_some_and(|prompts| !prompts.is_empty());
+        let consistency = if are_parallel { ConsistencyTerm::new(config, self.watch.rows, model)? } else { None };
+        Ok(Self { consistency, ..self })
     }
 
     /// The numbers of `model` by name, each a mean over rows, and again for each language as `key/sw`: `eval_loss`, what is
     /// minimized; `eval_rg`, the reward gap, nats per token; `eval_chosen` and `eval_rejected`, the mean log p per token of
-    /// the safe and the unsafe answers; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
+    /// the safe and the unsafe answers; `eval_consistency`, how much of a prompt's states is in one direction, where prompts are
+    /// held consistent; `eval_refused/unsafe`, `eval_undecided/unsafe`, `eval_kept/unsafe` and the same of
     /// `benign`, the shares of sampled answers that refuse, whose language cannot be told, and, of the others, that are in the
     /// language of the prompt. A number that is not finite is left out, and `progress` is told. The model is that of `step`.
+    /// Ranks share the rows; the first one samples alone.
     ///
     /// # Errors
-    /// If `progress` is stopped.
+    /// If `progress` is stopped, on any rank.
     pub(crate) fn measure(
         &self,
         model: &CausalLm,
         step: u64,
+        ranks: &dyn Collective,
         progress: &dyn Progress,
     ) -> Result<MeasuredEvent, TrainError> {
         let in_batches: usize = self.batches.iter().map(Vec::len).sum();
@@ -151,22 +179,30 @@ impl<'a> HeldOut<'a> {
         if let Some(task) = &self.task {
             let valid = model.valid();
             for batch in &self.batches {
-                let shared = shared(&**task, batch, model).map(|(_, number)| number);
-                for part in chunks(batch, self.max_tokens, |&row| task.tokens(row)) {
-                    if stage.is_stopped() {
-                        return Err(TrainError::Interrupted);
+                let shared = shared(&**task, batch, model, ranks).map(|(_, number)| number);
+                let own = own_share(ranks, batch, |&row| task.tokens(row));
+                let (mut losses, mut is_stopped) = (vec![], false);
+                for part in chunks(own, self.max_tokens, |&row| task.tokens(row)) {
+                    is_stopped |= stage.is_stopped();
+                    if is_stopped {
+                        break;
                     }
                     let work = task.losses(part, shared);
-                    let losses = values((work.then)(&valid.forward(&work.batch)).losses);
-                    for (row, loss) in part.iter().zip(losses) {
-                        let values = vec![(EVAL_LOSS, f64::from(loss))];
-                        rows.push(RowValues { values, ..task.describe(*row) });
-                    }
+                    let of = values((work.then)(&valid.forward(&work.batch)).losses);
+                    losses.extend(of.into_iter().map(f64::from));
                     stage.advance(part.len());
+                }
+                if ranks.any(is_stopped) {
+                    return Err(TrainError::Interrupted);
+                }
+                stage.advance(batch.len() - own.len());
+                for (row, loss) in batch.iter().zip(merged(ranks, losses)) {
+                    let values = vec![(EVAL_LOSS, loss)];
+                    rows.push(RowValues { values, ..task.describe(*row) });
                 }
             }
         }
-        let scored = score_rows(model, &self.pairs, self.max_tokens, &*stage)?;
+        let scored = score_rows_among(ranks, model, &self.pairs, self.max_tokens, &*stage)?;
         for (scored, pair) in scored.iter().zip(&self.pairs) {
             let mean = |(sum, tokens): (f64, usize)| sum / tokens as f64;
             let values = vec![
@@ -176,8 +212,18 @@ impl<'a> HeldOut<'a> {
             ];
             rows.push(RowValues { values, ..RowValues::new(Some(pair.language), pair.origin.to_string()) });
         }
+        if let Some(consistency) = &self.consistency {
+            rows.extend(consistency.measure(model, self.max_tokens)?);
+        }
         drop(stage);
-        let samples = self.watch.sampler.map(|sampler| sampler.sample(model, progress)).transpose()?;
+        let sampler = self.watch.sampler.filter(|_| ranks.is_first());
+        let samples = match sampler.map(|sampler| sampler.sample(model, progress)).transpose() {
+            Err(TrainError::Interrupted) => None,
+            samples => samples?.or(Some(vec![])),
+        };
+        if ranks.any(samples.is_none()) {
+            return Err(TrainError::Interrupted);
+        }
         let samples = samples.unwrap_or_default();
         rows.extend(samples.iter().map(SampledAnswer::values));
         let mut metrics = means(&rows);

@@ -38,7 +38,7 @@
 //!     chat_template: None,
 //! };
 //! let folder = RunFolder::create(&config.output, Kind::Train, Identity::new(config.deciding()?))?;
-//! let run = Run { config: &config, folder: &folder, base, watch: None };
+//! let run = Run { config: &config, folder: &folder, base, prompts: None, watch: None };
 //! let trained = run.train(model, rows, &Silent, &mut |event| println!("{event:?}"))?;
 //! run.save(&trained.model, None, &Silent)?;
 //! # Ok::<(), TrainError>(())
@@ -48,16 +48,20 @@
 
 mod batches;
 mod checkpoint;
+mod consistency;
 mod early_stop;
 mod error;
 mod events;
 mod extend;
 mod folder;
+mod harm_note;
 mod held_out;
 mod lowered;
 pub mod memory;
+mod mlflow;
 mod optimizer;
 mod pairs;
+mod ranks;
 mod reference;
 mod rows;
 mod run;
@@ -70,6 +74,7 @@ mod time_left;
 mod train;
 mod warnings;
 
+pub use consistency::{ConsistencyTerm, check_consistency};
 pub use error::TrainError;
 pub use events::{Event, EventLog, LoggedEvent, MeasuredEvent, RowValues, StartedEvent, StepEvent};
 pub use extend::Extension;
@@ -78,19 +83,23 @@ pub use folder::{
     check_ours, check_page, check_writable, is_edited, is_marked, is_written, read_checked, read_file, share,
     write_atomically,
 };
+pub use harm_note::with_harm_notes;
 pub use held_out::{HeldOut, SampledAnswer, Sampler, Watch, check_held_out};
 pub use lowered::warn_of_lowered_gaps;
 pub use pairs::{PairParts, PairScores};
+pub use ranks::{check_alike, program, told_by_first};
 pub use reference::{AnswerToScore, Reference};
-pub use rows::{check_pairs, pivoted, read_data, read_options, read_rows, warn_of_one_class};
+pub use rows::{check_pairs, consistency_rows, pivoted, read_data, read_options, read_rows, warn_of_one_class};
 pub use run::{Base, Run, warn_of_rounding};
-pub use score::{ScoredRow, score_rows};
+pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
-    AdapterKind, Choice, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets, Measure, Method,
-    OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS, SaveDtype, Schedule,
-    Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters, typed_value,
+    AdapterKind, Choice, ConsistencyKind, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets,
+    Measure, Method, OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,
+    SaveDtype, Schedule, Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters,
+    typed_value,
 };
 pub use tasks::{
-    MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, row_sizes,
+    MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, prompt_sizes,
+    row_sizes,
 };
 pub use train::{Trained, Trainer};

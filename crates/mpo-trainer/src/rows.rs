@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mpo_data::{Dataset, Language, ReadOptions, ReadReport, Rows, TokenizedRows};
+use mpo_data::{Columns, Dataset, Language, ReadOptions, ReadReport, Rows, TokenizedRows};
 use mpo_progress::{Counted, Progress};
 
 use crate::error::TrainError;
@@ -133,6 +133,33 @@ fn narrowed(
     Ok(Dataset { rows: dataset.rows.limit(limit), ..dataset })
 }
 
+/// Reads the rows whose prompts are held consistent, where `config` names a file of them, but for those with a prompt of
+/// `measured`: what a run is measured on is kept out of it.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn consistency_rows(
+    config: &TrainConfig,
+    measured: &[&Rows],
+    progress: &dyn Progress,
+) -> Result<Option<Rows>, TrainError> {
+    let Some(path) = &config.consistency_data else { return Ok(None) };
+    // The names of columns are those of the data.
+    let options = ReadOptions { columns: Columns::default(), ..read_options(config) };
+    let all = read(path, &options, progress)?.rows;
+    let count = all.len();
+    let rows = measured.iter().fold(all, |rows, measured| rows.apart_from(measured));
+    if rows.len() < count {
+        progress.note(&format_args!(
+            "{:<10} {} of {count} rows of {}, whose prompts are measured on",
+            "left out",
+            count - rows.len(),
+            path.display()
+        ));
+    }
+    Ok(Some(rows))
+}
+
 /// Whether there are pairs: without them there is no reward gap to measure.
 ///
 /// # Errors
@@ -140,7 +167,7 @@ fn narrowed(
 pub fn check_pairs(path: &Path, report: &ReadReport, rows: &TokenizedRows) -> Result<(), TrainError> {
     let path = path.to_owned();
     if !rows.are_pairs() {
-        return Err(TrainError::SingleAnswers { path });
+        return Err(TrainError::SingleAnswers { path, got: rows.kind() });
     }
     if rows.is_empty() {
         let first = report.dropped.first();

@@ -2,21 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use mpo_collective::{Alone, Collective};
 use mpo_data::TokenizedRows;
 use mpo_models::memory::resident;
 use mpo_models::{AdapterFolder, CausalLm, Checkpoint, ModelConfig, ModelError, SaveOptions, WeightDtype};
 use mpo_objectives::Objective;
 use mpo_progress::Progress;
 
+use crate::consistency::{ConsistencyTerm, check_consistency};
 use crate::error::TrainError;
 use crate::events::Event;
 use crate::folder::RunFolder;
 use crate::held_out::{HeldOut, Watch};
 use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
+use crate::ranks::told_by_first;
 use crate::reference::Reference;
 use crate::settings::{Recompute, TrainConfig};
-use crate::tasks::{build_task, check_rows, row_sizes};
+use crate::tasks::{build_task, check_rows, prompt_sizes, row_sizes};
 use crate::train::{Trained, Trainer};
 
 /// The model that a run begins with.
@@ -47,6 +50,8 @@ pub struct Run<'a> {
     pub folder: &'a RunFolder,
     /// What it begins with.
     pub base: Base<'a>,
+    /// Rows whose prompts are held consistent, where they are others than those trained on.
+    pub prompts: Option<&'a TokenizedRows>,
     /// What to measure every `eval_every` steps.
     pub watch: Option<Watch<'a>>,
 }
@@ -63,35 +68,56 @@ impl Run<'_> {
         progress: &dyn Progress,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Trained, TrainError> {
+        self.train_among(&Alone, model, rows, progress, on_event)
+    }
+
+    /// The same as one of several ranks, all of which begin with the same rows and weights.
+    ///
+    /// # Errors
+    /// Those of [`train`](Self::train), and of [`Trainer::run_among`].
+    pub fn train_among(
+        &self,
+        ranks: &dyn Collective,
+        model: CausalLm,
+        rows: TokenizedRows,
+        progress: &dyn Progress,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Trained, TrainError> {
         self.config.check_device(&model.device())?;
         let model = model.with_precision(self.config.precision());
         if self.config.merge && model.quantization().is_some() {
             return Err(ModelError::PackedWhole { dir: self.folder.model_dir() }.into());
         }
         let objective = self.config.objective()?;
-        let recompute = self.recomputes(&model, &rows, &*objective)?;
+        let recompute = told_by_first(ranks, || self.recomputes(&model, &rows, &*objective))?;
+        let consistency = ConsistencyTerm::new(self.config, self.prompts.unwrap_or(&rows), &model)?;
         // Said before minutes go into the reference.
         Optimizer::new(self.config.optimizer_options(), &model.device())?;
+        let dominant = rows.dominant();
         let (task, held_out) = {
             let (dir, max_tokens) = (self.reference_dir(), self.config.micro_batch_tokens);
-            let mut reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
+            let reference = Reference::new(&model, self.base.hash, dir, max_tokens, progress);
+            let mut reference = reference.among(ranks);
             let (objective, config, pad_token) = (&*objective, self.config, self.base.pad_token);
             let task = build_task(objective, rows, config, pad_token, &mut reference)?;
             let watch = self.watch.filter(|_| config.eval_every.is_some());
             let held_out =
                 watch.map(|watch| HeldOut::new(objective, watch, config, pad_token, &mut reference, progress));
+            let held_out = held_out.transpose()?.map(|held_out| held_out.with_consistency(config, &model));
             (task, held_out.transpose()?)
         };
         let trainer = Trainer {
             task: &*task,
+            consistency,
             config: self.config,
             run: self.folder,
             model_config: self.base.config,
             model_hash: self.base.hash,
+            dominant,
             recompute,
             held_out,
         };
-        trainer.run(model, progress, on_event)
+        trainer.run_among(ranks, model, progress, on_event)
     }
 
     /// Whether layers are run again: where that is left open, if the run would not fit in memory otherwise.
@@ -106,13 +132,16 @@ impl Run<'_> {
             Recompute::Off => return Ok(false),
             Recompute::Auto => check_rows(rows, objective, self.config)?,
         }
+        let prompts = self.prompts.unwrap_or(rows);
+        check_consistency(self.config, prompts, model.config().prompt_layers())?;
         let (device, Base { path, config, adapter, .. }) = (model.device(), &self.base);
         let base = BaseModel::of(path, config, *adapter, Some(&device))?;
         // The weights are there by now.
         let weights = Storage::of(self.config, base.tuning(self.config), false).weights(base.config);
         let program = resident().unwrap_or(0).saturating_sub(weights);
         let (machine, rows) = (Machine::of(&device), row_sizes(rows, objective));
-        let planner = Planner { model: base, rows: &rows, machine, program };
+        let prompts = prompt_sizes(prompts, self.config);
+        let planner = Planner { model: base, rows: &rows, prompts: &prompts, machine, program };
         Ok(planner.plan(self.config).storage.recompute)
     }
 

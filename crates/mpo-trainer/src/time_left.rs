@@ -68,7 +68,7 @@ impl TimeLeft {
     pub(crate) fn after(&self, steps: u64) -> Option<Duration> {
         let total = self.tokens.len() as u64;
         let tokens: usize = self.tokens.iter().skip(steps as usize).sum();
-        if tokens > 0 && self.steps.is_first() {
+        if tokens > 0 && !self.steps.has_more {
             return None;
         }
         let measurements = self.eval_every.map_or(0, |every| due(every, steps, total));
@@ -89,13 +89,14 @@ fn due(every: u64, step: u64, total: u64) -> u64 {
 struct Pace {
     /// Seconds for a unit of each piece, the latest last.
     pieces: VecDeque<f64>,
+    /// Whether there was more than the first piece.
     has_more: bool,
 }
 
 impl Pace {
     /// So much was done in this time.
     fn add(&mut self, units: usize, time: Duration) {
-        if self.is_first() {
+        if !self.has_more && !self.pieces.is_empty() {
             self.pieces.clear();
             self.has_more = true;
         }
@@ -103,11 +104,6 @@ impl Pace {
             self.pieces.pop_front();
         }
         self.pieces.push_back(time.as_secs_f64() / units.max(1) as f64);
-    }
-
-    /// Whether no more is known than the first piece.
-    fn is_first(&self) -> bool {
-        !self.has_more && !self.pieces.is_empty()
     }
 
     /// How long so much more will take; no time where nothing is known.
@@ -139,7 +135,7 @@ mod tests {
     #[test]
     fn what_takes_long_at_first_is_not_taken_for_the_pace() {
         let mut left = time_left(|_| 25, TrainOptions { checkpoint_every: Some(100), ..TrainOptions::default() });
-        assert_eq!(left.after(0), Some(Duration::ZERO));
+        assert_eq!(left.after(0), None, "nothing is known");
         // A minute to compile, and half of one for the last shapes.
         left.step_took(0, Duration::from_secs(60));
         assert_eq!(left.after(1), None);

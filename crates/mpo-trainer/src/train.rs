@@ -2,18 +2,22 @@
 
 use std::time::Instant;
 
+use mpo_collective::{Alone, Collective};
+use mpo_data::Language;
 use mpo_kernels::device_name;
 use mpo_models::{CausalLm, ModelConfig, PassOptions, RunAgain};
 use mpo_progress::Progress;
 
 use crate::batches::Batches;
-use crate::checkpoint::{self, Resumed};
+use crate::checkpoint;
+use crate::consistency::ConsistencyTerm;
 use crate::early_stop::EarlyStop;
 use crate::error::TrainError;
 use crate::events::{Event, EventLog, MeasuredEvent, StartedEvent, StepEvent};
 use crate::folder::{RunFolder, WRITTEN_BY};
 use crate::held_out::HeldOut;
 use crate::optimizer::Optimizer;
+use crate::ranks::{told_by_first, with_weights_of_first};
 use crate::settings::TrainConfig;
 use crate::step::Step;
 use crate::tasks::Task;
@@ -36,6 +40,8 @@ pub struct Trained {
 pub struct Trainer<'a> {
     /// What is trained.
     pub task: &'a dyn Task,
+    /// What holds prompts consistent beside it.
+    pub consistency: Option<ConsistencyTerm>,
     /// How.
     pub config: &'a TrainConfig,
     /// Where.
@@ -44,6 +50,8 @@ pub struct Trainer<'a> {
     pub model_config: &'a ModelConfig,
     /// The digest of the weights it starts from.
     pub model_hash: &'a str,
+    /// The dominant language of rows in two languages, for the log.
+    pub dominant: Option<Language>,
     /// Whether layers are run again in the backward instead of being kept.
     pub recompute: bool,
     /// What is measured every `eval_every` steps.
@@ -63,6 +71,21 @@ impl Trainer<'_> {
         progress: &dyn Progress,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Trained, TrainError> {
+        self.run_among(&Alone, model, progress, on_event)
+    }
+
+    /// The same as one of several ranks, all of which begin with the same rows and weights. The first one reads and writes the
+    /// run's folder; to the others theirs is of no use.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run). All ranks are stopped if one is; any other error is to end them all.
+    pub fn run_among(
+        &self,
+        ranks: &dyn Collective,
+        model: CausalLm,
+        progress: &dyn Progress,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Trained, TrainError> {
         let rows = self.task.rows();
         if rows == 0 {
             return Err(TrainError::NoRows);
@@ -70,27 +93,41 @@ impl Trainer<'_> {
         let batches = Batches::new(self.config, rows, self.task.min_batch());
         let total = batches.total();
         // A run that was given a later end takes the steps before that as it took them.
-        let ends = [self.run.earlier_ends(), vec![total]].concat();
+        let earlier = told_by_first(ranks, || Ok(self.run.earlier_ends()))?;
+        let ends = [earlier, vec![total]].concat();
         let fingerprint = self.fingerprint()?;
-        let options = self.config.optimizer_options();
-        let (start, mut model, mut optimizer, mut early) = match checkpoint::find(self.run, &fingerprint, progress)? {
-            Some(found) => {
-                let Resumed { step, model, optimizer, early_stop } = found.load(options, model)?;
-                (step, model, optimizer, early_stop)
-            }
-            None => {
-                let optimizer = Optimizer::new(options, &model.device())?;
-                (0, model, optimizer, EarlyStop::default())
-            }
+        let found = match ranks.is_first() {
+            true => checkpoint::find(self.run, &fingerprint, progress)?,
+            false => None,
         };
-        model = model.with_precision(self.config.precision());
+        let resumed = || match &found {
+            Some(found) => Ok((found.step(), found.early_stop()?)),
+            None => Ok((0, EarlyStop::default())),
+        };
+        let (start, mut early) = told_by_first(ranks, resumed)?;
+        let optimizer = Optimizer::new(self.config.optimizer_options(), &model.device())?.resumed(start);
+        let mut model = match &found {
+            Some(found) => found.weights(model)?,
+            None => model,
+        };
+        model = with_weights_of_first(ranks, model).with_precision(self.config.precision());
+        let mut optimizer = optimizer.among(ranks, &model);
+        if start > 0 {
+            checkpoint::restore(found, &model, &mut optimizer)?;
+        }
         let pass = self.pass_options(&optimizer, &model);
         // The last step with a checkpoint.
         let mut saved = (start > 0).then_some(start);
-        let mut log = EventLog::open(self.run, start, self.config.log_to, progress)?;
-        let mut tell = |log: &mut EventLog, event: Event| {
+        let open = || EventLog::open(self.run, start, self.config.log_to, progress);
+        let mut log = ranks.is_first().then(open).transpose()?;
+        if let Some(log) = &log {
+            log.describe(&self.config.deciding()?)?;
+        }
+        // Whether any rank is to stop.
+        let mut tell = |log: &mut Option<EventLog>, event: Event| {
             on_event(&event);
-            log.write(&event).map(|()| progress.is_stopped())
+            let written = log.as_mut().map_or(Ok(()), |log| log.write(&event));
+            written.map(|()| ranks.any(progress.is_stopped()))
         };
         let mut left = TimeLeft::new(self.config, &batches, self.held_out.is_some(), |row| self.task.tokens(row));
         let stage = progress.begin("training", Some(total as usize));
@@ -98,11 +135,12 @@ impl Trainer<'_> {
         let started = self.started(start, total, &model);
         let mut stop = tell(&mut log, Event::Started(started))?;
         // An interrupt may have come before it.
-        let mut history = History::new(log.measured());
-        let is_measured = log.measured().iter().any(|event| event.step == start);
+        let before = log.as_ref().map_or(&[][..], EventLog::measured);
+        let mut history = History::new(before);
+        let is_measured = told_by_first(ranks, || Ok(before.iter().any(|event| event.step == start)))?;
         if let Some(held_out) = self.due(start, &ends).filter(|_| !is_measured) {
             let at = Instant::now();
-            let event = measured(held_out, &model, start, progress);
+            let event = measured(held_out, &model, start, ranks, progress);
             left.measuring_took(at.elapsed());
             // What the untouched model does is nothing that training did.
             let event = event.map_err(|error| if start == 0 { error } else { diverged(error, start, saved) })?;
@@ -111,7 +149,7 @@ impl Trainer<'_> {
             self.observe(&mut early, &event);
             if self.config.best_by().is_some() && start > 0 {
                 // A checkpoint that knows of the measurement takes the place of one that does not.
-                self.save(start, &fingerprint, &model, &optimizer, &early)?;
+                self.save(ranks, start, &fingerprint, &model, &optimizer, &early)?;
             }
             stop |= tell(&mut log, Event::Measured(event))?;
         }
@@ -134,11 +172,14 @@ impl Trainer<'_> {
             let diverged = |error| diverged(error, step + 1, saved);
             let taken = Step {
                 task: self.task,
+                consistency: self.consistency.as_ref(),
+                number: step,
                 rows: &batch,
                 max_tokens: self.config.micro_batch_tokens,
                 pass,
                 learning_rate: lr,
                 stage: &*stage,
+                ranks,
             };
             let (next, metrics) = taken.take(model, &mut optimizer).map_err(diverged)?;
             model = next;
@@ -161,7 +202,7 @@ impl Trainer<'_> {
             let (mut is_best, mut is_unmeasured) = (false, held_out.is_some());
             if let Some(held_out) = held_out.filter(|_| !stop) {
                 let at = Instant::now();
-                match measured(held_out, &model, steps, progress).map_err(diverged)? {
+                match measured(held_out, &model, steps, ranks, progress).map_err(diverged)? {
                     None => stop = true,
                     Some(event) => {
                         left.measuring_took(at.elapsed());
@@ -174,9 +215,9 @@ impl Trainer<'_> {
             let due = steps % self.config.checkpoint_every == 0 || is_best || self.is_over(&early);
             if due || stop || ends.contains(&steps) {
                 // Who goes on from the checkpoint finds the lines up to it.
-                log.sync()?;
+                log.as_mut().map_or(Ok(()), EventLog::sync)?;
                 let at = Instant::now();
-                self.save(steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
+                self.save(ranks, steps, &fingerprint, &model, &optimizer, &early).map_err(diverged)?;
                 left.saving_took(at.elapsed());
                 saved = Some(steps);
                 stop |= tell(&mut log, Event::Checkpoint { step: steps })?;
@@ -189,14 +230,16 @@ impl Trainer<'_> {
         drop(optimizer);
         let best = early.best().filter(|best| *best != steps);
         if let Some(best) = best {
-            model = checkpoint::weights_of(self.run, best, &fingerprint, model)?;
-            model = model.with_precision(self.config.precision());
+            if ranks.is_first() {
+                model = checkpoint::weights_of(self.run, best, &fingerprint, model)?;
+            }
+            model = with_weights_of_first(ranks, model).with_precision(self.config.precision());
             let measure = self.config.best_by().unwrap_or_default();
             tell(&mut log, Event::Best { step: steps, best, measure })?;
         }
         let finished = Event::Finished { step: steps, seconds: began.elapsed().as_secs_f64() };
         tell(&mut log, finished)?;
-        log.sync()?;
+        log.as_mut().map_or(Ok(()), EventLog::sync)?;
         Ok(Trained { model, steps, best })
     }
 
@@ -210,20 +253,25 @@ impl Trainer<'_> {
             rows: self.task.rows(),
             written_by: WRITTEN_BY.into(),
             device: device_name(&model.device()),
-            dominant: self.task.dominant(),
+            dominant: self.dominant,
             inputs,
         }
     }
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint: the first rank does, of what all have.
     fn save(
         &self,
+        ranks: &dyn Collective,
         step: u64,
         fingerprint: &str,
         model: &CausalLm,
-        optimizer: &Optimizer,
+        optimizer: &Optimizer<'_>,
         early: &EarlyStop,
     ) -> Result<(), TrainError> {
+        if !ranks.is_first() {
+            checkpoint::give(model, optimizer);
+            return Ok(());
+        }
         let early = self.config.best_by().map(|_| early);
         checkpoint::save(self.run, step, fingerprint, model, self.model_config, optimizer, early)?;
         let best = early.and_then(EarlyStop::best);
@@ -247,7 +295,7 @@ impl Trainer<'_> {
 
     /// What passes keep for their backward. Whoever has no room for gradients has none for the head's while layers are gone
     /// through.
-    fn pass_options(&self, optimizer: &Optimizer, model: &CausalLm) -> PassOptions {
+    fn pass_options(&self, optimizer: &Optimizer<'_>, model: &CausalLm) -> PassOptions {
         let keeps = optimizer.keeps_gradients() || model.adapter().is_some();
         let again = match (self.recompute, keeps) {
             (false, _) => RunAgain::Nothing,
@@ -262,9 +310,10 @@ impl Trainer<'_> {
         // Of the end that it was started with, so that checkpoints of before it was given a later one are its own.
         let end = self.run.first_end();
         let config = end.map_or_else(|| self.config.clone(), |end| self.config.with_end(&end));
-        let what = [&self.task.fingerprint(), self.model_hash, &config.fingerprint()?];
+        let what = [self.task.fingerprint(), self.model_hash.to_owned(), config.fingerprint()?];
+        let beside = self.consistency.as_ref().map(ConsistencyTerm::fingerprint);
         let mut hasher = blake3::Hasher::new();
-        for part in what {
+        for part in what.into_iter().chain(beside) {
             hasher.update(part.as_bytes());
             hasher.update(&[0]);
         }
@@ -277,9 +326,10 @@ fn measured(
     held_out: &HeldOut<'_>,
     model: &CausalLm,
     step: u64,
+    ranks: &dyn Collective,
     progress: &dyn Progress,
 ) -> Result<Option<MeasuredEvent>, TrainError> {
-    match held_out.measure(model, step, progress) {
+    match held_out.measure(model, step, ranks, progress) {
         Ok(event) => Ok(Some(event)),
         Err(TrainError::Interrupted) => Ok(None),
         Err(error) => Err(error),

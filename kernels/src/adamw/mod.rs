@@ -96,6 +96,12 @@ pub fn squared_l2_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 /// The same of a tensor that comes in parts, each of which is dropped before the next is asked for; none if there are no parts.
 /// On the CPU it is that of the whole to the bit, where all parts but the last have a multiple of [`SQUARES_BLOCK`] numbers.
 pub fn squared_l2_norm_of<const D: usize>(parts: impl IntoIterator<Item = Tensor<D>>) -> Option<Tensor<1>> {
+    unrounded_squares(parts).map(|sum| sum.cast(DType::F32))
+}
+
+/// The same as it was summed: in f64 on the CPU, so that parts of a tensor that lie in several processes come to what the whole
+/// of it does, once their sum is rounded.
+pub fn unrounded_squares<const D: usize>(parts: impl IntoIterator<Item = Tensor<D>>) -> Option<Tensor<1>> {
     let mut sum: Option<Tensor<1>> = None;
     for part in parts {
         let device = part.device();
@@ -117,7 +123,7 @@ pub fn squared_l2_norm_of<const D: usize>(parts: impl IntoIterator<Item = Tensor
             }
         });
     }
-    sum.map(|sum| sum.cast(DType::F32))
+    sum
 }
 
 /// What the update multiplies with, in the precision of the kernels.

@@ -10,7 +10,6 @@ mod packed;
 
 pub(crate) use divided::{Divided, Side};
 pub use growing::{Growing, Sequence};
-pub(crate) use outputs::given_to_head;
 pub use outputs::{Head, Outputs};
 pub(crate) use packed::{Packed, Targets};
 

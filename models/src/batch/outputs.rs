@@ -21,12 +21,12 @@ pub struct Outputs {
 pub struct Head {
     /// `[vocab_size, hidden_size]`
     pub weight: Tensor<2>,
+    /// What logits are multiplied by first, if by anything.
+    pub scale: Option<f64>,
     /// Logits are `cap · tanh(logits / cap)`.
     pub softcap: Option<f64>,
     /// What logits are made in.
     pub precision: Precision,
-    /// What hidden states are multiplied by first.
-    pub scale: Option<f64>,
 }
 
 impl Head {
@@ -37,7 +37,11 @@ impl Head {
 
     /// Hidden states as the head is given them.
     pub fn given(&self, hidden: Tensor<2>) -> Tensor<2> {
-        given_to_head(hidden, self.scale, self.precision)
+        self.precision.of(match self.scale {
+            // The product of scaled states is scaled, and they are far fewer numbers than logits.
+            Some(scale) => hidden.mul_scalar(scale),
+            None => hidden,
+        })
     }
 }
 
@@ -64,12 +68,4 @@ impl Outputs {
     pub fn head(&self) -> &Head {
         &self.head
     }
-}
-
-/// Hidden states as a head of this scale and precision is given them.
-pub(crate) fn given_to_head(hidden: Tensor<2>, scale: Option<f64>, precision: Precision) -> Tensor<2> {
-    precision.of(match scale {
-        Some(scale) => hidden.mul_scalar(scale as f32),
-        None => hidden,
-    })
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::dialect::Dialect;
 use super::fields::{COMPARE, Fields};
-use super::{Architecture, ConfigError, EncoderConfig, RopeConfig, RopeScaling};
+use super::{Architecture, ConfigError, EncoderConfig, RopeConfig};
 
 /// Ten times the largest open model.
 const MAX_PARAMETERS: u128 = 10_000_000_000_000;
@@ -25,6 +25,8 @@ pub struct DecoderConfig {
     pub embedding_scale: Option<f64>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
+    /// What logits are multiplied by, before a soft-cap.
+    pub logit_scale: Option<f64>,
     /// `c · tanh(z / c)` on logits.
     pub final_softcap: Option<f64>,
     /// The attention of every layer.
@@ -58,14 +60,43 @@ pub struct AttentionConfig {
     pub num_kv_heads: usize,
     /// Width of a head; `num_heads · head_dim` need not be `hidden_size`.
     pub head_dim: usize,
+    /// Whether queries, keys and values are the output of one linear map, in this order.
+    pub fused: bool,
     /// Which projections add a bias.
     pub bias: AttentionBias,
-    /// Whether queries and keys are normalized per head.
-    pub qk_norm: bool,
+    /// How queries and keys are normalized.
+    pub qk_norm: QkNorm,
     /// What scores are multiplied by.
     pub scale: f64,
     /// `c · tanh(s / c)` on scores.
     pub softcap: Option<f64>,
+}
+
+/// How queries and keys are normalized before they are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkNorm {
+    /// Not at all.
+    None,
+    /// Every head by itself, all with the same weights.
+    Heads,
+    /// All heads together.
+    Whole,
+}
+
+impl AttentionConfig {
+    /// Width of all queries, and of all keys.
+    pub fn widths(&self) -> [usize; 2] {
+        [self.num_heads, self.num_kv_heads].map(|heads| heads * self.head_dim)
+    }
+
+    /// How many queries, and how many keys, are normalized together; none if they are not.
+    pub(crate) fn norm_widths(&self) -> Option<[usize; 2]> {
+        match self.qk_norm {
+            QkNorm::None => None,
+            QkNorm::Heads => Some([self.head_dim; 2]),
+            QkNorm::Whole => Some(self.widths()),
+        }
+    }
 }
 
 /// Which attention projections add a bias.
@@ -88,6 +119,8 @@ impl AttentionBias {
 pub struct MlpConfig {
     /// Its inner width.
     pub intermediate_size: usize,
+    /// Whether gate and up are the output of one linear map, in this order.
+    pub fused: bool,
     /// The non-linearity of the gate.
     pub activation: Activation,
     /// Whether the projections have biases.
@@ -101,27 +134,59 @@ pub struct NormConfig {
     pub eps: f64,
     /// Added to each weight: Gemma stores `w` and multiplies by `1 + w`.
     pub offset: f32,
-    /// Whether the output of attention and feed-forward is normalized before it joins the residual stream.
-    pub outputs: bool,
+    /// Whether the mean is taken off first, as in a LayerNorm without bias.
+    pub centred: bool,
+    /// Where they stand in a layer.
+    pub place: NormPlace,
+}
+
+/// Where the norms of a layer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlace {
+    /// Before attention, and before the feed-forward block.
+    Before,
+    /// After both, before their outputs join the residual stream.
+    After,
+    /// Before and after both.
+    Around,
+    /// One before both, which are given the same and work side by side.
+    Shared,
+}
+
+impl NormPlace {
+    /// The names of a layer's norms, as a checkpoint has them.
+    pub fn names(self) -> &'static [&'static str] {
+        const BEFORE: &str = "input_layernorm";
+        /// The norm on attention's output, or where outputs are not normalized that before the feed-forward block.
+        const MIDDLE: &str = "post_attention_layernorm";
+        const LAST: &str = "post_feedforward_layernorm";
+        match self {
+            Self::Before => &[BEFORE, MIDDLE],
+            Self::After => &[MIDDLE, LAST],
+            Self::Around => &[BEFORE, MIDDLE, "pre_feedforward_layernorm", LAST],
+            Self::Shared => &[BEFORE],
+        }
+    }
 }
 
 /// What may differ from layer to layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerConfig {
     /// How many positions a token attends to, its own and those just before; `None` for all.
     pub window: Option<usize>,
-    /// The rotary embedding.
-    pub rope: RopeConfig,
+    /// The rotary embedding; none where the layer knows of no positions.
+    pub rope: Option<RopeConfig>,
 }
 
 impl DecoderConfig {
-    /// The longest sequence that can be computed: with dynamic rotary scaling, that of pre-training.
+    /// The longest sequence that can be computed: with some rotary scalings, that of pre-training.
     pub fn longest(&self) -> Option<usize> {
-        let limit = |layer: &LayerConfig| match layer.rope.scaling {
-            RopeScaling::Dynamic { limit } => Some(limit),
-            _ => None,
-        };
-        self.layers.iter().filter_map(limit).min()
+        self.layers.iter().filter_map(|layer| layer.rope.as_ref()?.longest()).min()
+    }
+
+    /// How many layers a prompt goes through: the encoder's, if there is one.
+    pub fn prompt_layers(&self) -> usize {
+        self.encoder.map_or(self.num_layers, |encoder| encoder.num_layers)
     }
 
     /// How many numbers the weights hold.
@@ -133,39 +198,42 @@ impl DecoderConfig {
     /// those of the decoder's.
     pub fn projections(&self) -> Vec<(&'static str, [usize; 2])> {
         let (hidden, inner) = (self.hidden_size, self.mlp.intermediate_size);
-        let AttentionConfig { num_heads, num_kv_heads, head_dim, .. } = self.attention;
-        let (queries, keys) = (num_heads * head_dim, num_kv_heads * head_dim);
-        match self.encoder {
-            None => vec![
-                ("self_attn.q_proj", [queries, hidden]),
-                ("self_attn.k_proj", [keys, hidden]),
-                ("self_attn.v_proj", [keys, hidden]),
-                ("self_attn.o_proj", [hidden, queries]),
-                ("mlp.gate_proj", [inner, hidden]),
-                ("mlp.up_proj", [inner, hidden]),
-                ("mlp.down_proj", [hidden, inner]),
-            ],
-            Some(EncoderConfig { gated, .. }) => {
-                let mut all = vec![
-                    ("layer.0.SelfAttention.q", [queries, hidden]),
-                    ("layer.0.SelfAttention.k", [queries, hidden]),
-                    ("layer.0.SelfAttention.v", [queries, hidden]),
-                    ("layer.0.SelfAttention.o", [hidden, queries]),
-                    ("layer.1.EncDecAttention.q", [queries, hidden]),
-                    ("layer.1.EncDecAttention.k", [queries, hidden]),
-                    ("layer.1.EncDecAttention.v", [queries, hidden]),
-                    ("layer.1.EncDecAttention.o", [hidden, queries]),
-                ];
-                if gated {
-                    all.push(("layer.2.DenseReluDense.wi_0", [inner, hidden]));
-                    all.push(("layer.2.DenseReluDense.wi_1", [inner, hidden]));
-                } else {
-                    all.push(("layer.2.DenseReluDense.wi", [inner, hidden]));
-                }
-                all.push(("layer.2.DenseReluDense.wo", [hidden, inner]));
-                all
+        let [queries, keys] = self.attention.widths();
+        let mut all = vec![];
+        if let Some(EncoderConfig { gated, .. }) = self.encoder {
+            all.push(("layer.0.SelfAttention.q", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.k", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.v", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.o", [hidden, queries]));
+            all.push(("layer.1.EncDecAttention.q", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.k", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.v", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.o", [hidden, queries]));
+            if gated {
+                all.push(("layer.2.DenseReluDense.wi_0", [inner, hidden]));
+                all.push(("layer.2.DenseReluDense.wi_1", [inner, hidden]));
+            } else {
+                all.push(("layer.2.DenseReluDense.wi", [inner, hidden]));
             }
+            all.push(("layer.2.DenseReluDense.wo", [hidden, inner]));
+            return all;
         }
+        if self.attention.fused {
+            all.push(("self_attn.qkv_proj", [queries + 2 * keys, hidden]));
+        } else {
+            all.push(("self_attn.q_proj", [queries, hidden]));
+            all.push(("self_attn.k_proj", [keys, hidden]));
+            all.push(("self_attn.v_proj", [keys, hidden]));
+        }
+        all.push(("self_attn.o_proj", [hidden, queries]));
+        if self.mlp.fused {
+            all.push(("mlp.gate_up_proj", [2 * inner, hidden]));
+        } else {
+            all.push(("mlp.gate_proj", [inner, hidden]));
+            all.push(("mlp.up_proj", [inner, hidden]));
+        }
+        all.push(("mlp.down_proj", [hidden, inner]));
+        all
     }
 
     /// The same of a layer of the encoder.
@@ -214,15 +282,12 @@ impl DecoderConfig {
                     put(&format!("{path}.bias"), vec![outputs]);
                 }
             }
-            put("input_layernorm.weight", vec![*hidden]);
-            put("post_attention_layernorm.weight", vec![*hidden]);
-            if norm.outputs {
-                put("pre_feedforward_layernorm.weight", vec![*hidden]);
-                put("post_feedforward_layernorm.weight", vec![*hidden]);
+            for name in norm.place.names() {
+                put(&format!("{name}.weight"), vec![*hidden]);
             }
-            if attention.qk_norm {
-                put("self_attn.q_norm.weight", vec![attention.head_dim]);
-                put("self_attn.k_norm.weight", vec![attention.head_dim]);
+            if let Some([queries, keys]) = attention.norm_widths() {
+                put("self_attn.q_norm.weight", vec![queries]);
+                put("self_attn.k_norm.weight", vec![keys]);
             }
         }
         tensors.push(("model.norm.weight".to_owned(), vec![*hidden]));
@@ -256,9 +321,9 @@ impl DecoderConfig {
         let attention = 2 * hidden * (queries + keys)
             + when(attention.bias.qkv, queries + 2 * keys)
             + when(attention.bias.output, hidden)
-            + when(attention.qk_norm, 2 * attention.head_dim as u128);
+            + attention.norm_widths().map_or(0, |widths| widths.iter().sum::<usize>() as u128);
         let mlp = 3 * hidden * intermediate + when(mlp.bias, 2 * intermediate + hidden);
-        let norms = 2 * hidden + when(norm.outputs, 2 * hidden);
+        let norms = norm.place.names().len() as u128 * hidden;
         let embeddings = vocab * hidden * if self.tie_word_embeddings { 1 } else { 2 };
         if let Some(encoder) = self.encoder {
             let tables = 2 * encoder.buckets as u128 * self.attention.num_heads as u128;

@@ -4,17 +4,23 @@ use mpo_kernels::Activation;
 
 use super::fields::{COMPARE, Fields};
 use super::{
-    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, gemma2, gemma3,
-    llama, mistral, qwen2, qwen3, t5,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, NormPlace, QkNorm,
+    cohere, cohere2, gemma2, gemma3, llama, mistral, olmo2, olmo3, phi3, qwen2, qwen3, smollm3, t5,
 };
 
-pub(super) static DIALECTS: [Dialect; 8] = [
+pub(super) static DIALECTS: [Dialect; 14] = [
     llama::DIALECT,
     mistral::DIALECT,
+    smollm3::DIALECT,
     qwen2::DIALECT,
     qwen3::DIALECT,
     gemma2::DIALECT,
     gemma3::DIALECT,
+    olmo2::DIALECT,
+    olmo3::DIALECT,
+    phi3::DIALECT,
+    cohere::DIALECT,
+    cohere2::DIALECT,
     t5::T5,
     t5::MT5,
 ];
@@ -55,13 +61,16 @@ impl Dialect {
     }
 }
 
-/// What an architecture takes for keys its file leaves out, and where it looks for the activation.
+/// What an architecture takes for keys its file leaves out, and what it calls the activation and the norms' epsilon.
 pub(super) struct Defaults {
     pub(super) architecture: Architecture,
     pub(super) head_dim: Option<usize>,
     pub(super) activation_key: &'static str,
     pub(super) activation: &'static str,
     pub(super) tie_word_embeddings: bool,
+    pub(super) norm_eps_key: &'static str,
+    pub(super) norm_eps: f64,
+    pub(super) pad_token_id: Option<u32>,
 }
 
 impl Defaults {
@@ -73,6 +82,9 @@ impl Defaults {
             activation_key: "hidden_act",
             activation: "silu",
             tie_word_embeddings: false,
+            norm_eps_key: "rms_norm_eps",
+            norm_eps: 1e-6,
+            pad_token_id: None,
         }
     }
 }
@@ -120,24 +132,40 @@ impl DecoderConfig {
             hidden_size,
             embedding_scale: None,
             tie_word_embeddings: fields.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            logit_scale: None,
             final_softcap: None,
             attention: AttentionConfig {
                 num_heads,
                 num_kv_heads,
                 head_dim,
+                fused: false,
                 bias: AttentionBias::all(false),
-                qk_norm: false,
+                qk_norm: QkNorm::None,
                 scale: (head_dim as f64).powf(-0.5),
                 softcap: None,
             },
-            mlp: MlpConfig { intermediate_size: fields.size("intermediate_size")?, activation, bias: false },
-            norm: NormConfig { eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6), offset: 0.0, outputs: false },
+            mlp: MlpConfig {
+                intermediate_size: fields.size("intermediate_size")?,
+                fused: false,
+                activation,
+                bias: false,
+            },
+            norm: NormConfig {
+                eps: fields.positive(defaults.norm_eps_key)?.unwrap_or(defaults.norm_eps),
+                offset: 0.0,
+                centred: false,
+                place: NormPlace::Before,
+            },
             num_layers,
             layers: Vec::new(),
             encoder: None,
             bos_token_id: fields.token_id("bos_token_id")?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
-            pad_token_id: fields.token_id("pad_token_id")?,
+            pad_token_id: if fields.has("pad_token_id") {
+                fields.token_id("pad_token_id")?
+            } else {
+                defaults.pad_token_id
+            },
             max_positions: fields.count("max_position_embeddings")?,
         })
     }

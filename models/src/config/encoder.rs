@@ -14,6 +14,4 @@ pub struct EncoderConfig {
     pub gated: bool,
     /// What the decoder's input begins with.
     pub start_token_id: u32,
-    /// What hidden states are multiplied by before the head.
-    pub head_scale: Option<f64>,
 }

@@ -77,11 +77,17 @@ impl<'a> Fields<'a> {
 
     /// A number that is positive and finite in `f32`, where it will be used.
     pub(crate) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
-        self.optional(key, "a positive number", |value| {
-            let number = value.as_f64()?;
-            let used = number as f32;
-            (used > 0.0 && used.is_finite()).then_some(number)
-        })
+        self.optional(key, "a positive number", positive)
+    }
+
+    /// A list of such numbers.
+    pub(crate) fn positives(&self, key: &str) -> Result<Option<Vec<f64>>, ConfigError> {
+        self.optional(key, "a list of positive numbers", |value| value.as_array()?.iter().map(positive).collect())
+    }
+
+    /// A list of counts.
+    pub(crate) fn counts(&self, key: &str) -> Result<Option<Vec<u64>>, ConfigError> {
+        self.optional(key, "a list of whole numbers", |value| value.as_array()?.iter().map(Value::as_u64).collect())
     }
 
     /// Any number that is finite.
@@ -92,6 +98,16 @@ impl<'a> Fields<'a> {
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let flag = self.optional(key, "true or false", Value::as_bool)?;
         Ok(flag.unwrap_or(default))
+    }
+
+    /// That none of these keys asks for what is not computed.
+    pub(crate) fn all_off(&self, keys: &[&str]) -> Result<(), ConfigError> {
+        for key in keys {
+            if self.flag(key, false)? {
+                return Err(self.error(key, "false", "choose a model without it: it is not computed here"));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
@@ -130,6 +146,12 @@ impl<'a> Fields<'a> {
             Some(value) => read(value).map(Some).ok_or_else(|| self.error(key, expected, COMPARE)),
         }
     }
+}
+
+fn positive(value: &Value) -> Option<f64> {
+    let number = value.as_f64()?;
+    let used = number as f32;
+    (used > 0.0 && used.is_finite()).then_some(number)
 }
 
 fn token_id(value: &Value) -> Option<u32> {

@@ -2,16 +2,18 @@
 
 use super::dialect::{Defaults, Dialect};
 use super::fields::Fields;
+use super::rope::Rotary;
 use super::windows::{sliding_window, windows};
 use super::{
-    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, NormConfig, RopeConfig,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, NormConfig, NormPlace,
+    RopeConfig,
 };
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "gemma2", class: "Gemma2ForCausalLM", read };
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = trunk(fields, Architecture::Gemma2)?;
-    let rope = RopeConfig::read(fields, 10_000.0)?;
+    let rope = RopeConfig::read(fields, Rotary::of(&trunk, 10_000.0))?;
     let window = sliding_window(fields)?;
     let windows = windows(fields, trunk.num_layers, window, |layer| layer.is_multiple_of(2))?;
     Ok(DecoderConfig {
@@ -20,7 +22,7 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
             ..trunk.attention
         },
         final_softcap: softcap(fields, "final_logit_softcapping", Some(30.0))?,
-        layers: windows.into_iter().map(|window| LayerConfig { window, rope }).collect(),
+        layers: windows.into_iter().map(|window| LayerConfig { window, rope: Some(rope.clone()) }).collect(),
         ..trunk
     })
 }
@@ -37,11 +39,12 @@ pub(super) fn trunk(fields: &Fields<'_>, architecture: Architecture) -> Result<D
     let trunk = DecoderConfig::trunk(
         fields,
         Defaults {
-            architecture,
             head_dim: Some(256),
             activation_key: "hidden_activation",
             activation: "gelu_pytorch_tanh",
             tie_word_embeddings: true,
+            pad_token_id: Some(0),
+            ..Defaults::of_llama(architecture)
         },
     )?;
     let query_scalar = fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
@@ -52,9 +55,7 @@ pub(super) fn trunk(fields: &Fields<'_>, architecture: Architecture) -> Result<D
             scale: query_scalar.powf(-0.5),
             ..trunk.attention
         },
-        norm: NormConfig { offset: 1.0, outputs: true, ..trunk.norm },
-        // Transformers' default where the file says nothing.
-        pad_token_id: if fields.has("pad_token_id") { trunk.pad_token_id } else { Some(0) },
+        norm: NormConfig { offset: 1.0, place: NormPlace::Around, ..trunk.norm },
         ..trunk
     })
 }

@@ -2,6 +2,7 @@
 
 use super::dialect::{Defaults, Dialect};
 use super::fields::Fields;
+use super::rope::Rotary;
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, MlpConfig, RopeConfig,
 };
@@ -10,7 +11,7 @@ pub(super) const DIALECT: Dialect = Dialect { model_type: "llama", class: "Llama
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = DecoderConfig::trunk(fields, Defaults::of_llama(Architecture::Llama))?;
-    let layer = LayerConfig { window: None, rope: RopeConfig::read(fields, 10_000.0)? };
+    let layer = LayerConfig { window: None, rope: Some(RopeConfig::read(fields, Rotary::of(&trunk, 10_000.0))?) };
     Ok(DecoderConfig {
         attention: AttentionConfig {
             bias: AttentionBias::all(fields.flag("attention_bias", false)?),

@@ -2,6 +2,7 @@
 
 use super::dialect::{Defaults, Dialect};
 use super::fields::Fields;
+use super::rope::Rotary;
 use super::windows::{sliding_window, windows};
 use super::{Architecture, ConfigError, DecoderConfig, LayerConfig, RopeConfig};
 
@@ -9,9 +10,9 @@ pub(super) const DIALECT: Dialect = Dialect { model_type: "mistral", class: "Mis
 
 fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     let trunk = DecoderConfig::trunk(fields, Defaults::of_llama(Architecture::Llama))?;
-    let rope = RopeConfig::read(fields, 10_000.0)?;
+    let rope = RopeConfig::read(fields, Rotary::of(&trunk, 10_000.0))?;
     let window = sliding_window(fields)?;
     let windows = windows(fields, trunk.num_layers, window, |_| window.is_some())?;
-    let layers = windows.into_iter().map(|window| LayerConfig { window, rope }).collect();
+    let layers = windows.into_iter().map(|window| LayerConfig { window, rope: Some(rope.clone()) }).collect();
     Ok(DecoderConfig { layers, ..trunk })
 }

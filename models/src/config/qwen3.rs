@@ -2,7 +2,7 @@
 
 use super::dialect::{Defaults, Dialect};
 use super::fields::Fields;
-use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, qwen2};
+use super::{Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, QkNorm, qwen2};
 
 pub(super) const DIALECT: Dialect = Dialect { model_type: "qwen3", class: "Qwen3ForCausalLM", read };
 
@@ -12,10 +12,10 @@ fn read(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     Ok(DecoderConfig {
         attention: AttentionConfig {
             bias: AttentionBias::all(fields.flag("attention_bias", false)?),
-            qk_norm: true,
+            qk_norm: QkNorm::Heads,
             ..trunk.attention
         },
-        layers: qwen2::layers(fields, trunk.num_layers)?,
+        layers: qwen2::layers(fields, &trunk)?,
         ..trunk
     })
 }

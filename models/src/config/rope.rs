@@ -2,21 +2,35 @@
 
 use std::f32::consts::PI;
 
-use super::ConfigError;
 use super::fields::{COMPARE, Fields};
+use super::longrope::LongRope;
 use super::yarn::Yarn;
+use super::{ConfigError, DecoderConfig};
 
 /// The rotary embedding of a layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RopeConfig {
     /// The base of the geometric series of wavelengths.
     pub theta: f64,
     /// How the frequencies are changed for contexts longer than pre-training's.
     pub scaling: RopeScaling,
+    /// How many numbers of a head are rotated, from the first on; the others stay as they are.
+    pub width: usize,
+    /// Which of them are rotated together.
+    pub pairs: RopePairs,
+}
+
+/// Which numbers of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopePairs {
+    /// One of the first half with its counterpart of the second.
+    Halves,
+    /// One with the next.
+    Neighbours,
 }
 
 /// A change of the rotary frequencies that reaches longer contexts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// The frequencies as they are.
     None,
@@ -38,6 +52,8 @@ pub enum RopeScaling {
     },
     /// YaRN: low frequencies divided, high ones kept, attention sharpened.
     Yarn(Yarn),
+    /// LongRoPE: every frequency divided by a factor of its own, attention sharpened.
+    LongRope(LongRope),
     /// Frequencies that fall with the length of a sequence, once it is longer than pre-training's. Within it they are as
     /// they are; beyond it a sequence is refused.
     Dynamic {
@@ -46,76 +62,175 @@ pub enum RopeScaling {
     },
 }
 
-/// What the rest of the file says that a set of rotary parameters may leave out.
+/// What an architecture knows of its rotary embeddings that a file may leave out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outer {
-    theta: f64,
+pub(super) struct Rotary {
+    /// The base.
+    pub(super) theta: f64,
+    /// The width of a head.
+    pub(super) head_dim: usize,
+    /// The context length of pre-training.
+    pub(super) original: Option<usize>,
+    pub(super) pairs: RopePairs,
+    /// Whether a file may say that heads are rotated in part.
+    pub(super) may_be_partial: bool,
+    /// Whether LongRoPE once had other names.
+    pub(super) has_old_names: bool,
+}
+
+impl Rotary {
+    /// Whole heads in halves, as LLaMA has them.
+    pub(super) fn of(trunk: &DecoderConfig, theta: f64) -> Self {
+        Self {
+            theta,
+            head_dim: trunk.attention.head_dim,
+            original: None,
+            pairs: RopePairs::Halves,
+            may_be_partial: false,
+            has_old_names: false,
+        }
+    }
+}
+
+/// The same with what the rest of the file says.
+#[derive(Debug, Clone, Copy)]
+struct Outer {
+    rotary: Rotary,
     max_positions: Option<usize>,
     original: Option<usize>,
+    partial: f64,
 }
 
 impl Outer {
-    /// `theta` is the architecture's base.
-    pub(super) fn read(fields: &Fields<'_>, theta: f64) -> Result<Self, ConfigError> {
+    fn read(fields: &Fields<'_>, rotary: Rotary) -> Result<Self, ConfigError> {
         Ok(Self {
-            theta: fields.positive("rope_theta")?.unwrap_or(theta),
+            rotary: Rotary { theta: fields.positive("rope_theta")?.unwrap_or(rotary.theta), ..rotary },
             max_positions: fields.optional_size("max_position_embeddings")?,
-            original: fields.optional_size("original_max_position_embeddings")?,
+            original: fields.optional_size("original_max_position_embeddings")?.or(rotary.original),
+            partial: partial(fields, rotary, 1.0)?,
         })
     }
 
     /// The same with another base.
-    pub(super) fn with_theta(self, theta: f64) -> Self {
-        Self { theta, ..self }
+    fn with_theta(self, theta: f64) -> Self {
+        Self { rotary: Rotary { theta, ..self.rotary }, ..self }
+    }
+
+    /// How many numbers of a head are rotated, which must be pairs.
+    fn width(self, fields: &Fields<'_>, partial: f64) -> Result<usize, ConfigError> {
+        let width = (self.rotary.head_dim as f64 * partial) as usize;
+        if width == 0 || !width.is_multiple_of(2) {
+            let expected = format!("a part of {} that is an even size", self.rotary.head_dim);
+            return Err(fields.error(PARTIAL, expected, COMPARE));
+        }
+        Ok(width)
+    }
+
+    /// The frequencies as they are.
+    fn unscaled(self, fields: &Fields<'_>) -> Result<RopeConfig, ConfigError> {
+        let Rotary { theta, pairs, .. } = self.rotary;
+        Ok(RopeConfig { theta, scaling: RopeScaling::None, width: self.width(fields, self.partial)?, pairs })
     }
 }
 
 impl RopeConfig {
-    /// The `head_dim / 2` frequencies, in the `f32` arithmetic of Transformers so that positions agree with it far
+    /// The `width / 2` frequencies, in the `f32` arithmetic of Transformers so that positions agree with it far
     /// into a sequence.
-    pub fn inv_freq(&self, head_dim: usize) -> Vec<f32> {
+    pub fn inv_freq(&self) -> Vec<f32> {
         let theta = self.theta as f32;
-        let freqs = (0..head_dim / 2).map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32));
-        match self.scaling {
-            RopeScaling::Yarn(yarn) => yarn.apply(freqs, head_dim, self.theta),
-            scaling => freqs.map(|freq| scaling.apply(freq)).collect(),
+        let powers = (0..self.width / 2).map(|i| theta.powf((2 * i) as f32 / self.width as f32));
+        match &self.scaling {
+            RopeScaling::Yarn(yarn) => yarn.apply(powers.map(|power| 1.0 / power), self.width, self.theta),
+            RopeScaling::LongRope(of) => powers.zip(&of.short).map(|(power, by)| 1.0 / (*by as f32 * power)).collect(),
+            scaling => powers.map(|power| scaling.apply(1.0 / power)).collect(),
         }
     }
 
     /// What cosines and sines are multiplied by.
     pub fn attention_factor(&self) -> f64 {
-        match self.scaling {
+        match &self.scaling {
             RopeScaling::Yarn(yarn) => yarn.attention_factor,
+            RopeScaling::LongRope(of) => of.attention_factor,
             _ => 1.0,
+        }
+    }
+
+    /// The longest sequence that can be computed, where there is one.
+    pub fn longest(&self) -> Option<usize> {
+        match self.scaling {
+            RopeScaling::Dynamic { limit } => Some(limit),
+            RopeScaling::LongRope(LongRope { original, .. }) => Some(original),
+            _ => None,
         }
     }
 
     /// Reads `rope_parameters` (Transformers 5) or `rope_theta` with `rope_scaling` (Transformers 4), for an architecture
     /// whose layers are all alike.
-    pub(super) fn read(fields: &Fields<'_>, default_theta: f64) -> Result<Self, ConfigError> {
-        let outer = Outer::read(fields, default_theta)?;
-        whole_head(fields)?;
+    pub(super) fn read(fields: &Fields<'_>, rotary: Rotary) -> Result<Self, ConfigError> {
+        let outer = Outer::read(fields, rotary)?;
         let Some(parameters) = parameters(fields)? else {
-            return Ok(Self { theta: outer.theta, scaling: RopeScaling::None });
+            return outer.unscaled(fields);
         };
-        // Sets of parameters, one for each kind of layer.
-        let (full, sliding) = ("full_attention", "sliding_attention");
-        if let Some(of_full) = parameters.section(full)? {
-            if parameters.value(sliding).is_some_and(|of_sliding| Some(of_sliding) != parameters.value(full)) {
-                return Err(parameters.error(sliding, "the same as full_attention", COMPARE));
+        if let Some(of_full) = parameters.section(FULL)? {
+            if parameters.value(SLIDING).is_some_and(|of_sliding| Some(of_sliding) != parameters.value(FULL)) {
+                return Err(parameters.error(SLIDING, "the same as full_attention", COMPARE));
             }
             return Self::from_parameters(&of_full, outer);
         }
         Self::from_parameters(&parameters, outer)
     }
 
+    /// Reads those of the full layers and of the sliding ones: Transformers 5 nests one set of parameters for each kind of
+    /// layer, Transformers 4 scales the full ones only. `sliding_theta` is the base of the sliding ones, if it is another.
+    pub(super) fn read_by_kind(
+        fields: &Fields<'_>,
+        rotary: Rotary,
+        sliding_theta: Option<f64>,
+    ) -> Result<ByKind, ConfigError> {
+        if let Some(nested) = parameters(fields)?
+            && nested.has(FULL)
+        {
+            let outer = Outer::read(fields, rotary)?;
+            let of_sliding = sliding_theta.map_or(outer, |theta| outer.with_theta(theta));
+            let of = |kind: &str, outer| -> Result<Self, ConfigError> {
+                let parameters =
+                    nested.section(kind)?.ok_or_else(|| nested.error(kind, "its rotary parameters", COMPARE))?;
+                Self::from_parameters(&parameters, outer)
+            };
+            return Ok(ByKind { full: of(FULL, outer)?, sliding: of(SLIDING, of_sliding)? });
+        }
+        let full = Self::read(fields, rotary)?;
+        let theta = sliding_theta.unwrap_or(full.theta);
+        let sliding = Self { theta, scaling: RopeScaling::None, ..full.clone() };
+        Ok(ByKind { full, sliding })
+    }
+
     /// Reads one set of rotary parameters.
-    pub(super) fn from_parameters(fields: &Fields<'_>, outer: Outer) -> Result<Self, ConfigError> {
-        whole_head(fields)?;
+    fn from_parameters(fields: &Fields<'_>, outer: Outer) -> Result<Self, ConfigError> {
+        let width = outer.width(fields, partial(fields, outer.rotary, outer.partial)?)?;
         Ok(Self {
-            theta: fields.positive("rope_theta")?.unwrap_or(outer.theta),
-            scaling: RopeScaling::read(fields, outer)?,
+            theta: fields.positive("rope_theta")?.unwrap_or(outer.rotary.theta),
+            scaling: RopeScaling::read(fields, outer, width)?,
+            width,
+            pairs: outer.rotary.pairs,
         })
+    }
+}
+
+/// Sets of parameters, one for each kind of layer, are told apart by these names.
+const FULL: &str = "full_attention";
+const SLIDING: &str = "sliding_attention";
+
+/// The rotary embeddings of both kinds of layers.
+pub(super) struct ByKind {
+    pub(super) full: RopeConfig,
+    pub(super) sliding: RopeConfig,
+}
+
+impl ByKind {
+    /// That of a layer with this window.
+    pub(super) fn of(&self, window: Option<usize>) -> RopeConfig {
+        if window.is_some() { self.sliding.clone() } else { self.full.clone() }
     }
 }
 
@@ -139,7 +254,7 @@ fn number(fields: &Fields<'_>, key: &str) -> Result<f64, ConfigError> {
 }
 
 impl RopeScaling {
-    fn read(fields: &Fields<'_>, outer: Outer) -> Result<Self, ConfigError> {
+    fn read(fields: &Fields<'_>, outer: Outer, width: usize) -> Result<Self, ConfigError> {
         // Before it was `rope_type` the key was `type`.
         let key = match fields.text("rope_type")? {
             Some(_) => "rope_type",
@@ -149,6 +264,8 @@ impl RopeScaling {
             None if fields.has("factor") => Err(fields.error("rope_type", "the kind of scaling", COMPARE)),
             None | Some("default") => Ok(Self::None),
             Some("linear") => Ok(Self::Linear { factor: number(fields, "factor")? }),
+            Some("longrope") => Self::long(fields, outer, width),
+            Some("su" | "yarn") if outer.rotary.has_old_names => Self::long(fields, outer, width),
             Some("llama3") => {
                 let low_freq_factor = number(fields, "low_freq_factor")?;
                 let high_freq_factor = number(fields, "high_freq_factor")?;
@@ -164,12 +281,7 @@ impl RopeScaling {
                 })
             }
             Some("yarn") => {
-                // The file's own word on pre-training goes before the section's, as in Transformers.
-                let key = "original_max_position_embeddings";
-                let original = match outer.original.or(fields.optional_size(key)?) {
-                    Some(original) => original,
-                    None => outer.max_positions.ok_or_else(|| fields.error(key, "a positive integer", COMPARE))?,
-                };
+                let original = original(fields, outer)?;
                 Ok(Self::Yarn(Yarn::read(fields, original, outer.max_positions)?))
             }
             Some("dynamic") if fields.value("alpha").is_some() => {
@@ -182,13 +294,18 @@ impl RopeScaling {
                     .ok_or_else(|| fields.error(key, "max_position_embeddings beside dynamic scaling", COMPARE))?;
                 Ok(Self::Dynamic { limit })
             }
-            Some(_) => Err(fields.error(key, "default, linear, llama3, yarn or dynamic", UNKNOWN)),
+            Some(_) => Err(fields.error(key, "default, linear, llama3, yarn, longrope or dynamic", UNKNOWN)),
         }
     }
 
-    fn apply(self, freq: f32) -> f32 {
-        match self {
-            Self::None | Self::Yarn(_) | Self::Dynamic { .. } => freq,
+    fn long(fields: &Fields<'_>, outer: Outer, width: usize) -> Result<Self, ConfigError> {
+        let original = original(fields, outer)?;
+        Ok(Self::LongRope(LongRope::read(fields, original, outer.max_positions, width / 2)?))
+    }
+
+    fn apply(&self, freq: f32) -> f32 {
+        match *self {
+            Self::None | Self::Yarn(_) | Self::LongRope(_) | Self::Dynamic { .. } => freq,
             Self::Linear { factor } => freq / factor as f32,
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let (factor, low, high) = (factor as f32, low_freq_factor as f32, high_freq_factor as f32);
@@ -208,14 +325,28 @@ impl RopeScaling {
 }
 
 /// The hint for a scaling that is not computed here. Most change positions within the original context too.
-const UNKNOWN: &str = "choose a model without this scaling; with rope_scaling set to null these weights would be another \
+pub(super) const UNKNOWN: &str = "choose a model without this scaling; with rope_scaling set to null these weights would be another \
      model, which nobody trained";
 
-/// Some relatives rotate a part of each head only.
-fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
-    match fields.positive("partial_rotary_factor")? {
-        None | Some(1.0) => Ok(()),
-        Some(_) => Err(fields.error("partial_rotary_factor", "1", "choose a model that rotates whole heads")),
+/// The context length of pre-training. The file's own word on it goes before the section's, as in Transformers.
+fn original(fields: &Fields<'_>, outer: Outer) -> Result<usize, ConfigError> {
+    let key = "original_max_position_embeddings";
+    match outer.original.or(fields.optional_size(key)?) {
+        Some(original) => Ok(original),
+        None => outer.max_positions.ok_or_else(|| fields.error(key, "a positive integer", COMPARE)),
+    }
+}
+
+const PARTIAL: &str = "partial_rotary_factor";
+
+/// The part of a head that is rotated, `otherwise` where the file does not say.
+fn partial(fields: &Fields<'_>, rotary: Rotary, otherwise: f64) -> Result<f64, ConfigError> {
+    match fields.positive(PARTIAL)? {
+        None => Ok(otherwise),
+        Some(1.0) => Ok(1.0),
+        Some(part) if rotary.may_be_partial && part < 1.0 => Ok(part),
+        Some(_) if rotary.may_be_partial => Err(fields.error(PARTIAL, "at most 1", COMPARE)),
+        Some(_) => Err(fields.error(PARTIAL, "1", "choose a model that rotates whole heads")),
     }
 }
 
@@ -223,8 +354,8 @@ fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    fn assert_inv_freq(theta: f64, scaling: RopeScaling, head_dim: usize, expected: &[f32]) {
-        let got = RopeConfig { theta, scaling }.inv_freq(head_dim);
+    fn assert_inv_freq(theta: f64, scaling: RopeScaling, width: usize, expected: &[f32]) {
+        let got = RopeConfig { theta, scaling, width, pairs: RopePairs::Halves }.inv_freq();
         assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(expected) {
             assert!((got - expected).abs() <= 1e-6 * expected, "{got} {expected}");

@@ -6,6 +6,7 @@ use super::dialect::{Dialect, MAX_LAYERS};
 use super::fields::{COMPARE, Fields};
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, EncoderConfig, MlpConfig, NormConfig,
+    NormPlace, QkNorm,
 };
 
 pub(super) const T5: Dialect = Dialect { model_type: "t5", class: "T5ForConditionalGeneration", read: read_t5 };
@@ -16,9 +17,8 @@ fn read_t5(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
     // The first version scales what its tied head is given. Transformers 5 has a key for it; before, a head of its own said that
     // nothing is scaled.
     let scales = fields.flag("scale_decoder_outputs", config.tie_word_embeddings)?;
-    let head_scale = scales.then(|| (config.hidden_size as f64).powf(-0.5));
-    let encoder = config.encoder.map(|encoder| EncoderConfig { head_scale, ..encoder });
-    Ok(DecoderConfig { encoder, ..config })
+    let logit_scale = scales.then(|| (config.hidden_size as f64).powf(-0.5));
+    Ok(DecoderConfig { logit_scale, ..config })
 }
 
 fn read_mt5(fields: &Fields<'_>) -> Result<DecoderConfig, ConfigError> {
@@ -76,28 +76,28 @@ fn trunk(fields: &Fields<'_>, feed_forward: &str) -> Result<DecoderConfig, Confi
         hidden_size: fields.size("d_model")?,
         embedding_scale: None,
         tie_word_embeddings: fields.flag("tie_word_embeddings", true)?,
+        logit_scale: None,
         final_softcap: None,
         attention: AttentionConfig {
             num_heads,
             num_kv_heads: num_heads,
             head_dim: fields.size("d_kv")?,
+            fused: false,
             bias: AttentionBias::all(false),
-            qk_norm: false,
+            qk_norm: QkNorm::None,
             scale: 1.0,
             softcap: None,
         },
-        mlp: MlpConfig { intermediate_size: fields.size("d_ff")?, activation, bias: false },
-        norm: NormConfig { eps: fields.positive("layer_norm_epsilon")?.unwrap_or(1e-6), offset: 0.0, outputs: false },
+        mlp: MlpConfig { intermediate_size: fields.size("d_ff")?, fused: false, activation, bias: false },
+        norm: NormConfig {
+            eps: fields.positive("layer_norm_epsilon")?.unwrap_or(1e-6),
+            offset: 0.0,
+            centred: false,
+            place: NormPlace::Before,
+        },
         num_layers: layers("num_decoder_layers")?.unwrap_or(encoder_layers),
         layers: vec![],
-        encoder: Some(EncoderConfig {
-            num_layers: encoder_layers,
-            buckets,
-            max_distance,
-            gated,
-            start_token_id,
-            head_scale: None,
-        }),
+        encoder: Some(EncoderConfig { num_layers: encoder_layers, buckets, max_distance, gated, start_token_id }),
         bos_token_id: None,
         eos_token_ids,
         pad_token_id,
@@ -110,7 +110,7 @@ fn trunk(fields: &Fields<'_>, feed_forward: &str) -> Result<DecoderConfig, Confi
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::{EncoderConfig, ModelConfig};
+    use crate::{DecoderConfig, EncoderConfig, ModelConfig};
 
     fn read(model_type: &str, changes: Value) -> Result<ModelConfig, String> {
         let mut config = json!({
@@ -123,29 +123,29 @@ mod tests {
         ModelConfig::from_json(config).map_err(|error| error.to_string())
     }
 
-    fn encoder(model_type: &str, changes: Value) -> EncoderConfig {
-        read(model_type, changes).unwrap().decoder.encoder.unwrap()
-    }
-
     #[test]
     fn what_a_file_leaves_out_is_as_in_transformers() {
-        let t5 = encoder("t5", json!({}));
-        assert_eq!((t5.num_layers, t5.buckets, t5.max_distance, t5.gated, t5.start_token_id), (3, 32, 128, false, 0));
-        assert_eq!(t5.head_scale, Some(0.25));
-        let mt5 = encoder("mt5", json!({"num_decoder_layers": 5, "decoder_start_token_id": 7}));
-        assert_eq!((mt5.gated, mt5.head_scale, mt5.start_token_id), (true, None, 7));
-        let decoder = read("mt5", json!({"num_decoder_layers": 5})).unwrap().decoder;
-        assert_eq!((decoder.num_layers, decoder.eos_token_ids, decoder.pad_token_id), (5, vec![1], Some(0)));
+        let read = |model_type, changes| read(model_type, changes).unwrap().decoder;
+        let encoder = |decoder: &DecoderConfig| {
+            let EncoderConfig { num_layers, buckets, max_distance, gated, start_token_id } = decoder.encoder.unwrap();
+            (num_layers, buckets, max_distance, gated, start_token_id)
+        };
+        let t5 = read("t5", json!({}));
+        assert_eq!((encoder(&t5), t5.logit_scale), ((3, 32, 128, false, 0), Some(0.25)));
+        let mt5 = read("mt5", json!({"num_decoder_layers": 5, "decoder_start_token_id": 7}));
+        assert_eq!((encoder(&mt5), mt5.logit_scale), ((3, 32, 128, true, 7), None));
+        assert_eq!((mt5.num_layers, mt5.eos_token_ids, mt5.pad_token_id), (5, vec![1], Some(0)));
     }
 
     /// Files of Transformers 4 say so by a head of its own, those of Transformers 5 by a key.
     #[test]
-    fn the_head_of_the_first_version_alone_is_scaled() {
-        assert_eq!(encoder("t5", json!({"tie_word_embeddings": false})).head_scale, None);
-        assert_eq!(encoder("t5", json!({"tie_word_embeddings": true})).head_scale, Some(0.25));
+    fn what_the_head_of_the_first_version_alone_is_given_is_scaled() {
+        let scale = |model_type, changes| read(model_type, changes).unwrap().decoder.logit_scale;
+        assert_eq!(scale("t5", json!({"tie_word_embeddings": false})), None);
+        assert_eq!(scale("t5", json!({"tie_word_embeddings": true})), Some(0.25));
         let flan = json!({"tie_word_embeddings": true, "scale_decoder_outputs": false});
-        assert_eq!(encoder("t5", flan).head_scale, None);
-        assert_eq!(encoder("mt5", json!({"tie_word_embeddings": true})).head_scale, None);
+        assert_eq!(scale("t5", flan), None);
+        assert_eq!(scale("mt5", json!({"tie_word_embeddings": true})), None);
     }
 
     #[test]

@@ -27,6 +27,11 @@ fn read(model_type: &str, changes: Value) -> DecoderConfig {
     ModelConfig::from_json(config(model_type, changes)).unwrap().decoder
 }
 
+/// The rotary embedding of a layer.
+fn rope_of(config: &DecoderConfig, layer: usize) -> RopeConfig {
+    config.layers[layer].rope.clone().unwrap()
+}
+
 fn windows_of(config: &DecoderConfig) -> Vec<Option<usize>> {
     config.layers.iter().map(|layer| layer.window).collect()
 }
@@ -43,10 +48,11 @@ fn llama_leaves_out_what_it_derives() {
     let config = read("llama", json!({"num_key_value_heads": null, "eos_token_id": [2, 5]}));
     assert_eq!((config.attention.head_dim, config.attention.num_kv_heads), (16, 4));
     assert_eq!(config.attention.scale, 0.25);
-    assert!(!config.tie_word_embeddings && !config.attention.qk_norm && !config.norm.outputs);
+    assert!(!config.tie_word_embeddings && !config.attention.fused && !config.mlp.fused && !config.norm.centred);
+    assert_eq!((config.attention.qk_norm, config.norm.place), (QkNorm::None, NormPlace::Before));
     assert_eq!(config.eos_token_ids, [2, 5]);
-    let rope = RopeConfig { theta: 10_000.0, scaling: RopeScaling::None };
-    assert_eq!(config.layers, [LayerConfig { window: None, rope }; 4]);
+    let rope = RopeConfig { theta: 10_000.0, scaling: RopeScaling::None, width: 16, pairs: RopePairs::Halves };
+    assert_eq!(config.layers, vec![LayerConfig { window: None, rope: Some(rope) }; 4]);
 }
 
 #[test]
@@ -66,13 +72,13 @@ fn both_forms_of_rotary_parameters_mean_the_same() {
         high_freq_factor: 4.0,
         original_max_position_embeddings: 8192,
     };
-    let rope = read("llama", newer).layers[0].rope;
+    let rope = rope_of(&read("llama", newer), 0);
     assert_eq!((rope.theta, rope.scaling), (500_000.0, expected));
 }
 
 #[test]
 fn yarn_is_read_in_every_form() {
-    let yarn = |changes: Value| match read("llama", changes).layers[0].rope.scaling {
+    let yarn = |changes: Value| match rope_of(&read("llama", changes), 0).scaling {
         RopeScaling::Yarn(yarn) => yarn,
         other => panic!("{other:?}"),
     };
@@ -112,14 +118,14 @@ fn dynamic_scaling_changes_nothing_within_the_original_context() {
     assert_eq!(config.longest(), Some(512));
     let plain = read("llama", json!({"max_position_embeddings": 512}));
     assert_eq!(plain.longest(), None);
-    let freqs = |config: &DecoderConfig| config.layers[0].rope.inv_freq(16);
+    let freqs = |config: &DecoderConfig| rope_of(config, 0).inv_freq();
     assert_eq!(freqs(&config), freqs(&plain));
 }
 
 #[test]
 fn one_set_of_rotary_parameters_for_all_layers_may_be_nested() {
     let nested = json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 5e5}}});
-    assert_eq!(read("qwen3", nested).layers[0].rope.theta, 5e5);
+    assert_eq!(rope_of(&read("qwen3", nested), 0).theta, 5e5);
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn qwen2_slides_only_when_told_to() {
 #[test]
 fn qwen3_normalizes_queries_and_keys() {
     let config = read("qwen3", json!({"attention_bias": true}));
-    assert_eq!((config.attention.head_dim, config.attention.qk_norm), (128, true));
+    assert_eq!((config.attention.head_dim, config.attention.qk_norm), (128, QkNorm::Heads));
     assert_eq!(config.attention.bias, AttentionBias::all(true));
 }
 
@@ -149,7 +155,8 @@ fn gemma2_alternates_and_caps() {
     assert_eq!(config.final_softcap, Some(30.0));
     assert_eq!((config.norm.offset, config.embedding_scale), (1.0, Some(8.0)));
     assert_eq!(config.mlp.activation, Activation::GeluTanh);
-    assert!(config.tie_word_embeddings && config.norm.outputs && !config.attention.qk_norm);
+    assert!(config.tie_word_embeddings);
+    assert_eq!((config.norm.place, config.attention.qk_norm), (NormPlace::Around, QkNorm::None));
     let uncapped = read("gemma2", json!({"final_logit_softcapping": null}));
     assert_eq!(uncapped.final_softcap, None);
     assert_eq!(uncapped.attention.softcap, Some(50.0));
@@ -172,10 +179,10 @@ fn gemma3_has_a_rotary_base_for_either_kind_of_layer() {
     let config = read("gemma3_text", older);
     assert_eq!(config, read("gemma3_text", newer));
     assert_eq!(windows_of(&config), [Some(8), Some(8), None, Some(8)]);
-    let (sliding, full) = (config.layers[0].rope, config.layers[2].rope);
+    let (sliding, full) = (rope_of(&config, 0), rope_of(&config, 2));
     assert_eq!((sliding.theta, sliding.scaling), (1e4, RopeScaling::None));
     assert_eq!((full.theta, full.scaling), (1e6, RopeScaling::Linear { factor: 8.0 }));
-    assert!(config.attention.qk_norm && config.final_softcap.is_none());
+    assert_eq!((config.attention.qk_norm, config.final_softcap), (QkNorm::Heads, None));
 }
 
 #[test]
@@ -183,6 +190,78 @@ fn gemma3_makes_every_sixth_layer_full() {
     let config = read("gemma3_text", json!({"num_hidden_layers": 7}));
     let full: Vec<_> = windows_of(&config).iter().map(Option::is_none).collect();
     assert_eq!(full, [false, false, false, false, false, true, false]);
+}
+
+#[test]
+fn smollm3_says_which_layers_rotate() {
+    let rotated = |changes| {
+        let config = read("smollm3", changes);
+        config.layers.iter().map(|layer| layer.rope.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(rotated(json!({})), [true, true, true, false]);
+    assert_eq!(rotated(json!({"no_rope_layer_interval": 2})), [true, false, true, false]);
+    // A list counts, and one that is too long is of a model with more layers.
+    let listed = json!({"no_rope_layer_interval": 2, "no_rope_layers": [0, 1, 1, 1, 0]});
+    assert_eq!(rotated(listed), [false, true, true, true]);
+    let slides = json!({"use_sliding_window": true, "sliding_window": 8});
+    assert_eq!(windows_of(&read("smollm3", slides)), [None, None, None, Some(8)]);
+    assert_eq!(windows_of(&read("smollm3", json!({"sliding_window": 8}))), [None; 4]);
+    let config = read("smollm3", json!({}));
+    assert_eq!((rope_of(&config, 0).theta, config.pad_token_id), (2e6, Some(128_004)));
+}
+
+#[test]
+fn olmo3_scales_the_full_layers_alone() {
+    let yarn = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64});
+    let older = json!({"rope_theta": 1e5, "sliding_window": 8, "rope_scaling": yarn});
+    let mut full = yarn;
+    full["rope_theta"] = json!(1e5);
+    let newer = json!({
+        "sliding_window": 8,
+        "rope_parameters": {
+            "full_attention": full, "sliding_attention": {"rope_type": "default", "rope_theta": 1e5},
+        },
+    });
+    let config = read("olmo3", older);
+    assert_eq!(config, read("olmo3", newer));
+    assert_eq!(windows_of(&config), [Some(8), Some(8), Some(8), None]);
+    assert_eq!((rope_of(&config, 0).theta, rope_of(&config, 0).scaling), (1e5, RopeScaling::None));
+    assert!(matches!(rope_of(&config, 3).scaling, RopeScaling::Yarn(_)));
+    assert_eq!((config.norm.eps, config.pad_token_id), (1e-5, Some(1)));
+}
+
+#[test]
+fn longrope_is_read_under_all_its_names() {
+    let long = |kind: &str| {
+        json!({
+            "max_position_embeddings": 512, "original_max_position_embeddings": 64, "partial_rotary_factor": 0.25,
+            "rope_scaling": {"type": kind, "short_factor": [1, 2], "long_factor": [4, 8]},
+        })
+    };
+    let config = read("phi3", long("longrope"));
+    // Of 16 numbers of a head 4 are rotated, by 1 and 1 / (2 · 10000^(1/2)). ln 8 is half of ln 64.
+    let rope = rope_of(&config, 0);
+    assert_eq!((rope.width, rope.inv_freq()), (4, vec![1.0, 0.005]));
+    assert!((rope.attention_factor() - 1.5f64.sqrt()).abs() < 1e-12);
+    assert_eq!(config.longest(), Some(64));
+    for kind in ["su", "yarn"] {
+        assert_eq!(read("phi3", long(kind)), config, "{kind}");
+    }
+    let mut told = long("longrope");
+    told["rope_scaling"]["attention_factor"] = json!(1.25);
+    assert_eq!(rope_of(&read("phi3", told), 0).attention_factor(), 1.25);
+}
+
+#[test]
+fn cohere2_rotates_where_it_slides() {
+    let config = read("cohere2", json!({"sliding_window_pattern": 2, "sliding_window": 8, "model_max_length": 1024}));
+    assert_eq!(windows_of(&config), [Some(8), None, Some(8), None]);
+    let rotated: Vec<bool> = config.layers.iter().map(|layer| layer.rope.is_some()).collect();
+    assert_eq!(rotated, [true, false, true, false]);
+    assert_eq!((config.logit_scale, config.max_positions), (Some(0.0625), Some(1024)));
+    assert_eq!((config.norm.place, config.norm.centred), (NormPlace::Shared, true));
+    let types = ["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"];
+    assert_eq!(windows_of(&read("cohere2", json!({"layer_types": types})))[..2], [None, Some(4096)]);
 }
 
 #[test]
@@ -211,13 +290,13 @@ fn every_key_that_does_not_fit_is_named() {
         ("llama", json!({"eos_token_id": [1, -1]}), "eos_token_id: expected a token id or a list"),
         (
             "llama",
-            json!({"rope_scaling": {"type": "longrope", "factor": 4}}),
-            "rope_scaling.type: expected default, linear, llama3, yarn or dynamic, got \"longrope\"",
+            json!({"max_position_embeddings": 64, "rope_scaling": {"type": "longrope", "factor": 4}}),
+            "rope_scaling.short_factor: expected 8 positive numbers, got nothing",
         ),
         (
             "llama",
             json!({"rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [2.0]}}),
-            "rope_scaling.type: expected default, linear, llama3, yarn or dynamic, got \"su\"",
+            "rope_scaling.type: expected default, linear, llama3, yarn, longrope or dynamic, got \"su\"",
         ),
         (
             "llama",
@@ -258,10 +337,49 @@ fn every_key_that_does_not_fit_is_named() {
         ("gemma2", json!({"layer_types": ["full_attention"]}), "layer_types: expected 4 of"),
         ("gemma2", json!({"final_logit_softcapping": 0.0}), "final_logit_softcapping: expected a positive"),
         ("gemma3_text", json!({"use_bidirectional_attention": true}), "expected false or nothing"),
+        ("smollm3", json!({"no_rope_layers": [1, 1, 0]}), "no_rope_layers: expected 4 of 0 or 1"),
+        ("smollm3", json!({"no_rope_layers": [1, 1, 0, 2]}), "no_rope_layers: expected 4 of 0 or 1"),
+        ("smollm3", json!({"layer_types": vec!["sliding_attention"; 4]}), "sliding_window: expected a window in use"),
+        ("phi3", json!({"partial_rotary_factor": 1.5}), "partial_rotary_factor: expected at most 1, got 1.5"),
+        ("phi3", json!({"partial_rotary_factor": 0.2}), "expected a part of 16 that is an even size, got 0.2"),
+        ("phi3", json!({"mlp_bias": true}), "mlp_bias: expected false, got true"),
+        (
+            "phi3",
+            json!({"rope_scaling": {"type": "linear", "factor": 2}}),
+            "rope_scaling: expected default or longrope",
+        ),
+        (
+            "phi3",
+            json!({"rope_scaling": {"type": "longrope", "short_factor": vec![1; 8], "long_factor": vec![1; 7]}}),
+            "rope_scaling.factor: expected a positive number",
+        ),
+        (
+            "phi3",
+            json!({"max_position_embeddings": 64, "rope_scaling": {
+                "type": "longrope", "short_factor": vec![1; 8], "long_factor": vec![1; 7],
+            }}),
+            "rope_scaling.long_factor: expected 8 positive numbers",
+        ),
+        (
+            "phi3",
+            json!({"rope_scaling": {"type": "longrope", "short_mscale": 1.2}}),
+            "rope_scaling.short_mscale: expected nothing, got 1.2",
+        ),
+        (
+            "phi3",
+            json!({"original_max_position_embeddings": 1, "rope_scaling": {
+                "type": "longrope", "factor": 2, "short_factor": vec![1; 8], "long_factor": vec![1; 8],
+            }}),
+            "original_max_position_embeddings: expected at least 2",
+        ),
+        ("cohere", json!({}), "rope_theta: expected a positive number, got nothing"),
+        ("cohere", json!({"rope_theta": 1e4, "use_qk_norm": true}), "use_qk_norm: expected false, got true"),
+        ("cohere2", json!({"sliding_window": null}), "sliding_window: expected a window in use"),
         (
             "mixtral",
             json!({}),
-            "expected one of llama, mistral, qwen2, qwen3, gemma2, gemma3_text, t5, mt5, got \"mixtral\"",
+            "expected one of llama, mistral, smollm3, qwen2, qwen3, gemma2, gemma3_text, olmo2, olmo3, phi3, cohere, cohere2, t5, \
+             mt5, got \"mixtral\"",
         ),
     ];
     for (model_type, changes, message) in cases {

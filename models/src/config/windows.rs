@@ -8,6 +8,16 @@ pub(super) fn sliding_window(fields: &Fields<'_>) -> Result<Option<usize>, Confi
     if fields.has("sliding_window") { fields.optional_size("sliding_window") } else { Ok(Some(4096)) }
 }
 
+/// Of so many layers the last does not slide: in the file's words, or those of the last releases of Transformers 4, which
+/// wrote a private attribute.
+pub(super) fn period(fields: &Fields<'_>, default: usize) -> Result<usize, ConfigError> {
+    let period = match fields.optional_size("sliding_window_pattern")? {
+        Some(period) => Some(period),
+        None => fields.optional_size("_sliding_window_pattern")?,
+    };
+    Ok(period.unwrap_or(default))
+}
+
 /// The window of each layer: as `layer_types` says where the file has it, else as the architecture's `slides` does.
 pub(super) fn windows(
     fields: &Fields<'_>,

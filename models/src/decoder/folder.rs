@@ -302,7 +302,7 @@ impl CausalLm {
     fn tensors(&self) -> Vec<LazyTensor<'static>> {
         let (base, mut updates) = self.clone().split();
         let mut tensors = vec![];
-        base.each_parameter(|NamedParameter { name, shape, values }| {
+        base.each_parameter(|NamedParameter { name, shape, values, .. }| {
             let update = name.strip_suffix(".weight").and_then(|path| updates.remove(path));
             let values: Box<dyn Iterator<Item = Vec<f32>>> = match update {
                 None => Box::new(parts(values)),

@@ -142,28 +142,38 @@ impl Linear {
     }
 }
 
-/// Root-mean-square norm, `weight` `[width]`; computed and given in the weight's type.
+/// Root-mean-square norm, or LayerNorm without bias, `weight` `[width]`; computed and given in the weight's type.
 #[derive(Module, Debug)]
-pub(super) struct RmsNorm {
+pub(super) struct Norm {
     weight: Param<Tensor<1>>,
     #[module(skip)]
     eps: f64,
     #[module(skip)]
     offset: f32,
+    #[module(skip)]
+    centred: bool,
 }
 
-impl RmsNorm {
+impl Norm {
     pub(super) fn new<S: WeightSource>(
         config: &NormConfig,
         name: &str,
         width: usize,
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
-        Ok(Self { weight: weights.param(name, "weight", [width])?, eps: config.eps, offset: config.offset })
+        let NormConfig { eps, offset, centred, .. } = *config;
+        Ok(Self { weight: weights.param(name, "weight", [width])?, eps, offset, centred })
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.weight.val().dims()[0]
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let weight = self.weight.val();
-        rms_norm(x.cast(weight.dtype()), weight, self.eps, self.offset)
+        let x = x.cast(weight.dtype());
+        // A row's variance is the mean square of what is left without its mean.
+        let x = if self.centred { x.clone() - x.mean_dim(1) } else { x };
+        rms_norm(x, weight, self.eps, self.offset)
     }
 }

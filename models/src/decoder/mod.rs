@@ -12,6 +12,7 @@ mod layers;
 mod low_rank;
 mod mlp;
 mod parameters;
+mod rotary;
 mod t5;
 #[cfg(test)]
 mod testing;
@@ -20,18 +21,22 @@ mod weights;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows};
+use mpo_kernels::{
+    FEW_ROWS, HeadInputs, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows,
+};
 
 use crate::adapter::AdapterConfig;
-use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Side, Targets, given_to_head};
+use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Side, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
-use layers::{Embedding, Head, RmsNorm};
+use layers::{Embedding, Head, Norm};
 pub use parameters::NamedParameter;
 use t5::EncoderDecoder;
 pub(crate) use t5::Going;
-pub use training::{Accumulator, NamedGradients, Pass, PassOptions, RunAgain, Walk, squared_norms};
+pub use training::{
+    Accumulator, NamedGradients, Pass, PassOptions, RunAgain, TokenGradients, Walk, add_token_gradients, squared_norms,
+};
 pub use weights::{Initializer, WeightSource};
 
 /// A language model: a decoder, or an encoder and a decoder, and the head.
@@ -65,7 +70,7 @@ struct Alone {
 struct Decoder {
     embed_tokens: Embedding,
     layers: Vec<Block>,
-    norm: RmsNorm,
+    norm: Norm,
 }
 
 /// A batch as a decoder alone takes it.
@@ -146,14 +151,30 @@ impl CausalLm {
     /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
     pub fn forward(&self, batch: &Batch) -> Outputs {
         match &self.trunk {
-            Trunk::Alone(Alone { model }) => {
-                let lowered = self.lower(batch);
-                let all = self.run(model, &lowered.packed.ids, &lowered.packed.layout, None, &lowered.layers);
-                let Targets { rows, ids, .. } = &lowered.targets;
-                self.outputs(batch, &lowered, all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
-            }
+            Trunk::Alone(Alone { model }) => self.forward_alone(model, batch),
             Trunk::Behind(model) => self.forward_behind(model, batch),
         }
+    }
+
+    fn forward_alone(&self, model: &Decoder, batch: &Batch) -> Outputs {
+        let lowered = self.lower(batch);
+        let Lowered { packed, targets, layers } = &lowered;
+        let mut states: Vec<Option<Tensor<2>>> = batch.wanted_states().map(|_| None).collect();
+        let mut scores = None;
+        self.run_each(model, &packed.ids, &packed.layout, None, layers, &mut |layer, hidden| {
+            // Taken as soon as the layer is there, so that its other rows do not stay until the last one.
+            for (slot, (of, places)) in states.iter_mut().zip(batch.wanted_states()) {
+                if of == layer {
+                    *slot = Some(taken(packed, places, &hidden));
+                }
+            }
+            if layer == Layer::Last && !targets.ids.is_empty() {
+                let log_probs = self.token_log_probs_keeping(&hidden, &targets.rows, &targets.ids, 0);
+                scores = Some(sequence_log_probs(log_probs, &targets.lengths));
+            }
+        });
+        let states = states.into_iter().map(|states| states.expect("every wanted layer is computed"));
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
@@ -174,37 +195,9 @@ impl CausalLm {
         let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(&all[0]), &targets.lengths));
         let states = batch.wanted_states().map(|(layer, places)| {
             let at = layers.iter().position(|one| *one == layer);
-            let hidden = &all[at.expect("every wanted layer is among them")];
-            match places {
-                Places::Tokens(at) => {
-                    let rows: Vec<usize> = at.iter().flat_map(|&at| packed.rows(at)).collect();
-                    select_rows(hidden, &rows)
-                }
-                Places::Means(groups) => {
-                    let groups: Vec<_> = groups.iter().map(|of| packed.all_rows(of)).collect();
-                    mean_rows(hidden, &groups)
-                }
-            }
+            taken(packed, places, &all[at.expect("every wanted layer is among them")])
         });
-        Outputs { states: states.collect(), scores, head: self.output_head() }
-    }
-
-    fn output_head(&self) -> batch::Head {
-        batch::Head {
-            weight: self.head(),
-            softcap: self.config.final_softcap,
-            precision: self.precision,
-            scale: self.head_scale(),
-        }
-    }
-
-    fn head_scale(&self) -> Option<f64> {
-        self.config.encoder?.head_scale
-    }
-
-    /// Hidden states as the head is given them.
-    fn given_to_head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        given_to_head(hidden, self.head_scale(), self.precision)
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 
     fn alone(&self) -> &Decoder {
@@ -242,10 +235,23 @@ impl CausalLm {
         cache: Option<&mut KeyValueCache>,
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
+        collected(wanted, |found| self.run_each(model, tokens, layout, cache, wanted, found))
+    }
+
+    /// Hands out the states of each of `wanted`, `[tokens, hidden_size]`, as soon as they are there.
+    fn run_each(
+        &self,
+        model: &Decoder,
+        tokens: &[u32],
+        layout: &PackedLayout,
+        cache: Option<&mut KeyValueCache>,
+        wanted: &[Layer],
+        found: &mut dyn FnMut(Layer, Tensor<2>),
+    ) {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
         let tables = self.rotary_tables(layout, &self.device());
         let mut context = Context { layout, cache, tables, precision: self.precision };
-        model.through_layers(self.embed(tokens), &mut context, wanted, &mut |_| {})
+        model.through_each(self.embed(tokens), &mut context, wanted, &mut |_| {}, found);
     }
 
     /// What the first layer is given, `[tokens, hidden_size]`.
@@ -260,12 +266,10 @@ impl CausalLm {
     fn rotary_tables(&self, layout: &PackedLayout, device: &Device) -> Vec<(RopeConfig, RotaryTables)> {
         let positions = layout.positions();
         let mut tables: Vec<(RopeConfig, RotaryTables)> = vec![];
-        for layer in &self.config.layers {
-            if tables.iter().all(|(rope, _)| *rope != layer.rope) {
-                let frequencies = layer.rope.inv_freq(self.config.attention.head_dim);
-                let made = RotaryTables::new(&positions, &frequencies, device);
-                let factor = layer.rope.attention_factor() as f32;
-                tables.push((layer.rope, made.scaled(factor)));
+        for rope in self.config.layers.iter().filter_map(|layer| layer.rope.as_ref()) {
+            if tables.iter().all(|(of, _)| of != rope) {
+                let made = RotaryTables::new(&positions, &rope.inv_freq(), device);
+                tables.push((rope.clone(), made.scaled(rope.attention_factor() as f32)));
             }
         }
         tables
@@ -284,21 +288,28 @@ impl CausalLm {
         targets: &[u32],
         keep: usize,
     ) -> Tensor<1> {
-        linear_token_log_probs(
-            self.given_to_head(select_rows(hidden_states, rows)),
-            self.head(),
-            indices(targets, &hidden_states.device()),
-            self.config.final_softcap,
-            keep,
-        )
+        let HeadInputs { hidden, head } = self.to_logits().inputs(select_rows(hidden_states, rows));
+        let targets = indices(targets, &hidden_states.device());
+        linear_token_log_probs(hidden, head, targets, self.config.final_softcap, keep)
     }
 
     /// The logits of a few rows of hidden states, `[rows, vocab_size]`: for generation, never for training.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
-        let logits = mpo_kernels::linear(self.given_to_head(hidden_states), self.head()).cast(DType::F32);
+        let HeadInputs { hidden, head } = self.to_logits().inputs(hidden_states);
+        let logits = mpo_kernels::linear(hidden, head).cast(DType::F32);
         match self.config.final_softcap {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,
+        }
+    }
+
+    /// What turns its hidden states into logits.
+    fn to_logits(&self) -> batch::Head {
+        batch::Head {
+            weight: self.head(),
+            scale: self.config.logit_scale,
+            softcap: self.config.final_softcap,
+            precision: self.precision,
         }
     }
 
@@ -316,7 +327,7 @@ impl Decoder {
         Ok(Self {
             embed_tokens: Embedding::new(config, "model.embed_tokens", weights)?,
             layers: (0..config.num_layers).map(|i| Block::new(config, i, weights)).collect::<Result<_, _>>()?,
-            norm: RmsNorm::new(&config.norm, "model.norm", config.hidden_size, weights)?,
+            norm: Norm::new(&config.norm, "model.norm", config.hidden_size, weights)?,
         })
     }
 
@@ -328,45 +339,78 @@ impl Decoder {
         wanted: &[Layer],
         each_input: &mut dyn FnMut(&Tensor<2>),
     ) -> Vec<Tensor<2>> {
-        through(&self.layers, &self.norm, x, wanted, each_input, &mut |block, index, x| {
+        collected(wanted, |found| self.through_each(x, context, wanted, each_input, found))
+    }
+
+    /// The same, handed to `found` layer by layer.
+    fn through_each(
+        &self,
+        x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+        found: &mut dyn FnMut(Layer, Tensor<2>),
+    ) {
+        through(&self.layers, &self.norm, x, wanted, each_input, found, &mut |block, index, x| {
             block.forward(x, index, context)
-        })
+        });
     }
 }
 
-/// Goes through blocks, as far as anything is wanted of them, and the norm after them.
+/// Goes through blocks, as far as anything is wanted of them, and the norm after them. What is wanted is handed to `found` layer by
+/// layer; `each_input` is told what every block is given that is computed, and the norm.
 fn through<B>(
     blocks: &[B],
-    norm: &RmsNorm,
+    norm: &Norm,
     mut x: Tensor<2>,
     wanted: &[Layer],
     each_input: &mut dyn FnMut(&Tensor<2>),
+    found: &mut dyn FnMut(Layer, Tensor<2>),
     forward: &mut dyn FnMut(&B, usize, Tensor<2>) -> Tensor<2>,
-) -> Vec<Tensor<2>> {
-    let mut found: Vec<Option<Tensor<2>>> = vec![None; wanted.len()];
-    let mut keep = |layer: Layer, states: &dyn Fn() -> Tensor<2>| {
-        for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
-            *slot = Some(states());
-        }
-    };
+) {
     let depth =
         if wanted.contains(&Layer::Last) { blocks.len() } else { wanted.iter().map(Layer::depth).max().unwrap_or(0) };
     for (index, block) in blocks.iter().take(depth).enumerate() {
         each_input(&x);
         x = forward(block, index, x);
-        keep(Layer::Output(index), &|| x.clone());
+        if wanted.contains(&Layer::Output(index)) {
+            found(Layer::Output(index), x.clone());
+        }
     }
     if wanted.contains(&Layer::Last) {
         each_input(&x);
-        keep(Layer::Last, &|| norm.forward(x.clone()));
+        found(Layer::Last, norm.forward(x));
     }
-    let found = found.into_iter().map(|states| states.expect("a layer of the model"));
-    found.collect()
 }
 
 /// Rows of a batch at least: more than a few, so that a row's numbers do not depend on its batch. The reference's batches are
 /// others than those of training.
 const FEWEST: usize = FEW_ROWS + 1;
+
+/// The states that `run` hands out, in the order of `wanted`.
+fn collected(wanted: &[Layer], run: impl FnOnce(&mut dyn FnMut(Layer, Tensor<2>))) -> Vec<Tensor<2>> {
+    let mut all: Vec<Option<Tensor<2>>> = wanted.iter().map(|_| None).collect();
+    run(&mut |layer, states| {
+        for (slot, _) in all.iter_mut().zip(wanted).filter(|(_, of)| **of == layer) {
+            *slot = Some(states.clone());
+        }
+    });
+    all.into_iter().map(|states| states.expect("a layer of the model")).collect()
+}
+
+/// The states at these places of a layer whose rows are `hidden`.
+fn taken(packed: &Packed, places: &Places, hidden: &Tensor<2>) -> Tensor<2> {
+    match places {
+        Places::Tokens(at) => {
+            let rows: Vec<usize> = at.iter().flat_map(|&at| packed.rows(at)).collect();
+            select_rows(hidden, &rows)
+        }
+        Places::Means(groups) => {
+            let groups: Vec<_> = groups.iter().map(|of| packed.all_rows(of)).collect();
+            mean_rows(hidden, &groups)
+        }
+    }
+}
 
 /// Some rows of a matrix, `[rows, width]`.
 pub(crate) fn select_rows(matrix: &Tensor<2>, rows: &[usize]) -> Tensor<2> {

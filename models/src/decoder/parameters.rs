@@ -16,6 +16,8 @@ pub struct NamedParameter {
     pub shape: Vec<usize>,
     /// Its elements in row-major order, without autodiff.
     pub values: Tensor<1>,
+    /// Whether it is trained, and not frozen.
+    pub is_trained: bool,
 }
 
 impl CausalLm {
@@ -103,7 +105,8 @@ impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        (self.f)(NamedParameter { name: self.path.name(), shape: tensor.dims().to_vec(), values: flat(tensor) });
+        let (name, shape, is_trained) = (self.path.name(), tensor.dims().to_vec(), tensor.is_require_grad());
+        (self.f)(NamedParameter { name, shape, values: flat(tensor), is_trained });
     }
 }
 

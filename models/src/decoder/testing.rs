@@ -46,14 +46,29 @@ fn made(configs: Vec<(String, ModelConfig)>) -> Vec<(String, CausalLm)> {
 
 /// What they are.
 pub(super) fn configs() -> Vec<(String, ModelConfig)> {
-    let types = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
-    let all = types.into_iter().flat_map(|of| [(of, true), (of, false)]);
-    all.map(|(of, tied)| {
-        let config = json!({
+    // Of layers that slide and layers that do not, or that rotate and do not, there are both in all.
+    let types = [
+        ("llama", json!({})),
+        ("qwen2", json!({})),
+        ("qwen3", json!({})),
+        ("gemma2", json!({})),
+        ("gemma3_text", json!({})),
+        ("smollm3", json!({ "no_rope_layer_interval": 2 })),
+        ("olmo2", json!({})),
+        ("phi3", json!({ "partial_rotary_factor": 0.5 })),
+        ("cohere", json!({ "rope_theta": 10_000.0 })),
+        ("cohere2", json!({ "sliding_window_pattern": 2 })),
+    ];
+    let all = types.into_iter().flat_map(|(of, own)| [(of, own.clone(), true), (of, own, false)]);
+    all.map(|(of, own, tied)| {
+        let mut config = json!({
             "model_type": of, "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": LAYERS,
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "sliding_window": 3,
             "max_position_embeddings": 64, "query_pre_attn_scalar": 4, "tie_word_embeddings": tied, "pad_token_id": 7,
         });
+        for (key, value) in own.as_object().unwrap() {
+            config[key] = value.clone();
+        }
         (format!("{of}, tied {tied}"), ModelConfig::from_json(config).unwrap())
     })
     .collect()

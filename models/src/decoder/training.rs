@@ -180,7 +180,7 @@ impl CausalLm {
         if options.again != RunAgain::LayersAndHead || !self.head().is_require_grad() {
             return self.kept_log_probs(states, targets, options.head_memory);
         }
-        let hidden = self.given_to_head(select_rows(states, &targets.rows));
+        let hidden = self.to_logits().given(select_rows(states, &targets.rows));
         let device = self.device().inner();
         let head = LinearLogProbs::new(
             hidden.clone().without_autodiff(),
@@ -371,7 +371,7 @@ impl Accumulator {
     /// The sums over all passes, one part of the model after another.
     pub fn walk(self) -> Walk {
         let Self { sums, reruns, embedded, reran_head } = self;
-        Walk { sums, reruns, embedded, reran_head, gone: 0, again: false }
+        Walk { sums, reruns, embedded, reran_head, gone: 0, again: false, tokens_apart: false }
     }
 }
 
@@ -389,9 +389,27 @@ pub struct Walk {
     gone: usize,
     /// Whether the walk will be taken again.
     again: bool,
+    /// Whether the embedding's gradient is without what comes of tokens.
+    tokens_apart: bool,
 }
 
+/// Tokens, and the gradient at the embedding's weight for each, `[tokens, hidden_size]`: one entry for each pass.
+pub type TokenGradients = Vec<(Vec<u32>, Tensor<2>)>;
+
 impl Walk {
+    /// The same, in which the embedding's gradient is only that of a head that is tied to it;
+    /// [`token_gradients`](Self::token_gradients) has the rest. They are a row a token, where the embedding has one for each token
+    /// that there is.
+    #[must_use]
+    pub fn with_tokens_apart(self) -> Self {
+        Self { tokens_apart: true, ..self }
+    }
+
+    /// What comes of tokens in the embedding's gradient, once the walk has come past it: [`add_token_gradients`] adds it.
+    pub fn token_gradients(&mut self, model: &CausalLm) -> TokenGradients {
+        self.at_tokens(model)
+    }
+
     /// Whether layers are run again on the way.
     pub fn reruns_layers(&self) -> bool {
         !self.reruns.is_empty()
@@ -472,7 +490,7 @@ impl Walk {
         // What layers were run again from is free, in pieces, and this gradient is one.
         self.give_back();
         let mut part = self.known(model.embedding_path());
-        let at_tokens = self.at_tokens(model);
+        let at_tokens = if self.tokens_apart { vec![] } else { self.at_tokens(model) };
         if let Some((_, slot)) = part.first_mut() {
             let rows = 0..model.config.vocab_size;
             *slot = self.rows_of_embedding(model, slot.take(), &at_tokens, rows).map(flat);
@@ -493,7 +511,7 @@ impl Walk {
     }
 
     /// Tokens, and the loss's gradient at what the embedding's weight gave for them.
-    fn at_tokens(&mut self, model: &CausalLm) -> Vec<(Vec<u32>, Tensor<2>)> {
+    fn at_tokens(&mut self, model: &CausalLm) -> TokenGradients {
         let mut all = self.embedded.clone();
         all.extend(self.reruns.iter_mut().flat_map(Rerun::at_tokens));
         all.retain(|(ids, _)| !ids.is_empty());
@@ -511,19 +529,8 @@ impl Walk {
         let [vocabulary, width] = model.embedding().weight.val().dims();
         let known = known.map(|sum| sum.reshape([vocabulary, width]));
         let known = known.map(|sum| if rows.len() == vocabulary { sum } else { sum.slice([rows.clone()]) });
-        let mut sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
-        for (ids, gradient) in at_tokens {
-            let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
-            let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
-            let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
-            sum = Some(if own.is_empty() {
-                so_far
-            } else {
-                let gradient = if own.len() == ids.len() { gradient.clone() } else { select_rows(gradient, &own) };
-                add_rows(so_far, &own_ids, gradient)
-            });
-        }
-        sum
+        let sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
+        add_token_gradients(sum, rows, at_tokens)
     }
 
     /// Some rows of the head's gradient, with what is yet to be made of it.
@@ -552,7 +559,34 @@ fn flat(tensor: Tensor<2>) -> Tensor<1> {
     tensor.reshape([elements])
 }
 
+/// Some `rows` of the embedding's gradient with what comes of tokens, pass after pass; none if nothing comes of them and there
+/// was nothing.
+pub fn add_token_gradients(
+    mut sum: Option<Tensor<2>>,
+    rows: Range<usize>,
+    at_tokens: &[(Vec<u32>, Tensor<2>)],
+) -> Option<Tensor<2>> {
+    for (ids, gradient) in at_tokens {
+        let [_, width] = gradient.dims();
+        let so_far = sum.unwrap_or_else(|| zeros([rows.len(), width], &gradient.device(), gradient.dtype()));
+        let own: Vec<usize> = (0..ids.len()).filter(|&at| rows.contains(&(ids[at] as usize))).collect();
+        let own_ids: Vec<u32> = own.iter().map(|&at| ids[at] - rows.start as u32).collect();
+        sum = Some(if own.is_empty() {
+            so_far
+        } else {
+            let gradient = if own.len() == ids.len() { gradient.clone() } else { select_rows(gradient, &own) };
+            add_rows(so_far, &own_ids, gradient)
+        });
+    }
+    sum
+}
+
 impl CausalLm {
+    /// The name of the embedding among [`each_parameter`](Self::each_parameter)'s.
+    pub fn embedding_name(&self) -> String {
+        format!("{}weight", self.embedding_path())
+    }
+
     /// The gradient of the head, or of the embedding that it is tied to, among those of all parameters.
     fn of_head<'g>(&self, gradients: &'g mut NamedGradients) -> Option<&'g mut Option<Tensor<1>>> {
         let of = if self.lm_head.is_some() { "lm_head." } else { self.embedding_path() };
@@ -595,6 +629,17 @@ impl CausalLm {
         match self.trunk {
             Trunk::Alone(_) => "model.embed_tokens.",
             Trunk::Behind(_) => "shared.",
+        }
+    }
+
+    /// Whether anything is trained that the states of a layer follow from; where there is an encoder, those of prompts.
+    pub fn trains_within(&self, layer: Layer) -> bool {
+        match (&self.trunk, layer) {
+            (Trunk::Alone(Alone { model }), Layer::Last) => {
+                self.trains_before(model.layers.len()) || is_trained(&model.norm)
+            }
+            (Trunk::Alone(_), Layer::Output(index)) => self.trains_before(index + 1),
+            (Trunk::Behind(model), layer) => model.trains_within_encoder(layer),
         }
     }
 
@@ -806,7 +851,7 @@ mod tests {
     #[test]
     fn with_an_adapter_they_do_so_too_and_nothing_else_has_a_gradient() {
         for (name, model) in models() {
-            let model = adapted(model, &["q_proj", "layers.1.mlp.down_proj"]);
+            let model = adapted(model, &["o_proj", "layers.1.mlp.down_proj"]);
             let (losses, kept) = accumulated(&model, 2, RunAgain::Nothing);
             let (again, rerun) = accumulated(&model, 2, RunAgain::LayersAndHead);
             assert!(!rerun.reruns_layers(), "no pass keeps its inputs for the next");
@@ -837,6 +882,20 @@ mod tests {
         }
     }
 
+    /// An encoder may have fewer layers than the decoder, by which they are counted.
+    #[test]
+    fn the_states_of_a_prompt_follow_from_the_encoder() {
+        let trains = |target: &str| {
+            let (_, model) = behind().remove(0);
+            let model = adapted(model, &[target]);
+            [Layer::Output(0), Layer::Output(1), Layer::Output(LAYERS - 1), Layer::Last]
+                .map(|of| model.trains_within(of))
+        };
+        assert_eq!(trains("encoder.block.1.layer.0.SelfAttention.v"), [false, true, true, true]);
+        assert_eq!(trains("decoder.block.0.layer.0.SelfAttention.v"), [false; 4]);
+        assert_eq!(trains("wo"), [true; 4]);
+    }
+
     /// Layers that nothing is trained in or before are not run again.
     #[test]
     fn an_adapter_of_the_last_layer_alone_is_trained() {
@@ -850,6 +909,9 @@ mod tests {
         assert_eq!(trained.count(), 2);
         // The norm's gradient flows on, and the last layer's does not.
         assert!(model.trains_before(LAYERS) && !model.trains_before(LAYERS - 1));
+        let trains =
+            [Layer::Output(LAYERS - 2), Layer::Output(LAYERS - 1), Layer::Last].map(|of| model.trains_within(of));
+        assert_eq!(trains, [false, true, true]);
     }
 
     #[test]

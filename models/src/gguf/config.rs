@@ -101,6 +101,11 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// The sliding window, if there is one.
+    fn window(&self) -> Result<Option<u64>, CheckpointError> {
+        Ok(self.whole("attention.sliding_window")?.filter(|&window| window > 0))
+    }
+
     fn unread(&self, expected: &str, got: String) -> CheckpointError {
         CheckpointError::Unread {
             file: self.file.to_owned(),
@@ -129,12 +134,16 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
     }
     let [heads, of_keys] = keys.heads()?;
     let hidden = keys.needed("embedding_length")?;
-    let head_dim = match keys.whole("attention.key_length")? {
-        Some(width) => width,
-        None => keys.whole("rope.dimension_count")?.unwrap_or(hidden / heads as u64),
+    let (rotated, is_phi) = (keys.whole("rope.dimension_count")?, family.architecture() == Architecture::Phi3);
+    let head_dim = match (keys.whole("attention.key_length")?, rotated) {
+        (Some(width), _) => width,
+        (None, Some(rotated)) if !is_phi => rotated,
+        _ => hidden / heads as u64,
     };
-    for key in ["attention.value_length", "rope.dimension_count"] {
-        if let Some(other) = keys.whole(key)?.filter(|&other| other != head_dim) {
+    let of_values = keys.whole("attention.value_length")?;
+    let whole = if is_phi { None } else { rotated };
+    for (key, other) in [("attention.value_length", of_values), ("rope.dimension_count", whole)] {
+        if let Some(other) = other.filter(|&other| other != head_dim) {
             let got = format!("{head_dim} and, as {key}, {other}");
             return Err(keys.unread("heads of one width, rotated whole", got));
         }
@@ -144,6 +153,7 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
         .ok_or_else(|| CheckpointError::malformed(file, format!("expected a tensor named {EMBEDDING}, got none")))?;
     let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
     let activation = if family.is_gemma() { "hidden_activation" } else { "hidden_act" };
+    let norm_eps = if family.is_cohere() { "layer_norm_eps" } else { "rms_norm_eps" };
     let mut config = json!({
         "architectures": [class],
         "model_type": model_type,
@@ -155,7 +165,7 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
         "num_key_value_heads": of_keys,
         "head_dim": head_dim,
         activation: if family.is_gemma() { "gelu_pytorch_tanh" } else { "silu" },
-        "rms_norm_eps": keys.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
+        norm_eps: keys.number(&format!("attention.{}", norm_eps_key(family)))?.unwrap_or(1e-6),
         "max_position_embeddings": keys.whole("context_length")?,
         "rope_theta": keys.number("rope.freq_base")?.unwrap_or(10_000.0),
         "tie_word_embeddings": !has("output.weight"),
@@ -174,9 +184,25 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
             config.insert("attention_bias".into(), has("blk.0.attn_q.bias").into());
             config.insert("mlp_bias".into(), has("blk.0.ffn_up.bias").into());
         }
-        Architecture::Qwen2 | Architecture::T5 => {}
+        Architecture::Qwen2 | Architecture::SmolLm3 | Architecture::T5 => {}
         Architecture::Qwen3 => _ = config.insert("attention_bias".into(), has("blk.0.attn_q.bias").into()),
         Architecture::Gemma2 | Architecture::Gemma3 => gemma(&keys, config, hidden, heads as u64, head_dim)?,
+        // That is OLMo 3.
+        Architecture::Olmo2 => {
+            if let Some(window) = keys.window()? {
+                return Err(keys.unread("attention to all tokens", format!("a sliding window of {window}")));
+            }
+        }
+        Architecture::Phi3 => phi(&keys, config, &has, rotated, head_dim)?,
+        Architecture::Cohere | Architecture::Cohere2 => {
+            config.insert("logit_scale".into(), keys.number("logit_scale")?.unwrap_or(1.0).into());
+            config.insert("attention_bias".into(), has("blk.0.attn_q.bias").into());
+            if family.architecture() == Architecture::Cohere2 {
+                config.insert("sliding_window".into(), keys.window()?.into());
+                let period = keys.whole("attention.sliding_window_pattern")?.unwrap_or(default_period(family));
+                config.insert("sliding_window_pattern".into(), period.into());
+            }
+        }
     }
     if has(ROPE_FREQS) {
         let scaling = of_frequencies(&keys, bytes, header, config)?;
@@ -247,9 +273,37 @@ fn gemma(
     Ok(())
 }
 
+/// What Phi's files say beside the rest.
+fn phi(
+    keys: &Keys<'_>,
+    config: &mut Map<String, Json>,
+    has: &dyn Fn(&str) -> bool,
+    rotated: Option<u64>,
+    head_dim: u64,
+) -> Result<(), CheckpointError> {
+    if has("rope_factors_short.weight") || has("rope_factors_long.weight") {
+        // llama.cpp takes one set of factors or the other by the room for tokens that it is started with.
+        return Err(keys.unread("rotary embeddings without LongRoPE", "factors of it".into()));
+    }
+    if let Some(rotated) = rotated.filter(|&rotated| rotated != head_dim) {
+        config.insert("partial_rotary_factor".into(), (rotated as f64 / head_dim.max(1) as f64).into());
+    }
+    config.insert("sliding_window".into(), keys.window()?.into());
+    Ok(())
+}
+
+/// What the epsilon of the norms is called.
+pub(super) fn norm_eps_key(family: Family) -> &'static str {
+    if family.is_cohere() { "layer_norm_epsilon" } else { "layer_norm_rms_epsilon" }
+}
+
 /// Of so many layers one does not slide, where a file says nothing.
 pub(super) fn default_period(family: Family) -> u64 {
-    if family.architecture() == Architecture::Gemma2 { 2 } else { 6 }
+    match family.architecture() {
+        Architecture::Gemma2 => 2,
+        Architecture::Cohere2 => 4,
+        _ => 6,
+    }
 }
 
 /// What llama.cpp divides the squares of a Gemma's scores by; it knows no key for it.
@@ -316,7 +370,7 @@ fn of_frequencies(
         let Some(layer) = config.decoder.layers.first() else {
             continue;
         };
-        let factors = frequency_factors(&layer.rope, config.decoder.attention.head_dim);
+        let factors = layer.rope.as_ref().map(frequency_factors).unwrap_or_default();
         let near = |(one, other): (&f32, &f32)| (one - other).abs() <= 1e-4 * other.abs();
         if factors.len() == stored.len() && factors.iter().zip(&stored).all(near) {
             return Ok(scaling);
@@ -326,8 +380,8 @@ fn of_frequencies(
 }
 
 /// What a scaling divides each frequency by.
-pub(super) fn frequency_factors(rope: &RopeConfig, head_dim: usize) -> Vec<f32> {
-    let plain = RopeConfig { scaling: RopeScaling::None, ..*rope }.inv_freq(head_dim);
-    let scaled = rope.inv_freq(head_dim);
+pub(super) fn frequency_factors(rope: &RopeConfig) -> Vec<f32> {
+    let plain = RopeConfig { scaling: RopeScaling::None, ..rope.clone() }.inv_freq();
+    let scaled = rope.inv_freq();
     plain.iter().zip(scaled).map(|(plain, scaled)| plain / scaled).collect()
 }

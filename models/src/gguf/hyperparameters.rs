@@ -6,10 +6,10 @@ use mpo_kernels::Activation;
 use serde_json::json;
 
 use super::architecture::Family;
-use super::config::{ROPE_PARAMETERS, default_period, frequency_factors, query_scalar};
+use super::config::{ROPE_PARAMETERS, default_period, frequency_factors, norm_eps_key, query_scalar};
 use super::metadata::Metadata;
 use super::value::Value;
-use crate::config::{AttentionBias, DecoderConfig, LayerConfig, RopeScaling};
+use crate::config::{AttentionBias, DecoderConfig, RopeConfig, RopeScaling};
 use crate::{Architecture, ModelError};
 
 /// Puts the keys, and gives what each frequency of LLaMA 3's scaling is divided by, which is a tensor there.
@@ -17,14 +17,6 @@ use crate::{Architecture, ModelError};
 /// # Errors
 /// If llama.cpp would compute something else than this model: what it has no key for, it takes as published models have it.
 pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, ModelError> {
-    if config.encoder.is_some() {
-        return Err(ModelError::Folder {
-            path: dir.to_owned(),
-            expected: "a decoder alone, to write as GGUF",
-            found: "an encoder and a decoder".into(),
-            remedy: "models of this kind are not written as GGUF; use the folder, which Transformers loads".into(),
-        });
-    }
     let family = Family::of(config);
     let (name, ..) = family.names();
     let DecoderConfig { attention, mlp, norm, layers, .. } = config;
@@ -44,11 +36,15 @@ pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -
         Architecture::Qwen2 => qkv && !output,
         _ => !qkv && !output,
     };
-    if !biases {
+    if !biases || (mlp.bias && family.architecture() != Architecture::Llama) {
         return Err(refuse("the biases that its architecture is known for", "others".into()));
     }
-    if family.architecture() == Architecture::Gemma2 && !config.tie_word_embeddings {
+    let ties = family.architecture() == Architecture::Gemma2 || family.is_cohere();
+    if ties && !config.tie_word_embeddings {
         return Err(refuse("a head that is the embedding", "a matrix of its own".into()));
+    }
+    if family.architecture() == Architecture::Olmo2 && config.tie_word_embeddings {
+        return Err(refuse("a head of its own", "the embedding".into()));
     }
     let key = |key: &str| format!("{name}.{key}");
     let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
@@ -62,13 +58,23 @@ pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -
     put("attention.head_count_kv", size(attention.num_kv_heads).into());
     put("attention.key_length", size(attention.head_dim).into());
     put("attention.value_length", size(attention.head_dim).into());
-    put("attention.layer_norm_rms_epsilon", (norm.eps as f32).into());
-    put("rope.dimension_count", size(attention.head_dim).into());
+    put(&format!("attention.{}", norm_eps_key(family)), (norm.eps as f32).into());
     put("vocab_size", size(config.vocab_size).into());
-    let Some(full) = layers.iter().find(|layer| layer.window.is_none()).or(layers.first()) else {
-        return Ok(None);
+    let rotated = || layers.iter().filter_map(|layer| Some((layer.window, layer.rope.as_ref()?)));
+    let Some((_, rope)) = rotated().find(|(window, _)| window.is_none()).or(rotated().next()) else {
+        return Err(refuse("layers that rotate", "none".into()));
     };
-    put("rope.freq_base", (full.rope.theta as f32).into());
+    put("rope.dimension_count", size(rope.width).into());
+    put("rope.freq_base", (rope.theta as f32).into());
+    // It has no key for layers that know of no positions.
+    let knows = |layer: usize| match family.architecture() {
+        Architecture::SmolLm3 => !(layer + 1).is_multiple_of(4),
+        Architecture::Cohere2 => layers[layer].window.is_some(),
+        _ => true,
+    };
+    if layers.iter().enumerate().any(|(layer, of)| of.rope.is_some() != knows(layer)) {
+        return Err(refuse("rotary embeddings in the layers that its architecture is known for", "in others".into()));
+    }
     if family.is_gemma() {
         let [layers, hidden, heads, head_dim] =
             [config.num_layers, config.hidden_size, attention.num_heads, attention.head_dim].map(|size| size as u64);
@@ -96,13 +102,30 @@ pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -
         }
         windows(family, config, &mut put)
             .map_err(|found| refuse("sliding layers of one window and one rope", found))?;
-    } else if layers.iter().any(|layer| layer.window.is_some()) {
-        return Err(refuse("attention to all tokens", "layers with a sliding window".into()));
+    } else if family.architecture() == Architecture::Cohere2 {
+        windows(family, config, &mut put)
+            .map_err(|found| refuse("three sliding layers of one window to each full one", found))?;
+    } else if let Some(window) = layers.iter().find_map(|layer| layer.window) {
+        // A window that no sequence is longer than is none, and Phi's file has it all the same.
+        if family.architecture() != Architecture::Phi3 || config.max_positions.is_none_or(|longest| window < longest) {
+            return Err(refuse("attention to all tokens", "layers with a sliding window".into()));
+        }
     }
-    let (kind, rope) = ("rope.scaling.type", full.rope);
-    match rope.scaling {
+    if family.architecture() == Architecture::Phi3 {
+        // Without one, 0 says so.
+        put("attention.sliding_window", size(layers.iter().find_map(|layer| layer.window).unwrap_or(0)).into());
+    }
+    let kind = "rope.scaling.type";
+    if let Some(scale) = config.logit_scale {
+        put("logit_scale", (scale as f32).into());
+        if rope.scaling != RopeScaling::None {
+            return Err(refuse("rotary embeddings without scaling", format!("{:?}", rope.scaling)));
+        }
+        put(kind, "none".into());
+    }
+    match &rope.scaling {
         RopeScaling::None => Ok(None),
-        RopeScaling::Linear { factor } => {
+        &RopeScaling::Linear { factor } => {
             put(kind, "linear".into());
             put("rope.scaling.factor", (factor as f32).into());
             Ok(None)
@@ -118,7 +141,7 @@ pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -
             put("rope.scaling.original_context_length", size(yarn.original_max_position_embeddings).into());
             Ok(None)
         }
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings }
+        &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings }
             if family.architecture() == Architecture::Llama =>
         {
             let parameters = json!({
@@ -127,36 +150,47 @@ pub(super) fn put(dir: &Path, config: &DecoderConfig, metadata: &mut Metadata) -
                 "original_max_position_embeddings": original_max_position_embeddings,
             });
             metadata.put(ROPE_PARAMETERS, parameters.to_string());
-            Ok(Some(frequency_factors(&rope, attention.head_dim)))
+            Ok(Some(frequency_factors(rope)))
         }
-        scaling => Err(refuse("rotary scaling that is linear or yarn, or llama3 of a LLaMA", format!("{scaling:?}"))),
+        scaling => {
+            let got = match scaling {
+                // Its factors would fill a screen.
+                RopeScaling::LongRope(_) => "longrope".into(),
+                other => format!("{other:?}"),
+            };
+            Err(refuse("rotary scaling that is linear or yarn, or llama3 of a LLaMA", got))
+        }
     }
 }
 
 /// The window of the layers that slide, which they are where it is not the usual, and their rope.
 fn windows(family: Family, config: &DecoderConfig, put: &mut impl FnMut(&str, Value)) -> Result<(), String> {
     let layers = &config.layers;
-    let mut sliding = layers.iter().filter(|layer| layer.window.is_some());
-    let Some(LayerConfig { window: Some(window), rope }) = sliding.next() else {
-        // Gemma 3 slides where there is a window, Gemma 2 anyway.
-        return if family.architecture() == Architecture::Gemma2 { Err("no layer that slides".into()) } else { Ok(()) };
+    let mut sliding = layers.iter().filter_map(|layer| Some((layer.window?, layer.rope.as_ref()?)));
+    let Some((window, rope)) = sliding.next() else {
+        // Gemma 3 slides where there is a window, the others anyway.
+        return if family.architecture() == Architecture::Gemma3 { Ok(()) } else { Err("no layer that slides".into()) };
     };
-    if sliding.any(|layer| layer.window != Some(*window) || layer.rope != *rope) {
+    if sliding.any(|other| other != (window, rope)) {
         return Err("several".into());
     }
-    put("attention.sliding_window", u32::try_from(*window).unwrap_or(u32::MAX).into());
+    put("attention.sliding_window", u32::try_from(window).unwrap_or(u32::MAX).into());
     let period = default_period(family);
     let usual = |layer: usize| layer as u64 % period < period - 1;
     if layers.iter().enumerate().any(|(layer, of)| of.window.is_some() != usual(layer)) {
+        if !family.is_gemma() {
+            return Err("another order of layers".into());
+        }
         put("attention.sliding_window_pattern", layers.iter().map(|layer| layer.window.is_some()).collect());
     }
-    let full = layers.iter().find(|layer| layer.window.is_none()).map_or(*rope, |layer| layer.rope);
+    let full: Option<&RopeConfig> =
+        layers.iter().filter(|layer| layer.window.is_none()).find_map(|of| of.rope.as_ref());
     match family.architecture() {
         Architecture::Gemma3 if rope.scaling == RopeScaling::None => {
             put("rope.freq_base_swa", (rope.theta as f32).into());
             Ok(())
         }
-        Architecture::Gemma2 if *rope == full => Ok(()),
+        Architecture::Gemma2 | Architecture::Cohere2 if full.is_none_or(|full| full == rope) => Ok(()),
         _ => Err("another rope".into()),
     }
 }

@@ -85,12 +85,33 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
+/// llama.cpp has no key for which layers slide or rotate, but for Gemma's: there they are those of the published models.
+fn with_usual_layers(name: &str, mut config: Json) -> Json {
+    let is_full = |layer: usize| (layer + 1).is_multiple_of(4);
+    match name {
+        "smollm3" => {
+            config["no_rope_layers"] = (0..4).map(|layer| u8::from(!is_full(layer))).collect();
+            config["layer_types"] = vec!["full_attention"; 4].into();
+            config["use_sliding_window"] = false.into();
+        }
+        "phi3" => config["sliding_window"] = Json::Null,
+        "cohere2" => {
+            let kind = |layer| if is_full(layer) { "full_attention" } else { "sliding_attention" };
+            config["layer_types"] = (0..4).map(kind).collect();
+        }
+        _ => {}
+    }
+    config
+}
+
 /// The fixture of an architecture, as llama.cpp could compute it: Gemma's scores are divided by the width of a head there.
 fn fixture(name: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let source = fixtures().join("goldens").join(name);
     let config = fs::read_to_string(source.join(CONFIG_FILE)).unwrap();
     let config = config.replace(r#""query_pre_attn_scalar": 20"#, r#""query_pre_attn_scalar": 24"#);
+    let config = with_usual_layers(name, serde_json::from_str(&config).unwrap());
+    let config = config.to_string();
     fs::write(dir.path().join(CONFIG_FILE), config).unwrap();
     fs::copy(source.join("model.safetensors"), dir.path().join("model.safetensors")).unwrap();
     dir
@@ -105,7 +126,8 @@ fn there_and_back(dir: &Path, dtype: GgufDtype) -> (TempDir, PathBuf) {
     (home, described)
 }
 
-const FIXTURES: [&str; 5] = ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3"];
+const FIXTURES: [&str; 10] =
+    ["llama3rope", "qwen2_untied", "qwen3", "gemma2", "gemma3", "smollm3", "olmo2", "phi3", "cohere", "cohere2"];
 
 #[test]
 fn every_architecture_comes_back() {
@@ -174,8 +196,40 @@ fn a_model_that_would_answer_differently_is_refused() {
         config["layer_types"] = vec!["sliding_attention"; 4].into();
     };
     assert!(refused("qwen2_untied", &slides).contains("got layers with a sliding window"));
+    let all_rotate = set("no_rope_layers", json!([1, 1, 1, 1]));
+    assert!(
+        refused("smollm3", &all_rotate).contains("rotary embeddings in the layers that its architecture is known for")
+    );
+    assert!(refused("smollm3", &set("mlp_bias", json!(true))).contains("biases"));
+    assert!(refused("olmo2", &set("attention_bias", json!(true))).contains("biases"));
+    assert!(
+        refused("olmo2", &set("tie_word_embeddings", json!(true))).contains("a head of its own, got the embedding")
+    );
+    assert!(refused("phi3", &set("sliding_window", json!(8))).contains("got layers with a sliding window"));
+    assert!(refused("phi3_long", &|_| {}).contains("got longrope"));
+    assert!(refused("olmo3", &set("attention_bias", json!(false))).contains("got layers with a sliding window"));
+    assert!(refused("cohere", &set("tie_word_embeddings", json!(false))).contains("a head that is the embedding"));
+    let linear = json!({ "rope_type": "linear", "factor": 2.0, "rope_theta": 1e4 });
+    assert!(refused("cohere", &set("rope_parameters", linear)).contains("rotary embeddings without scaling"));
+    let types = json!(["sliding_attention", "full_attention", "sliding_attention", "full_attention"]);
+    assert!(refused("cohere2", &set("layer_types", types)).contains("got another order of layers"));
     let dynamic = json!({ "rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4 });
     assert!(refused("llama3rope", &set("rope_parameters", dynamic)).contains("got Dynamic"));
+}
+
+#[test]
+fn heads_that_are_rotated_in_part_come_back() {
+    let dir = fixture("phi3");
+    let path = dir.path().join(CONFIG_FILE);
+    let mut config: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["rope_parameters"]["partial_rotary_factor"] = json!(0.75);
+    // No sequence is longer.
+    config["sliding_window"] = json!(512);
+    fs::write(&path, config.to_string()).unwrap();
+    let (_home, described) = there_and_back(dir.path(), GgufDtype::F16);
+    let (before, after) = (ModelConfig::from_dir(dir.path()).unwrap(), ModelConfig::from_dir(&described).unwrap());
+    assert_eq!(before.decoder, after.decoder);
+    assert_eq!(after.decoder.layers[0].rope.as_ref().unwrap().width, 6);
 }
 
 /// What scaling there is, other than LLaMA 3's, comes back too.
@@ -442,7 +496,7 @@ fn a_model_that_is_not_known_is_refused() {
         assert!(error.contains(expected), "no {expected:?} in {error}");
     };
     let numbers = |numbers: [u32; 2]| Some(numbers.into_iter().collect::<Value>());
-    refused(&words, "general.architecture", Some("mamba".into()), "llama, qwen2, qwen3, gemma2 or gemma3, got mamba");
+    refused(&words, "general.architecture", Some("mamba".into()), "olmo2, phi3, command-r or cohere2, got mamba");
     refused(&words, "llama.attention.head_count", None, "expected the key llama.attention.head_count, got none");
     refused(&words, "llama.attention.head_count", numbers([1, 2]), "of all layers as llama.attention.head_count");
     refused(&words, "llama.attention.head_count", Some(0u32.into()), "numbers of heads");

@@ -40,6 +40,7 @@ impl Draft {
         match self {
             Self::Pair(pair) => pair.dominant.as_ref().is_some_and(of_side) || of_side(&pair.target),
             Self::Answer(answer) => of_prompt(&answer.prompt) || answer.answer.contains(marker),
+            Self::Prompts(draft) => draft.prompts.iter().any(|(_, prompt)| of_prompt(prompt)),
         }
     }
 }

@@ -4,6 +4,7 @@ mod authors;
 mod conversation;
 mod elsewhere;
 mod markers;
+mod parallel;
 mod side;
 mod transcript;
 mod unpaired;
@@ -21,6 +22,7 @@ pub(crate) use elsewhere::advice;
 pub(crate) enum Draft {
     Pair(PairDraft),
     Answer(AnswerDraft),
+    Prompts(PromptsDraft),
 }
 
 /// A pair, in one language or two.
@@ -51,6 +53,7 @@ impl Draft {
         let texts = match self {
             Self::Pair(pair) => pair.dominant.as_ref().map_or(0, of_side) + of_side(&pair.target),
             Self::Answer(answer) => of_prompt(&answer.prompt) + of_tools(&answer.tools) + answer.answer.len(),
+            Self::Prompts(draft) => draft.prompts.iter().map(|(_, prompt)| of_prompt(prompt)).sum(),
         };
         size_of::<Self>() + texts
     }
@@ -74,6 +77,13 @@ pub(crate) struct AnswerDraft {
     pub(crate) tools: Option<Tools>,
     pub(crate) answer: String,
     pub(crate) desirable: bool,
+    /// Whether the prompt is to be answered, and not refused.
+    pub(crate) is_benign: bool,
+}
+
+/// One prompt in several languages, as the row has them.
+pub(crate) struct PromptsDraft {
+    pub(crate) prompts: Vec<(Language, Vec<Message>)>,
 }
 
 /// Why a row makes no draft.
@@ -117,6 +127,8 @@ pub(crate) enum Format {
     Pairs,
     /// One answer and a label.
     Unpaired,
+    /// This project's own, one prompt in several languages.
+    Parallel,
 }
 
 impl Format {
@@ -132,6 +144,9 @@ impl Format {
             Some(Self::Pairs)
         } else if has(&["completion", "label", "kto_tag"]) {
             Some(Self::Unpaired)
+        // A list of this name holds rows.
+        } else if fields.get("prompts").is_some_and(Value::is_object) {
+            Some(Self::Parallel)
         } else {
             None
         }
@@ -144,6 +159,7 @@ impl Format {
             Self::Bilingual => side::two(row).map(Draft::Pair),
             Self::Pairs => side::one(row).map(Draft::Pair),
             Self::Unpaired => unpaired::draft(row).map(Draft::Answer),
+            Self::Parallel => parallel::draft(row).map(Draft::Prompts),
         }
     }
 }
@@ -292,6 +308,11 @@ mod tests {
             Draft::Pair(pair) => side(&pair.target),
             Draft::Answer(answer) => {
                 format!("{} > {} {}", prompt(&answer.prompt), answer.answer, answer.desirable)
+            }
+            Draft::Prompts(draft) => {
+                let prompts =
+                    draft.prompts.iter().map(|(language, messages)| format!("{language} {}", prompt(messages)));
+                prompts.collect::<Vec<_>>().join(" | ")
             }
         })
     }

@@ -20,7 +20,7 @@ pub(super) fn one(row: &mut Row<'_>) -> Result<PairDraft, Unfit> {
 }
 
 /// Whether a row that was prepared is of a benign prompt. What else it says of where its parts came from is for people.
-fn is_benign(row: &mut Row<'_>) -> bool {
+pub(super) fn is_benign(row: &mut Row<'_>) -> bool {
     row.take("provenance").is_some_and(|provenance| provenance.get("benign") == Some(&Value::Bool(true)))
 }
 
@@ -178,7 +178,7 @@ fn conversation(row: &mut Row<'_>) -> Result<Option<(String, Vec<Message>)>, Unf
 
 /// What was asked.
 pub(super) struct Prompt {
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     /// Whether it is a transcript that ends where the assistant is to speak.
     is_open: bool,
 }
@@ -192,11 +192,7 @@ impl From<Vec<Message>> for Prompt {
 /// What was asked, where the row says it apart from the answers.
 pub(super) fn prompt(row: &mut Row<'_>) -> Result<Option<Prompt>, Unfit> {
     if row.fields.contains_key("prompt") {
-        let name = row.name("prompt");
-        return match unfolded(row.need("prompt")?, &name)? {
-            Value::String(text) => Ok(Some(spoken(text, &name)?)),
-            value => Ok(Some(row.messages("prompt", &value)?.into())),
-        };
+        return asked(row, "prompt").map(Some);
     }
     if row.has("instruction") {
         return Ok(Some(instruction(row)?.into()));
@@ -211,6 +207,15 @@ pub(super) fn prompt(row: &mut Row<'_>) -> Result<Option<Prompt>, Unfit> {
         }
     }
     Ok(None)
+}
+
+/// The prompt under a key: a text or messages.
+pub(super) fn asked(row: &mut Row<'_>, key: &str) -> Result<Prompt, Unfit> {
+    let name = row.name(key);
+    match unfolded(row.need(key)?, &name)? {
+        Value::String(text) => spoken(text, &name),
+        value => Ok(row.messages(key, &value)?.into()),
+    }
 }
 
 /// A prompt's text as messages.

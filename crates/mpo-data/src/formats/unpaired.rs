@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::side::{Answer, answer, instructed, joined, last_of_conversation, prompt};
+use super::side::{Answer, answer, instructed, is_benign, joined, last_of_conversation, prompt};
 use super::{AnswerDraft, Row, Unfit, kind};
 use crate::pair::Message;
 
@@ -11,8 +11,9 @@ pub(super) fn draft(row: &mut Row<'_>) -> Result<AnswerDraft, Unfit> {
     let language = row.language()?;
     let tools = row.tools()?;
     let desirable = label(row)?;
+    let is_benign = is_benign(row);
     let (prompt, answer) = exchange(row)?;
-    Ok(AnswerDraft { language, prompt: instructed(row, prompt)?, tools, answer: answer.text, desirable })
+    Ok(AnswerDraft { language, prompt: instructed(row, prompt)?, tools, answer: answer.text, desirable, is_benign })
 }
 
 /// The prompt and its answer: apart, or as one conversation.

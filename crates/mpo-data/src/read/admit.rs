@@ -6,11 +6,12 @@ use super::reading::Drafted;
 use super::seen::{Seen, SeenSide};
 use super::{Dataset, ReadOptions};
 use crate::detect::{Detection, Detector};
-use crate::formats::{AnswerDraft, Draft, DraftSide, Format, PairDraft};
+use crate::formats::{AnswerDraft, Draft, DraftSide, Format, PairDraft, PromptsDraft};
 use crate::language::Language;
 use crate::pair::{BilingualPair, MonolingualPair, Origin, PairProblem, PreferencePair, UnpairedAnswer};
+use crate::parallel::ParallelPrompts;
 use crate::report::{ReadReport, Side, Warning, WarningKind};
-use crate::rows::Rows;
+use crate::rows::{Row as _, Rows};
 
 /// Below this a detector's opinion about an answer is not worth a warning.
 const SURE: f64 = 0.8;
@@ -39,30 +40,46 @@ impl<'a> Admission<'a> {
             let rows = rows.iter().zip(seen);
             rows.filter_map(|(row, seen)| match &row.draft {
                 Draft::Pair(pair) => Some((pair.dominant.as_ref()?, seen.dominant)),
-                Draft::Answer(_) => None,
+                Draft::Answer(_) | Draft::Prompts(_) => None,
             })
+        };
+        // Of prompts by language, the first that a row names.
+        let first = || {
+            let named = rows.iter().filter_map(|row| match &row.draft {
+                Draft::Prompts(draft) => draft.prompts.first(),
+                Draft::Pair(_) | Draft::Answer(_) => None,
+            });
+            named.map(|(language, _)| *language)
         };
         let dominant = options.dominant.or_else(|| {
             let mut votes: BTreeMap<Language, usize> = BTreeMap::new();
             let languages = sides().filter_map(|(side, seen)| side.language.or_else(|| Some(seen.prompt?.language)));
-            for language in languages {
+            for language in languages.chain(first()) {
                 *votes.entry(language).or_default() += 1;
             }
             votes.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
         });
-        let report = ReadReport { dominant: dominant.filter(|_| sides().next().is_some()), ..report };
+        let report = ReadReport {
+            dominant: dominant.filter(|_| sides().next().is_some() || first().next().is_some()),
+            ..report
+        };
         Self { options, detector, dominant, report }
     }
 
     pub(super) fn dataset(mut self, rows: Vec<Drafted>, seen: &[Seen], format: Option<Format>) -> Dataset {
-        let (mut pairs, mut singles, mut answers) = (vec![], vec![], vec![]);
+        let (mut pairs, mut singles, mut answers, mut prompts) = (vec![], vec![], vec![], vec![]);
         for (row, seen) in rows.into_iter().zip(seen) {
             let Drafted { origin, draft, oddities: of_row } = row;
             let admitted = match draft {
                 Draft::Answer(draft) => self.answer(draft, seen, &origin).map(|answer| {
                     let language = answer.language;
                     answers.push(answer);
-                    (language, vec![])
+                    (vec![language], vec![])
+                }),
+                Draft::Prompts(draft) => self.prompts(draft, &origin).map(|row| {
+                    let languages = row.targets();
+                    prompts.push(row);
+                    (languages, vec![])
                 }),
                 Draft::Pair(draft) => self.sides(draft, seen).map(|(dominant, target, oddities)| {
                     let language = target.language();
@@ -71,13 +88,15 @@ impl<'a> Admission<'a> {
                         Some(dominant) => pairs.push(BilingualPair { dominant, target, origin }),
                         None => singles.push(MonolingualPair { pair: target, origin }),
                     }
-                    (language, oddities)
+                    (vec![language], oddities)
                 }),
             };
             match admitted {
-                Ok((language, oddities)) => {
+                Ok((languages, oddities)) => {
                     self.report.kept += 1;
-                    *self.report.languages.entry(language).or_default() += 1;
+                    for language in languages {
+                        *self.report.languages.entry(language).or_default() += 1;
+                    }
                     let warn = |kind| Warning { origin: origin.clone(), kind };
                     let oddities = of_row.into_iter().chain(oddities);
                     self.report.warnings.extend(oddities.map(warn));
@@ -88,6 +107,7 @@ impl<'a> Admission<'a> {
         let rows = match format {
             Some(Format::Pairs) => Rows::Monolingual(singles),
             Some(Format::Unpaired) => Rows::Unpaired(answers),
+            Some(Format::Parallel) => Rows::Parallel(prompts),
             Some(Format::Authors | Format::Bilingual) | None => Rows::Bilingual(pairs),
         };
         Dataset { rows, report: self.report }
@@ -103,8 +123,14 @@ impl<'a> Admission<'a> {
             tools: draft.tools,
             answer: draft.answer,
             desirable: draft.desirable,
+            is_benign: draft.is_benign,
             origin: origin.clone(),
         })
+    }
+
+    fn prompts(&self, draft: PromptsDraft, origin: &Origin) -> Result<ParallelPrompts, String> {
+        let dominant = self.dominant.ok_or("prompts: no language is named")?;
+        ParallelPrompts::new(draft.prompts, dominant, origin.clone())
     }
 
     /// The pairs of a row and what is odd about them, or the reason to drop it.
@@ -268,6 +294,11 @@ mod tests {
         let dataset = load(&rows.join("\n"), &ReadOptions::default()).unwrap();
         let Rows::Monolingual(singles) = &dataset.rows else { panic!("{:?}", dataset.rows) };
         assert_eq!(singles.iter().map(|row| row.pair.is_benign()).collect::<Vec<_>>(), [false, true, false]);
+        let one = r#"{"language": "en", "prompt": "How?", "completion": "So.", "label": true}"#;
+        let rows = [one.to_owned(), one.replacen('{', benign, 1)].join("\n");
+        let unpaired = load(&rows, &ReadOptions::default()).unwrap();
+        let Rows::Unpaired(answers) = &unpaired.rows else { panic!("{:?}", unpaired.rows) };
+        assert_eq!(answers.iter().map(|row| row.is_benign).collect::<Vec<_>>(), [false, true]);
         let lines = singles.iter().map(|row| String::from_utf8(row_line(row, None).unwrap()).unwrap());
         let again = load(&lines.collect::<String>(), &ReadOptions::default()).unwrap();
         assert_eq!(again.rows, dataset.rows);
@@ -281,5 +312,47 @@ mod tests {
         let options = ReadOptions { dominant: Some("zh".parse().unwrap()), ..ReadOptions::default() };
         let dataset = load(&bilingual_row(), &options).unwrap();
         assert_eq!(reasons(&dataset), ["f, line 1: the dominant side is in en, expected zh"]);
+    }
+
+    #[test]
+    fn prompts_in_several_languages_are_led_by_the_one_that_most_rows_name_first() {
+        let row = |prompts: &str| format!(r#"{{"prompts": {{{prompts}}}}}"#);
+        let file = [
+            row(r#""en": "Why?", "sw": "Kwa nini?", "bn": "কেন?""#),
+            row(r#""sw": "Nani?", "en": "Who?""#),
+            row(r#""en": "How?", "sw": "Vipi?""#),
+            row(r#""sw": "Wapi?", "bn": "কোথায়?""#),
+            row(r#""en": "When?", "sw": " ""#),
+            row(r#""en": [{"role": "assistant", "content": "x"}], "sw": "Lini?""#),
+        ];
+        let Dataset { rows, report } = load(&file.join("\n"), &ReadOptions::default()).unwrap();
+        let codes = |rows: &Rows| -> Vec<String> {
+            let Rows::Parallel(rows) = rows else { panic!("{rows:?}") };
+            let codes = |row: &ParallelPrompts| {
+                let codes = row.by_language().iter().map(|(language, _)| language.code().to_owned());
+                codes.collect::<Vec<_>>()
+            };
+            rows.iter().map(|row| codes(row).join(" ")).collect()
+        };
+        assert_eq!(codes(&rows), ["en sw bn", "en sw", "en sw"]);
+        assert_eq!((report.read, report.kept, report.dominant.unwrap().code()), (6, 3, "en"));
+        let counts: Vec<_> = report.languages.iter().map(|(language, rows)| (language.code(), *rows)).collect();
+        assert_eq!(counts, [("bn", 1), ("sw", 3)]);
+        assert_eq!(rows.languages().count(), 4);
+        let dropped: Vec<String> = report.dropped.iter().map(|row| format!("{}: {}", row.origin, row.reason)).collect();
+        let expected = [
+            "f, line 5: the prompt is there in fewer than two languages",
+            "f, line 4: the prompt is not there in English",
+            "f, line 6: en: the prompt does not end with a message of the user",
+        ];
+        assert_eq!(dropped, expected);
+        assert_eq!(codes(&rows.clone().pivot("bn".parse().unwrap())), ["bn en sw"]);
+        let (rest, out) = rows.clone().hold_out(0.5, 0);
+        assert_eq!((rest.len(), out.len(), rest.clone().apart_from(&out).len()), (2, 1, 2));
+        assert_eq!(rest.joined(out).unwrap().limit(2).len(), 2);
+        // What is asked for is dominant.
+        let options = ReadOptions { dominant: "sw".parse().ok(), ..ReadOptions::default() };
+        let dataset = load(&file[..4].join("\n"), &options).unwrap();
+        assert_eq!(codes(&dataset.rows), ["sw en bn", "sw en", "sw en", "sw bn"]);
     }
 }

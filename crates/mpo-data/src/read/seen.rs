@@ -66,6 +66,8 @@ fn texts(draft: &Draft, language: Option<Language>) -> [Option<&str>; 4] {
             let [prompt, chosen] = of_side(&pair.target, language);
             [dominant_prompt, dominant_chosen, prompt, chosen]
         }
+        // Its languages are named.
+        Draft::Prompts(_) => [None; 4],
         Draft::Answer(answer) => [None, None, asked(answer.language.or(language), &answer.prompt), None],
     }
 }

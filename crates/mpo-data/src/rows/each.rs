@@ -19,6 +19,10 @@ macro_rules! each {
                 let $of_kind = Self::Unpaired;
                 $body
             }
+            Self::Parallel($rows) => {
+                let $of_kind = Self::Parallel;
+                $body
+            }
         }
     };
 }

@@ -14,9 +14,9 @@ pub(super) fn hold_out<R: Row>(rows: Vec<R>, share: f64, seed: u64) -> (Vec<R>, 
     let mut seen = HashSet::new();
     let mut sources: Vec<&[Message]> = rows.iter().map(Row::source).filter(|source| seen.insert(*source)).collect();
     sources.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    // A few prompts are split too, one or two are not.
     // A fifth of 20 is 4, whatever 0.2 is rounded to.
     let count = (sources.len() as f64 * share + 1e-9).floor() as usize;
+    // A few prompts are split too, one or two are not.
     let count = count.clamp(usize::from(sources.len() > 2), sources.len());
     let out: HashSet<Vec<Message>> = sources[..count].iter().map(|source| source.to_vec()).collect();
     rows.into_iter().partition(|row| !out.contains(row.source()))

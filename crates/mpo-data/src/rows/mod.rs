@@ -13,6 +13,7 @@ use std::path::Path;
 use crate::error::DataError;
 use crate::language::Language;
 use crate::pair::{BilingualPair, Message, MonolingualPair, Origin, UnpairedAnswer};
+use crate::parallel::ParallelPrompts;
 pub(crate) use each::each;
 pub(crate) use evenly::evenly;
 use pivot::pivot;
@@ -23,6 +24,7 @@ pub use write::{RowWriter, row_line};
 pub(crate) const BILINGUAL: &str = "pairs in two languages";
 pub(crate) const MONOLINGUAL: &str = "pairs in one language";
 pub(crate) const UNPAIRED: &str = "single answers";
+pub(crate) const PARALLEL: &str = "prompts in several languages";
 
 /// Rows of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Rows {
     Monolingual(Vec<MonolingualPair>),
     /// Every row has one answer.
     Unpaired(Vec<UnpairedAnswer>),
+    /// Every row has one prompt in several languages.
+    Parallel(Vec<ParallelPrompts>),
 }
 
 impl Rows {
@@ -46,9 +50,9 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The language that each row counts for: of rows in two languages, that of the target side.
+    /// The languages that each row is there in: of rows with a dominant language, the others.
     pub fn languages(&self) -> Box<dyn Iterator<Item = Language> + '_> {
-        each!(self, rows => Box::new(rows.iter().map(Row::language)))
+        each!(self, rows => Box::new(rows.iter().flat_map(Row::targets)))
     }
 
     /// What kind of rows they are, for people.
@@ -57,6 +61,7 @@ impl Rows {
             Self::Bilingual(_) => BILINGUAL,
             Self::Monolingual(_) => MONOLINGUAL,
             Self::Unpaired(_) => UNPAIRED,
+            Self::Parallel(_) => PARALLEL,
         }
     }
 
@@ -70,6 +75,7 @@ impl Rows {
             (Self::Bilingual(rows), Self::Bilingual(more)) => rows.extend(more),
             (Self::Monolingual(rows), Self::Monolingual(more)) => rows.extend(more),
             (Self::Unpaired(rows), Self::Unpaired(more)) => rows.extend(more),
+            (Self::Parallel(rows), Self::Parallel(more)) => rows.extend(more),
             _ => return Err(kinds),
         }
         Ok(self)
@@ -118,6 +124,7 @@ impl Rows {
     pub fn pivot(self, language: Language) -> Self {
         match self {
             Self::Bilingual(rows) => Self::Bilingual(pivot(rows, language)),
+            Self::Parallel(rows) => Self::Parallel(rows.into_iter().filter_map(|row| row.led_by(language)).collect()),
             Self::Monolingual(_) | Self::Unpaired(_) => Self::Bilingual(vec![]),
         }
     }

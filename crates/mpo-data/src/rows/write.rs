@@ -124,6 +124,7 @@ mod tests {
     use crate::pair::{
         BilingualPair, Message, MonolingualPair, Origin, Position, PreferencePair, Role, Tools, UnpairedAnswer,
     };
+    use crate::parallel::ParallelPrompts;
     use crate::read::{ReadOptions, read};
 
     fn origin(file: &Path, row: usize) -> Origin {
@@ -199,10 +200,19 @@ mod tests {
         let answer = (language(TARGETS), prompt(), tools(), text(), any::<bool>());
         let unpaired = prop::collection::vec(answer, 1..4).prop_map(move |rows| {
             Rows::Unpaired(numbered(rows, file, |(language, prompt, tools, answer, desirable), origin| {
-                UnpairedAnswer { language, prompt, tools, answer, desirable, origin }
+                UnpairedAnswer { language, prompt, tools, answer, desirable, is_benign: !desirable, origin }
             }))
         });
-        prop_oneof![bilingual, monolingual, unpaired]
+        let parallel = prop::collection::vec((prompt(), prop::collection::vec(prompt(), 1..4)), 1..4);
+        let parallel = parallel.prop_map(move |rows| {
+            Rows::Parallel(numbered(rows, file, |(dominant, others), origin| {
+                let language = |code: &str| code.parse().unwrap();
+                let others = TARGETS.iter().zip(others).map(|(code, prompt)| (language(code), prompt));
+                let prompts = std::iter::once((language("en"), dominant)).chain(others).collect();
+                ParallelPrompts::new(prompts, language("en"), origin).unwrap()
+            }))
+        });
+        prop_oneof![bilingual, monolingual, unpaired, parallel]
     }
 
     /// The rows, as if they came from another file.
@@ -220,6 +230,10 @@ mod tests {
             Rows::Unpaired(mut rows) => {
                 rows.iter_mut().for_each(|row| at(&mut row.origin));
                 Rows::Unpaired(rows)
+            }
+            Rows::Parallel(mut rows) => {
+                rows.iter_mut().for_each(|row| at(&mut row.origin));
+                Rows::Parallel(rows)
             }
         }
     }
@@ -246,6 +260,7 @@ mod tests {
             tools: None,
             answer: text.into(),
             desirable: true,
+            is_benign: false,
             origin: origin(Path::new("f"), 1),
         }
     }

@@ -57,6 +57,13 @@ impl TokenizedPair {
         &self.rejected
     }
 
+    /// The same with more behind the prompt, which answers follow and which is no part of them.
+    #[must_use]
+    pub fn with_note(mut self, note: &[u32]) -> Self {
+        self.prompt.extend_from_slice(note);
+        self
+    }
+
     /// Tokens of all three parts: what the pair costs a model that computes its prompt once.
     pub fn tokens(&self) -> usize {
         self.prompt.len() + self.chosen.len() + self.rejected.len()
@@ -100,8 +107,26 @@ pub struct LabelledAnswer {
     pub answer: Vec<u32>,
     /// Whether the answer is one to learn, or one to avoid.
     pub desirable: bool,
+    /// Whether the prompt is to be answered and not refused, as its row says.
+    pub is_benign: bool,
     /// The row it came from.
     pub origin: Origin,
+}
+
+/// One prompt in two languages or more as token ids, none of them empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedPrompts {
+    /// The prompt by language, the dominant one first.
+    pub prompts: Vec<(Language, Vec<u32>)>,
+    /// The row it came from.
+    pub origin: Origin,
+}
+
+impl TokenizedPrompts {
+    /// Tokens in all languages.
+    pub fn tokens(&self) -> usize {
+        self.prompts.iter().map(|(_, ids)| ids.len()).sum()
+    }
 }
 
 /// Names the first part without tokens.

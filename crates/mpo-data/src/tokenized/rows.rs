@@ -1,12 +1,12 @@
 //! The token ids of a data set's rows, of one kind each, and what can be done with them whatever their kind.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
-use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow};
+use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedPrompts, TokenizedRow};
 use crate::language::Language;
 use crate::pair::Origin;
-use crate::rows::{BILINGUAL, MONOLINGUAL, UNPAIRED, each, evenly};
+use crate::rows::{BILINGUAL, MONOLINGUAL, PARALLEL, UNPAIRED, each, evenly};
 
 /// Rows of one kind, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum TokenizedRows {
     Monolingual(Vec<LanguagePair>),
     /// Single answers.
     Unpaired(Vec<LabelledAnswer>),
+    /// One prompt in several languages.
+    Parallel(Vec<TokenizedPrompts>),
 }
 
 impl TokenizedRows {
@@ -30,12 +32,14 @@ impl TokenizedRows {
         self.len() == 0
     }
 
-    /// What kind of rows they are, for people: `pairs in two languages`, `pairs in one language` or `single answers`.
+    /// What kind of rows they are, for people: `pairs in two languages`, `pairs in one language`, `single answers` or `prompts
+    /// in several languages`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Bilingual(_) => BILINGUAL,
             Self::Monolingual(_) => MONOLINGUAL,
             Self::Unpaired(_) => UNPAIRED,
+            Self::Parallel(_) => PARALLEL,
         }
     }
 
@@ -43,7 +47,7 @@ impl TokenizedRows {
     pub fn are_pairs(&self) -> bool {
         match self {
             Self::Bilingual(_) | Self::Monolingual(_) => true,
-            Self::Unpaired(_) => false,
+            Self::Unpaired(_) | Self::Parallel(_) => false,
         }
     }
 
@@ -71,11 +75,25 @@ impl TokenizedRows {
         })
     }
 
-    /// How many rows count for each language.
+    /// How many rows are there in each language; of rows with a dominant one, in each of the others.
     pub fn by_language(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();
-        each!(self, rows => rows.iter().for_each(|row| *counts.entry(row.language()).or_default() += 1));
+        each!(self, rows => rows.iter().flat_map(Tokens::targets).for_each(|language| *counts.entry(language).or_default() += 1));
         counts
+    }
+
+    /// The dominant language of most rows in two languages; none of rows in one.
+    pub fn dominant(&self) -> Option<Language> {
+        let dominants: Vec<Language> = match self {
+            Self::Bilingual(rows) => rows.iter().map(|row| row.dominant_language).collect(),
+            Self::Parallel(rows) => rows.iter().filter_map(|row| Some(row.prompts.first()?.0)).collect(),
+            Self::Monolingual(_) | Self::Unpaired(_) => return None,
+        };
+        let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
+        for language in dominants {
+            *counts.entry(language).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
     }
 
     /// The place that each row came from.
@@ -88,19 +106,31 @@ impl TokenizedRows {
         self.asked().flat_map(|asked| iter::once(asked.prompt).chain(asked.answers))
     }
 
-    /// How many tokens each sequence has, a prompt with one of its answers.
+    /// How many tokens each sequence has, a prompt with one of its answers or without any.
     pub fn sequence_lengths(&self) -> impl Iterator<Item = usize> {
-        self.asked()
-            .flat_map(|Asked { prompt, answers }| answers.into_iter().map(move |answer| prompt.len() + answer.len()))
+        self.asked().flat_map(|Asked { prompt, answers }| {
+            let alone = answers.is_empty().then_some(prompt.len());
+            answers.into_iter().map(move |answer| prompt.len() + answer.len()).chain(alone)
+        })
     }
 
     /// Every pair once: of rows in two languages the target sides in their order, then the dominant sides, each once
-    /// however many languages it was translated to. None of single answers.
+    /// however many languages it was translated to. None of rows without pairs.
     pub fn into_pairs(self) -> Option<Vec<LanguagePair>> {
         match self {
             Self::Bilingual(rows) => Some(sides(&rows)),
             Self::Monolingual(pairs) => Some(pairs),
-            Self::Unpaired(_) => None,
+            Self::Unpaired(_) | Self::Parallel(_) => None,
+        }
+    }
+
+    /// Every prompt with all its languages: of rows in two languages those that share a dominant prompt together, in the order
+    /// in which they came. None of rows that are there in one language.
+    pub fn parallel_prompts(&self) -> Option<Vec<TokenizedPrompts>> {
+        match self {
+            Self::Parallel(rows) => Some(rows.clone()),
+            Self::Bilingual(rows) => Some(together(rows)),
+            Self::Monolingual(_) | Self::Unpaired(_) => None,
         }
     }
 
@@ -110,6 +140,38 @@ impl TokenizedRows {
             Self::Bilingual(rows) => sides(&rows).iter().flat_map(both_answers).collect(),
             Self::Monolingual(pairs) => pairs.iter().flat_map(both_answers).collect(),
             Self::Unpaired(answers) => answers,
+            Self::Parallel(_) => vec![],
+        }
+    }
+
+    /// The same with `note` behind those prompts that are not benign and for which `is_noted` holds: between the prompt and its
+    /// answers, as a part of what they follow.
+    #[must_use]
+    pub fn with_notes(self, note: &[u32], mut is_noted: impl FnMut(&[u32]) -> bool) -> Self {
+        let mut pair = |pair: TokenizedPair| match !pair.is_benign() && is_noted(pair.prompt()) {
+            true => pair.with_note(note),
+            false => pair,
+        };
+        match self {
+            Self::Bilingual(rows) => {
+                let rows = rows.into_iter();
+                let rows =
+                    rows.map(|row| TokenizedRow { dominant: pair(row.dominant), target: pair(row.target), ..row });
+                Self::Bilingual(rows.collect())
+            }
+            Self::Monolingual(rows) => {
+                Self::Monolingual(rows.into_iter().map(|row| LanguagePair { pair: pair(row.pair), ..row }).collect())
+            }
+            Self::Unpaired(mut rows) => {
+                for row in rows.iter_mut().filter(|row| !row.is_benign) {
+                    if is_noted(&row.prompt) {
+                        row.prompt.extend_from_slice(note);
+                    }
+                }
+                Self::Unpaired(rows)
+            }
+            // Nothing answers them.
+            Self::Parallel(rows) => Self::Parallel(rows),
         }
     }
 
@@ -122,6 +184,11 @@ impl TokenizedRows {
 trait Tokens {
     /// The language that it counts for: of a row in two languages, that of its target side.
     fn language(&self) -> Language;
+
+    /// The languages that it is there in beside a dominant one.
+    fn targets(&self) -> Vec<Language> {
+        vec![self.language()]
+    }
 
     /// What is asked in it, that of the dominant side first.
     fn asked(&self) -> Vec<Asked<'_>>;
@@ -184,6 +251,43 @@ impl Tokens for LabelledAnswer {
     }
 }
 
+impl Tokens for TokenizedPrompts {
+    fn language(&self) -> Language {
+        self.prompts[0].0
+    }
+
+    fn targets(&self) -> Vec<Language> {
+        self.prompts[1..].iter().map(|(language, _)| *language).collect()
+    }
+
+    fn asked(&self) -> Vec<Asked<'_>> {
+        self.prompts.iter().map(|(_, ids)| Asked { prompt: ids, answers: vec![] }).collect()
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+/// The prompts of rows that share a dominant one, as one row each; of two in one language the first.
+fn together(rows: &[TokenizedRow]) -> Vec<TokenizedPrompts> {
+    let mut all: Vec<TokenizedPrompts> = vec![];
+    let mut known: HashMap<(Language, &[u32]), usize> = HashMap::new();
+    for row in rows {
+        let dominant = (row.dominant_language, row.dominant.prompt());
+        let at = *known.entry(dominant).or_insert_with(|| {
+            let prompts = vec![(dominant.0, dominant.1.to_vec())];
+            all.push(TokenizedPrompts { prompts, origin: row.origin.clone() });
+            all.len() - 1
+        });
+        let prompts = &mut all[at].prompts;
+        if prompts.iter().all(|(language, _)| *language != row.language) {
+            prompts.push((row.language, row.target.prompt().to_vec()));
+        }
+    }
+    all
+}
+
 /// The target sides of rows, then their dominant sides, each once.
 fn sides(rows: &[TokenizedRow]) -> Vec<LanguagePair> {
     let side = |language: Language, pair: &TokenizedPair, origin: &Origin| LanguagePair {
@@ -206,6 +310,7 @@ fn both_answers(row: &LanguagePair) -> [LabelledAnswer; 2] {
         prompt: row.pair.prompt().to_vec(),
         answer: answer.to_vec(),
         desirable,
+        is_benign: row.pair.is_benign(),
         origin: row.origin.clone(),
     })
 }
@@ -240,6 +345,7 @@ mod tests {
             prompt: vec![7],
             answer: vec![1, 2],
             desirable,
+            is_benign: false,
             origin: origin(),
         }
     }
@@ -261,6 +367,26 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_share_a_dominant_prompt_are_one_prompt_in_all_their_languages() {
+        let mut again = row("sw", 7);
+        again.target = pair(300);
+        let rows = TokenizedRows::Bilingual(vec![row("sw", 7), row("sw", 8), row("bn", 7), again]);
+        let prompts = rows.parallel_prompts().unwrap();
+        let seen = prompts.iter().map(|row| {
+            let prompts = row.prompts.iter().map(|(language, ids)| format!("{language}{}", ids[0]));
+            prompts.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), ["en7 sw107 bn107", "en8 sw108"]);
+        let rows = TokenizedRows::Parallel(prompts.clone());
+        assert_eq!(rows.parallel_prompts(), Some(prompts));
+        assert_eq!(rows.sequence_lengths().collect::<Vec<_>>(), [1; 5]);
+        assert_eq!(rows.by_language().values().collect::<Vec<_>>(), [&1, &2]);
+        assert_eq!((rows.clone().into_pairs(), rows.clone().into_answers()), (None, vec![]));
+        assert!(!rows.are_pairs() && rows.only_label().is_none());
+        assert!(TokenizedRows::Unpaired(vec![answer(true)]).parallel_prompts().is_none());
+    }
+
+    #[test]
     fn sequences_of_every_kind_are_counted() {
         let bilingual = TokenizedRows::Bilingual(vec![row("sw", 7)]);
         let pairs = TokenizedRows::Monolingual(bilingual.clone().into_pairs().unwrap());
@@ -271,7 +397,28 @@ mod tests {
         assert_eq!(counted(&answers), (4, vec![3, 2, 3, 2]));
         let ids: Vec<&[u32]> = bilingual.token_ids().collect();
         assert_eq!(ids, [&[7][..], &[1, 2], &[3], &[107], &[1, 2], &[3]]);
+        assert_eq!([&bilingual, &pairs, &answers].map(TokenizedRows::dominant), ["en".parse().ok(), None, None]);
         assert_eq!(bilingual.into_answers(), pairs.into_answers());
+    }
+
+    #[test]
+    fn a_note_stands_behind_unsafe_prompts_and_is_no_part_of_answers() {
+        let benign = TokenizedRow { target: pair(9).with_benign(true), ..row("sw", 8) };
+        let rows = TokenizedRows::Bilingual(vec![row("sw", 7), benign]);
+        let noted = rows.clone().with_notes(&[50, 51], |prompt| prompt != [107]);
+        let prompts = |rows: &TokenizedRows| -> Vec<Vec<u32>> {
+            let pairs = rows.clone().into_pairs().unwrap();
+            pairs.iter().map(|row| row.pair.prompt().to_vec()).collect()
+        };
+        // Targets 107 and the benign 9, then dominants 7 and 8.
+        assert_eq!(prompts(&noted), [vec![107], vec![9], vec![7, 50, 51], vec![8, 50, 51]]);
+        let answers =
+            |rows: TokenizedRows| -> Vec<Vec<u32>> { rows.into_answers().into_iter().map(|row| row.answer).collect() };
+        assert_eq!(answers(noted), answers(rows.clone()));
+        let singles = TokenizedRows::Unpaired(rows.into_answers());
+        let noted = singles.with_notes(&[50], |_| true).into_answers();
+        let prompts: Vec<_> = noted.iter().map(|row| &row.prompt[..]).collect();
+        assert_eq!(prompts[..4], [&[107, 50][..], &[107, 50], &[9], &[9]]);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! From rows to their token ids, cut to a limit.
 
-use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedRow, TokenizedRows, TruncationReport, not_empty};
+use super::{
+    LabelledAnswer, LanguagePair, TokenizedPair, TokenizedPrompts, TokenizedRow, TokenizedRows, TruncationReport,
+    not_empty,
+};
 use crate::error::DataError;
 use crate::pair::{BilingualPair, MonolingualPair, Origin, PreferencePair, UnpairedAnswer};
+use crate::parallel::ParallelPrompts;
 use crate::report::Dropped;
 use crate::rows::{Row, Rows};
 use crate::tokenizer::TextTokenizer;
@@ -38,6 +42,7 @@ impl Rows {
             Self::Bilingual(rows) => TokenizedRows::Bilingual(work.all(rows)?),
             Self::Monolingual(rows) => TokenizedRows::Monolingual(work.all(rows)?),
             Self::Unpaired(rows) => TokenizedRows::Unpaired(work.all(rows)?),
+            Self::Parallel(rows) => TokenizedRows::Parallel(work.all(rows)?),
         };
         Ok((rows, work.report))
     }
@@ -163,8 +168,24 @@ impl Tokenize for UnpairedAnswer {
             prompt,
             answer,
             desirable: self.desirable,
+            is_benign: self.is_benign,
             origin: self.origin.clone(),
         }))
+    }
+}
+
+impl Tokenize for ParallelPrompts {
+    type Tokens = TokenizedPrompts;
+
+    fn tokenize(&self, work: &mut Tokenizing<'_>) -> Result<Option<TokenizedPrompts>, DataError> {
+        let mut prompts = vec![];
+        for (language, prompt) in self.by_language() {
+            let mut ids = work.tokenizer.encode_prompt(&prompt[..])?;
+            not_empty(&self.origin, [("prompt", &ids)])?;
+            ids.truncate(work.report.count(work.options.truncation, ids.len(), 0).prompt);
+            prompts.push((*language, ids));
+        }
+        Ok(Some(TokenizedPrompts { prompts, origin: self.origin.clone() }))
     }
 }
 

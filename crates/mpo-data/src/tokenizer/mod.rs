@@ -255,6 +255,22 @@ impl TextTokenizer {
         self.encode_written_response(&written, written.turn.after)
     }
 
+    /// What a response may open with, as it stands behind the prompt of a generation, without what ends a turn.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn encode_opening(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut text = text.to_owned();
+        let broken = !self.special_tokens_in_text && self.control.is_in(&text);
+        if broken {
+            self.control.break_up(&mut text);
+        }
+        match self.encode_behind(self.response.turns.prompt(), &text, broken)? {
+            Some(ids) => Ok(ids),
+            None => self.encode(&text, broken, false),
+        }
+    }
+
     fn write_response(&self, response: &str) -> Result<Written, DataError> {
         let mut text = response.to_owned();
         let broken = !self.special_tokens_in_text && self.control.is_in(&text);
@@ -409,6 +425,7 @@ mod tests {
             let prompt = tokenizer.encode_prompt(&[Message::user("bake bread")]).unwrap();
             assert_eq!(prompt, [bos, &[2, 5, 7, 8, 3, 2, 6]].concat());
             assert_eq!(tokenizer.encode_response("bread bread").unwrap(), [8, 8, 3]);
+            assert_eq!(tokenizer.encode_opening("bread bake").unwrap(), [8, 7]);
             assert_eq!((tokenizer.stop_ids(), tokenizer.pad_id(), tokenizer.vocab_size()), (vec![1, 3], 1, 9));
             assert_eq!(tokenizer.decode(&prompt).unwrap(), "user bake bread assistant");
         }

@@ -11,6 +11,7 @@ use crate::error::EvalError;
 use crate::kept::LanguageKept;
 use crate::measure::EvalSet;
 use crate::prompts::Prompt;
+use crate::reward_gap::LanguageGap;
 
 /// Tells whether an answer in a language refuses.
 pub type TellsRefusal = Box<dyn Fn(Language, &str) -> bool>;
@@ -56,6 +57,12 @@ pub struct Marks {
     pub benign_kept: Option<LanguageKept>,
 }
 
+/// A model's marks, and the gaps that they tell the means of.
+pub(super) struct Examined {
+    pub(super) marks: Vec<Marks>,
+    pub(super) gaps: Vec<LanguageGap>,
+}
+
 /// What an answer turned out to be.
 struct Marked {
     refused: bool,
@@ -74,6 +81,17 @@ impl Exam {
         what: &str,
         progress: &dyn Progress,
     ) -> Result<Vec<Marks>, EvalError> {
+        Ok(self.examine_whole(model, folder, what, progress)?.marks)
+    }
+
+    /// The same with all that is known of the gaps.
+    pub(super) fn examine_whole(
+        &self,
+        model: &CausalLm,
+        folder: &ModelFolder,
+        what: &str,
+        progress: &dyn Progress,
+    ) -> Result<Examined, EvalError> {
         let gaps = self.pairs.measure(model, self.max_tokens, what, progress)?;
         let answers = self.answers(model, folder, what, progress)?;
         let of = |language: Language, is_unsafe: bool| -> Vec<&Marked> {
@@ -86,22 +104,20 @@ impl Exam {
             (!answers.is_empty()).then(|| hits as f64 / answers.len() as f64)
         };
         let kept = |answers: &[&Marked]| LanguageKept::new(answers.iter().map(|answer| answer.language));
-        Ok(gaps
-            .into_iter()
-            .map(|gap| {
-                let (harmful, benign) = (of(gap.language, true), of(gap.language, false));
-                Marks {
-                    language: gap.language,
-                    reward_gap: gap.mean,
-                    reward_accuracy: gap.accuracy,
-                    refusal_rate: rate(&harmful, |answer| answer.refused),
-                    refused_in_another: rate(&harmful, |answer| answer.refused && answer.language.other().is_some()),
-                    benign_answer_rate: rate(&benign, |answer| !answer.refused),
-                    unsafe_kept: kept(&harmful),
-                    benign_kept: kept(&benign),
-                }
-            })
-            .collect())
+        let marks = gaps.iter().map(|gap| {
+            let (harmful, benign) = (of(gap.language, true), of(gap.language, false));
+            Marks {
+                language: gap.language,
+                reward_gap: gap.mean,
+                reward_accuracy: gap.accuracy,
+                refusal_rate: rate(&harmful, |answer| answer.refused),
+                refused_in_another: rate(&harmful, |answer| answer.refused && answer.language.other().is_some()),
+                benign_answer_rate: rate(&benign, |answer| !answer.refused),
+                unsafe_kept: kept(&harmful),
+                benign_kept: kept(&benign),
+            }
+        });
+        Ok(Examined { marks: marks.collect(), gaps })
     }
 
     /// Identifies what is asked, so that marks of one exam are not taken for another's.

@@ -161,10 +161,12 @@ impl Compare<'_> {
         Ok(comparison)
     }
 
-    /// Gives every run the settings that all share, and checks that they make a run: nothing is trained before.
-    fn complete(&self, entrants: &mut [Entrant]) -> Result<(), EvalError> {
+    /// Gives every run the settings that all share, and checks that they make a run: nothing is trained before. Where rows of
+    /// several files are tried, a method that is for rows of another kind than a file's is left out.
+    fn complete(&self, entrants: &mut Vec<Entrant>) -> Result<(), EvalError> {
         let mut told = vec![];
-        for entrant in entrants {
+        let mut unfit: Vec<(String, EvalError)> = vec![];
+        for entrant in &mut *entrants {
             let mut own = self.hyper_parameters.clone();
             own.0.retain(|key, _| entrant.has(key));
             for point in &mut entrant.points {
@@ -173,7 +175,17 @@ impl Compare<'_> {
                 let config = point.options.clone().resolve()?;
                 let folder = &self.subject.folder;
                 config.check_adapter(&folder.config, folder.adapter.as_ref())?;
-                let (_, cut) = self.subject.rows(&config)?;
+                let cut = match self.subject.rows(&config) {
+                    Ok((_, cut)) => cut,
+                    Err(error @ EvalError::Train(TrainError::WrongRows { .. }))
+                        if !self.request.data_sets().is_empty() =>
+                    {
+                        self.progress.note(&format_args!("{}: left out; {error}", entrant.name));
+                        unfit.push((entrant.name.clone(), error));
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
                 // Most runs are trained on the same rows, cut alike, and that is said once.
                 if cut.is_worth_saying() && !told.contains(&cut) {
                     self.progress.note(&cut);
@@ -181,7 +193,11 @@ impl Compare<'_> {
                 }
             }
         }
-        Ok(())
+        entrants.retain(|entrant| unfit.iter().all(|(name, _)| *name != entrant.name));
+        match unfit.pop() {
+            Some((_, error)) if entrants.is_empty() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

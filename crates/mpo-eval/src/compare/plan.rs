@@ -1,5 +1,8 @@
 //! Which runs a comparison is made of: methods, settings to try, seeds.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::str::FromStr;
 
 use mpo_data::Language;
@@ -14,7 +17,7 @@ use crate::error::EvalError;
 /// A method or an ablation of one, and the settings to try it with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entrant {
-    /// Such as `mpo-no-retain`.
+    /// Such as `mpo-no-retain`, or `mpo@lidr` where rows of several files are tried.
     pub name: String,
     /// The method that it is, or is an ablation of.
     pub method: Method,
@@ -27,6 +30,15 @@ impl Entrant {
     pub fn has(&self, key: &str) -> bool {
         let mut parameters = self.method.definition().parameters();
         parameters.any(|one| one.name == key)
+    }
+
+    /// The same on the rows of a file, which is called `name`.
+    fn on(&self, name: &str, path: &Path) -> Self {
+        let points = self.points.iter().map(|point| Point {
+            options: TrainOptions { data: Some(path.to_owned().into()), ..point.options.clone() },
+            ..point.clone()
+        });
+        Self { name: format!("{}@{name}", self.name), points: points.collect(), ..self.clone() }
     }
 }
 
@@ -61,15 +73,48 @@ impl FromStr for Dimension {
     }
 }
 
+/// Rows to train on: those of several files stand beside each other in a comparison, and none is chosen.
+const DATA: &str = "data";
+
+impl Request {
+    /// The files of rows that are tried, with a name for each.
+    pub fn data_sets(&self) -> Vec<(String, &Path)> {
+        let values = self.grid.iter().filter(|dimension| dimension.key == DATA).flat_map(|dimension| &dimension.values);
+        let paths: Vec<&Path> = values.map(Path::new).collect();
+        let part = |path: Option<&Path>, of: fn(&Path) -> Option<&OsStr>| {
+            path.and_then(of).map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        };
+        // A file's own name, or its folder's, as `prepare` calls every file of rows the same.
+        let namings: [&dyn Fn(&Path) -> String; 3] = [
+            &|path: &Path| part(Some(path), Path::file_stem),
+            &|path: &Path| part(path.parent(), Path::file_name),
+            &|path: &Path| path.to_string_lossy().replace(['/', '\\'], "-"),
+        ];
+        let names = namings.iter().map(|naming| paths.iter().map(|path| naming(path)).collect::<Vec<String>>());
+        let tells_apart = |names: &Vec<String>| {
+            let distinct: BTreeSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
+            distinct.len() == names.len()
+        };
+        names
+            .clone()
+            .find(tells_apart)
+            .or_else(|| names.clone().next_back())
+            .unwrap_or_default()
+            .into_iter()
+            .zip(paths)
+            .collect()
+    }
+}
+
 /// A grid is of settings that decide how a run is trained: runs that differ in others have nothing to be compared by.
 fn check_grid(grid: &[Dimension]) -> Result<(), TrainError> {
     let training = || SETTINGS.iter().filter(|setting| setting.decides == Decides::Training).map(|setting| setting.key);
-    let tried = |key: &str| HyperParameters::is_known(key) || training().any(|known| known == key);
+    let tried = |key: &str| key == DATA || HyperParameters::is_known(key) || training().any(|known| known == key);
     match grid.iter().find(|dimension| !tried(&dimension.key)) {
         None => Ok(()),
         Some(Dimension { key, .. }) => {
             let expected = format!(
-                "a hyper-parameter of one of the methods, or one of {}",
+                "a hyper-parameter of one of the methods, {DATA}, or one of {}",
                 training().collect::<Vec<_>>().join(", ")
             );
             Err(TrainError::setting("grid", expected, &**key))
@@ -114,7 +159,16 @@ pub fn entrants(asked: &Request, other: Language) -> Result<Vec<Entrant>, EvalEr
             entrants.push(entrant(wanted, found, asked, other)?);
         }
     }
+    let sets = asked.data_sets();
+    if !sets.is_empty() {
+        let on =
+            |entrant: &Entrant| -> Vec<Entrant> { sets.iter().map(|(name, path)| entrant.on(name, path)).collect() };
+        entrants = entrants.iter().flat_map(on).collect();
+    }
     let used = |key: &str| {
+        if key == DATA {
+            return true;
+        }
         let mut points = entrants.iter().flat_map(|entrant| &entrant.points);
         points.any(|point| point.label.split(',').any(|one| one.starts_with(&format!("{key}="))))
     };
@@ -142,7 +196,7 @@ fn entrant(
     for Dimension { key, values } in &asked.grid {
         // What makes an ablation is not searched, and a hyper-parameter only where the method has it.
         let foreign = HyperParameters::is_known(key) && definition.parameters().all(|one| one.name != key);
-        if !own.contains_key(key) && !foreign {
+        if !own.contains_key(key) && !foreign && key != DATA {
             dimensions.push((key.clone(), values.iter().map(|value| typed_value(value)).collect()));
         }
     }
@@ -231,6 +285,29 @@ mod tests {
     }
 
     #[test]
+    fn methods_on_the_rows_of_several_files_stand_beside_each_other() {
+        let grid = ["data=runs/mapo/rows.jsonl,runs/lidr/rows.jsonl", "beta=0.1,0.5"];
+        let plan = plan(&["dpo", "dpo-nll"], &grid, false).unwrap();
+        let names: Vec<&str> = plan.iter().map(|entrant| &*entrant.name).collect();
+        assert_eq!(names, ["dpo@mapo", "dpo@lidr", "dpo-nll@mapo", "dpo-nll@lidr"]);
+        assert_eq!(labels(&plan[1]), ["beta=0.1", "beta=0.5"]);
+        assert_eq!(plan[1].points[0].options.data, Some("runs/lidr/rows.jsonl".into()));
+        assert_eq!(plan[3].points[0].options.hyper_parameters.0["sft_weight"], 1);
+    }
+
+    #[test]
+    fn files_of_rows_are_called_by_what_tells_them_apart() {
+        let names = |values: &str| {
+            let request = Request { grid: vec![format!("data={values}").parse().unwrap()], ..Request::default() };
+            request.data_sets().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("a/mapo.jsonl,b/lidr.json"), ["mapo", "lidr"]);
+        assert_eq!(names("a/rows.jsonl,b/rows.jsonl"), ["a", "b"]);
+        assert_eq!(names("x/a/rows.jsonl,y/a/rows.jsonl"), ["x-a-rows.jsonl", "y-a-rows.jsonl"]);
+        assert!(Request::default().data_sets().is_empty());
+    }
+
+    #[test]
     fn the_papers_search_space() {
         let plan = plan(&["simpo", "mpo-kl"], &["gamma=3"], true).unwrap();
         assert_eq!(labels(&plan[0]), ["gamma=3,beta=2.0", "gamma=3,beta=2.5"]);
@@ -244,7 +321,6 @@ mod tests {
             (&["sft"], &["beta=1"], "grid: expected"),
             (&["sft"], &["learning_rate=1"], "learning_rate"),
             // These are the whole comparison's: a table of them would show runs that are the same.
-            (&["dpo"], &["data=a.json,b.json"], "grid: expected"),
             (&["dpo"], &["rows=10,100"], "got rows"),
             (&["dpo"], &["template=qwen,gemma"], "got template"),
             (&["dpo"], &["seed=1,2"], "got seed"),

@@ -9,18 +9,31 @@ use mpo_models::{CausalLm, SamplingError};
 use mpo_trainer::{Identity, Kind, Run, RunFolder, TrainConfig, TrainError, TrainOptions, Watch, digest_rows};
 use serde::{Deserialize, Serialize};
 
-use super::exam::{Exam, Marks};
+use super::exam::{Exam, Examined, Marks};
 use super::plan::{Entrant, Point};
 use super::results::{Comparison, RunResult, Tried};
 use super::subject::Subject;
 use super::{Compare, NextRun};
+use crate::card::{CardBase, ModelCard, TrainedOn};
 use crate::error::EvalError;
+use crate::results::{RewardGaps, TrainResults};
+use crate::reward_gap::LanguageGap;
 use crate::training::base;
 
 /// A folder in which other rows or another model were measured.
 fn changed(path: &Path) -> EvalError {
     let what = "different rows to measure on, or a different model".into();
     TrainError::Changed { path: path.to_owned(), what }.into()
+}
+
+/// What the model was that every run begins with.
+#[derive(Serialize, Deserialize)]
+struct Before {
+    exam: String,
+    test: Vec<Marks>,
+    /// All that is known of its gaps; comparisons of earlier versions kept their means alone.
+    #[serde(default)]
+    gaps: Vec<LanguageGap>,
 }
 
 /// A comparison at work.
@@ -57,7 +70,7 @@ impl Comparing<'_> {
                     done += 1;
                     let (name, settings) = (&*entrant.name, &*point.label);
                     on_run(NextRun { number: done, of, name, settings, seed, left });
-                    let (result, is_new) = self.run(entrant, point, seed)?;
+                    let (result, is_new) = self.run(entrant, point, seed, &before.gaps)?;
                     trained += u32::from(is_new);
                     if let Some(failure) = &result.failure {
                         self.of.progress.note(failure);
@@ -68,28 +81,21 @@ impl Comparing<'_> {
             }
             methods.push((entrant.name.clone(), tried));
         }
-        Ok(Comparison::new(self.of.subject.dominant, seeds, before, methods))
+        Ok(Comparison::new(self.of.subject.dominant, seeds, before.test, methods))
     }
 
     /// The marks of the model that every run begins with.
-    fn before(&self) -> Result<Vec<Marks>, EvalError> {
-        #[derive(Serialize, Deserialize)]
-        struct Before {
-            exam: String,
-            test: Vec<Marks>,
-        }
+    fn before(&self) -> Result<Before, EvalError> {
         let path = self.held.before_file();
         if let Some(before) = self.held.read_value::<Before>(&path, self.of.progress)? {
-            return if before.exam == self.start { Ok(before.test) } else { Err(changed(self.output)) };
+            return if before.exam == self.start { Ok(before) } else { Err(changed(self.output)) };
         }
         let model = self.load(&self.of.subject.options.clone().resolve()?)?;
         let Subject { folder, test, .. } = self.of.subject;
-        let before = Before {
-            exam: self.start.clone(),
-            test: test.examine(&model, folder, "measuring before", self.of.progress)?,
-        };
+        let Examined { marks, gaps } = test.examine_whole(&model, folder, "measuring before", self.of.progress)?;
+        let before = Before { exam: self.start.clone(), test: marks, gaps };
         self.held.write_value(&path, &before)?;
-        Ok(before.test)
+        Ok(before)
     }
 
     /// The results of an earlier call, if one came to its end.
@@ -105,8 +111,15 @@ impl Comparing<'_> {
         Ok(model.with_precision(config.precision()))
     }
 
-    /// One run: the kept result if it was finished earlier, else trained and examined. Says whether it was trained now.
-    fn run(&self, entrant: &Entrant, point: &Point, seed: u64) -> Result<(RunResult, bool), EvalError> {
+    /// One run: the kept result if it was finished earlier, else trained and examined. Says whether it was trained now. `before`
+    /// are the gaps of the model that it begins with.
+    fn run(
+        &self,
+        entrant: &Entrant,
+        point: &Point,
+        seed: u64,
+        before: &[LanguageGap],
+    ) -> Result<(RunResult, bool), EvalError> {
         let mut path = self.output.join("runs").join(&entrant.name);
         if !point.label.is_empty() {
             path.push(&point.label);
@@ -130,9 +143,10 @@ impl Comparing<'_> {
         let base = base(&self.of.subject.folder, &self.model_hash);
         // Its answers are asked for at its end.
         let watch = Some(Watch { rows: &self.of.subject.held_out, trained_on: false, sampler: None });
-        let work = Run { config: &config, folder: &folder, base, watch };
+        let prompts = self.of.subject.consistent.as_ref();
+        let work = Run { config: &config, folder: &folder, base, prompts, watch };
         let began = Instant::now();
-        let result = match self.train_and_examine(&work, rows, choosing) {
+        let result = match self.train_and_examine(&work, rows, choosing, before) {
             Ok(result) => result,
             // A choice of settings that ruins the model is a result too, whether its loss or its answers show it.
             Err(
@@ -162,16 +176,37 @@ impl Comparing<'_> {
     }
 
     /// Trains a run, examines its model, and saves it if it is to be kept.
-    fn train_and_examine(&self, run: &Run<'_>, rows: TokenizedRows, choosing: bool) -> Result<RunResult, EvalError> {
+    fn train_and_examine(
+        &self,
+        run: &Run<'_>,
+        rows: TokenizedRows,
+        choosing: bool,
+        before: &[LanguageGap],
+    ) -> Result<RunResult, EvalError> {
         let Compare { subject, progress, .. } = *self.of;
-        let began = Instant::now();
+        let (began, trained_on) = (Instant::now(), TrainedOn::of(&rows));
         let trained = run.train(self.load(run.config)?, rows, progress, &mut |_| {})?;
         let seconds = began.elapsed().as_secs_f64();
-        let examine = |exam: &Exam, what: &str| exam.examine(&trained.model, &subject.folder, what, progress);
-        let validation = if choosing { examine(&subject.validation, "choosing")? } else { vec![] };
-        let test = examine(&subject.test, "measuring")?;
+        let examine = |exam: &Exam, what: &str| exam.examine_whole(&trained.model, &subject.folder, what, progress);
+        let validation = if choosing { examine(&subject.validation, "choosing")?.marks } else { vec![] };
+        let Examined { marks: test, gaps } = examine(&subject.test, "measuring")?;
         if self.of.save_models {
-            run.save(&trained.model, None, progress)?;
+            let results = TrainResults {
+                steps: trained.steps,
+                best: trained.best,
+                dominant: subject.dominant,
+                drawn_to: run.config.drawn_to(),
+                reward_gap: RewardGaps { before: before.to_vec(), after: gaps },
+            };
+            let card = ModelCard {
+                config: run.config,
+                base: CardBase::of(&subject.folder),
+                is_adapter: !run.saves_whole(&trained.model),
+                rows: &trained_on,
+                is_held_out: true,
+                results: &results,
+            };
+            run.save(&trained.model, Some(&card.text()?), progress)?;
         }
         Ok(RunResult { exam: self.exam.clone(), steps: trained.steps, seconds, failure: None, test, validation })
     }
@@ -180,6 +215,11 @@ impl Comparing<'_> {
     fn enter(&self, path: &Path, config: &TrainConfig, rows: &TokenizedRows) -> Result<RunFolder, EvalError> {
         let identity =
             Identity::new(config.deciding()?).with("model", &*self.model_hash).with("rows", digest_rows(rows));
+        let consistent = self.of.subject.consistent.as_ref().filter(|_| config.consistency_weight.is_some());
+        let identity = match consistent {
+            Some(rows) => identity.with("prompts held consistent", digest_rows(rows)),
+            None => identity,
+        };
         let folder = RunFolder::enter(path, Kind::ComparedRun, identity)?;
         if !folder.config_file().exists() {
             folder.start(&folder.config_file(), config.to_yaml()?.as_bytes())?;

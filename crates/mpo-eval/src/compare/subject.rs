@@ -1,11 +1,15 @@
 //! What is compared on: a model, rows to train on, and rows that none is trained on.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use mpo_chat::{LONGER, ModelFolder};
-use mpo_data::{Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
-use mpo_progress::Progress;
-use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_rows, pivoted, read_data, read_options, read_rows};
+use mpo_data::{Dataset, Language, Rows, TokenizeOptions, TokenizedRows, Truncation, TruncationReport};
+use mpo_progress::{Progress, Silent};
+use mpo_trainer::{
+    TrainConfig, TrainError, TrainOptions, check_consistency, check_rows, consistency_rows, pivoted, read_data,
+    read_options, read_rows, with_harm_notes,
+};
 
 use super::exam::Exam;
 use super::request::Request;
@@ -32,6 +36,10 @@ pub struct Subject {
     pub dominant: Option<Language>,
     /// To train on.
     pub rows: Rows,
+    /// To train on instead, by the file that a run names.
+    pub other_rows: Vec<(PathBuf, Rows)>,
+    /// Rows whose prompts are held consistent in runs that do so, where they are others.
+    pub consistent: Option<TokenizedRows>,
     /// What every model is measured on.
     pub test: Exam,
     /// To choose settings by.
@@ -57,9 +65,14 @@ impl Subject {
         let data = read_data(&config, None, progress)?;
         let (cut, _) = folder.tokenize_quietly(&data.rows, config.tokenize_options()?)?;
         folder.check_positions(cut.sequence_lengths(), LONGER, progress)?;
+        let mut dominant = data.report.dominant;
         let (rest, test) = match &config.eval_data {
             Some(path) => {
-                let test = read(path, Some(config.eval_rows))?.rows;
+                let Dataset { rows: test, report } = read(path, Some(config.eval_rows))?;
+                // Where rows of one language are tried beside others, the test says which language others are targets beside.
+                if !request.data_sets().is_empty() {
+                    dominant = dominant.or(report.dominant);
+                }
                 let all = data.rows.len();
                 let rest = data.rows.apart_from(&test);
                 if rest.len() < all {
@@ -75,11 +88,26 @@ impl Subject {
             None => data.rows.hold_out(config.held_out_share()?.unwrap_or(TEST_SHARE), SPLIT_SEED),
         };
         let (rows, validation) = rest.hold_out(VALIDATION_SHARE, SPLIT_SEED);
+        let mut other_rows = vec![];
+        for (_, path) in request.data_sets() {
+            if config.eval_data.is_none() {
+                let expected = "a file of rows to measure on, as rows of several files are tried";
+                return Err(TrainError::setting("eval_data", expected, "none").into());
+            }
+            if config.data.single() != Some(path) {
+                let rows = read(path, config.rows)?.rows.apart_from(&test).apart_from(&validation);
+                other_rows.push((path.to_owned(), rows));
+            }
+        }
+        let consistent = consistency_rows(&config, &[&test, &validation], progress)?;
+        let consistent = match consistent {
+            Some(rows) => Some(folder.tokenize_quietly(&rows, config.tokenize_options()?)?.0),
+            None => None,
+        };
         let benign = match &request.benign {
             Some(path) => Prompt::benign(path, &folder)?,
             None => vec![],
         };
-        let dominant = data.report.dominant;
         let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, skip_bad_rows: config.skip_bad_rows };
         let exam = |rows: &Rows, share: &[Prompt], name| -> Result<Exam, EvalError> {
             let (cut, _) = folder.tokenize_quietly(rows, config.tokenize_options()?)?;
@@ -120,6 +148,8 @@ impl Subject {
             options,
             dominant,
             rows,
+            other_rows,
+            consistent,
         })
     }
 
@@ -133,13 +163,17 @@ impl Subject {
     /// # Errors
     /// If the run's method cannot be trained on them.
     pub fn rows(&self, config: &TrainConfig) -> Result<(TokenizedRows, TruncationReport), EvalError> {
+        let named = self.other_rows.iter().find(|(path, _)| config.data.single() == Some(path));
+        let rows = named.map_or(&self.rows, |(_, rows)| rows);
         let turned = match config.pivot {
-            Some(language) => Some(pivoted(self.rows.clone(), language)?),
+            Some(language) => Some(pivoted(rows.clone(), language)?),
             None => None,
         };
-        let rows = turned.as_ref().unwrap_or(&self.rows);
+        let rows = turned.as_ref().unwrap_or(rows);
         let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         check_rows(&rows, &*config.objective()?, config)?;
-        Ok((rows, cut))
+        let prompts = self.consistent.as_ref().unwrap_or(&rows);
+        check_consistency(config, prompts, self.folder.config.decoder.prompt_layers())?;
+        Ok((with_harm_notes(rows, &self.folder.tokenizer, config, &Silent)?, cut))
     }
 }

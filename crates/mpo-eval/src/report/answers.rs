@@ -89,7 +89,7 @@ fn step_by_step(shown: &[&MeasuredEvent], sample: &SampledAnswer) -> Beside {
             run: format!("step {}", event.step),
             text: found.answer.clone(),
             translation: None,
-            outcome: if found.refused { "refused" } else { "answered" }.into(),
+            outcome: found.outcome().into(),
             language: found.answer_language.other().map(str::to_owned),
             complete: found.complete,
         })

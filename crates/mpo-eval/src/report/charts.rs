@@ -1,5 +1,6 @@
 //! The report's pictures, as SVG.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -243,12 +244,43 @@ fn whole_numbers(range: &Range<f64>) -> usize {
     (range.end.floor() - range.start.ceil() + 1.0).max(0.0) as usize
 }
 
+/// How a curve is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stroke {
+    Whole,
+    Faint,
+    Dashed,
+}
+
+/// A curve of a chart.
+#[derive(Debug)]
+pub(super) struct Curve<'a> {
+    pub(super) points: Cow<'a, [(f64, f64)]>,
+    /// The number of its entry in the legend.
+    pub(super) key: usize,
+    pub(super) stroke: Stroke,
+    /// What it is called where a pointer rests; none of one that another tells of.
+    pub(super) name: Option<String>,
+}
+
 /// Curves by step. Long ones are smoothed, with the numbers themselves behind them.
 pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str) -> Result<String, EvalError> {
-    let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
-    let points = || lines.iter().flat_map(|(_, points)| points);
+    let keys: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
+    let of = lines.iter().enumerate().flat_map(|(key, (name, points))| {
+        let is_long = points.len() > MANY;
+        let stroke = if is_long { Stroke::Faint } else { Stroke::Whole };
+        let own = Curve { points: points.into(), key, stroke, name: Some(name.clone()) };
+        let smoothed = || Curve { points: smoothed(points).into(), key, stroke: Stroke::Whole, name: None };
+        [own].into_iter().chain(is_long.then(smoothed))
+    });
+    curves(&keys, &of.collect::<Vec<_>>(), across, up)
+}
+
+/// Curves over whole numbers, with a legend of `keys`.
+pub(super) fn curves(keys: &[&str], lines: &[Curve<'_>], across: &str, up: &str) -> Result<String, EvalError> {
+    let points = || lines.iter().flat_map(|line| &*line.points);
     let (xs, ys) = (range(points().map(|p| p.0)), range(points().map(|p| p.1)));
-    drawn(&names, |area| {
+    drawn(keys, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(42)
@@ -267,14 +299,19 @@ pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str)
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
-        for (number, (_, points)) in lines.iter().enumerate() {
-            let whole = colour(number).stroke_width(2);
-            if points.len() > MANY {
-                let faint = LineSeries::new(points.iter().copied(), colour(number).mix(0.3).stroke_width(1));
-                chart.draw_series(faint).map_err(failed)?;
-                chart.draw_series(LineSeries::new(smoothed(points), whole)).map_err(failed)?;
-            } else {
-                chart.draw_series(LineSeries::new(points.iter().copied(), whole)).map_err(failed)?;
+        for Curve { points, key, stroke, .. } in lines {
+            let (points, colour) = (points.iter().copied(), colour(*key));
+            match stroke {
+                Stroke::Whole => {
+                    chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(failed)?;
+                }
+                Stroke::Faint => {
+                    chart.draw_series(LineSeries::new(points, colour.mix(0.3).stroke_width(1))).map_err(failed)?;
+                }
+                Stroke::Dashed => {
+                    let dashed = DashedLineSeries::new(points, 6, 4, colour.stroke_width(2));
+                    chart.draw_series(dashed).map_err(failed)?;
+                }
             }
         }
         // Strips from one step to the next, of at most so many of them.
@@ -288,9 +325,9 @@ pub(super) fn lines(lines: &[(String, Vec<(f64, f64)>)], across: &str, up: &str)
         let tips = steps.iter().enumerate().map(|(at, &step)| {
             let before = at.checked_sub(1).map_or(xs.start, |before| (steps[before] + step) / 2.0);
             let after = steps.get(at + 1).map_or(xs.end, |after| (after + step) / 2.0);
-            let values = lines.iter().filter_map(|(name, points)| {
-                let value = points.iter().find(|point| point.0 == step)?.1;
-                Some(format!("\n{name}: {}", shown(value)))
+            let values = lines.iter().filter_map(|line| {
+                let value = line.points.iter().find(|point| point.0 == step)?.1;
+                Some(format!("\n{}: {}", line.name.as_ref()?, shown(value)))
             });
             let text = format!("{across} {step:.0}{}", values.collect::<String>());
             Tip { across: pixel(before)..pixel(after), down: top..bottom, text }

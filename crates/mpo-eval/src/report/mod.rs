@@ -4,6 +4,7 @@ mod answers;
 mod charts;
 mod comparison;
 mod found;
+mod layers;
 mod measures;
 mod page;
 mod run;
@@ -16,9 +17,11 @@ use page::{Figure, INTERVALS, Page};
 pub use run::RunReport;
 
 /// What is measured while a run trains.
-const MEASURED: [(&str, &str); 8] = [
+const MEASURED: [(&str, &str); 10] = [
     ("eval_loss", "Held-out loss"),
     ("eval_rg", "Held-out reward gap"),
+    ("eval_chosen", "Held-out log p of safe answers, a token"),
+    ("eval_consistency", "Share of a held-out prompt's states in one direction"),
     ("eval_refused/unsafe", "Unsafe prompts refused"),
     ("eval_kept/unsafe", "Language kept, unsafe prompts"),
     ("eval_undecided/unsafe", "Language undecided, unsafe prompts"),
@@ -28,10 +31,13 @@ const MEASURED: [(&str, &str); 8] = [
 ];
 
 /// What is drawn of the steps, one curve for each run.
-const CURVES: [(&str, &str); 4] = [
+const CURVES: [(&str, &str); 7] = [
     ("loss", "Loss"),
     ("loss/gap", "Loss of the gap"),
     ("loss/retain", "Loss that holds the dominant language"),
+    ("loss/agnostic", "Loss that draws languages together"),
+    ("loss/specific", "Loss that drives languages apart"),
+    ("consistency", "Share of a prompt's states in one direction"),
     ("rg/target", "Reward gap of the rows trained on"),
 ];
 
@@ -39,8 +45,11 @@ const CURVES: [(&str, &str); 4] = [
 const DETAILS: [(&str, &str); 2] = [("learning_rate", "Learning rate"), ("grad_norm", "Gradient norm")];
 
 /// What it is called where the rows are some of those trained on, if another name.
-const TRAINED_ON: [(&str, &str); 2] =
-    [("eval_loss", "Loss on training rows"), ("eval_rg", "Reward gap on training rows")];
+const TRAINED_ON: [(&str, &str); 3] = [
+    ("eval_loss", "Loss on training rows"),
+    ("eval_rg", "Reward gap on training rows"),
+    ("eval_chosen", "Log p of safe training answers, a token"),
+];
 
 /// The curves of some metrics of the steps, where there are any.
 fn figures(runs: &[RunReport], of: &[(&str, &str)]) -> Result<Vec<Figure>, EvalError> {
@@ -102,6 +111,7 @@ pub fn render(runs: &[RunReport]) -> Result<String, EvalError> {
         details,
         warnings: warnings.collect(),
         projections,
+        layers: layers::figures(runs)?,
         samples: samples(runs).into_iter().chain(sampled(runs)).collect(),
         runs: runs.iter().map(RunReport::summary).collect(),
     };
@@ -284,7 +294,13 @@ mod tests {
         run(dir.path(), "mpo", "Samahani.");
         let folder = dir.path().join("mpo");
         let measured = |trained_on, step, gap| {
-            let metrics = [("eval_loss", 1.0), ("eval_rg/sw", gap), ("eval_rg/en", 2.0), ("eval_kept/unsafe/sw", gap)];
+            let metrics = [
+                ("eval_loss", 1.0),
+                ("eval_rg/sw", gap),
+                ("eval_rg/en", 2.0),
+                ("eval_chosen/sw", -gap),
+                ("eval_kept/unsafe/sw", gap),
+            ];
             let metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
             let sample = SampledAnswer {
                 language: "sw".parse().unwrap(),
@@ -315,6 +331,7 @@ mod tests {
         assert!(report().held_out_curves("eval_rg").contains(&swahili));
         let page = render(&[report()]).unwrap();
         assert!(page.contains("<figcaption>Held-out reward gap by language<"));
+        assert!(page.contains("<figcaption>Held-out log p of safe answers, a token by language<"));
         assert!(page.contains("<figcaption>Language kept, unsafe prompts by language<"));
         assert!(!page.contains("Held-out loss"));
         for part in [

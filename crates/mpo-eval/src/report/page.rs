@@ -38,6 +38,8 @@ pub(super) struct Page {
     pub(super) details: Vec<Figure>,
     pub(super) warnings: Vec<String>,
     pub(super) projections: Vec<Figure>,
+    /// How far apart languages lie, by layer.
+    pub(super) layers: Vec<Figure>,
     pub(super) samples: Vec<SampleSection>,
     /// How each run came about.
     pub(super) runs: Vec<BTreeMap<&'static str, String>>,
@@ -61,6 +63,7 @@ impl Page {
                 details => Serde(&self.details),
                 warnings => &self.warnings,
                 projections => Serde(&self.projections),
+                layers => Serde(&self.layers),
                 samples => Serde(&self.samples),
                 runs => Serde(&self.runs),
                 version => env!("CARGO_PKG_VERSION"),

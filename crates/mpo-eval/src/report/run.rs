@@ -16,10 +16,11 @@ use super::page::number;
 use crate::approach::Approaches;
 use crate::benchmark::Metric;
 use crate::error::EvalError;
+use crate::evaluated::Evaluated;
 use crate::evaluation::{EVALUATION_FILE, Evaluation};
 use crate::results::RunResults;
 use crate::run_log::RunLog;
-use crate::sample::{Sample, read_samples, samples_file};
+use crate::sample::Sample;
 
 /// A run at a glance.
 #[derive(Debug, Serialize)]
@@ -75,8 +76,7 @@ impl RunReport {
         if !whole.is_dir() {
             return Err(no_run("a file"));
         }
-        let evaluated =
-            [folder.to_owned(), folder.join("eval")].into_iter().find(|path| path.join(EVALUATION_FILE).exists());
+        let evaluated = Evaluated::find(folder)?;
         let around = run_around(folder, &whole);
         let trained = around.unwrap_or(folder);
         let config = read_file(&trained.join(CONFIG_FILE))?;
@@ -99,8 +99,9 @@ impl RunReport {
             let note = "config.yaml: it was changed since the run was started, which had other settings";
             run.damaged.push(note.into());
         }
-        if let Some(evaluated) = evaluated {
-            run.read_evaluation(&evaluated)?;
+        if let Some(Evaluated { evaluation, samples, damaged, .. }) = evaluated {
+            run.damaged.extend(damaged);
+            (run.evaluation, run.samples) = (Some(evaluation), samples);
         }
         if run.measures().is_empty() && run.steps.is_empty() {
             return Err(EvalError::NothingToShow { path: folder.to_owned() });
@@ -125,23 +126,6 @@ impl RunReport {
                 Counted(1 + missing.count() as u64, "step")
             ));
         }
-    }
-
-    /// The numbers and samples in the folder of an evaluation.
-    fn read_evaluation(&mut self, folder: &Path) -> Result<(), EvalError> {
-        self.evaluation = Evaluation::read(&folder.join(EVALUATION_FILE))?;
-        let evaluation = self.evaluation.iter();
-        for result in evaluation.flat_map(|evaluation| &evaluation.benchmarks) {
-            let file = samples_file(&result.benchmark);
-            let (samples, damaged) = read_samples(&folder.join(&file))?;
-            self.damaged.extend(damaged.first().map(|line| {
-                format!(
-                    "{file}: lines that were damaged since they were written, the first is line {line}, are not shown"
-                )
-            }));
-            self.samples.insert(result.benchmark.clone(), samples);
-        }
-        Ok(())
     }
 
     /// What went wrong while it trained, in words.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use mpo_data::{
-    BilingualPair, DataError, Language, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Tools, row_line,
+    BilingualPair, DataError, Language, Message, MonolingualPair, Origin, PairProblem, PreferencePair, Tools,
+    UnpairedAnswer, row_line,
 };
 use serde_json::{Map, Value, json};
 
@@ -107,16 +108,20 @@ impl Draft<'_> {
         Dropped { language, reason, part, detail, source, text, origin, benign: self.kind == Kind::Benign }
     }
 
-    /// What another row may not have too: prompt and bad answer, or of a benign prompt the prompt alone, as its bad answer is
-    /// one of a few.
+    /// What another row may not have too: prompt and bad answer, or the prompt alone where there is no bad answer, or, as with
+    /// a benign prompt, one of a few.
     pub(super) fn key(&self) -> String {
-        let parts = if self.kind == Kind::Benign { &[Part::Prompt][..] } else { &[Part::Prompt, Part::Rejected] };
+        let parts = if self.is_prompt_alone() { &[Part::Prompt][..] } else { &[Part::Prompt, Part::Rejected] };
         parts.iter().map(|part| self.target[part].texts.concat()).collect::<Vec<_>>().join("\n\n")
+    }
+
+    fn is_prompt_alone(&self) -> bool {
+        self.kind == Kind::Benign || !self.target.contains_key(&Part::Rejected)
     }
 
     /// That there is such a row already.
     pub(super) fn duplicate(&self) -> Problem {
-        let same = if self.kind == Kind::Benign { "the same prompt" } else { "the same prompt and bad answer" };
+        let same = if self.is_prompt_alone() { "the same prompt" } else { "the same prompt and bad answer" };
         (Reason::Duplicate, format!("{same} as another row"))
     }
 
@@ -137,6 +142,32 @@ impl Draft<'_> {
         Ok(MadeRow::Bilingual(BilingualPair { dominant, target: of_target()?, origin }))
     }
 
+    /// Prompt and answer in both languages, each with each, as answers to learn, and what the crossing is called. What crosses
+    /// languages asks for the answer's, or the model would learn to answer in any.
+    pub(super) fn crossed(&self, dominant: Language, target: Language) -> Vec<(String, UnpairedAnswer)> {
+        let target_tools = if self.given.prompt.is_some() { self.given.tools } else { self.tools };
+        let sides = [
+            (dominant, self.prompt.to_vec(), self.tools, &self.dominant),
+            (target, self.target_prompt(), target_tools, &self.target),
+        ];
+        let rows = sides.iter().flat_map(|(language, prompt, tools, _)| {
+            sides.iter().map(move |(of, _, _, parts)| {
+                let prompt = if of == language { prompt.clone() } else { asking_for(prompt, *of) };
+                let row = UnpairedAnswer {
+                    language: *language,
+                    prompt,
+                    tools: tools.cloned(),
+                    answer: parts[&Part::Chosen].texts.concat(),
+                    desirable: true,
+                    is_benign: false,
+                    origin: self.origin.clone(),
+                };
+                (format!("{language}-{of}"), row)
+            })
+        });
+        rows.collect()
+    }
+
     /// Where the parts of the row came from.
     pub(super) fn provenance(&self) -> Value {
         let from = |of: &HashMap<Part, Found>| {
@@ -152,13 +183,22 @@ impl Draft<'_> {
             told["cut"] = true.into();
         }
         let parts = [Part::Chosen, Part::Prompt, Part::Rejected];
-        let back = |of: &HashMap<Part, Found>, part: Part| Some((part.name().to_owned(), of[&part].back?.into()));
+        let back = |of: &HashMap<Part, Found>, part: Part| Some((part.name().to_owned(), of.get(&part)?.back?.into()));
         let backs: Map<String, Value> = parts.into_iter().filter_map(|part| back(&self.target, part)).collect();
         if !backs.is_empty() {
             told["back_translation"] = backs.into();
         }
         told
     }
+}
+
+/// A prompt that asks for an answer in a language.
+pub(crate) fn asking_for(prompt: &[Message], language: Language) -> Vec<Message> {
+    let mut prompt = prompt.to_vec();
+    if let Some(last) = prompt.last_mut() {
+        last.content += &format!("\n\nAnswer in {}.", language.name());
+    }
+    prompt
 }
 
 /// A row that was made.
@@ -173,14 +213,6 @@ impl MadeRow {
         match self {
             Self::Bilingual(row) => row_line(row, Some(provenance)),
             Self::Monolingual(row) => row_line(row, Some(provenance)),
-        }
-    }
-
-    /// The side in the target language.
-    pub(super) fn into_target(self) -> PreferencePair {
-        match self {
-            Self::Bilingual(row) => row.target,
-            Self::Monolingual(row) => row.pair,
         }
     }
 }

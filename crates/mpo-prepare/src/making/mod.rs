@@ -9,11 +9,11 @@ mod translated;
 
 use std::collections::{BTreeMap, HashSet};
 
-use mpo_data::{Language, PreferencePair};
+use mpo_data::{Language, row_line};
 use mpo_eval::Judge;
 
 use crate::answers::Asking;
-use crate::check::Checker;
+use crate::check::{Checker, Problem};
 use crate::dropped::{Dropped, Part};
 use crate::error::PrepareError;
 use crate::prepared::LanguageCounts;
@@ -21,7 +21,7 @@ use crate::subject::Subject;
 use crate::translate::{Means, Translators};
 
 pub(crate) use benign::Benign;
-pub(crate) use draft::{Draft, Found, Given, Kind};
+pub(crate) use draft::{Draft, Found, Given, Kind, asking_for};
 pub(crate) use judged::last_turn;
 pub(crate) use refusals::Refusals;
 
@@ -47,13 +47,19 @@ pub(crate) struct Maker<'a> {
 /// A row that was made.
 pub(crate) struct Made {
     pub(crate) kind: Kind,
-    /// The target side.
-    pub(crate) pair: PreferencePair,
+    /// The target language.
+    pub(crate) language: Language,
+    /// The last turn of the prompt in it.
+    pub(crate) prompt: String,
+    /// The answer to prefer.
+    pub(crate) chosen: String,
+    /// The answer to avoid, if there is one.
+    pub(crate) rejected: Option<String>,
     /// The answer to prefer in the dominant language, where the row has that side.
     pub(crate) dominant: Option<String>,
     /// Where the answer to prefer came from.
     pub(crate) chosen_from: &'static str,
-    /// The row as a line of a file.
+    /// The row, or the rows of one prompt, as lines of a file.
     pub(crate) line: Vec<u8>,
 }
 
@@ -93,24 +99,61 @@ impl OfLanguage {
         });
         match row {
             Ok(row) => {
-                let from = |part| draft.target[&part].from;
-                let line = row.line(&draft.provenance())?;
-                let LanguageCounts { kept, chosen_from, prompt_from, rejected_from, .. } = &mut self.counts;
-                *kept += 1;
-                *chosen_from.entry(from(Part::Chosen)).or_default() += 1;
-                *prompt_from.entry(from(Part::Prompt)).or_default() += 1;
-                *rejected_from.entry(from(Part::Rejected)).or_default() += 1;
-                let dominant = draft.dominant.get(&Part::Chosen).map(|found| found.texts.concat());
-                let (kind, chosen_from) = (draft.kind, from(Part::Chosen));
-                self.made.push(Made { kind, pair: row.into_target(), dominant, chosen_from, line });
+                self.keep_lines(draft, row.line(&draft.provenance())?);
                 Ok(true)
             }
             Err(problem) => {
-                let text = draft.target[&Part::Prompt].texts.join("\n");
-                self.drop(draft.dropped(language, Part::Prompt, problem, Some(text)));
+                self.drop_made(draft, problem);
                 Ok(false)
             }
         }
+    }
+
+    /// Makes the rows of a draft that has prompt and answer in both languages, each with each, unless another has the same
+    /// prompt.
+    pub(crate) fn keep_crossed(&mut self, draft: &Draft<'_>, dominant: Language) -> Result<(), PrepareError> {
+        if !self.seen.insert(draft.key()) {
+            self.drop_made(draft, draft.duplicate());
+            return Ok(());
+        }
+        let mut lines = vec![];
+        for (crossing, row) in draft.crossed(dominant, self.counts.language) {
+            let mut provenance = draft.provenance();
+            provenance["crossing"] = crossing.into();
+            lines.append(&mut row_line(&row, Some(&provenance))?);
+        }
+        self.keep_lines(draft, lines);
+        Ok(())
+    }
+
+    /// Counts a draft that became lines of the file.
+    fn keep_lines(&mut self, draft: &Draft<'_>, line: Vec<u8>) {
+        let LanguageCounts { kept, chosen_from, prompt_from, rejected_from, .. } = &mut self.counts;
+        *kept += 1;
+        for (part, counts) in
+            [(Part::Chosen, chosen_from), (Part::Prompt, prompt_from), (Part::Rejected, rejected_from)]
+        {
+            if let Some(found) = draft.target.get(&part) {
+                *counts.entry(found.from).or_default() += 1;
+            }
+        }
+        let text = |part| draft.target.get(&part).map(|found: &Found| found.texts.concat());
+        self.made.push(Made {
+            kind: draft.kind,
+            language: self.counts.language,
+            prompt: draft.target_prompt().pop().map_or_else(String::new, |message| message.content),
+            chosen: text(Part::Chosen).unwrap_or_default(),
+            rejected: text(Part::Rejected),
+            dominant: draft.dominant.get(&Part::Chosen).map(|found| found.texts.concat()),
+            chosen_from: draft.target[&Part::Chosen].from,
+            line,
+        });
+    }
+
+    /// Drops a draft that has all its parts.
+    fn drop_made(&mut self, draft: &Draft<'_>, problem: Problem) {
+        let text = draft.target[&Part::Prompt].texts.join("\n");
+        self.drop(draft.dropped(self.counts.language, Part::Prompt, problem, Some(text)));
     }
 
     pub(crate) fn drop(&mut self, dropped: Dropped) {

@@ -4,7 +4,7 @@
 use mpo_data::{Language, Message};
 
 use crate::error::PrepareError;
-use crate::making::Maker;
+use crate::making::{Maker, asking_for};
 use crate::subject::Candidates;
 
 use super::RecipeDefinition;
@@ -19,6 +19,7 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     help: "of drawn answers, that which training has made likeliest, beside a reference",
     refuses: false,
     draws: Some(10),
+    rows_of_prompt: None,
     needs_reference: true,
     begin: |cases, maker| Ok(Box::new(Sampled::asked(CHOICE, cases, maker)?)),
 };
@@ -41,15 +42,6 @@ fn choose(drawn: &[Drawn<'_>], language: Language, maker: &mut Maker<'_>) -> Res
         rewards.zip(&asked.answers).map(|(reward, answer)| (reward, answer.chars().count())).collect()
     });
     Ok(preferred(&rewarded.collect::<Vec<Vec<Rewarded>>>()))
-}
-
-/// A prompt that asks for an answer in a language.
-fn asking_for(prompt: &[Message], language: Language) -> Vec<Message> {
-    let mut prompt = prompt.to_vec();
-    if let Some(last) = prompt.last_mut() {
-        last.content += &format!("\n\nAnswer in {}.", language.name());
-    }
-    prompt
 }
 
 /// The best and the worst of each prompt, at the price of a character at which best and worst ones are of most equal length

@@ -19,6 +19,7 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     help: "of drawn answers, that whose states are most like the dominant ones'",
     refuses: false,
     draws: Some(10),
+    rows_of_prompt: None,
     needs_reference: false,
     begin: |cases, maker| Ok(Box::new(Sampled::asked(CHOICE, cases, maker)?)),
 };

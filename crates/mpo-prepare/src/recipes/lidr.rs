@@ -4,14 +4,14 @@
 
 use mpo_data::{Language, Message};
 
-use crate::answers::{Answer, Answered, Answers};
-use crate::case::Case;
+use crate::answers::Answers;
 use crate::dropped::Part;
 use crate::error::PrepareError;
-use crate::making::{Draft, Found, MODEL, Maker, OfLanguage, last_turn};
+use crate::making::{Draft, Found, MODEL, Maker, OfLanguage};
 use crate::translate::Direction;
 
-use super::{Recipe, RecipeDefinition, begun};
+use super::greedy::Answering;
+use super::{Recipe, RecipeDefinition};
 
 const NAME: &str = "lidr";
 
@@ -20,29 +20,15 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     help: "its answer in the dominant language, translated, against that in the target",
     refuses: false,
     draws: None,
+    rows_of_prompt: None,
     needs_reference: false,
-    begin: |cases, maker| Ok(Box::new(Answering::asked(cases, maker)?)),
+    begin: |cases, maker| Ok(Box::new(Opposed(Answering::asked(cases, maker)?))),
 };
 
-/// Prompts and the model's answers to them in the dominant language.
-struct Answering<'a> {
-    cases: &'a [Case],
-    answers: Vec<Answered>,
-    counts: Answers,
-}
+/// The model's answers in both languages against each other.
+struct Opposed<'a>(Answering<'a>);
 
-impl<'a> Answering<'a> {
-    fn asked(cases: &'a [Case], maker: &mut Maker<'_>) -> Result<Self, PrepareError> {
-        let prompts: Vec<Vec<Message>> = cases.iter().map(|case| case.asked.prompt.clone()).collect();
-        let mut counts = Answers { prompts: cases.len(), ..Answers::default() };
-        let said = maker.said(&prompts, 1, None)?;
-        counts.add(&said);
-        let answers = said.answers.into_iter().zip(&prompts);
-        let answers =
-            answers.map(|(answer, prompt)| maker.checker.in_language(maker.dominant, last_turn(prompt), answer?));
-        Ok(Self { cases, answers: answers.collect(), counts })
-    }
-
+impl<'a> Opposed<'a> {
     /// The drafts with the model's answer in their language, and its translation in the dominant one.
     fn with_answers(
         &mut self,
@@ -53,7 +39,7 @@ impl<'a> Answering<'a> {
         let language = made.counts.language;
         let prompts: Vec<Vec<Message>> = drafts.iter().map(Draft::target_prompt).collect();
         let said = maker.said(&prompts, 1, None)?;
-        self.counts.add(&said);
+        self.0.counts.add(&said);
         let texts: Vec<&str> = said.answers.iter().flatten().map(|answer| &*answer.text).collect();
         let translations = maker.translations(Direction { from: language, to: maker.dominant }, &texts)?;
         let mut left = vec![];
@@ -77,20 +63,14 @@ impl<'a> Answering<'a> {
     }
 }
 
-impl Recipe for Answering<'_> {
+impl Recipe for Opposed<'_> {
     fn answers(&self) -> Answers {
-        self.counts
+        self.0.counts
     }
 
     fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError> {
-        let mut made = OfLanguage::new(language, self.cases.len(), &maker.checker);
-        let mut drafts = vec![];
-        for (number, (case, answer)) in self.cases.iter().zip(&self.answers).enumerate() {
-            match answer {
-                Ok(answer) => drafts.push(draft(number, case, answer, language)),
-                Err(failed) => made.drop(case.dropped(language, failed.clone())),
-            }
-        }
+        let mut made = self.0.begin(language, maker);
+        let mut drafts = self.0.drafts(&mut made, NAME);
         for part in [Part::Prompt, Part::Chosen] {
             drafts = maker.with_part(part, drafts, &mut made)?;
         }
@@ -99,11 +79,4 @@ impl Recipe for Answering<'_> {
         }
         Ok(made)
     }
-}
-
-fn draft<'a>(number: usize, case: &'a Case, answer: &Answer, language: Language) -> Draft<'a> {
-    let mut draft = begun(number, case, language, NAME);
-    draft.dominant.insert(Part::Chosen, Found::text(&answer.text, MODEL));
-    draft.is_cut = answer.is_cut;
-    draft
 }

@@ -21,6 +21,7 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     help: "of drawn answers, that of which dominant ones are likeliest translations",
     refuses: false,
     draws: Some(20),
+    rows_of_prompt: None,
     needs_reference: false,
     begin: |cases, maker| Ok(Box::new(Sampled::asked(CHOICE, cases, maker)?)),
 };

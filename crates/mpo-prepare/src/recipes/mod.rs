@@ -1,11 +1,13 @@
 //! Ways of making rows: one file per recipe. Adding one takes a file beside these and its line in [`RECIPES`].
 
+mod greedy;
 mod icr;
 mod lacomsa;
 mod lidr;
 mod mapo;
 mod paper;
 mod sampled;
+mod sdrrl;
 
 use std::collections::HashMap;
 
@@ -19,7 +21,7 @@ use crate::making::{Draft, Found, Given, Kind, Maker, OfLanguage};
 
 /// Every recipe.
 pub static RECIPES: &[&RecipeDefinition] =
-    &[&paper::RECIPE, &lidr::RECIPE, &lacomsa::RECIPE, &icr::RECIPE, &mapo::RECIPE];
+    &[&paper::RECIPE, &lidr::RECIPE, &lacomsa::RECIPE, &icr::RECIPE, &mapo::RECIPE, &sdrrl::RECIPE];
 
 /// A way of making rows.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct RecipeDefinition {
     /// Answers to a prompt that it draws to choose of, unless the user says otherwise; none where it takes what is likeliest, or
     /// needs one refusal.
     pub draws: Option<usize>,
+    /// How many rows it makes of a prompt, if several.
+    pub rows_of_prompt: Option<usize>,
     /// Whether a second model is asked: the one that the first was made from.
     pub needs_reference: bool,
     /// Asks what is the same for every target language.
@@ -111,7 +115,7 @@ mod tests {
             assert_eq!(RecipeDefinition::of(recipe.name).unwrap().name, recipe.name);
         }
         let error = RecipeDefinition::of("stew").unwrap_err();
-        assert!(error.to_string().contains("paper, lidr, lacomsa, icr, mapo"), "{error}");
+        assert!(error.to_string().contains("paper, lidr, lacomsa, icr, mapo, sdrrl"), "{error}");
         assert!(error.hint().is_some());
     }
 }

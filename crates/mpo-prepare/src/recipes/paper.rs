@@ -19,6 +19,7 @@ pub(super) static RECIPE: RecipeDefinition = RecipeDefinition {
     help: "the model's own refusal against the data's bad answer, both translated",
     refuses: true,
     draws: None,
+    rows_of_prompt: None,
     needs_reference: false,
     begin: |cases, maker| Ok(Box::new(Refused::asked(cases, maker)?)),
 };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Command;
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use mpo_data::{DataError, TemplateChoice};
 use mpo_trainer::at_home;
 
 /// The command, and those below it, where every path that begins with `~/` lies in the user's home.
@@ -18,6 +19,14 @@ pub(crate) fn with_home(command: Command) -> Command {
         }
     });
     command.mut_subcommands(with_home)
+}
+
+/// Reads a chat template, which may be a file.
+pub(crate) fn template(text: &str) -> Result<TemplateChoice, DataError> {
+    Ok(match text.parse::<TemplateChoice>()? {
+        TemplateChoice::File(path) => TemplateChoice::File(at_home(path)),
+        named => named,
+    })
 }
 
 /// Reads the name of a model, which may be a path.

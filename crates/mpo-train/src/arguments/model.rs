@@ -17,7 +17,7 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "DIR|NAME", value_parser = super::home::model)]
     pub(crate) model: String,
     /// Chat template: auto (the model's own), llama3, gemma, qwen, plain, or a Jinja file
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto", value_parser = super::home::template)]
     pub(crate) template: TemplateChoice,
     /// Argument of the chat template, such as enable_thinking=false: JSON, else text; may be given several times
     #[arg(long = "template-arg", value_name = "NAME=VALUE")]

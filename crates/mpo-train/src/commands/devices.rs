@@ -37,7 +37,7 @@ struct Backend {
 }
 
 pub(crate) fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
-    let auto = device::auto().map(|(choice, _)| choice.name());
+    let auto = device::auto(0).map(|(choice, _)| choice.name());
     let backends = DeviceChoice::ALL
         .iter()
         .map(|&(choice, ..)| choice)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mpo_chat::ModelFolder;
 use mpo_data::TemplateOptions;
+use mpo_eval::{CardBase, merged_card};
 use mpo_models::{ModelError, SaveOptions};
 use mpo_progress::Progress as _;
 use mpo_trainer::{DeviceChoice, SaveDtype, warn_of_rounding};
@@ -39,11 +40,11 @@ pub(crate) struct MergeArguments {
 }
 
 pub(crate) fn run(arguments: &MergeArguments, quiet: bool) -> Result<(), Failure> {
-    let MergeArguments { adapter, output, save_dtype, device } = arguments;
-    check_apart((OUTPUT, output), ("the adapter", Path::new(adapter)))?;
+    let MergeArguments { adapter: name, output, save_dtype, device } = arguments;
+    check_apart((OUTPUT, output), ("the adapter", Path::new(name)))?;
     let session = Session::new(*device, quiet)?;
     session.catch_interrupts()?;
-    let folder = ModelFolder::open(adapter, &TemplateOptions::default(), &session)?;
+    let folder = ModelFolder::open(name, &TemplateOptions::default(), &session)?;
     let Some(adapter) = &folder.adapter else {
         return Err(ModelError::Folder {
             path: folder.path,
@@ -58,8 +59,11 @@ pub(crate) fn run(arguments: &MergeArguments, quiet: bool) -> Result<(), Failure
     let dtype = (*save_dtype).into();
     warn_of_rounding(&model, adapter.base(), dtype, &session)?;
     let tokenizer = adapter.tokenizer_dir();
+    // The base's own card would say that this is the base.
+    let card = merged_card(CardBase::of(&folder), name)?;
     let options = SaveOptions {
         dtype,
+        card: Some(&card),
         copy_from: Some(adapter.base()),
         tokenizer_from: (tokenizer != adapter.base()).then_some(tokenizer),
         ..SaveOptions::default()

@@ -63,7 +63,7 @@ fn align(arguments: &MiniatureArguments, session: &Session) -> Result<(), Failur
     let exam = miniature.test()?;
     let before = exam.examine(&model, folder, "measuring before", session)?;
     let hash = folder.content_hash(session)?;
-    let work = Run { config: &config, folder: &run, base: base(folder, &hash), watch: None };
+    let work = Run { config: &config, folder: &run, base: base(folder, &hash), prompts: None, watch: None };
     let mut lines = Lines::new(session);
     let trained = work.train(model, rows, session, &mut |event| lines.event(event))?;
     work.save(&trained.model, None, session)?;

@@ -5,6 +5,7 @@ mod compare;
 mod completions;
 mod convert;
 mod devices;
+mod difference;
 mod eval;
 mod generate;
 mod merge;
@@ -27,6 +28,7 @@ use compare::CompareArguments;
 use completions::{CompletionsArguments, ManArguments};
 use convert::ConvertArguments;
 use devices::DevicesArguments;
+use difference::DifferenceArguments;
 use eval::EvalArguments;
 use generate::GenerateArguments;
 use merge::MergeArguments;
@@ -71,6 +73,7 @@ enum Command {
     Score(ScoreArguments),
     Prepare(Box<PrepareArguments>),
     Eval(Box<EvalArguments>),
+    Difference(DifferenceArguments),
     Watch(WatchArguments),
     Report(ReportArguments),
     Generate(GenerateArguments),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Score(arguments) => score::run(&arguments, quiet),
             Command::Prepare(arguments) => prepare::run(&arguments, quiet),
             Command::Eval(arguments) => eval::run(&arguments, quiet),
+            Command::Difference(arguments) => difference::run(&arguments),
             Command::Watch(arguments) => watch::run(&arguments).map_err(Failure::without_resume),
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Generate(arguments) => generate::run(&arguments, quiet),
@@ -157,16 +161,24 @@ mod tests {
             Cli::from_arg_matches(&with_home(Cli::command()).try_get_matches_from(arguments).unwrap()).unwrap()
         };
         for arguments in [
-            &["score", "--model=~/m", "--data=~/d"][..],
+            &["score", "--model=~/m", "--data=~/d", "--template=~/t.jinja"][..],
             &["train", "--config=~/c.yaml"],
-            &["eval", "--model=~/m", "--benchmark=multijail=~/b.csv", "--output=~/o"],
+            &["train", "--resume", "--output=~/o"],
+            &["train", "--model=~/m", "--data=~/d", "--data=~/e", "--recipe=~/r.yaml", "--template=~/t.jinja"],
+            &["eval", "--model=~/m", "--benchmark=multijail=~/b.csv", "--output=~/o", "--judge=~/j"],
+            &["eval", "--model=~/m", "--data=~/d", "--base=~/b"],
             &["compare", "--config=~/c.yaml", "--benign=~/b"],
-            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o"],
+            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o", "--reference=~/r"],
+            &["prepare", "--model=~/m", "--data=~/d", "--languages=sw", "--output=~/o", "--translator=phrases=~/p"],
+            &["difference", "~/a", "~/b"],
             &["report", "~/a", "~/b", "--output=~/o"],
             &["convert", "~/m", "--output=~/o"],
             &["merge", "~/m", "--output=~/o"],
             &["serve", "~/m", "--adapter=a=~/a"],
             &["plan", "--config=~/c.yaml"],
+            &["generate", "--model=~/m", "How?"],
+            &["chat", "--model=~/m"],
+            &["watch", "~/r"],
             &["--output=~/o"],
         ] {
             let parsed = format!("{:?}", parse(arguments));

@@ -11,7 +11,8 @@ use mpo_models::{AdapterFolder, ModelConfig, ModelError, resolve_description};
 use mpo_progress::{Counted, Progress as _};
 use mpo_trainer::memory::{BaseModel, Hardware, Machine, Phase, Planner, Remedy, Room, RowSize};
 use mpo_trainer::{
-    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_rows, read_data, row_sizes,
+    Choice, DeviceChoice, TrainConfig, TrainOptions, assumed_row_size, check_consistency, check_rows, consistency_rows,
+    prompt_sizes, read_data, row_sizes, with_harm_notes,
 };
 use serde::Serialize;
 
@@ -42,6 +43,9 @@ pub(crate) struct PlanArguments {
     /// Tokens that a row passes through the model, in place of --data
     #[arg(long, value_name = "N", value_parser = positive)]
     row_tokens: Option<usize>,
+    /// Processes that train one model together, each on a device of its own
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "1")]
+    ranks: usize,
     /// Memory to plan for, such as 24GB [default: the device's]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
@@ -59,7 +63,7 @@ pub(crate) struct PlanArguments {
 const ROWS: usize = 64;
 
 pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> {
-    let PlanArguments { config: file, row_tokens, memory, teraflops, json, options } = arguments;
+    let PlanArguments { config: file, row_tokens, ranks, memory, teraflops, json, options } = arguments;
     let mut options = options.0;
     if let Some(file) = &file {
         options = options.or(TrainOptions::from_file(file)?);
@@ -88,11 +92,13 @@ pub(crate) fn run(arguments: PlanArguments, quiet: bool) -> Result<(), Failure> 
         true => Machine::of(&session.device),
         false => Machine::elsewhere(hardware(config.device)),
     };
+    machine.ranks = ranks;
     if let Some(memory) = memory {
         machine.room = Room::of(memory);
     }
     let model = described.base_model(here.then_some(&session.device))?;
-    let planner = Planner { model, rows: &described.rows, machine, program: resident().unwrap_or(0) };
+    let Described { rows, prompts, .. } = &described;
+    let planner = Planner { model, rows, prompts, machine, program: resident().unwrap_or(0) };
     let plan = Plan::new(planner, &config);
     let rate =
         teraflops.map(|rate| rate * 1e12).or_else(|| here.then(|| product_rate(&session.device, plan.planned.storage)));
@@ -124,6 +130,8 @@ struct Described {
     config: ModelConfig,
     adapter: Option<AdapterFolder>,
     rows: Vec<RowSize>,
+    /// Tokens of each prompt that is held consistent beside them.
+    prompts: Vec<usize>,
 }
 
 impl Described {
@@ -134,13 +142,16 @@ impl Described {
         let base = adapter.as_ref().map_or(path, |adapter| adapter.base().to_owned());
         let model = ModelConfig::from_dir(&base).map_err(ModelError::from)?;
         config.check_adapter(&model, adapter.as_ref())?;
-        Ok(Self { base, config: model, adapter, rows: vec![] })
+        Ok(Self { base, config: model, adapter, rows: vec![], prompts: vec![] })
     }
 
     /// The same with so many tokens in each of its rows.
     fn with_rows_of(self, tokens: usize, config: &TrainConfig) -> Result<Self, Failure> {
         let row = assumed_row_size(tokens, &*config.objective()?);
-        Ok(Self { rows: vec![row; config.rows.unwrap_or(ROWS)], ..self })
+        let rows = config.rows.unwrap_or(ROWS);
+        // As many prompts, each as long as a row.
+        let prompts = vec![tokens; config.consistency_weight.map_or(0, |_| rows)];
+        Ok(Self { rows: vec![row; rows], prompts, ..self })
     }
 
     /// A model with its tokenizer, and how much of each row passes through it.
@@ -150,10 +161,18 @@ impl Described {
         config.check_adapter(&folder.config, folder.adapter.as_ref())?;
         let data = read_data(config, config.pivot, session)?;
         let (rows, _) = folder.tokenize(&data.rows, config.tokenize_options()?, session)?;
+        let rows = with_harm_notes(rows, &folder.tokenizer, config, session)?;
         let objective = config.objective()?;
         check_rows(&rows, &*objective, config)?;
-        let (base, rows) = (folder.base_dir().to_owned(), row_sizes(&rows, &*objective));
-        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows })
+        let consistent = match consistency_rows(config, &[], session)? {
+            Some(texts) => Some(folder.tokenize(&texts, config.tokenize_options()?, session)?.0),
+            None => None,
+        };
+        let consistent = consistent.as_ref().unwrap_or(&rows);
+        check_consistency(config, consistent, folder.config.decoder.prompt_layers())?;
+        let (prompts, rows) = (prompt_sizes(consistent, config), row_sizes(&rows, &*objective));
+        let base = folder.base_dir().to_owned();
+        Ok(Self { base, config: folder.config, adapter: folder.adapter, rows, prompts })
     }
 
     /// What the model takes on a device, or on one that is not here.
@@ -176,6 +195,10 @@ struct Shown {
     parameters: u64,
     /// Whether layers are run again.
     recompute: bool,
+    /// Processes that train one model together.
+    ranks: usize,
+    /// Bytes that each gives to the others in a step.
+    sent_per_step: f64,
     /// The most bytes in the device's memory.
     peak_bytes: u64,
     /// The most in the machine's memory beside a GPU's.
@@ -200,6 +223,8 @@ struct Time {
     flops_per_second: Option<f64>,
     /// Of the products alone.
     product_seconds: Option<f64>,
+    /// Of the run, with a guess at what else a step does.
+    seconds: Option<f64>,
 }
 
 /// A change that takes less memory, and the command with it.
@@ -213,7 +238,11 @@ struct Offer {
 impl Shown {
     /// `missing` are settings that a run needs and a plan does not.
     fn new(plan: &Plan<'_>, rate: Option<f64>, missing: Vec<(&'static str, String)>) -> Self {
-        let command = |changed: &[(&'static str, String)]| command(&typed(), &[changed, &missing].concat());
+        let ranks = plan.planner.machine.ranks;
+        let launcher = if ranks > 1 { format!("mpirun -n {ranks} ") } else { String::new() };
+        let command = |changed: &[(&'static str, String)]| {
+            format!("{launcher}{}", command(&typed(), &[changed, &missing].concat()))
+        };
         let estimate = &plan.planned.estimate;
         let room = plan.planner.machine.room;
         let is_known = room.total.or(room.available).is_some();
@@ -223,6 +252,8 @@ impl Shown {
         Self {
             parameters: plan.planner.model.config.num_parameters(),
             recompute: plan.planned.storage.recompute,
+            ranks,
+            sent_per_step: plan.sent(),
             peak_bytes: estimate.bytes(),
             host_bytes: estimate.host_bytes(),
             memory: room.total,
@@ -234,7 +265,8 @@ impl Shown {
                 tokens_per_step: passes.tokens.checked_div(passes.steps).unwrap_or(0),
                 flops: plan.flops(),
                 flops_per_second: rate,
-                product_seconds: rate.map(|rate| plan.flops() / rate),
+                product_seconds: rate.map(|rate| plan.flops() / (rate * plan.ranks())),
+                seconds: rate.map(|rate| plan.seconds(rate)),
             },
             remedies: remedies.into_iter().map(|remedy| Offer { command: command(&remedy.settings), remedy }).collect(),
             command: command(plan.planned.settled(plan.config).as_slice()),
@@ -254,6 +286,13 @@ impl Shown {
         let mut lines = vec![table::render(header, rows, 1), String::new()];
         lines.extend(self.fit(plan.planner.machine.host));
         lines.push(self.time_text(plan));
+        if self.ranks > 1 {
+            lines.push(format!(
+                "So each of {} ranks, which give each other {} each a step; docs/scaling.md says how long that takes.",
+                self.ranks,
+                gigabytes(self.sent_per_step as u64)
+            ));
+        }
         lines.join("\n")
     }
 
@@ -301,7 +340,7 @@ impl Shown {
             None => format!("{work}; --teraflops says how fast they are made."),
             Some(rate) => format!(
                 "{work}: {} at {:.0} GFLOP/s; about {} with what else a step does.",
-                duration(flops / rate),
+                duration(flops / (rate * plan.ranks())),
                 rate / 1e9,
                 duration(plan.seconds(rate)),
             ),
@@ -318,7 +357,7 @@ fn typed() -> Vec<String> {
 fn command(typed: &[String], settings: &[(&'static str, String)]) -> String {
     // What only a plan takes, and what is replaced; each with its value but for --json.
     let replaced: Vec<String> = settings.iter().map(|(key, _)| format!("--{}", key.replace('_', "-"))).collect();
-    let own = ["--memory", "--row-tokens", "--teraflops"];
+    let own = ["--memory", "--ranks", "--row-tokens", "--teraflops"];
     let drops = |name: &str| own.contains(&name) || replaced.iter().any(|flag| flag == name);
     let mut words = vec!["mpo-train".to_owned(), "train".to_owned()];
     let mut rest = typed.iter();

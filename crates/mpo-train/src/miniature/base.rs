@@ -73,6 +73,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
                 prompt: folder.encode_prompt(&[Message::user(row.prompt)])?,
                 answer: folder.tokenizer.encode_response(&row.response)?,
                 desirable: true,
+                is_benign: false,
                 origin: origin(number),
             })
         })
@@ -100,7 +101,7 @@ pub(crate) fn build(output: &Path, session: &Session) -> Result<(), Failure> {
     device.seed(SEED);
     let decoder = folder.config.decoder.clone();
     let Ok(model) = CausalLm::new(decoder.clone(), &mut Initializer::new(decoder.norm.offset), &device);
-    let work = Run { config: &config, folder: &run, base: base(&folder, "initialized"), watch: None };
+    let work = Run { config: &config, folder: &run, base: base(&folder, "initialized"), prompts: None, watch: None };
     let mut lines = Lines::new(session);
     let trained =
         work.train(model, TokenizedRows::Unpaired(demonstrations), session, &mut |event| lines.event(event))?;

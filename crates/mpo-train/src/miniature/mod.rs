@@ -71,6 +71,8 @@ impl Miniature {
             folder: self.folder,
             dominant: Some(self.dominant),
             rows: self.rows,
+            other_rows: vec![],
+            consistent: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use mpo_objectives::Settings;
 
 use super::RunFolder;
-use super::files::{checked_files, remove_file};
+use super::files::{check_page, checked_files, remove_file};
 use super::marker::{End, Identity};
 use crate::error::TrainError;
 
@@ -28,19 +28,31 @@ impl RunFolder {
         self.marker.borrow().ends.first().map(|end| end.settings.clone())
     }
 
-    /// Gives the run, which has taken `steps` steps and was finished, the end that `identity` says. Its results are gone from here
-    /// on: it is not finished any more.
+    /// Whether a run of this identity is the one that was started here but for its end.
     ///
     /// # Errors
-    /// If it differs in anything else, or cannot be written.
+    /// If it is another.
+    pub(crate) fn check_extended(&self, identity: &Identity) -> Result<(), TrainError> {
+        let with_end = self.marker.borrow().identity.with_end_of(identity.settings());
+        self.unchanged(with_end.changed(identity))
+    }
+
+    /// Gives the run, which has taken `steps` steps and was finished, the end that `identity` says. Its results and their page are
+    /// gone from here on: it is not finished any more.
+    ///
+    /// # Errors
+    /// If it differs in anything else, somebody's file is where the page is to be, or it cannot be written.
     pub(crate) fn extend(&self, identity: Identity, steps: u64, config: &[u8]) -> Result<(), TrainError> {
-        let was = self.marker.borrow().identity.clone();
-        self.unchanged(was.with_end_of(identity.settings()).changed(&identity))?;
+        self.check_extended(&identity)?;
+        // Before the end: should a kill come between the results of the new one and their page, none of the old one is left.
+        check_page(&self.report_file())?;
+        remove_file(&self.report_file())?;
         // The settings first: killed in between, they are those of a run that is to be extended.
         self.start(&self.config_file(), config)?;
         {
             let mut marker = self.marker.borrow_mut();
-            marker.ends.push(End { steps, settings: was.end() });
+            let settings = marker.identity.end();
+            marker.ends.push(End { steps, settings });
             marker.identity = identity;
             marker.replace(&self.path)?;
         }
@@ -51,6 +63,7 @@ impl RunFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use serde_json::json;
@@ -82,12 +95,20 @@ mod tests {
         assert!(error.ends_with("got different rows"), "{error}");
         assert!(run.results_file().exists() && run.earlier_ends().is_empty());
 
-        run.extend(Identity::new(later.clone()).with("rows", "abc"), 4, b"later").unwrap();
+        // Somebody's file in the place of the page stays, and so does the end.
+        fs::write(run.report_file(), "mine").unwrap();
+        let same = || Identity::new(later.clone()).with("rows", "abc");
+        assert!(matches!(run.extend(same(), 4, b"later"), Err(TrainError::Foreign { .. })));
+        assert!(run.results_file().exists() && run.earlier_ends().is_empty());
+        fs::write(run.report_file(), "<meta name=\"generator\" content=\"mpo-train\">").unwrap();
+
+        run.extend(same(), 4, b"later").unwrap();
+        assert!(!run.report_file().exists(), "a page of the earlier end");
         drop(run);
         let open = |path: &Path| RunFolder::open(path, Kind::Train).unwrap();
         let run = open(&path);
         assert!(!run.results_file().exists());
-        assert_eq!(std::fs::read(run.config_file()).unwrap(), b"later");
+        assert_eq!(fs::read(run.config_file()).unwrap(), b"later");
         run.check_settings(&later).unwrap();
         assert_eq!(run.earlier_ends(), [4]);
         let end = settings(json!({"epochs": 2.0, "max_steps": 4}));

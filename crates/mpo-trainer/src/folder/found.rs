@@ -13,7 +13,7 @@ use super::names::{CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, RESULTS_FILE};
 use crate::error::TrainError;
 
 /// What we make in a folder, and follow no link to.
-const OURS: [&str; 7] = ["base", "checkpoints", "model", "reference", "runs", "samples", "start"];
+const OURS: [&str; 8] = ["base", "checkpoints", "mlruns", "model", "reference", "runs", "samples", "start"];
 
 /// What there is at the path of a folder.
 pub(super) enum Found {

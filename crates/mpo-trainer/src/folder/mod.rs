@@ -9,6 +9,7 @@ mod extend;
 mod files;
 mod found;
 mod marker;
+mod mlflow;
 mod model;
 mod names;
 mod reference;

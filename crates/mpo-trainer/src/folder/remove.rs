@@ -14,6 +14,7 @@ impl RunFolder {
     pub(super) fn remove_run(&self) -> Result<(), TrainError> {
         crate::checkpoint::remove_all(self)?;
         crate::reference::remove(&self.reference_dir())?;
+        self.remove_mlflow_runs()?;
         self.remove_model()?;
         // Killed half-way, the rest is removed the next time.
         for file in self.files() {

@@ -1,26 +1,29 @@
 //! What layers compute and the backward needs again.
 
-use mpo_models::DecoderConfig;
+use mpo_models::{DecoderConfig, NormPlace};
 
 use super::{Hardware, Passes, Storage, Tuning, attention, behind, parameters};
 
 /// Bytes of a number of the residual stream, which is f32 whatever is computed in.
 pub(super) const F32: u64 = 4;
 
-/// Bytes that a layer keeps for each token: what both norms give to the projections, attention's, and gate, up and their
-/// product, in the type that is computed in; and in f32 the inputs of the norms, of which Gemma has two more.
+/// Bytes that a layer keeps for each token: what the projections of attention and of the feed-forward block are given, which may
+/// be the same, attention's, and gate, up and their product, in the type that is computed in; and in f32 the inputs of the norms.
 pub(super) fn kept(model: &DecoderConfig, storage: Storage) -> u64 {
     let (hidden, inner) = (model.hidden_size as u64, model.mlp.intermediate_size as u64);
-    let of_norms = if model.norm.outputs { 4 * hidden } else { 2 * hidden };
-    let computed = 2 * hidden + attention::kept(model) + 3 * inner;
+    let of_norms = model.norm.place.names().len() as u64 * hidden;
+    let given = if model.norm.place == NormPlace::Shared { hidden } else { 2 * hidden };
+    let computed = given + attention::kept(model) + 3 * inner;
     storage.computed() * computed + F32 * (of_norms + attention::kept_in_f32(model))
 }
 
 /// Numbers alive for each token while a layer's backward runs, beside those: the gradients of attention or of the
-/// feed-forward block, and those that flow past.
+/// feed-forward block, which are those of gate, up and their product, and once more of the output of one linear map for gate and
+/// up; and those that flow past.
 fn at_work(model: &DecoderConfig) -> u64 {
     let (hidden, inner) = (model.hidden_size as u64, model.mlp.intermediate_size as u64);
-    attention::at_work(model).max(3 * inner) + 2 * hidden
+    let of_block = if model.mlp.fused { 5 * inner } else { 3 * inner };
+    attention::at_work(model).max(of_block) + 2 * hidden
 }
 
 /// Bytes when a backward begins: everything that the largest micro-batch computed, or the inputs of all layers.
@@ -68,7 +71,7 @@ pub(super) fn layer(model: &DecoderConfig, passes: &Passes, storage: Storage, ha
 
 #[cfg(test)]
 mod tests {
-    use mpo_models::Precision;
+    use mpo_models::{MlpConfig, NormConfig, Precision};
 
     use super::super::Base;
     use super::super::testing::{PLAIN, gemma_9b, llama_8b, passes, qwen_7b, tiny};
@@ -81,8 +84,15 @@ mod tests {
         assert_eq!(kept(&model, PLAIN), 4 * (64 + 52 + 96));
         let bf16 = Storage { precision: Precision::Bf16, ..PLAIN };
         assert_eq!(kept(&model, bf16), 2 * (32 + 48 + 96) + 4 * (32 + 4));
+        // Norms that stand elsewhere: four, and one that both blocks are given the output of.
+        let placed = |place| DecoderConfig { norm: NormConfig { place, ..model.norm }, ..model.clone() };
+        assert_eq!(kept(&placed(NormPlace::After), bf16), kept(&model, bf16));
+        assert_eq!(kept(&placed(NormPlace::Around), bf16), 2 * (32 + 48 + 96) + 4 * (64 + 4));
+        assert_eq!(kept(&placed(NormPlace::Shared), bf16), 2 * (16 + 48 + 96) + 4 * (16 + 4));
         // The feed-forward block's 3·32 are more than attention's 80.
         assert_eq!(at_work(&model), 96 + 32);
+        let fused = DecoderConfig { mlp: MlpConfig { fused: true, ..model.mlp }, ..model.clone() };
+        assert_eq!(at_work(&fused), 160 + 32);
         let ten = passes(10, 5);
         assert_eq!(before(&model, &ten, PLAIN), 4 * 10 * (2 * 212 + 16));
         let again = Storage { recompute: true, ..PLAIN };

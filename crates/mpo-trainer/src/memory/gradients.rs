@@ -46,7 +46,7 @@ pub(super) fn around_backward(
     } else {
         // Passes before this one have given the head's.
         let begin = begin + again * head;
-        let end = if is_dropped(storage, hardware) {
+        let end = if is_dropped(storage, hardware) || storage.ranks > 1 {
             // A layer's is used or gone before the next comes; the embedding's stay to the end.
             embeddings + (1 + again) * layer
         } else {
@@ -54,7 +54,9 @@ pub(super) fn around_backward(
         };
         [begin, begin, end]
     };
-    [begin, layers, end].map(|numbers| F32 * numbers)
+    // Of layers that are run again ranks keep the parts that are theirs, which come to be one after another.
+    let kept = if storage.ranks > 1 && storage.recompute { storage.own(model) } else { 0 };
+    [begin, layers, end + kept].map(|numbers| F32 * numbers)
 }
 
 /// Whether gradients of layers that are run again leave the device one layer at a time.
@@ -111,5 +113,9 @@ mod tests {
         let host = Storage { optimizer_state: OptimizerState::Host, ..again };
         assert_eq!(around(&one, host), twice(head, all));
         assert_eq!(around_backward(&model, &one, host, Hardware::Gpu), twice(head, 2 * head + layer));
+        // Of two ranks each keeps half of what is past, and what is not run again lies there whole.
+        assert_eq!(around(&one, again.among(2)), twice(head, 2 * head + layer + all / 2));
+        assert_eq!(around(&one, PLAIN.among(2)), twice(head, all));
+        assert_eq!(around(&one, bf16.among(2)), [head, layer, head + all / 2]);
     }
 }

@@ -37,6 +37,8 @@ pub struct Machine {
     pub host: Room,
     /// Whether it computes in bf16.
     pub has_bf16: bool,
+    /// How many of its kind train one model together, this one included.
+    pub ranks: usize,
 }
 
 impl Hardware {
@@ -77,15 +79,18 @@ impl Machine {
         match mpo_kernels::device_memory(device) {
             Some(memory) => {
                 let room = Room { total: memory.total, available: None };
-                Self { hardware: Hardware::Gpu, room, host: Room::of_host(), has_bf16 }
+                Self { hardware: Hardware::Gpu, room, host: Room::of_host(), has_bf16, ranks: 1 }
             }
-            None => Self { hardware: Hardware::cpu(), room: Room::of_host(), host: Room::default(), has_bf16 },
+            None => {
+                let (hardware, room) = (Hardware::cpu(), Room::of_host());
+                Self { hardware, room, host: Room::default(), has_bf16, ranks: 1 }
+            }
         }
     }
 
     /// One that is not here, of which nothing else is known; a card has bf16.
     pub fn elsewhere(hardware: Hardware) -> Self {
-        Self { hardware, room: Room::default(), host: Room::default(), has_bf16: true }
+        Self { hardware, room: Room::default(), host: Room::default(), has_bf16: true, ranks: 1 }
     }
 
     /// Whether a run fits now, on the device and beside it, as far as is known.

@@ -25,6 +25,7 @@ mod tables;
 #[cfg(test)]
 mod testing;
 mod weights;
+mod wire;
 mod work;
 
 pub use base_model::BaseModel;
@@ -34,4 +35,5 @@ pub use passes::{Passes, RowSize};
 pub use planner::{Planned, Planner};
 pub use remedies::Remedy;
 pub use storage::{Base, Storage, Tuning};
+pub use wire::step_bytes;
 pub use work::step_flops;

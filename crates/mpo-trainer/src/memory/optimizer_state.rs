@@ -7,7 +7,7 @@ use crate::settings::OptimizerState;
 
 /// Bytes on the device and in the machine's memory.
 pub(super) fn optimizer_state(model: &DecoderConfig, storage: Storage, hardware: Hardware) -> [u64; 2] {
-    let trained = storage.tuning.numbers(model);
+    let trained = storage.own(model);
     match storage.optimizer_state {
         OptimizerState::Device => [8 * trained, 0],
         OptimizerState::Bf16 => [4 * trained, 0],
@@ -36,5 +36,8 @@ mod tests {
         assert_eq!(of(OptimizerState::Bf16, Hardware::Gpu), [4, 0]);
         assert_eq!(of(OptimizerState::Host, Hardware::Gpu), [0, 16]);
         assert_eq!(of(OptimizerState::Host, cpu), [8, 0]);
+        // Of each of four ranks, a quarter.
+        let four = PLAIN.among(4);
+        assert_eq!(optimizer_state(&tiny(), four, Hardware::Gpu), [2 * all, 0]);
     }
 }

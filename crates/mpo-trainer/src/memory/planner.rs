@@ -29,6 +29,8 @@ pub struct Planner<'a> {
     pub model: BaseModel<'a>,
     /// How much of each row passes through it.
     pub rows: &'a [RowSize],
+    /// Tokens of each prompt that is held consistent beside them.
+    pub prompts: &'a [usize],
     /// What it is trained on.
     pub machine: Machine,
     /// Bytes in the machine's memory before anything is loaded.
@@ -38,9 +40,10 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// What a run with these settings takes. Layers are run again where it would not fit otherwise, if that is left open.
     pub fn plan(&self, config: &TrainConfig) -> Planned {
-        let (passes, tuning) = (Passes::of(self.rows, config), self.model.tuning(config));
+        let ranks = self.machine.ranks;
+        let (passes, tuning) = (Passes::of(self.rows, self.prompts, config, ranks), self.model.tuning(config));
         let planned = |recompute| {
-            let storage = Storage::of(config, tuning, recompute);
+            let storage = Storage::of(config, tuning, recompute).among(ranks);
             let estimate = Estimate::of(self.model.config, &passes, storage, self.machine.hardware, self.program);
             Planned { storage, passes, estimate }
         };
@@ -74,7 +77,7 @@ mod tests {
         let machine = Machine { room, host, ..Machine::elsewhere(Hardware::Gpu) };
         let model = llama_8b();
         let model = BaseModel { config: &model, adapter: None, frozen: Base::Bf16 };
-        let planner = Planner { model, rows: &rows, machine, program: 0 };
+        let planner = Planner { model, rows: &rows, prompts: &[], machine, program: 0 };
         let remedies = planner.remedies(&config).into_iter();
         (planner.plan(&config), remedies.map(|remedy| (remedy.settings, remedy.fits)).collect())
     }

@@ -20,6 +20,8 @@ pub struct Storage {
     pub optimizer_state: OptimizerState,
     /// Whether gradients are clipped by the norm of all of them, before which none can be used.
     pub clips: bool,
+    /// How many train one model together. Each has its part of the moments, and of gradients once they are summed.
+    pub ranks: u64,
 }
 
 /// Which parameters change.
@@ -70,12 +72,24 @@ impl Storage {
             tuning,
             optimizer_state: config.optimizer_state,
             clips: config.max_grad_norm > 0.0,
+            ranks: 1,
         }
+    }
+
+    /// The same on each of so many ranks.
+    pub(super) fn among(self, ranks: usize) -> Self {
+        Self { ranks: ranks as u64, ..self }
+    }
+
+    /// Numbers of all that are trained of which a rank has what belongs to them.
+    pub(super) fn own(self, model: &DecoderConfig) -> u64 {
+        self.tuning.numbers(model).div_ceil(self.ranks)
     }
 
     /// Whether layers are run again for the norm of all gradients, and once more to use them.
     pub(super) fn walks_twice(self) -> bool {
-        self.defers_head() && self.clips
+        // Ranks keep their parts of gradients instead.
+        self.defers_head() && self.clips && self.ranks == 1
     }
 
     /// Whether the head's gradient is made when its turn comes, as gradients of layers that are run again are. An adapter's

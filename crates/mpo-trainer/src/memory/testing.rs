@@ -51,6 +51,7 @@ pub(super) const PLAIN: Storage = Storage {
     tuning: Tuning::Full,
     optimizer_state: OptimizerState::Device,
     clips: true,
+    ranks: 1,
 };
 
 /// An adapter of so many numbers over a base in bf16.

@@ -1,54 +1,50 @@
 //! Moments in a safetensors file, each in the type that it has: written a part at a time, and read one at a time, beside those
-//! of the optimizer.
+//! of the optimizer. The file is the same however many ranks wrote it.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, TensorData};
 use mpo_kernels::allocator::lasting;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::Optimizer;
+use super::{Optimizer, Which};
 
-/// What the two moments of a parameter are called behind its name.
-const NAMES: [&str; 2] = ["momentum", "variance"];
 /// Numbers written at a time.
 const PART: usize = 1 << 22;
 /// The length of the header, which stands before it.
 const PREFIX: usize = size_of::<u64>();
 
-/// Writes the moments of the parameters `names` to a new file, and syncs it.
+/// Writes the moments of these parameters, each with so many numbers, to a new file, and syncs it. Where there are several
+/// ranks, the first one does, and the others [`give`].
 pub(crate) fn write(
     path: &Path,
-    optimizer: &Optimizer,
-    names: &[String],
+    optimizer: &Optimizer<'_>,
+    parameters: &[(String, usize)],
     metadata: HashMap<String, String>,
 ) -> io::Result<()> {
-    let moments = optimizer.state.moments();
-    let dtype = match moments.dtype() {
+    let dtype = match optimizer.dtype() {
         DType::BF16 => Dtype::BF16,
         _ => Dtype::F32,
     };
-    let mut end = 0;
-    let mut tensors: Vec<(String, &Tensor<1>, TensorInfo)> = vec![];
-    for (name, of) in names.iter().filter_map(|name| Some((name, moments.of(name)?))) {
-        for (which, tensor) in NAMES.iter().zip(of) {
-            let (shape, start) = (tensor.dims().to_vec(), end);
-            end += shape[0] * moments.dtype().size();
-            tensors.push((format!("{name}.{which}"), tensor, TensorInfo { dtype, shape, data_offsets: (start, end) }));
-        }
-    }
-    let infos = tensors.iter().map(|(name, _, info)| (name.clone(), info.clone())).collect();
+    let (mut end, mut infos) = (0, vec![]);
+    let tensors: Vec<(&str, Which)> = each(optimizer, parameters, |name, which, numbers| {
+        let start = end;
+        end += numbers * optimizer.dtype().size();
+        let info = TensorInfo { dtype, shape: vec![numbers], data_offsets: (start, end) };
+        infos.push((format!("{name}.{}", which.name()), info));
+    });
     let header = Metadata::new(Some(metadata), infos).map_err(io::Error::other)?;
     let mut header = serde_json::to_vec(&header)?;
     header.resize(header.len().next_multiple_of(PREFIX), b' ');
     let mut file = File::create(path)?;
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
-    for (_, tensor, _) in tensors {
+    for (name, which) in tensors {
+        let tensor = optimizer.whole(name, which);
         let [numbers] = tensor.dims();
         for start in (0..numbers).step_by(PART) {
             let part = tensor.clone().slice([start..(start + PART).min(numbers)]);
@@ -56,6 +52,29 @@ pub(crate) fn write(
         }
     }
     file.sync_all()
+}
+
+/// What the first rank [`write`]s of another's.
+pub(crate) fn give(optimizer: &Optimizer<'_>, parameters: &[(String, usize)]) {
+    for (name, which) in each(optimizer, parameters, |_, _, _| {}) {
+        optimizer.whole(name, which);
+    }
+}
+
+/// All moments that there are, in the order of the file; `see` is told how many numbers each has.
+fn each<'n>(
+    optimizer: &Optimizer<'_>,
+    parameters: &'n [(String, usize)],
+    mut see: impl FnMut(&str, Which, usize),
+) -> Vec<(&'n str, Which)> {
+    let mut all = vec![];
+    for (name, numbers) in optimizer.with_moments(parameters) {
+        for which in Which::ALL {
+            see(name, which, *numbers);
+            all.push((&**name, which));
+        }
+    }
+    all
 }
 
 /// A file of moments that is being read.
@@ -84,19 +103,17 @@ impl Stored {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Gives the optimizer the moments of a parameter with so many elements, in the type that it keeps them in, if there are any.
+    /// The moments of a parameter with so many elements, if there are any.
     ///
     /// # Errors
     /// If the file cannot be read, or has them in another shape or a type that no optimizer has.
-    pub(crate) fn restore(&mut self, optimizer: &mut Optimizer, name: &str, elements: usize) -> io::Result<()> {
-        let infos = NAMES.map(|which| self.header.info(&format!("{name}.{which}")).cloned());
+    pub(crate) fn moments(&mut self, name: &str, elements: usize) -> io::Result<Option<[TensorData; 2]>> {
+        let infos = Which::ALL.map(|which| self.header.info(&format!("{name}.{}", which.name())).cloned());
         match infos {
             [Some(momentum), Some(variance)] => {
-                let moments = [self.tensor(name, &momentum, elements)?, self.tensor(name, &variance, elements)?];
-                optimizer.state.moments_mut().put(name.to_owned(), moments);
-                Ok(())
+                Ok(Some([self.tensor(name, &momentum, elements)?, self.tensor(name, &variance, elements)?]))
             }
-            [None, None] => Ok(()),
+            [None, None] => Ok(None),
             _ => Err(unexpected(format!("one of the two moments of {name}"))),
         }
     }

@@ -5,6 +5,25 @@ use std::collections::HashMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mpo_kernels::{AdamWStep, adamw_step, zeros};
 
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Momentum,
+    Variance,
+}
+
+impl Which {
+    pub(crate) const ALL: [Self; 2] = [Self::Momentum, Self::Variance];
+
+    /// What it is called behind a parameter's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Momentum => "momentum",
+            Self::Variance => "variance",
+        }
+    }
+}
+
 /// First and second moment of each parameter that has had a gradient, flat, on one device and in one type.
 #[derive(Debug)]
 pub(super) struct Moments {

@@ -4,12 +4,14 @@
 //! starts from the same weights in the same type on a device of the same kind. There is no second model in memory.
 
 mod held;
+mod prompts;
 mod table;
 
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use mpo_collective::{Alone, Collective};
 use mpo_data::{Origin, TokenizedPair};
 use mpo_kernels::{SequenceScore, device_kind};
 use mpo_models::{Batch, CausalLm};
@@ -19,7 +21,9 @@ use mpo_progress::Progress;
 use crate::error::TrainError;
 use crate::folder::{self, Kind, remove_files};
 use crate::pairs::{add_answers, chunks};
+use crate::ranks::shares;
 pub(crate) use held::{HeldStates, Holding, held_states, held_tokens};
+pub(crate) use prompts::{Fitted, OfPrompt};
 use table::Table;
 pub(crate) use table::{Digest, digest};
 
@@ -27,7 +31,8 @@ pub(crate) use table::{Digest, digest};
 const VERSION: u32 = 5;
 
 /// The tables that there may be in a folder.
-const TABLES: [&str; 5] = ["scores", "last-token", "masked-mean", "mean-pool", "distributions"];
+const TABLES: [&str; 7] =
+    ["scores", "last-token", "masked-mean", "mean-pool", "distributions", "prompt-last-token", "prompt-mean"];
 
 /// An answer that the reference is to score.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +54,9 @@ pub struct Reference<'a> {
     key: String,
     max_tokens: usize,
     progress: &'a dyn Progress,
+    /// The languages' spaces, once they were asked for.
+    fitted: Option<Fitted>,
+    ranks: &'a dyn Collective,
 }
 
 impl std::fmt::Debug for Reference<'_> {
@@ -83,7 +91,15 @@ impl<'a> Reference<'a> {
             dir: dir.into(),
             max_tokens,
             progress,
+            fitted: None,
+            ranks: &Alone,
         }
+    }
+
+    /// The same for one of several ranks, which share what is missing: the first one reads and writes the files.
+    #[must_use]
+    pub fn among(self, ranks: &'a dyn Collective) -> Self {
+        Self { ranks, ..self }
     }
 
     /// Σ log p of answers, nats.
@@ -159,10 +175,7 @@ impl<'a> Reference<'a> {
         Ok(HeldReference {
             holding,
             encodes,
-            // The file may be of many more rows: those of another task, or of other data.
-            table: table.only(&of),
-            of,
-            width,
+            known: KnownStates::new(table, of, width),
             head: (holding.hold == Hold::Distributions).then(|| self.head.clone()),
         })
     }
@@ -179,26 +192,32 @@ impl<'a> Reference<'a> {
     ) -> Result<Table, TrainError> {
         let path = self.dir.join(file_name(name));
         let key = format!("{} {detail}", self.key);
-        folder::check_ours(&self.dir, Kind::Reference)?;
-        let mut table = match Table::load(&path, &key) {
-            Err(damaged @ TrainError::Broken { .. }) => {
-                let aside = folder::set_aside(&path)?;
-                self.progress
-                    .note(&format_args!("{damaged}; it is made again, and what was there is {}", aside.display()));
-                Table::default()
-            }
-            loaded => loaded?.unwrap_or_default(),
+        let ranks = self.ranks;
+        let mut table = match ranks.is_first() {
+            true => self.stored(&path, &key)?,
+            false => Table::default(),
         };
         let mut seen = std::collections::HashSet::new();
-        let missing: Vec<(&T, &Digest)> =
-            items.iter().zip(of).filter(|(_, of)| table.get(of).is_none() && seen.insert(**of)).collect();
+        let wanted: Vec<(&T, &Digest)> = items.iter().zip(of).filter(|(_, of)| seen.insert(**of)).collect();
+        if ranks.is_many() {
+            let of = || wanted.iter().map(|(_, of)| *of);
+            let mut known = if ranks.is_first() { table.told(of()) } else { vec![] };
+            ranks.broadcast(&mut known);
+            table.learn(of(), &known);
+        }
+        let missing: Vec<(&T, &Digest)> = wanted.into_iter().filter(|(_, of)| table.get(of).is_none()).collect();
         if missing.is_empty() {
             return Ok(table);
         }
         let stage = self.progress.begin("reference", Some(missing.len()));
-        for part in chunks(&missing, self.max_tokens, |(item, _)| tokens(item)) {
-            if stage.is_stopped() {
-                return Err(TrainError::Interrupted);
+        let sizes: Vec<usize> = missing.iter().map(|(item, _)| tokens(item)).collect();
+        let shares = shares(&sizes, ranks.size());
+        let own = &missing[shares[ranks.rank()].clone()];
+        let mut is_stopped = false;
+        for part in chunks(own, self.max_tokens, |(item, _)| tokens(item)) {
+            is_stopped |= stage.is_stopped();
+            if is_stopped {
+                break;
             }
             let items: Vec<&T> = part.iter().map(|(item, _)| *item).collect();
             for ((_, of), values) in part.iter().zip(compute(&self.model, &items)?) {
@@ -206,9 +225,35 @@ impl<'a> Reference<'a> {
             }
             stage.advance(part.len());
         }
-        folder::share(&self.dir, Kind::Reference)?;
-        table.store(&path, &key)?;
+        if ranks.any(is_stopped) {
+            return Err(TrainError::Interrupted);
+        }
+        stage.advance(missing.len() - own.len());
+        if ranks.is_many() {
+            let all = ranks.share(&table.told(own.iter().map(|(_, of)| *of)));
+            for (share, made) in shares.into_iter().zip(all) {
+                table.learn(missing[share].iter().map(|(_, of)| *of), &made);
+            }
+        }
+        if ranks.is_first() {
+            folder::share(&self.dir, Kind::Reference)?;
+            table.store(&path, &key)?;
+        }
         Ok(table)
+    }
+
+    /// The table in a file; an empty one where there is none, or it is damaged.
+    fn stored(&self, path: &Path, key: &str) -> Result<Table, TrainError> {
+        folder::check_ours(&self.dir, Kind::Reference)?;
+        match Table::load(path, key) {
+            Err(damaged @ TrainError::Broken { .. }) => {
+                let aside = folder::set_aside(path)?;
+                self.progress
+                    .note(&format_args!("{damaged}; it is made again, and what was there is {}", aside.display()));
+                Ok(Table::default())
+            }
+            loaded => Ok(loaded?.unwrap_or_default()),
+        }
     }
 }
 
@@ -235,10 +280,7 @@ pub(crate) struct HeldReference {
     pub(crate) holding: Holding,
     /// Whether prompts go into an encoder, whose states are held.
     pub(crate) encodes: bool,
-    table: Table,
-    /// One per row.
-    of: Vec<Digest>,
-    width: usize,
+    known: KnownStates,
     /// `[vocab_size, hidden_size]`, kept where distributions are held; else its memory is free for training.
     pub(crate) head: Option<Tensor<2>>,
 }
@@ -246,10 +288,35 @@ pub(crate) struct HeldReference {
 impl HeldReference {
     /// The states of these rows, `[states, hidden_size]`, in the order of [`HeldStates::states`].
     pub(crate) fn states(&self, rows: &[usize], device: &Device) -> Tensor<2> {
-        let states: Vec<f32> =
-            rows.iter().filter_map(|&row| self.table.get(&self.of[row])).flatten().copied().collect();
+        self.known.states(rows, device)
+    }
+}
+
+/// The reference's hidden states of a list of things, each of which may have several.
+#[derive(Debug)]
+pub(crate) struct KnownStates {
+    table: Table,
+    /// One for each.
+    of: Vec<Digest>,
+    width: usize,
+}
+
+impl KnownStates {
+    /// Those of `table`, which may be of many more: those of another task, or of other data.
+    fn new(table: Table, of: Vec<Digest>, width: usize) -> Self {
+        Self { table: table.only(&of), of, width }
+    }
+
+    /// The states of some of them, `[states, hidden_size]`.
+    pub(crate) fn states(&self, some: &[usize], device: &Device) -> Tensor<2> {
+        let states: Vec<f32> = some.iter().flat_map(|&one| self.numbers(one)).copied().collect();
         let count = states.len() / self.width;
         Tensor::from_data(TensorData::new(states, [count, self.width]), device)
+    }
+
+    /// Those of one, one after the other.
+    fn numbers(&self, one: usize) -> &[f32] {
+        self.table.get(&self.of[one]).unwrap_or_default()
     }
 }
 

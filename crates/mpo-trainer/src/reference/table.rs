@@ -21,6 +21,9 @@ pub(crate) fn digest(parts: &[&[u32]]) -> Digest {
     *hasher.finalize().as_bytes()
 }
 
+/// In the place of how many numbers there are of a digest that is not known.
+const UNKNOWN: u32 = u32::MAX;
+
 /// A few numbers for each digest.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Table {
@@ -46,6 +49,28 @@ impl Table {
         self.digests.push(of);
         self.values.extend_from_slice(values);
         self.ends.push(self.values.len());
+    }
+
+    /// What is known of these, for another rank to [`learn`](Self::learn).
+    pub(crate) fn told<'d>(&self, of: impl Iterator<Item = &'d Digest>) -> Vec<u8> {
+        let words = of.flat_map(|of| {
+            let values = self.get(of);
+            let count = values.map_or(UNKNOWN, |values| values.len() as u32);
+            std::iter::once(count).chain(values.into_iter().flatten().map(|value| value.to_bits()))
+        });
+        words.flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// Takes in what another rank tells of these.
+    pub(crate) fn learn<'d>(&mut self, of: impl Iterator<Item = &'d Digest>, told: &[u8]) {
+        let mut words = told.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+        for of in of {
+            let count = words.next().unwrap_or(UNKNOWN);
+            if count != UNKNOWN {
+                let values: Vec<f32> = words.by_ref().take(count as usize).map(f32::from_bits).collect();
+                self.insert(*of, &values);
+            }
+        }
     }
 
     /// The same with nothing but the numbers of these; itself where it has no others.
@@ -174,6 +199,22 @@ mod tests {
         assert_eq!(read.get(&three).map(<[f32]>::len), Some(3));
         assert_eq!(read.get(&digest(&[&[9]])), None);
         assert_eq!(Table::load(&path, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn what_one_rank_tells_another_knows() {
+        let of = [1, 2, 3, 4].map(|id| digest(&[&[id]]));
+        let mut table = Table::default();
+        table.insert(of[0], &[1.0, f32::NAN]);
+        table.insert(of[2], &[]);
+        table.insert(of[3], &[-0.0]);
+        let mut other = Table::default();
+        other.insert(of[1], &[5.0]);
+        other.learn(of.iter(), &table.told(of.iter()));
+        let bits = |at: usize| other.get(&of[at]).map(|values| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        assert_eq!(bits(0), Some(vec![1.0_f32.to_bits(), f32::NAN.to_bits()]));
+        assert_eq!((bits(1), bits(2)), (Some(vec![5.0_f32.to_bits()]), Some(vec![])));
+        assert_eq!(bits(3), Some(vec![(-0.0_f32).to_bits()]));
     }
 
     #[test]

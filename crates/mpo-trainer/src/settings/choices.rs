@@ -149,10 +149,24 @@ choices! {
 }
 
 choices! {
+    /// How far apart the states of a prompt's languages are taken to be.
+    ConsistencyKind {
+        /// By how much of them is in one direction, their largest singular value beside the others (MLC)
+        SingularValue = "singular-value",
+        /// By the mean cosine of each two, a control beside it
+        Cosine = "cosine",
+        /// By whether a translation lies nearer than those of the other prompts of the step (CLA), of two languages at a time
+        Contrast = "contrast",
+    }
+}
+
+choices! {
     /// Where what happens is written beside the run's own log.
     LogTo {
         /// A file of events in the run folder, for `tensorboard --logdir`
         Tensorboard = "tensorboard",
+        /// A store of files in the run folder, `mlruns/`, for `mlflow ui --backend-store-uri`
+        Mlflow = "mlflow",
     }
 }
 

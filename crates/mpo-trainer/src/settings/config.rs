@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::choices::{AdapterKind, Choice, OptimizerState, QuantizationChoice};
 use super::declare::Decides;
-use super::list::{LORA_RANK, SETTINGS, TrainConfig};
+use super::list::{HARM_NOTE_RATE, LORA_RANK, SETTINGS, TrainConfig};
 use super::measure::Measure;
 use super::options::to_yaml;
 use crate::batches::Batches;
@@ -41,6 +41,7 @@ impl TrainConfig {
                 "optimizer_state" => self.optimizer_state != OptimizerState::Bf16,
                 // Measuring alone changes nothing.
                 "eval_every" => self.best_by().is_none(),
+                key if key.starts_with("consistency") && self.consistency_weight.is_none() => true,
                 "lora_alpha" => self.lora_alpha == Some(self.implied_lora_alpha()),
                 key => SETTINGS.iter().any(|setting| {
                     let is_implied = || (setting.implied)().as_ref() == Some(&*value);
@@ -98,6 +99,11 @@ impl TrainConfig {
         Truncation::new(self.max_tokens, self.max_response_tokens)
     }
 
+    /// The share of the unsafe prompts that have a note, where there is one.
+    pub(crate) fn harm_note_rate(&self) -> f64 {
+        self.harm_note_rate.unwrap_or(HARM_NOTE_RATE)
+    }
+
     /// The share of the prompts that is held out, where `eval_split` asks for it.
     ///
     /// # Errors
@@ -129,6 +135,20 @@ impl TrainConfig {
     /// Whether what is measured is not trained on.
     pub fn holds_out(&self) -> bool {
         self.eval_data.is_some() || self.eval_split.is_some()
+    }
+
+    /// A setting of what holds prompts consistent that is given although nothing does.
+    pub fn idle_consistency(&self) -> Option<&'static str> {
+        let given = [
+            ("consistency", self.consistency.is_some()),
+            ("consistency_layer", self.consistency_layer.is_some()),
+            ("consistency_temperature", self.consistency_temperature.is_some()),
+            ("consistency_batch_size", self.consistency_batch_size.is_some()),
+            ("consistency_every", self.consistency_every.is_some()),
+            ("consistency_data", self.consistency_data.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        given.next().filter(|_| self.consistency_weight.is_none()).map(|(key, _)| key)
     }
 
     /// What is minimized.

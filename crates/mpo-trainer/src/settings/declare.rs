@@ -144,6 +144,17 @@ macro_rules! settings {
                 }
             }
 
+            /// Of text that was read: each value as it is meant, such as a path in the user's home.
+            #[must_use]
+            pub(super) fn settled(self) -> Self {
+                Self {
+                    hyper_parameters: self.hyper_parameters,
+                    places: self.places,
+                    $($($key: self.$key.map(SettingValue::settled),)+)+
+                    $($before_key: self.$before_key.map(SettingValue::settled),)+
+                }
+            }
+
             /// Whether they say something of a key.
             fn gives(&self, key: &str) -> bool {
                 let mut settings = SETTINGS.iter();
@@ -171,7 +182,7 @@ macro_rules! settings {
                 Ok(TrainConfig {
                     hyper_parameters,
                     $($($key: settings!(
-                        @resolve $kind($($with)+) stringify!($key), self.$key.map(SettingValue::settled)
+                        @resolve $kind($($with)+) stringify!($key), self.$key
                     ),)+)+
                 })
             }
@@ -204,7 +215,7 @@ macro_rules! settings {
             decides: Decides::$decides,
             implied: || settings!(@implied $kind($($with)+) $Type),
             set: |options, text| {
-                options.$key = Some(<$Type>::typed(text, options.$key.take())?);
+                options.$key = Some(<$Type>::typed(text, options.$key.take())?.settled());
                 Ok(())
             },
             is_given: |options| options.$key.is_some(),

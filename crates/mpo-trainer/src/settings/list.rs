@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute, SaveDtype,
-    Schedule,
+    AdapterKind, ConsistencyKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
+    SaveDtype, Schedule,
 };
 use super::declare::{Decides, Setting, settings};
 use super::lora_targets::LoraTargets;
@@ -22,8 +22,13 @@ use super::sources::{Shares, Sources};
 use super::value::SettingValue;
 use crate::error::TrainError;
 
+/// Share of the unsafe prompts that have a note where none is given.
+pub(super) const HARM_NOTE_RATE: f64 = 0.5;
 /// Rank of an adapter that is given none.
 pub(super) const LORA_RANK: usize = 16;
+
+/// Prompts that are held consistent in a step.
+pub(crate) const CONSISTENCY_BATCH: usize = 4;
 
 settings! {
     "What" {
@@ -62,6 +67,12 @@ settings! {
         system_message: SystemMessage = default(SystemMessage::default()), "CHOICE", Identity;
         /// Let control tokens that texts spell out, such as `</s>`, be control tokens
         special_tokens_in_text: bool = default(false), "BOOL", Identity;
+        /// Sentence that stands between the prompt and the answer of unsafe prompts while it trains, such as one that says that harm
+        /// was detected (LASA): what answers follow, and not scored itself. A line break follows it. With `kto` as in LASA, and
+        /// with every other method. What is measured has none
+        harm_note: String = optional("none"), "TEXT", Training;
+        /// Share of the unsafe prompts that have the `harm_note`; which ones follows from `seed`. Benign ones have none
+        harm_note_rate: f64 = implied(HARM_NOTE_RATE), "X", Training, UP_TO_1;
         /// Longest prompt and answer together, in tokens
         max_tokens: usize = default(1024), "N", Training;
         /// Longest answer, in tokens; cut before prompt and answer are, so that long answers do not cost the end of a prompt
@@ -128,18 +139,38 @@ settings! {
         /// Save the whole model, the adapter merged into its weights, instead of the adapter alone
         merge: bool = default(false), "BOOL", Nothing;
     }
+    "Consistency" {
+        /// Weight of a term beside the method's loss that draws the hidden states of one prompt in several languages together
+        consistency_weight: f64 = optional("no such term"), "X", Training, POSITIVE;
+        /// What that term lowers
+        consistency: ConsistencyKind = implied(ConsistencyKind::SingularValue), "KIND", Training;
+        /// Layer whose states it is of, at a prompt's last token: 1 is what the first gives; those of the last are taken after the
+        /// final norm
+        consistency_layer: usize = optional("the middle one"), "N", Training, at_least_1();
+        /// What singular values or cosines are divided by before their softmax
+        consistency_temperature: f64 = implied(1.0), "X", Training, POSITIVE;
+        /// Prompts of it in a step, each in all its languages, or in two with `contrast`
+        consistency_batch_size: usize = implied(CONSISTENCY_BATCH), "N", Training, at_least_1();
+        /// Steps from one that has it to the next
+        consistency_every: u64 = implied(1), "N", Training, at_least_1();
+        /// File of prompts in several languages, or of rows in two, for it (see [data.md](data.md))
+        consistency_data: PathBuf = optional("the prompts of the rows trained on"), "FILE", Nothing;
+    }
     "Run" {
         /// Steps between checkpoints, of which the last `save_total_limit` are kept; there is always one at the end
         checkpoint_every: u64 = default(50), "N", Nothing, at_least_1();
         /// Checkpoints that are kept, the last ones: two, should a disk damage one. With `save_best` or `early_stop` that of the best
         /// step stays beside them
         save_total_limit: usize = default(2), "N", Nothing, at_least_1();
+        /// Keep no checkpoints when the run is finished, and so no optimizer state: `model/` is all that is left of its weights. Until
+        /// then they are there, for a run that is stopped to go on from; a later end needs one
+        save_only_model: bool = default(false), "BOOL", Nothing;
         /// Rows measured before and after, spread over the data; 0 measures none
         eval_rows: usize = default(48), "N", Identity;
         /// Measure on the rows of this file instead of on training rows
         eval_data: PathBuf = optional("none"), "FILE", Nothing;
         /// Measure on this share of the rows instead, such as `0.1`, and do not train on them: every row of this share of the
-        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts at least one. `eval_rows` of them are measured
+        /// prompts, so that no translation of a prompt that is measured is trained on; of three prompts or more at least one. `eval_rows` of them are measured
         eval_split: f64 = optional("none"), "X", Identity, SHARE;
         /// Steps between measurements while it trains, on the rows that are measured before and after: the loss that is minimized,
         /// reward gaps and a few answers, by language, in `events.jsonl` and the report. The first is before training, the last at
@@ -155,6 +186,8 @@ settings! {
         /// Answers that are sampled with each measurement, of each language and kind of prompt, greedily: to unsafe prompts of the
         /// rows measured, and to benign ones if there are some. 0 samples none
         eval_samples: usize = default(2), "N", Nothing;
+        /// Longest answer that is sampled, in tokens
+        eval_max_new_tokens: usize = optional("48, or what a usual refusal in one of the languages takes, if that is more"), "N", Nothing, at_least_1();
         /// Benign prompts to sample answers to: JSONL of {language, prompt}
         eval_benign: PathBuf = optional("none"), "FILE", Nothing;
         /// Folder for the reference's numbers, which runs of the same model can share: new, empty, or made by an earlier run;
@@ -162,8 +195,8 @@ settings! {
         reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;
         /// Type of the saved weights; a warning says so where rounding undoes the training
         save_dtype: SaveDtype = default(SaveDtype::F32), "TYPE", Nothing;
-        /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`, and what is
-        /// sampled
+        /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`; for
+        /// TensorBoard what is sampled, for MLflow the settings that decide what the run comes to
         log_to: LogTo = optional("none"), "PROGRAM", Nothing;
         /// Where to compute
         device: DeviceChoice = default(DeviceChoice::Auto), "DEVICE", Nothing;

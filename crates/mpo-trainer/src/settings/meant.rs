@@ -3,7 +3,7 @@
 use super::list::SETTINGS;
 use super::method::hyper_parameters;
 
-/// What Transformers, TRL and LLaMA-Factory call our settings.
+/// What Transformers, TRL and LLaMA-Factory call our settings. [`CONVERTED`] says how the values of some become ours.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("model_name_or_path", "model"),
     ("dataset", "data"),
@@ -42,20 +42,69 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("pref_ftx", "sft_weight"),
     ("rpo_alpha", "sft_weight"),
     ("simpo_gamma", "gamma"),
+    ("gamma_beta_ratio", "gamma"),
+    ("cpo_alpha", "lambda"),
+    ("dpo_label_smoothing", "epsilon"),
+    ("label_smoothing", "epsilon"),
+    ("desirable_weight", "chosen_weight"),
+    ("undesirable_weight", "rejected_weight"),
+    ("kto_chosen_weight", "chosen_weight"),
+    ("kto_rejected_weight", "rejected_weight"),
+    ("max_completion_length", "max_response_tokens"),
+    ("max_samples", "rows"),
+    ("eval_dataset", "eval_data"),
+];
+
+/// Those whose value is another number here, and how it is converted.
+const CONVERTED: &[(&str, &str)] = &[
+    (
+        "interleave_probs",
+        "a share of each source's rows, not a probability of drawing from it; of a source with probability p and n rows it is p/n, \
+         over the largest p/n of all",
+    ),
+    ("warmup_steps", "a fraction, those steps over all steps"),
+    (
+        "per_device_train_batch_size",
+        "rows of a step in all, theirs times gradient_accumulation_steps and the number of devices",
+    ),
+    (
+        "gradient_accumulation_steps",
+        "tokens that pass at once; a step has batch_size rows, however many parts they make",
+    ),
 ];
 
 /// How alike two names are at least, of which one is meant by the other.
 const ALIKE: f64 = 0.85;
 
+/// What somebody who wrote `key` may have meant, in words; empty where nobody knows.
+pub(super) fn suggestion(key: &str) -> String {
+    let Some(ours) = meant(key) else {
+        return String::new();
+    };
+    let converted = converted(key).map_or(String::new(), |how| format!(" It is {how}"));
+    format!("; did you mean {ours}?{converted}")
+}
+
+/// How the value of a setting that is called so elsewhere becomes that of ours, where it does not stay as it is.
+pub(super) fn converted(key: &str) -> Option<&'static str> {
+    let key = written(key);
+    CONVERTED.iter().find(|(theirs, _)| *theirs == key).map(|(_, how)| *how)
+}
+
 /// The key of a setting that is called so elsewhere, or that is written nearly so; if there is one.
-pub(super) fn meant(key: &str) -> Option<&'static str> {
-    let key = key.trim_start_matches('-').replace('-', "_").to_lowercase();
+fn meant(key: &str) -> Option<&'static str> {
+    let key = written(key);
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == key) {
         return Some(ours);
     }
     let alike = keys().map(|ours| (strsim::jaro_winkler(&key, ours), ours));
     let most = alike.max_by(|one, other| one.0.total_cmp(&other.0));
     most.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, ours)| ours)
+}
+
+/// A key as files write it.
+fn written(key: &str) -> String {
+    key.trim_start_matches('-').replace('-', "_").to_lowercase()
 }
 
 /// Every key of ours.
@@ -80,6 +129,18 @@ mod tests {
             ("colour", None),
         ] {
             assert_eq!(meant(written), ours, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_another_number_here_is_told_with_how_to_convert_it() {
+        assert_eq!(suggestion("learning-rate"), "; did you mean lr?");
+        assert_eq!(suggestion("colour"), "");
+        let probabilities = suggestion("interleave_probs");
+        assert!(probabilities.starts_with("; did you mean data_weights? It is a share"), "{probabilities}");
+        assert!(probabilities.contains("it is p/n, over the largest p/n of all"), "{probabilities}");
+        for (theirs, _) in CONVERTED {
+            assert!(ELSEWHERE.iter().any(|(known, _)| known == theirs), "{theirs}");
         }
     }
 

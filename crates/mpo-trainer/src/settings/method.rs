@@ -175,7 +175,10 @@ mod tests {
     fn objectives_that_share_a_meaning_share_an_entry() {
         let all = hyper_parameters();
         let (_, beta) = all.iter().find(|(name, _)| *name == "beta").unwrap();
-        assert!(beta.iter().any(|one| one.objectives == ["dpo", "rdpo", "kto", "r-dpo"] && one.default == "0.1"));
+        assert!(
+            beta.iter()
+                .any(|one| one.objectives == ["dpo", "rdpo", "kto", "r-dpo", "clo", "crpo"] && one.default == "0.1")
+        );
         assert!(beta.iter().any(|one| one.objectives == ["mpo"] && one.default == "1"));
         let mut names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();

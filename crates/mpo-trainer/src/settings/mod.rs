@@ -21,10 +21,11 @@ mod value;
 mod yaml;
 
 pub use choices::{
-    AdapterKind, Choice, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
-    SaveDtype, Schedule,
+    AdapterKind, Choice, ConsistencyKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice,
+    Recompute, SaveDtype, Schedule,
 };
 pub use declare::{Decides, Setting};
+pub(crate) use list::CONSISTENCY_BATCH;
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;
 pub use measure::Measure;

@@ -5,7 +5,7 @@ use std::path::Path;
 use mpo_objectives::Settings;
 
 use super::list::{SETTINGS, TrainConfig, TrainOptions};
-use super::meant::meant;
+use super::meant::suggestion;
 use super::method::HyperParameters;
 use super::places::Places;
 use super::recipe::Recipe;
@@ -28,15 +28,18 @@ impl TrainOptions {
     }
 
     /// Reads the text of a YAML file.
-    pub(super) fn from_yaml(text: &str, path: &Path) -> Result<Self, TrainError> {
+    ///
+    /// # Errors
+    /// If it is none, or has other keys than the configuration; `path` is where messages say that it is.
+    pub fn from_yaml(text: &str, path: &Path) -> Result<Self, TrainError> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
         let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
-        let mut options: Self = yaml::read(text).map_err(error)?;
+        let mut options = yaml::read::<Self>(text).map_err(error)?.settled();
         if let Some(key) = options.hyper_parameters.unknown() {
             let line = yaml::line(text, key).map_or(String::new(), |line| format!("line {line}: "));
-            let meant = meant(key).map_or(String::new(), |ours| format!("; did you mean {ours}?"));
+            let meant = suggestion(key);
             return Err(error(format!("{line}expected a key of the configuration, got {key}{meant}")));
         }
         options.hyper_parameters.0.retain(|_, value| !value.is_null());
@@ -131,6 +134,12 @@ impl TrainOptions {
         if config.merge && config.quantization.is_some() {
             let expected = "false beside quantization, as an adapter is merged into weights as they are stored: by `mpo-train merge`";
             return Err(TrainError::setting("merge", expected, "true"));
+        }
+        if config.harm_note_rate.is_some() && config.harm_note.is_none() {
+            return Err(TrainError::setting("harm_note", "a sentence, as harm_note_rate is given", "none"));
+        }
+        if config.harm_note.as_ref().is_some_and(|note| note.trim().is_empty()) {
+            return Err(TrainError::setting("harm_note", "a sentence", "nothing but spaces"));
         }
         if config.eval_benign.is_some() && !config.samples() {
             let expected = "a number of steps, and eval_samples above 0, as eval_benign is given";
@@ -310,6 +319,16 @@ mod tests {
 
     fn read(name: &str, text: &str) -> Result<TrainOptions, TrainError> {
         TrainOptions::from_yaml(text, Path::new(name))
+    }
+
+    #[test]
+    fn a_path_in_the_users_home_is_known_as_soon_as_it_is_read() {
+        let text = "model: ~/m\ndata: [~/a, ~/b]\noutput: ~/o\ntemplate: ~/t.jinja\nrecipe: ~/r.yaml\neval_data: ~/e\n";
+        let options = TrainOptions { places: Places::default(), ..read("run.yaml", text).unwrap() };
+        let shown = format!("{options:?}");
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(shown.matches(&*home.to_string_lossy()).count(), 7, "{shown}");
+        assert!(!shown.contains('~'), "{shown}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::declare::Setting;
 use super::list::SETTINGS;
-use super::meant::ELSEWHERE;
+use super::meant::{ELSEWHERE, converted};
 use super::method::hyper_parameters;
 use super::recipe::RECIPES;
 
@@ -30,8 +30,13 @@ steps that were taken stay as they were; from there on the learning rate is that
 Transformers: after `cosine` and `linear`, which had come down to nearly nothing, it rises again, and what comes of it is not
 the run that would have been as long from the start. With `schedule: constant` and `warmup_ratio: 0` it is that run, to the
 bit on the CPU. The run keeps account of its ends, so it is the same run again where its checkpoints are gone and all steps are
-taken anew. Measurements without progress, which `early_stop` counts, are counted anew after an end. A run that is not finished, or
-stopped early, cannot be given another end.
+taken anew. Measurements without progress, which `early_stop` counts, are counted anew after an end. A run that is not finished,
+stopped early or has no checkpoint left cannot be given another end.
+
+That is what a finished run keeps its last checkpoints for: 12 bytes a parameter each, 4 for the weights and 8 for AdamW's moments
+(4 with `optimizer_state: bf16`); of an adapter, of its own parameters alone. They stay unless it is asked otherwise, as with
+Transformers, for they cannot be made again but by training. `save_only_model` drops them when the run is finished;
+`mpo-train train --resume --output RUN --save-only-model` drops those of one that is.
 
 Truth values are `true` and `false`; `no` is a word, such as the code of Norwegian.
 
@@ -41,7 +46,7 @@ The last column says what a setting decides: *training*, how a run is trained, s
 
 const HYPER_PARAMETERS: &str = "
 A method's hyper-parameters are keys beside these. A key that the method does not have is an error. `compare --grid` can try
-values of each. Formulas and search spaces are in [methods.md](methods.md).
+values of each. Formulas and search spaces are on the page of each method: [methods.md](methods.md).
 
 | key | of | value | default | meaning |
 |---|---|---|---|---|
@@ -49,7 +54,8 @@ values of each. Formulas and search spaces are in [methods.md](methods.md).
 
 const NAMES_ELSEWHERE: &str = "
 ## Names elsewhere
-What Transformers, TRL and LLaMA-Factory call these settings. A file with such a key is refused with ours.
+What Transformers, TRL and LLaMA-Factory call these settings; [moving.md](moving.md) says what differs. A file with such a key is refused
+with ours.
 
 | there | here |
 |---|---|
@@ -58,7 +64,7 @@ What Transformers, TRL and LLaMA-Factory call these settings. A file with such a
 const RECIPES_BEGIN: &str = "
 ## Recipes
 Settings to begin with: `--recipe NAME` takes one that the program carries, `--recipe FILE.yaml` one of your own. They are
-files in [recipes/](../recipes) to read and copy. `recipe: FILE.yaml` in a file is found from where that file lies. The hyper-parameters of a recipe that names a method are left out where
+files in [recipes/](https://github.com/mpo-train/mpo-train/tree/main/recipes) to read and copy; [recipes.md](recipes.md) takes them from prompts to a verdict. `recipe: FILE.yaml` in a file is found from where that file lies. The hyper-parameters of a recipe that names a method are left out where
 another method is chosen.
 ";
 
@@ -86,7 +92,8 @@ fn configuration_page() -> String {
     }
     page += NAMES_ELSEWHERE;
     for (theirs, ours) in ELSEWHERE {
-        _ = writeln!(page, "| `{theirs}` | `{ours}` |");
+        let how = converted(theirs).map_or(String::new(), |how| format!(": {how}"));
+        _ = writeln!(page, "| `{theirs}` | `{ours}`{how} |");
     }
     page += RECIPES_BEGIN;
     for (name, text) in RECIPES {

@@ -11,10 +11,11 @@ use super::list::TrainOptions;
 use crate::error::TrainError;
 
 /// The recipes that the program carries: each one's name and text.
-pub(super) const RECIPES: [(&str, &str); 4] = [
+pub(super) const RECIPES: [(&str, &str); 5] = [
     ("llama-3.1-8b", include_str!("../../../../recipes/llama-3.1-8b.yaml")),
     ("gemma-2-9b", include_str!("../../../../recipes/gemma-2-9b.yaml")),
     ("qwen2.5-7b", include_str!("../../../../recipes/qwen2.5-7b.yaml")),
+    ("cla", include_str!("../../../../recipes/cla.yaml")),
     ("miniature", include_str!("../../../../recipes/miniature.yaml")),
 ];
 

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::choices::{
-    AdapterKind, Choice, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice, Recompute,
-    SaveDtype, Schedule,
+    AdapterKind, Choice, ConsistencyKind, DeviceChoice, LogTo, OptimizerState, PrecisionChoice, QuantizationChoice,
+    Recompute, SaveDtype, Schedule,
 };
 use super::lora_targets::LoraTargets;
 use super::measure::Measure;
@@ -52,7 +52,7 @@ pub(super) trait SettingValue: Serialize + Clone + PartialEq + Sized {
         None
     }
 
-    /// What a run takes it for.
+    /// What is meant by it, where it was read from text.
     #[must_use]
     fn settled(self) -> Self {
         self
@@ -103,7 +103,6 @@ macro_rules! values {
 values! {
     Language: "a language",
     Columns: "a map",
-    TemplateChoice: "a name or a file",
     LoraTargets: "names",
     Shares: "numbers above 0 and up to 1",
     Measure: "`eval_loss`, `eval_rg` or `eval_rg/LANG`",
@@ -152,6 +151,7 @@ macro_rules! words {
 words!(
     Schedule,
     AdapterKind,
+    ConsistencyKind,
     OptimizerState,
     PrecisionChoice,
     QuantizationChoice,
@@ -240,6 +240,21 @@ impl SettingValue for Sources {
     }
 }
 
+impl SettingValue for TemplateChoice {
+    const WHAT: &'static str = "a name or a file";
+
+    fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
+        parsed(text)
+    }
+
+    fn settled(self) -> Self {
+        match self {
+            Self::File(path) => Self::File(at_home(path)),
+            named => named,
+        }
+    }
+}
+
 impl SettingValue for TemplateArguments {
     const WHAT: &'static str = "a map";
     const TAKES: Takes = Takes::Several;
@@ -279,6 +294,13 @@ impl SettingValue for Recipe {
 
     fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
         parsed(text)
+    }
+
+    fn settled(self) -> Self {
+        match self {
+            Self::File(path) => Self::File(at_home(path)),
+            carried => carried,
+        }
     }
 
     fn shown(&self) -> String {

@@ -1,6 +1,6 @@
 //! Pairs in two languages: what the loss asks for of the policy and of the reference, and no more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use mpo_data::{Language, Origin, TokenizedPair, TokenizedRow};
@@ -180,20 +180,17 @@ impl Task for BilingualTask<'_> {
         RowValues::new(Some(row.language), row.origin.to_string())
     }
 
-    fn dominant(&self) -> Option<Language> {
-        let mut rows: BTreeMap<Language, usize> = BTreeMap::new();
-        for row in &self.rows {
-            *rows.entry(row.dominant_language).or_default() += 1;
-        }
-        rows.into_iter().max_by_key(|(_, rows)| *rows).map(|(language, _)| language)
-    }
-
     fn fingerprint(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for pair in self.rows.iter().flat_map(|row| [&row.dominant, &row.target]) {
-            hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
-        }
         let holding = self.held.as_ref().map(|held| held.holding);
-        format!("bilingual {holding:?} {}", hasher.finalize())
+        format!("bilingual {holding:?} {}", digest_sides(&self.rows))
     }
+}
+
+/// Identifies the token ids of both sides of rows.
+pub(super) fn digest_sides(rows: &[TokenizedRow]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for pair in rows.iter().flat_map(|row| [&row.dominant, &row.target]) {
+        hasher.update(&digest(&[pair.prompt(), pair.chosen(), pair.rejected()]));
+    }
+    hasher.finalize()
 }

@@ -1,16 +1,18 @@
 //! What is trained: one file for each kind of rows that losses are computed from. The trainer knows none of them.
 
 mod bilingual;
+mod crossed;
 mod demonstrations;
 mod pairs;
+mod parallel;
 mod rows;
 mod sizes;
 mod unpaired;
 
 use std::fmt::{self, Debug};
 
-use burn::tensor::Tensor;
-use mpo_data::{Language, TokenizedRows};
+use burn::tensor::{Device, Tensor, TensorData};
+use mpo_data::TokenizedRows;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{Loss, Objective};
 
@@ -21,11 +23,14 @@ use crate::reference::Reference;
 use crate::settings::TrainConfig;
 use crate::step::LOSS;
 use bilingual::BilingualTask;
+use crossed::CrossedTask;
 use demonstrations::DemonstrationTask;
 use pairs::PairTask;
-use rows::{BILINGUAL, PAIRS, wrong_rows};
+use parallel::ParallelTask;
+pub(crate) use parallel::fingerprint as fingerprint_of_prompts;
+use rows::{BILINGUAL, PAIRS, PARALLEL, wrong_rows};
 pub use rows::{check_rows, digest_rows};
-pub use sizes::{assumed_row_size, row_sizes};
+pub use sizes::{assumed_row_size, prompt_sizes, row_sizes};
 use unpaired::UnpairedTask;
 
 /// The loss of some rows, and what it is made of.
@@ -117,13 +122,14 @@ pub trait Task: Debug {
     /// Where a row came from and which language it counts for.
     fn describe(&self, row: usize) -> RowValues;
 
-    /// The language that most rows draw theirs to; none where rows are of one language.
-    fn dominant(&self) -> Option<Language> {
-        None
-    }
-
     /// Identifies the rows and everything about them that enters the loss, so that a run is not resumed on others.
     fn fingerprint(&self) -> String;
+}
+
+/// The reference's numbers on a device, `[values]`.
+fn floats(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 /// The task of training with `objective` on `rows`. What it needs of the reference is computed here, and nothing else.
@@ -171,6 +177,16 @@ pub fn build_task<'a>(
             };
             let weight = objective.sft_weight();
             Box::new(BilingualTask::new(loss, rows, weight, pad_token, reference)?)
+        }
+        Loss::Crossed(loss) => {
+            let TokenizedRows::Bilingual(rows) = rows else {
+                return Err(wrong_rows(method, BILINGUAL, rows.kind()));
+            };
+            Box::new(CrossedTask::new(loss, rows, reference)?)
+        }
+        Loss::Parallel(loss) => {
+            let prompts = rows.parallel_prompts().ok_or_else(|| wrong_rows(method, PARALLEL, rows.kind()))?;
+            Box::new(ParallelTask::new(loss, prompts, reference)?)
         }
     })
 }

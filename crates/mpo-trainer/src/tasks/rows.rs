@@ -10,6 +10,8 @@ use crate::settings::TrainConfig;
 
 pub(super) const PAIRS: &str = "pairs of answers";
 pub(super) const BILINGUAL: &str = "pairs in two languages";
+pub(super) const PARALLEL: &str = "prompts in several languages, or pairs in two";
+const ANSWERS: &str = "answers";
 
 /// Whether `objective`, which is `config`'s, can be trained on these rows: found before anything is computed.
 ///
@@ -26,7 +28,10 @@ pub fn check_rows(rows: &TokenizedRows, objective: &dyn Objective, config: &Trai
             TokenizedRows::Bilingual(rows) => bilingual::check(loss, rows),
             _ => wrong(BILINGUAL),
         },
+        Loss::Crossed(_) if !matches!(rows, TokenizedRows::Bilingual(_)) => wrong(BILINGUAL),
+        Loss::Parallel(_) if rows.parallel_prompts().is_none() => wrong(PARALLEL),
         Loss::Pairs(_) | Loss::ReferencedPairs(_) if !rows.are_pairs() => wrong(PAIRS),
+        Loss::Demonstrations(_) | Loss::Unpaired(_) if matches!(rows, TokenizedRows::Parallel(_)) => wrong(ANSWERS),
         Loss::Demonstrations(_) if rows.only_label() == Some(false) => Err(TrainError::NoRows),
         Loss::Unpaired(_) if !rows.are_pairs() && rows.len() < definition.min_batch => {
             let expected = format!("at least {} answers for {}", definition.min_batch, definition.name);
@@ -64,6 +69,13 @@ pub fn digest_rows(rows: &TokenizedRows) -> String {
             for row in rows {
                 let parts = [&row.prompt[..], &row.answer];
                 add(["", row.language.code()], &parts, row.desirable);
+            }
+        }
+        TokenizedRows::Parallel(rows) => {
+            for row in rows {
+                for (at, (language, ids)) in row.prompts.iter().enumerate() {
+                    add(["", language.code()], &[ids], at == 0);
+                }
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use mpo_data::TokenizedRows;
+use mpo_data::{TokenizedPrompts, TokenizedRows};
 use mpo_objectives::{Hold, Loss, Objective};
 
-use super::bilingual;
+use super::{bilingual, crossed, parallel};
 use crate::memory::RowSize;
+use crate::settings::TrainConfig;
 
 /// The sizes of the rows of a task that trains on `rows` with `objective`, in the task's order. Rows must be of a kind that
 /// it can be trained on, as [`check_rows`](super::check_rows) says.
@@ -23,7 +24,11 @@ pub fn row_sizes(rows: &TokenizedRows, objective: &dyn Objective) -> Vec<RowSize
             };
             rows.iter().map(size).collect()
         }
-        (Loss::Pairs(_) | Loss::ReferencedPairs(_) | Loss::Bilingual(_), rows) => {
+        (Loss::Crossed(loss), TokenizedRows::Bilingual(rows)) => {
+            rows.iter().map(|row| crossed::size(loss, row)).collect()
+        }
+        (Loss::Parallel(_), rows) => rows.parallel_prompts().unwrap_or_default().iter().map(parallel::size).collect(),
+        (Loss::Pairs(_) | Loss::ReferencedPairs(_) | Loss::Bilingual(_) | Loss::Crossed(_), rows) => {
             let pairs = rows.clone().into_pairs().unwrap_or_default();
             let pairs = pairs.iter().map(|row| &row.pair);
             pairs.map(|pair| scored(pair.tokens(), pair.tokens() - pair.prompt().len())).collect()
@@ -37,11 +42,18 @@ pub fn row_sizes(rows: &TokenizedRows, objective: &dyn Objective) -> Vec<RowSize
     }
 }
 
+/// Tokens of each prompt that is held consistent, in all its languages; none where nothing holds them.
+pub fn prompt_sizes(rows: &TokenizedRows, config: &TrainConfig) -> Vec<usize> {
+    let prompts = config.consistency_weight.and_then(|_| rows.parallel_prompts()).unwrap_or_default();
+    prompts.iter().map(TokenizedPrompts::tokens).collect()
+}
+
 /// The size of a row of which no more is known than how many tokens of it pass through the model: half of them are answers',
-/// and of a row in two languages half are of either.
+/// and of a row in two languages half are of either. Prompts alone have no answers.
 pub fn assumed_row_size(tokens: usize, objective: &dyn Objective) -> RowSize {
     let answers = tokens.div_ceil(2);
     let hold = match objective.loss() {
+        Loss::Parallel(_) => return RowSize { tokens, ..RowSize::default() },
         Loss::Bilingual(loss) => loss.needs().held,
         _ => None,
     };

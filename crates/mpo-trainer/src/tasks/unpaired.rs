@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::LabelledAnswer;
 use mpo_kernels::SequenceScore;
 use mpo_models::{Batch, Outputs};
 use mpo_objectives::{UnpairedLoss, UnpairedScore};
 
-use super::{MicroBatch, Shared, Task, Work};
+use super::{MicroBatch, Shared, Task, Work, floats};
 use crate::batches::Batches;
 use crate::error::TrainError;
 use crate::events::RowValues;
@@ -74,11 +73,6 @@ fn mismatched(answers: &[LabelledAnswer], batch: &[usize]) -> Vec<Mismatched> {
         (row, *other.or(ring().next()).unwrap_or(&row))
     };
     batch.iter().enumerate().map(of).collect()
-}
-
-fn floats(values: Vec<f32>, device: &Device) -> Tensor<1> {
-    let count = values.len();
-    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 impl Task for UnpairedTask<'_> {
@@ -170,6 +164,7 @@ mod tests {
             prompt: vec![prompt],
             answer: vec![1],
             desirable: true,
+            is_benign: false,
             origin: Origin { file: "f".into(), position: Position::Row(1) },
         };
         // Rows 0 and 1 are two answers to one prompt.

@@ -17,7 +17,7 @@ use mpo_data::AnswerLanguage;
 use prost::Message;
 
 use crate::error::TrainError;
-use crate::events::{Event, LoggedEvent, MeasuredEvent, StepEvent};
+use crate::events::{Event, LoggedEvent, MeasuredEvent};
 use crate::folder::RunFolder;
 use crate::held_out::SampledAnswer;
 use message::{Dim, PluginData, SessionLog, Shown, Summary, SummaryMetadata, Tensor, TensorShape, Value, What};
@@ -73,8 +73,14 @@ fn records(LoggedEvent { event, wall_time }: &LoggedEvent) -> Vec<u8> {
             let start = What::SessionLog(SessionLog { status: SessionLog::START });
             (first, vec![What::FileVersion(FILE_VERSION.into()), start])
         }
-        Event::Step(event) => (event.step, vec![What::Summary(Summary { value: of_step(event) })]),
-        Event::Measured(event) => (event.step, vec![What::Summary(Summary { value: of_measured(event) })]),
+        Event::Step(_) | Event::Measured(_) => {
+            let (step, numbers) = event.numbers();
+            let mut value: Vec<Value> = numbers.into_iter().map(|(tag, value)| scalar(tag, value)).collect();
+            if let Event::Measured(event) = event {
+                value.extend(texts(event));
+            }
+            (step, vec![What::Summary(Summary { value })])
+        }
         Event::Best { .. } | Event::Checkpoint { .. } | Event::Finished { .. } => return vec![],
     };
     let (wall_time, step) = (wall_time.unwrap_or_default(), step as i64);
@@ -82,24 +88,14 @@ fn records(LoggedEvent { event, wall_time }: &LoggedEvent) -> Vec<u8> {
     records.flat_map(|event| record(&event.encode_to_vec())).collect()
 }
 
-fn of_step(event: &StepEvent) -> Vec<Value> {
-    let pace = [("epoch", event.epoch), ("tokens_per_second", event.tokens_per_second)];
-    let pace = pace.into_iter().map(|(tag, value)| scalar(tag, value));
-    pace.chain(event.metrics.iter().map(|(tag, value)| scalar(tag, *value))).collect()
-}
-
-fn of_measured(event: &MeasuredEvent) -> Vec<Value> {
-    let mut values: Vec<Value> = event.metrics.iter().map(|(tag, value)| scalar(tag, *value)).collect();
+/// What was answered, and what was warned of.
+fn texts(event: &MeasuredEvent) -> Vec<Value> {
     let mut samples: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for answer in &event.samples {
-        let kind = if answer.is_unsafe { "unsafe" } else { "benign" };
-        samples.entry(format!("samples/{}/{kind}", answer.language)).or_default().push(shown(answer));
+        samples.entry(format!("samples/{}/{}", answer.language, answer.kind())).or_default().push(shown(answer));
     }
-    values.extend(samples.into_iter().map(|(tag, answers)| text(tag, answers)));
-    if !event.warnings.is_empty() {
-        values.push(text("warnings".into(), event.warnings.clone()));
-    }
-    values
+    let warnings = (!event.warnings.is_empty()).then(|| ("warnings".to_owned(), event.warnings.clone()));
+    samples.into_iter().chain(warnings).map(|(tag, texts)| text(tag, texts)).collect()
 }
 
 fn scalar(tag: &str, value: f64) -> Value {
@@ -120,14 +116,13 @@ fn text(tag: String, texts: Vec<String>) -> Value {
 
 /// A prompt, what was said to it, and what became of that.
 fn shown(answer: &SampledAnswer) -> String {
-    let refused = if answer.refused { "refused" } else { "answered" };
     let language = match answer.answer_language {
         AnswerLanguage::Kept => "in the language of the prompt".to_owned(),
         AnswerLanguage::Undecided => "in a language that cannot be told".to_owned(),
         AnswerLanguage::Other(Some(other)) => format!("in {}", other.name()),
         AnswerLanguage::Other(None) => "in another language".to_owned(),
     };
-    format!("**{}**\n\n{}\n\n*{refused}, {language}*", answer.prompt, answer.answer)
+    format!("**{}**\n\n{}\n\n*{}, {language}*", answer.prompt, answer.answer, answer.outcome())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use mpo_progress::Silent;
 
 use super::record::unframed;
 use super::*;
-use crate::events::{EventLog, StartedEvent};
+use crate::events::{EventLog, StartedEvent, StepEvent};
 use crate::folder::{Identity, Kind};
 use crate::settings::LogTo;
 

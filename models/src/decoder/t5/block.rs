@@ -14,7 +14,7 @@ use mpo_kernels::{
 use super::name_of;
 use crate::batch::Side;
 use crate::decoder::KeyValueCache;
-use crate::decoder::layers::{Linear, RmsNorm};
+use crate::decoder::layers::{Linear, Norm};
 use crate::decoder::weights::{WeightSource, Weights};
 use crate::{DecoderConfig, EncoderConfig, Precision};
 
@@ -55,19 +55,19 @@ enum Sublayer {
 #[derive(Module, Debug)]
 struct OwnAttention {
     SelfAttention: Attention,
-    layer_norm: RmsNorm,
+    layer_norm: Norm,
 }
 
 #[derive(Module, Debug)]
 struct CrossAttention {
     EncDecAttention: Attention,
-    layer_norm: RmsNorm,
+    layer_norm: Norm,
 }
 
 #[derive(Module, Debug)]
 struct FeedForward {
     DenseReluDense: Dense,
-    layer_norm: RmsNorm,
+    layer_norm: Norm,
 }
 
 #[derive(Module, Debug)]
@@ -109,7 +109,7 @@ impl Block {
     ) -> Result<Self, S::Error> {
         let path = |layer: usize, part: &str| format!("{}.block.{index}.layer.{layer}.{part}", name_of(side));
         let norm = |layer: usize, weights: &mut Weights<'_, S>| {
-            RmsNorm::new(&config.norm, &path(layer, "layer_norm"), config.hidden_size, weights)
+            Norm::new(&config.norm, &path(layer, "layer_norm"), config.hidden_size, weights)
         };
         let buckets = (index == 0).then_some(encoder.buckets);
         let mut layer = vec![Sublayer::Own(OwnAttention {

@@ -139,6 +139,6 @@ impl CausalLm {
             let hidden = if of.len() == 1 { of.remove(0) } else { Tensor::cat(of, 0) };
             if *are_means { mean_rows(&hidden, groups) } else { select_rows(&hidden, &groups.concat()) }
         });
-        Outputs { states: states.collect(), scores, head: self.output_head() }
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 }

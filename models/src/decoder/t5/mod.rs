@@ -12,9 +12,9 @@ mod rerun;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::layers::{Embedding, Linear, RmsNorm};
-use super::through;
+use super::layers::{Embedding, Linear, Norm};
 use super::weights::{WeightSource, Weights};
+use super::{collected, through};
 use crate::batch::{Layer, Side};
 use crate::{DecoderConfig, EncoderConfig};
 use block::{Block, Context, Memory};
@@ -36,7 +36,7 @@ pub(super) struct EncoderDecoder {
 #[derive(Module, Debug)]
 pub(super) struct Stack {
     block: Vec<Block>,
-    final_layer_norm: RmsNorm,
+    final_layer_norm: Norm,
 }
 
 /// What the parameters of a stack are called by.
@@ -65,7 +65,7 @@ impl EncoderDecoder {
             let blocks = (0..layers).map(|index| Block::new(config, encoder, side, index, weights));
             let block = blocks.collect::<Result<_, _>>()?;
             let norm = format!("{}.final_layer_norm", name_of(side));
-            Ok(Stack { block, final_layer_norm: RmsNorm::new(&config.norm, &norm, config.hidden_size, weights)? })
+            Ok(Stack { block, final_layer_norm: Norm::new(&config.norm, &norm, config.hidden_size, weights)? })
         };
         let (of_encoder, of_decoder) =
             (stack(Side::Encoder, encoder.num_layers)?, stack(Side::Decoder, config.num_layers)?);
@@ -117,8 +117,10 @@ impl Stack {
         wanted: &[Layer],
         each_input: &mut dyn FnMut(&Tensor<2>),
     ) -> Vec<Tensor<2>> {
-        through(&self.block, &self.final_layer_norm, x, wanted, each_input, &mut |block, index, x| {
-            block.forward(x, index, context)
+        collected(wanted, |found| {
+            through(&self.block, &self.final_layer_norm, x, wanted, each_input, found, &mut |block, index, x| {
+                block.forward(x, index, context)
+            });
         })
     }
 }

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn config(buckets: usize, max_distance: usize) -> EncoderConfig {
-        EncoderConfig { num_layers: 1, buckets, max_distance, gated: true, start_token_id: 0, head_scale: None }
+        EncoderConfig { num_layers: 1, buckets, max_distance, gated: true, start_token_id: 0 }
     }
 
     /// Runs of equal buckets: each bucket, and the least distance that has it, by `T5Attention._relative_position_bucket`.

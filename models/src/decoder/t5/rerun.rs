@@ -189,6 +189,15 @@ impl EncoderDecoder {
         is_trained(&self.shared) || self.parts().take(number).any(|part| self.trains_part(part))
     }
 
+    /// Whether anything is trained that the encoder's states at a layer follow from.
+    pub(in crate::decoder) fn trains_within_encoder(&self, layer: Layer) -> bool {
+        let blocks = self.encoder.block.len();
+        match layer {
+            Layer::Last => self.trains_encoder(),
+            Layer::Output(index) => self.trains_before((index + 1).min(blocks)),
+        }
+    }
+
     /// Whether anything is trained that what the encoder makes depends on.
     fn trains_encoder(&self) -> bool {
         is_trained(&self.shared) || is_trained(&self.encoder)

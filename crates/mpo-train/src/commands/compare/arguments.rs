@@ -14,6 +14,8 @@ Examples:
   mpo-train compare --methods mpo,dpo,mpo-no-retain --seeds 1,2,3
   mpo-train compare --methods mpo,dpo --grid beta=0.05,0.1 --grid lr=1e-4,3e-4
   mpo-train compare --methods mpo,simpo --search --model models/qwen --data rows.json --output runs/compare
+  mpo-train compare --methods dpo,dpo-nll,mpo --grid data=runs/mapo/rows.jsonl,runs/lidr/rows.jsonl \
+    --model models/qwen --eval-data held-out.json --output runs/rows
   mpo-train compare --all --resume            go on, or add methods; name earlier seeds and grid points again";
 
 /// Train the same model with several methods, and measure each on rows that none was trained on
@@ -31,7 +33,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, conflicts_with = "methods")]
     pub(crate) all: bool,
     /// Try each of these values of a hyper-parameter or setting of training with every method that has it; may be given
-    /// several times
+    /// several times. Methods on several files of rows, `data=A,B`, stand beside each other, and need --eval-data
     #[arg(long, value_name = "KEY=X,…")]
     pub(crate) grid: Vec<Dimension>,
     /// Try the values that the paper searches for each method's hyper-parameters

@@ -51,6 +51,9 @@ fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, qui
     let started = held.as_ref().map(compare::started).transpose()?.unwrap_or_default();
     let request = request(&arguments).completed(held.as_ref())?;
     let mut options = joined(options, started)?;
+    if let (None, Some((_, first))) = (&options.data, request.data_sets().first()) {
+        options.data = Some(first.to_path_buf().into());
+    }
     if let Some(cache) = &options.reference_cache {
         check_cache(cache, output)?;
         check_ours(cache, Kind::Reference)?;
@@ -81,7 +84,8 @@ fn run_in(output: &Path, options: TrainOptions, arguments: CompareArguments, qui
         check_run(&options.clone().resolve()?)?;
         let subject = Subject::read(options, &request, &session)?;
         let asked = subject.test.prompts.iter().map(|prompt| prompt.language);
-        note_short(&subject.folder, asked, subject.test.max_new_tokens, &session)?;
+        let refuses = |language, answer: &str| Ok((subject.test.refuses)(language, answer));
+        note_short(&subject.folder, asked, subject.test.max_new_tokens, refuses, &session)?;
         subject
     };
     let other = subject.other_language().ok_or(TrainError::NoRows)?;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mpo_data::Language;
-use mpo_eval::{BENCHMARKS, Benchmark, benchmark};
+use mpo_eval::{BENCHMARKS, BUILT_IN, Benchmark, benchmark};
 
 use super::judge::JudgeArguments;
 use super::price::Price;
-use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, positive};
+use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, model, positive};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,12 +27,16 @@ pub(crate) struct EvalArguments {
     /// A benchmark and its file or folder; may be given several times
     #[arg(long = "benchmark", value_name = "NAME=PATH", value_parser = named_benchmark, long_help = benchmark_help())]
     pub(super) benchmarks: Vec<(&'static Benchmark, PathBuf)>,
-    /// Preference rows for reward gaps and the projection of answers: a file, a folder, or a name on the hub
+    /// Preference rows for reward gaps, the projection of answers and what layers tell: a file, a folder, or a name on the hub
     #[arg(long, value_name = "PATH|NAME")]
     pub(super) data: Option<PathBuf>,
     /// The model that this one was made from, for implicit reward gaps
-    #[arg(long, value_name = "DIR|NAME", requires = "data")]
+    #[arg(long, value_name = "DIR|NAME", requires = "data", value_parser = model)]
     pub(super) base: Option<String>,
+    /// Harmless prompts beside those of --data, to see where each language puts harmful ones: JSONL of {language, prompt}, or
+    /// the set that comes with the program
+    #[arg(long, value_name = "FILE", default_value = BUILT_IN)]
+    pub(super) benign: PathBuf,
     #[command(flatten)]
     pub(super) rows: RowArguments,
     #[command(flatten)]

@@ -1,8 +1,8 @@
-//! Reward gaps of preference rows, and where their answers lie.
+//! Reward gaps of preference rows, and where their answers and prompts lie.
 
 use mpo_chat::ModelFolder;
-use mpo_data::TokenizeOptions;
-use mpo_eval::{EvalSet, Evaluation, Projection, answer_states, by_language, implicit_by_language};
+use mpo_data::{TokenizeOptions, Truncation};
+use mpo_eval::{EvalSet, Evaluation, Projection, PromptSet, answer_states, by_language, implicit_by_language};
 use mpo_models::CausalLm;
 use mpo_progress::Progress as _;
 use mpo_trainer::{check_pairs, read_rows};
@@ -14,7 +14,7 @@ use crate::session::Session;
 /// Tokens that go through the model at once.
 const AT_ONCE: usize = 4096;
 
-/// Reward gaps and the projection, where there are rows.
+/// Reward gaps, the projection and what layers tell, where there are rows.
 pub(super) fn gaps(
     arguments: &EvalArguments,
     own: &ModelFolder,
@@ -60,5 +60,14 @@ pub(super) fn gaps(
         0..3 => None,
         _ => Some(Projection::new(&states, eval.dominant)?),
     };
+    drop(stage);
+    // Whole: the last token of a prompt that was cut is not where the model is asked.
+    let uncut = TokenizeOptions { truncation: Truncation::UNLIMITED, ..cut };
+    let (whole, _) = own.tokenize_quietly(&data.rows, uncut)?;
+    let prompts = PromptSet::new(&whole, &arguments.benign, own)?;
+    let stage = session.begin("layers", Some(prompts.len()));
+    // Where rows are of one language, others are compared with English.
+    let layers = prompts.layers(model, eval.dominant.or("en".parse().ok()), AT_ONCE, &*stage)?;
+    evaluation.layers = (!layers.is_empty()).then_some(layers);
     Ok(())
 }

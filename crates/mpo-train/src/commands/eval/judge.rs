@@ -9,7 +9,7 @@ use mpo_eval::{ChatJudge, JUDGES, Judge, JudgeDefinition, JudgeSettings, Means, 
 use mpo_models::CausalLm;
 use mpo_trainer::RunFolder;
 
-use crate::arguments::positive;
+use crate::arguments::{model, positive};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -19,7 +19,7 @@ const DEFAULT: &str = "refusal";
 /// Who judges and how.
 #[derive(Debug, Args)]
 pub(in crate::commands) struct JudgeArguments {
-    #[arg(long, value_name = "JUDGE", default_value = DEFAULT, help = judge_help())]
+    #[arg(long, value_name = "JUDGE", default_value = DEFAULT, value_parser = model, help = judge_help())]
     judge: String,
     /// The judge's name at its endpoint
     #[arg(long, value_name = "NAME")]

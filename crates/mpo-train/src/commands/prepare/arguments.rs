@@ -8,7 +8,7 @@ use mpo_prepare::{RECIPES, RecipeDefinition};
 
 use super::benign::BenignArguments;
 use super::translator::TranslatorArguments;
-use crate::arguments::{ModelArguments, RowArguments, SamplingArguments, answer_length, positive};
+use crate::arguments::{ModelArguments, RowArguments, SamplingArguments, answer_length, model, positive};
 use crate::commands::eval::judge::JudgeArguments;
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,7 @@ pub(crate) struct PrepareArguments {
     #[arg(long, value_name = "NAME", default_value = "paper", value_parser = recipe, long_help = recipe_help())]
     pub(super) recipe: &'static RecipeDefinition,
     /// The model that --model was trained from, for recipes that ask both
-    #[arg(long, value_name = "DIR|NAME")]
+    #[arg(long, value_name = "DIR|NAME", value_parser = model)]
     pub(super) reference: Option<String>,
     /// Languages to make rows in
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use mpo_prepare::{TRANSLATORS, TranslatorDefinition, TranslatorSettings, Translators};
 
-use crate::arguments::{answer_length, positive};
+use crate::arguments::{answer_length, model, positive};
 use crate::failure::Failure;
 
 /// Translators, and how to ask them.
@@ -39,7 +39,8 @@ const DEFAULT: [&str; 2] = ["phrases", "model"];
 
 fn named(text: &str) -> Result<(&'static TranslatorDefinition, Option<String>), String> {
     let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned()).filter(|value| !value.is_empty())),
+        // A file of phrases, a model or an address.
+        Some((name, value)) => (name, Some(model(value)?).filter(|value| !value.is_empty())),
         None => (text, None),
     };
     let definition = TranslatorDefinition::of(name).map_err(|error| error.to_string())?;

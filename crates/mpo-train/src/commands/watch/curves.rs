@@ -30,6 +30,11 @@ pub(super) fn losses(seen: &Seen, frame: &mut Frame<'_>, area: Rect) {
         curve("retain", "loss/retain", Color::Magenta, Marker::Dot),
         curve("target", "loss/target", Color::Cyan, Marker::Dot),
         curve("dominant", "loss/dominant", Color::Magenta, Marker::Dot),
+        curve("preferences", "loss/preferences", Color::Cyan, Marker::Dot),
+        curve("likelihood", "loss/likelihood", Color::Magenta, Marker::Dot),
+        curve("agnostic", "loss/agnostic", Color::Cyan, Marker::Dot),
+        curve("specific", "loss/specific", Color::Yellow, Marker::Dot),
+        curve("consistency", "loss/consistency", Color::Green, Marker::Dot),
     ];
     draw(curves, frame, area);
 }
@@ -40,9 +45,10 @@ pub(super) fn gaps(seen: &Seen, frame: &mut Frame<'_>, area: Rect) {
     let (what, points) = if held_out.len() > 1 { ("held-out gap", held_out) } else { ("gap", seen.curve("rg/target")) };
     let ends = points.first().zip(points.last()).map(|(first, last)| (first.0, last.0));
     let level = |goal: f64| ends.map_or(vec![], |(first, last)| vec![(first, goal), (last, goal)]);
+    let goal = seen.goal().map_or(vec![], |goal| level(goal.height));
     let curves = vec![
         Curve { name: what, points, color: Color::Green, marker: Marker::Braille },
-        Curve { name: "goal", points: seen.goal().map_or(vec![], level), color: Color::Yellow, marker: Marker::Dot },
+        Curve { name: "goal", points: goal, color: Color::Yellow, marker: Marker::Dot },
     ];
     draw(curves, frame, area);
 }

@@ -41,7 +41,7 @@ impl Now {
     fn of(seen: &Seen) -> Self {
         let is_measured = || seen.log.measured.iter().any(|event| event.metrics.contains_key("eval_rg"));
         match () {
-            () if seen.after.is_some() => Self::After,
+            () if seen.after().is_some() => Self::After,
             () if is_measured() => Self::HeldOut,
             () => Self::Batches,
         }
@@ -64,7 +64,7 @@ pub(super) fn standings(seen: &Seen) -> Vec<(Language, Standing)> {
     }
     match Now::of(seen) {
         Now::After => {
-            for gap in seen.after.iter().flatten() {
+            for gap in seen.after().into_iter().flatten() {
                 of.entry(gap.language).or_default().now = Some(gap.mean);
             }
         }
@@ -127,10 +127,10 @@ pub(super) fn draw(seen: &Seen, standings: &[(Language, Standing)], frame: &mut 
     let rows = standings[..shown].iter().map(|(language, of)| {
         let is_dominant = Some(*language) == seen.dominant;
         let name = language.name();
-        let near = match goal.zip(of.now) {
-            Some(_) if is_dominant => "the goal".to_owned(),
-            Some((goal, now)) => bar(now / goal),
-            None => String::new(),
+        let near = match goal.as_ref().zip(of.now) {
+            Some((goal, _)) if is_dominant && goal.of == Some(*language) => "the goal".to_owned(),
+            Some((goal, now)) if !is_dominant => bar(now / goal.height),
+            _ => String::new(),
         };
         let shares = [of.refused, of.kept, of.benign].map(|share| right(percent(share)));
         let cells = [Text::from(name), number(of.before), number(of.now), Text::from(near)];

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use mpo_data::Language;
-use mpo_eval::{LanguageGap, RunLog, TrainResults};
+use mpo_eval::{Goal, LanguageGap, RewardGaps, RunLog, TrainResults};
+use mpo_objectives::GapSource;
 use mpo_trainer::{BEFORE_FILE, CONFIG_FILE, EVENTS_FILE, RESULTS_FILE, TrainOptions, read_checked};
 use serde::de::DeserializeOwned;
 
@@ -32,10 +33,13 @@ pub(super) struct Seen {
     pub(super) log: RunLog,
     /// Gaps before training.
     pub(super) before: Vec<LanguageGap>,
-    /// Gaps after it.
-    pub(super) after: Option<Vec<LanguageGap>>,
-    /// The language that the others are drawn to.
+    /// What was found at the end.
+    pub(super) results: Option<TrainResults>,
+    /// The language that the others are to come up to.
     pub(super) dominant: Option<Language>,
+    /// What the method draws gaps towards, where that is not the dominant language's gap before training.
+    pub(super) drawn_to: Option<GapSource>,
+    /// Whether it came to its end, also with results of another kind.
     pub(super) has_results: bool,
 }
 
@@ -46,15 +50,16 @@ impl Seen {
         let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let settings = TrainOptions::from_file(&folder.join(CONFIG_FILE)).unwrap_or_default();
         let method = settings.method.map(|method| method.definition().name.to_owned());
-        let of = method.into_iter().chain(settings.model).collect();
+        let of = method.into_iter().chain(settings.model.clone()).collect();
+        // One that another version wrote may have settings that are none any more.
+        let drawn_to = settings.resolve().ok().and_then(|config| config.drawn_to());
         let log = RunLog::read(&folder.join(EVENTS_FILE))?;
         let results: Option<TrainResults> = value(&folder.join(RESULTS_FILE));
         let started = log.started.as_ref().and_then(|event| event.dominant);
         let dominant = started.or(results.as_ref().and_then(|results| results.dominant));
-        let after = results.map(|results| results.reward_gap.after);
         let has_results = folder.join(RESULTS_FILE).exists();
         let before = value(&folder.join(BEFORE_FILE)).unwrap_or_default();
-        Ok(Self { name, of, log, before, after, dominant, has_results })
+        Ok(Self { name, of, log, before, results, dominant, drawn_to, has_results })
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -66,10 +71,29 @@ impl Seen {
         }
     }
 
-    /// What the others are to come up to: the dominant language's gap before training.
-    pub(super) fn goal(&self) -> Option<f64> {
-        let dominant = self.before.iter().find(|gap| Some(gap.language) == self.dominant)?;
-        Some(dominant.mean).filter(|goal| *goal > 0.0)
+    /// Gaps after training, where some were measured.
+    pub(super) fn after(&self) -> Option<&[LanguageGap]> {
+        let RewardGaps { after, .. } = &self.results.as_ref()?.reward_gap;
+        Some(&after[..]).filter(|after| !after.is_empty())
+    }
+
+    /// What the others are to come up to, where that is above zero.
+    pub(super) fn goal(&self) -> Option<Goal> {
+        let goal = match &self.results {
+            Some(results) => Goal::new(results),
+            None => {
+                let dominant = self.dominant?;
+                Goal::meanwhile(dominant, self.drawn_to.as_ref(), &self.before, self.gap_now(dominant))
+            }
+        };
+        goal.filter(|goal| goal.height > 0.0)
+    }
+
+    /// The dominant language's gap: held out if that is measured, else of the last batch.
+    fn gap_now(&self, dominant: Language) -> Option<f64> {
+        let key = format!("eval_rg/{dominant}");
+        let held_out = self.log.measured.iter().rev().find_map(|event| event.metrics.get(&key).copied());
+        held_out.or_else(|| self.last("rg/dominant"))
     }
 
     /// A metric by step.

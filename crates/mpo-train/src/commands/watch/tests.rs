@@ -3,7 +3,8 @@
 use std::fs;
 
 use mpo_data::Language;
-use mpo_eval::{LanguageGap, RunLog};
+use mpo_eval::{LanguageGap, RewardGaps, RunLog, TrainResults};
+use mpo_objectives::GapSource;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use super::*;
 use seen::Stage;
 
 const LANGUAGES: [&str; 4] = ["en", "bn", "ja", "sw"];
+/// Their gaps before training.
+const BEFORE: [f64; 4] = [0.84, -0.05, -0.12, -0.1];
 
 /// A run that began at 1000, with a step every two seconds.
 fn lines(steps: u64, is_measured: bool, is_finished: bool) -> Vec<Value> {
@@ -98,7 +101,7 @@ fn seen(lines: &[Value]) -> Seen {
         name: "qwen".into(),
         of: vec!["mpo".into(), "Qwen/Qwen2.5-0.5B-Instruct".into()],
         log,
-        before: gaps(&[0.84, -0.05, -0.12, -0.1]),
+        before: gaps(&BEFORE),
         dominant,
         ..Seen::default()
     }
@@ -126,12 +129,28 @@ fn a_run_that_is_measured() {
     insta::assert_snapshot!("measured", drawn(seen, SMALL, &[]));
 }
 
+/// Words of which no two fit on a line, so that each takes one, though all together are only half as wide.
 #[test]
-fn answers_scroll_and_stop_at_the_last() {
+fn long_answers_scroll_to_their_last_word_and_no_further() {
+    let mut lines = lines(4, true, false);
+    let samples = lines.last_mut().unwrap()["samples"].as_array_mut().unwrap();
+    let words: String = (0..30).map(|number| format!("{number}{} ", "a".repeat(42))).collect();
+    samples[2]["answer"] = json!(words + "mwisho");
+    let of = |downs: usize| drawn(seen(&lines), SMALL, &vec![KeyCode::Down; downs]);
+    let last_line = |drawn: &str| drawn.lines().last().unwrap().to_owned();
+    assert!(!of(0).contains("mwisho") && !of(10).contains("mwisho"));
+    let end = of(60);
+    assert!(last_line(&end).contains("mwisho"), "{end}");
+    assert_eq!(of(61), end);
+    // One line up from the end, at once.
+    let up = drawn(seen(&lines), SMALL, &[vec![KeyCode::Down; 60], vec![KeyCode::Up]].concat());
+    assert!(last_line(&up).contains("28a") && up != end, "{up}");
+}
+
+#[test]
+fn what_fits_does_not_scroll() {
     let of = |keys: &[KeyCode]| drawn(seen(&lines(25, true, false)), SMALL, keys);
-    let down = [KeyCode::Down; 40];
-    assert_eq!(of(&down[..2]), of(&[&down[..2], &[KeyCode::Down, KeyCode::Up]].concat()));
-    insta::assert_snapshot!("scrolled", of(&down));
+    assert_eq!(of(&[KeyCode::Down; 3]), of(&[]));
 }
 
 #[test]
@@ -158,9 +177,37 @@ fn a_run_before_its_first_step() {
 fn a_finished_run() {
     let trained = || seen(&lines(40, false, true));
     assert_eq!(trained().stage(), Stage::Measuring);
-    let seen = Seen { after: Some(gaps(&[0.9, 0.8, 0.5, -0.3])), has_results: true, ..trained() };
-    assert_eq!(seen.stage(), Stage::Finished);
-    insta::assert_snapshot!("finished", drawn(seen, SMALL, &[]));
+    let results = |drawn_to, after: &[f64]| TrainResults {
+        steps: 40,
+        best: None,
+        dominant: "en".parse().ok(),
+        drawn_to,
+        reward_gap: RewardGaps { before: gaps(&BEFORE), after: gaps(after) },
+    };
+    let seen =
+        |drawn_to, after: &[f64]| Seen { results: Some(results(drawn_to, after)), has_results: true, ..trained() };
+    let after = [0.9, 0.8, 0.5, -0.3];
+    assert_eq!(seen(None, &after).stage(), Stage::Finished);
+    insta::assert_snapshot!("finished", drawn(seen(None, &after), SMALL, &[]));
+    // A number was the goal, so no language is it.
+    let drawn_to_two = drawn(seen(Some(GapSource::Constant(2.0)), &after), SMALL, &[]);
+    assert!(drawn_to_two.contains(" 40 %") && !drawn_to_two.contains("the goal"), "{drawn_to_two}");
+    // Without rows to measure, languages stand where they stood while it trained.
+    let unmeasured = drawn(Seen { before: vec![], ..seen(None, &[]) }, SMALL, &[]);
+    assert!(unmeasured.contains("batches") && unmeasured.contains("Swahili"), "{unmeasured}");
+}
+
+#[test]
+fn the_goal_is_what_the_method_draws_gaps_towards() {
+    let of = |drawn_to| {
+        let seen = Seen { drawn_to, ..seen(&lines(25, true, false)) };
+        seen.goal().map(|goal| (goal.height, drawn(seen, (120, 24), &[]).contains("the goal")))
+    };
+    assert_eq!(of(None), Some((0.84, true)));
+    assert_eq!(of(Some(GapSource::Constant(2.0))), Some((2.0, false)));
+    assert_eq!(of(Some(GapSource::Language("bn".into()))), None, "not above zero");
+    // What English has at step 24.
+    assert_eq!(of(Some(GapSource::Policy)), Some((0.84 * (24.0 / 40.0), true)));
 }
 
 #[test]
@@ -188,6 +235,8 @@ fn what_is_in_a_folder_is_read_and_what_is_not_is_refused() {
     let seen = Seen::read(&run).unwrap();
     assert_eq!((&*seen.name, &seen.of[..]), ("run", &["dpo".to_owned(), "a/b".to_owned()][..]));
     assert_eq!((seen.stage(), seen.goal(), seen.dominant), (Stage::Training, None, "en".parse().ok()));
+    fs::write(run.join("config.yaml"), "method: mpo\nmodel: m\ndata: d\noutput: o\ndominant_gap: 1.5\n").unwrap();
+    assert_eq!(Seen::read(&run).unwrap().goal().unwrap().height, 1.5);
 }
 
 #[test]

@@ -1,39 +1,53 @@
-//! The model card of a run: what a trained model came from, how, and what it came to, as a hub shows it.
+//! Model cards: what a model came from, how, and what it came to, as a hub shows it.
+
+mod base;
+mod merged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
 
-use mpo_data::Language;
+use mpo_data::{Language, TokenizedRows};
 use mpo_progress::Counted;
-use mpo_trainer::{Decides, SETTINGS, TrainConfig, TrainError, read_file};
-use serde_json::{Map, Value};
+use mpo_trainer::{Decides, SETTINGS, TrainConfig, TrainError};
+use serde_json::Value;
 
 use crate::approach::Approaches;
 use crate::results::TrainResults;
 use crate::reward_gap::LanguageGap;
 
-/// What the head of the base's card says of its licence, which is that of what is made of it too.
-const LICENCE: [&str; 3] = ["license", "license_name", "license_link"];
+pub use base::CardBase;
+pub use merged::merged_card;
 
-/// A head is a page or two.
-const MOST_BYTES: usize = 1 << 20;
-
-/// What a model card is written from.
+/// What the card of a run's model is written from.
 #[derive(Debug)]
 pub struct ModelCard<'a> {
     /// How it was trained.
     pub config: &'a TrainConfig,
-    /// The model that it was trained from, as it was named: a folder or `owner/name` on the hub.
-    pub base: &'a str,
-    /// The folder of that model, whose card says under what licence it is.
-    pub base_dir: &'a Path,
+    /// What it was trained from.
+    pub base: CardBase<'a>,
     /// Whether it is an adapter and not a whole model.
     pub is_adapter: bool,
-    /// Rows that it was trained on, by language.
-    pub rows: &'a BTreeMap<Language, usize>,
+    /// What it was trained on.
+    pub rows: &'a TrainedOn,
+    /// Whether the rows that are measured were not trained on.
+    pub is_held_out: bool,
     /// What training came to.
     pub results: &'a TrainResults,
+}
+
+/// The rows that a model was trained on.
+#[derive(Debug)]
+pub struct TrainedOn {
+    by_language: BTreeMap<Language, usize>,
+    /// Whether each is in two languages.
+    in_two: bool,
+}
+
+impl TrainedOn {
+    /// What a card says of rows.
+    pub fn of(rows: &TokenizedRows) -> Self {
+        Self { by_language: rows.by_language(), in_two: matches!(rows, TokenizedRows::Bilingual(_)) }
+    }
 }
 
 impl ModelCard<'_> {
@@ -43,12 +57,8 @@ impl ModelCard<'_> {
     /// If the card of the base cannot be read, or a setting is no text.
     pub fn text(&self) -> Result<String, TrainError> {
         let Self { config, results, .. } = self;
-        let (base, method) = (self.base_name(), config.method.definition());
+        let (base, link, method) = (self.base.short_name(), self.base.link(), config.method.definition());
         let what = if self.is_adapter { "An adapter of" } else { "A model that was trained from" };
-        let link = match self.base_on_hub() {
-            Some(name) => format!("[{name}](https://huggingface.co/{name})"),
-            None => format!("`{base}`"),
-        };
         let best = results.best.map_or(String::new(), |best| format!(", with the weights of step {best}"));
         let steps = Counted(results.steps, "step");
         let mut text = format!(
@@ -62,64 +72,43 @@ impl ModelCard<'_> {
         );
         text += &self.languages();
         _ = write!(text, "## How it was trained\n```yaml\n{}```\n\n", settings(config)?);
-        text += &self.usage();
+        text += &usage(self.is_adapter);
         Ok(text)
     }
 
-    /// What hubs read. Each text is in quotes: `no` would be a truth value to some of them.
+    /// What hubs read.
     fn head(&self) -> Result<String, TrainError> {
         let library = if self.is_adapter { "peft" } else { "transformers" };
-        let mut head = format!("---\nlibrary_name: {library}\npipeline_tag: text-generation\n");
-        if let Some(base) = self.base_on_hub() {
-            _ = writeln!(head, "base_model: {}", quoted(base));
-        }
-        for (key, value) in licence(self.base_dir)? {
-            _ = writeln!(head, "{key}: {value}");
-        }
-        head += "language:\n";
-        for language in self.all_languages() {
-            _ = writeln!(head, "- {}", quoted(language.code()));
-        }
-        head += "tags:\n- mpo-train\n- safety\n- multilingual\n";
-        _ = writeln!(head, "- {}", self.config.method.definition().name);
-        if self.is_adapter {
-            head += "- lora\n";
-        }
-        Ok(head + "---\n")
-    }
-
-    /// The base's name on the hub, if it came from there.
-    fn base_on_hub(&self) -> Option<&str> {
-        Some(self.base).filter(|base| mpo_models::is_repository_name(base) && !Path::new(base).exists())
-    }
-
-    /// Its name without the place where it lies.
-    fn base_name(&self) -> String {
-        let last = Path::new(self.base).file_name();
-        last.map_or_else(|| "a model".to_owned(), |name| name.to_string_lossy().into_owned())
+        let languages = self.all_languages();
+        let languages: Vec<&str> = languages.iter().map(Language::code).collect();
+        let tags = ["safety", "multilingual", self.config.method.definition().name];
+        let lora = self.is_adapter.then_some("lora");
+        self.base.head(library, &languages, tags.into_iter().chain(lora))
     }
 
     fn all_languages(&self) -> BTreeSet<Language> {
         let gaps = &self.results.reward_gap;
         let measured = gaps.before.iter().chain(&gaps.after).map(|gap| gap.language);
-        self.rows.keys().copied().chain(self.results.dominant).chain(measured).collect()
+        self.rows.by_language.keys().copied().chain(self.results.dominant).chain(measured).collect()
     }
 
     /// What became of each language.
     fn languages(&self) -> String {
-        let Self { config, results, .. } = self;
+        let Self { results, .. } = self;
         let approaches = Approaches::new(results);
         let measured: usize = results.reward_gap.after.iter().map(|gap| gap.rows).sum();
         let mut text = "## Languages\n".to_owned();
         if measured > 0 {
-            let apart = if config.holds_out() { "were not trained on" } else { "are some of those trained on" };
+            let apart = if self.is_held_out { "were not trained on" } else { "are some of those trained on" };
             _ = write!(
                 text,
                 "The reward gap is mean log p(safe answer) − mean log p(unsafe answer), in nats per token, with its 95 % \
                  interval, over {measured} rows that {apart}. A gap is not a refusal yet.\n\n"
             );
         }
-        text += "A row in two languages counts for the one beside the dominant.\n\n";
+        if self.rows.in_two {
+            text += "A row in two languages counts for the one beside the dominant.\n\n";
+        }
         text += "| language | rows trained on | gap before | gap after | verdict |\n|---|---:|---:|---:|---|\n";
         // The dominant one first.
         let mut languages: Vec<Language> = self.all_languages().into_iter().collect();
@@ -139,7 +128,7 @@ impl ModelCard<'_> {
                 None if Some(language) == results.dominant => "dominant",
                 None => "–",
             };
-            let rows = self.rows.get(&language).map_or("–".to_owned(), ToString::to_string);
+            let rows = self.rows.by_language.get(&language).map_or("–".to_owned(), ToString::to_string);
             _ = writeln!(text, "| {} | {rows} | {before} | {after} | {verdict} |", language.name());
         }
         if let Some(approaches) = &approaches {
@@ -152,26 +141,27 @@ impl ModelCard<'_> {
         }
         text + "\n"
     }
+}
 
-    fn usage(&self) -> String {
-        let (package, class) = match self.is_adapter {
-            true => ("peft", "AutoPeftModelForCausalLM"),
-            false => ("transformers", "AutoModelForCausalLM"),
-        };
-        format!(
-            "## How to use it\n\
-             `PATH` is this folder or repository.\n\n\
-             ```python\n\
-             from {package} import {class}\n\
-             from transformers import AutoTokenizer\n\n\
-             tokenizer = AutoTokenizer.from_pretrained(\"PATH\")\n\
-             model = {class}.from_pretrained(\"PATH\")\n\
-             ```\n\n\
-             ```sh\n\
-             mpo-train chat --model PATH\n\
-             ```\n"
-        )
-    }
+/// How a model, or an adapter, is read and asked.
+fn usage(is_adapter: bool) -> String {
+    let (package, class) = match is_adapter {
+        true => ("peft", "AutoPeftModelForCausalLM"),
+        false => ("transformers", "AutoModelForCausalLM"),
+    };
+    format!(
+        "## How to use it\n\
+         `PATH` is this folder or repository.\n\n\
+         ```python\n\
+         from {package} import {class}\n\
+         from transformers import AutoTokenizer\n\n\
+         tokenizer = AutoTokenizer.from_pretrained(\"PATH\")\n\
+         model = {class}.from_pretrained(\"PATH\")\n\
+         ```\n\n\
+         ```sh\n\
+         mpo-train chat --model PATH\n\
+         ```\n"
+    )
 }
 
 /// The settings that say how a run is trained, and none that names a file.
@@ -189,24 +179,10 @@ fn settings(config: &TrainConfig) -> Result<String, TrainError> {
     Ok(all.map(|(key, value)| format!("{key}: {value}\n")).collect())
 }
 
-/// What the base's card says of its licence, by key. A head that is no YAML says nothing.
-fn licence(base: &Path) -> Result<Vec<(&'static str, String)>, TrainError> {
-    let bytes = read_file(&base.join("README.md"))?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_BYTES)]);
-    let text = text.trim_start_matches('\u{FEFF}');
-    let head = text.strip_prefix("---\n").and_then(|text| text.split_once("\n---")).map(|(head, _)| head);
-    let head: Map<String, Value> = head.and_then(|head| serde_saphyr::from_str(head).ok()).unwrap_or_default();
-    Ok(LICENCE.into_iter().filter_map(|key| Some((key, quoted(head.get(key)?.as_str()?)))).collect())
-}
-
-/// A text that is a text in every version of YAML.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use mpo_trainer::{AdapterKind, TrainOptions};
+    use serde_json::Map;
 
     use super::*;
     use crate::results::RewardGaps;
@@ -224,26 +200,29 @@ mod tests {
         TrainResults { steps: 20, best: Some(14), dominant: "en".parse().ok(), drawn_to: None, reward_gap }
     }
 
-    fn card(base: &str, readme: Option<&str>, is_adapter: bool) -> String {
+    fn card(name: &str, readme: Option<&str>, is_adapter: bool) -> String {
+        let rows = TrainedOn { by_language: BTreeMap::from([("no".parse().unwrap(), 8)]), in_two: true };
+        card_of(name, readme, is_adapter, &rows)
+    }
+
+    fn card_of(name: &str, readme: Option<&str>, is_adapter: bool, rows: &TrainedOn) -> String {
         let dir = tempfile::tempdir().unwrap();
         if let Some(readme) = readme {
             std::fs::write(dir.path().join("README.md"), readme).unwrap();
         }
         let options = TrainOptions {
-            model: Some(base.into()),
+            model: Some(name.into()),
             data: Some("/home/me/rows.jsonl".into()),
             output: Some("/home/me/run".into()),
             adapter: is_adapter.then_some(AdapterKind::Lora),
-            eval_split: Some(0.25),
             ..TrainOptions::default()
         };
-        let rows = BTreeMap::from([("no".parse().unwrap(), 8)]);
         let card = ModelCard {
             config: &options.resolve().unwrap(),
-            base,
-            base_dir: dir.path(),
+            base: CardBase { name, dir: dir.path() },
             is_adapter,
-            rows: &rows,
+            rows,
+            is_held_out: true,
             results: &results(),
         };
         card.text().unwrap()
@@ -296,5 +275,13 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn of_rows_in_one_language_nothing_is_said_of_two() {
+        let note = "A row in two languages counts for the one beside the dominant.";
+        assert!(card("owner/base", None, false).contains(note));
+        let rows = TrainedOn { by_language: BTreeMap::from([("sw".parse().unwrap(), 8)]), in_two: false };
+        assert!(!card_of("owner/base", None, false, &rows).contains("two languages"));
     }
 }

@@ -1,0 +1,28 @@
+//! What a run came to, on the terminal.
+
+use std::io;
+
+use mpo_eval::{Approaches, Goal, TrainResults};
+
+use crate::failure::Failure;
+use crate::output;
+use crate::paint::Paint;
+use crate::table;
+
+/// Prints what training changed, and what became of each language.
+pub(super) fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(results);
+    }
+    output::line(table::before_and_after(results))?;
+    match (Approaches::new(results), Goal::new(results)) {
+        (Some(approaches), _) => {
+            let verdicts = table::approaches(&approaches, Paint::on(&io::stdout()));
+            output::own(format!("\n{verdicts}\n").as_bytes())
+        }
+        (None, Some(Goal { name, height, .. })) => output::line(format_args!(
+            "\nno goal: {name} is {height:+.2}, not above zero, so there is nothing to come up to"
+        )),
+        (None, None) => Ok(()),
+    }
+}

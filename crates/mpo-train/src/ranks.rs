@@ -1,0 +1,131 @@
+//! The processes that a launcher such as `mpirun` started to train one model: what this one is among them.
+
+use std::cell::Cell;
+use std::env;
+use std::thread;
+use std::time::Duration;
+
+use mpo_collective::{Alone, Collective};
+#[cfg(feature = "mpi")]
+use mpo_mpi::Mpi;
+use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_alike, program, told_by_first};
+
+use crate::failure::Failure;
+
+/// What an error says that ends a rank is said by the first one, if it has the same.
+const FIRST_SPEAKS: Duration = Duration::from_secs(2);
+
+/// The ranks, as one of them sees them.
+pub(crate) struct Ranks {
+    #[cfg(feature = "mpi")]
+    mpi: Option<Mpi>,
+    /// Whether the others know what is trained, or that nothing is.
+    are_told: Cell<bool>,
+    /// Whether all of them stop on request.
+    all_stop: Cell<bool>,
+}
+
+impl Ranks {
+    /// Joins the others, who must run the same program with the same arguments.
+    pub(crate) fn join() -> Result<Self, Failure> {
+        let ranks = Self {
+            #[cfg(feature = "mpi")]
+            mpi: Mpi::join(),
+            are_told: Cell::new(false),
+            all_stop: Cell::new(false),
+        };
+        #[cfg(not(feature = "mpi"))]
+        if env::var("OMPI_COMM_WORLD_SIZE").is_ok_and(|size| size != "1") {
+            return Err(Failure::new(
+                "expected a build with MPI, as several processes were started, got one without",
+                "build with --features mpi",
+            ));
+        }
+        if ranks.all().is_many() {
+            ranks.check()?;
+        }
+        Ok(ranks)
+    }
+
+    /// Whether they were started by one command.
+    fn check(&self) -> Result<(), Failure> {
+        let arguments: Vec<String> = env::args_os().skip(1).map(|of| of.to_string_lossy().into_owned()).collect();
+        let program = program().unwrap_or_else(|error| format!("that cannot be read ({error})"));
+        let alike = check_alike(self.all(), &[("the program", program), ("the arguments", arguments.join(" "))]);
+        alike.or_else(|error| self.end(Err(error.into())))
+    }
+
+    /// How they talk.
+    pub(crate) fn all(&self) -> &dyn Collective {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            return mpi;
+        }
+        &Alone
+    }
+
+    /// Which of the devices of its machine is this one's.
+    pub(crate) fn card(&self) -> usize {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            return mpi.local_rank();
+        }
+        0
+    }
+
+    /// The first one says what is trained: the others go on with these settings.
+    pub(crate) fn tell(&self, config: &TrainConfig) -> Result<(), Failure> {
+        self.are_told.set(true);
+        told_by_first(self.all(), || Ok(Some(config.to_yaml()?)))?;
+        Ok(())
+    }
+
+    /// What the first one says; none if nothing is trained.
+    pub(crate) fn listen(&self) -> Result<Option<TrainConfig>, Failure> {
+        let nothing = || Ok(None::<String>);
+        let Some(text) = told_by_first(self.all(), nothing)? else {
+            return Ok(None);
+        };
+        Ok(Some(TrainOptions::from_yaml(&text, "config.yaml".as_ref())?.resolve()?))
+    }
+
+    /// All of them stop, for one was asked to.
+    pub(crate) fn stop(&self) {
+        self.all_stop.set(true);
+    }
+
+    /// What the command comes to, of which the first rank tells. An error of any rank ends all.
+    pub(crate) fn end(&self, result: Result<(), Failure>) -> Result<(), Failure> {
+        let ranks = self.all();
+        if !ranks.is_many() {
+            return result;
+        }
+        match result {
+            Ok(()) => {
+                if ranks.is_first() && !self.are_told.get() {
+                    told_by_first(ranks, || Ok(None::<String>))?;
+                }
+                // What fails while the first one writes ends all.
+                ranks.barrier();
+                Ok(())
+            }
+            Err(Failure::Train(TrainError::Interrupted)) if self.all_stop.get() && !ranks.is_first() => Ok(()),
+            Err(failure) if self.all_stop.get() => Err(failure),
+            Err(failure) => {
+                if !ranks.is_first() {
+                    thread::sleep(FIRST_SPEAKS);
+                }
+                _ = failure.report();
+                self.abort()
+            }
+        }
+    }
+
+    fn abort(&self) -> ! {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            mpi.abort();
+        }
+        unreachable!("a process by itself has nobody to end")
+    }
+}
