@@ -115,7 +115,9 @@ fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs:
         // Where nothing is trained, no tensor may ask for gradients.
         let is_training = policy.hidden.is_autodiff();
         let reference_head = if is_training { reference_head } else { reference_head.without_autodiff() };
-        let reference = HeadInputs { hidden: constant.cast(policy.hidden.dtype()), head: reference_head };
+        // As the policy's are given to the head: scaled where the model scales its logits.
+        let HeadInputs { hidden, .. } = head.inputs(constant);
+        let reference = HeadInputs { hidden: hidden.cast(policy.hidden.dtype()), head: reference_head };
         let kl = linear_kl(policy, reference, head.softcap);
         return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
     }
