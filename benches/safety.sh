@@ -68,8 +68,10 @@ run_one() {
     local run=$work/runs/$method/seed-$seed
     if [[ ! -e $run/results.json ]]; then
         read -r rows flags <<<"$(settings "$method")"
+        local resume=()
+        [[ ! -e $run/mpo-train.json ]] || resume=(--resume)
         # shellcheck disable=SC2086
-        "$mpo" train --resume --model "$model" --data "$work/$rows" $flags --seed "$seed" --epochs 2 --batch-size 8 \
+        "$mpo" train "${resume[@]}" --model "$model" --data "$work/$rows" $flags --seed "$seed" --epochs 2 --batch-size 8 \
             --adapter lora --lora-rank 16 --eval-data "$work/held.jsonl" --eval-rows 60 --max-tokens 512 \
             --max-response-tokens "$tokens" --micro-batch-tokens "${MICRO_BATCH_TOKENS:-1024}" --precision "$precision" \
             --device "$device" --output "$run"

@@ -4,31 +4,14 @@
 
 mod small;
 
-use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use burn::tensor::{Device, DeviceKind};
-use mpo_progress::{Progress, Silent, Stage};
+use mpo_progress::Silent;
 use mpo_tests::gpu;
 use mpo_trainer::{Event, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, Trainer, build_task};
-use small::{How, Model, Trained, distance, rows};
-
-/// One that asks to stop when it is told to.
-#[derive(Default)]
-struct Stopping(AtomicBool);
-
-impl Progress for Stopping {
-    fn note(&self, _: &dyn Display) {}
-
-    fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
-        Silent.begin(what, length)
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use small::{How, Model, Stopping, Trained, distance, rows};
 
 /// Trains in `folder`, from its checkpoint if it has one, to the end or until `stop` steps are taken.
 fn train_in(folder: &Path, model: Model, how: How, device: &Device, stop: Option<u64>) -> Result<Trained, TrainError> {

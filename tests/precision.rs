@@ -17,7 +17,7 @@ use mpo_data::{LabelledAnswer, Origin, Position, TokenizedPair, TokenizedRow, To
 use mpo_kernels::PackedLayout;
 use mpo_models::{CausalLm, Precision};
 use mpo_progress::Silent;
-use mpo_tests::gpu;
+use mpo_tests::{FIXTURES, gpu};
 use mpo_trainer::{
     Event, HyperParameters, Identity, Kind, PrecisionChoice, Recompute, Reference, RunFolder, Schedule, StepEvent,
     TrainOptions, Trainer, build_task,
@@ -25,22 +25,11 @@ use mpo_trainer::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// OLMo 3 is left out: of one norm of its queries, whose gradient is small, autocast's error is 0.019, where those of the other
-/// such norms are 0.03 to 0.06, and ours is 0.048.
-const FIXTURES: [&str; 12] = [
-    "llama3rope",
-    "qwen2_untied",
-    "qwen3",
-    "gemma2",
-    "gemma3",
-    "mistral",
-    "smollm3",
-    "olmo2",
-    "phi3",
-    "phi3_long",
-    "cohere",
-    "cohere2",
-];
+/// The architectures that are measured. OLMo 3 is left out: of one norm of its queries, whose gradient is small, autocast's error is
+/// 0.019, where those of the other such norms are 0.03 to 0.06, and ours is 0.048.
+fn fixtures() -> impl Iterator<Item = &'static str> {
+    FIXTURES.into_iter().filter(|name| *name != "olmo3")
+}
 
 /// What PyTorch computed.
 #[derive(Deserialize)]
@@ -94,7 +83,7 @@ fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
 
 #[test]
 fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
-    for (name, device) in FIXTURES.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+    for (name, device) in fixtures().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
         let golden = Golden::open(name);
         let theirs = Autocast::of(&golden);
         let batch = golden.batch("");
@@ -114,7 +103,7 @@ fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
 /// Whole gradients, against ours in f32, which are tested against Transformers elsewhere.
 #[test]
 fn gradients_are_as_near_to_f32_as_those_of_autocast() {
-    for (name, device) in FIXTURES.iter().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
+    for (name, device) in fixtures().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
         let golden = Golden::open(name);
         let theirs = Autocast::of(&golden).grad_error;
         let gradients = |precision| {
@@ -143,7 +132,7 @@ fn gradients_are_as_near_to_f32_as_those_of_autocast() {
 fn ten_steps_stay_as_near_to_f32_as_those_of_autocast() {
     for device in devices() {
         let (mut ours, mut apart, mut allowed) = (vec![], vec![], vec![]);
-        for name in FIXTURES {
+        for name in fixtures() {
             let golden = Golden::open(name);
             for theirs in Autocast::of(&golden).runs {
                 let exact = ten_losses(&golden, &device, PrecisionChoice::F32, &theirs.ids);

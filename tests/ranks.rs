@@ -5,21 +5,20 @@
 mod small;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use burn::tensor::Device;
 use mpo_collective::{Alone, Collective, among_threads};
 use mpo_models::{CausalLm, LoraOptions, LoraTarget};
 use mpo_objectives::OBJECTIVES;
-use mpo_progress::{Progress, Silent, Stage};
+use mpo_progress::Silent;
 use mpo_trainer::{
     Event, HeldOut, Identity, Kind, OptimizerState, Reference, RunFolder, TrainError, TrainOptions, Trainer, Watch,
     build_task,
 };
 use safetensors::SafeTensors;
-use small::{How, Model, Trained, distance, rows};
+use small::{How, Model, Stopping, Trained, distance, rows};
 
 /// Rows of a batch.
 const BATCH: usize = 3;
@@ -135,22 +134,6 @@ impl Case {
     /// How far so many ranks come from what one process does, as a part of what it moves.
     fn apart(self, size: usize) -> f64 {
         distance(&self.train(size), &self.alone(), &self.begin(0).0)
-    }
-}
-
-/// One that asks to stop when it is told to.
-#[derive(Default)]
-struct Stopping(AtomicBool);
-
-impl Progress for Stopping {
-    fn note(&self, _: &dyn Display) {}
-
-    fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
-        Silent.begin(what, length)
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -3,17 +3,36 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_models::{CausalLm, ModelConfig, WeightSource};
+use mpo_progress::{Progress, Silent, Stage};
 use mpo_tests::FIXTURES;
 use mpo_trainer::{OptimizerState, TrainOptions};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+
+/// One that asks to stop when it is told to.
+#[derive(Default)]
+pub(crate) struct Stopping(pub(crate) AtomicBool);
+
+impl Progress for Stopping {
+    fn note(&self, _: &dyn Display) {}
+
+    fn begin(&self, what: &str, length: Option<usize>) -> Box<dyn Stage + '_> {
+        Silent.begin(what, length)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// A small model with random weights, always the same.
 #[derive(Clone, Copy)]
