@@ -254,7 +254,7 @@ mod tests {
                     let (_, gradient) = gradients.iter().find(|(name, _)| *name == path).unwrap();
                     let gradient = gradient.clone().unwrap();
                     let norm: f32 = gradient.clone().square().sum().sqrt().into_scalar();
-                    let step = 1e-2;
+                    let step = 5e-3;
                     let moved = |by: f32| {
                         let direction = gradient.clone().mul_scalar(by / norm);
                         let moved = changed(model.clone(), |name, value| match name == path {

@@ -1,5 +1,7 @@
 //! Tiny models, and a batch in which everything is wanted.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::{Device, Distribution, Tensor};
 use mpo_kernels::{HeadInputs, linear_kl};
 use serde_json::json;
@@ -14,12 +16,20 @@ pub(super) const LAYERS: usize = 3;
 pub(super) fn models() -> Vec<(String, CausalLm)> {
     let device = Device::flex().autodiff();
     let models = configs().into_iter().map(|(name, ModelConfig { decoder, .. })| {
-        device.seed(5);
         let mut weights = Initializer::new(decoder.norm.offset);
-        let Ok(model) = CausalLm::new(decoder, &mut weights, &device);
+        let Ok(model) = seeded(|| CausalLm::new(decoder, &mut weights, &device));
         (name, model)
     });
     models.collect()
+}
+
+/// What `draw` makes of the same random numbers each time. The backend has one generator for the process, so tests that
+/// run beside each other would take numbers from each other's.
+fn seeded<T>(draw: impl FnOnce() -> T) -> T {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    Device::flex().seed(5);
+    draw()
 }
 
 /// What they are.
@@ -102,9 +112,11 @@ pub(super) fn options(targets: &[&str]) -> LoraOptions {
 /// The model with an adapter whose update is not zero.
 pub(super) fn adapted(model: CausalLm, targets: &[&str]) -> CausalLm {
     let model = model.with_adapter(&options(targets), "../base").unwrap();
-    changed(model, |name, value| match name.ends_with("lora_b") {
-        true => Tensor::random(value.dims(), Distribution::Normal(0.0, 0.1), &value.device()),
-        false => value,
+    seeded(|| {
+        changed(model, |name, value| match name.ends_with("lora_b") {
+            true => Tensor::random(value.dims(), Distribution::Normal(0.0, 0.1), &value.device()),
+            false => value,
+        })
     })
 }
 
