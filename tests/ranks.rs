@@ -155,6 +155,17 @@ fn a_row_a_rank_is_one_process_to_the_bit() {
     }
 }
 
+/// An encoder's tokens and a decoder's give the embedding a gradient each.
+#[test]
+fn so_it_is_with_an_encoder_before_the_decoder() {
+    for tied in [true, false] {
+        for recompute in [false, true] {
+            let case = Case { model: Model { fixture: "mt5", tied }, how: How { recompute, ..HOW }, ..CASE };
+            assert!(case.train(BATCH) == case.alone(), "tied {tied}, {recompute}");
+        }
+    }
+}
+
 #[test]
 fn so_it_is_with_every_method() {
     for definition in OBJECTIVES {

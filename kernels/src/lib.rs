@@ -58,7 +58,7 @@ mod product;
 mod zeros;
 
 pub use adamw::{AdamWStep, SQUARES_BLOCK, adamw_step, squared_l2_norm, squared_l2_norm_of, unrounded_squares};
-pub use attention::{AttentionOptions, PackedLayout, Segment, attention};
+pub use attention::{AttentionOptions, DistanceBias, PackedLayout, Segment, attention, biased_attention};
 pub use backward::backward_from;
 #[cfg(feature = "persistence")]
 pub use compiled::keep_compiled;

@@ -167,10 +167,24 @@ where
     keep("attention", y.clone());
     keep("attention: log-sum-exp", log_sum_exp.clone());
     let (q_grad, k_grad, v_grad) =
-        B::packed_attention_backward(q, k, v, y, log_sum_exp, float(&[5, 24], 26), layout, options);
+        B::packed_attention_backward(q, k, v, y, log_sum_exp, float(&[5, 24], 26), layout.clone(), options.clone());
     keep("attention: q", q_grad);
     keep("attention: k", k_grad);
     keep("attention: v", v_grad);
+    let options = AttentionOptions { softcap: None, window: None, ..options };
+    let layout = PackedLayout::both_ways(layout.segments().to_vec());
+    let (q, k, v, bias) = (float(&[5, 24], 23), float(&[5, 12], 24), float(&[5, 12], 25), float(&[4, 6], 28));
+    let (y, log_sum_exp) =
+        B::biased_attention(q.clone(), k.clone(), v.clone(), bias.clone(), layout.clone(), options.clone(), 3);
+    keep("biased attention", y.clone());
+    keep("biased attention: log-sum-exp", log_sum_exp.clone());
+    let grad = float(&[5, 24], 26);
+    let (q_grad, k_grad, v_grad, bias_grad) =
+        B::biased_attention_backward(q, k, v, bias, y, log_sum_exp, grad, layout, options, 3);
+    keep("biased attention: q", q_grad);
+    keep("biased attention: k", k_grad);
+    keep("biased attention: v", v_grad);
+    keep("biased attention: bias", bias_grad);
     for activation in [Activation::Silu, Activation::GeluTanh] {
         let (gate, up) = (float(&[5, 24], 15), float(&[5, 24], 16));
         keep("glu", B::glu(gate.clone(), up.clone(), activation));

@@ -54,8 +54,8 @@ pub use batch::{At, Batch, Growing, Head, Layer, Outputs, Part, Places, Scores, 
 pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, WeightDtype, save, verify_description};
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
-    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, LayerConfig, LongRope, MlpConfig,
-    ModelConfig, NormConfig, NormPlace, QkNorm, RopeConfig, RopePairs, RopeScaling, Yarn,
+    Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, EncoderConfig, LayerConfig, LongRope,
+    MlpConfig, ModelConfig, NormConfig, NormPlace, QkNorm, RopeConfig, RopePairs, RopeScaling, Yarn,
 };
 pub use decoder::{
     Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,

@@ -93,7 +93,10 @@ impl ModelFolder {
             None => (&*path, &*path),
             Some(adapter) => (adapter.tokenizer_dir(), adapter.base()),
         };
-        let tokenizer = TextTokenizer::of_model(dir, model, template)?;
+        let mut tokenizer = TextTokenizer::of_model(dir, model, template)?;
+        if config.decoder.encoder.is_some() {
+            tokenizer = tokenizer.for_encoder()?;
+        }
         let name = fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).display().to_string();
         Ok(Self { tokenizer, path, adapter, config, template: template.clone(), name })
     }

@@ -44,7 +44,7 @@ pub(crate) fn letter_log_probs(
 /// Prompts behind what they have in common.
 struct Asked {
     batch: Batch,
-    /// The states of each prompt's last token.
+    /// The states that each prompt's next token is predicted from.
     last: States,
     prompts: usize,
 }
@@ -70,11 +70,11 @@ impl Asked {
         let mut batch = Batch::default();
         let part = &order[..count];
         let last = if count == 1 {
-            vec![At::Last(batch.prompt(first))]
+            vec![At::Next(batch.prompt(first))]
         } else {
             let opening = batch.prompt(&first[..shared]);
             let mut rest = |&number: &usize| batch.prompt_from(opening, &prompts[number][shared..]);
-            part.iter().map(|number| At::Last(rest(number))).collect()
+            part.iter().map(|number| At::Next(rest(number))).collect()
         };
         Self { last: batch.want_states(Layer::Last, Places::Tokens(last)), batch, prompts: count }
     }

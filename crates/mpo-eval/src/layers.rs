@@ -112,7 +112,7 @@ impl PromptSet {
     /// For every layer the states of all prompts' last tokens, one behind the other.
     fn states(&self, model: &CausalLm, max_tokens: usize, stage: &dyn Stage) -> Result<Vec<Vec<f32>>, ChatError> {
         let model = model.valid();
-        let depth = model.config().num_layers;
+        let depth = model.config().prompt_layers();
         let layer = |number: usize| if number + 1 == depth { Layer::Last } else { Layer::Output(number) };
         let mut states = vec![vec![]; depth];
         let mut rest = &self.ids[..];

@@ -33,7 +33,7 @@ pub struct ConsistencyTerm {
     draw: Draw,
 }
 
-/// Whether the prompts of `rows` can be held consistent in a model of so many layers, if `config` asks for it: found before
+/// Whether the prompts of `rows` can be held consistent in a model whose prompts go through so many layers, if `config` asks for it: found before
 /// anything is loaded.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ impl ConsistencyTerm {
     /// Those of [`check_consistency`], and if nothing is trained that the states follow from.
     pub fn new(config: &TrainConfig, rows: &TokenizedRows, model: &CausalLm) -> Result<Option<Self>, TrainError> {
         let Some(weight) = config.consistency_weight else { return Ok(None) };
-        let layer = layer(config, model.config().num_layers)?;
+        let layer = layer(config, model.config().prompt_layers())?;
         if !model.trains_within(layer) {
             let got = config.consistency_layer.map_or("the middle one".to_owned(), |layer| layer.to_string());
             let expected = "a layer at or above the first that the adapter trains";

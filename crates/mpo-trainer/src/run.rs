@@ -133,7 +133,7 @@ impl Run<'_> {
             Recompute::Auto => check_rows(rows, objective, self.config)?,
         }
         let prompts = self.prompts.unwrap_or(rows);
-        check_consistency(self.config, prompts, model.config().num_layers)?;
+        check_consistency(self.config, prompts, model.config().prompt_layers())?;
         let (device, Base { path, config, adapter, .. }) = (model.device(), &self.base);
         let base = BaseModel::of(path, config, *adapter, Some(&device))?;
         // The weights are there by now.

@@ -38,6 +38,30 @@ impl<B: AttentionKernel> Backward<B, 3> for Attention {
     }
 }
 
+#[derive(Debug)]
+struct BiasedAttention;
+
+/// The same with a bias, and where its distance 0 is.
+#[derive(Debug, Clone)]
+struct SavedBiased<T> {
+    saved: Saved<T>,
+    bias: T,
+    zero: usize,
+}
+
+impl<B: AttentionKernel> Backward<B, 4> for BiasedAttention {
+    type State = SavedBiased<FloatTensor<B>>;
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let SavedBiased { saved, bias, zero } = ops.state;
+        let Saved { q, k, v, out, log_sum_exp, layout, options } = saved;
+        let (q, k, v, bias) =
+            B::biased_attention_backward(q, k, v, bias, out, log_sum_exp, grad, layout, options, zero);
+        register::<B, 4>(grads, ops.parents.map(|node| node.map(|node| node.id)), [q, k, v, bias]);
+    }
+}
+
 impl<B: AttentionKernel, C: CheckpointStrategy> AttentionKernel for Autodiff<B, C> {
     fn packed_attention(
         q: FloatTensor<Self>,
@@ -69,6 +93,46 @@ impl<B: AttentionKernel, C: CheckpointStrategy> AttentionKernel for Autodiff<B, 
         _: PackedLayout,
         _: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        panic!("second-order gradients of attention are not supported")
+    }
+
+    fn biased_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [q.node(), k.node(), v.node(), bias.node()];
+        let prepared = BiasedAttention.prepare::<C>(nodes).compute_bound().stateful();
+        let [q, k, v, bias] = [q, k, v, bias].map(|tensor| tensor.into_primitive());
+        let (out, log_sum_exp) =
+            B::biased_attention(q.clone(), k.clone(), v.clone(), bias.clone(), layout.clone(), options.clone(), zero);
+        let aside = constant::<B, C>(log_sum_exp.clone());
+        let out = match prepared {
+            OpsKind::Tracked(prepared) => {
+                let saved = Saved { q, k, v, out: out.clone(), log_sum_exp, layout, options };
+                prepared.finish(SavedBiased { saved, bias, zero }, out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        };
+        (out, aside)
+    }
+
+    fn biased_attention_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: PackedLayout,
+        _: AttentionOptions,
+        _: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         panic!("second-order gradients of attention are not supported")
     }
 }

@@ -35,6 +35,35 @@ pub(crate) trait AttentionKernel: Backend {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The first with `bias` `[heads, distances]`, f32, added to the scores of pairs by how far the key is from its query; 0 is
+    /// at `zero`.
+    #[fusion(meta = biased_outputs)]
+    fn biased_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of `q`, `k`, `v` and `bias`.
+    #[fusion(meta = biased_gradients)]
+    #[allow(clippy::too_many_arguments)]
+    fn biased_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 #[cfg(feature = "cube")]
@@ -61,4 +90,34 @@ fn gradients(
     _options: &AttentionOptions,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     (q.clone(), k.clone(), v.clone())
+}
+
+#[cfg(feature = "cube")]
+fn biased_outputs(
+    q: &TensorSpec,
+    k: &TensorSpec,
+    v: &TensorSpec,
+    _bias: &TensorSpec,
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+    _zero: &usize,
+) -> (TensorSpec, TensorSpec) {
+    outputs(q, k, v, layout, options)
+}
+
+#[cfg(feature = "cube")]
+#[allow(clippy::too_many_arguments)]
+fn biased_gradients(
+    q: &TensorSpec,
+    k: &TensorSpec,
+    v: &TensorSpec,
+    bias: &TensorSpec,
+    _out: &TensorSpec,
+    _log_sum_exp: &TensorSpec,
+    _grad: &TensorSpec,
+    _layout: &PackedLayout,
+    _options: &AttentionOptions,
+    _zero: &usize,
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
+    (q.clone(), k.clone(), v.clone(), bias.clone())
 }

@@ -35,13 +35,23 @@ struct Packed {
     segments: Vec<Segment>,
     tokens: usize,
     keys: usize,
+    sight: Sight,
     #[cfg(feature = "cube")]
     schedules: Schedules,
 }
 
+/// Which of its keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sight {
+    /// Those up to its own position, as a decoder's.
+    Back,
+    /// All, as an encoder's, or as those of a decoder that reads what an encoder made.
+    Everywhere,
+}
+
 impl PartialEq for PackedLayout {
     fn eq(&self, other: &Self) -> bool {
-        self.segments() == other.segments() && self.keys() == other.keys()
+        self.segments() == other.segments() && self.keys() == other.keys() && self.sight() == other.sight()
     }
 }
 
@@ -67,17 +77,43 @@ impl PackedLayout {
     /// # Panics
     /// If a segment has no rows, or some outside the cache.
     pub fn in_cache(keys: usize, segments: Vec<Segment>) -> Self {
-        for segment in &segments {
-            assert!(!segment.rows.is_empty(), "a segment has at least one row");
-            assert!(
-                segment.context.iter().chain([&segment.rows]).all(|range| range.end <= keys),
-                "keys lie inside the cache"
-            );
-        }
+        let ranges = segments.iter().flat_map(|segment| segment.context.iter().chain([&segment.rows]));
+        assert!(ranges.into_iter().all(|range| range.end <= keys), "keys lie inside the cache");
+        Self::of(segments, keys, Sight::Back)
+    }
+
+    /// A batch as [`new`](Self::new) makes it, but that a segment's rows see all of each other, if they do at all.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn both_ways(segments: Vec<Segment>) -> Self {
+        let causal = Self::new(segments);
+        Self::of(causal.segments().to_vec(), causal.keys(), Sight::Everywhere)
+    }
+
+    /// Runs of queries, each with the range of the `keys` rows of other tokens that all of its queries see.
+    ///
+    /// # Panics
+    /// If a run has no queries, or a range lies outside those rows.
+    pub fn across(keys: usize, runs: impl IntoIterator<Item = (usize, Range<usize>)>) -> Self {
+        let mut start = 0;
+        let segment = |(queries, seen): (usize, Range<usize>)| {
+            assert!(seen.end <= keys, "keys lie among the other tokens");
+            let rows = start..start + queries;
+            start += queries;
+            Segment { rows, context: vec![seen], attends_itself: false }
+        };
+        let segments = runs.into_iter().map(segment).collect();
+        Self::of(segments, keys, Sight::Everywhere)
+    }
+
+    fn of(segments: Vec<Segment>, keys: usize, sight: Sight) -> Self {
+        assert!(segments.iter().all(|segment| !segment.rows.is_empty()), "a segment has at least one row");
         Self(Arc::new(Packed {
             tokens: segments.iter().map(|segment| segment.rows.len()).sum(),
             segments,
             keys,
+            sight,
             #[cfg(feature = "cube")]
             schedules: Schedules::default(),
         }))
@@ -116,6 +152,25 @@ impl PackedLayout {
             *next += segment.rows.len();
             Some((first, segment))
         })
+    }
+
+    /// Which of its keys each query sees.
+    pub(super) fn sight(&self) -> Sight {
+        self.0.sight
+    }
+
+    /// How far before a query the keys begin that it may see, at most, and how far behind it they end.
+    pub fn reach(&self) -> [usize; 2] {
+        let mut reach = [0; 2];
+        for segment in self.segments() {
+            let (context, own) = (segment.context_len(), segment.rows.len());
+            let behind = match self.sight() {
+                Sight::Everywhere if segment.attends_itself => own - 1,
+                _ => 0,
+            };
+            reach = [reach[0].max(context + own - 1), reach[1].max(behind)];
+        }
+        reach
     }
 
     /// Every query's position in its own sequence.
@@ -157,6 +212,20 @@ mod tests {
         assert_eq!(layout.positions(), [4, 0, 1, 2]);
         let first: Vec<usize> = layout.queries().map(|(first, _)| first).collect();
         assert_eq!(first, [0, 1]);
+    }
+
+    #[test]
+    fn sight_decides_how_far_queries_see() {
+        let segment = |rows: Range<usize>, context| Segment { rows, context, attends_itself: true };
+        let causal = PackedLayout::new(vec![segment(0..3, vec![]), segment(3..5, vec![0..3])]);
+        assert_eq!(causal.reach(), [4, 0]);
+        let padding = Segment { attends_itself: false, ..segment(5..7, vec![0..3]) };
+        let segments = vec![segment(0..3, vec![]), segment(3..5, vec![]), padding];
+        let both = PackedLayout::both_ways(segments.clone());
+        assert_eq!((both.reach(), both.positions()), ([4, 2], vec![0, 1, 2, 0, 1, 3, 4]));
+        assert_ne!(both, PackedLayout::new(segments));
+        let across = PackedLayout::across(4, [(5, 0..3), (1, 3..4)]);
+        assert_eq!((across.tokens(), across.keys()), (6, 4));
     }
 
     #[test]

@@ -23,18 +23,7 @@ impl AttentionKernel for Flex {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
-        let (q, k, v) = (floats(&q), floats(&k), floats(&v));
-        let tokens = layout.tokens();
-        let heads: Vec<(Vec<f32>, Vec<f32>)> = (0..options.heads)
-            .into_par_iter()
-            .map(|head| Head::new(q, k, v, head, &layout, &options).forward())
-            .collect();
-        let (out, log_sum_exp): (Vec<_>, Vec<_>) = heads.into_iter().unzip();
-        (
-            tensor(interleave(&out, 1, options.head_dim), [tokens, options.heads * options.head_dim]),
-            tensor(log_sum_exp.concat(), [options.heads, tokens]),
-        )
+        forward([q, k, v], None, &layout, &options)
     }
 
     fn packed_attention_backward(
@@ -47,29 +36,96 @@ impl AttentionKernel for Flex {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (q, k, v, out, grad) = (contiguous(q), contiguous(k), contiguous(v), contiguous(out), contiguous(grad));
-        let (q, k, v, out, grad) = (floats(&q), floats(&k), floats(&v), floats(&out), floats(&grad));
-        let tokens = layout.tokens();
-        assert_eq!(layout.keys(), tokens, "attention: a batch with cached keys has no backward");
-        let heads: Vec<HeadGradients> = (0..options.heads)
-            .into_par_iter()
-            .zip(floats(&log_sum_exp).par_chunks(tokens))
-            .map(|(head, log_sum_exp)| Head::new(q, k, v, head, &layout, &options).backward(out, grad, log_sum_exp))
-            .collect();
-        let group = options.heads / options.kv_heads;
-        let (mut q_grad, mut k_grad, mut v_grad) = (vec![], vec![], vec![]);
-        for head in heads {
-            q_grad.push(head.q);
-            k_grad.push(head.k);
-            v_grad.push(head.v);
-        }
-        let (width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
-        (
-            tensor(interleave(&q_grad, 1, options.head_dim), [tokens, width]),
-            tensor(interleave(&k_grad, group, options.head_dim), [tokens, kv_width]),
-            tensor(interleave(&v_grad, group, options.head_dim), [tokens, kv_width]),
-        )
+        let ([q, k, v], _) = backward([q, k, v], None, [out, log_sum_exp, grad], &layout, &options);
+        (q, k, v)
     }
+
+    fn biased_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        forward([q, k, v], Some((bias, zero)), &layout, &options)
+    }
+
+    fn biased_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let ([q, k, v], bias) = backward([q, k, v], Some((bias, zero)), [out, log_sum_exp, grad], &layout, &options);
+        let distances = bias.len() / options.heads;
+        (q, k, v, tensor(bias, [options.heads, distances]))
+    }
+}
+
+/// A tensor of this backend.
+type Rows = FloatTensor<Flex>;
+
+fn forward(
+    rows: [Rows; 3],
+    bias: Option<(Rows, usize)>,
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> (Rows, Rows) {
+    let (rows, bias) = (rows.map(contiguous), bias.map(|(bias, zero)| (contiguous(bias), zero)));
+    let rows = rows.each_ref().map(floats);
+    let bias = bias.as_ref().map(|(bias, zero)| (floats(bias), *zero));
+    let tokens = layout.tokens();
+    let heads: Vec<(Vec<f32>, Vec<f32>)> =
+        (0..options.heads).into_par_iter().map(|head| Head::new(rows, bias, head, layout, options).forward()).collect();
+    let (out, log_sum_exp): (Vec<_>, Vec<_>) = heads.into_iter().unzip();
+    (
+        tensor(interleave(&out, 1, options.head_dim), [tokens, options.heads * options.head_dim]),
+        tensor(log_sum_exp.concat(), [options.heads, tokens]),
+    )
+}
+
+/// The gradients of queries, keys and values, and that of the bias: its rows end to end, nothing where there is none.
+fn backward(
+    rows: [Rows; 3],
+    bias: Option<(Rows, usize)>,
+    forward: [Rows; 3],
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> ([Rows; 3], Vec<f32>) {
+    let (rows, bias) = (rows.map(contiguous), bias.map(|(bias, zero)| (contiguous(bias), zero)));
+    let [out, log_sum_exp, grad] = forward.map(contiguous);
+    let rows = rows.each_ref().map(floats);
+    let bias = bias.as_ref().map(|(bias, zero)| (floats(bias), *zero));
+    let (out, grad) = (floats(&out), floats(&grad));
+    let (tokens, keys) = (layout.tokens(), layout.keys());
+    let heads: Vec<HeadGradients> = (0..options.heads)
+        .into_par_iter()
+        .zip(floats(&log_sum_exp).par_chunks(tokens))
+        .map(|(head, log_sum_exp)| Head::new(rows, bias, head, layout, options).backward(out, grad, log_sum_exp))
+        .collect();
+    let group = options.heads / options.kv_heads;
+    let (mut q_grad, mut k_grad, mut v_grad, mut bias_grad) = (vec![], vec![], vec![], vec![]);
+    for mut head in heads {
+        q_grad.push(head.q);
+        k_grad.push(head.k);
+        v_grad.push(head.v);
+        bias_grad.append(&mut head.bias);
+    }
+    let (width, kv_width) = (options.heads * options.head_dim, options.kv_heads * options.head_dim);
+    let gradients = [
+        tensor(interleave(&q_grad, 1, options.head_dim), [tokens, width]),
+        tensor(interleave(&k_grad, group, options.head_dim), [keys, kv_width]),
+        tensor(interleave(&v_grad, group, options.head_dim), [keys, kv_width]),
+    ];
+    (gradients, bias_grad)
 }
 
 /// `[tokens, head_dim]` of every head → `[tokens, heads / group · head_dim]`, heads of a group summed.
@@ -87,11 +143,27 @@ fn interleave(heads: &[Vec<f32>], group: usize, head_dim: usize) -> Vec<f32> {
     out
 }
 
-/// One query head's gradients, `[tokens, head_dim]` each; `k` and `v` are its share of its key head's.
+/// One query head's gradients, `[tokens, head_dim]` of `q`, `[keys, head_dim]` of `k` and `v`, which are its share of its key
+/// head's; of its bias by distance, if there is one.
 struct HeadGradients {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// What one head adds to scores by the distance from query to key, and where distance 0 is.
+struct HeadBias<'a> {
+    values: &'a [f32],
+    zero: usize,
+}
+
+impl HeadBias<'_> {
+    /// Where those of row `i` of a tile and these of its keys are.
+    fn range(&self, tile: &Tile, i: usize, keys: &Range<usize>) -> Range<usize> {
+        let first = tile.distance(i, keys.start, self.zero);
+        first..first + keys.len()
+    }
 }
 
 /// One query head and the key head that serves it.
@@ -99,6 +171,7 @@ struct Head<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
+    bias: Option<HeadBias<'a>>,
     layout: &'a PackedLayout,
     options: &'a AttentionOptions,
     /// Elements between rows, and before this head's first, in `q` (and the output) and in `k` and `v`.
@@ -110,18 +183,22 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn new(
-        q: &'a [f32],
-        k: &'a [f32],
-        v: &'a [f32],
+        [q, k, v]: [&'a [f32]; 3],
+        bias: Option<(&'a [f32], usize)>,
         head: usize,
         layout: &'a PackedLayout,
         options: &'a AttentionOptions,
     ) -> Self {
         let kv_head = head / (options.heads / options.kv_heads);
+        let bias = bias.map(|(values, zero)| {
+            let distances = values.len() / options.heads;
+            HeadBias { values: &values[head * distances..(head + 1) * distances], zero }
+        });
         Self {
             q,
             k,
             v,
+            bias,
             layout,
             options,
             width: options.heads * options.head_dim,
@@ -132,7 +209,7 @@ impl<'a> Head<'a> {
     }
 
     fn tiles(&self) -> impl Iterator<Item = Tile> {
-        self.layout.queries().flat_map(|(first, segment)| Tile::of(segment, first, self.options.window))
+        self.layout.queries().flat_map(|(first, segment)| Tile::of(self.layout, segment, first, self.options.window))
     }
 
     /// This head's columns of rows of `q`, the output or its gradient.
@@ -210,6 +287,9 @@ impl<'a> Head<'a> {
             );
             for (i, row) in scores.chunks_exact_mut(tile.keys).enumerate() {
                 let visible = tile.visible(i, self.options.window);
+                if let Some(bias) = &self.bias {
+                    add_to(&mut row[visible.clone()], &bias.values[bias.range(&tile, i, &visible)]);
+                }
                 log_sum_exp[tile.rows.start + i] = softmax(row, visible, self.options.softcap.map(|cap| cap as f32));
             }
             let out = &mut out[tile.rows.start * width..tile.rows.end * width];
@@ -220,8 +300,13 @@ impl<'a> Head<'a> {
 
     fn backward(&self, out: &[f32], grad: &[f32], log_sum_exp: &[f32]) -> HeadGradients {
         let width = self.options.head_dim;
-        let size = self.layout.tokens() * width;
-        let mut gradients = HeadGradients { q: vec![0.0; size], k: vec![0.0; size], v: vec![0.0; size] };
+        let [queries, keys] = [self.layout.tokens(), self.layout.keys()].map(|rows| rows * width);
+        let mut gradients = HeadGradients {
+            q: vec![0.0; queries],
+            k: vec![0.0; keys],
+            v: vec![0.0; keys],
+            bias: vec![0.0; self.bias.as_ref().map_or(0, |bias| bias.values.len())],
+        };
         let scale = self.options.scale as f32;
         let (mut probabilities, mut score_grads) = (vec![], vec![]);
         for tile in self.tiles().filter(|tile| tile.keys > 0) {
@@ -234,14 +319,21 @@ impl<'a> Head<'a> {
             for (i, (probabilities, score_grads)) in rows.enumerate() {
                 let row = tile.rows.start + i;
                 let columns = row * self.width + self.first..row * self.width + self.first + width;
+                let visible = tile.visible(i, self.options.window);
+                if let Some(bias) = &self.bias {
+                    add_to(&mut probabilities[visible.clone()], &bias.values[bias.range(&tile, i, &visible)]);
+                }
                 softmax_backward(
                     probabilities,
                     score_grads,
-                    tile.visible(i, self.options.window),
+                    visible.clone(),
                     log_sum_exp[row],
                     dot(&out[columns.clone()], &grad[columns]),
                     self.options.softcap.map(|cap| cap as f32),
                 );
+                if let Some(bias) = &self.bias {
+                    add_to(&mut gradients.bias[bias.range(&tile, i, &visible)], &score_grads[visible]);
+                }
             }
             self.back_to_keys(&mut gradients.v, 1.0, &probabilities, grad_rows, &tile);
             self.back_to_keys(&mut gradients.k, scale, &score_grads, q, &tile);
@@ -250,6 +342,11 @@ impl<'a> Head<'a> {
         }
         gradients
     }
+}
+
+/// `sums[i] += values[i]`
+fn add_to(sums: &mut [f32], values: &[f32]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Scores of one row → probabilities over the visible keys, zero elsewhere; returns the log-sum-exp.

@@ -1,9 +1,10 @@
 //! The plain composition, segment by segment. Under autodiff every segment's scores stay alive until the backward.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
-use super::{AttentionOptions, PackedLayout, Segment};
+use super::layout::Sight;
+use super::{AttentionOptions, DistanceBias, PackedLayout, Segment};
 
 pub(super) fn attention(
     q: Tensor<2>,
@@ -12,14 +13,34 @@ pub(super) fn attention(
     layout: &PackedLayout,
     options: &AttentionOptions,
 ) -> Tensor<2> {
-    let rows = layout.queries().map(|(first, segment)| attend(&q, &k, &v, segment, first, options)).collect();
-    Tensor::cat(rows, 0)
+    all([q, k, v], None, layout, options)
+}
+
+pub(super) fn biased_attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    bias: &DistanceBias,
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> Tensor<2> {
+    all([q, k, v], Some(bias), layout, options)
+}
+
+fn all(
+    rows: [Tensor<2>; 3],
+    bias: Option<&DistanceBias>,
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> Tensor<2> {
+    let segments = layout.queries();
+    Tensor::cat(segments.map(|(first, segment)| attend(&rows, bias, layout, segment, first, options)).collect(), 0)
 }
 
 fn attend(
-    q: &Tensor<2>,
-    k: &Tensor<2>,
-    v: &Tensor<2>,
+    [q, k, v]: &[Tensor<2>; 3],
+    bias: Option<&DistanceBias>,
+    layout: &PackedLayout,
     segment: &Segment,
     first: usize,
     options: &AttentionOptions,
@@ -47,11 +68,22 @@ fn attend(
     if let Some(cap) = options.softcap {
         scores = scores.div_scalar(cap).tanh().mul_scalar(cap);
     }
+    if let Some(DistanceBias { values, zero }) = bias {
+        let distances = (0..length).flat_map(|i| (0..keys).map(move |key| (zero + key) as i32 - (context + i) as i32));
+        // A key that is not seen may lie beyond the table; what is added to it is hidden with it.
+        let last = values.dims()[1] as i32 - 1;
+        let distances: Vec<i32> = distances.map(|distance| distance.clamp(0, last)).collect();
+        let distances = Tensor::<1, Int>::from_data(TensorData::new(distances, [length * keys]), &device);
+        let added: Tensor<3> = values.clone().select(1, distances).reshape([heads, length, keys]);
+        let dtype = scores.dtype();
+        scores = scores + added.cast(dtype);
+    }
     let hidden: Vec<bool> = (0..length)
         .flat_map(|i| {
             let position = context + i;
+            let newest = if layout.sight() == Sight::Back { position } else { keys };
             let oldest = options.window.map_or(0, |window| (position + 1).saturating_sub(window));
-            (0..keys).map(move |key| key > position || key < oldest)
+            (0..keys).map(move |key| key > newest || key < oldest)
         })
         .collect();
     let blind: Vec<bool> = hidden.chunks(keys).map(|row| row.iter().all(|&h| h)).collect();

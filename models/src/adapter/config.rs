@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::options::{LoraOptions, LoraTarget, is_end};
+use super::options::{LoraOptions, LoraTarget, is_end, last_names};
+use crate::DecoderConfig;
 use crate::config::ConfigError;
 use crate::config::fields::Fields;
 use crate::config::file;
@@ -52,8 +53,10 @@ pub struct AdapterConfig {
 }
 
 impl AdapterConfig {
-    /// A new adapter of a model whose linear maps have these `names` at the end of their paths.
-    pub(crate) fn new(options: &LoraOptions, names: &[&str], base: &str) -> Self {
+    /// A new adapter of a model.
+    pub(crate) fn new(options: &LoraOptions, model: &DecoderConfig, base: &str) -> Self {
+        let names = last_names(model);
+        let task = if model.encoder.is_some() { "SEQ_2_SEQ_LM" } else { "CAUSAL_LM" };
         let LoraOptions { rank, alpha, use_rslora, .. } = options;
         // PEFT writes names, whatever was asked for.
         let targets: Vec<String> = if options.targets.contains(&LoraTarget::All) {
@@ -65,7 +68,7 @@ impl AdapterConfig {
         let shown = if alpha.fract() == 0.0 { json!(*alpha as i64) } else { json!(alpha) };
         let raw = json!({
             "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
+            "task_type": task,
             "base_model_name_or_path": base,
             "r": rank,
             "lora_alpha": shown,
@@ -199,6 +202,7 @@ fn pattern<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ModelConfig;
 
     fn read(changes: Value) -> Result<AdapterConfig, ConfigError> {
         let mut raw = json!({
@@ -249,9 +253,21 @@ mod tests {
     #[test]
     fn a_new_one_reads_back_as_itself() {
         let options = LoraOptions { rank: 4, alpha: 2.5, use_rslora: true, targets: vec![LoraTarget::All], seed: 0 };
-        let new = AdapterConfig::new(&options, &["q_proj", "up_proj"], "some/base");
-        let read = AdapterConfig::from_map(Path::new(ADAPTER_FILE), new.raw.clone()).unwrap();
-        assert_eq!(read, new);
-        assert_eq!(new.raw["target_modules"], json!(["q_proj", "up_proj"]));
+        let of = |config: Value| ModelConfig::from_json(config).unwrap().decoder;
+        let llama = of(json!({
+            "model_type": "llama", "vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+        }));
+        let mt5 = of(json!({
+            "model_type": "mt5", "vocab_size": 8, "d_model": 4, "d_kv": 4, "d_ff": 4, "num_layers": 1, "num_heads": 1,
+        }));
+        let of_llama = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        let of_mt5 = ["q", "k", "v", "o", "wi_0", "wi_1", "wo"];
+        for (model, names, task) in [(llama, of_llama, "CAUSAL_LM"), (mt5, of_mt5, "SEQ_2_SEQ_LM")] {
+            let new = AdapterConfig::new(&options, &model, "some/base");
+            let read = AdapterConfig::from_map(Path::new(ADAPTER_FILE), new.raw.clone()).unwrap();
+            assert_eq!(read, new);
+            assert_eq!((&new.raw["target_modules"], &new.raw["task_type"]), (&json!(names), &json!(task)));
+        }
     }
 }

@@ -10,5 +10,4 @@ pub(crate) use config::ADAPTER_FILE;
 pub use config::AdapterConfig;
 pub use folder::AdapterFolder;
 pub(crate) use folder::{adapter_weights, save_adapter};
-pub(crate) use options::last_names;
 pub use options::{LoraOptions, LoraTarget};

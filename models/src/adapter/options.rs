@@ -1,5 +1,6 @@
 //! What a new adapter is to be.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
@@ -91,7 +92,11 @@ impl fmt::Display for LoraTarget {
 /// The last part of the path of each linear map of a layer.
 pub(crate) fn last_names(model: &DecoderConfig) -> Vec<&'static str> {
     let last = |(name, _): (&'static str, _)| name.rsplit_once('.').map_or(name, |(_, last)| last);
-    model.projections().into_iter().map(last).collect()
+    let mut names: Vec<_> = model.projections().into_iter().map(last).collect();
+    // Self-attention and cross-attention call theirs the same.
+    let mut known = HashSet::new();
+    names.retain(|name| known.insert(*name));
+    names
 }
 
 /// Whether `end` is the last parts of a path.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use mpo_kernels::{PackedLayout, Segment};
 
-use crate::decoder::{CausalLm, KeyValueCache, select_rows};
+use crate::decoder::{CausalLm, Going, KeyValueCache, select_rows};
 
 /// Room for sequences that grow side by side.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub struct Growing {
 pub struct Sequence {
     /// Its rows in the cache.
     rows: Range<usize>,
-    /// Its tokens in the cache.
+    /// Its tokens in the cache: with an encoder, the decoder's.
     cached: usize,
+    /// Tokens of its prompt, if an encoder has read it.
+    encoded: usize,
 }
 
 impl Growing {
@@ -39,7 +41,7 @@ impl Growing {
         }
         let end = start.checked_add(length).filter(|&end| end <= self.cache.rows())?;
         self.taken.insert(at, start..end);
-        Some(Sequence { rows: start..end, cached: 0 })
+        Some(Sequence { rows: start..end, cached: 0, encoded: 0 })
     }
 
     /// Gives a sequence's rows to others.
@@ -47,16 +49,24 @@ impl Growing {
         self.taken.retain(|taken| *taken != sequence.rows);
     }
 
-    /// Puts each sequence's next tokens (at least one) through the model. Returns the last layer's output after the final
-    /// norm at each one's last token, `[sequences, hidden_size]`, without gradients.
+    /// Puts each sequence's next tokens (at least one; at first, all of its prompt) through the model. Returns the last layer's
+    /// output after the final norm where each one's next token is predicted, `[sequences, hidden_size]`, without gradients.
     pub fn extend<'s>(
         &mut self,
         model: &CausalLm,
         sequences: impl IntoIterator<Item = (&'s mut Sequence, Vec<u32>)>,
     ) -> Tensor<2> {
         let (mut ids, mut last_rows, mut segments) = (vec![], vec![], vec![]);
+        let (mut prompts, mut runs) = (vec![], vec![]);
         for (sequence, mut next) in sequences {
             let start = sequence.rows.start;
+            if let Some(first) = model.start_token() {
+                if sequence.cached == 0 {
+                    sequence.encoded = next.len();
+                    prompts.push((std::mem::replace(&mut next, vec![first]), start));
+                }
+                runs.push((next.len(), start..start + sequence.encoded));
+            }
             let first = start + sequence.cached;
             segments.push(Segment {
                 rows: first..first + next.len(),
@@ -71,7 +81,12 @@ impl Growing {
             last_rows.push(ids.len() - 1);
         }
         let layout = PackedLayout::in_cache(self.cache.rows(), segments);
-        let hidden = model.next_hidden_states(&ids, &layout, &mut self.cache);
+        let hidden = if model.start_token().is_some() {
+            let across = PackedLayout::across(self.cache.rows(), runs);
+            model.going_on(&Going { prompts, ids, layout, across }, &mut self.cache)
+        } else {
+            model.next_hidden_states(&ids, &layout, &mut self.cache)
+        };
         select_rows(&hidden, &last_rows)
     }
 }

@@ -1,12 +1,14 @@
 //! What passes through a model together, and what is wanted of it.
 //!
 //! A [`Batch`] holds prompts and what follows them. It does not say how a model takes them in: `packed` lays a batch out
-//! for a decoder, end to end and every part once. [`Growing`] is for generation, where earlier tokens lie in a cache.
+//! for a decoder, end to end and every part once, and `divided` for an encoder and a decoder. [`Growing`] is for generation, where earlier tokens lie in a cache.
 
+mod divided;
 mod growing;
 mod outputs;
 mod packed;
 
+pub(crate) use divided::{Divided, Side};
 pub use growing::{Growing, Sequence};
 pub use outputs::{Head, Outputs};
 pub(crate) use packed::{Packed, Targets};
@@ -28,8 +30,16 @@ struct Tokens {
     ids: Vec<u32>,
     /// What they follow.
     after: Option<Part>,
-    /// Whether they see each other. Padding does not.
-    attends_itself: bool,
+    kind: Kind,
+}
+
+/// What a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Prompt,
+    Answer,
+    /// Tokens that do not see each other.
+    Padding,
 }
 
 /// The scores of some answers, once the batch has passed through a model.
@@ -82,6 +92,8 @@ pub enum Places {
 pub enum At {
     /// Its last: one state.
     Last(Part),
+    /// Where the token after a prompt is predicted: its last, or the first of a decoder that has an encoder before it.
+    Next(Part),
     /// Those that predict it: the last before it, and every one of its own but the last. A state for each of its tokens.
     Predicting(Part),
     /// Every one: a state for each of its tokens.
@@ -91,23 +103,23 @@ pub enum At {
 impl Batch {
     /// Adds a prompt, which sees only itself.
     pub fn prompt(&mut self, ids: &[u32]) -> Part {
-        self.push(ids, None, true)
+        self.push(ids, None, Kind::Prompt)
     }
 
     /// Adds the rest of a prompt that opens with `opening`.
     pub fn prompt_from(&mut self, opening: Part, ids: &[u32]) -> Part {
-        self.push(ids, Some(opening), true)
+        self.push(ids, Some(opening), Kind::Prompt)
     }
 
     /// Adds an answer to a prompt.
     pub fn answer(&mut self, prompt: Part, ids: &[u32]) -> Part {
-        self.push(ids, Some(prompt), true)
+        self.push(ids, Some(prompt), Kind::Answer)
     }
 
-    /// Adds `count` copies of `token` after an answer, as right padding under a mask: each stands at its own position
-    /// and sees the tokens before the padding, but no padding.
-    pub fn padding(&mut self, answer: Part, token: u32, count: usize) -> Part {
-        self.push(&vec![token; count], Some(answer), false)
+    /// Adds `count` copies of `token` after an answer, or after a prompt, as right padding under a mask: each stands at its own
+    /// position and sees the tokens before the padding, but no padding.
+    pub fn padding(&mut self, after: Part, token: u32, count: usize) -> Part {
+        self.push(&vec![token; count], Some(after), Kind::Padding)
     }
 
     /// Asks for log p of these answers.
@@ -134,8 +146,8 @@ impl Batch {
         self.parts.iter().map(|part| part.ids.len()).sum()
     }
 
-    fn push(&mut self, ids: &[u32], after: Option<Part>, attends_itself: bool) -> Part {
-        self.parts.push(Tokens { ids: ids.to_vec(), after, attends_itself });
+    fn push(&mut self, ids: &[u32], after: Option<Part>, kind: Kind) -> Part {
+        self.parts.push(Tokens { ids: ids.to_vec(), after, kind });
         Part(self.parts.len() - 1)
     }
 
@@ -155,6 +167,28 @@ impl Batch {
     pub(crate) fn wanted_states(&self) -> impl Iterator<Item = (Layer, &Places)> {
         let all = self.states.iter();
         all.map(|wanted| (wanted.layer, &wanted.places))
+    }
+
+    /// The tokens that single states are wanted of.
+    fn tokens_wanted(&self) -> impl Iterator<Item = At> {
+        self.states.iter().flat_map(|wanted| match &wanted.places {
+            Places::Tokens(tokens) => tokens.clone(),
+            Places::Means(_) => vec![],
+        })
+    }
+
+    /// Whether states are wanted of a part's own tokens, or of what comes after it.
+    fn is_wanted(&self, part: Part) -> bool {
+        let at = |at: At| match at {
+            At::Last(of) | At::Next(of) | At::Every(of) => of == part,
+            // From the token before it to the last but one of its own.
+            At::Predicting(_) => false,
+        };
+        let in_means = |wanted: &WantedStates| match &wanted.places {
+            Places::Tokens(_) => false,
+            Places::Means(groups) => groups.iter().flatten().any(|of| *of == part),
+        };
+        self.tokens_wanted().any(at) || self.states.iter().any(in_means)
     }
 
     /// What stands before a part, in order.

@@ -32,12 +32,16 @@ pub struct Head {
 impl Head {
     /// Hidden states and the head, as they are multiplied.
     pub fn inputs(&self, hidden: Tensor<2>) -> HeadInputs {
-        let hidden = match self.scale {
+        HeadInputs { hidden: self.given(hidden), head: self.weight.clone() }
+    }
+
+    /// Hidden states as the head is given them.
+    pub fn given(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.precision.of(match self.scale {
             // The product of scaled states is scaled, and they are far fewer numbers than logits.
             Some(scale) => hidden.mul_scalar(scale),
             None => hidden,
-        };
-        HeadInputs { hidden: self.precision.of(hidden), head: self.weight.clone() }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use mpo_kernels::{PackedLayout, Segment};
 
-use super::{At, Batch, Part};
+use super::{At, Batch, Kind, Part};
 
 /// The rows of a batch.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Packed {
             packed.before.push(context.last().map(|rows| rows.end - 1));
             packed.rows.push(rows.clone());
             if !rows.is_empty() {
-                segments.push(Segment { rows, context, attends_itself: part.attends_itself });
+                segments.push(Segment { rows, context, attends_itself: part.kind != Kind::Padding });
             }
         }
         let rows = packed.ids.len()..fewest;
@@ -64,7 +64,7 @@ impl Packed {
     /// If nothing stands before a part that is to be predicted: its first token is predicted from there.
     pub(crate) fn rows(&self, at: At) -> Vec<usize> {
         match at {
-            At::Last(part) => vec![self.rows[part.0].end - 1],
+            At::Last(part) | At::Next(part) => vec![self.rows[part.0].end - 1],
             At::Every(part) => self.rows[part.0].clone().collect(),
             At::Predicting(part) => {
                 let rows = &self.rows[part.0];

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::dialect::Dialect;
 use super::fields::{COMPARE, Fields};
-use super::{Architecture, ConfigError, RopeConfig};
+use super::{Architecture, ConfigError, EncoderConfig, RopeConfig};
 
 /// Ten times the largest open model.
 const MAX_PARAMETERS: u128 = 10_000_000_000_000;
@@ -37,8 +37,10 @@ pub struct DecoderConfig {
     pub norm: NormConfig,
     /// Number of layers.
     pub num_layers: usize,
-    /// The layers, first to last.
+    /// The layers, first to last; of one that has an encoder before it, none, as its layers do not differ.
     pub layers: Vec<LayerConfig>,
+    /// The encoder before it.
+    pub encoder: Option<EncoderConfig>,
     /// The token that begins a sequence.
     pub bos_token_id: Option<u32>,
     /// The tokens that end one, or a turn in it.
@@ -182,16 +184,40 @@ impl DecoderConfig {
         self.layers.iter().filter_map(|layer| layer.rope.as_ref()?.longest()).min()
     }
 
+    /// How many layers a prompt goes through: the encoder's, if there is one.
+    pub fn prompt_layers(&self) -> usize {
+        self.encoder.map_or(self.num_layers, |encoder| encoder.num_layers)
+    }
+
     /// How many numbers the weights hold.
     pub fn num_parameters(&self) -> u64 {
         u64::try_from(self.parameters()).unwrap_or(u64::MAX)
     }
 
-    /// The linear maps of a layer: the last parts of each one's path, and how many outputs and inputs it has.
+    /// The linear maps of a layer: the last parts of each one's path, and how many outputs and inputs it has. With an encoder,
+    /// those of the decoder's.
     pub fn projections(&self) -> Vec<(&'static str, [usize; 2])> {
         let (hidden, inner) = (self.hidden_size, self.mlp.intermediate_size);
         let [queries, keys] = self.attention.widths();
         let mut all = vec![];
+        if let Some(EncoderConfig { gated, .. }) = self.encoder {
+            all.push(("layer.0.SelfAttention.q", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.k", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.v", [queries, hidden]));
+            all.push(("layer.0.SelfAttention.o", [hidden, queries]));
+            all.push(("layer.1.EncDecAttention.q", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.k", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.v", [queries, hidden]));
+            all.push(("layer.1.EncDecAttention.o", [hidden, queries]));
+            if gated {
+                all.push(("layer.2.DenseReluDense.wi_0", [inner, hidden]));
+                all.push(("layer.2.DenseReluDense.wi_1", [inner, hidden]));
+            } else {
+                all.push(("layer.2.DenseReluDense.wi", [inner, hidden]));
+            }
+            all.push(("layer.2.DenseReluDense.wo", [hidden, inner]));
+            return all;
+        }
         if self.attention.fused {
             all.push(("self_attn.qkv_proj", [queries + 2 * keys, hidden]));
         } else {
@@ -210,16 +236,36 @@ impl DecoderConfig {
         all
     }
 
+    /// The same of a layer of the encoder.
+    fn encoder_projections(&self) -> Vec<(&'static str, [usize; 2])> {
+        let of_encoder = |(path, shape): (&'static str, _)| match path {
+            "layer.2.DenseReluDense.wi_0" => Some(("layer.1.DenseReluDense.wi_0", shape)),
+            "layer.2.DenseReluDense.wi_1" => Some(("layer.1.DenseReluDense.wi_1", shape)),
+            "layer.2.DenseReluDense.wi" => Some(("layer.1.DenseReluDense.wi", shape)),
+            "layer.2.DenseReluDense.wo" => Some(("layer.1.DenseReluDense.wo", shape)),
+            path => path.starts_with("layer.0.").then_some((path, shape)),
+        };
+        self.projections().into_iter().filter_map(of_encoder).collect()
+    }
+
     /// The same of all layers, by their whole paths.
     pub fn projection_shapes(&self) -> impl Iterator<Item = (String, [usize; 2])> {
-        let of_layer = self.projections();
-        (0..self.num_layers).flat_map(move |layer| {
-            let whole = move |&(name, shape): &(_, _)| (format!("model.layers.{layer}.{name}"), shape);
-            of_layer.iter().map(whole).collect::<Vec<_>>()
+        let stacks = match self.encoder {
+            None => vec![("model.layers", self.num_layers, self.projections())],
+            Some(encoder) => vec![
+                ("encoder.block", encoder.num_layers, self.encoder_projections()),
+                ("decoder.block", self.num_layers, self.projections()),
+            ],
+        };
+        stacks.into_iter().flat_map(|(stack, layers, of_layer)| {
+            (0..layers).flat_map(move |layer| {
+                let of_layer = of_layer.clone().into_iter();
+                of_layer.map(move |(name, shape)| (format!("{stack}.{layer}.{name}"), shape))
+            })
         })
     }
 
-    /// The names and shapes of all tensors, as a checkpoint has them.
+    /// The names and shapes of all tensors of a decoder alone, as a checkpoint has them.
     pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let Self { attention, mlp, norm, hidden_size: hidden, .. } = self;
         let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, *hidden])];
@@ -279,6 +325,13 @@ impl DecoderConfig {
         let mlp = 3 * hidden * intermediate + when(mlp.bias, 2 * intermediate + hidden);
         let norms = norm.place.names().len() as u128 * hidden;
         let embeddings = vocab * hidden * if self.tie_word_embeddings { 1 } else { 2 };
+        if let Some(encoder) = self.encoder {
+            let tables = 2 * encoder.buckets as u128 * self.attention.num_heads as u128;
+            let [ours, theirs] = [self.projections(), self.encoder_projections()]
+                .map(|maps| maps.iter().map(|(_, [outputs, inputs])| *outputs as u128 * *inputs as u128).sum::<u128>());
+            let decoder = self.num_layers as u128 * (ours + 3 * hidden) + hidden;
+            return embeddings + tables + decoder + encoder.num_layers as u128 * (theirs + 2 * hidden) + hidden;
+        }
         embeddings + self.num_layers as u128 * (attention + mlp + norms) + hidden
     }
 }

@@ -5,10 +5,10 @@ use mpo_kernels::Activation;
 use super::fields::{COMPARE, Fields};
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, NormPlace, QkNorm,
-    cohere, cohere2, gemma2, gemma3, llama, mistral, olmo2, olmo3, phi3, qwen2, qwen3, smollm3,
+    cohere, cohere2, gemma2, gemma3, llama, mistral, olmo2, olmo3, phi3, qwen2, qwen3, smollm3, t5,
 };
 
-pub(super) static DIALECTS: [Dialect; 12] = [
+pub(super) static DIALECTS: [Dialect; 14] = [
     llama::DIALECT,
     mistral::DIALECT,
     smollm3::DIALECT,
@@ -21,10 +21,12 @@ pub(super) static DIALECTS: [Dialect; 12] = [
     phi3::DIALECT,
     cohere::DIALECT,
     cohere2::DIALECT,
+    t5::T5,
+    t5::MT5,
 ];
 
 /// Layers are built one by one, so a file must not ask for more than memory holds.
-const MAX_LAYERS: usize = 1 << 12;
+pub(super) const MAX_LAYERS: usize = 1 << 12;
 
 /// How one architecture writes its configuration.
 pub(super) struct Dialect {
@@ -156,6 +158,7 @@ impl DecoderConfig {
             },
             num_layers,
             layers: Vec::new(),
+            encoder: None,
             bos_token_id: fields.token_id("bos_token_id")?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
             pad_token_id: if fields.has("pad_token_id") {

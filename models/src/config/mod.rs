@@ -1,4 +1,4 @@
-//! What a decoder is: the sizes, norms, windows and positions that a Hugging Face `config.json` states in one
+//! What a model is: the sizes, norms, windows and positions that a Hugging Face `config.json` states in one
 //! dialect per architecture, brought to one form.
 //!
 //! Adding an architecture takes a file beside this one, a variant of [`Architecture`] and a line in the list of
@@ -8,6 +8,7 @@ mod cohere;
 mod cohere2;
 mod decoder;
 mod dialect;
+mod encoder;
 mod error;
 pub(crate) mod fields;
 pub(crate) mod file;
@@ -29,6 +30,7 @@ mod qwen2;
 mod qwen3;
 mod rope;
 mod smollm3;
+mod t5;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -37,6 +39,7 @@ mod yarn;
 pub use decoder::{
     AttentionBias, AttentionConfig, DecoderConfig, LayerConfig, MlpConfig, NormConfig, NormPlace, QkNorm,
 };
+pub use encoder::EncoderConfig;
 pub use error::ConfigError;
 pub(crate) use generation::GENERATION_FILE;
 pub use longrope::LongRope;
@@ -70,4 +73,6 @@ pub enum Architecture {
     Cohere,
     /// Command R7B and Command A.
     Cohere2,
+    /// T5, Flan-T5 and mT5: an encoder before the decoder.
+    T5,
 }

@@ -378,8 +378,8 @@ fn every_key_that_does_not_fit_is_named() {
         (
             "mixtral",
             json!({}),
-            "expected one of llama, mistral, smollm3, qwen2, qwen3, gemma2, gemma3_text, olmo2, olmo3, phi3, cohere, cohere2, \
-             got \"mixtral\"",
+            "expected one of llama, mistral, smollm3, qwen2, qwen3, gemma2, gemma3_text, olmo2, olmo3, phi3, cohere, cohere2, t5, \
+             mt5, got \"mixtral\"",
         ),
     ];
     for (model_type, changes, message) in cases {

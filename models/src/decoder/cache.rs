@@ -7,13 +7,18 @@ use mpo_kernels::{PackedLayout, write_rows};
 #[derive(Debug)]
 pub struct KeyValueCache {
     rows: usize,
-    layers: Vec<Option<(Tensor<2>, Tensor<2>)>>,
+    layers: Vec<Held>,
+    /// Those of what a decoder attends to across, in as many rows again.
+    across: Vec<Held>,
 }
+
+/// Keys and values of a layer; nothing before the first are written.
+type Held = Option<(Tensor<2>, Tensor<2>)>;
 
 impl KeyValueCache {
     /// Room for this many tokens. Memory is taken when the first are written.
     pub fn new(rows: usize) -> Self {
-        Self { rows, layers: vec![] }
+        Self { rows, layers: vec![], across: vec![] }
     }
 
     /// Tokens that there is room for.
@@ -29,20 +34,44 @@ impl KeyValueCache {
         keys: Tensor<2>,
         values: Tensor<2>,
     ) -> (Tensor<2>, Tensor<2>) {
-        if self.layers.len() <= layer {
-            self.layers.resize_with(layer + 1, || None);
-        }
-        // Taken out, so that nobody else holds the tensors and rows are written in place.
-        let held = self.layers[layer].take();
-        let (mut all_keys, mut all_values) = held.unwrap_or_else(|| {
-            let room = |like: &Tensor<2>| Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()));
-            (room(&keys), room(&values))
-        });
         let places: Vec<u32> =
             layout.queries().flat_map(|(_, segment)| segment.rows.clone()).map(|row| row as u32).collect();
-        all_keys = write_rows(all_keys, &places, keys);
-        all_values = write_rows(all_values, &places, values);
-        self.layers[layer] = Some((all_keys.clone(), all_values.clone()));
-        (all_keys, all_values)
+        written(&mut self.layers, layer, self.rows, &places, Some((keys, values)))
     }
+
+    /// Writes keys and values of what is attended to across, if some are `fresh`, and returns all that the layer has.
+    pub(super) fn across(
+        &mut self,
+        layer: usize,
+        places: &[u32],
+        fresh: Option<(Tensor<2>, Tensor<2>)>,
+    ) -> (Tensor<2>, Tensor<2>) {
+        written(&mut self.across, layer, self.rows, places, fresh)
+    }
+}
+
+fn written(
+    layers: &mut Vec<Held>,
+    layer: usize,
+    rows: usize,
+    places: &[u32],
+    fresh: Option<(Tensor<2>, Tensor<2>)>,
+) -> (Tensor<2>, Tensor<2>) {
+    if layers.len() <= layer {
+        layers.resize_with(layer + 1, || None);
+    }
+    // Taken out, so that nobody else holds the tensors and rows are written in place.
+    let held = layers[layer].take();
+    let all = match fresh {
+        None => held.expect("what is attended to was written before"),
+        Some((keys, values)) => {
+            let (all_keys, all_values) = held.unwrap_or_else(|| {
+                let room = |like: &Tensor<2>| Tensor::zeros([rows, like.dims()[1]], (&like.device(), like.dtype()));
+                (room(&keys), room(&values))
+            });
+            (write_rows(all_keys, places, keys), write_rows(all_values, places, values))
+        }
+    };
+    layers[layer] = Some(all.clone());
+    all
 }

@@ -11,11 +11,17 @@ use super::{CausalLm, NamedParameter, WeightSource};
 use crate::adapter::save_adapter;
 use crate::checkpoint::{HEAD, verify_weights};
 use crate::{
-    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, Precision, Quantization,
-    SaveOptions, WeightDtype, memory, save, verify_description,
+    AdapterFolder, Checkpoint, CheckpointError, DecoderConfig, LazyTensor, ModelConfig, ModelError, Precision,
+    Quantization, SaveOptions, WeightDtype, memory, save, verify_description,
 };
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// The embedding that an encoder and a decoder share, by the names that it has in one checkpoint or another.
+const SHARED: [&str; 3] = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+
+/// What published checkpoints of T5 hold and nothing uses: attention across has no relative positions.
+const UNUSED: &str = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
 
 /// What weights are read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,8 @@ struct Loading<'a> {
     kept: Kept,
     /// Whether matrices stay as they are stored, where that is bf16.
     compact: bool,
+    /// The name under which an embedding that is shared is stored.
+    shared: &'static str,
     read: HashSet<String>,
 }
 
@@ -50,6 +58,7 @@ impl WeightSource for Loading<'_> {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, CheckpointError> {
+        let name = if name == SHARED[0] { self.shared } else { name };
         self.read.insert(name.to_owned());
         if self.compact
             && D == 2
@@ -75,6 +84,34 @@ impl WeightSource for Loading<'_> {
         };
         self.read.insert(name.to_owned());
         Ok(Some(Nf4::new(&data, shape, device)))
+    }
+}
+
+impl Loading<'_> {
+    /// Which matrices a checkpoint of an encoder and a decoder holds, as Transformers 5 takes it: one embedding for both, whichever
+    /// of its names it has, and a head of its own if one is stored and is not the embedding, whatever the configuration says.
+    fn settle(&mut self, dir: &Path, config: &mut DecoderConfig) -> Result<(), ModelError> {
+        let checkpoint = self.checkpoint;
+        let stored = |name: &&str| checkpoint.contains(name);
+        self.shared = SHARED.into_iter().find(stored).unwrap_or(SHARED[0]);
+        for other in SHARED.into_iter().filter(stored) {
+            if !checkpoint.same(other, self.shared)? {
+                return Err(ModelError::Folder {
+                    path: dir.to_owned(),
+                    expected: "one embedding for encoder and decoder",
+                    found: format!("{other} and {} of different numbers", self.shared),
+                    remedy: "choose a model whose encoder and decoder share their embedding, as those of T5 do".into(),
+                });
+            }
+            self.read.insert(other.into());
+        }
+        let is_stored = checkpoint.contains(HEAD);
+        config.tie_word_embeddings = !is_stored || checkpoint.same(HEAD, self.shared)?;
+        if is_stored {
+            self.read.insert(HEAD.into());
+        }
+        self.read.insert(UNUSED.into());
+        Ok(())
     }
 }
 
@@ -147,7 +184,10 @@ impl CausalLm {
     /// Whether the matrices of the model in a folder are stored in bf16. Where its weights have not been fetched,
     /// `config.json` says what they are stored in, and Transformers takes those of a file that says nothing for f32.
     pub fn is_stored_in_bf16(dir: &Path, config: &ModelConfig) -> bool {
-        let stored = Checkpoint::open(dir).ok().and_then(|checkpoint| checkpoint.dtype(EMBEDDING));
+        let of = |checkpoint: Checkpoint| {
+            [EMBEDDING].into_iter().chain(SHARED).find_map(|embedding| checkpoint.dtype(embedding))
+        };
+        let stored = Checkpoint::open(dir).ok().and_then(of);
         match stored {
             Some(dtype) => dtype == safetensors::Dtype::BF16,
             None => {
@@ -187,7 +227,7 @@ impl CausalLm {
 
     fn read(dir: &Path, device: &Device, kept: Kept) -> Result<(Self, ModelConfig), ModelError> {
         verify_description(dir)?;
-        let config = ModelConfig::from_dir(dir)?;
+        let mut config = ModelConfig::from_dir(dir)?;
         verify_weights(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
         let frozen = kept != Kept::Trained;
@@ -197,10 +237,13 @@ impl CausalLm {
         let is_multiplied = kept == Kept::Multiplied && device.supports_dtype(DType::BF16);
         let compact = frozen && (is_multiplied || Self::keeps_bf16(device));
         check_memory(dir, &checkpoint, kept, compact, device)?;
-        let mut loading = Loading { checkpoint: &checkpoint, kept, compact, read: HashSet::new() };
+        let mut loading = Loading { checkpoint: &checkpoint, kept, compact, shared: SHARED[0], read: HashSet::new() };
+        if config.decoder.encoder.is_some() {
+            loading.settle(dir, &mut config.decoder)?;
+        }
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
         let model = if frozen { model.frozen() } else { model };
-        if config.decoder.tie_word_embeddings && checkpoint.contains(HEAD) {
+        if config.decoder.encoder.is_none() && config.decoder.tie_word_embeddings && checkpoint.contains(HEAD) {
             // Some tied checkpoints hold the head all the same.
             loading.read.insert(HEAD.into());
             if !checkpoint.same(HEAD, EMBEDDING)? {
@@ -363,9 +406,7 @@ fn check_memory(
             }
             safetensors::Dtype::U8 => elements,
             // Half a byte, and a scale of 32 bits for each 64.
-            _ if matches!(kept, Kept::Quantized(_)) && is_matrix && name.starts_with("model.layers.") => {
-                elements / 2 + elements / 16
-            }
+            _ if matches!(kept, Kept::Quantized(_)) && is_matrix && is_in_layer(name) => elements / 2 + elements / 16,
             safetensors::Dtype::BF16 if compact && is_matrix => 2 * elements,
             _ => 4 * elements,
         }
@@ -374,6 +415,10 @@ fn check_memory(
         Some(memory) => check_tensors(dir, checkpoint.sizes(bytes), memory.largest),
         None => memory::check(dir, checkpoint.sizes(bytes).map(|(_, bytes)| bytes).sum(), "the weights"),
     }
+}
+
+fn is_in_layer(name: &str) -> bool {
+    ["model.layers.", "encoder.block.", "decoder.block."].iter().any(|stack| name.starts_with(stack))
 }
 
 /// Checks that a device which takes tensors of at most `largest` bytes takes these, by name.

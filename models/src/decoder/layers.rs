@@ -29,6 +29,15 @@ impl Embedding {
         Ok(Self { weight, padding: config.pad_token_id })
     }
 
+    /// The same of a model whose padding token learns as others do.
+    pub(super) fn without_padding<S: WeightSource>(
+        config: &DecoderConfig,
+        name: &str,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        Ok(Self { padding: None, ..Self::new(config, name, weights)? })
+    }
+
     /// `[tokens, hidden_size]`
     pub(super) fn forward(&self, tokens: &[u32]) -> Tensor<2> {
         let weight = self.weight.val();

@@ -9,10 +9,10 @@ use mpo_kernels::linear;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::CausalLm;
 use super::layers::{Linear, Weight};
 use super::weights::trainable;
-use crate::adapter::{AdapterConfig, adapter_weights, last_names};
+use super::{Alone, CausalLm, Trunk};
+use crate::adapter::{AdapterConfig, adapter_weights};
 use crate::{CheckpointError, LoraOptions, ModelError, Quantization, WeightDtype};
 
 /// A low-rank update of a linear map: `scale · x · aᵀ · bᵀ`. The matrix `b · a` is never made.
@@ -75,7 +75,7 @@ impl CausalLm {
         let device = self.device();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         options.check(&self.config, None)?;
-        let config = AdapterConfig::new(options, &last_names(&self.config), base);
+        let config = AdapterConfig::new(options, &self.config, base);
         let mut model = self.frozen();
         for (path, linear) in model.projections().filter(|(path, _)| options.names(path)) {
             let [outputs, inputs] = linear.shape();
@@ -142,11 +142,16 @@ impl CausalLm {
     }
 
     /// The linear maps of the layers, by path.
-    fn projections(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
-        self.model.layers.iter_mut().enumerate().flat_map(|(index, block)| {
-            let of = move |(part, name, linear)| (format!("model.layers.{index}.{part}.{name}"), linear);
-            block.projections().map(of)
-        })
+    fn projections(&mut self) -> Box<dyn Iterator<Item = (String, &mut Linear)> + '_> {
+        match &mut self.trunk {
+            Trunk::Alone(Alone { model }) => {
+                Box::new(model.layers.iter_mut().enumerate().flat_map(|(index, block)| {
+                    let of = move |(part, name, linear)| (format!("model.layers.{index}.{part}.{name}"), linear);
+                    block.projections().map(of)
+                }))
+            }
+            Trunk::Behind(model) => Box::new(model.projections()),
+        }
     }
 
     /// What the linear maps of the layers are stored in, if they are quantized.

@@ -1,4 +1,5 @@
-//! The decoder every architecture shares: LLaMA's, with the options of [`DecoderConfig`] for the others.
+//! The decoder every architecture shares: LLaMA's, with the options of [`DecoderConfig`] for the others, or T5's behind its
+//! encoder (`t5`).
 //!
 //! Fields carry the names of Hugging Face checkpoints, so that a parameter's path in the module tree is its tensor's
 //! name in the file.
@@ -12,6 +13,7 @@ mod low_rank;
 mod mlp;
 mod parameters;
 mod rotary;
+mod t5;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -24,21 +26,23 @@ use mpo_kernels::{
 };
 
 use crate::adapter::AdapterConfig;
-use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Targets};
+use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Side, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Head, Norm};
 pub use parameters::NamedParameter;
+use t5::EncoderDecoder;
+pub(crate) use t5::Going;
 pub use training::{
     Accumulator, NamedGradients, Pass, PassOptions, RunAgain, TokenGradients, Walk, add_token_gradients, squared_norms,
 };
 pub use weights::{Initializer, WeightSource};
 
-/// A causal language model: decoder and head.
+/// A language model: a decoder, or an encoder and a decoder, and the head.
 #[derive(Module, Debug)]
 pub struct CausalLm {
-    model: Decoder,
+    trunk: Trunk,
     lm_head: Option<Head>,
     #[module(skip)]
     config: DecoderConfig,
@@ -49,6 +53,19 @@ pub struct CausalLm {
     precision: Precision,
 }
 
+/// What gives the head its states.
+#[derive(Module, Debug)]
+enum Trunk {
+    Alone(Alone),
+    Behind(EncoderDecoder),
+}
+
+/// A decoder by itself, under the name that checkpoints have for it.
+#[derive(Module, Debug)]
+struct Alone {
+    model: Decoder,
+}
+
 #[derive(Module, Debug)]
 struct Decoder {
     embed_tokens: Embedding,
@@ -56,13 +73,16 @@ struct Decoder {
     norm: Norm,
 }
 
-/// A batch as the decoder takes it.
+/// A batch as a decoder alone takes it.
 struct Lowered {
     packed: Packed,
     targets: Targets,
     /// That something is wanted of.
     layers: Vec<Layer>,
 }
+
+/// Where states come from.
+type Source = (Side, Layer);
 
 /// What every layer is given beside its input.
 struct Context<'a> {
@@ -88,14 +108,13 @@ impl CausalLm {
     /// Those of `source`: a tensor missing or of another shape.
     pub fn new<S: WeightSource>(config: DecoderConfig, source: &mut S, device: &Device) -> Result<Self, S::Error> {
         let mut weights = weights::Weights { source, device };
-        let model = Decoder {
-            embed_tokens: Embedding::new(&config, "model.embed_tokens", &mut weights)?,
-            layers: (0..config.num_layers).map(|i| Block::new(&config, i, &mut weights)).collect::<Result<_, _>>()?,
-            norm: Norm::new(&config.norm, "model.norm", config.hidden_size, &mut weights)?,
+        let trunk = match &config.encoder {
+            Some(encoder) => Trunk::Behind(EncoderDecoder::new(&config, encoder, &mut weights)?),
+            None => Trunk::Alone(Alone { model: Decoder::new(&config, &mut weights)? }),
         };
         let lm_head =
             if config.tie_word_embeddings { None } else { Some(Head::new(&config, "lm_head", &mut weights)?) };
-        Ok(Self { model, lm_head, config, adapter: None, precision: Precision::default() })
+        Ok(Self { trunk, lm_head, config, adapter: None, precision: Precision::default() })
     }
 
     /// The same model with its products made in `precision`.
@@ -116,7 +135,14 @@ impl CausalLm {
 
     /// Where its weights are.
     pub fn device(&self) -> Device {
-        self.model.embed_tokens.weight.val().device()
+        self.embedding().weight.val().device()
+    }
+
+    fn embedding(&self) -> &Embedding {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => &model.embed_tokens,
+            Trunk::Behind(model) => &model.shared,
+        }
     }
 
     /// What is wanted of a batch. Layers that nothing is wanted of are not computed.
@@ -124,11 +150,18 @@ impl CausalLm {
     /// # Panics
     /// If a token is outside the vocabulary (checked where ids are made), or a layer is not one of the model's.
     pub fn forward(&self, batch: &Batch) -> Outputs {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => self.forward_alone(model, batch),
+            Trunk::Behind(model) => self.forward_behind(model, batch),
+        }
+    }
+
+    fn forward_alone(&self, model: &Decoder, batch: &Batch) -> Outputs {
         let lowered = self.lower(batch);
         let Lowered { packed, targets, layers } = &lowered;
         let mut states: Vec<Option<Tensor<2>>> = batch.wanted_states().map(|_| None).collect();
         let mut scores = None;
-        self.run_each(&packed.ids, &packed.layout, None, layers, &mut |layer, hidden| {
+        self.run_each(model, &packed.ids, &packed.layout, None, layers, &mut |layer, hidden| {
             // Taken as soon as the layer is there, so that its other rows do not stay until the last one.
             for (slot, (of, places)) in states.iter_mut().zip(batch.wanted_states()) {
                 if of == layer {
@@ -145,9 +178,7 @@ impl CausalLm {
     }
 
     fn lower(&self, batch: &Batch) -> Lowered {
-        // More than a few rows, so that a row's numbers do not depend on its batch: the reference's batches are others than
-        // those of training.
-        let packed = Packed::new(batch, FEW_ROWS + 1);
+        let packed = Packed::new(batch, FEWEST);
         Lowered { targets: packed.targets(batch), layers: batch.layers().collect(), packed }
     }
 
@@ -169,12 +200,20 @@ impl CausalLm {
         Outputs { states: states.collect(), scores, head: self.to_logits() }
     }
 
+    fn alone(&self) -> &Decoder {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => model,
+            Trunk::Behind(_) => panic!("expected a decoder alone: one behind an encoder takes batches"),
+        }
+    }
+
     /// The last layer's output after the final norm, `[tokens, hidden_size]`, for packed `tokens`.
     ///
     /// # Panics
-    /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made.
+    /// If a token is outside the vocabulary or their number is not the layout's: both are checked where ids are made. If there is
+    /// an encoder: what passes through that is a [`Batch`].
     pub fn hidden_states(&self, tokens: &[u32], layout: &PackedLayout) -> Tensor<2> {
-        self.run(tokens, layout, None, &[Layer::Last]).remove(0)
+        self.run(self.alone(), tokens, layout, None, &[Layer::Last]).remove(0)
     }
 
     /// The same for tokens that may follow others: `layout` says where in `cache` this batch's keys and values go, and
@@ -184,23 +223,25 @@ impl CausalLm {
     /// As [`hidden_states`](Self::hidden_states), or if the layout is for a cache of another size.
     pub fn next_hidden_states(&self, tokens: &[u32], layout: &PackedLayout, cache: &mut KeyValueCache) -> Tensor<2> {
         assert_eq!(cache.rows(), layout.keys(), "the layout is for this cache");
-        self.run(tokens, layout, Some(cache), &[Layer::Last]).remove(0)
+        self.run(self.alone(), tokens, layout, Some(cache), &[Layer::Last]).remove(0)
     }
 
     /// The states of each of `wanted`, `[tokens, hidden_size]`.
     fn run(
         &self,
+        model: &Decoder,
         tokens: &[u32],
         layout: &PackedLayout,
         cache: Option<&mut KeyValueCache>,
         wanted: &[Layer],
     ) -> Vec<Tensor<2>> {
-        collected(wanted, |found| self.run_each(tokens, layout, cache, wanted, found))
+        collected(wanted, |found| self.run_each(model, tokens, layout, cache, wanted, found))
     }
 
     /// Hands out the states of each of `wanted`, `[tokens, hidden_size]`, as soon as they are there.
     fn run_each(
         &self,
+        model: &Decoder,
         tokens: &[u32],
         layout: &PackedLayout,
         cache: Option<&mut KeyValueCache>,
@@ -210,53 +251,15 @@ impl CausalLm {
         assert_eq!(tokens.len(), layout.tokens(), "one token per row");
         let tables = self.rotary_tables(layout, &self.device());
         let mut context = Context { layout, cache, tables, precision: self.precision };
-        self.through_each(self.embed(tokens), &mut context, wanted, &mut |_| {}, found);
+        model.through_each(self.embed(tokens), &mut context, wanted, &mut |_| {}, found);
     }
 
     /// What the first layer is given, `[tokens, hidden_size]`.
     fn embed(&self, tokens: &[u32]) -> Tensor<2> {
-        let x = self.model.embed_tokens.forward(tokens);
+        let x = self.embedding().forward(tokens);
         match self.config.embedding_scale {
             Some(scale) => x.mul_scalar(scale as f32),
             None => x,
-        }
-    }
-
-    /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
-    fn through_layers(
-        &self,
-        x: Tensor<2>,
-        context: &mut Context<'_>,
-        wanted: &[Layer],
-        each_input: &mut dyn FnMut(&Tensor<2>),
-    ) -> Vec<Tensor<2>> {
-        collected(wanted, |found| self.through_each(x, context, wanted, each_input, found))
-    }
-
-    /// The same, handed to `found` layer by layer.
-    fn through_each(
-        &self,
-        mut x: Tensor<2>,
-        context: &mut Context<'_>,
-        wanted: &[Layer],
-        each_input: &mut dyn FnMut(&Tensor<2>),
-        found: &mut dyn FnMut(Layer, Tensor<2>),
-    ) {
-        let depth = if wanted.contains(&Layer::Last) {
-            self.model.layers.len()
-        } else {
-            wanted.iter().map(Layer::depth).max().unwrap_or(0)
-        };
-        for (index, block) in self.model.layers.iter().take(depth).enumerate() {
-            each_input(&x);
-            x = block.forward(x, index, context);
-            if wanted.contains(&Layer::Output(index)) {
-                found(Layer::Output(index), x.clone());
-            }
-        }
-        if wanted.contains(&Layer::Last) {
-            each_input(&x);
-            found(Layer::Last, self.model.norm.forward(x));
         }
     }
 
@@ -314,10 +317,75 @@ impl CausalLm {
     pub fn head(&self) -> Tensor<2> {
         match &self.lm_head {
             Some(head) => head.weight.val(),
-            None => self.model.embed_tokens.weight.val(),
+            None => self.embedding().weight.val(),
         }
     }
 }
+
+impl Decoder {
+    fn new<S: WeightSource>(config: &DecoderConfig, weights: &mut weights::Weights<'_, S>) -> Result<Self, S::Error> {
+        Ok(Self {
+            embed_tokens: Embedding::new(config, "model.embed_tokens", weights)?,
+            layers: (0..config.num_layers).map(|i| Block::new(config, i, weights)).collect::<Result<_, _>>()?,
+            norm: Norm::new(&config.norm, "model.norm", config.hidden_size, weights)?,
+        })
+    }
+
+    /// The states of each of `wanted`. `each_input` is told what every layer is given that is computed, and the final norm.
+    fn through_layers(
+        &self,
+        x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+    ) -> Vec<Tensor<2>> {
+        collected(wanted, |found| self.through_each(x, context, wanted, each_input, found))
+    }
+
+    /// The same, handed to `found` layer by layer.
+    fn through_each(
+        &self,
+        x: Tensor<2>,
+        context: &mut Context<'_>,
+        wanted: &[Layer],
+        each_input: &mut dyn FnMut(&Tensor<2>),
+        found: &mut dyn FnMut(Layer, Tensor<2>),
+    ) {
+        through(&self.layers, &self.norm, x, wanted, each_input, found, &mut |block, index, x| {
+            block.forward(x, index, context)
+        });
+    }
+}
+
+/// Goes through blocks, as far as anything is wanted of them, and the norm after them. What is wanted is handed to `found` layer by
+/// layer; `each_input` is told what every block is given that is computed, and the norm.
+fn through<B>(
+    blocks: &[B],
+    norm: &Norm,
+    mut x: Tensor<2>,
+    wanted: &[Layer],
+    each_input: &mut dyn FnMut(&Tensor<2>),
+    found: &mut dyn FnMut(Layer, Tensor<2>),
+    forward: &mut dyn FnMut(&B, usize, Tensor<2>) -> Tensor<2>,
+) {
+    let depth =
+        if wanted.contains(&Layer::Last) { blocks.len() } else { wanted.iter().map(Layer::depth).max().unwrap_or(0) };
+    for (index, block) in blocks.iter().take(depth).enumerate() {
+        each_input(&x);
+        x = forward(block, index, x);
+        if wanted.contains(&Layer::Output(index)) {
+            found(Layer::Output(index), x.clone());
+        }
+    }
+    if wanted.contains(&Layer::Last) {
+        each_input(&x);
+        found(Layer::Last, norm.forward(x));
+    }
+}
+
+/// Rows of a batch at least: more than a few, so that a row's numbers do not depend on its batch. The reference's batches are
+/// others than those of training.
+const FEWEST: usize = FEW_ROWS + 1;
 
 /// The states that `run` hands out, in the order of `wanted`.
 fn collected(wanted: &[Layer], run: impl FnOnce(&mut dyn FnMut(Layer, Tensor<2>))) -> Vec<Tensor<2>> {

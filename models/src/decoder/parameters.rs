@@ -67,13 +67,13 @@ struct Path(Vec<String>);
 
 impl Path {
     fn enter(&mut self, name: &str, kind: &str) {
-        if !is_variant(kind) {
+        if !is_unnamed(name, kind) {
             self.0.push(name.to_owned());
         }
     }
 
-    fn exit(&mut self, kind: &str) {
-        if !is_variant(kind) {
+    fn exit(&mut self, name: &str, kind: &str) {
+        if !is_unnamed(name, kind) {
             self.0.pop();
         }
     }
@@ -83,9 +83,9 @@ impl Path {
     }
 }
 
-/// Whether a module is one of the kinds that its field may be of, which no checkpoint names.
-fn is_variant(kind: &str) -> bool {
-    kind.starts_with("Enum:")
+/// Whether no checkpoint names a module: it is one of the kinds that its field may be of, or all that lies below the head.
+fn is_unnamed(name: &str, kind: &str) -> bool {
+    kind.starts_with("Enum:") || name == "trunk"
 }
 
 /// A module's path and a closure to call at its leaves.
@@ -99,8 +99,8 @@ impl<F: FnMut(NamedParameter)> ModuleVisitor for Visitor<F> {
         self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, kind: &str) {
-        self.path.exit(kind);
+    fn exit_module(&mut self, name: &str, kind: &str) {
+        self.path.exit(name, kind);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -121,8 +121,8 @@ impl ModuleVisitor for GradientVisitor<'_> {
         self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, kind: &str) {
-        self.path.exit(kind);
+    fn exit_module(&mut self, name: &str, kind: &str) {
+        self.path.exit(name, kind);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -143,8 +143,8 @@ impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<
         self.path.enter(name, kind);
     }
 
-    fn exit_module(&mut self, _: &str, kind: &str) {
-        self.path.exit(kind);
+    fn exit_module(&mut self, name: &str, kind: &str) {
+        self.path.exit(name, kind);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -12,10 +12,32 @@ use crate::{Initializer, LoraOptions, ModelConfig};
 
 pub(super) const LAYERS: usize = 3;
 
-/// A tiny model of every architecture, with a tied head and without.
+/// A tiny model of every architecture of decoders alone, with a tied head and without.
 pub(super) fn models() -> Vec<(String, CausalLm)> {
+    made(configs())
+}
+
+/// Tiny encoder-decoders: T5's first version, and the next with a head of its own.
+pub(super) fn behind() -> Vec<(String, CausalLm)> {
+    let all = [("t5", true), ("mt5", false)].map(|(of, tied)| {
+        let config = json!({
+            "model_type": of, "vocab_size": 32, "d_model": 16, "d_ff": 32, "num_layers": 2, "num_decoder_layers": LAYERS,
+            "num_heads": 4, "d_kv": 3, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 6,
+            "tie_word_embeddings": tied,
+        });
+        (format!("{of}, tied {tied}"), ModelConfig::from_json(config).unwrap())
+    });
+    made(all.into())
+}
+
+/// Both.
+pub(super) fn all_models() -> Vec<(String, CausalLm)> {
+    models().into_iter().chain(behind()).collect()
+}
+
+fn made(configs: Vec<(String, ModelConfig)>) -> Vec<(String, CausalLm)> {
     let device = Device::flex().autodiff();
-    let models = configs().into_iter().map(|(name, ModelConfig { decoder, .. })| {
+    let models = configs.into_iter().map(|(name, ModelConfig { decoder, .. })| {
         let mut weights = Initializer::new(decoder.norm.offset);
         let Ok(model) = seeded(|| CausalLm::new(decoder, &mut weights, &device));
         (name, model)

@@ -19,9 +19,9 @@ use mpo_kernels::{
 };
 
 use super::parameters::gradients_of;
-use super::{Block, CausalLm, Context, Norm, indices, select_rows};
-use crate::batch::{Batch, Layer, Outputs};
-use crate::{Precision, RopeConfig};
+use super::{Alone, CausalLm, Context, Decoder, EncoderDecoder, Source, Trunk, indices, select_rows, t5};
+use crate::RopeConfig;
+use crate::batch::{Batch, Layer, Outputs, Side, Targets};
 
 /// How the backward of a pass gets what it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,26 +45,38 @@ pub enum RunAgain {
 
 /// A pass whose backward is yet to come.
 #[derive(Debug)]
-pub struct Pass {
-    ids: Vec<u32>,
-    kept: Kept,
-}
+pub struct Pass(Kept);
 
 /// What a pass keeps for its backward.
 #[derive(Debug)]
 enum Kept {
-    /// Everything that was computed, from this input of the first layer on.
-    Graph { embedded: Tensor<2> },
-    /// Inputs of the layers that were computed, and of the final norm if it was.
+    /// Everything that was computed, from these inputs of first layers on: tokens, and what the embedding gave for them.
+    Graph { embedded: Vec<(Vec<u32>, Tensor<2>)> },
+    /// What layers are run again from.
     Inputs {
-        layout: PackedLayout,
-        tables: Vec<(RopeConfig, RotaryTables)>,
-        inputs: Vec<Tensor<2>>,
+        passage: Passage,
         /// Where the graph of the loss begins.
-        states: Vec<(Layer, Tensor<2>)>,
+        states: Vec<(Source, Tensor<2>)>,
         /// Where it begins too, if the head is run again.
         scored: Option<Box<Scored>>,
     },
+}
+
+/// Layers and norms to be run again.
+#[derive(Debug)]
+enum Passage {
+    Alone(AlonePassage),
+    Behind(Box<t5::Passage>),
+}
+
+/// Of a decoder alone.
+#[derive(Debug)]
+struct AlonePassage {
+    ids: Vec<u32>,
+    layout: PackedLayout,
+    tables: Vec<(RopeConfig, RotaryTables)>,
+    /// Inputs of the layers that were computed, and of the final norm if it was.
+    inputs: Vec<Tensor<2>>,
 }
 
 /// Log-probs that a loss was made from, as if they had come from nowhere.
@@ -82,6 +94,13 @@ impl CausalLm {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn forward_training(&self, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => self.training_alone(model, batch, options),
+            Trunk::Behind(model) => self.training_behind(model, batch, options),
+        }
+    }
+
+    fn training_alone(&self, model: &Decoder, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
         let PassOptions { again, head_memory } = options;
         let lowered = self.lower(batch);
         let ids = lowered.packed.ids.clone();
@@ -90,40 +109,88 @@ impl CausalLm {
         let embedded = plain.embed(&ids);
         let tables = plain.rotary_tables(&layout, &plain.device());
         let mut context = Context { layout: &layout, cache: None, tables, precision: self.precision };
-        let (rows, targets) = (&lowered.targets.rows, &lowered.targets.ids);
-        let graph = |hidden: &Tensor<2>| self.token_log_probs_keeping(hidden, rows, targets, head_memory);
         if again == RunAgain::Nothing {
             let embedded = if self.trains_embedding() { leaf(embedded) } else { embedded.autodiff() };
             context.tables = with_autodiff(context.tables);
-            let all = self.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
-            return (self.outputs(batch, &lowered, all, graph), Pass { ids, kept: Kept::Graph { embedded } });
+            let all = model.through_layers(embedded.clone(), &mut context, &lowered.layers, &mut |_| {});
+            let log_probs = |hidden: &Tensor<2>| self.kept_log_probs(hidden, &lowered.targets, head_memory);
+            let outputs = self.outputs(batch, &lowered, all, log_probs);
+            return (outputs, Pass(Kept::Graph { embedded: vec![(ids, embedded)] }));
         }
         let mut inputs = vec![];
-        let all =
-            plain.through_layers(embedded, &mut context, &lowered.layers, &mut |input| inputs.push(input.clone()));
+        let mut keep = |input: &Tensor<2>| inputs.push(input.clone());
+        let all = plain.alone().through_layers(embedded, &mut context, &lowered.layers, &mut keep);
         let all: Vec<Tensor<2>> = all.into_iter().map(leaf).collect();
-        let states = lowered.layers.iter().copied().zip(all.iter().cloned()).collect();
+        let sources = lowered.layers.iter().map(|&layer| (Side::Decoder, layer));
+        let states = sources.zip(all.iter().cloned()).collect();
         let tables = with_autodiff(context.tables);
         let mut scored = None;
-        let outputs = if again == RunAgain::LayersAndHead && self.head().is_require_grad() {
-            let by_hand = |states: &Tensor<2>| {
-                let hidden = self.to_logits().inputs(select_rows(states, rows)).hidden;
-                let targets = indices(targets, &plain.device());
-                let head = LinearLogProbs::new(
-                    hidden.clone().without_autodiff(),
-                    plain.head(),
-                    targets,
-                    self.config.final_softcap,
-                );
-                let log_probs = leaf(head.log_probs());
-                scored = Some(Box::new(Scored { hidden, head, log_probs: log_probs.clone() }));
-                log_probs
-            };
-            self.outputs(batch, &lowered, all, by_hand)
-        } else {
-            self.outputs(batch, &lowered, all, graph)
+        let log_probs = |hidden: &Tensor<2>| self.log_probs_of_leaf(hidden, &lowered.targets, options, &mut scored);
+        let outputs = self.outputs(batch, &lowered, all, log_probs);
+        let passage = Passage::Alone(AlonePassage { ids, layout, tables, inputs });
+        (outputs, Pass(Kept::Inputs { passage, states, scored }))
+    }
+
+    fn training_behind(&self, model: &EncoderDecoder, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
+        let PassOptions { again, head_memory } = options;
+        let lowered = t5::Lowered::new(batch, model.config());
+        let plain = self.valid();
+        if again == RunAgain::Nothing {
+            let embedded = [Side::Encoder, Side::Decoder].map(|side| {
+                let ids = lowered.ids(side);
+                let embedded = (!ids.is_empty()).then(|| plain.embed(ids));
+                embedded.map(|embedded| if self.trains_embedding() { leaf(embedded) } else { embedded.autodiff() })
+            });
+            let of = |side: Side| embedded[side as usize].clone().expect("a side with tokens is embedded");
+            let all = model.states(&lowered, of, self.precision, &mut |_, _| {});
+            let log_probs = |hidden: &Tensor<2>| self.kept_log_probs(hidden, lowered.targets(), head_memory);
+            let outputs = self.outputs_behind(&lowered, &all, log_probs);
+            let sides = [Side::Encoder, Side::Decoder].into_iter().zip(embedded);
+            let embedded = sides.filter_map(|(side, embedded)| Some((lowered.ids(side).to_vec(), embedded?)));
+            return (outputs, Pass(Kept::Graph { embedded: embedded.collect() }));
+        }
+        let Trunk::Behind(plain_model) = &plain.trunk else {
+            unreachable!("the same model without a graph");
         };
-        (outputs, Pass { ids, kept: Kept::Inputs { layout, tables, inputs, states, scored } })
+        let mut inputs = [vec![], vec![]];
+        let mut keep = |side: Side, input: &Tensor<2>| inputs[side as usize].push(input.clone());
+        let all = plain_model.states(&lowered, |side| plain.embed(lowered.ids(side)), self.precision, &mut keep);
+        let encoded = (Side::Encoder, Layer::Last);
+        let memory = all.iter().find(|(source, _)| *source == encoded).map(|(_, states)| states.clone());
+        let all: Vec<_> = all.into_iter().map(|(source, states)| (source, leaf(states))).collect();
+        let mut scored = None;
+        let log_probs = |hidden: &Tensor<2>| self.log_probs_of_leaf(hidden, lowered.targets(), options, &mut scored);
+        let outputs = self.outputs_behind(&lowered, &all, log_probs);
+        let passage = Passage::Behind(Box::new(t5::Passage::new(plain_model, lowered, inputs, memory)));
+        (outputs, Pass(Kept::Inputs { passage, states: all, scored }))
+    }
+
+    fn kept_log_probs(&self, hidden: &Tensor<2>, targets: &Targets, head_memory: usize) -> Tensor<1> {
+        self.token_log_probs_keeping(hidden, &targets.rows, &targets.ids, head_memory)
+    }
+
+    /// Log-probs from states that a graph begins with; from where it begins again, if the head is to be run again.
+    fn log_probs_of_leaf(
+        &self,
+        states: &Tensor<2>,
+        targets: &Targets,
+        options: PassOptions,
+        scored: &mut Option<Box<Scored>>,
+    ) -> Tensor<1> {
+        if options.again != RunAgain::LayersAndHead || !self.head().is_require_grad() {
+            return self.kept_log_probs(states, targets, options.head_memory);
+        }
+        let hidden = self.to_logits().given(select_rows(states, &targets.rows));
+        let device = self.device().inner();
+        let head = LinearLogProbs::new(
+            hidden.clone().without_autodiff(),
+            self.head().without_autodiff(),
+            indices(&targets.ids, &device),
+            self.config.final_softcap,
+        );
+        let log_probs = leaf(head.log_probs());
+        *scored = Some(Box::new(Scored { hidden, head, log_probs: log_probs.clone() }));
+        log_probs
     }
 }
 
@@ -132,7 +199,7 @@ fn with_autodiff(tables: Vec<(RopeConfig, RotaryTables)>) -> Vec<(RopeConfig, Ro
 }
 
 /// A tensor that a graph begins with.
-fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(super) fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.autodiff().require_grad()
 }
 
@@ -160,57 +227,87 @@ pub struct Accumulator {
 /// A pass whose layers are to be run again, from the last on.
 #[derive(Debug)]
 struct Rerun {
-    ids: Vec<u32>,
-    layout: PackedLayout,
-    tables: Vec<(RopeConfig, RotaryTables)>,
-    inputs: Vec<Tensor<2>>,
+    passage: Passage,
     /// The loss's gradient at states that it was made from.
-    seeds: Vec<(Layer, Tensor<2>)>,
+    seeds: Vec<(Source, Tensor<2>)>,
     /// What the head's gradient is yet to be made from, and the loss's gradient at its log-probs.
     scored: Option<(LinearLogProbs, Tensor<1>)>,
     /// The gradient at the output of the layer that comes next.
     flowing: Option<Tensor<2>>,
 }
 
-/// A part of the model that can be run again.
-struct Part<'a, M> {
-    module: &'a M,
-    path: &'a [&'a str],
-    /// What it gives.
-    layer: Layer,
-    /// Which of a pass's inputs is its own.
-    index: usize,
-    /// Whether anything before it is trained, so that the gradient has to flow on.
-    to_input: bool,
-    precision: Precision,
-}
-
 impl Rerun {
     /// Runs a part of the model again, and returns the gradients of its parameters; none if the pass does not depend on them.
-    fn through<M: Module>(
-        &mut self,
-        part: &Part<'_, M>,
-        forward: impl FnOnce(&M, Tensor<2>, &mut Context<'_>) -> Tensor<2>,
+    fn through(&mut self, model: &CausalLm, part: usize) -> NamedGradients {
+        let Self { passage, seeds, flowing, .. } = self;
+        match (passage, &model.trunk) {
+            (Passage::Alone(passage), Trunk::Alone(Alone { model: decoder })) => {
+                passage.through(model, decoder, part, seeds, flowing)
+            }
+            (Passage::Behind(passage), Trunk::Behind(behind)) => {
+                passage.through(behind, part, seeds, flowing, model.precision)
+            }
+            _ => unreachable!("a pass is of the model that it went through"),
+        }
+    }
+
+    /// Lets go what a part was run again from.
+    fn forget(&mut self, model: &CausalLm, part: usize) {
+        match (&mut self.passage, &model.trunk) {
+            (Passage::Behind(passage), Trunk::Behind(behind)) => passage.forget(behind, part),
+            (Passage::Alone(passage), _) => passage.inputs.truncate(part),
+            _ => unreachable!("a pass is of the model that it went through"),
+        }
+    }
+
+    /// Tokens, and the gradients at their embeddings, once all parts are behind.
+    fn at_tokens(&mut self) -> Vec<(Vec<u32>, Tensor<2>)> {
+        let flowing = self.flowing.take();
+        match &mut self.passage {
+            Passage::Alone(passage) => flowing.map(|flowing| (passage.ids.clone(), flowing)).into_iter().collect(),
+            Passage::Behind(passage) => passage.at_tokens(flowing),
+        }
+    }
+}
+
+impl AlonePassage {
+    fn through(
+        &self,
+        model: &CausalLm,
+        decoder: &Decoder,
+        part: usize,
+        seeds: &[(Source, Tensor<2>)],
+        flowing: &mut Option<Tensor<2>>,
     ) -> NamedGradients {
-        let Some(input) = self.inputs.get(part.index) else {
+        let Some(input) = self.inputs.get(part) else {
             return vec![];
         };
-        let own = self.seeds.iter().find(|(of, _)| *of == part.layer).map(|(_, seed)| seed.clone());
-        let seed = match (self.flowing.take(), own) {
+        let block = decoder.layers.get(part);
+        let layer = if block.is_some() { Layer::Output(part) } else { Layer::Last };
+        let own = seeds.iter().find(|((_, of), _)| *of == layer).map(|(_, seed)| seed.clone());
+        let seed = match (flowing.take(), own) {
             (Some(flowing), Some(own)) => flowing + own,
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return vec![],
         };
-        let input = if part.to_input { leaf(input.clone()) } else { input.clone().autodiff() };
-        let (tables, precision) = (self.tables.clone(), part.precision);
+        let input = if model.trains_before(part) { leaf(input.clone()) } else { input.clone().autodiff() };
+        let (tables, precision) = (self.tables.clone(), model.precision);
         let mut context = Context { layout: &self.layout, cache: None, tables, precision };
-        let output = forward(part.module, input.clone(), &mut context);
+        let output = match block {
+            Some(block) => block.forward(input.clone(), part, &mut context),
+            None => decoder.norm.forward(input.clone()),
+        };
         if !output.is_tracked() {
             return vec![];
         }
         let mut gradients = backward_from(output, seed);
-        self.flowing = taken(&input, &mut gradients);
-        gradients_of(part.module, part.path, &mut gradients)
+        *flowing = taken(&input, &mut gradients);
+        let path = model.path(part);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match block {
+            Some(block) => gradients_of(block, &path, &mut gradients),
+            None => gradients_of(&decoder.norm, &path, &mut gradients),
+        }
     }
 }
 
@@ -219,24 +316,25 @@ impl Accumulator {
     pub fn add(&mut self, model: &CausalLm, loss: Tensor<1>, pass: Pass) {
         let mut gradients = loss.backward();
         let mut own = model.take_gradients(&mut gradients);
-        match pass.kept {
+        match pass.0 {
             Kept::Graph { embedded } => {
                 add_to(&mut self.sums, own);
-                self.embedded.extend(taken(&embedded, &mut gradients).map(|seed| (pass.ids, seed)));
+                let seeds = embedded.into_iter().filter_map(|(ids, of)| Some((ids, taken(&of, &mut gradients)?)));
+                self.embedded.extend(seeds);
             }
-            Kept::Inputs { layout, tables, inputs, states, scored } => {
+            Kept::Inputs { passage, states, scored } => {
                 let scored = scored.and_then(|scored| Some((taken(&scored.log_probs, &mut gradients)?, scored)));
                 let mut at_scores = scored.as_ref().map(|(seed, scored)| {
                     let gradient = scored.head.hidden_gradient(model.head().without_autodiff(), seed.clone());
                     backward_from(scored.hidden.clone(), gradient)
                 });
-                let seeds = states.into_iter().filter_map(|(layer, state)| {
+                let seeds = states.into_iter().filter_map(|(source, state)| {
                     let through_scores = at_scores.as_mut().and_then(|gradients| taken(&state, gradients));
                     let seed = match (taken(&state, &mut gradients), through_scores) {
                         (Some(one), Some(other)) => one + other,
                         (one, other) => one.or(other)?,
                     };
-                    Some((layer, seed))
+                    Some((source, seed))
                 });
                 let seeds = seeds.collect();
                 self.reran_head |= scored.is_some();
@@ -252,7 +350,7 @@ impl Accumulator {
                     *gradient = sum.map(|sum| flat(scored.add_head_gradient(sum, 0, weight, seed)));
                 }
                 add_to(&mut self.sums, own);
-                self.reruns.push(Rerun { ids: pass.ids, layout, tables, inputs, seeds, scored, flowing: None });
+                self.reruns.push(Rerun { passage, seeds, scored, flowing: None });
                 if model.adapter.is_some() {
                     self.settle(model);
                 }
@@ -322,7 +420,7 @@ impl Walk {
     pub fn squared_norms(&mut self, model: &CausalLm) -> Vec<Tensor<1>> {
         self.again = true;
         let mut parts = vec![];
-        while self.gone < model.model.layers.len() + 2 {
+        while self.gone < model.num_parts() + 1 {
             let part = self.next(model).expect("the embedding comes last");
             parts.push(squared_norms(&part));
         }
@@ -336,24 +434,11 @@ impl Walk {
     /// The gradients of all passes for the next part of `model`, in the order of its parameters. The part's weights are not
     /// needed after it: they may be other ones by the time that its gradients are asked for again, or those of the next part.
     pub fn next(&mut self, model: &CausalLm) -> Option<NamedGradients> {
-        let depth = model.model.layers.len();
-        let precision = model.precision;
+        let parts = model.num_parts();
         let part = match self.gone {
             0 => self.head(model),
-            1 => {
-                let (module, path) = (&model.model.norm, &["model", "norm"]);
-                let to_input = model.trains_before(depth);
-                let part = Part { module, path, layer: Layer::Last, index: depth, to_input, precision };
-                self.rerun(&part, |norm: &Norm, x, _: &mut Context<'_>| norm.forward(x))
-            }
-            gone if gone < depth + 2 => {
-                let index = depth + 1 - gone;
-                let (module, path) = (&model.model.layers[index], &["model", "layers", &index.to_string()]);
-                let to_input = model.trains_before(index);
-                let part = Part { module, path, layer: Layer::Output(index), index, to_input, precision };
-                self.rerun(&part, |block: &Block, x, context: &mut Context<'_>| block.forward(x, index, context))
-            }
-            gone if gone == depth + 2 => self.embedding(model),
+            gone if gone <= parts => self.rerun(model, parts - gone),
+            gone if gone == parts + 1 => self.embedding(model),
             _ => return None,
         };
         self.gone += 1;
@@ -370,16 +455,12 @@ impl Walk {
         }
     }
 
-    fn rerun<M: Module>(
-        &mut self,
-        part: &Part<'_, M>,
-        forward: impl Fn(&M, Tensor<2>, &mut Context<'_>) -> Tensor<2>,
-    ) -> NamedGradients {
-        let mut sums = self.known(&format!("{}.", part.path.join(".")));
+    fn rerun(&mut self, model: &CausalLm, part: usize) -> NamedGradients {
+        let mut sums = self.known(&format!("{}.", model.path(part).join(".")));
         for rerun in &mut self.reruns {
-            add_to(&mut sums, rerun.through(part, &forward));
+            add_to(&mut sums, rerun.through(model, part));
             if !self.again {
-                rerun.inputs.truncate(part.index);
+                rerun.forget(model, part);
             }
         }
         sums
@@ -408,7 +489,7 @@ impl Walk {
     fn embedding(&mut self, model: &CausalLm) -> NamedGradients {
         // What layers were run again from is free, in pieces, and this gradient is one.
         self.give_back();
-        let mut part = self.known(EMBEDDING);
+        let mut part = self.known(model.embedding_path());
         let at_tokens = if self.tokens_apart { vec![] } else { self.at_tokens(model) };
         if let Some((_, slot)) = part.first_mut() {
             let rows = 0..model.config.vocab_size;
@@ -419,7 +500,7 @@ impl Walk {
 
     /// ‖g‖² of the embedding's gradient, of which a slice is made at a time.
     fn embedding_norm(&mut self, model: &CausalLm) -> Option<Tensor<1>> {
-        let [(_, known)] = self.known(EMBEDDING).try_into().expect("the embedding is one parameter");
+        let [(_, known)] = self.known(model.embedding_path()).try_into().expect("the embedding is one parameter");
         let at_tokens = self.at_tokens(model);
         let (vocabulary, width) = (model.config.vocab_size, model.config.hidden_size);
         let step = slice_rows(width);
@@ -432,7 +513,7 @@ impl Walk {
     /// Tokens, and the loss's gradient at what the embedding's weight gave for them.
     fn at_tokens(&mut self, model: &CausalLm) -> TokenGradients {
         let mut all = self.embedded.clone();
-        all.extend(self.reruns.iter_mut().filter_map(|rerun| Some((rerun.ids.clone(), rerun.flowing.take()?))));
+        all.extend(self.reruns.iter_mut().flat_map(Rerun::at_tokens));
         all.retain(|(ids, _)| !ids.is_empty());
         all.into_iter().map(|(ids, gradient)| model.at_weight(ids, gradient)).collect()
     }
@@ -445,7 +526,7 @@ impl Walk {
         at_tokens: &[(Vec<u32>, Tensor<2>)],
         rows: Range<usize>,
     ) -> Option<Tensor<2>> {
-        let [vocabulary, width] = model.model.embed_tokens.weight.val().dims();
+        let [vocabulary, width] = model.embedding().weight.val().dims();
         let known = known.map(|sum| sum.reshape([vocabulary, width]));
         let known = known.map(|sum| if rows.len() == vocabulary { sum } else { sum.slice([rows.clone()]) });
         let sum = if model.lm_head.is_none() { self.with_scored(model, known, rows.clone()) } else { known };
@@ -462,8 +543,6 @@ impl Walk {
         })
     }
 }
-
-const EMBEDDING: &str = "model.embed_tokens.";
 
 /// Rows of a slice of the embedding's gradient: some 30 MB, in whole blocks of what squares are summed in and whole tiles of the
 /// head, so that the norm is that of the whole gradient to the bit.
@@ -505,29 +584,62 @@ pub fn add_token_gradients(
 impl CausalLm {
     /// The name of the embedding among [`each_parameter`](Self::each_parameter)'s.
     pub fn embedding_name(&self) -> String {
-        format!("{EMBEDDING}weight")
+        format!("{}weight", self.embedding_path())
     }
 
     /// The gradient of the head, or of the embedding that it is tied to, among those of all parameters.
     fn of_head<'g>(&self, gradients: &'g mut NamedGradients) -> Option<&'g mut Option<Tensor<1>>> {
-        let of = if self.lm_head.is_some() { "lm_head." } else { EMBEDDING };
+        let of = if self.lm_head.is_some() { "lm_head." } else { self.embedding_path() };
         gradients.iter_mut().find(|(name, _)| name.starts_with(of)).map(|(_, gradient)| gradient)
     }
 
     fn trains_embedding(&self) -> bool {
-        self.model.embed_tokens.weight.val().is_require_grad()
+        self.embedding().weight.val().is_require_grad()
     }
 
-    /// Whether the embedding is trained, or a layer before that at `index`: an adapter may begin further up.
-    fn trains_before(&self, index: usize) -> bool {
-        self.trains_embedding() || self.model.layers[..index].iter().any(is_trained)
+    /// Whether the embedding is trained, or a part before this one: an adapter may begin further up.
+    fn trains_before(&self, part: usize) -> bool {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => self.trains_embedding() || model.layers[..part].iter().any(is_trained),
+            Trunk::Behind(model) => model.trains_before(part),
+        }
     }
 
-    /// Whether anything is trained that the states of a layer follow from.
+    /// How many parts can be run again: layers and norms.
+    fn num_parts(&self) -> usize {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) => model.layers.len() + 1,
+            Trunk::Behind(model) => model.num_parts(),
+        }
+    }
+
+    /// Where a part that can be run again is.
+    fn path(&self, part: usize) -> Vec<String> {
+        match &self.trunk {
+            Trunk::Alone(Alone { model }) if part < model.layers.len() => {
+                vec!["model".into(), "layers".into(), part.to_string()]
+            }
+            Trunk::Alone(_) => vec!["model".into(), "norm".into()],
+            Trunk::Behind(model) => model.path(part),
+        }
+    }
+
+    /// What the name of the embedding begins with.
+    fn embedding_path(&self) -> &'static str {
+        match self.trunk {
+            Trunk::Alone(_) => "model.embed_tokens.",
+            Trunk::Behind(_) => "shared.",
+        }
+    }
+
+    /// Whether anything is trained that the states of a layer follow from; where there is an encoder, those of prompts.
     pub fn trains_within(&self, layer: Layer) -> bool {
-        match layer {
-            Layer::Last => self.trains_before(self.model.layers.len()) || is_trained(&self.model.norm),
-            Layer::Output(index) => self.trains_before(index + 1),
+        match (&self.trunk, layer) {
+            (Trunk::Alone(Alone { model }), Layer::Last) => {
+                self.trains_before(model.layers.len()) || is_trained(&model.norm)
+            }
+            (Trunk::Alone(_), Layer::Output(index)) => self.trains_before(index + 1),
+            (Trunk::Behind(model), layer) => model.trains_within_encoder(layer),
         }
     }
 
@@ -536,7 +648,7 @@ impl CausalLm {
         if let Some(scale) = self.config.embedding_scale {
             gradient = gradient.mul_scalar(scale as f32);
         }
-        if let Some(learns) = self.model.embed_tokens.learns(&ids) {
+        if let Some(learns) = self.embedding().learns(&ids) {
             let learns = TensorData::new(learns, [ids.len(), 1]);
             gradient = gradient * Tensor::<2>::from_data(learns, &self.device().inner());
         }
@@ -545,7 +657,7 @@ impl CausalLm {
 }
 
 /// Whether any parameter of a part of a model is.
-fn is_trained(part: &impl Module) -> bool {
+pub(super) fn is_trained(part: &impl Module) -> bool {
     struct Any(bool);
     impl ModuleVisitor for Any {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -558,7 +670,7 @@ fn is_trained(part: &impl Module) -> bool {
 }
 
 /// The gradient at a leaf, without autodiff.
-fn taken<const D: usize>(leaf: &Tensor<D>, gradients: &mut Gradients) -> Option<Tensor<D>> {
+pub(super) fn taken<const D: usize>(leaf: &Tensor<D>, gradients: &mut Gradients) -> Option<Tensor<D>> {
     leaf.grad_remove(gradients).map(Tensor::without_autodiff)
 }
 
@@ -580,8 +692,9 @@ fn add_to(sums: &mut NamedGradients, gradients: NamedGradients) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Precision;
     use crate::batch::{At, Places};
-    use crate::decoder::testing::{LAYERS, adapted, batch, batch_with_distributions, models};
+    use crate::decoder::testing::{LAYERS, adapted, all_models, batch, batch_with_distributions, behind, models};
 
     fn floats(gradients: NamedGradients) -> Vec<(String, Vec<f32>)> {
         let floats = |gradient: Option<Tensor<1>>| match gradient {
@@ -623,9 +736,24 @@ mod tests {
         parts.into_iter().rev().flatten().collect()
     }
 
+    /// Of a decoder alone to the bit. What an encoder makes goes into every block of the decoder, and a graph may add up the gradients
+    /// there, and those of relative positions, in another order.
+    fn assert_same(model: &CausalLm, kept: &[(String, Vec<f32>)], rerun: &[(String, Vec<f32>)], what: &str) {
+        assert_eq!(kept.len(), rerun.len(), "{what}");
+        let is_alone = matches!(model.trunk, Trunk::Alone(_));
+        let most = if model.precision() == Precision::Bf16 { 1e-2 } else { 1e-5 };
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
+        for ((name, kept), (of, rerun)) in kept.iter().zip(rerun) {
+            assert_eq!((name, kept.len()), (of, rerun.len()), "{what}");
+            let apart = norm(&mut kept.iter().zip(rerun).map(|(one, other)| one - other));
+            let allowed = if is_alone { 0.0 } else { most * norm(&mut kept.iter().copied()) };
+            assert!(apart <= allowed, "{what}: {name} is apart by {apart:e}");
+        }
+    }
+
     #[test]
     fn layers_that_are_run_again_give_the_same_gradients_to_the_bit() {
-        for (name, model) in models() {
+        for (name, model) in all_models() {
             for (passes, precision) in [(1, Precision::F32), (3, Precision::F32), (3, Precision::Bf16)] {
                 let model = model.clone().with_precision(precision);
                 let (losses, kept) = accumulated(&model, passes, RunAgain::Nothing);
@@ -636,9 +764,13 @@ mod tests {
                     let (again, rerun) = accumulated(&model, passes, run_again);
                     assert_eq!(losses, again, "{name}");
                     assert!(rerun.reruns_layers());
-                    for (kept, rerun) in kept.iter().zip(floats(all(rerun, &model))) {
-                        assert_eq!(*kept, rerun, "{name}, {passes} passes, {precision:?}, {run_again:?}");
-                    }
+                    let rerun = floats(all(rerun, &model));
+                    assert_same(
+                        &model,
+                        &kept,
+                        &rerun,
+                        &format!("{name}, {passes} passes, {precision:?}, {run_again:?}"),
+                    );
                 }
             }
         }
@@ -647,7 +779,7 @@ mod tests {
     /// Then a pass has two gradients of the head.
     #[test]
     fn where_distributions_are_compared_they_do_so_too() {
-        for (name, model) in models() {
+        for (name, model) in all_models() {
             for passes in [1, 3] {
                 let of = |again| accumulated_of(&model, passes, again, batch_with_distributions);
                 let (losses, kept) = of(RunAgain::Nothing);
@@ -659,7 +791,7 @@ mod tests {
                     let norms: Vec<f32> = squares(rerun.squared_norms(&model)).collect();
                     let rerun = all(rerun, &model);
                     assert!(squares(squared_norms(&rerun)).eq(norms), "{name}, {passes} passes, {run_again:?}");
-                    assert!(floats(rerun) == kept, "{name}, {passes} passes, {run_again:?}");
+                    assert_same(&model, &kept, &floats(rerun), &format!("{name}, {passes} passes, {run_again:?}"));
                 }
             }
         }
@@ -668,7 +800,7 @@ mod tests {
     /// What a head of its own is made from is gone with it, long before the walk ends.
     #[test]
     fn a_head_that_is_done_keeps_nothing() {
-        for (name, model) in models() {
+        for (name, model) in all_models() {
             let (_, mut walk) = accumulated(&model, 2, RunAgain::LayersAndHead);
             let holds = |walk: &Walk| walk.reruns.iter().any(|rerun| rerun.scored.is_some());
             walk.squared_norms(&model);
@@ -681,7 +813,7 @@ mod tests {
     /// Once for the norms, and once more with weights that change as soon as they have been passed.
     #[test]
     fn a_walk_that_is_taken_twice_gives_the_gradients_of_one_that_is_taken_once() {
-        for (name, model) in models() {
+        for (name, model) in all_models() {
             for (passes, again) in
                 [(1, RunAgain::Layers), (3, RunAgain::Layers), (3, RunAgain::LayersAndHead), (2, RunAgain::Nothing)]
             {
@@ -731,6 +863,39 @@ mod tests {
         }
     }
 
+    /// Of either stack, and of what the one attends to of the other.
+    #[test]
+    fn with_an_adapter_beside_both_stacks_they_do_so_too() {
+        for (name, model) in behind() {
+            for targets in [&["q", "wo"][..], &["EncDecAttention.k"], &["encoder.block.1.layer.0.SelfAttention.v"]] {
+                let model = adapted(model.clone(), targets);
+                let (losses, kept) = accumulated(&model, 2, RunAgain::Nothing);
+                let (again, rerun) = accumulated(&model, 2, RunAgain::LayersAndHead);
+                let [kept, rerun] = [kept, rerun].map(|walk| floats(all(walk, &model)));
+                assert_eq!(losses, again, "{name}, {targets:?}");
+                assert_same(&model, &kept, &rerun, &format!("{name}, {targets:?}"));
+                for (of, gradient) in kept {
+                    let has = gradient.iter().any(|x| *x != 0.0);
+                    assert_eq!(has, of.contains(".adapter."), "{name}, {targets:?}: {of}");
+                }
+            }
+        }
+    }
+
+    /// An encoder may have fewer layers than the decoder, by which they are counted.
+    #[test]
+    fn the_states_of_a_prompt_follow_from_the_encoder() {
+        let trains = |target: &str| {
+            let (_, model) = behind().remove(0);
+            let model = adapted(model, &[target]);
+            [Layer::Output(0), Layer::Output(1), Layer::Output(LAYERS - 1), Layer::Last]
+                .map(|of| model.trains_within(of))
+        };
+        assert_eq!(trains("encoder.block.1.layer.0.SelfAttention.v"), [false, true, true, true]);
+        assert_eq!(trains("decoder.block.0.layer.0.SelfAttention.v"), [false; 4]);
+        assert_eq!(trains("wo"), [true; 4]);
+    }
+
     /// Layers that nothing is trained in or before are not run again.
     #[test]
     fn an_adapter_of_the_last_layer_alone_is_trained() {
@@ -751,7 +916,7 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_one_graph() {
-        for (name, model) in models() {
+        for (name, model) in all_models() {
             let (batch, loss) = batch(0);
             let whole = loss(&model.forward(&batch)).backward();
             let whole = floats(model.take_gradients(&mut { whole }));
@@ -787,7 +952,9 @@ mod tests {
         let (_, model) = models().remove(0);
         let (batch, _) = batch(0);
         let (_, pass) = model.forward_training(&batch, PassOptions { again: RunAgain::Layers, head_memory: 0 });
-        let Kept::Inputs { inputs, .. } = pass.kept else { panic!("inputs are kept") };
+        let Pass(Kept::Inputs { passage: Passage::Alone(AlonePassage { inputs, .. }), .. }) = pass else {
+            panic!("inputs are kept")
+        };
         assert_eq!(inputs.len(), LAYERS + 1);
         let rows = batch.tokens().max(mpo_kernels::FEW_ROWS + 1);
         assert!(inputs.iter().all(|input| !input.is_autodiff() && input.dims() == [rows, 16]));

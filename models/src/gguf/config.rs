@@ -184,10 +184,9 @@ pub(super) fn config(file: &Path, bytes: &[u8], header: &Header) -> Result<Map<S
             config.insert("attention_bias".into(), has("blk.0.attn_q.bias").into());
             config.insert("mlp_bias".into(), has("blk.0.ffn_up.bias").into());
         }
-        Architecture::Qwen2 => {}
+        Architecture::Qwen2 | Architecture::SmolLm3 | Architecture::T5 => {}
         Architecture::Qwen3 => _ = config.insert("attention_bias".into(), has("blk.0.attn_q.bias").into()),
         Architecture::Gemma2 | Architecture::Gemma3 => gemma(&keys, config, hidden, heads as u64, head_dim)?,
-        Architecture::SmolLm3 => {}
         // That is OLMo 3.
         Architecture::Olmo2 => {
             if let Some(window) = keys.window()? {

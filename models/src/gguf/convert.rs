@@ -80,6 +80,14 @@ pub fn write_gguf(
     }
     let config = ModelConfig::from_dir(base)?;
     let decoder = &config.decoder;
+    if decoder.encoder.is_some() {
+        return Err(ModelError::Folder {
+            path: base.to_owned(),
+            expected: "a decoder alone, to write as GGUF",
+            found: "an encoder and a decoder".into(),
+            remedy: "models of this kind are not written as GGUF; use the folder, which Transformers loads".into(),
+        });
+    }
     let family = Family::of(decoder);
     let mut metadata = Metadata::default();
     metadata.put("general.architecture", family.names().0);

@@ -31,6 +31,8 @@ pub struct TextTokenizer {
     special_tokens_in_text: bool,
     /// The token that the tokenizer itself begins a sequence with.
     bos: Option<u32>,
+    /// What ends a prompt without a template, where an encoder reads it.
+    prompt_end: Option<u32>,
     eos: u32,
     pad: u32,
     response: Response,
@@ -148,6 +150,7 @@ impl TextTokenizer {
         let largest = all.get_vocab(true).into_values().max();
         Ok(Self {
             bos: first.filter(|first| Some(*first) == bos),
+            prompt_end: None,
             eos,
             pad,
             response,
@@ -158,6 +161,15 @@ impl TextTokenizer {
             tokenizer,
             template,
         })
+    }
+
+    /// The same for a model whose encoder reads prompts: without a template, one ends as the tokenizer ends a sequence.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on an empty text.
+    pub fn for_encoder(self) -> Result<Self, DataError> {
+        let last = self.tokenizer.encode("", true)?.last().copied();
+        Ok(Self { prompt_end: last.filter(|last| *last == self.eos), ..self })
     }
 
     /// The prompt as the template writes it, up to where the assistant begins to speak. As in Transformers, nothing is
@@ -183,6 +195,9 @@ impl TextTokenizer {
             && let Some(bos) = self.bos
         {
             ids.insert(0, bos);
+        }
+        if self.template.is_plain() {
+            ids.extend(self.prompt_end);
         }
         Ok(ids)
     }

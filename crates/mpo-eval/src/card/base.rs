@@ -20,12 +20,15 @@ pub struct CardBase<'a> {
     pub name: &'a str,
     /// Its folder, whose card says under what licence it is.
     pub dir: &'a Path,
+    /// Whether it has an encoder, which prompts go into.
+    pub encodes: bool,
 }
 
 impl<'a> CardBase<'a> {
     /// The model in a folder, or of the adapter that it is, its base.
     pub fn of(folder: &'a ModelFolder) -> Self {
-        Self { name: folder.base_name(), dir: folder.base_dir() }
+        let encodes = folder.config.decoder.encoder.is_some();
+        Self { name: folder.base_name(), dir: folder.base_dir(), encodes }
     }
 
     /// Its name on the hub, if it came from there.
@@ -41,6 +44,30 @@ impl<'a> CardBase<'a> {
     /// Its name, with its address where it is on the hub.
     pub(super) fn link(&self) -> String {
         link(self.name)
+    }
+
+    /// How what was made from it, a whole model or an adapter, is read and asked.
+    pub(super) fn usage(&self, is_adapter: bool) -> String {
+        let package = if is_adapter { "peft" } else { "transformers" };
+        let class = match (is_adapter, self.encodes) {
+            (true, false) => "AutoPeftModelForCausalLM",
+            (true, true) => "AutoPeftModelForSeq2SeqLM",
+            (false, false) => "AutoModelForCausalLM",
+            (false, true) => "AutoModelForSeq2SeqLM",
+        };
+        format!(
+            "## How to use it\n\
+             `PATH` is this folder or repository.\n\n\
+             ```python\n\
+             from {package} import {class}\n\
+             from transformers import AutoTokenizer\n\n\
+             tokenizer = AutoTokenizer.from_pretrained(\"PATH\")\n\
+             model = {class}.from_pretrained(\"PATH\")\n\
+             ```\n\n\
+             ```sh\n\
+             mpo-train chat --model PATH\n\
+             ```\n"
+        )
     }
 
     /// The head of a card of what was made from it. Each text is in quotes: `no` would be a truth value to some who read it.

@@ -72,7 +72,7 @@ impl ModelCard<'_> {
         );
         text += &self.languages();
         _ = write!(text, "## How it was trained\n```yaml\n{}```\n\n", settings(config)?);
-        text += &usage(self.is_adapter);
+        text += &self.base.usage(self.is_adapter);
         Ok(text)
     }
 
@@ -143,27 +143,6 @@ impl ModelCard<'_> {
     }
 }
 
-/// How a model, or an adapter, is read and asked.
-fn usage(is_adapter: bool) -> String {
-    let (package, class) = match is_adapter {
-        true => ("peft", "AutoPeftModelForCausalLM"),
-        false => ("transformers", "AutoModelForCausalLM"),
-    };
-    format!(
-        "## How to use it\n\
-         `PATH` is this folder or repository.\n\n\
-         ```python\n\
-         from {package} import {class}\n\
-         from transformers import AutoTokenizer\n\n\
-         tokenizer = AutoTokenizer.from_pretrained(\"PATH\")\n\
-         model = {class}.from_pretrained(\"PATH\")\n\
-         ```\n\n\
-         ```sh\n\
-         mpo-train chat --model PATH\n\
-         ```\n"
-    )
-}
-
 /// The settings that say how a run is trained, and none that names a file.
 fn settings(config: &TrainConfig) -> Result<String, TrainError> {
     let deciding = config.deciding()?;
@@ -219,7 +198,7 @@ mod tests {
         };
         let card = ModelCard {
             config: &options.resolve().unwrap(),
-            base: CardBase { name, dir: dir.path() },
+            base: CardBase { name, dir: dir.path(), encodes: false },
             is_adapter,
             rows,
             is_held_out: true,

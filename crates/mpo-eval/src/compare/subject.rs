@@ -173,7 +173,7 @@ impl Subject {
         let (rows, cut) = self.folder.tokenize_quietly(rows, config.tokenize_options()?)?;
         check_rows(&rows, &*config.objective()?, config)?;
         let prompts = self.consistent.as_ref().unwrap_or(&rows);
-        check_consistency(config, prompts, self.folder.config.decoder.num_layers)?;
+        check_consistency(config, prompts, self.folder.config.decoder.prompt_layers())?;
         Ok((with_harm_notes(rows, &self.folder.tokenizer, config, &Silent)?, cut))
     }
 }

@@ -169,7 +169,7 @@ impl Described {
             None => None,
         };
         let consistent = consistent.as_ref().unwrap_or(&rows);
-        check_consistency(config, consistent, folder.config.decoder.num_layers)?;
+        check_consistency(config, consistent, folder.config.decoder.prompt_layers())?;
         let (prompts, rows) = (prompt_sizes(consistent, config), row_sizes(&rows, &*objective));
         let base = folder.base_dir().to_owned();
         Ok(Self { base, config: folder.config, adapter: folder.adapter, rows, prompts })

@@ -2,14 +2,14 @@
 
 use mpo_models::{DecoderConfig, NormPlace};
 
-use super::{Hardware, Passes, Storage, Tuning, attention, parameters};
+use super::{Hardware, Passes, Storage, Tuning, attention, behind, parameters};
 
 /// Bytes of a number of the residual stream, which is f32 whatever is computed in.
-const F32: u64 = 4;
+pub(super) const F32: u64 = 4;
 
 /// Bytes that a layer keeps for each token: what the projections of attention and of the feed-forward block are given, which may
 /// be the same, attention's, and gate, up and their product, in the type that is computed in; and in f32 the inputs of the norms.
-fn kept(model: &DecoderConfig, storage: Storage) -> u64 {
+pub(super) fn kept(model: &DecoderConfig, storage: Storage) -> u64 {
     let (hidden, inner) = (model.hidden_size as u64, model.mlp.intermediate_size as u64);
     let of_norms = model.norm.place.names().len() as u64 * hidden;
     let given = if model.norm.place == NormPlace::Shared { hidden } else { 2 * hidden };
@@ -28,6 +28,9 @@ fn at_work(model: &DecoderConfig) -> u64 {
 
 /// Bytes when a backward begins: everything that the largest micro-batch computed, or the inputs of all layers.
 pub(super) fn before(model: &DecoderConfig, passes: &Passes, storage: Storage) -> u64 {
+    if let Some(encoder) = &model.encoder {
+        return behind::before(model, encoder, passes, storage);
+    }
     let (layers, hidden) = (model.num_layers as u64, model.hidden_size as u64);
     if storage.recompute {
         // What is given to each layer and to the final norm.
@@ -44,7 +47,7 @@ pub(super) fn after(model: &DecoderConfig, passes: &Passes, storage: Storage) ->
 
 /// Tokens whose layers are run again together: those of a step, but for an adapter, whose gradients are small, those of a
 /// micro-batch.
-fn kept_tokens(passes: &Passes, storage: Storage) -> u64 {
+pub(super) fn kept_tokens(passes: &Passes, storage: Storage) -> u64 {
     match storage.tuning {
         Tuning::Full => passes.per_step as u64,
         Tuning::Adapter { .. } => passes.largest.tokens as u64,
@@ -59,7 +62,11 @@ pub(super) fn at_work_of(model: &DecoderConfig, passes: &Passes, storage: Storag
 /// Bytes of one layer whose backward runs: what it keeps, its gradients, and its weights cast to what is computed in.
 pub(super) fn layer(model: &DecoderConfig, passes: &Passes, storage: Storage, hardware: Hardware) -> u64 {
     let cast = if storage.casts_layers(hardware) { parameters::layer(model) * storage.computed() } else { 0 };
-    passes.largest.tokens as u64 * kept(model, storage) + at_work_of(model, passes, storage) + cast
+    let kept = match &model.encoder {
+        Some(_) => behind::layer(model, passes, storage),
+        None => passes.largest.tokens as u64 * kept(model, storage),
+    };
+    kept + at_work_of(model, passes, storage) + cast
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub(super) fn around_backward(
         // Frozen weights have none.
         Tuning::Adapter { .. } => (0, 0),
     };
-    let layer = (all - embeddings) / (model.num_layers as u64).max(1);
+    let layers = model.num_layers + model.encoder.map_or(0, |encoder| encoder.num_layers);
+    let layer = (all - embeddings) / (layers as u64).max(1);
     let again = u64::from(passes.accumulates);
     // Where distributions are compared they give the head another one.
     let begin = head * (1 + u64::from(passes.largest.compared > 0));

@@ -7,6 +7,7 @@
 mod activations;
 mod attention;
 mod base_model;
+mod behind;
 mod copies;
 mod estimate;
 mod gradients;

@@ -12,8 +12,12 @@ pub(super) fn embeddings(model: &DecoderConfig) -> u64 {
     embedding(model) * if model.tie_word_embeddings { 1 } else { 2 }
 }
 
-/// A layer.
+/// A layer; with an encoder, the decoder's, which is the larger one.
 pub(super) fn layer(model: &DecoderConfig) -> u64 {
+    if model.encoder.is_some() {
+        let matrices = model.projections().into_iter().map(|(_, shape)| product(shape)).sum::<u64>();
+        return matrices + 3 * model.hidden_size as u64;
+    }
     let layers = model.num_parameters().saturating_sub(embeddings(model)).saturating_sub(model.hidden_size as u64);
     layers.checked_div(model.num_layers as u64).unwrap_or(0)
 }

@@ -2,23 +2,27 @@
 
 use mpo_models::DecoderConfig;
 
-use super::{Passes, Storage, Tuning, parameters};
+use super::{Passes, Storage, Tuning, behind, parameters};
 
 /// Operations of the matrix products of a step, the mean over a run's steps. Scores of attention are left out: they are a
 /// small part unless rows are long.
 pub fn step_flops(model: &DecoderConfig, passes: &Passes, storage: Storage) -> f64 {
     // A pass takes two operations a weight; the backward makes a product for the input's gradient and one for the weight's.
-    let products = match storage.tuning {
+    let passes_back = match storage.tuning {
         Tuning::Full => 3.0,
         Tuning::Adapter { .. } => 2.0,
     };
     let walks = if storage.walks_twice() { 2.0 } else { 1.0 };
-    let layers = if storage.recompute { 1.0 + walks * products } else { products };
+    let layers = if storage.recompute { 1.0 + walks * passes_back } else { passes_back };
     // Logits are made in the forward and again in the backward, or kept for it; and again with a gradient of the head that is
     // made by itself, once in each walk.
     let by_itself = if storage.defers_head() && storage.tuning == Tuning::Full { 2.0 * walks - 1.0 } else { 0.0 };
-    let head = products + 1.0 + by_itself;
-    let of_layers = layers * 2.0 * parameters::matrices(model) as f64 * passes.tokens as f64;
+    let head = passes_back + 1.0 + by_itself;
+    let products = match model.encoder {
+        Some(_) => behind::products(model, passes),
+        None => parameters::matrices(model) as f64 * passes.tokens as f64,
+    };
+    let of_layers = layers * 2.0 * products;
     let of_head = head * 2.0 * parameters::embedding(model) as f64 * passes.scored as f64;
     (of_layers + of_head) / passes.steps.max(1) as f64
 }

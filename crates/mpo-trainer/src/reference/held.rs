@@ -34,9 +34,9 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// Nothing of a batch yet.
-    pub(crate) fn collect(self) -> Collected {
-        Collected { holding: self, tokens: vec![], means: vec![], lengths: vec![] }
+    /// Nothing of a batch yet; `encodes` says whether prompts go into an encoder.
+    pub(crate) fn collect(self, encodes: bool) -> Collected {
+        Collected { holding: self, encodes, tokens: vec![], means: vec![], lengths: vec![] }
     }
 
     /// Names the numbers in a file, and tells them from others.
@@ -58,6 +58,7 @@ impl Holding {
 #[derive(Debug)]
 pub(crate) struct Collected {
     holding: Holding,
+    encodes: bool,
     /// Single tokens.
     tokens: Vec<At>,
     /// Two groups of parts for each pair: chosen, rejected.
@@ -82,6 +83,10 @@ impl Collected {
                 let prompt = batch.prompt(pair.prompt());
                 self.hold_tokens(&[At::Last(prompt)], 1);
             }
+            Hold::MaskedMean | Hold::MeanPool { .. } if self.encodes => {
+                let prompt = batch.prompt(pair.prompt());
+                self.hold_encoded(batch, prompt);
+            }
             Hold::MaskedMean | Hold::MeanPool { .. } | Hold::Distributions => {
                 let parts = PairParts::add(batch, pair);
                 self.add(batch, &parts);
@@ -99,6 +104,7 @@ impl Collected {
                 let count = lengths.iter().sum();
                 self.hold_tokens(&answers.map(At::Predicting), count);
             }
+            Hold::MaskedMean | Hold::MeanPool { .. } if self.encodes => self.hold_encoded(batch, pair.prompt),
             Hold::MaskedMean => self.hold_means(answers.map(|answer| vec![pair.prompt, answer])),
             Hold::MeanPool { pad_multiple } => {
                 let prompt = batch.ids(pair.prompt).len();
@@ -112,6 +118,18 @@ impl Collected {
                 }));
             }
         }
+    }
+
+    /// Holds the mean of what an encoder makes of a prompt, which both answers follow, and of padding behind it where that enters
+    /// the mean.
+    fn hold_encoded(&mut self, batch: &mut Batch, prompt: Part) {
+        let mut parts = vec![prompt];
+        if let Hold::MeanPool { pad_multiple } = self.holding.hold {
+            let length = batch.ids(prompt).len();
+            let missing = length.next_multiple_of(pad_multiple) - length;
+            parts.push(batch.padding(prompt, self.holding.pad_token, missing));
+        }
+        self.hold_means([parts.clone(), parts]);
     }
 
     fn hold_tokens(&mut self, at: &[At], count: usize) {

@@ -154,8 +154,9 @@ impl<'a> Reference<'a> {
             pairs.iter().map(|pair| digest(&[pair.prompt(), pair.chosen(), pair.rejected()])).collect();
         let (name, detail) = holding.name();
         let tokens = |pair: &&TokenizedPair| held_tokens(holding.hold, pair);
+        let encodes = self.model.config().encoder.is_some();
         let table = self.table(name, &detail, pairs, &of, tokens, |model, pairs| {
-            let (mut batch, mut held) = (Batch::default(), holding.collect());
+            let (mut batch, mut held) = (Batch::default(), holding.collect(encodes));
             for pair in pairs {
                 held.pack(&mut batch, pair);
             }
@@ -173,6 +174,7 @@ impl<'a> Reference<'a> {
         })?;
         Ok(HeldReference {
             holding,
+            encodes,
             known: KnownStates::new(table, of, width),
             head: (holding.hold == Hold::Distributions).then(|| self.head.clone()),
         })
@@ -276,6 +278,8 @@ impl KnownPairs {
 #[derive(Debug)]
 pub(crate) struct HeldReference {
     pub(crate) holding: Holding,
+    /// Whether prompts go into an encoder, whose states are held.
+    pub(crate) encodes: bool,
     known: KnownStates,
     /// `[vocab_size, hidden_size]`, kept where distributions are held; else its memory is free for training.
     pub(crate) head: Option<Tensor<2>>,

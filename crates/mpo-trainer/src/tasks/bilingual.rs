@@ -116,8 +116,7 @@ fn held(reference: &HeldReference, wanted: &HeldStates, rows: &[usize], outputs:
         let is_training = policy.hidden.is_autodiff();
         let reference_head = if is_training { reference_head } else { reference_head.without_autodiff() };
         // As the policy's are given to the head: scaled where the model scales its logits.
-        let HeadInputs { hidden, .. } = head.inputs(constant);
-        let reference = HeadInputs { hidden: hidden.cast(policy.hidden.dtype()), head: reference_head };
+        let reference = HeadInputs { hidden: head.given(constant).cast(policy.hidden.dtype()), head: reference_head };
         let kl = linear_kl(policy, reference, head.softcap);
         return Held::Divergence(sequence_log_probs(kl, &wanted.lengths).mean());
     }
@@ -139,7 +138,7 @@ impl Task for BilingualTask<'_> {
         let mut batch = Batch::default();
         let of = |row: &usize| &self.rows[*row];
         let targets: Vec<PairParts> = rows.iter().map(|row| PairParts::add(&mut batch, &of(row).target)).collect();
-        let mut states = self.held.as_ref().map(|held| held.holding.collect());
+        let mut states = self.held.as_ref().map(|held| held.holding.collect(held.encodes));
         let mut dominants = vec![];
         for row in rows {
             let dominant = &of(row).dominant;

@@ -2,6 +2,7 @@
 
 use cubecl::prelude::*;
 
+use super::bias::with_bias;
 use super::schedule::MET_NUMBERS;
 use super::shape::{SIDE, TileShape};
 use super::tile::{Four, Head, Rows, Side, Stage, Weights, no_sums, store};
@@ -67,6 +68,7 @@ pub(super) fn query_gradient<F: Float, N: Size>(
     k: &Tensor<Vector<F, N>>,
     v: &Tensor<Vector<F, N>>,
     grad: &Tensor<Vector<F, N>>,
+    bias: ComptimeOption<&Tensor<f32>>,
     statistics: &Tensor<f32>,
     schedule: &Tensor<i32>,
     q_grad: &mut Tensor<Vector<F, N>>,
@@ -76,6 +78,9 @@ pub(super) fn query_gradient<F: Float, N: Size>(
     scale: f32,
     softcap: f32,
     window: i32,
+    distances: usize,
+    zero: i32,
+    #[comptime] everywhere: bool,
     #[comptime] capped: bool,
     #[comptime] shape: TileShape,
     #[define(F)] _dtype: ElemType,
@@ -87,7 +92,7 @@ pub(super) fn query_gradient<F: Float, N: Size>(
     let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
     let q_head = Head::new(head, heads, shape);
     let kv_head = Head::new(head / group, heads / group, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, true);
+    let mut rows = Rows::of(schedule, tile, tiles, shape, true, everywhere);
     let mut stage = Stage::new(shape);
     let mut weights = Weights::new(shape);
     let mut sums = no_sums(shape);
@@ -107,7 +112,8 @@ pub(super) fn query_gradient<F: Float, N: Size>(
         let dots = stage.products(grad, &q_head, v, &kv_head, &rows);
         #[unroll]
         for i in 0..SIDE {
-            let (score, slope) = cap_and_slope::<Side>(scores[i] * Four::new(scale), softcap, capped);
+            let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
+            let (score, slope) = cap_and_slope::<Side>(score, softcap, capped);
             let probability: Four = (score - Four::new(log_sum_exp.extract(i))).exp();
             let along: Four = dots[i] - Four::new(along.extract(i));
             let mut weight = probability * along * slope;
@@ -133,6 +139,7 @@ pub(super) fn key_gradients<F: Float, N: Size>(
     k: &Tensor<Vector<F, N>>,
     v: &Tensor<Vector<F, N>>,
     grad: &Tensor<Vector<F, N>>,
+    bias: ComptimeOption<&Tensor<f32>>,
     statistics: &Tensor<f32>,
     schedule: &Tensor<i32>,
     k_grad: &mut Tensor<Vector<F, N>>,
@@ -143,6 +150,9 @@ pub(super) fn key_gradients<F: Float, N: Size>(
     scale: f32,
     softcap: f32,
     window: i32,
+    distances: usize,
+    zero: i32,
+    #[comptime] everywhere: bool,
     #[comptime] capped: bool,
     #[comptime] shape: TileShape,
     #[define(F)] _dtype: ElemType,
@@ -153,7 +163,7 @@ pub(super) fn key_gradients<F: Float, N: Size>(
     }
     let (kv_head_index, kv_heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
     let kv_head = Head::new(kv_head_index, kv_heads, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, false);
+    let mut rows = Rows::of(schedule, tile, tiles, shape, false, everywhere);
     let mut stage = Stage::new(shape);
     let mut weights = Weights::new(shape);
     let mut k_sums = no_sums(shape);
@@ -177,7 +187,8 @@ pub(super) fn key_gradients<F: Float, N: Size>(
             let dots = stage.products(v, &kv_head, grad, &q_head, &rows);
             #[unroll]
             for i in 0..SIDE {
-                let (score, slope) = cap_and_slope::<Side>(scores[i] * Four::new(scale), softcap, capped);
+                let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
+                let (score, slope) = cap_and_slope::<Side>(score, softcap, capped);
                 let mut probability: Four = (score - log_sum_exp).exp();
                 let along: Four = dots[i] - along;
                 let mut weight = probability * along * slope;
@@ -206,7 +217,7 @@ pub(super) fn key_gradients<F: Float, N: Size>(
 
 /// The log-sum-exp of a row's scores and its output · gradient, zeros where there is no row.
 #[cube]
-fn row_statistics(statistics: &Tensor<f32>, first: usize, row: i32) -> (f32, f32) {
+pub(super) fn row_statistics(statistics: &Tensor<f32>, first: usize, row: i32) -> (f32, f32) {
     let (mut log_sum_exp, mut along) = (f32::new(0.0), f32::new(0.0));
     if row >= 0 {
         let at = (first + row as usize) * STATISTICS;

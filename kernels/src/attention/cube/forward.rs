@@ -2,6 +2,7 @@
 
 use cubecl::prelude::*;
 
+use super::bias::with_bias;
 use super::schedule::MET_NUMBERS;
 use super::shape::{SIDE, TileShape};
 use super::tile::{Four, Head, Rows, Side, Stage, Weights, no_sums, store};
@@ -16,6 +17,7 @@ pub(super) fn forward<F: Float, N: Size>(
     q: &Tensor<Vector<F, N>>,
     k: &Tensor<Vector<F, N>>,
     v: &Tensor<Vector<F, N>>,
+    bias: ComptimeOption<&Tensor<f32>>,
     schedule: &Tensor<i32>,
     out: &mut Tensor<Vector<F, N>>,
     log_sum_exp: &mut Tensor<f32>,
@@ -25,6 +27,9 @@ pub(super) fn forward<F: Float, N: Size>(
     scale: f32,
     softcap: f32,
     window: i32,
+    distances: usize,
+    zero: i32,
+    #[comptime] everywhere: bool,
     #[comptime] capped: bool,
     #[comptime] shape: TileShape,
     #[define(F)] _dtype: ElemType,
@@ -36,7 +41,7 @@ pub(super) fn forward<F: Float, N: Size>(
     let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
     let q_head = Head::new(head, heads, shape);
     let kv_head = Head::new(head / group, heads / group, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, true);
+    let mut rows = Rows::of(schedule, tile, tiles, shape, true, everywhere);
     let mut stage = Stage::new(shape);
     let mut weights = Weights::new(shape);
     // Of each of the unit's rows: the largest score that any unit has met, and the unit's own part of Σ e^(score − largest).
@@ -51,7 +56,8 @@ pub(super) fn forward<F: Float, N: Size>(
         let mut larger = largest;
         #[unroll]
         for i in 0..SIDE {
-            let mut row = cap::<Side>(scores[i] * Four::new(scale), softcap, capped);
+            let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
+            let mut row = cap::<Side>(score, softcap, capped);
             #[unroll]
             for c in 0..SIDE {
                 if !rows.see(i, c, window) {

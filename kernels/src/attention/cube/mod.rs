@@ -12,6 +12,7 @@
 //! A step of decoding has one row in a tile of 16, and one cube for each sequence and head.
 
 mod backward;
+mod bias;
 mod forward;
 mod schedule;
 mod shape;
@@ -28,6 +29,7 @@ use cubecl::prelude::*;
 use self::schedule::{Needs, Schedule, Side};
 use self::shape::{SIDE, TileShape};
 use super::kernel::AttentionKernel;
+use super::layout::Sight;
 use super::{AttentionOptions, PackedLayout};
 use crate::cube::{address_type, cubes, dims, empty};
 
@@ -44,38 +46,7 @@ impl AttentionKernel for CubeBackend {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [q, k, v] = [q, k, v].map(into_contiguous);
-        let [tokens, width] = dims(&q);
-        let out = empty(&q, [tokens, width], q.dtype);
-        let log_sum_exp = empty(&q, [options.heads, tokens], DType::F32);
-        let launch = Launch::new(Side::Queries, &q, &layout, &options);
-        // SAFETY: a schedule's rows are rows of `q` and of `k`, every tensor is contiguous, and reads and writes beyond a
-        // head's width or a tile's rows are left out.
-        unsafe {
-            forward::forward::launch_unchecked(
-                &q.client,
-                launch.cubes(options.heads),
-                launch.dim(),
-                address_type(&[&q, &k]),
-                launch.vector(),
-                q.clone().into_tensor_arg(),
-                k.into_tensor_arg(),
-                v.into_tensor_arg(),
-                launch.schedule.numbers.clone().into_tensor_arg(),
-                out.clone().into_tensor_arg(),
-                log_sum_exp.clone().into_tensor_arg(),
-                tokens,
-                launch.schedule.tiles,
-                options.heads / options.kv_heads,
-                options.scale as f32,
-                options.softcap.unwrap_or(1.0) as f32,
-                schedule::window(options.window),
-                options.softcap.is_some(),
-                launch.shape,
-                dtype_to_storage_type(q.dtype),
-            );
-        }
-        (out, log_sum_exp)
+        forward([q, k, v], None, &layout, &options)
     }
 
     fn packed_attention_backward(
@@ -88,75 +59,244 @@ impl AttentionKernel for CubeBackend {
         layout: PackedLayout,
         options: AttentionOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [q, k, v, out, log_sum_exp, grad] = [q, k, v, out, log_sum_exp, grad].map(into_contiguous);
-        let ([tokens, width], [keys, kv_width]) = (dims(&q), dims(&k));
-        assert_eq!(keys, tokens, "attention: a batch with cached keys has no backward");
-        let statistics = statistics(out, &grad, log_sum_exp, &options);
-        let q_grad = empty(&q, [tokens, width], q.dtype);
-        let (k_grad, v_grad) = (empty(&k, [keys, kv_width], k.dtype), empty(&v, [keys, kv_width], v.dtype));
-        let launch = Launch::new(Side::Queries, &q, &layout, &options);
-        // SAFETY: as in the forward.
-        unsafe {
-            backward::query_gradient::launch_unchecked(
-                &q.client,
-                launch.cubes(options.heads),
-                launch.dim(),
-                address_type(&[&q, &k]),
-                launch.vector(),
-                q.clone().into_tensor_arg(),
-                k.clone().into_tensor_arg(),
-                v.clone().into_tensor_arg(),
-                grad.clone().into_tensor_arg(),
-                statistics.clone().into_tensor_arg(),
-                launch.schedule.numbers.clone().into_tensor_arg(),
-                q_grad.clone().into_tensor_arg(),
-                tokens,
-                launch.schedule.tiles,
-                options.heads / options.kv_heads,
-                options.scale as f32,
-                options.softcap.unwrap_or(1.0) as f32,
-                schedule::window(options.window),
-                options.softcap.is_some(),
-                launch.shape,
-                dtype_to_storage_type(q.dtype),
-            );
-        }
-        let launch = Launch::new(Side::Keys, &q, &layout, &options);
-        // SAFETY: as above; tiles of keys cover every row of `k` and `v`.
-        unsafe {
-            backward::key_gradients::launch_unchecked(
-                &q.client,
-                launch.cubes(options.kv_heads),
-                launch.dim(),
-                address_type(&[&q, &k]),
-                launch.vector(),
-                q.clone().into_tensor_arg(),
-                k.into_tensor_arg(),
-                v.into_tensor_arg(),
-                grad.into_tensor_arg(),
-                statistics.into_tensor_arg(),
-                launch.schedule.numbers.clone().into_tensor_arg(),
-                k_grad.clone().into_tensor_arg(),
-                v_grad.clone().into_tensor_arg(),
-                tokens,
-                launch.schedule.tiles,
-                options.heads / options.kv_heads,
-                options.scale as f32,
-                options.softcap.unwrap_or(1.0) as f32,
-                schedule::window(options.window),
-                options.softcap.is_some(),
-                launch.shape,
-                dtype_to_storage_type(q.dtype),
-            );
-        }
-        (q_grad, k_grad, v_grad)
+        let ([q, k, v], _) = backward([q, k, v], None, [out, log_sum_exp, grad], &layout, &options);
+        (q, k, v)
     }
+
+    fn biased_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        forward([q, k, v], Some(Bias { values: into_contiguous(bias), zero }), &layout, &options)
+    }
+
+    fn biased_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        layout: PackedLayout,
+        options: AttentionOptions,
+        zero: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let bias = Some(Bias { values: into_contiguous(bias), zero });
+        let ([q, k, v], bias) = backward([q, k, v], bias, [out, log_sum_exp, grad], &layout, &options);
+        (q, k, v, bias.expect("a bias has a gradient"))
+    }
+}
+
+/// What is added to scores by distance, `[heads, distances]`, and which of them is distance 0.
+struct Bias {
+    values: CubeTensor,
+    zero: usize,
+}
+
+impl Bias {
+    fn argument(bias: Option<&Self>) -> ComptimeOptionArgs<&'static Tensor<f32>> {
+        bias.map(|bias| bias.values.clone().into_tensor_arg()).into()
+    }
+
+    /// How many distances there are, and which of them is 0; nothing of the kind where there is no bias.
+    fn distances(bias: Option<&Self>) -> (usize, i32) {
+        bias.map_or((0, 0), |bias| (dims(&bias.values)[1], bias.zero as i32))
+    }
+}
+
+fn forward(
+    rows: [CubeTensor; 3],
+    bias: Option<Bias>,
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> (CubeTensor, CubeTensor) {
+    let [q, k, v] = rows.map(into_contiguous);
+    let [tokens, width] = dims(&q);
+    let out = empty(&q, [tokens, width], q.dtype);
+    let log_sum_exp = empty(&q, [options.heads, tokens], DType::F32);
+    let launch = Launch::new(Side::Queries, &q, layout, options);
+    let (distances, zero) = Bias::distances(bias.as_ref());
+    // SAFETY: a schedule's rows are rows of `q` and of `k`, every tensor is contiguous, reads and writes beyond a head's width
+    // or a tile's rows are left out, and a distance is brought among those of the bias.
+    unsafe {
+        forward::forward::launch_unchecked(
+            &q.client,
+            launch.cubes(options.heads),
+            launch.dim(),
+            address_type(&[&q, &k]),
+            launch.vector(),
+            q.clone().into_tensor_arg(),
+            k.into_tensor_arg(),
+            v.into_tensor_arg(),
+            Bias::argument(bias.as_ref()),
+            launch.schedule.numbers.clone().into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            log_sum_exp.clone().into_tensor_arg(),
+            tokens,
+            launch.schedule.tiles,
+            options.heads / options.kv_heads,
+            options.scale as f32,
+            options.softcap.unwrap_or(1.0) as f32,
+            schedule::window(options.window),
+            distances,
+            zero,
+            launch.everywhere,
+            options.softcap.is_some(),
+            launch.shape,
+            dtype_to_storage_type(q.dtype),
+        );
+    }
+    (out, log_sum_exp)
+}
+
+/// The gradients of queries, keys and values, and that of the bias, where there is one.
+fn backward(
+    rows: [CubeTensor; 3],
+    bias: Option<Bias>,
+    forward: [CubeTensor; 3],
+    layout: &PackedLayout,
+    options: &AttentionOptions,
+) -> ([CubeTensor; 3], Option<CubeTensor>) {
+    let ([q, k, v], [out, log_sum_exp, grad]) = (rows.map(into_contiguous), forward.map(into_contiguous));
+    let ([tokens, width], [keys, kv_width]) = (dims(&q), dims(&k));
+    let statistics = statistics(out, &grad, log_sum_exp, options);
+    let q_grad = empty(&q, [tokens, width], q.dtype);
+    let (k_grad, v_grad) = (empty(&k, [keys, kv_width], k.dtype), empty(&v, [keys, kv_width], v.dtype));
+    let (distances, zero) = Bias::distances(bias.as_ref());
+    let launch = Launch::new(Side::Queries, &q, layout, options);
+    // SAFETY: as in the forward.
+    unsafe {
+        backward::query_gradient::launch_unchecked(
+            &q.client,
+            launch.cubes(options.heads),
+            launch.dim(),
+            address_type(&[&q, &k]),
+            launch.vector(),
+            q.clone().into_tensor_arg(),
+            k.clone().into_tensor_arg(),
+            v.clone().into_tensor_arg(),
+            grad.clone().into_tensor_arg(),
+            Bias::argument(bias.as_ref()),
+            statistics.clone().into_tensor_arg(),
+            launch.schedule.numbers.clone().into_tensor_arg(),
+            q_grad.clone().into_tensor_arg(),
+            tokens,
+            launch.schedule.tiles,
+            options.heads / options.kv_heads,
+            options.scale as f32,
+            options.softcap.unwrap_or(1.0) as f32,
+            schedule::window(options.window),
+            distances,
+            zero,
+            launch.everywhere,
+            options.softcap.is_some(),
+            launch.shape,
+            dtype_to_storage_type(q.dtype),
+        );
+    }
+    let bias_grad = bias.as_ref().map(|bias| bias_gradient([&q, &k, &v, &grad], bias, &statistics, &launch, options));
+    let launch = Launch::new(Side::Keys, &q, layout, options);
+    // SAFETY: as above; tiles of keys cover every row of `k` and `v`.
+    unsafe {
+        backward::key_gradients::launch_unchecked(
+            &q.client,
+            launch.cubes(options.kv_heads),
+            launch.dim(),
+            address_type(&[&q, &k]),
+            launch.vector(),
+            q.clone().into_tensor_arg(),
+            k.into_tensor_arg(),
+            v.into_tensor_arg(),
+            grad.into_tensor_arg(),
+            Bias::argument(bias.as_ref()),
+            statistics.into_tensor_arg(),
+            launch.schedule.numbers.clone().into_tensor_arg(),
+            k_grad.clone().into_tensor_arg(),
+            v_grad.clone().into_tensor_arg(),
+            tokens,
+            launch.schedule.tiles,
+            options.heads / options.kv_heads,
+            options.scale as f32,
+            options.softcap.unwrap_or(1.0) as f32,
+            schedule::window(options.window),
+            distances,
+            zero,
+            launch.everywhere,
+            options.softcap.is_some(),
+            launch.shape,
+            dtype_to_storage_type(q.dtype),
+        );
+    }
+    ([q_grad, k_grad, v_grad], bias_grad)
+}
+
+/// By the tiles of queries that `launch` spreads.
+fn bias_gradient(
+    [q, k, v, grad]: [&CubeTensor; 4],
+    bias: &Bias,
+    statistics: &CubeTensor,
+    launch: &Launch,
+    options: &AttentionOptions,
+) -> CubeTensor {
+    let (distances, zero) = Bias::distances(Some(bias));
+    let tiles = launch.schedule.tiles;
+    let sums = empty(q, [options.heads, tiles, distances], DType::F32);
+    let out = empty(q, [options.heads, distances], DType::F32);
+    let all = options.heads * distances;
+    let units = crate::cube::units(q);
+    // SAFETY: as in the forward; a cube writes the sums of its own tile and head, of distances that there are.
+    unsafe {
+        bias::tile_sums::launch_unchecked(
+            &q.client,
+            launch.cubes(options.heads),
+            launch.dim(),
+            address_type(&[q, k, &sums]),
+            launch.vector(),
+            q.clone().into_tensor_arg(),
+            k.clone().into_tensor_arg(),
+            v.clone().into_tensor_arg(),
+            grad.clone().into_tensor_arg(),
+            bias.values.clone().into_tensor_arg(),
+            statistics.clone().into_tensor_arg(),
+            launch.schedule.numbers.clone().into_tensor_arg(),
+            sums.clone().into_tensor_arg(),
+            dims(q)[0],
+            tiles,
+            options.heads / options.kv_heads,
+            options.scale as f32,
+            schedule::window(options.window),
+            distances,
+            zero,
+            launch.everywhere,
+            launch.shape,
+            dtype_to_storage_type(q.dtype),
+        );
+        bias::sum_tiles::launch_unchecked(
+            &q.client,
+            cubes(all.div_ceil(units as usize)),
+            CubeDim::new_1d(units),
+            address_type(&[&sums]),
+            sums.into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            tiles,
+            distances,
+            all,
+        );
+    }
+    out
 }
 
 /// How tiles of one side are spread over a device.
 struct Launch {
     shape: TileShape,
     schedule: Schedule,
+    everywhere: bool,
 }
 
 impl Launch {
@@ -168,7 +308,7 @@ impl Launch {
         };
         let shape = TileShape::of(options.head_dim, sums, longest, q);
         let needs = Needs { side, window: options.window, rows: shape.rows() };
-        Self { shape, schedule: Schedules::of(layout, needs, q) }
+        Self { shape, schedule: Schedules::of(layout, needs, q), everywhere: layout.sight() == Sight::Everywhere }
     }
 
     /// Heads of a tile beside each other, since those of a group read the same keys.

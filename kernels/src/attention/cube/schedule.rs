@@ -13,6 +13,7 @@ use burn::tensor::DType;
 use burn_cubecl::CubeDevice;
 use burn_cubecl::tensor::CubeTensor;
 
+use crate::attention::layout::Sight;
 use crate::attention::{PackedLayout, Segment};
 use crate::pieces::pieces;
 
@@ -120,7 +121,10 @@ impl Lists {
             let keys = lists.met.len() - before;
             for tile in pieces(0..segment.rows.len(), rows) {
                 let places = segment.context_len() + tile.start..segment.context_len() + tile.end;
-                let end = places.end.min(keys);
+                let end = match layout.sight() {
+                    Sight::Back => places.end.min(keys),
+                    Sight::Everywhere => keys,
+                };
                 let oldest = window.map_or(0, |window| (places.start + 1).saturating_sub(window));
                 lists.tiles.push(Tile {
                     rows: first + tile.start..first + tile.end,
@@ -139,13 +143,13 @@ impl Lists {
             for (first, segment) in layout.queries() {
                 for place in places_of_first(segment, &stretch) {
                     let queries = (0..segment.rows.len()).map(|i| Met { row: first + i, place: place + i });
-                    lists.met.extend(queries.filter(|query| places(&stretch, window).contains(&query.place)));
+                    lists.met.extend(queries.filter(|query| places(layout, &stretch, window).contains(&query.place)));
                 }
             }
             let met = &mut lists.met[before..];
             met.sort_by_key(|query| query.place);
             for tile in pieces(stretch, rows) {
-                let seeing = places(&tile, window);
+                let seeing = places(layout, &tile, window);
                 let [start, end] =
                     [seeing.start, seeing.end].map(|place| before + met.partition_point(|query| query.place < place));
                 lists.tiles.push(Tile { place: tile.start, rows: tile, met: start..end });
@@ -167,7 +171,10 @@ impl Lists {
 }
 
 /// The places of queries that see any of these keys.
-fn places(keys: &Range<usize>, window: Option<usize>) -> Range<usize> {
+fn places(layout: &PackedLayout, keys: &Range<usize>, window: Option<usize>) -> Range<usize> {
+    if layout.sight() == Sight::Everywhere {
+        return 0..usize::MAX;
+    }
     keys.start..window.map_or(usize::MAX, |window| (keys.end - 1).saturating_add(window))
 }
 
@@ -188,7 +195,11 @@ fn places_of_first(segment: &Segment, stretch: &Range<usize>) -> impl Iterator<I
 
 /// The key rows cut wherever a segment's rows or context begin or end.
 fn stretches(layout: &PackedLayout) -> Vec<Range<usize>> {
-    let ranges = layout.segments().iter().flat_map(|segment| segment.context.iter().chain([&segment.rows]));
+    let ranges = layout.segments().iter().flat_map(|segment| {
+        // Rows that only ask lie among those of other keys, where both ways and across nobody's are.
+        let own = (segment.attends_itself || layout.sight() == Sight::Back).then_some(&segment.rows);
+        segment.context.iter().chain(own)
+    });
     let mut cuts: Vec<usize> = ranges.flat_map(|range| [range.start, range.end]).chain([0, layout.keys()]).collect();
     cuts.sort_unstable();
     cuts.dedup();
@@ -211,10 +222,10 @@ mod tests {
             let keys: Vec<usize> = segment.context.iter().cloned().chain(own).flatten().collect();
             for i in 0..segment.rows.len() {
                 let position = segment.context_len() + i;
-                let seen = keys
-                    .iter()
-                    .enumerate()
-                    .filter(|&(at, _)| at <= position && window.is_none_or(|window| position - at < window));
+                let seen = keys.iter().enumerate().filter(|&(at, _)| {
+                    layout.sight() == Sight::Everywhere
+                        || at <= position && window.is_none_or(|window| position - at < window)
+                });
                 pairs.extend(seen.map(|(_, &key)| (first + i, key)));
             }
         }
@@ -223,7 +234,7 @@ mod tests {
     }
 
     /// Those that the kernels make of a schedule, and how many pairs they look at.
-    fn scheduled(lists: &Lists, side: Side, window: Option<usize>) -> (Vec<(usize, usize)>, usize) {
+    fn scheduled(lists: &Lists, side: Side, sight: Sight, window: Option<usize>) -> (Vec<(usize, usize)>, usize) {
         let (mut pairs, mut looked_at) = (vec![], 0);
         let numbers = lists.numbers();
         let (tiles, met) = numbers.split_at(lists.tiles.len() * TILE_NUMBERS);
@@ -233,7 +244,8 @@ mod tests {
                     looked_at += 1;
                     let (own, other) = ((tile[0] + i, tile[2] + i), (met[0], met[1]));
                     let (query, key) = if side == Side::Queries { (own, other) } else { (other, own) };
-                    if key.1 <= query.1 && key.1 + super::window(window) > query.1 {
+                    let looks_back = key.1 <= query.1 && key.1 + super::window(window) > query.1;
+                    if sight == Sight::Everywhere || looks_back {
                         pairs.push((query.0 as usize, key.0 as usize));
                     }
                 }
@@ -259,7 +271,7 @@ mod tests {
                 let queries = Lists::of_queries(&layout, window, rows);
                 let keys = Lists::of_keys(&layout, window, rows);
                 for (side, lists) in [(Side::Queries, queries), (Side::Keys, keys)] {
-                    let (found, looked_at) = scheduled(&lists, side, window);
+                    let (found, looked_at) = scheduled(&lists, side, Sight::Back, window);
                     assert_eq!(found, expected, "{side:?} {window:?} {rows}");
                     let covered: usize = lists.tiles.iter().map(|tile| tile.rows.len()).sum();
                     assert_eq!(covered, 24, "every row is in a tile");
@@ -273,6 +285,28 @@ mod tests {
     fn cached_keys_are_met_where_they_lie() {
         let layout = PackedLayout::in_cache(20, vec![segment(14..15, vec![10..14], true), segment(3..4, vec![], true)]);
         let lists = Lists::of_queries(&layout, Some(3), 16);
-        assert_eq!(scheduled(&lists, Side::Queries, Some(3)).0, [(0, 12), (0, 13), (0, 14), (1, 3)]);
+        assert_eq!(scheduled(&lists, Side::Queries, Sight::Back, Some(3)).0, [(0, 12), (0, 13), (0, 14), (1, 3)]);
+    }
+
+    #[test]
+    fn both_ways_and_across_every_pair_meets_once() {
+        let both_ways = PackedLayout::both_ways(vec![
+            segment(0..9, vec![], true),
+            segment(9..10, vec![], true),
+            segment(10..13, vec![0..9], false),
+        ]);
+        let across = PackedLayout::across(11, [(3, 0..7), (12, 7..11), (2, 0..7)]);
+        for layout in [both_ways, across] {
+            for rows in [1, 4, 64] {
+                let expected = pairs(&layout, None);
+                let queries = Lists::of_queries(&layout, None, rows);
+                let keys = Lists::of_keys(&layout, None, rows);
+                for (side, lists) in [(Side::Queries, queries), (Side::Keys, keys)] {
+                    let (found, looked_at) = scheduled(&lists, side, Sight::Everywhere, None);
+                    assert_eq!(found, expected, "{side:?} {rows}");
+                    assert_eq!(looked_at, expected.len(), "nobody meets in vain");
+                }
+            }
+        }
     }
 }

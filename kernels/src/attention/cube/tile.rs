@@ -46,6 +46,9 @@ pub(super) struct Rows {
     shape: TileShape,
     #[cube(comptime)]
     of_queries: bool,
+    /// Whether a query sees all keys that it meets, and not only those before it.
+    #[cube(comptime)]
+    everywhere: bool,
 }
 
 #[cube]
@@ -57,6 +60,7 @@ impl Rows {
         tiles: usize,
         #[comptime] shape: TileShape,
         #[comptime] of_queries: bool,
+        #[comptime] everywhere: bool,
     ) -> Rows {
         let mut indices = Shared::<[i32]>::new_slice(comptime!(shape.rows() + shape.columns()));
         let mut places = Shared::<[i32]>::new_slice(comptime!(shape.rows() + shape.columns()));
@@ -81,6 +85,7 @@ impl Rows {
             end: pairs + schedule[numbers + 4] as usize * MET_NUMBERS,
             shape,
             of_queries,
+            everywhere,
         }
     }
 
@@ -106,7 +111,19 @@ impl Rows {
         let own = self.places[own_row(i, self.shape)];
         let met = self.places[comptime!(self.shape.rows()) + own_column(c)];
         let (query, key) = if comptime!(self.of_queries) { (own, met) } else { (met, own) };
-        key <= query && key + window > query
+        if comptime!(self.everywhere) { query >= 0 && key < FAR } else { key <= query && key + window > query }
+    }
+
+    /// How far the key of the unit's row `i` and column `column` is behind the query.
+    pub(super) fn distance(&self, #[comptime] i: usize, #[comptime] c: usize) -> i32 {
+        let own = self.places[own_row(i, self.shape)];
+        let met = self.places[comptime!(self.shape.rows()) + own_column(c)];
+        if comptime!(self.of_queries) { met - own } else { own - met }
+    }
+
+    /// How far the first row of the block is behind the first of the tile, both of which are there.
+    pub(super) fn first_distance(&self) -> i32 {
+        self.places[comptime!(self.shape.rows())] - self.places[0]
     }
 
     /// The matrix row of row `row` of the tile; −1 where there is none.
@@ -388,6 +405,18 @@ impl Weights {
     pub(super) fn set(&mut self, #[comptime] i: usize, columns: Four) {
         let shape = comptime!(self.shape);
         self.vectors[own_row(i, shape) * comptime!(shape.weights_stride()) + UNIT_POS_X as usize] = columns;
+    }
+
+    /// The weight of row `row` and column `column`.
+    pub(super) fn get(&self, row: usize, column: usize) -> f32 {
+        let four = self.vectors[row * comptime!(self.shape.weights_stride()) + column / SIDE];
+        let lane = column % SIDE;
+        let mut weight = four.extract(0usize);
+        #[unroll]
+        for other in 1..SIDE {
+            weight = select(lane == other, four.extract(other), weight);
+        }
+        weight
     }
 
     /// The largest of what the units of a row of units have, number by number. Weights are lost.

@@ -72,7 +72,7 @@ impl Inputs {
             Some(texts) => Some(tokenize(&texts)?),
             None => None,
         };
-        let layers = folder.config.decoder.num_layers;
+        let layers = folder.config.decoder.prompt_layers();
         check_consistency(config, consistent.as_ref().unwrap_or(&rows), layers)?;
         let eval = EvalSet::new(&held_out, config.eval_rows, dominant);
         let prompts = if config.samples() {

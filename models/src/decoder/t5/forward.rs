@@ -1,0 +1,144 @@
+//! A batch through both stacks.
+
+use burn::tensor::Tensor;
+use mpo_kernels::sequence_log_probs;
+
+use super::{Context, EncoderDecoder, Memory, positions};
+use crate::batch::{Batch, Divided, Layer, Outputs, Places, Side, Targets};
+use crate::decoder::{CausalLm, FEWEST, Source, mean_rows, select_rows};
+use crate::{EncoderConfig, Precision};
+
+/// A batch as both stacks take it.
+pub(in crate::decoder) struct Lowered {
+    pub(super) divided: Divided,
+    targets: Targets,
+    states: Vec<Wanted>,
+    /// Of the encoder and of the decoder, those that something is wanted of or made from.
+    layers: [Vec<Layer>; 2],
+}
+
+/// Some states that are wanted.
+struct Wanted {
+    /// Where they come from; rows of the first stand before those of the second.
+    sources: Vec<Source>,
+    /// Rows of each state that is a mean, or of all.
+    groups: Vec<Vec<usize>>,
+    are_means: bool,
+}
+
+impl Lowered {
+    pub(in crate::decoder) fn new(batch: &Batch, encoder: &EncoderConfig) -> Self {
+        let divided = Divided::new(batch, encoder.start_token_id, FEWEST);
+        let targets = divided.targets(batch);
+        let mut layers = [vec![], vec![]];
+        let mut want = |(side, layer): Source| {
+            let of = &mut layers[side as usize];
+            if !of.contains(&layer) {
+                of.push(layer);
+            }
+        };
+        if !divided.decoder.ids.is_empty() {
+            want((Side::Encoder, Layer::Last));
+        }
+        if !targets.ids.is_empty() {
+            want((Side::Decoder, Layer::Last));
+        }
+        let states = batch.wanted_states().map(|(layer, places)| {
+            let (sides, groups) = divided.groups(batch, places);
+            let sources = sides.into_iter().map(|side| match (side, layer) {
+                // An encoder may have fewer layers than the decoder, by which they are counted.
+                (Side::Encoder, Layer::Output(index)) => (side, Layer::Output(index.min(encoder.num_layers - 1))),
+                _ => (side, layer),
+            });
+            let sources: Vec<Source> = sources.collect();
+            sources.iter().copied().for_each(&mut want);
+            Wanted { sources, groups, are_means: matches!(places, Places::Means(_)) }
+        });
+        let states = states.collect();
+        Self { divided, targets, states, layers }
+    }
+
+    /// The tokens that go into a side.
+    pub(in crate::decoder) fn ids(&self, side: Side) -> &[u32] {
+        &self.divided.side(side).ids
+    }
+
+    /// Answers to be scored, as the vocabulary's kernels take them.
+    pub(in crate::decoder) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+}
+
+/// The states of layers, by where they come from.
+pub(in crate::decoder) type Found = Vec<(Source, Tensor<2>)>;
+
+fn found(all: &Found, source: Source) -> &Tensor<2> {
+    let of = all.iter().find(|(of, _)| *of == source);
+    &of.expect("every wanted layer is among them").1
+}
+
+impl EncoderDecoder {
+    /// The states of every layer that something is wanted of or made from, from what the embedding gave to each side.
+    /// `each_input` is told what every block is given that is computed, and the norms.
+    pub(in crate::decoder) fn states(
+        &self,
+        lowered: &Lowered,
+        embedded: impl Fn(Side) -> Tensor<2>,
+        precision: Precision,
+        each_input: &mut dyn FnMut(Side, &Tensor<2>),
+    ) -> Found {
+        let mut all: Found = vec![];
+        for side in [Side::Encoder, Side::Decoder] {
+            let rows = lowered.divided.side(side);
+            let wanted = &lowered.layers[side as usize];
+            if rows.ids.is_empty() || wanted.is_empty() {
+                continue;
+            }
+            let memory = (side == Side::Decoder).then(|| Memory {
+                states: Some(found(&all, (Side::Encoder, Layer::Last)).clone()),
+                places: vec![],
+                layout: &lowered.divided.across,
+            });
+            let bias = positions::distance_bias(&self.table(side), &rows.layout, side, &self.config);
+            let mut context = Context { layout: &rows.layout, bias, memory, cache: None, precision };
+            let states = self.stack(side).through(embedded(side), &mut context, wanted, &mut |x| each_input(side, x));
+            all.extend(wanted.iter().map(|&layer| (side, layer)).zip(states));
+        }
+        all
+    }
+
+    /// The numbers of a stack's relative positions, `[buckets, heads]`.
+    pub(super) fn table(&self, side: Side) -> Tensor<2> {
+        let first = self.stack(side).block.first().and_then(super::Block::table);
+        first.expect("the first block of a stack has the table of all")
+    }
+}
+
+impl CausalLm {
+    pub(in crate::decoder) fn forward_behind(&self, model: &EncoderDecoder, batch: &Batch) -> Outputs {
+        let lowered = Lowered::new(batch, &model.config);
+        let embedded = |side| self.embed(&lowered.divided.side(side).ids);
+        let all = model.states(&lowered, embedded, self.precision, &mut |_, _| {});
+        let Targets { rows, ids, .. } = &lowered.targets;
+        self.outputs_behind(&lowered, &all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
+    }
+
+    /// What is wanted, from the states of every layer that something is wanted of; `log_probs` makes those of all targets from
+    /// the decoder's last.
+    pub(in crate::decoder) fn outputs_behind(
+        &self,
+        lowered: &Lowered,
+        all: &Found,
+        log_probs: impl FnOnce(&Tensor<2>) -> Tensor<1>,
+    ) -> Outputs {
+        let Lowered { targets, states, .. } = lowered;
+        let last = || found(all, (Side::Decoder, Layer::Last));
+        let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(last()), &targets.lengths));
+        let states = states.iter().map(|Wanted { sources, groups, are_means }| {
+            let mut of: Vec<Tensor<2>> = sources.iter().map(|&source| found(all, source).clone()).collect();
+            let hidden = if of.len() == 1 { of.remove(0) } else { Tensor::cat(of, 0) };
+            if *are_means { mean_rows(&hidden, groups) } else { select_rows(&hidden, &groups.concat()) }
+        });
+        Outputs { states: states.collect(), scores, head: self.to_logits() }
+    }
+}
