@@ -71,7 +71,7 @@ pub use template::{
 };
 pub use text::visible;
 pub use tokenized::{
-    GoodAnswers, LabelledAnswer, LanguagePair, TokenizeOptions, TokenizedPair, TokenizedPrompts, TokenizedRow,
+    GoodAnswers, LabelledAnswer, LanguagePair, Note, TokenizeOptions, TokenizedPair, TokenizedPrompts, TokenizedRow,
     TokenizedRows, TruncationReport,
 };
 pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};

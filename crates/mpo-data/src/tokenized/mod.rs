@@ -1,5 +1,6 @@
 //! Rows as token ids.
 
+mod note;
 mod report;
 mod rows;
 mod tokenize;
@@ -7,6 +8,7 @@ mod tokenize;
 use crate::error::DataError;
 use crate::language::Language;
 use crate::pair::Origin;
+pub use note::Note;
 pub use report::{GoodAnswers, TruncationReport};
 pub use rows::TokenizedRows;
 pub use tokenize::TokenizeOptions;
@@ -59,8 +61,8 @@ impl TokenizedPair {
 
     /// The same with more behind the prompt, which answers follow and which is no part of them.
     #[must_use]
-    pub fn with_note(mut self, note: &[u32]) -> Self {
-        self.prompt.extend_from_slice(note);
+    pub fn with_note(mut self, note: &Note) -> Self {
+        note.write(&mut self.prompt);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
-use super::{LabelledAnswer, LanguagePair, TokenizedPair, TokenizedPrompts, TokenizedRow};
+use super::{LabelledAnswer, LanguagePair, Note, TokenizedPair, TokenizedPrompts, TokenizedRow};
 use crate::language::Language;
 use crate::pair::Origin;
 use crate::rows::{BILINGUAL, MONOLINGUAL, PARALLEL, UNPAIRED, each, evenly};
@@ -147,7 +147,7 @@ impl TokenizedRows {
     /// The same with `note` behind those prompts that are not benign and for which `is_noted` holds: between the prompt and its
     /// answers, as a part of what they follow.
     #[must_use]
-    pub fn with_notes(self, note: &[u32], mut is_noted: impl FnMut(&[u32]) -> bool) -> Self {
+    pub fn with_notes(self, note: &Note, mut is_noted: impl FnMut(&[u32]) -> bool) -> Self {
         let mut pair = |pair: TokenizedPair| match !pair.is_benign() && is_noted(pair.prompt()) {
             true => pair.with_note(note),
             false => pair,
@@ -165,7 +165,7 @@ impl TokenizedRows {
             Self::Unpaired(mut rows) => {
                 for row in rows.iter_mut().filter(|row| !row.is_benign) {
                     if is_noted(&row.prompt) {
-                        row.prompt.extend_from_slice(note);
+                        note.write(&mut row.prompt);
                     }
                 }
                 Self::Unpaired(rows)
@@ -405,7 +405,7 @@ mod tests {
     fn a_note_stands_behind_unsafe_prompts_and_is_no_part_of_answers() {
         let benign = TokenizedRow { target: pair(9).with_benign(true), ..row("sw", 8) };
         let rows = TokenizedRows::Bilingual(vec![row("sw", 7), benign]);
-        let noted = rows.clone().with_notes(&[50, 51], |prompt| prompt != [107]);
+        let noted = rows.clone().with_notes(&Note::new(vec![50, 51], None), |prompt| prompt != [107]);
         let prompts = |rows: &TokenizedRows| -> Vec<Vec<u32>> {
             let pairs = rows.clone().into_pairs().unwrap();
             pairs.iter().map(|row| row.pair.prompt().to_vec()).collect()
@@ -416,7 +416,7 @@ mod tests {
             |rows: TokenizedRows| -> Vec<Vec<u32>> { rows.into_answers().into_iter().map(|row| row.answer).collect() };
         assert_eq!(answers(noted), answers(rows.clone()));
         let singles = TokenizedRows::Unpaired(rows.into_answers());
-        let noted = singles.with_notes(&[50], |_| true).into_answers();
+        let noted = singles.with_notes(&Note::new(vec![50], None), |_| true).into_answers();
         let prompts: Vec<_> = noted.iter().map(|row| &row.prompt[..]).collect();
         assert_eq!(prompts[..4], [&[107, 50][..], &[107, 50], &[9], &[9]]);
     }

@@ -17,6 +17,7 @@ use crate::error::DataError;
 use crate::template::{
     ChatTemplate, Conversation, Parts, TemplateChoice, TemplateOptions, TemplateSources, Turn, Turns,
 };
+use crate::tokenized::Note;
 use config::TokenizerConfig;
 use control::ControlTokens;
 use guard::Guarded;
@@ -255,11 +256,18 @@ impl TextTokenizer {
         self.encode_written_response(&written, written.turn.after)
     }
 
-    /// What a response may open with, as it stands behind the prompt of a generation, without what ends a turn.
+    /// What may stand between a prompt and its answers: behind the prompt of a generation or, where an encoder reads prompts,
+    /// before what ends them.
     ///
     /// # Errors
     /// If the tokenizer fails on it.
-    pub fn encode_opening(&self, text: &str) -> Result<Vec<u32>, DataError> {
+    pub fn encode_note(&self, text: &str) -> Result<Note, DataError> {
+        let prompt_end = self.prompt_end.filter(|_| self.template.is_plain());
+        Ok(Note::new(self.encode_opening(text)?, prompt_end))
+    }
+
+    /// What a response may open with, as it stands behind the prompt of a generation, without what ends a turn.
+    fn encode_opening(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let mut text = text.to_owned();
         let broken = !self.special_tokens_in_text && self.control.is_in(&text);
         if broken {
@@ -507,6 +515,34 @@ mod tests {
         let tokenizer = load(true, &config(CHATML), "plain".parse().unwrap()).unwrap();
         assert_eq!(tokenizer.encode_prompt(&[Message::user("bake bread")]).unwrap(), [0, 7, 8]);
         assert_eq!(tokenizer.encode_response("bread").unwrap(), [8, 1]);
+    }
+
+    /// As T5's tokenizer ends a sequence.
+    #[test]
+    fn a_prompt_for_an_encoder_ends_and_a_note_is_a_part_of_it() {
+        let folder = folder(false, &config(CHATML));
+        let path = folder.path().join("tokenizer.json");
+        let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let end = serde_json::json!({ "SpecialToken": { "id": "</s>", "type_id": 0 } });
+        let special = serde_json::json!({ "</s>": { "id": "</s>", "ids": [1], "tokens": ["</s>"] } });
+        file["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "single": [{ "Sequence": { "id": "A", "type_id": 0 } }, end], "pair": [],
+            "special_tokens": special,
+        });
+        fs::write(&path, file.to_string()).unwrap();
+        let of = |template: &str| {
+            let options = template.parse::<TemplateChoice>().unwrap().into();
+            TextTokenizer::from_dir(folder.path(), &options).unwrap()
+        };
+        let prompt = |tokenizer: &TextTokenizer| tokenizer.encode_prompt(&[Message::user("bake bread")]).unwrap();
+        let (alone, plain) = (of("plain"), of("plain").for_encoder().unwrap());
+        assert_eq!((prompt(&alone), prompt(&plain)), (vec![7, 8], vec![7, 8, 1]));
+        assert_eq!(alone.encode_note("bread").unwrap(), Note::new(vec![8], None));
+        assert_eq!(plain.encode_note("bread").unwrap(), Note::new(vec![8], Some(1)));
+        // A template says itself how a prompt ends.
+        let written = of("auto").for_encoder().unwrap();
+        assert_eq!(prompt(&written), prompt(&of("auto")));
+        assert_eq!(written.encode_note("bread").unwrap(), Note::new(vec![8], None));
     }
 
     #[test]
