@@ -3,8 +3,9 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Course, Direction, Evaluation, LanguageDifference, LanguageGap, LanguageKept,
-    LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
+    Approach, Approaches, Course, Direction, Estimate, Evaluation, HarmAccuracy, HarmFit, LanguageDifference,
+    LanguageGap, LanguageKept, LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers,
+    TrainResults,
 };
 
 use crate::paint::Paint;
@@ -121,6 +122,27 @@ fn layers(layers: &Layers) -> String {
         parts.push(render(["language", "harmful prompts", "harmless", &direction, "least"], rows, 1));
     }
     parts.join("\n\n")
+}
+
+/// How often a classifier of prompts is right, by language; those that it was not fitted in are marked.
+pub(crate) fn harm(fit: &HarmFit) -> String {
+    let exact = |fraction: f64| format!("{:.1} %", fraction * 100.0);
+    let of = |estimate: Option<Estimate>| {
+        let ends = estimate.and_then(|of| of.low.zip(of.high));
+        let interval = ends.map(|(low, high)| format!("{} to {}", exact(low), exact(high)));
+        [or_none(estimate.map(|of| exact(of.value))), or_none(interval), estimate.map_or(0, |of| of.count).to_string()]
+    };
+    let rows = fit.held_out.iter().map(|HarmAccuracy { language, right, found, false_alarms }| {
+        let is_new = !fit.fitted_in.contains(language);
+        let name = format!("{}{}", language.name(), if is_new { " (not fitted in)" } else { "" });
+        let [found, among, harmful] = of(*found);
+        let [alarms, between, harmless] = of(*false_alarms);
+        let [right, ends, _] = of(*right);
+        [name, right, ends, harmful, found, among, harmless, alarms, between]
+    });
+    let interval = "95 % interval";
+    let header = ["language", "right", interval, "harmful", "found", interval, "harmless", "false alarms", interval];
+    render(header, rows, 1)
 }
 
 /// How many answers are in the language of their questions, and in which one harmful requests are answered safely.

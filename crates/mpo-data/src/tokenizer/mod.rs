@@ -256,6 +256,15 @@ impl TextTokenizer {
         }
     }
 
+    /// A note that stands between the prompt of a generation and the answer, on a line of its own: the same ids wherever one is
+    /// trained behind, or answered behind.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn encode_note(&self, note: &str) -> Result<Vec<u32>, DataError> {
+        self.encode_opening(&format!("{}\n", note.trim_end()))
+    }
+
     fn write_response(&self, response: &str) -> Result<Written, DataError> {
         let mut text = response.to_owned();
         let broken = !self.special_tokens_in_text && self.control.is_in(&text);
