@@ -329,6 +329,7 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mpo_chat::LinearHead;
     use mpo_data::AnswerLanguage;
     use mpo_eval::{
         BenchmarkResult, Change, Estimate, ImplicitGap, LanguageResult, Metric, MiniatureLanguage, RewardGaps,
@@ -449,6 +450,27 @@ mod tests {
             }],
         };
         insta::assert_snapshot!("layers", super::layers(&layers));
+    }
+
+    #[test]
+    fn a_classifier_is_told_by_language() {
+        let of = |code: &str, right, found, false_alarms| HarmAccuracy {
+            language: code.parse().unwrap(),
+            right: Estimate::rate(right, 12),
+            found: Estimate::rate(found, 4),
+            false_alarms,
+        };
+        let fit = HarmFit {
+            layer: 3,
+            silhouettes: None,
+            fitted_in: vec!["en".parse().unwrap()],
+            harmful: 16,
+            harmless: 32,
+            // No harmless prompt in Swahili has no alarms.
+            held_out: vec![of("en", 12, 4, Estimate::rate(0, 8)), of("sw", 9, 1, None)],
+            head: LinearHead { weight: vec![], bias: 0.0 },
+        };
+        insta::assert_snapshot!("harm", harm(&fit));
     }
 
     #[test]

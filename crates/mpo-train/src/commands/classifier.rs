@@ -17,8 +17,8 @@ use crate::table;
 
 const EXAMPLES: &str = "\
 Examples:
-  mpo-train classifier --model runs/qwen/model --data rows.json --benign benign.jsonl --output harm.safetensors
-  mpo-train classifier --model runs/qwen/model --data rows.json --languages en,zh,ko --output harm.safetensors
+  mpo-train classifier --model runs/qwen/model --data rows.json --benign harmless.jsonl --output harm.safetensors
+  mpo-train classifier --model runs/qwen/model --data rows.json --benign harmless.jsonl --languages en,zh,ko --output harm.safetensors
   mpo-train generate --model runs/qwen/model --harm-classifier harm.safetensors 'How do I bake bread?'";
 
 /// Tokens of prompts that pass through the model at once.
