@@ -95,6 +95,28 @@ fn asking(model: &str, prompt: &str) -> Value {
 }
 
 #[test]
+fn a_served_model_is_told_of_harm_as_one_that_generates() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, harm) = (place.path().join("rows.jsonl"), place.path().join("harm.safetensors"));
+    write_rows(&data, &rows());
+    let mut fit = mpo_train();
+    fit.args(["classifier", "--device", "flex", "--benign", "builtin", "--model"]).arg(model());
+    fit.arg("--data").arg(&data).arg("--output").arg(&harm).assert().success();
+    let told = ["--harm-classifier", harm.to_str().unwrap()];
+    let (off, on) = (generated(&model(), &[]), generated(&model(), &told));
+    assert_ne!(off, on);
+    let mut command = serve(&model());
+    command.args(told);
+    let server = Server::start(command);
+    for (prompt, expected) in PROMPTS.iter().zip(on) {
+        assert_eq!(server.text(&asking("m", prompt)), expected, "{prompt}");
+    }
+    // One of a model is none of its adapters.
+    let output = serve(&model()).args(told).args(["--adapter", "a=b"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be used with"));
+}
+
+#[test]
 fn answers_are_those_of_generate_whoever_else_asks() {
     let mut command = serve(&model());
     command.args(["--batch-size", "4"]);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use mpo_data::DataError;
-use mpo_models::{ModelError, SamplingError};
+use mpo_models::{ModelError, SamplingError, open_files_hint};
 
 /// What stops a chat model.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,40 @@ pub enum ChatError {
         /// The token.
         id: u32,
     },
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A file is no classifier of prompts.
+    #[error("{}: expected a classifier as it was written, got {problem}", path.display())]
+    NoClassifier {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A classifier stands beside something else than what it was fitted to.
+    #[error("{}: expected a classifier of this {what}, {expected}, got one of {got}", path.display())]
+    OtherClassifier {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it should be of.
+        expected: String,
+        /// What it is of.
+        got: String,
+    },
+    /// A prompt's hidden state is no number.
+    #[error("expected finite hidden states of prompts at layer {layer}, got NaN or infinity")]
+    State {
+        /// The layer, from one.
+        layer: usize,
+    },
     /// A judge that goes by phrases was asked for a grade.
     #[error("no judge that grades")]
     NoGrades,
@@ -175,6 +209,16 @@ impl ChatError {
             Self::TooLong { remedy, .. } => remedy,
             Self::EmptyPrompt => "check that the chat template writes the messages it is given",
             Self::UnknownToken { .. } => "take the tokenizer's files and the weights from the same model",
+            Self::File { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => "check the path",
+                io::ErrorKind::AlreadyExists => "choose another name, or move the file away; nothing was touched",
+                _ => return open_files_hint(error).map(Into::into),
+            },
+            Self::NoClassifier { .. } => "name a file that `mpo-train classifier` wrote, or write it again",
+            Self::OtherClassifier { .. } => {
+                "fit one to this model, asked as it is to be asked: mpo-train classifier --model DIR --data ROWS --output FILE"
+            }
+            Self::State { .. } => "the weights are damaged or training diverged",
             Self::Sampling(error) => error.hint(),
             Self::Model(error) => return error.hint(),
             Self::Data(error) => return error.hint(),

@@ -40,8 +40,10 @@ mod endpoint;
 mod error;
 mod folder;
 mod growing;
+mod harm;
 mod local;
 mod model;
+mod states;
 mod thoughts;
 
 pub use answers::{Answering, TextAnswer};
@@ -50,5 +52,7 @@ pub use endpoint::{ApiKey, Endpoint, EndpointOptions, KeyPlace, Protocol, Reques
 pub use error::ChatError;
 pub use folder::{LONGER, ModelFolder};
 pub use growing::GrowingText;
+pub use harm::{HarmClassifier, HarmGuard, LinearHead};
 pub use local::{LocalChat, SHORTER};
 pub use model::{ChatModel, Listener, Reply, Usage, ask, ask_for};
+pub use states::last_token_states;

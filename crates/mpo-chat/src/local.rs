@@ -8,6 +8,7 @@ use mpo_progress::Progress;
 
 use crate::error::ChatError;
 use crate::folder::ModelFolder;
+use crate::harm::HarmGuard;
 use crate::model::{ChatModel, Listener, Reply, Usage};
 
 /// What makes a prompt and its answer fit.
@@ -20,6 +21,7 @@ pub struct LocalChat<'a> {
     hash: &'a str,
     options: GenerateOptions,
     is_raw: bool,
+    guard: Option<&'a HarmGuard>,
     progress: &'a dyn Progress,
     /// Whether the user was told of prompts that are too long.
     told: Cell<bool>,
@@ -34,13 +36,24 @@ impl<'a> LocalChat<'a> {
         options: GenerateOptions,
         progress: &'a dyn Progress,
     ) -> Self {
-        Self { folder, model, hash, options, is_raw: false, progress, told: Cell::new(false) }
+        Self { folder, model, hash, options, is_raw: false, guard: None, progress, told: Cell::new(false) }
     }
 
     /// The same where, if `is_raw`, the model is given the bare text of a single message, without its chat template.
     #[must_use]
     pub fn raw(self, is_raw: bool) -> Self {
         Self { is_raw, ..self }
+    }
+
+    /// The same with a note behind the prompts in which `guard` finds harm; raw texts are none of its.
+    #[must_use]
+    pub fn guarded(self, guard: Option<&'a HarmGuard>) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// Who looks for harm in what the model is asked.
+    fn guard(&self) -> Option<&'a HarmGuard> {
+        self.guard.filter(|_| !self.is_raw)
     }
 
     fn encode(&self, conversation: &[Message]) -> Result<Vec<u32>, ChatError> {
@@ -55,8 +68,9 @@ impl ChatModel for LocalChat<'_> {
     fn identity(&self) -> String {
         let GenerateOptions { max_new_tokens, stop_ids, sampling, batch_size: _ } = &self.options;
         let template = self.folder.template();
+        let guard = self.guard().map(|guard| format!(" {}", guard.identity())).unwrap_or_default();
         format!(
-            "{} {template} raw {} max_new_tokens {max_new_tokens} stop {stop_ids:?} {sampling:?}",
+            "{} {template} raw {} max_new_tokens {max_new_tokens} stop {stop_ids:?} {sampling:?}{guard}",
             self.hash, self.is_raw
         )
     }
@@ -77,6 +91,9 @@ impl ChatModel for LocalChat<'_> {
                     listener.reply(number, &Reply::Missing { reason });
                 }
             }
+        }
+        if let Some(guard) = self.guard() {
+            guard.note(self.model, &mut prompts, &|| listener.is_stopped())?;
         }
         // Said once: it is so in every language.
         if !self.told.get() {

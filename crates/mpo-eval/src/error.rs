@@ -159,6 +159,29 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Prompts of one kind, which nothing can be told apart from.
+    #[error(
+        "expected at least {fewest} harmful and {fewest} harmless prompts to fit a classifier to, got {harmful} and {harmless}"
+    )]
+    OneKind {
+        /// How many it takes of each.
+        fewest: usize,
+        /// Harmful ones.
+        harmful: usize,
+        /// Harmless ones.
+        harmless: usize,
+    },
+    /// No prompts by which a layer could be chosen.
+    #[error("expected prompts that are there in two languages, to choose the layer by, got none")]
+    NoBottleneck,
+    /// The model has no such layer.
+    #[error("expected a layer from 1 to {depth}, got {got}")]
+    NoLayer {
+        /// Layers of the model.
+        depth: usize,
+        /// The one asked for.
+        got: usize,
+    },
     /// A file of a run cannot be used.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -233,6 +256,12 @@ impl EvalError {
             // What its name is given by, the program knows.
             Self::NoJudgeModel { .. } | Self::Report(_) => None,
             Self::TooFew { .. } => Some("give more rows".into()),
+            Self::OneKind { .. } => Some(
+                "harmful are the prompts of --data, harmless those of its rows whose provenance says benign, and those of --benign FILE"
+                    .into(),
+            ),
+            Self::NoBottleneck => Some("name the layer with --layer, or give rows in two languages".into()),
+            Self::NoLayer { .. } => Some("leave it out for the layer that silhouettes choose".into()),
             Self::Data(error) => error.hint(),
             Self::Chat(error) => error.hint(),
         }

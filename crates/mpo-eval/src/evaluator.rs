@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use mpo_chat::{CachedChat, ChatError, LocalChat, ModelFolder};
+use mpo_chat::{CachedChat, ChatError, HarmGuard, LocalChat, ModelFolder};
 use mpo_models::{CausalLm, GenerateOptions, Precision};
 use mpo_progress::{Progress, Silent, Stage};
 use mpo_trainer::RunFolder;
@@ -37,6 +37,7 @@ pub struct Evaluator<'a> {
     hash: &'a str,
     held: &'a RunFolder,
     asking: Asking,
+    guard: Option<&'a HarmGuard>,
     progress: &'a dyn Progress,
     /// Whether damage to the answers kept was told of.
     noted: Cell<bool>,
@@ -52,7 +53,13 @@ impl<'a> Evaluator<'a> {
         asking: Asking,
         progress: &'a dyn Progress,
     ) -> Self {
-        Self { folder, model, hash, held, asking, progress, noted: Cell::new(false) }
+        Self { folder, model, hash, held, asking, guard: None, progress, noted: Cell::new(false) }
+    }
+
+    /// The same with a note behind the questions in which `guard` finds harm.
+    #[must_use]
+    pub fn guarded(self, guard: Option<&'a HarmGuard>) -> Self {
+        Self { guard, ..self }
     }
 
     /// Asks the questions of a benchmark and has the answers marked.
@@ -104,7 +111,8 @@ impl<'a> Evaluator<'a> {
             GenerateOptions { batch_size: self.asking.batch_size, ..self.folder.generate_options(max_new_tokens) };
         // A sum is text that goes on; a request needs somebody who is asked.
         let is_raw = self.asking.raw && benchmark.marking == Marking::Number;
-        let subject = LocalChat::new(self.folder, self.model, self.hash, options, self.progress).raw(is_raw);
+        let subject = LocalChat::new(self.folder, self.model, self.hash, options, self.progress);
+        let subject = subject.raw(is_raw).guarded(self.guard);
         let file = "answers.jsonl";
         let cache = self.held.path().join(file);
         self.held.claim(&cache)?;

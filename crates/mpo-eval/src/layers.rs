@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use burn::module::Module;
-use mpo_chat::{ChatError, ModelFolder};
-use mpo_data::{Language, TokenizedPair, TokenizedRows};
-use mpo_models::{At, Batch, CausalLm, Layer, Places};
+use mpo_chat::{ChatError, ModelFolder, last_token_states};
+use mpo_data::{Language, TokenizedRows};
+use mpo_models::CausalLm;
 use mpo_progress::Stage;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -32,6 +31,8 @@ pub struct PromptLabels {
 pub struct PromptSet {
     ids: Vec<Vec<u32>>,
     labels: Vec<PromptLabels>,
+    /// What each asks, by a number: that of its translations.
+    asks: Vec<usize>,
 }
 
 impl PromptSet {
@@ -41,23 +42,17 @@ impl PromptSet {
     /// # Errors
     /// If the file cannot be read, or a prompt of it is none.
     pub fn new(rows: &TokenizedRows, benign: &Path, folder: &ModelFolder) -> Result<Self, EvalError> {
-        let mut set = Self::of_rows(rows);
-        let languages: BTreeSet<Language> = set.labels.iter().map(|of| of.language).collect();
-        let mut seen = HashSet::new();
-        for Prompt { language, ids, is_unsafe } in Prompt::benign(benign, folder)? {
-            if languages.contains(&language) && seen.insert((language, ids.clone())) {
-                set.push(ids, PromptLabels { language, meaning: None, is_unsafe });
-            }
-        }
-        Ok(set)
+        Self::of_rows(rows).with_benign(benign, folder)
     }
 
-    fn of_rows(rows: &TokenizedRows) -> Self {
+    /// The prompts of rows. Those without answers are taken for harmful ones.
+    pub fn of_rows(rows: &TokenizedRows) -> Self {
         let mut set = Self::default();
         let mut seen = HashSet::new();
-        let mut add = |language: Language, pair: &TokenizedPair, meaning: Option<usize>| {
-            if seen.insert((language, pair.prompt().to_vec())) {
-                set.push(pair.prompt().to_vec(), PromptLabels { language, meaning, is_unsafe: !pair.is_benign() });
+        let mut add = |language: Language, ids: &[u32], is_benign: bool, meaning: Option<usize>| {
+            if seen.insert((language, ids.to_vec())) {
+                let labels = PromptLabels { language, meaning, is_unsafe: !is_benign };
+                set.push(ids.to_vec(), labels, meaning.unwrap_or(set.len()));
             }
         };
         match rows {
@@ -66,20 +61,49 @@ impl PromptSet {
                 for row in rows {
                     let next = meanings.len();
                     let meaning = Some(*meanings.entry(row.dominant.prompt()).or_insert(next));
-                    add(row.dominant_language, &row.dominant, meaning);
-                    add(row.language, &row.target, meaning);
+                    add(row.dominant_language, row.dominant.prompt(), row.dominant.is_benign(), meaning);
+                    add(row.language, row.target.prompt(), row.target.is_benign(), meaning);
                 }
             }
-            TokenizedRows::Monolingual(rows) => rows.iter().for_each(|row| add(row.language, &row.pair, None)),
-            // No answers say what kind of prompts they are.
-            TokenizedRows::Unpaired(_) | TokenizedRows::Parallel(_) => {}
+            TokenizedRows::Monolingual(rows) => {
+                rows.iter().for_each(|row| add(row.language, row.pair.prompt(), row.pair.is_benign(), None));
+            }
+            TokenizedRows::Unpaired(rows) => {
+                rows.iter().for_each(|row| add(row.language, &row.prompt, row.is_benign, None));
+            }
+            TokenizedRows::Parallel(rows) => {
+                for (meaning, row) in rows.iter().enumerate() {
+                    row.prompts.iter().for_each(|(language, ids)| add(*language, ids, false, Some(meaning)));
+                }
+            }
         }
         set
     }
 
-    fn push(&mut self, ids: Vec<u32>, labels: PromptLabels) {
+    /// And the benign prompts of a file, or of the set that comes with the program, that are in one of the languages. Those that
+    /// stand in the same place of each language's are taken for translations where sets are split.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a prompt of it is none.
+    pub fn with_benign(mut self, benign: &Path, folder: &ModelFolder) -> Result<Self, EvalError> {
+        let languages: BTreeSet<Language> = self.labels.iter().map(|of| of.language).collect();
+        let mut seen = HashSet::new();
+        let first = self.asks.iter().max().map_or(0, |last| last + 1);
+        let mut places: HashMap<Language, usize> = HashMap::new();
+        for Prompt { language, ids, is_unsafe } in Prompt::benign(benign, folder)? {
+            let place = places.entry(language).or_default();
+            if languages.contains(&language) && seen.insert((language, ids.clone())) {
+                self.push(ids, PromptLabels { language, meaning: None, is_unsafe }, first + *place);
+            }
+            *place += 1;
+        }
+        Ok(self)
+    }
+
+    fn push(&mut self, ids: Vec<u32>, labels: PromptLabels, asks: usize) {
         self.ids.push(ids);
         self.labels.push(labels);
+        self.asks.push(asks);
     }
 
     /// How many there are.
@@ -110,34 +134,27 @@ impl PromptSet {
     }
 
     /// For every layer the states of all prompts' last tokens, one behind the other.
-    fn states(&self, model: &CausalLm, max_tokens: usize, stage: &dyn Stage) -> Result<Vec<Vec<f32>>, ChatError> {
-        let model = model.valid();
-        let depth = model.config().prompt_layers();
-        let layer = |number: usize| if number + 1 == depth { Layer::Last } else { Layer::Output(number) };
-        let mut states = vec![vec![]; depth];
-        let mut rest = &self.ids[..];
-        while !rest.is_empty() {
-            if stage.is_stopped() {
-                return Err(ChatError::Stopped);
-            }
-            let (mut batch, mut last) = (Batch::default(), vec![]);
-            for ids in rest {
-                if !last.is_empty() && batch.tokens() + ids.len() > max_tokens {
-                    break;
-                }
-                last.push(At::Last(batch.prompt(ids)));
-            }
-            let wanted = (0..depth).map(|number| batch.want_states(layer(number), Places::Tokens(last.clone())));
-            let wanted: Vec<_> = wanted.collect();
-            let outputs = model.forward(&batch);
-            for (all, wanted) in states.iter_mut().zip(wanted) {
-                let values = outputs.states(wanted).into_data().convert::<f32>().try_to_vec::<f32>();
-                all.append(&mut values.expect("the data has just been converted to f32"));
-            }
-            stage.advance(last.len());
-            rest = &rest[last.len()..];
-        }
-        Ok(states)
+    pub(crate) fn states(
+        &self,
+        model: &CausalLm,
+        max_tokens: usize,
+        stage: &dyn Stage,
+    ) -> Result<Vec<Vec<f32>>, ChatError> {
+        let layers: Vec<usize> = (1..=model.config().prompt_layers()).collect();
+        last_token_states(model, &self.ids, &layers, max_tokens, |prompts| {
+            stage.advance(prompts);
+            !stage.is_stopped()
+        })
+    }
+
+    /// What the prompts are, in their order.
+    pub(crate) fn labels(&self) -> &[PromptLabels] {
+        &self.labels
+    }
+
+    /// What each asks, by a number that its translations have too.
+    pub(crate) fn asks(&self) -> &[usize] {
+        &self.asks
     }
 }
 
@@ -279,8 +296,10 @@ fn cosine(one: &DVector<f64>, other: &DVector<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module as _;
     use burn::tensor::Device;
-    use mpo_data::{LanguagePair, Origin, Position, TemplateOptions, TokenizedRow};
+    use mpo_data::{LanguagePair, Origin, Position, TemplateOptions, TokenizedPair, TokenizedRow};
+    use mpo_models::{At, Batch, Layer, Places};
     use mpo_progress::{Progress, Silent};
 
     use super::*;

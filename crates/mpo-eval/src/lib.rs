@@ -38,10 +38,12 @@ mod evaluation_csv;
 mod evaluator;
 #[cfg(test)]
 mod fuzz;
+mod harm;
 mod judge;
 mod kept;
 mod layers;
 mod letters;
+mod logistic;
 mod mark;
 mod measure;
 mod notes;
@@ -70,6 +72,7 @@ pub use estimate::Estimate;
 pub use evaluated::Evaluated;
 pub use evaluation::{EVALUATION_FILE, Evaluation, Judging};
 pub use evaluator::{Asking, Evaluator};
+pub use harm::{HarmAccuracy, HarmFit, HarmOptions, HarmSplit};
 pub use judge::{
     ChatJudge, Exchange, Graded, JUDGES, Judge, JudgeDefinition, JudgeSettings, Judgement, Means, PhraseJudge, REPLY,
     Verdict,

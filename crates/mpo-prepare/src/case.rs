@@ -35,6 +35,8 @@ pub struct Case {
     pub asked: Asked,
     /// The same in other languages, as the data has it.
     pub parallel: BTreeMap<Language, Asked>,
+    /// The data's good and bad answer in the dominant language, where a recipe without bad answers may take both as they are.
+    pub pair: Option<[String; 2]>,
     /// The row it came from first.
     pub origin: Origin,
 }
@@ -92,7 +94,7 @@ impl Cases {
                 Some(prompt) if !known.insert(prompt.clone()) => cases.leave_out("a prompt that is there already"),
                 Some(prompt) => {
                     let parallel = prompts.into_iter().map(|(language, prompt)| (language, asked(prompt)));
-                    cases.cases.push(Case { asked: asked(prompt), parallel: parallel.collect(), origin });
+                    cases.cases.push(Case { asked: asked(prompt), parallel: parallel.collect(), pair: None, origin });
                 }
                 None => cases.leave_out(&format!("a prompt that is not there in {}", dominant.name())),
             }
@@ -102,6 +104,17 @@ impl Cases {
 
     fn leave_out(&mut self, reason: &str) {
         *self.left_out.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// Whether each has the data's own pair of answers in the dominant language.
+    ///
+    /// # Errors
+    /// If there is one that has none.
+    pub fn check_pairs(&self, dominant: Language) -> Result<(), PrepareError> {
+        match self.cases.iter().find(|case| case.pair.is_none()) {
+            None => Ok(()),
+            Some(case) => Err(PrepareError::NoDominantPair { origin: case.origin.clone(), language: dominant }),
+        }
     }
 
     /// At most `most` of them, the first.
@@ -172,7 +185,14 @@ impl Collecting {
     }
 
     fn add(&mut self, pair: &PreferencePair, origin: Origin) -> Option<(usize, bool)> {
-        self.add_asked(pair.language(), self.asked(pair), origin)
+        let added = self.add_asked(pair.language(), self.asked(pair), origin);
+        if let Some((place, true)) = added
+            && !self.of_answers
+        {
+            let answers = [pair.chosen(), pair.rejected()].map(str::to_owned);
+            self.cases.cases[place].pair = Some(answers);
+        }
+        added
     }
 
     fn asked(&self, pair: &PreferencePair) -> Asked {
@@ -199,7 +219,7 @@ impl Collecting {
         let file = origin.file.file_name().map(Into::into).unwrap_or(origin.file);
         let origin = Origin { file, position: origin.position };
         self.known.insert(asked.clone(), place);
-        self.cases.cases.push(Case { asked, parallel: BTreeMap::new(), origin });
+        self.cases.cases.push(Case { asked, parallel: BTreeMap::new(), pair: None, origin });
         Some((place, true))
     }
 
@@ -307,6 +327,15 @@ mod tests {
             (of.cases.len(), of.cases[0].parallel.len(), of.left_out.values().sum::<usize>())
         };
         assert_eq!((count("paper"), count("mapo")), ((3, 1, 0), (1, 2, 1)));
+        // The first row's pair is the prompt's; single answers and prompts have none.
+        let of = Cases::of(rows(), language("en"), recipe("mapo"));
+        assert_eq!(of.cases[0].pair, Some(["no", "Yes."].map(String::from)));
+        assert!(of.check_pairs(language("en")).is_ok());
+        assert!(Cases::of(rows(), language("en"), recipe("paper")).cases[0].pair.is_none());
+        let prompt = vec![BenignPrompt { language: language("en"), prompt: "May I?".into(), line: 1 }];
+        let alone = Cases::of_prompts(prompt, "p.jsonl".as_ref(), language("en")).unwrap();
+        let error = alone.check_pairs(language("en")).unwrap_err();
+        assert!(error.to_string().contains("a good and a bad answer in English") && error.hint().is_some(), "{error}");
     }
 
     #[test]

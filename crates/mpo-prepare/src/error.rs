@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mpo_chat::ChatError;
-use mpo_data::{DataError, Language};
+use mpo_data::{DataError, Language, Origin};
 use mpo_trainer::TrainError;
 
 /// What stops the making of rows.
@@ -77,6 +77,14 @@ pub enum PrepareError {
         /// Why one was left out.
         first: String,
     },
+    /// A prompt whose data has no pair to stand on the dominant side.
+    #[error("{origin}: expected a good and a bad answer in {}, for the dominant side of its rows, got none", language.name())]
+    NoDominantPair {
+        /// The row.
+        origin: Origin,
+        /// The dominant language.
+        language: Language,
+    },
     /// A folder has rows of another recipe, which would be lost.
     #[error("{}: expected a folder without rows or with those of recipe {expected}, got rows of {got}", folder.display())]
     OtherRecipe {
@@ -148,6 +156,9 @@ impl PrepareError {
                 "a row needs a prompt and a bad answer to it, `rejected`: what a model must not say cannot be made up here"
                     .into(),
             ),
+            Self::NoDominantPair { .. } => {
+                Some("give rows with `chosen` and `rejected` in the dominant language, or make rows of one language".into())
+            }
             Self::NoBenign { .. } => Some("write one {\"language\": \"en\", \"prompt\": \"…\"} a line".into()),
             Self::UnevenPrompts { .. } => {
                 Some("the first prompts of all languages are the same, the second ones too: leave out those that one lacks".into())

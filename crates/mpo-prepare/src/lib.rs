@@ -41,6 +41,7 @@
 //!     recipe,
 //!     languages: &["sw".parse()?, "bn".parse()?],
 //!     asking: Asking { max_new_tokens: 64, samples: 1, sampling: None },
+//!     dominant_pairs: false,
 //!     checks: Checks::default(),
 //!     benign: None,
 //!     subject: &subject,

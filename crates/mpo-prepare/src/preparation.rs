@@ -52,6 +52,8 @@ pub struct Preparation<'a> {
     pub asking: Asking,
     /// What translations must stand.
     pub checks: Checks,
+    /// Whether the data's own pairs in the dominant language stand beside rows that would be of one language.
+    pub dominant_pairs: bool,
     /// Prompts that should be answered, to make rows of too.
     pub benign: Option<&'a BenignPrompts>,
     /// The model.
@@ -112,6 +114,9 @@ impl Preparation<'_> {
         if self.recipe.name != UNNAMED {
             sources.settings.insert(RECIPE, self.recipe.name.to_owned());
         }
+        if self.dominant_pairs {
+            cases.check_pairs(self.dominant)?;
+        }
         let Cases { cases, left_out } = cases;
         if cases.is_empty() {
             let first = left_out.keys().next().map(|reason| format!("; {reason}"));
@@ -137,6 +142,7 @@ impl Preparation<'_> {
             translators,
             means: Means { subject: self.subject, held, progress, noted: &Cell::new(false) },
             reference: self.reference,
+            dominant_pairs: self.dominant_pairs,
             answers_noted: false,
         };
         let mut recipe = self.recipe.begin(&cases, &mut maker)?;

@@ -107,6 +107,7 @@ struct Place {
     dir: tempfile::TempDir,
     held: RunFolder,
     asking: Asking,
+    dominant_pairs: bool,
     checks: Checks,
     benign: Option<BenignPrompts>,
     recipe: &'static RecipeDefinition,
@@ -121,6 +122,7 @@ impl Place {
             dir,
             held,
             asking,
+            dominant_pairs: false,
             checks: Checks::default(),
             benign: None,
             recipe: RecipeDefinition::of("paper").unwrap(),
@@ -165,6 +167,7 @@ impl Place {
             recipe: self.recipe,
             languages: &languages,
             asking: self.asking,
+            dominant_pairs: self.dominant_pairs,
             checks: self.checks,
             benign: self.benign.as_ref(),
             subject,
@@ -410,6 +413,29 @@ fn of_drawn_answers_the_one_that_a_recipe_scores_best_is_preferred_to_the_worst(
     assert_eq!(chosen("icr"), [second.clone(), first.clone()]);
     // A request to translate it is shorter by the letters that make what follows unlikely.
     assert_eq!(chosen("mapo"), [second, first]);
+}
+
+#[test]
+fn the_datas_pair_stands_beside_rows_of_one_language_where_it_is_asked_for() {
+    let subject = Scripted {
+        says: BTreeMap::from([
+            ("May I read my neighbour's diary?", "No, it is not yours."),
+            ("Naweza kusoma shajara ya jirani?", DIFFERENT),
+        ]),
+        ..Scripted::default()
+    };
+    for name in ["lacomsa", "icr", "mapo"] {
+        let place = Place { dominant_pairs: true, ..Place::drawing(RecipeDefinition::of(name).unwrap()) };
+        place.made(&subject, &["sw"], &mut own(&["phrases"])).unwrap();
+        let rows = place.rows();
+        let [row] = &rows[..] else { panic!("{name}: {rows:?}") };
+        let dominant = json!({ "prompt": "data", "chosen": "data", "rejected": "data" });
+        assert_eq!(row["provenance"]["dominant"], dominant, "{name}");
+        let read = read(&place.held.path().join("rows.jsonl"), &ReadOptions::default()).unwrap();
+        let Rows::Bilingual(read) = read.rows else { panic!("{name}: two languages") };
+        assert_eq!([read[0].dominant.chosen(), read[0].dominant.rejected()], ["Never.", "Yes, read it at night."]);
+        assert_eq!(row["provenance"]["target"]["chosen"], "the model's answer");
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use mpo_data::Language;
 use mpo_eval::{
-    Approach, Approaches, Course, Direction, Evaluation, LanguageDifference, LanguageGap, LanguageKept,
-    LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers, TrainResults,
+    Approach, Approaches, Course, Direction, Estimate, Evaluation, HarmAccuracy, HarmFit, LanguageDifference,
+    LanguageGap, LanguageKept, LayerSilhouettes, Layers, MeanKept, MeasureDifference, MiniatureResults, SafeAnswers,
+    TrainResults,
 };
 
 use crate::paint::Paint;
@@ -121,6 +122,27 @@ fn layers(layers: &Layers) -> String {
         parts.push(render(["language", "harmful prompts", "harmless", &direction, "least"], rows, 1));
     }
     parts.join("\n\n")
+}
+
+/// How often a classifier of prompts is right, by language; those that it was not fitted in are marked.
+pub(crate) fn harm(fit: &HarmFit) -> String {
+    let exact = |fraction: f64| format!("{:.1} %", fraction * 100.0);
+    let of = |estimate: Option<Estimate>| {
+        let ends = estimate.and_then(|of| of.low.zip(of.high));
+        let interval = ends.map(|(low, high)| format!("{} to {}", exact(low), exact(high)));
+        [or_none(estimate.map(|of| exact(of.value))), or_none(interval), estimate.map_or(0, |of| of.count).to_string()]
+    };
+    let rows = fit.held_out.iter().map(|HarmAccuracy { language, right, found, false_alarms }| {
+        let is_new = !fit.fitted_in.contains(language);
+        let name = format!("{}{}", language.name(), if is_new { " (not fitted in)" } else { "" });
+        let [found, among, harmful] = of(*found);
+        let [alarms, between, harmless] = of(*false_alarms);
+        let [right, ends, _] = of(*right);
+        [name, right, ends, harmful, found, among, harmless, alarms, between]
+    });
+    let interval = "95 % interval";
+    let header = ["language", "right", interval, "harmful", "found", interval, "harmless", "false alarms", interval];
+    render(header, rows, 1)
 }
 
 /// How many answers are in the language of their questions, and in which one harmful requests are answered safely.
@@ -307,6 +329,7 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mpo_chat::LinearHead;
     use mpo_data::AnswerLanguage;
     use mpo_eval::{
         BenchmarkResult, Change, Estimate, ImplicitGap, LanguageResult, Metric, MiniatureLanguage, RewardGaps,
@@ -427,6 +450,27 @@ mod tests {
             }],
         };
         insta::assert_snapshot!("layers", super::layers(&layers));
+    }
+
+    #[test]
+    fn a_classifier_is_told_by_language() {
+        let of = |code: &str, right, found, false_alarms| HarmAccuracy {
+            language: code.parse().unwrap(),
+            right: Estimate::rate(right, 12),
+            found: Estimate::rate(found, 4),
+            false_alarms,
+        };
+        let fit = HarmFit {
+            layer: 3,
+            silhouettes: None,
+            fitted_in: vec!["en".parse().unwrap()],
+            harmful: 16,
+            harmless: 32,
+            // No harmless prompt in Swahili has no alarms.
+            held_out: vec![of("en", 12, 4, Estimate::rate(0, 8)), of("sw", 9, 1, None)],
+            head: LinearHead { weight: vec![], bias: 0.0 },
+        };
+        insta::assert_snapshot!("harm", harm(&fit));
     }
 
     #[test]

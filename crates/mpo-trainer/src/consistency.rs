@@ -3,6 +3,8 @@
 //! Prompts come in a stream of their own, a few in each step. Their states at one layer are read from the device, and value and
 //! gradient are made on the host in f64; the gradient at the states goes back, and autodiff takes it from there.
 
+use std::cell::RefCell;
+
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use mpo_data::{Origin, TokenizedPrompts, TokenizedRows};
@@ -231,14 +233,17 @@ fn on_host(part: &[Drawn<'_>], states: &Tensor<2>) -> Result<Vec<PromptStates>, 
     part.iter().map(of).collect()
 }
 
-/// Which prompts a step holds consistent: that follows from the seed alone, as the rows of a step do.
-#[derive(Debug, Clone, Copy)]
+/// Which prompts a step holds consistent: that follows from the seed and the step alone, as the rows of a step do, so a run that
+/// goes on draws what it would have drawn.
+#[derive(Debug)]
 pub(crate) struct Draw {
     prompts: usize,
     size: usize,
     every: u64,
     seed: u64,
     shuffle: bool,
+    /// The round that was asked for last, and its order: all of its steps share it.
+    last: RefCell<Option<(u64, Vec<usize>)>>,
 }
 
 impl Draw {
@@ -250,6 +255,7 @@ impl Draw {
             every: config.consistency_every.unwrap_or(1),
             seed: config.seed,
             shuffle: config.shuffle,
+            last: RefCell::default(),
         }
     }
 
@@ -262,6 +268,17 @@ impl Draw {
         let size = self.size.min(self.prompts);
         let per_round = (self.prompts / size) as u64;
         let (round, within) = (step / self.every / per_round, step / self.every % per_round);
+        let first = within as usize * size;
+        let mut last = self.last.borrow_mut();
+        let order = match &mut *last {
+            Some((of, order)) if *of == round => order,
+            other => &mut other.insert((round, self.order(round))).1,
+        };
+        Some((round, order[first..first + size].to_vec()))
+    }
+
+    /// The order in which a round takes the prompts.
+    fn order(&self, round: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.prompts).collect();
         if self.shuffle {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -269,8 +286,7 @@ impl Draw {
             rng.set_stream(u64::MAX - round);
             order.shuffle(&mut rng);
         }
-        let first = within as usize * size;
-        Some((round, order[first..first + size].to_vec()))
+        order
     }
 }
 
@@ -303,6 +319,18 @@ mod tests {
         }
         assert_ne!(round(0), round(3));
         assert_eq!(round(3), round(3));
+    }
+
+    #[test]
+    fn a_step_has_its_prompts_whatever_was_asked_for_before() {
+        let draw = draw(10, 1);
+        let of_steps = |steps: &[u64]| steps.iter().map(|&step| draw.of_step(step).unwrap()).collect::<Vec<_>>();
+        let there = of_steps(&[0, 1, 2, 3, 4, 5]);
+        let mut back = of_steps(&[5, 4, 3, 2, 1, 0]);
+        back.reverse();
+        assert_eq!(there, back);
+        let fresh: Vec<_> = (0..6).map(|step| self::draw(10, 1).of_step(step).unwrap()).collect();
+        assert_eq!(there, fresh);
     }
 
     #[test]

@@ -248,7 +248,8 @@ impl TrainError {
                 "`mpo-train train --help` lists every key; `mpo-train train --print-config` writes a complete file"
             }
             Self::WrongRows { .. } => {
-                "choose another --method, or write rows of the form {dominant, target}, which every method can use"
+                "choose another --method, or write rows of the form {dominant, target}, which every method can use; those of one language \
+                 that `prepare` makes have that form with --dominant-pairs"
             }
             Self::NoRows => "`mpo-train score --json` on the same data shows what was dropped and why",
             Self::SingleAnswers { .. } => "give rows with `chosen` and `rejected`",

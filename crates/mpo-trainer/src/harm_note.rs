@@ -22,7 +22,7 @@ pub fn with_harm_notes(
     let Some(note) = &config.harm_note else {
         return Ok(rows);
     };
-    let note = tokenizer.encode_note(&format!("{}\n", note.trim_end()))?;
+    let note = tokenizer.encode_note(note)?;
     let (mut noted, mut unsafe_prompts) = (0, 0);
     let rows = rows.with_notes(&note, |prompt| {
         let is_noted = is_drawn(prompt, config.seed, config.harm_note_rate());

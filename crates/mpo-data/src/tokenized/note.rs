@@ -13,8 +13,13 @@ impl Note {
         Self { ids, prompt_end }
     }
 
+    /// Its tokens.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// Puts the note behind the last words of `prompt`.
-    pub(super) fn write(&self, prompt: &mut Vec<u32>) {
+    pub fn write(&self, prompt: &mut Vec<u32>) {
         let end = prompt.pop_if(|last| Some(*last) == self.prompt_end);
         prompt.extend_from_slice(&self.ids);
         prompt.extend(end);

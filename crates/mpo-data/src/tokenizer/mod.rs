@@ -256,14 +256,14 @@ impl TextTokenizer {
         self.encode_written_response(&written, written.turn.after)
     }
 
-    /// What may stand between a prompt and its answers: behind the prompt of a generation or, where an encoder reads prompts,
-    /// before what ends them.
+    /// A note that stands between a prompt and its answers, on a line of its own: behind the prompt of a generation or, where an
+    /// encoder reads prompts, before what ends them. The same ids wherever one is trained behind, or answered behind.
     ///
     /// # Errors
     /// If the tokenizer fails on it.
-    pub fn encode_note(&self, text: &str) -> Result<Note, DataError> {
+    pub fn encode_note(&self, note: &str) -> Result<Note, DataError> {
         let prompt_end = self.prompt_end.filter(|_| self.template.is_plain());
-        Ok(Note::new(self.encode_opening(text)?, prompt_end))
+        Ok(Note::new(self.encode_opening(&format!("{}\n", note.trim_end()))?, prompt_end))
     }
 
     /// What a response may open with, as it stands behind the prompt of a generation, without what ends a turn.

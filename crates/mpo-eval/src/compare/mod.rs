@@ -180,7 +180,8 @@ impl Compare<'_> {
                     Err(error @ EvalError::Train(TrainError::WrongRows { .. }))
                         if !self.request.data_sets().is_empty() =>
                     {
-                        self.progress.note(&format_args!("{}: left out; {error}", entrant.name));
+                        let hint = error.hint().unwrap_or_default();
+                        self.progress.note(&format_args!("{}: left out; {error}: {hint}", entrant.name));
                         unfit.push((entrant.name.clone(), error));
                         break;
                     }

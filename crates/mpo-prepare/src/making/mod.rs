@@ -40,6 +40,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) means: Means<'a>,
     /// The model that the first was made from, where a recipe asks it.
     pub(crate) reference: Option<&'a dyn Subject>,
+    /// Whether the data's own pairs in the dominant language stand beside rows that would be of one language.
+    pub(crate) dominant_pairs: bool,
     /// Whether damage to the answers that are kept was told of.
     pub(crate) answers_noted: bool,
 }

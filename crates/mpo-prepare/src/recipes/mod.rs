@@ -96,6 +96,11 @@ impl RecipeDefinition {
         if self.needs_reference && !is_there { Err(PrepareError::NoReference { name: self.name }) } else { Ok(()) }
     }
 
+    /// Whether it makes rows of the target language alone, beside which the data's own pair can stand.
+    pub fn is_of_one_language(&self) -> bool {
+        !self.refuses && self.draws.is_some()
+    }
+
     pub(crate) fn begin<'a>(
         &self,
         cases: &'a [Case],

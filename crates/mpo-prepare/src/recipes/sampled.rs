@@ -1,5 +1,6 @@
 //! Rows of answers that were drawn: of several to one prompt, the one that a recipe scores best is preferred to the one that it
-//! scores worst. Nothing is translated but prompts, and rows are of one language.
+//! scores worst. Nothing is translated but prompts, and rows are of one language, unless the data's own pair in the dominant language
+//! is to stand beside them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::case::Case;
 use crate::check::Problem;
 use crate::dropped::{Part, Reason};
 use crate::error::PrepareError;
-use crate::making::{Draft, Found, MODEL, Maker, OfLanguage, last_turn};
+use crate::making::{DATA, Draft, Found, MODEL, Maker, OfLanguage, last_turn};
 use crate::subject::{AnswerStates, Candidates};
 
 use super::{Recipe, begun};
@@ -146,7 +147,14 @@ impl<'a> Sampled<'a> {
                 made.drop(case.dropped(language, (problem, None)));
                 continue;
             }
-            drafts.push(begun(number, case, language, self.choice.name));
+            let mut draft = begun(number, case, language, self.choice.name);
+            if maker.dominant_pairs
+                && let Some([chosen, rejected]) = &case.pair
+            {
+                draft.dominant.insert(Part::Chosen, Found::text(chosen, DATA));
+                draft.dominant.insert(Part::Rejected, Found::text(rejected, DATA));
+            }
+            drafts.push(draft);
         }
         drafts
     }

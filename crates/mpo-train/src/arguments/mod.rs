@@ -2,6 +2,7 @@
 
 mod answer_length;
 mod bytes;
+mod harm;
 mod home;
 mod model;
 mod positive;
@@ -11,6 +12,7 @@ mod truncation;
 
 pub(crate) use answer_length::answer_length;
 pub(crate) use bytes::bytes;
+pub(crate) use harm::HarmArguments;
 pub(crate) use home::{model, with_home};
 pub(crate) use model::ModelArguments;
 pub(crate) use positive::positive;

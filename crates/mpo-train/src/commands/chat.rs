@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
+use std::slice;
 
 use clap::Args;
 use mpo_chat::{Answering, ModelFolder, SHORTER};
@@ -9,7 +10,7 @@ use mpo_data::{Message, Role};
 use mpo_models::GenerateOptions;
 use mpo_progress::Progress as _;
 
-use crate::arguments::{ModelArguments, SamplingArguments, answer_length};
+use crate::arguments::{HarmArguments, ModelArguments, SamplingArguments, answer_length};
 use crate::failure::Failure;
 use crate::output;
 use crate::session::Session;
@@ -30,6 +31,8 @@ pub(crate) struct ChatArguments {
     max_new_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArguments,
+    #[command(flatten)]
+    harm: HarmArguments,
 }
 
 pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure> {
@@ -37,6 +40,7 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
     let sampling = arguments.sampling.sampling()?;
     let model = &arguments.model;
     let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
+    let guard = arguments.harm.guard(&folder, None, &session)?;
     let model = model.load(&folder, &session)?;
     // Ctrl-C ends an answer, and the conversation only where no answer is being given.
     session.idle();
@@ -54,7 +58,12 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
             "/quit" => break,
             text => messages.push(Message::user(text)),
         }
-        let prompt = folder.encode_prompt(&messages)?;
+        let mut prompt = folder.encode_prompt(&messages)?;
+        if let Some(guard) = &guard
+            && guard.note(&model, slice::from_mut(&mut prompt), &|| false)? > 0
+        {
+            session.note(&"harm found");
+        }
         // Said once: conversations only grow.
         if fits {
             let length = prompt.len() + arguments.max_new_tokens;

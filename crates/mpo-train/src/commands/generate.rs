@@ -5,13 +5,13 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use clap::Args;
-use mpo_chat::{Answering, ModelFolder, SHORTER, TextAnswer};
+use mpo_chat::{Answering, HarmGuard, ModelFolder, SHORTER, TextAnswer};
 use mpo_data::{BuiltinTemplate, Message, TemplateChoice};
 use mpo_models::GenerateOptions;
-use mpo_progress::Progress as _;
+use mpo_progress::{Counted, Progress as _};
 use serde::Serialize;
 
-use crate::arguments::{ModelArguments, SamplingArguments, answer_length, positive};
+use crate::arguments::{HarmArguments, ModelArguments, SamplingArguments, answer_length, positive};
 use crate::failure::Failure;
 use crate::output;
 use crate::session::Session;
@@ -36,6 +36,8 @@ pub(crate) struct GenerateArguments {
     raw: bool,
     #[command(flatten)]
     sampling: SamplingArguments,
+    #[command(flatten)]
+    harm: HarmArguments,
     /// Prompts answered at once; a single prompt's answer is shown while it grows
     #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
     batch_size: usize,
@@ -63,17 +65,23 @@ pub(crate) fn run(arguments: &GenerateArguments, quiet: bool) -> Result<(), Fail
     }
     let sampling = arguments.sampling.sampling()?;
     let folder = ModelFolder::open_to_ask(&arguments.model.model, &template, &session)?;
+    let guard = arguments.harm.guard(&folder, None, &session)?;
     let options = GenerateOptions {
         sampling,
         batch_size: arguments.batch_size,
         ..folder.generate_options(arguments.max_new_tokens)
     };
     let prompts = prompts(arguments)?;
-    let ids: Vec<Vec<u32>> =
+    let mut ids: Vec<Vec<u32>> =
         prompts.iter().map(|prompt| folder.encode_prompt(&[Message::user(prompt)])).collect::<Result<_, _>>()?;
-    let lengths = ids.iter().map(|ids| ids.len() + arguments.max_new_tokens);
+    let note = guard.as_ref().map_or(0, HarmGuard::note_tokens);
+    let lengths = ids.iter().map(|ids| ids.len() + note + arguments.max_new_tokens);
     folder.check_positions(lengths, SHORTER, &session)?;
     let model = arguments.model.load(&folder, &session)?;
+    if let Some(guard) = &guard {
+        let found = guard.note(&model, &mut ids, &|| session.is_stopped())?;
+        session.note(&format_args!("harm found in {found} of {}", Counted(ids.len() as u64, "prompt")));
+    }
     let answering = Answering { folder: &folder, model: &model, options, progress: &session };
     if let ([prompt], false) = (&ids[..], arguments.json) {
         return output::growing(&answering, prompt).map(drop);

@@ -1,6 +1,7 @@
 //! What can be typed. A command is one file with its arguments, its examples and what it does; here is the list of them.
 
 mod chat;
+mod classifier;
 mod compare;
 mod completions;
 mod convert;
@@ -24,6 +25,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 use crate::arguments::with_home;
 use crate::failure::Failure;
 use chat::ChatArguments;
+use classifier::ClassifierArguments;
 use compare::CompareArguments;
 use completions::{CompletionsArguments, ManArguments};
 use convert::ConvertArguments;
@@ -73,6 +75,7 @@ enum Command {
     Score(ScoreArguments),
     Prepare(Box<PrepareArguments>),
     Eval(Box<EvalArguments>),
+    Classifier(Box<ClassifierArguments>),
     Difference(DifferenceArguments),
     Watch(WatchArguments),
     Report(ReportArguments),
@@ -112,6 +115,7 @@ impl Cli {
             Command::Score(arguments) => score::run(&arguments, quiet),
             Command::Prepare(arguments) => prepare::run(&arguments, quiet),
             Command::Eval(arguments) => eval::run(&arguments, quiet),
+            Command::Classifier(arguments) => classifier::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Difference(arguments) => difference::run(&arguments),
             Command::Watch(arguments) => watch::run(&arguments).map_err(Failure::without_resume),
             Command::Report(arguments) => report::run(&arguments, quiet).map_err(Failure::without_resume),

@@ -14,7 +14,7 @@ use mpo_progress::Progress as _;
 use mpo_serve::{Limits, LocalGenerator, LocalVoice, Served, ServerKey, Voice, serve};
 use serde::Serialize;
 
-use crate::arguments::{ModelArguments, answer_length, bytes, positive};
+use crate::arguments::{HarmArguments, ModelArguments, answer_length, bytes, positive};
 use crate::failure::Failure;
 use crate::output;
 use crate::session::Session;
@@ -39,8 +39,10 @@ pub(crate) struct ServeArguments {
     /// Name by which requests ask for the model [default: as it is given]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    harm: HarmArguments,
     /// Adapter of the model, or of its base, and the name by which requests ask for it; may be given several times
-    #[arg(long = "adapter", value_name = "NAME=DIR")]
+    #[arg(long = "adapter", value_name = "NAME=DIR", conflicts_with = "harm_classifier")]
     adapters: Vec<NamedAdapter>,
     /// Address to listen on; one that other machines reach wants --api-key
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
@@ -192,20 +194,26 @@ fn load(arguments: &ServeArguments, session: &Session) -> Result<(Voices, Vec<Ca
         check_base(name, &adapter, &folder)?;
         adapters.push((name, adapter));
     }
+    let guard = arguments.harm.guard(&folder, None, session)?;
     let mut models = vec![arguments.model.load(&folder, session)?];
     let mut voices: Voices = vec![];
-    let mut add = |name: &str, folder: ModelFolder| {
+    let mut add = |name: &str, voice: LocalVoice| {
         if voices.iter().any(|(known, _)| known == name) {
             let message = format!("expected models of different names, got {name} twice");
             return Err(Failure::new(message, "--name and --adapter NAME=DIR name them"));
         }
-        voices.push((name.to_owned(), Arc::new(LocalVoice::new(folder))));
+        voices.push((name.to_owned(), Arc::new(voice)));
         Ok(())
     };
-    add(arguments.name.as_ref().unwrap_or(&arguments.model.model), folder)?;
+    let voice = LocalVoice::new(folder);
+    let voice = match guard {
+        None => voice,
+        Some(guard) => voice.guarded(guard, models[0].clone()),
+    };
+    add(arguments.name.as_ref().unwrap_or(&arguments.model.model), voice)?;
     for (name, adapter) in adapters {
         models.extend(adapter.load_beside(&models[0], session)?);
-        add(name, adapter)?;
+        add(name, LocalVoice::new(adapter))?;
     }
     Ok((voices, models))
 }

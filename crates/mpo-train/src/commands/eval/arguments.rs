@@ -8,7 +8,9 @@ use mpo_eval::{BENCHMARKS, BUILT_IN, Benchmark, benchmark};
 
 use super::judge::JudgeArguments;
 use super::price::Price;
-use crate::arguments::{ModelArguments, RowArguments, TruncationArguments, answer_length, model, positive};
+use crate::arguments::{
+    HarmArguments, ModelArguments, RowArguments, TruncationArguments, answer_length, model, positive,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +58,8 @@ pub(crate) struct EvalArguments {
     /// Ask MGSM without the chat template, as lm-evaluation-harness does
     #[arg(long)]
     pub(super) raw: bool,
+    #[command(flatten)]
+    pub(super) harm: HarmArguments,
     #[command(flatten)]
     pub(super) judge: JudgeArguments,
     /// Price of a million tokens that the judge reads and writes, to report the cost

@@ -56,7 +56,9 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     let model = &arguments.model;
     let folder = ModelFolder::open_to_ask(&model.model, &model.template_options(), &session)?;
     let ready = Ready::new(&arguments.judge, &session)?;
-    let (hash, model) = (folder.content_hash(&session)?, arguments.model.load(&folder, &session)?);
+    let hash = folder.content_hash(&session)?;
+    let guard = arguments.harm.guard(&folder, Some(&hash), &session)?;
+    let model = arguments.model.load(&folder, &session)?;
     let held = RunFolder::enter(&output, Kind::Evaluation, Identity::default())?;
     let samples_path = |benchmark: &Benchmark| output.join(samples_file(benchmark.name));
     for (benchmark, _) in &asked {
@@ -70,9 +72,17 @@ fn evaluate(arguments: &EvalArguments, quiet: bool) -> Result<(), Failure> {
     };
     let answers_of = arguments.model.answers_of(&hash);
     let evaluator = Evaluator::new(&folder, &model, &answers_of, &held, asking, &session);
+    let evaluator = evaluator.guarded(guard.as_ref());
     let template = folder.template();
+    // A model that is told of harm says other things: its results stand in a folder of their own.
+    let (name, hash) = match &guard {
+        None => (arguments.model.model.clone(), hash),
+        Some(guard) => {
+            (format!("{} with a harm classifier", arguments.model.model), format!("{hash} with {}", guard.identity()))
+        }
+    };
     let mut evaluation = Evaluation {
-        model: arguments.model.model.clone(),
+        model: name,
         model_hash: hash.clone(),
         template: Some(template.clone()),
         ..earlier(&output, &hash, &template)?

@@ -43,6 +43,10 @@ pub(crate) struct PrepareArguments {
     /// The model that --model was trained from, for recipes that ask both
     #[arg(long, value_name = "DIR|NAME", value_parser = model)]
     pub(super) reference: Option<String>,
+    /// With lacomsa, icr and mapo: beside each row the data's own pair of the dominant language, so that MPO can be trained on them
+    /// [default: rows of the target language alone]
+    #[arg(long)]
+    pub(super) dominant_pairs: bool,
     /// Languages to make rows in
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
     pub(super) languages: Vec<Language>,

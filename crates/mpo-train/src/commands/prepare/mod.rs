@@ -70,6 +70,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
         recipe: arguments.recipe,
         languages: &languages,
         asking,
+        dominant_pairs: arguments.dominant_pairs,
         checks: Checks { length_ratio: arguments.length_ratio, back_translation: arguments.back_translation },
         benign: benign.as_ref(),
         subject: &subject,
@@ -141,6 +142,12 @@ fn check_recipe(arguments: &PrepareArguments) -> Result<(), Failure> {
         return Err(Failure::new(
             format!("--reference: expected a recipe that asks a second model, got {} with {reference}", recipe.name),
             "leave it out, or name the recipe icr",
+        ));
+    }
+    if arguments.dominant_pairs && !recipe.is_of_one_language() {
+        return Err(Failure::new(
+            format!("--dominant-pairs: expected a recipe that makes rows of one language, got {}", recipe.name),
+            "leave it out, or name the recipe mapo, lacomsa or icr",
         ));
     }
     if recipe.is_greedy() && (arguments.samples.is_some_and(|samples| samples > 1) || arguments.sampling.draws()) {
@@ -294,6 +301,9 @@ fn settings(
         settings.remove("judge");
         settings.extend(arguments.reference.clone().map(|reference| ("reference", reference)));
         settings.extend(reference.map(|reference| ("reference_hash", reference.hash.clone())));
+    }
+    if arguments.dominant_pairs {
+        settings.insert("dominant_pairs", "true".into());
     }
     if asking.sampling.is_some() {
         settings.insert("temperature", given.temperature.unwrap_or(1.0).to_string());
