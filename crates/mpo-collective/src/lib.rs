@@ -26,6 +26,16 @@ pub use alone::Alone;
 pub use sent::Sent;
 pub use threads::among_threads;
 
+/// The sum of as many parts as there are ranks, `own` numbers each, in their order.
+pub fn added_up(mut parts: Vec<f32>, own: usize) -> Vec<f32> {
+    let (sum, others) = parts.split_at_mut(own);
+    for values in others.chunks_exact(own.max(1)) {
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    parts.truncate(own);
+    parts
+}
+
 /// The ranks that train one model, as one of them sees them.
 pub trait Collective: Debug {
     /// Which one this is, from 0 on. The first one has the run's folder and speaks for all.

@@ -17,7 +17,7 @@ use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
-use mpo_collective::{Collective, Sent};
+use mpo_collective::{Collective, Sent, added_up};
 use watch::Watch;
 
 /// Bytes that go in one call, at most: MPI counts in 31 bits.
@@ -165,12 +165,7 @@ impl Collective for Mpi {
             &Partition::new(values, counts, starts),
             &mut PartitionMut::new(&mut all[..], own_counts, own_starts),
         );
-        let (sum, others) = all.split_at_mut(own);
-        for values in others.chunks_exact(own.max(1)) {
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        }
-        all.truncate(own);
-        all
+        added_up(all, own)
     }
 
     fn all_gather(&self, own: &[f32], lengths: &[usize]) -> Vec<f32> {

@@ -1,5 +1,6 @@
 //! From a choice of device to the device: which backends are built in, what they find, what `auto` takes.
 
+use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
@@ -48,10 +49,15 @@ pub(crate) fn select(choice: DeviceChoice, card: usize) -> Result<(DeviceChoice,
     })
 }
 
+/// What launchers set to show each process the cards that are its own: Slurm, with `--gpus-per-task`, shows each but one.
+const OWN_CARDS: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+
 /// One of the devices of a choice; ranks share a CPU, which is one.
 fn on_card(choice: DeviceChoice, found: Vec<Device>, card: usize) -> Option<Device> {
     let is_shared = matches!(choice, DeviceChoice::Flex | DeviceChoice::Cpu | DeviceChoice::WgpuCpu);
-    found.into_iter().nth(if is_shared { 0 } else { card })
+    let is_own = || found.len() == 1 && OWN_CARDS.iter().any(|name| env::var_os(name).is_some());
+    let nth = if is_shared || is_own() { 0 } else { card };
+    found.into_iter().nth(nth)
 }
 
 /// What `auto` takes: CUDA, else a GPU through a graphics API, else the CPU.
@@ -83,6 +89,16 @@ pub(crate) fn identity(device: &Device) -> Option<String> {
 #[cfg(not(feature = "cube"))]
 pub(crate) fn identity(_device: &Device) -> Option<String> {
     None
+}
+
+/// Which of the CUDA devices that this process sees it is, if it is one.
+#[cfg(feature = "nccl")]
+pub(crate) fn cuda_index(device: &Device) -> Option<usize> {
+    use burn::backend::{CubeDevice, DispatchDevice};
+    match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Cuda(device)) => Some(device.index),
+        _ => None,
+    }
 }
 
 fn device_type(choice: DeviceChoice) -> Option<DeviceType> {
@@ -136,7 +152,7 @@ fn may_have_gpu() -> bool {
 }
 
 /// The result of asking a driver, which may panic: then nothing, and nothing is printed.
-fn quietly<T>(ask: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn quietly<T>(ask: impl FnOnce() -> T) -> Option<T> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let answer = panic::catch_unwind(AssertUnwindSafe(ask));

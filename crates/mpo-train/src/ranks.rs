@@ -1,15 +1,25 @@
 //! The processes that a launcher such as `mpirun` started to train one model: what this one is among them.
 
 use std::cell::Cell;
+#[cfg(feature = "nccl")]
+use std::cell::OnceCell;
 use std::env;
+#[cfg(feature = "mpi")]
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "nccl")]
+use burn::tensor::Device;
 use mpo_collective::{Alone, Collective};
 #[cfg(feature = "mpi")]
 use mpo_mpi::Mpi;
+#[cfg(feature = "nccl")]
+use mpo_nccl::Nccl;
 use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_alike, program, told_by_first};
 
+#[cfg(feature = "nccl")]
+use crate::device::{cuda_index, quietly};
 use crate::failure::Failure;
 
 /// What an error says that ends a rank is said by the first one, if it has the same.
@@ -18,7 +28,10 @@ const FIRST_SPEAKS: Duration = Duration::from_secs(2);
 /// The ranks, as one of them sees them.
 pub(crate) struct Ranks {
     #[cfg(feature = "mpi")]
-    mpi: Option<Mpi>,
+    mpi: Option<Rc<Mpi>>,
+    /// How their cards talk to each other.
+    #[cfg(feature = "nccl")]
+    cards: OnceCell<Nccl>,
     /// Whether the others know what is trained, or that nothing is.
     are_told: Cell<bool>,
     /// Whether all of them stop on request.
@@ -30,7 +43,9 @@ impl Ranks {
     pub(crate) fn join() -> Result<Self, Failure> {
         let ranks = Self {
             #[cfg(feature = "mpi")]
-            mpi: Mpi::join(),
+            mpi: Mpi::join().map(Rc::new),
+            #[cfg(feature = "nccl")]
+            cards: OnceCell::new(),
             are_told: Cell::new(false),
             all_stop: Cell::new(false),
         };
@@ -57,9 +72,13 @@ impl Ranks {
 
     /// How they talk.
     pub(crate) fn all(&self) -> &dyn Collective {
+        #[cfg(feature = "nccl")]
+        if let Some(cards) = self.cards.get() {
+            return cards;
+        }
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {
-            return mpi;
+            return &**mpi;
         }
         &Alone
     }
@@ -71,6 +90,28 @@ impl Ranks {
             return mpi.local_rank();
         }
         0
+    }
+
+    /// Lets CUDA cards talk to each other by themselves. All ranks call it at the same time.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn join_cards(&self, device: &Device) -> Result<(), Failure> {
+        let Some(mpi) = self.mpi.as_ref().filter(|mpi| mpi.is_many()) else {
+            return Ok(());
+        };
+        let Some(card) = cuda_index(device) else {
+            return Ok(());
+        };
+        let joined = quietly(|| Nccl::join(Rc::<Mpi>::clone(mpi), card)).ok_or_else(|| {
+            Failure::new(
+                "expected NCCL on this machine, as this build has the feature nccl, got no libnccl.so",
+                "install it, or build with --features cuda,mpi",
+            )
+        })?;
+        let cards = joined.map_err(|error| {
+            Failure::new(error, "start one rank for each card; a build with --features cuda,mpi does without NCCL")
+        })?;
+        _ = self.cards.set(cards);
+        Ok(())
     }
 
     /// The first one says what is trained: the others go on with these settings.

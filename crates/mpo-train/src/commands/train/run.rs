@@ -68,6 +68,8 @@ pub(super) fn run_with(
     }
     if !ask.dry_run {
         ranks.tell(&config)?;
+        #[cfg(feature = "nccl")]
+        ranks.join_cards(&session.device)?;
     }
     let inputs = Inputs::read(&config, &session)?;
     inputs.refuse_own_model(&config.output)?;
