@@ -379,7 +379,7 @@ fn results_of_another_set_of_questions_are_not_joined() {
 #[test]
 fn answers_too_short_for_a_refusal_are_told_of_before_they_are_asked_for() {
     let place = Place::new();
-    let warning = "a refusal in Swahili such as “Samahani, lakini siwezi kusaidia na hilo.” takes";
+    let warning = "a refusal in English such as “I'm sorry, but I can't assist with that.” takes";
     let short = place.eval(&["multijail=multijail.csv"], "short").assert().success();
     short.stderr(contains(warning).and(contains("allow longer answers")));
     let mut long = mpo_train();

@@ -103,7 +103,7 @@ fn rows_in_two_languages_are_prompts_in_several() {
 const TERMS: [&[&str]; 3] = [
     &["--consistency-temperature", "0.5"],
     &["--consistency", "cosine", "--consistency-layer", "1"],
-    &["--consistency", "contrast", "--consistency-layer", "1"],
+    &["--consistency", "contrast", "--consistency-layer", "1", "--consistency-temperature", "0.05"],
 ];
 
 #[test]
@@ -125,7 +125,8 @@ fn what_holds_prompts_consistent_is_lowered_beside_any_method() {
             command.assert().success();
             let [losses, shared] = ["loss/consistency", "consistency"].map(|key| logged(&run, "step", key));
             assert_eq!((losses.len(), shared.len()), (8, 8));
-            assert!(losses[7] < losses[0], "{method}, {term:?}: {losses:?}");
+            // With two languages of each prompt in turns, every other step has the same.
+            assert!(losses[6] < losses[0], "{method}, {term:?}: {losses:?}");
             assert!(shared.iter().all(|share| (0.3..=1.0).contains(share)), "{shared:?}");
         }
     }

@@ -419,7 +419,7 @@ fn rows_longer_than_the_model_was_made_for_are_told_of_once() {
     assert!(!cut.contains(warning), "{cut}");
     // With dynamic scaling what lies beyond would not be computed as in Transformers.
     bench.configure(json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}}));
-    let expected = ["at most 16 tokens", "dynamic", "hint: --max-tokens"];
+    let expected = ["at most 16 tokens", "its rotary scaling", "hint: --max-tokens"];
     bench.refuses("dynamic", &[], 1, &expected);
     fails("dynamic", &mut bench.score(&model), 1, &expected);
     succeeds(bench.score(&model).args(["--max-tokens", "16"]));

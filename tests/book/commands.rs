@@ -10,7 +10,7 @@ use crate::page::{Page, root};
 use crate::shell::{Command, commands};
 
 /// Programs of others that the documentation may speak of.
-const KNOWN: [&str; 8] = ["cp", "curl", "jq", "llama-cli", "mdbook", "mlflow", "ollama", "tensorboard"];
+const KNOWN: [&str; 9] = ["apt-get", "cp", "curl", "jq", "llama-cli", "mdbook", "mlflow", "ollama", "tensorboard"];
 /// Stands for flags of the reader's own.
 const ANY: &str = "…";
 
@@ -79,6 +79,11 @@ fn check(words: &[String], folder: &Path, manifests: &str) -> Result<(), String>
         "/usr/bin/time" => {
             check(&rest[rest.iter().take_while(|word| word.starts_with('-')).count()..], folder, manifests)
         }
+        // What starts it several times.
+        "mpirun" | "srun" => match rest.iter().position(|word| word == "mpo-train") {
+            Some(at) => check(&rest[at..], folder, manifests),
+            None => Err(format!("{program} starts nothing of ours")),
+        },
         _ if program.ends_with("python") || program.ends_with("python3") || program.ends_with("pip") => {
             let mut files = rest.iter().filter(|word| word.ends_with(".py") || word.ends_with("requirements.txt"));
             files.find(|file| !is_file(file)).map_or(Ok(()), |file| Err(format!("there is no {file}")))
@@ -123,6 +128,8 @@ fn a_command_that_there_is_not_is_told() {
         (false, "python3 benches/peers/compare_steps.py"),
         (true, "/usr/bin/time -v mpo-train devices"),
         (false, "/usr/bin/time -v mpo-train gadgets"),
+        (true, "mpirun -n 8 mpo-train train --lr 1e-6"),
+        (false, "mpirun -n 8 mpo-train trains"),
         (false, "gcc x.c"),
     ] {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

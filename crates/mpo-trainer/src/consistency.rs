@@ -35,8 +35,8 @@ pub struct ConsistencyTerm {
     draw: Draw,
 }
 
-/// Whether the prompts of `rows` can be held consistent in a model whose prompts go through so many layers, if `config` asks for it: found before
-/// anything is loaded.
+/// Whether the prompts of `rows` can be held consistent in a model whose prompts go through so many layers, if `config` asks
+/// for it: found before anything is loaded.
 ///
 /// # Errors
 /// If they cannot.
