@@ -17,6 +17,12 @@ pub enum ModelError {
         /// The name as given.
         model: String,
     },
+    /// A model cannot be sent to it.
+    #[error("{name:?}: expected the owner/name of a repository")]
+    NotARepository {
+        /// The name as given.
+        name: String,
+    },
     /// The Hub did not hand the model over.
     #[error("{model}: expected to fetch it from the Hugging Face Hub, got: {error}")]
     Download {
@@ -117,6 +123,7 @@ impl ModelError {
             Self::NotAModel { .. } => Some(
                 "check the path, or name a repository such as Qwen/Qwen2.5-0.5B-Instruct".into(),
             ),
+            Self::NotARepository { .. } => Some("your own name on the hub is the owner: my-name/my-model".into()),
             Self::Download { model, error } => Some(match **error {
                 HFError::AuthRequired { .. }
                 | HFError::Forbidden { .. }

@@ -64,7 +64,7 @@ pub use decoder::{
 pub use error::{ModelError, open_files_hint};
 pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};
 pub use gguf::{GgufDtype, GgufOptions, write_gguf};
-pub use hub::{is_repository_name, resolve, resolve_description};
+pub use hub::{Destination, Hub, ModelFile, ModelFiles, PushError, is_repository_name, resolve, resolve_description};
 pub use inspect::{Inspected, inspect};
 pub use kind::FileKind;
 pub use lines::{checked_line, unchecked_line};

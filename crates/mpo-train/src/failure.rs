@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use mpo_chat::ChatError;
 use mpo_data::DataError;
 use mpo_eval::EvalError;
-use mpo_models::{ModelError, SamplingError, open_files_hint};
+use mpo_models::{ModelError, PushError, SamplingError, open_files_hint};
 use mpo_prepare::PrepareError;
 use mpo_trainer::TrainError;
 
@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     Prepare(Box<PrepareError>),
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[error(transparent)]
     Train(#[from] TrainError),
     /// The same in a command, or at a time, in which there is nothing to resume.
@@ -80,6 +82,7 @@ impl Failure {
             Self::Chat(error) => error.hint(),
             Self::Prepare(error) => error.hint(),
             Self::Sampling(error) => Some(error.hint().into()),
+            Self::Push(error) => error.hint(),
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => Some("check the path".into()),
                 _ => open_files_hint(error).map(Into::into),

@@ -99,7 +99,7 @@ impl WeightDtype {
 }
 
 /// Whether the contents of a file enter what a model computes from a text, weights aside.
-fn describes_model(name: &str) -> bool {
+pub(crate) fn describes_model(name: &str) -> bool {
     let descriptions = [CONFIG_FILE, GENERATION_FILE, ADAPTER_FILE, "chat_template.json"];
     descriptions.contains(&name) || TOKENIZER_FILES.contains(&name) || name.starts_with("additional_chat_templates/")
 }

@@ -14,6 +14,7 @@ mod miniature;
 mod miniature_model;
 mod plan;
 mod prepare;
+mod push;
 mod report;
 mod score;
 mod serve;
@@ -38,6 +39,7 @@ use miniature::MiniatureArguments;
 use miniature_model::MiniatureModelArguments;
 use plan::PlanArguments;
 use prepare::PrepareArguments;
+use push::PushArguments;
 use report::ReportArguments;
 use score::ScoreArguments;
 use serve::ServeArguments;
@@ -84,6 +86,7 @@ enum Command {
     Serve(Box<ServeArguments>),
     Merge(MergeArguments),
     Convert(ConvertArguments),
+    Push(PushArguments),
     Devices(DevicesArguments),
     MiniatureModel(MiniatureModelArguments),
     Completions(CompletionsArguments),
@@ -124,6 +127,7 @@ impl Cli {
             Command::Serve(arguments) => serve::run(&arguments, quiet),
             Command::Merge(arguments) => merge::run(&arguments, quiet).map_err(Failure::without_resume),
             Command::Convert(arguments) => convert::run(&arguments, quiet).map_err(Failure::without_resume),
+            Command::Push(arguments) => push::run(&arguments, quiet),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::MiniatureModel(arguments) => miniature_model::run(&arguments, quiet),
             Command::Completions(arguments) => completions::completions(&arguments, Self::command()),
@@ -178,6 +182,7 @@ mod tests {
             &["report", "~/a", "~/b", "--output=~/o"],
             &["convert", "~/m", "--output=~/o"],
             &["merge", "~/m", "--output=~/o"],
+            &["push", "~/m", "me/mine"],
             &["serve", "~/m", "--adapter=a=~/a"],
             &["plan", "--config=~/c.yaml"],
             &["generate", "--model=~/m", "How?"],

@@ -1,4 +1,6 @@
-//! Finding a model: a folder on disk, or a repository of the Hugging Face Hub brought into its usual cache.
+//! Finding a model: a folder on disk, or a repository of the Hugging Face Hub brought into its usual cache. And bringing one there.
+
+mod push;
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use crate::checkpoint::ADAPTER_WEIGHTS;
 use crate::error::ModelError;
 use crate::gguf;
 use crate::inspect::not_a_folder;
+
+pub use push::{Destination, Hub, ModelFile, ModelFiles, PushError};
 
 /// What a model's weights are in, out of a repository that may hold them in several formats.
 const WEIGHTS: [&str; 3] = ["model.safetensors", "model-*-of-*.safetensors", ADAPTER_WEIGHTS];
