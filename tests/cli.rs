@@ -626,6 +626,26 @@ fn a_conversation_outlives_bytes_that_are_no_text() {
     assert!(stderr.contains("--max-new-tokens allows more"), "{stderr}");
 }
 
+#[test]
+fn a_conversation_begins_with_a_system_message_and_anew_when_asked_to() {
+    let answers = |arguments: &[&str], lines: &str| {
+        let mut child = chat(&[&["--max-new-tokens", "8"], arguments].concat());
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), stderr)
+    };
+    let question = "How do I cook rice?\n";
+    let (once, _) = answers(&[], question);
+    let (twice, stderr) = answers(&[], &format!("{question}/help\n/reset\n{question}/exit\n{question}"));
+    // Not an answer to /help, nor one that knows of the first, nor one after the end.
+    assert_eq!(twice, once.repeat(2), "{stderr}");
+    assert_eq!(stderr.matches("/reset begins anew").count(), 2, "{stderr}");
+    let (told, _) = answers(&["--system", "Ninapikaje wali?", "--system-message", "merge"], question);
+    assert_ne!(told, once);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_between_answers_ends_the_conversation() {
@@ -634,7 +654,7 @@ fn ctrl_c_between_answers_ends_the_conversation() {
     let _stdin = child.stdin.take();
     let stderr = io::BufReader::new(child.stderr.take().unwrap());
     let mut lines = io::BufRead::lines(stderr);
-    while !lines.next().unwrap().unwrap().contains("/quit") {}
+    while !lines.next().unwrap().unwrap().contains("/exit") {}
     let id = child.id().to_string();
     Command::new("kill").args(["-INT", &id]).assert().success();
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -18,7 +18,11 @@ use crate::session::Session;
 const EXAMPLES: &str = "\
 Examples:
   mpo-train chat --model runs/qwen/model
-  mpo-train chat --model Qwen/Qwen2.5-0.5B-Instruct --max-new-tokens 64";
+  mpo-train chat --model Qwen/Qwen2.5-0.5B-Instruct --max-new-tokens 64
+  mpo-train chat --model runs/qwen/model --system 'Answer in Swahili.'";
+
+/// What can be typed instead of a question.
+const COMMANDS: &str = "/reset begins anew, /exit ends the conversation, /help says this; all else is for the model";
 
 /// Talk with a model
 #[derive(Debug, Args)]
@@ -26,6 +30,9 @@ Examples:
 pub(crate) struct ChatArguments {
     #[command(flatten)]
     model: ModelArguments,
+    /// System message that the conversation begins with
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value = "512", value_parser = answer_length)]
     max_new_tokens: usize,
@@ -45,17 +52,30 @@ pub(crate) fn run(arguments: &ChatArguments, quiet: bool) -> Result<(), Failure>
     // Ctrl-C ends an answer, and the conversation only where no answer is being given.
     session.idle();
     session.catch_interrupts()?;
-    session.note(&"/quit ends the conversation");
+    session.note(&COMMANDS);
     // Lines that another program writes need no prompt.
     let asks = io::stdin().is_terminal() && !quiet;
     let mut input = io::stdin().lock();
-    let mut messages = vec![];
+    let beginning = || -> Vec<Message> {
+        let system = arguments.system.iter();
+        system.map(|text| Message { role: Role::System, content: text.clone() }).collect()
+    };
+    let mut messages = beginning();
     let mut fits = true;
     let mut turn = 0;
     while let Some(text) = next_line(&mut input, asks)? {
         match &*text {
             "" => continue,
-            "/quit" => break,
+            "/exit" | "/quit" => break,
+            "/help" => {
+                session.note(&COMMANDS);
+                continue;
+            }
+            "/reset" => {
+                messages = beginning();
+                session.note(&"the conversation begins anew");
+                continue;
+            }
             text => messages.push(Message::user(text)),
         }
         let mut prompt = folder.encode_prompt(&messages)?;
