@@ -136,6 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_by_itself_is_a_model_that_translates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for asked in [path.to_owned(), format!("nllb={path}")] {
+            let typed = typed(&["--translator", &asked]).unwrap();
+            assert_eq!(typed.identity().unwrap(), "nllb");
+            let failure = typed.ready(&Device::flex()).err().unwrap();
+            assert!(failure.to_string().contains("config.json") && failure.hint().is_some(), "{failure}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_told() {
         for (flags, expected) in [
             (["--translator", "babelfish"], "got babelfish"),
