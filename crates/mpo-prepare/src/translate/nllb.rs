@@ -13,13 +13,13 @@ use crate::error::PrepareError;
 
 const NAME: &str = "nllb";
 
-/// What the paper's translator is asked with: four beams, ranked by their mean log-probability.
+/// Beams of a text, which are ranked by their mean log-probability.
 const BEAMS: usize = 4;
 
 /// Texts at once.
 const BATCH_SIZE: usize = 8;
 
-/// Tokens of a text at most. Both were trained on sentences; beyond this positions mean nothing to them.
+/// Tokens of a text at most: what Transformers takes for the positions that the architecture was made for.
 const LONGEST_TEXT: usize = 1024;
 
 pub(super) static TRANSLATOR: TranslatorDefinition = TranslatorDefinition {

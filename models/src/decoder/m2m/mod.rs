@@ -7,7 +7,7 @@ mod block;
 mod forward;
 mod positions;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::weights::{WeightSource, Weights};
 use crate::TranslatorConfig;
@@ -39,7 +39,7 @@ impl Translator {
         config: TranslatorConfig,
         is_tied: bool,
         source: &mut S,
-        device: &burn::tensor::Device,
+        device: &Device,
     ) -> Result<Self, S::Error> {
         let shape = [config.vocab_size, config.hidden_size];
         let shared = source.tensor("model.shared.weight", shape, device)?;
