@@ -9,6 +9,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use burn::tensor::Device;
 use mpo_chat::{ChatError, ChatModel};
 use mpo_models::Sampling;
 use mpo_prepare::{
@@ -17,7 +18,7 @@ use mpo_prepare::{
 };
 use mpo_progress::Silent;
 use mpo_trainer::{Identity, Kind, RunFolder};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use server::{Asked, Deed, Server};
@@ -243,4 +244,91 @@ fn a_key_is_sent_where_it_belongs_and_never_shown() {
         let shown = format!("{error} {error:?} {} {}", error.hint().unwrap(), place.kept());
         assert!(!shown.contains(&secret), "{name}");
     }
+}
+
+/// The golden translator's folder, with a tokenizer whose words are its tokens' numbers; and the golden's numbers and texts.
+fn nllb() -> (TempDir, Value, Vec<Vec<u32>>) {
+    let tests = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let golden = std::path::PathBuf::from(tests).join("fixtures/goldens/m2m");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(golden.join(file), folder.path().join(file)).unwrap();
+    }
+    let special = ["<s>", "<pad>", "</s>", "<unk>", "eng_Latn", "swh_Latn", "fra_Latn", "<mask>"];
+    let words: Vec<String> = (0..64).map(|id| special.get(id).map_or(format!("w{id}"), |&name| name.into())).collect();
+    let vocab: serde_json::Map<String, Value> = words.iter().cloned().zip((0..64).map(Value::from)).collect();
+    let added: Vec<_> = special
+        .iter()
+        .enumerate()
+        .map(|(id, word)| {
+            json!({ "id": id, "content": word, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true })
+        })
+        .collect();
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null, "decoder": null,
+        "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "<unk>" },
+    });
+    fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let tensors = fs::read(golden.join("goldens.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&tensors).unwrap();
+    let ids = |number: usize| -> Option<Vec<u32>> {
+        let tensor = tensors.tensor(&format!("prompt{number}")).ok()?;
+        Some(tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes) as u32).collect())
+    };
+    let texts = (0..).map_while(ids).collect();
+    (folder, serde_json::from_slice(&fs::read(golden.join("goldens.json")).unwrap()).unwrap(), texts)
+}
+
+/// Texts to Swahili and back, as Transformers finds them with four beams; what is cut is no translation.
+#[test]
+fn a_translator_on_this_machine_says_what_transformers_says_and_is_asked_once() {
+    let (folder, golden, prompts) = nllb();
+    let written = |ids: &[u32]| -> String {
+        let words = ids.iter().filter(|id| **id >= 8).map(|id| format!("w{id}"));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let sources: Vec<String> = prompts.iter().map(|ids| written(ids)).collect();
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let found: Vec<Vec<u32>> = serde_json::from_value(golden["found"]["beam4"]["tokens"].clone()).unwrap();
+    let expected: Vec<Option<String>> = found.iter().map(|ids| ids.ends_with(&[2]).then(|| written(ids))).collect();
+    assert!(expected.iter().any(Option::is_some) && expected.iter().any(Option::is_none), "{expected:?}");
+    let settings = TranslatorSettings {
+        value: Some(folder.path().to_str().unwrap().to_owned()),
+        device: Some(Device::flex()),
+        // The language's token and the end are not counted.
+        max_tokens: golden["new_tokens"].as_u64().unwrap() as usize - 2,
+        ..TranslatorSettings::default()
+    };
+    let mut translator = TranslatorDefinition::of("nllb").unwrap().ready(&settings).unwrap();
+    let place = Place::new();
+    let translated = place.translate(&mut *translator, &sources).unwrap();
+    let got: Vec<Option<String>> = translated.texts.iter().map(|text| text.clone().ok()).collect();
+    assert_eq!((got, translated.asked), (expected.clone(), sources.len()));
+    assert!(translated.texts.iter().any(|text| text == &Err("longer than a translation may be".into())));
+    assert!(translated.usage.prompt_tokens > 0 && translated.usage.completion_tokens > 0);
+    let mut again = TranslatorDefinition::of("nllb").unwrap().ready(&settings).unwrap();
+    let translated = place.translate(&mut *again, &sources).unwrap();
+    let got: Vec<Option<String>> = translated.texts.iter().map(|text| text.clone().ok()).collect();
+    assert_eq!((got, translated.asked), (expected, 0));
+    // A language that it has no token for is left to others.
+    let direction = Direction { from: "en".parse().unwrap(), to: "ko".parse().unwrap() };
+    let means = Means { subject: &Nobody, held: &place.held, progress: &Silent, noted: &Cell::new(false) };
+    let texts = again.translate(direction, &["w9".to_owned()], &means).unwrap().texts;
+    assert_eq!(texts, [Err("it has no token for Korean".to_owned())]);
+}
+
+#[test]
+fn a_folder_that_holds_no_translator_is_told_of_before_anything_is_asked() {
+    let (folder, ..) = nllb();
+    let ready = || {
+        let value = Some(folder.path().to_str().unwrap().to_owned());
+        TranslatorDefinition::of("nllb").unwrap().ready(&TranslatorSettings { value, ..TranslatorSettings::default() })
+    };
+    fs::write(folder.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    let error = ready().err().unwrap();
+    assert!(error.to_string().contains("expected m2m_100") && error.hint().is_some(), "{error}");
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    assert!(ready().is_err());
 }

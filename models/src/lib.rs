@@ -55,14 +55,18 @@ pub use checkpoint::{Checkpoint, CheckpointError, LazyTensor, SaveOptions, Weigh
 pub use checksums::{CHECKSUMS_FILE, ChecksumError, Checksums};
 pub use config::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, EncoderConfig, LayerConfig, LongRope,
-    MlpConfig, ModelConfig, NormConfig, NormPlace, QkNorm, RopeConfig, RopePairs, RopeScaling, Yarn,
+    MlpConfig, ModelConfig, NormConfig, NormPlace, QkNorm, RopeConfig, RopePairs, RopeScaling, StackConfig,
+    TranslatorConfig, Yarn,
 };
 pub use decoder::{
     Accumulator, CausalLm, Initializer, KeyValueCache, NamedGradients, NamedParameter, Pass, PassOptions, RunAgain,
-    TokenGradients, Walk, WeightSource, add_token_gradients, squared_norms,
+    TokenGradients, Translator, Walk, WeightSource, add_token_gradients, squared_norms,
 };
 pub use error::{ModelError, open_files_hint};
-pub use generate::{Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, generate};
+pub use generate::{
+    Answer, Engine, GenerateOptions, Generated, LogProbs, Question, Stepped, Token, TranslateOptions, generate,
+    translate,
+};
 pub use gguf::{GgufDtype, GgufOptions, write_gguf};
 pub use hub::{Destination, Hub, ModelFile, ModelFiles, PushError, is_repository_name, resolve, resolve_description};
 pub use inspect::{Inspected, inspect};

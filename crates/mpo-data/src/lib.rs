@@ -74,5 +74,5 @@ pub use tokenized::{
     GoodAnswers, LabelledAnswer, LanguagePair, Note, TokenizeOptions, TokenizedPair, TokenizedPrompts, TokenizedRow,
     TokenizedRows, TruncationReport,
 };
-pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer};
+pub use tokenizer::{Exchange, SpecialTokens, TextTokenizer, TranslationTokenizer};
 pub use truncation::{Lengths, Truncation};

@@ -8,7 +8,7 @@ mod growing;
 mod outputs;
 mod packed;
 
-pub(crate) use divided::{Divided, Side};
+pub(crate) use divided::{Divided, Rows, Side};
 pub use growing::{Growing, Sequence};
 pub use outputs::{Head, Outputs};
 pub(crate) use packed::{Packed, Targets};

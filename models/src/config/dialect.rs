@@ -5,7 +5,7 @@ use mpo_kernels::Activation;
 use super::fields::{COMPARE, Fields};
 use super::{
     Architecture, AttentionBias, AttentionConfig, ConfigError, DecoderConfig, MlpConfig, NormConfig, NormPlace, QkNorm,
-    cohere, cohere2, gemma2, gemma3, llama, mistral, olmo2, olmo3, phi3, qwen2, qwen3, smollm3, t5,
+    cohere, cohere2, gemma2, gemma3, llama, m2m, mistral, olmo2, olmo3, phi3, qwen2, qwen3, smollm3, t5,
 };
 
 pub(super) static DIALECTS: [Dialect; 14] = [
@@ -43,6 +43,8 @@ impl Dialect {
             let hint = if fields.has("text_config") {
                 "this is a multimodal model of a kind that is not known; save its text decoder as a model of its own and \
                  pass that"
+            } else if model_type == Some(m2m::MODEL_TYPE) {
+                "M2M-100 and NLLB are not trained here; they translate for prepare: --translator nllb=FOLDER"
             } else {
                 "choose a model of one of these architectures"
             };

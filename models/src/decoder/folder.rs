@@ -7,12 +7,12 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use mpo_kernels::{Nf4, Nf4Data};
 use safetensors::tensor::TensorInfo;
 
-use super::{CausalLm, NamedParameter, WeightSource};
+use super::{CausalLm, NamedParameter, Translator, WeightSource};
 use crate::adapter::save_adapter;
 use crate::checkpoint::{HEAD, verify_weights};
 use crate::{
-    AdapterFolder, Checkpoint, CheckpointError, DecoderConfig, LazyTensor, ModelConfig, ModelError, Precision,
-    Quantization, SaveOptions, WeightDtype, memory, save, verify_description,
+    AdapterFolder, Checkpoint, CheckpointError, LazyTensor, ModelConfig, ModelError, Precision, Quantization,
+    SaveOptions, TranslatorConfig, WeightDtype, memory, save, verify_description,
 };
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -44,8 +44,8 @@ struct Loading<'a> {
     kept: Kept,
     /// Whether matrices stay as they are stored, where that is bf16.
     compact: bool,
-    /// The name under which an embedding that is shared is stored.
-    shared: &'static str,
+    /// What an embedding that is shared is asked for as, and the name under which it is stored.
+    shared: [&'static str; 2],
     read: HashSet<String>,
 }
 
@@ -58,7 +58,7 @@ impl WeightSource for Loading<'_> {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, CheckpointError> {
-        let name = if name == SHARED[0] { self.shared } else { name };
+        let name = if name == self.shared[0] { self.shared[1] } else { name };
         self.read.insert(name.to_owned());
         if self.compact
             && D == 2
@@ -87,31 +87,73 @@ impl WeightSource for Loading<'_> {
     }
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    fn new(checkpoint: &'a Checkpoint, kept: Kept, compact: bool) -> Self {
+        Self { checkpoint, kept, compact, shared: [SHARED[0]; 2], read: HashSet::new() }
+    }
+
     /// Which matrices a checkpoint of an encoder and a decoder holds, as Transformers 5 takes it: one embedding for both, whichever
-    /// of its names it has, and a head of its own if one is stored and is not the embedding, whatever the configuration says.
-    fn settle(&mut self, dir: &Path, config: &mut DecoderConfig) -> Result<(), ModelError> {
+    /// of `names` it has, and a head of its own if one is stored and is not the embedding, whatever the configuration says. Returns
+    /// whether there is none.
+    fn settle(&mut self, dir: &Path, names: [&'static str; 3]) -> Result<bool, ModelError> {
         let checkpoint = self.checkpoint;
         let stored = |name: &&str| checkpoint.contains(name);
-        self.shared = SHARED.into_iter().find(stored).unwrap_or(SHARED[0]);
-        for other in SHARED.into_iter().filter(stored) {
-            if !checkpoint.same(other, self.shared)? {
+        let shared = names.into_iter().find(stored).unwrap_or(names[0]);
+        self.shared = [names[0], shared];
+        for other in names.into_iter().filter(stored) {
+            if !checkpoint.same(other, shared)? {
                 return Err(ModelError::Folder {
                     path: dir.to_owned(),
                     expected: "one embedding for encoder and decoder",
-                    found: format!("{other} and {} of different numbers", self.shared),
+                    found: format!("{other} and {shared} of different numbers"),
                     remedy: "choose a model whose encoder and decoder share their embedding, as those of T5 do".into(),
                 });
             }
             self.read.insert(other.into());
         }
         let is_stored = checkpoint.contains(HEAD);
-        config.tie_word_embeddings = !is_stored || checkpoint.same(HEAD, self.shared)?;
         if is_stored {
             self.read.insert(HEAD.into());
         }
-        self.read.insert(UNUSED.into());
-        Ok(())
+        Ok(!is_stored || checkpoint.same(HEAD, shared)?)
+    }
+
+    /// That every tensor was read.
+    fn check_read(&self, dir: &Path) -> Result<(), ModelError> {
+        let (_, unknown) = Checkpoint::other_half(self.checkpoint.unused(&self.read));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let names = unknown.into_iter().map(str::to_owned).collect();
+        Err(ModelError::UnknownTensors { dir: dir.to_owned(), names })
+    }
+}
+
+/// The same of a translator.
+const SHARED_BY_TRANSLATOR: [&str; 3] =
+    ["model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"];
+
+/// The positions that older checkpoints of translators hold. They follow from the configuration.
+const POSITIONS: [&str; 2] = ["model.encoder.embed_positions.weights", "model.decoder.embed_positions.weights"];
+
+impl Translator {
+    /// The translator in a folder of Hugging Face layout, to be asked: on the CPU, matrices that are stored in bf16 stay so.
+    ///
+    /// # Errors
+    /// If the folder's configuration or weights do not make one.
+    pub fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
+        verify_description(dir)?;
+        let config = TranslatorConfig::from_dir(dir)?;
+        verify_weights(dir)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let compact = CausalLm::keeps_bf16(device);
+        check_memory(dir, &checkpoint, Kept::Stored, compact, device)?;
+        let mut loading = Loading::new(&checkpoint, Kept::Stored, compact);
+        let is_tied = loading.settle(dir, SHARED_BY_TRANSLATOR)?;
+        loading.read.extend(POSITIONS.map(str::to_owned));
+        let translator = Self::new(config, is_tied, &mut loading, device)?;
+        loading.check_read(dir)?;
+        Ok(translator)
     }
 }
 
@@ -237,9 +279,10 @@ impl CausalLm {
         let is_multiplied = kept == Kept::Multiplied && device.supports_dtype(DType::BF16);
         let compact = frozen && (is_multiplied || Self::keeps_bf16(device));
         check_memory(dir, &checkpoint, kept, compact, device)?;
-        let mut loading = Loading { checkpoint: &checkpoint, kept, compact, shared: SHARED[0], read: HashSet::new() };
+        let mut loading = Loading::new(&checkpoint, kept, compact);
         if config.decoder.encoder.is_some() {
-            loading.settle(dir, &mut config.decoder)?;
+            config.decoder.tie_word_embeddings = loading.settle(dir, SHARED)?;
+            loading.read.insert(UNUSED.into());
         }
         let model = Self::new(config.decoder.clone(), &mut loading, device)?;
         let model = if frozen { model.frozen() } else { model };
@@ -250,15 +293,8 @@ impl CausalLm {
                 return Err(ModelError::Untied { dir: dir.to_owned() });
             }
         }
-        let (_, unknown) = Checkpoint::other_half(checkpoint.unused(&loading.read));
-        if unknown.is_empty() {
-            Ok((model, config))
-        } else {
-            Err(ModelError::UnknownTensors {
-                dir: dir.to_owned(),
-                names: unknown.into_iter().map(str::to_owned).collect(),
-            })
-        }
+        loading.check_read(dir)?;
+        Ok((model, config))
     }
 
     /// Writes the model as a folder that Transformers loads, whole: an adapter is merged into the weights beside it.

@@ -133,7 +133,7 @@ impl CausalLm {
 
     fn training_behind(&self, model: &EncoderDecoder, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
         let PassOptions { again, head_memory } = options;
-        let lowered = t5::Lowered::new(batch, model.config());
+        let lowered = t5::Lowered::new(batch, model.config().start_token_id, model.config().num_layers);
         let plain = self.valid();
         if again == RunAgain::Nothing {
             let embedded = [Side::Encoder, Side::Decoder].map(|side| {

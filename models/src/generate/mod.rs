@@ -1,8 +1,10 @@
 //! Answers to prompts of unequal length, without padding: a few are worked on at once, and where one is finished the next
 //! takes its place.
 
+mod beam;
 mod engine;
 mod token;
+mod translate;
 
 use std::slice;
 
@@ -12,6 +14,7 @@ use crate::decoder::CausalLm;
 use crate::sampling::{Sampling, SamplingError};
 pub use engine::{Engine, Question, Stepped};
 pub use token::{LogProbs, Token};
+pub use translate::{TranslateOptions, translate};
 
 /// How to generate.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use super::engine::Active;
 use crate::decoder::CausalLm;
 
 /// Logits alive at once, in elements.
-const MAX_LOGITS: usize = 1 << 23;
+pub(super) const MAX_LOGITS: usize = 1 << 23;
 
 /// A token of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +85,7 @@ fn log_probs(logits: &[f32], id: u32, top: usize) -> LogProbs {
     LogProbs { chosen: log_prob(id), top: order.into_iter().map(|id| (id, log_prob(id))).collect() }
 }
 
-fn floats(tensor: Tensor<2>) -> Vec<f32> {
+pub(super) fn floats(tensor: Tensor<2>) -> Vec<f32> {
     let values = tensor.into_data().convert::<f32>().try_to_vec::<f32>();
     values.expect("the data has just been converted to f32")
 }

@@ -5,6 +5,7 @@ mod control;
 mod guard;
 #[cfg(test)]
 pub(crate) mod testing;
+mod translation;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use config::SpecialTokens;
+pub use translation::TranslationTokenizer;
 
 use crate::error::DataError;
 use crate::template::{

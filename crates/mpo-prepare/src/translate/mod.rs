@@ -5,6 +5,7 @@ mod google;
 mod kept;
 mod libretranslate;
 mod model;
+mod nllb;
 mod phrases;
 mod service;
 
@@ -12,6 +13,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use burn::tensor::Device;
 use mpo_chat::{ApiKey, EndpointOptions, Usage};
 use mpo_data::Language;
 use mpo_progress::Progress;
@@ -27,6 +29,7 @@ pub(crate) use model::request;
 pub static TRANSLATORS: &[&TranslatorDefinition] = &[
     &phrases::TRANSLATOR,
     &model::TRANSLATOR,
+    &nllb::TRANSLATOR,
     &endpoint::TRANSLATOR,
     &libretranslate::TRANSLATOR,
     &google::TRANSLATOR,
@@ -54,6 +57,8 @@ pub struct TranslatorSettings {
     pub model: Option<String>,
     /// The environment variable with its key.
     pub key_variable: Option<String>,
+    /// Where a model that translates on this machine is computed; by default the best device.
+    pub device: Option<Device>,
     /// Tokens of a translation at most, by a model.
     pub max_tokens: usize,
     /// Requests at once.
@@ -301,7 +306,7 @@ mod tests {
         }
         let error = TranslatorDefinition::of("babelfish").err().unwrap();
         assert!(
-            error.to_string().contains("phrases, model, endpoint, libretranslate, google, got babelfish"),
+            error.to_string().contains("phrases, model, nllb, endpoint, libretranslate, google, got babelfish"),
             "{error}"
         );
     }

@@ -31,13 +31,13 @@ pub(super) struct Context<'a> {
 }
 
 /// What a decoder attends to across.
-pub(super) struct Memory<'a> {
+pub(in crate::decoder) struct Memory<'a> {
     /// The encoder's states after its norm; where there is a cache, those that are not in it yet.
-    pub(super) states: Option<Tensor<2>>,
+    pub(in crate::decoder) states: Option<Tensor<2>>,
     /// Where in the cache they go.
-    pub(super) places: Vec<u32>,
+    pub(in crate::decoder) places: Vec<u32>,
     /// Which of the states, or rows of the cache, each of the decoder's tokens sees.
-    pub(super) layout: &'a PackedLayout,
+    pub(in crate::decoder) layout: &'a PackedLayout,
 }
 
 #[derive(Module, Debug)]

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use mpo_kernels::sequence_log_probs;
 
 use super::{Context, EncoderDecoder, Memory, positions};
-use crate::batch::{Batch, Divided, Layer, Outputs, Places, Side, Targets};
+use crate::Precision;
+use crate::batch::{Batch, Divided, Head, Layer, Outputs, Places, Rows, Side, Targets};
 use crate::decoder::{CausalLm, FEWEST, Source, mean_rows, select_rows};
-use crate::{EncoderConfig, Precision};
 
 /// A batch as both stacks take it.
 pub(in crate::decoder) struct Lowered {
@@ -27,8 +27,9 @@ struct Wanted {
 }
 
 impl Lowered {
-    pub(in crate::decoder) fn new(batch: &Batch, encoder: &EncoderConfig) -> Self {
-        let divided = Divided::new(batch, encoder.start_token_id, FEWEST);
+    /// Of a decoder that begins with `start`, behind an encoder of so many layers.
+    pub(in crate::decoder) fn new(batch: &Batch, start: u32, encoder_layers: usize) -> Self {
+        let divided = Divided::new(batch, start, FEWEST);
         let targets = divided.targets(batch);
         let mut layers = [vec![], vec![]];
         let mut want = |(side, layer): Source| {
@@ -47,7 +48,7 @@ impl Lowered {
             let (sides, groups) = divided.groups(batch, places);
             let sources = sides.into_iter().map(|side| match (side, layer) {
                 // An encoder may have fewer layers than the decoder, by which they are counted.
-                (Side::Encoder, Layer::Output(index)) => (side, Layer::Output(index.min(encoder.num_layers - 1))),
+                (Side::Encoder, Layer::Output(index)) => (side, Layer::Output(index.min(encoder_layers - 1))),
                 _ => (side, layer),
             });
             let sources: Vec<Source> = sources.collect();
@@ -61,6 +62,49 @@ impl Lowered {
     /// The tokens that go into a side.
     pub(in crate::decoder) fn ids(&self, side: Side) -> &[u32] {
         &self.divided.side(side).ids
+    }
+
+    /// The states of every layer that something is wanted of or made from; `stack` makes those of a side from its rows and, for the
+    /// decoder, what the encoder made.
+    pub(in crate::decoder) fn through(
+        &self,
+        mut stack: impl FnMut(Side, &Rows, &[Layer], Option<Memory<'_>>) -> Vec<Tensor<2>>,
+    ) -> Found {
+        let mut all: Found = vec![];
+        for side in [Side::Encoder, Side::Decoder] {
+            let rows = self.divided.side(side);
+            let wanted = &self.layers[side as usize];
+            if rows.ids.is_empty() || wanted.is_empty() {
+                continue;
+            }
+            let memory = (side == Side::Decoder).then(|| Memory {
+                states: Some(found(&all, (Side::Encoder, Layer::Last)).clone()),
+                places: vec![],
+                layout: &self.divided.across,
+            });
+            let states = stack(side, rows, wanted, memory);
+            all.extend(wanted.iter().map(|&layer| (side, layer)).zip(states));
+        }
+        all
+    }
+
+    /// What is wanted, from the states of every layer that something is wanted of; `log_probs` makes those of all targets from
+    /// the decoder's last.
+    pub(in crate::decoder) fn outputs(
+        &self,
+        all: &Found,
+        head: Head,
+        log_probs: impl FnOnce(&Tensor<2>) -> Tensor<1>,
+    ) -> Outputs {
+        let Lowered { targets, states, .. } = self;
+        let last = || found(all, (Side::Decoder, Layer::Last));
+        let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(last()), &targets.lengths));
+        let states = states.iter().map(|Wanted { sources, groups, are_means }| {
+            let mut of: Vec<Tensor<2>> = sources.iter().map(|&source| found(all, source).clone()).collect();
+            let hidden = if of.len() == 1 { of.remove(0) } else { Tensor::cat(of, 0) };
+            if *are_means { mean_rows(&hidden, groups) } else { select_rows(&hidden, &groups.concat()) }
+        });
+        Outputs { states: states.collect(), scores, head }
     }
 
     /// Answers to be scored, as the vocabulary's kernels take them.
@@ -87,24 +131,11 @@ impl EncoderDecoder {
         precision: Precision,
         each_input: &mut dyn FnMut(Side, &Tensor<2>),
     ) -> Found {
-        let mut all: Found = vec![];
-        for side in [Side::Encoder, Side::Decoder] {
-            let rows = lowered.divided.side(side);
-            let wanted = &lowered.layers[side as usize];
-            if rows.ids.is_empty() || wanted.is_empty() {
-                continue;
-            }
-            let memory = (side == Side::Decoder).then(|| Memory {
-                states: Some(found(&all, (Side::Encoder, Layer::Last)).clone()),
-                places: vec![],
-                layout: &lowered.divided.across,
-            });
+        lowered.through(|side, rows, wanted, memory| {
             let bias = positions::distance_bias(&self.table(side), &rows.layout, side, &self.config);
             let mut context = Context { layout: &rows.layout, bias, memory, cache: None, precision };
-            let states = self.stack(side).through(embedded(side), &mut context, wanted, &mut |x| each_input(side, x));
-            all.extend(wanted.iter().map(|&layer| (side, layer)).zip(states));
-        }
-        all
+            self.stack(side).through(embedded(side), &mut context, wanted, &mut |x| each_input(side, x))
+        })
     }
 
     /// The numbers of a stack's relative positions, `[buckets, heads]`.
@@ -116,29 +147,20 @@ impl EncoderDecoder {
 
 impl CausalLm {
     pub(in crate::decoder) fn forward_behind(&self, model: &EncoderDecoder, batch: &Batch) -> Outputs {
-        let lowered = Lowered::new(batch, &model.config);
+        let lowered = Lowered::new(batch, model.config.start_token_id, model.config.num_layers);
         let embedded = |side| self.embed(&lowered.divided.side(side).ids);
         let all = model.states(&lowered, embedded, self.precision, &mut |_, _| {});
         let Targets { rows, ids, .. } = &lowered.targets;
         self.outputs_behind(&lowered, &all, |hidden| self.token_log_probs_keeping(hidden, rows, ids, 0))
     }
 
-    /// What is wanted, from the states of every layer that something is wanted of; `log_probs` makes those of all targets from
-    /// the decoder's last.
+    /// What is wanted of a batch, from the states of every layer that something is wanted of.
     pub(in crate::decoder) fn outputs_behind(
         &self,
         lowered: &Lowered,
         all: &Found,
         log_probs: impl FnOnce(&Tensor<2>) -> Tensor<1>,
     ) -> Outputs {
-        let Lowered { targets, states, .. } = lowered;
-        let last = || found(all, (Side::Decoder, Layer::Last));
-        let scores = (!targets.ids.is_empty()).then(|| sequence_log_probs(log_probs(last()), &targets.lengths));
-        let states = states.iter().map(|Wanted { sources, groups, are_means }| {
-            let mut of: Vec<Tensor<2>> = sources.iter().map(|&source| found(all, source).clone()).collect();
-            let hidden = if of.len() == 1 { of.remove(0) } else { Tensor::cat(of, 0) };
-            if *are_means { mean_rows(&hidden, groups) } else { select_rows(&hidden, &groups.concat()) }
-        });
-        Outputs { states: states.collect(), scores, head: self.to_logits() }
+        lowered.outputs(all, self.to_logits(), log_probs)
     }
 }

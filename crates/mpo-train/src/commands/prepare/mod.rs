@@ -45,7 +45,7 @@ fn prepare(arguments: &PrepareArguments, quiet: bool) -> Result<(), Failure> {
     check_recipe(arguments)?;
     Preparation::check_recipe(output, arguments.recipe)?;
     let asking = asking(arguments)?;
-    let mut translators = arguments.translator.ready()?;
+    let mut translators = arguments.translator.ready(&session.device)?;
     let Read { cases, dominant, read, dropped } = read(arguments, &session)?;
     Preparation::check_languages(dominant, &arguments.languages)?;
     let cases = match arguments.rows.rows {

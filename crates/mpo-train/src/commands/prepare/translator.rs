@@ -1,7 +1,9 @@
 //! Who translates, as it is typed.
 
+use std::path::Path;
 use std::time::Duration;
 
+use burn::tensor::Device;
 use clap::Args;
 use mpo_prepare::{TRANSLATORS, TranslatorDefinition, TranslatorSettings, Translators};
 
@@ -39,6 +41,8 @@ const DEFAULT: [&str; 2] = ["phrases", "model"];
 
 fn named(text: &str) -> Result<(&'static TranslatorDefinition, Option<String>), String> {
     let (name, value) = match text.split_once('=') {
+        // A model by itself is one that translates.
+        None if Path::new(text).is_dir() => ("nllb", model(text).map(Some)?),
         // A file of phrases, a model or an address.
         Some((name, value)) => (name, Some(model(value)?).filter(|value| !value.is_empty())),
         None => (text, None),
@@ -73,7 +77,7 @@ impl TranslatorArguments {
     }
 
     /// The translators, ready to be asked: a key or a file that is missing is heard of now.
-    pub(super) fn ready(&self) -> Result<Translators, Failure> {
+    pub(super) fn ready(&self, device: &Device) -> Result<Translators, Failure> {
         let asked = self.asked()?;
         if let Some((name, _)) = self.keys.iter().find(|(name, _)| asked.iter().all(|(of, _)| of.name != *name)) {
             return Err(Failure::new(
@@ -87,6 +91,7 @@ impl TranslatorArguments {
                 value,
                 model: self.translator_model.clone(),
                 key_variable: key.map(|(_, variable)| variable.clone()),
+                device: Some(device.clone()),
                 max_tokens: self.translation_tokens,
                 concurrency: self.translator_concurrency,
                 requests_per_minute: self.translator_requests_per_minute,
@@ -127,7 +132,19 @@ mod tests {
         let named = typed(&["--translator", "libretranslate=http://localhost:5000", "--translator", "phrases"]);
         let named = named.unwrap();
         assert_eq!(named.identity().unwrap(), "libretranslate, phrases");
-        assert!(named.ready().is_ok());
+        assert!(named.ready(&Device::flex()).is_ok());
+    }
+
+    #[test]
+    fn a_folder_by_itself_is_a_model_that_translates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for asked in [path.to_owned(), format!("nllb={path}")] {
+            let typed = typed(&["--translator", &asked]).unwrap();
+            assert_eq!(typed.identity().unwrap(), "nllb");
+            let failure = typed.ready(&Device::flex()).err().unwrap();
+            assert!(failure.to_string().contains("config.json") && failure.hint().is_some(), "{failure}");
+        }
     }
 
     #[test]
@@ -147,9 +164,10 @@ mod tests {
             (&["--translator", "libretranslate=localhost:1"], "expected the address of an endpoint"),
             (&["--translator", "phrases=/none/such.jsonl"], "/none/such.jsonl"),
             (&["--translator", "model=x"], "expected nothing behind its name"),
+            (&["--translator", "nllb"], "expected a model"),
             (&["--translator", "google", "--translator-key", "google=MPO_TEST_NO_SUCH_KEY"], "MPO_TEST_NO_SUCH_KEY"),
         ] {
-            let failure = typed(flags).unwrap().ready().err().unwrap();
+            let failure = typed(flags).unwrap().ready(&Device::flex()).err().unwrap();
             assert!(failure.to_string().contains(expected), "{failure}");
             assert!(failure.hint().is_some(), "{failure}");
         }
