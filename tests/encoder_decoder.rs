@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
 use mpo_models::{
@@ -19,7 +20,8 @@ use mpo_trainer::{
     Event, HyperParameters, Identity, Kind, Recompute, Reference, RunFolder, Schedule, TrainOptions, Trainer,
     build_task,
 };
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 const MODELS: [&str; 3] = ["t5", "flan", "mt5"];
@@ -311,7 +313,7 @@ fn steps_of_mpo_are_those_of_pytorch() {
     let steps: Value = serde_json::from_slice(&fs::read(golden.dir.join("steps.json")).unwrap()).unwrap();
     for (of, retain) in [("last_token", "last-token"), ("mean_pool", "mean-pool")] {
         for recompute in [Recompute::Off, Recompute::On] {
-            let seen = train(&golden, &steps, retain, recompute);
+            let (seen, _) = train(&golden, &steps, retain, recompute);
             assert_eq!(seen.len(), 3);
             for (number, (seen, want)) in seen.iter().zip(steps[of].as_array().unwrap()).enumerate() {
                 for (ours, theirs) in METRICS {
@@ -324,8 +326,45 @@ fn steps_of_mpo_are_those_of_pytorch() {
     }
 }
 
-/// The metrics of each of a run's steps, of one row each.
-fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> Vec<BTreeMap<String, f64>> {
+/// Leaves a trained model and its logits in `MPO_SAVED`, for `tests/peers/check_saved_model.py` to load with Transformers.
+#[test]
+#[ignore = "needs MPO_SAVED"]
+fn saved_for_transformers() {
+    let golden = Golden::open("mt5");
+    let folder = PathBuf::from(std::env::var("MPO_SAVED").unwrap());
+    let steps: Value = serde_json::from_slice(&fs::read(golden.dir.join("steps.json")).unwrap()).unwrap();
+    let (_, model) = train(&golden, &steps, "last-token", Recompute::On);
+    let (_, config) = golden.load(&Device::flex());
+    let options = SaveOptions {
+        dtype: WeightDtype::F32,
+        copy_from: Some(&golden.dir),
+        overwrite: true,
+        ..SaveOptions::default()
+    };
+    model.save(&folder.join("model"), &config, &options).unwrap();
+    let Exchange { prompt, answers } = &golden.exchanges()[0];
+    let mut batch = Batch::default();
+    let part = batch.prompt(prompt);
+    let answer = batch.answer(part, &answers[0]);
+    let states = batch.want_states(Layer::Last, Places::Tokens(vec![At::Predicting(answer)]));
+    let model = model.valid();
+    let logits = floats(model.logits(model.forward(&batch).states(states)));
+    let (start, given) = (config.decoder.encoder.unwrap().start_token_id, answers[0].len());
+    let before: Vec<u32> = [start].into_iter().chain(answers[0][..given - 1].iter().copied()).collect();
+    let id_bytes = |ids: &[u32]| ids.iter().flat_map(|&id| i64::from(id).to_le_bytes()).collect::<Vec<u8>>();
+    let (prompt_bytes, before_bytes) = (id_bytes(prompt), id_bytes(&before));
+    let logit_bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).unwrap();
+    let tensors = [
+        ("input_ids", view(Dtype::I64, vec![1, prompt.len()], &prompt_bytes)),
+        ("decoder_input_ids", view(Dtype::I64, vec![1, given], &before_bytes)),
+        ("logits", view(Dtype::F32, vec![1, given, logits.len() / given], &logit_bytes)),
+    ];
+    safetensors::serialize_to_file(tensors, None, &folder.join("reference.safetensors")).unwrap();
+}
+
+/// The metrics of each of a run's steps, of one row each, and the trained model.
+fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> (Vec<BTreeMap<String, f64>>, CausalLm) {
     let folder = tempfile::tempdir().unwrap();
     let settings = json!({"retain": retain, "retain_scale": "mean", "pad_multiple": 8});
     let config = TrainOptions {
@@ -369,8 +408,8 @@ fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> 
             seen.push(step.metrics.clone());
         }
     };
-    trainer.run(model, &Silent, &mut keep).unwrap();
-    seen
+    let trained = trainer.run(model, &Silent, &mut keep).unwrap();
+    (seen, trained.model)
 }
 
 fn row(row: &Value) -> TokenizedRow {

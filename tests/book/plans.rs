@@ -9,7 +9,7 @@ use crate::made;
 use crate::page::root;
 
 /// Names of models, and the folders of their shapes.
-const MODELS: [(&str, &str); 7] = [
+const MODELS: [(&str, &str); 8] = [
     ("SmolLM2-135M", "smollm2-135m"),
     ("Gemma 3 270M", "gemma-3-270m"),
     ("Qwen2.5-0.5B", "qwen2.5-0.5b"),
@@ -17,6 +17,7 @@ const MODELS: [(&str, &str); 7] = [
     ("Qwen2.5-7B", "qwen2.5-7b"),
     ("LLaMA 3.1 8B", "llama-3.1-8b"),
     ("Gemma 2 9B", "gemma-2-9b"),
+    ("Aya-101 13B", "aya-101"),
 ];
 
 /// What is trained, and flags for it.
@@ -95,6 +96,7 @@ fn shapes_have_as_many_parameters_as_their_models() {
         ("qwen2.5-7b", 7_615_616_512),
         ("llama-3.1-8b", 8_030_261_248),
         ("gemma-2-9b", 9_241_705_984),
+        ("aya-101", 12_921_057_280),
     ] {
         assert_eq!(plan(model, &[])["parameters"], parameters, "{model}");
     }

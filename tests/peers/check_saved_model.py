@@ -1,7 +1,8 @@
 """Checks that Transformers reads a model we saved and computes from it what we computed.
 
 Usage: check_saved_model.py MODEL_DIR REFERENCE.safetensors
-The reference holds `input_ids` [B, T] and our f32 `logits` [B, T, V] for them. Exits 1 when they disagree.
+The reference holds `input_ids` [B, T] and our f32 `logits` [B, T, V] for them; where prompts go into an encoder,
+`decoder_input_ids` [B, T] that the logits are for. Exits 1 when they disagree.
 """
 
 import argparse
@@ -11,16 +12,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils.logging import disable_progress_bar
 
 TOLERANCE = 1e-4
 
 
-def transformers_logits(model_dir: Path, input_ids: Tensor) -> Tensor:
+def transformers_logits(model_dir: Path, inputs: dict[str, Tensor]) -> Tensor:
     """Logits in f32; a tensor that is not in the files is an error, for Transformers would make it up at random."""
     # Eager attention is the one that every architecture defines in full: Gemma 2's soft-cap has no other.
-    model, loading = AutoModelForCausalLM.from_pretrained(
+    kind = AutoModelForSeq2SeqLM if "decoder_input_ids" in inputs else AutoModelForCausalLM
+    model, loading = kind.from_pretrained(
         model_dir,
         dtype=torch.float32,
         attn_implementation="eager",
@@ -32,7 +34,7 @@ def transformers_logits(model_dir: Path, input_ids: Tensor) -> Tensor:
             names = ", ".join(sorted(map(str, keys)))
             raise SystemExit(f"{model_dir}: {problem.replace('_', ' ')}: {names}")
     with torch.inference_mode():
-        return model(input_ids=input_ids.long(), use_cache=False).logits
+        return model(**inputs, use_cache=False).logits
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
@@ -50,8 +52,8 @@ def main() -> int:
 
     disable_progress_bar()
     reference = load_file(args.reference)
-    ours = reference["logits"]
-    theirs = transformers_logits(args.model_dir, reference["input_ids"])
+    ours = reference.pop("logits")
+    theirs = transformers_logits(args.model_dir, {name: ids.long() for name, ids in reference.items()})
     if ours.shape != theirs.shape:
         raise SystemExit(f"logits: expected shape {tuple(theirs.shape)}, got {tuple(ours.shape)}")
     error = relative_error(ours, theirs)
