@@ -315,7 +315,7 @@ fn a_dry_run_prints_what_would_go_and_asks_nobody() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let listed: Vec<&str> = printed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(listed[2..7], MODEL_FILES, "{printed}");
-    assert!(printed.contains("model.safetensors  66 B") || printed.contains("model.safetensors   66 B"), "{printed}");
+    assert!(printed.lines().any(|line| line.starts_with(" model.safetensors") && line.ends_with(" 66 B")), "{printed}");
     let others = "not uploaded: .env, checkpoints/, events.jsonl, optimizer.safetensors, rows.jsonl";
     assert_eq!(printed.lines().last(), Some(others));
     assert!(hub.asked().is_empty());
@@ -350,7 +350,7 @@ fn every_refusal_of_the_hub_says_what_to_do() {
         (create, 404, "", "check HF_ENDPOINT, and that the owner is there"),
         (ahead, 404, "", "check owner and name"),
         (commit, 409, "", "somebody else changed the repository meanwhile"),
-        (commit, 413, "", "upload the folder with `hf upload`"),
+        (commit, 413, "", "the server takes no files as large as these"),
         (commit, 429, "Retry-After: 7\r\n", "give the same command again in 7 s"),
         (commit, 503, "", "that is the server's fault"),
     ] {

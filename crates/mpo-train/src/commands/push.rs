@@ -51,7 +51,8 @@ pub(crate) struct PushArguments {
 
 pub(crate) fn run(arguments: &PushArguments, quiet: bool) -> Result<(), Failure> {
     let PushArguments { from, repository, private, revision, dry_run, yes } = arguments;
-    let to = Destination { private: *private, revision: revision.as_deref(), ..Destination::new(repository)? };
+    let mut to = Destination::new(repository)?;
+    (to.private, to.revision) = (*private, revision.as_deref());
     let session = Session::new(DeviceChoice::Flex, quiet)?;
     let stage = session.begin("checking the model", None);
     let files = ModelFiles::of(&model_dir(from))?;
