@@ -83,7 +83,9 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     if low < high {
         low - 0.06 * (high - low)..high + 0.06 * (high - low)
     } else if low.is_finite() {
-        low - 1.0..low + 1.0
+        // As much as the only number is: one of 2e-5 would lie on a line of zeros between −1 and 1.
+        let room = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };
+        low - room..low + room
     } else {
         0.0..1.0
     }
@@ -380,6 +382,15 @@ mod tests {
         let long = "a-run-with-a-rather-long-name-";
         assert_eq!(height(12, long), 320 + 11 * 20);
         assert_eq!(height(12, &long.repeat(9)), 320 + 11 * 20);
+    }
+
+    #[test]
+    fn a_line_without_ups_and_downs_has_room_of_its_own_size() {
+        let around = |values: &[f64]| range(values.iter().copied());
+        assert_eq!(around(&[2e-5, 2e-5]), 1e-5..2e-5 + 1e-5);
+        assert_eq!(around(&[-4.0, f64::NAN]), -6.0..-2.0);
+        assert_eq!(around(&[0.0]), -1.0..1.0);
+        assert_eq!(around(&[]), 0.0..1.0);
     }
 
     #[test]
