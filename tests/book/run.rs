@@ -70,6 +70,8 @@ fn here(words: &[String]) -> Vec<String> {
             set(&mut here, "--max-new-tokens", "24");
             set(&mut here, "--translator", &format!("phrases={PHRASES}"));
         }
+        // Whoever runs the tests may have a token.
+        "push" if !here.iter().any(|word| word == "--dry-run") => here.push("--dry-run".into()),
         "compare" | "generate" | "chat" => set(&mut here, "--max-new-tokens", "8"),
         _ => {}
     }
