@@ -213,6 +213,7 @@ mod tests {
         for text in ["%25", "\\", "&amp;", "sk-12345"] {
             _ = secrets.hide(text.repeat((4 << 20) / text.len()));
         }
-        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        // Seconds, even beside other programs; with the square of the length it would be hours.
+        assert!(began.elapsed().as_secs() < 200, "{:?}", began.elapsed());
     }
 }
