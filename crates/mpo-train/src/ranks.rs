@@ -108,7 +108,10 @@ impl Ranks {
             )
         })?;
         let cards = joined.map_err(|error| {
-            Failure::new(error, "start one rank for each card; a build with --features cuda,mpi does without NCCL")
+            Failure::new(
+                error.to_string(),
+                "start one rank for each card; a build with --features cuda,mpi does without NCCL",
+            )
         })?;
         _ = self.cards.set(cards);
         Ok(())

@@ -155,6 +155,6 @@ pub(super) fn sum_tiles(sums: &Tensor<f32>, out: &mut Tensor<f32>, tiles: usize,
             sum += sums[(head * tiles + tile) * distances + distance];
         }
         out[at] = sum;
-        at += CUBE_COUNT as usize * CUBE_DIM as usize;
+        at += CUBE_COUNT * CUBE_DIM as usize;
     }
 }
