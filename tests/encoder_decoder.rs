@@ -16,6 +16,7 @@ use mpo_models::{
     Part, PassOptions, Places, RunAgain, SaveOptions, Scores, States, WeightDtype, generate, write_gguf,
 };
 use mpo_progress::Silent;
+use mpo_tests::{apart, floats};
 use mpo_trainer::{
     Event, HyperParameters, Identity, Kind, Recompute, Reference, RunFolder, Schedule, TrainOptions, Trainer,
     build_task,
@@ -114,18 +115,6 @@ impl Asked {
     fn loss(&self, outputs: &Outputs) -> Tensor<1> {
         outputs.scores(self.scores).sum.sum().neg().div_scalar(self.tokens as f32)
     }
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-/// ‖ours − theirs‖ / ‖theirs‖
-fn apart(ours: &[f32], theirs: &[f32]) -> f64 {
-    assert_eq!(ours.len(), theirs.len());
-    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-    let difference = squares(&mut ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b)));
-    (difference / squares(&mut theirs.iter().map(|&x| f64::from(x)))).sqrt()
 }
 
 #[test]

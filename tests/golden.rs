@@ -7,6 +7,7 @@ use std::{env, fs};
 use burn::tensor::{Device, Tensor};
 use mpo_kernels::{PackedLayout, sequence_log_probs};
 use mpo_models::{CausalLm, ModelConfig};
+use mpo_tests::floats;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -142,10 +143,6 @@ impl Batch {
 /// Hidden states as they are read back, with their logits.
 pub(crate) fn outputs(model: &CausalLm, hidden_states: Tensor<2>) -> Outputs {
     Outputs { logits: floats(model.logits(hidden_states.clone())), hidden_states: floats(hidden_states) }
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
 }
 
 /// Asserts that ‖ours − theirs‖ ≤ `tolerance` · ‖theirs‖.

@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use mpo_models::{Answer, At, Batch, CausalLm, Layer, Places, TranslateOptions, Translator, translate};
+use mpo_tests::{apart, floats};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -46,18 +47,6 @@ impl Golden {
     fn texts(&self) -> Vec<Vec<u32>> {
         (0..).map_while(|number| self.ids(&format!("prompt{number}"))).collect()
     }
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-/// ‖ours − theirs‖ / ‖theirs‖
-fn apart(ours: &[f32], theirs: &[f32]) -> f64 {
-    assert_eq!(ours.len(), theirs.len());
-    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-    let difference = squares(&mut ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b)));
-    (difference / squares(&mut theirs.iter().map(|&x| f64::from(x)))).sqrt()
 }
 
 #[test]
