@@ -4,14 +4,15 @@
 #
 #   benches/rivals.sh DATA MODEL WORK
 #
-# DATA   llama_mpo_data.json, the authors' rows
+# DATA   llama_mpo_data.json (the authors' rows) and prompts_200.json (the parallel prompts of LENS)
 # MODEL  the model to align, as --model takes it; the docs have Qwen2.5-Coder-0.5B-Instruct
 # WORK   where everything goes. What is there is not done again, so a run that was cut off goes on.
 #
-# By the environment: MPO_TRAIN (the program), DEVICE, SEEDS, LANGUAGES, SAMPLES (answers that MAPO draws to a prompt). jq is needed.
+# By the environment: MPO_TRAIN (the program), DEVICE, SEEDS, LANGUAGES, SAMPLES (answers that MAPO draws to a prompt),
+# STEPS (of training). jq is needed.
 set -euo pipefail
 if (($# != 3)); then
-    sed -n '2,13p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,12p' "${BASH_SOURCE[0]}" >&2
     exit 2
 fi
 data=$1 model=$2 work=$3
@@ -29,27 +30,33 @@ prepare() {
 
 # The model's own refusals. Those of the last twelve prompts are held out, with all their languages; the other recipes make rows of
 # the other prompts.
-prepare paper --data "$data" --translator phrases
+prepare paper --data "$data/llama_mpo_data.json" --translator phrases
 if [[ ! -e $work/held.jsonl ]]; then
+    mkdir -p "$work/unsafe"
+    jq -c --arg languages "en,$languages" '.Instances[60:72][] | to_entries[] | select(.key | startswith("input_")) |
+        {language: (.key | ltrimstr("input_")), prompt: .value} | select(.language | IN($languages | split(",")[]))' \
+        "$data/prompts_200.json" >"$work/harmless.jsonl"
     jq -s -c '[.[] | .dominant.prompt] | unique_by(tostring) | .[-12:]' "$work/paper/rows.jsonl" >"$work/held-prompts.json"
     jq -c --slurpfile held "$work/held-prompts.json" '.dominant.prompt as $p | select($held[0] | index([$p]) | not)' \
-        "$work/paper/rows.jsonl" >"$work/unsafe.jsonl"
+        "$work/paper/rows.jsonl" >"$work/unsafe/rows.jsonl"
     jq -c --slurpfile held "$work/held-prompts.json" '.dominant.prompt as $p | select($held[0] | index([$p]))' \
         "$work/paper/rows.jsonl" >"$work/held.jsonl.part"
     mv "$work/held.jsonl.part" "$work/held.jsonl"
 fi
-prepare sdrrl --data "$work/unsafe.jsonl"
-prepare lidr --data "$work/unsafe.jsonl"
-prepare mapo --data "$work/unsafe.jsonl" --dominant-pairs --samples "${SAMPLES:-20}"
+prepare sdrrl --data "$work/unsafe/rows.jsonl"
+prepare lidr --data "$work/unsafe/rows.jsonl"
+prepare mapo --data "$work/unsafe/rows.jsonl" --dominant-pairs --samples "${SAMPLES:-20}"
 
-# Both tables from the same start, with the same tests and the same length of training.
+# What each is trained on, from the same start, with the same tests and as many steps.
 rivals() {
-    local table=$1 resume=()
-    shift
-    [[ ! -e $work/$table/mpo-train.json ]] || resume=(--resume)
-    "$mpo" compare "${resume[@]}" --model "$model" --eval-data "$work/held.jsonl" --benign builtin --seeds "${SEEDS:-1}" \
-        --adapter lora --lora-rank 16 --lr 3e-4 --epochs 2 --batch-size 8 --max-tokens 320 --max-response-tokens 48 \
-        --device "$device" --output "$work/$table" "$@"
+    local rows=$1 methods=$2 output=$work/compared/$1 resume=()
+    [[ ! -e $output/mpo-train.json ]] || resume=(--resume)
+    "$mpo" compare "${resume[@]}" --model "$model" --data "$work/$rows/rows.jsonl" --methods "$methods" \
+        --eval-data "$work/held.jsonl" --benign "$work/harmless.jsonl" --seeds "${SEEDS:-1}" --adapter lora --lora-rank 16 \
+        --lr 3e-4 --epochs 2 --max-steps "${STEPS:-22}" --batch-size 8 --max-tokens 320 --max-response-tokens 48 \
+        --device "$device" --output "$output"
 }
-rivals table-14 --methods mpo,sft,sft-contrast,lens --grid "data=$work/unsafe.jsonl,$work/sdrrl/rows.jsonl"
-rivals table-16 --methods dpo,dpo-nll,mpo --grid "data=$work/mapo/rows.jsonl,$work/lidr/rows.jsonl"
+rivals unsafe mpo,lens
+rivals sdrrl sft,sft-contrast
+rivals mapo dpo,mpo
+rivals lidr dpo-nll,mpo
