@@ -181,6 +181,7 @@ mod tests {
             &["difference", "~/a", "~/b"],
             &["report", "~/a", "~/b", "--output=~/o"],
             &["convert", "~/m", "--output=~/o"],
+            &["convert", "--data=~/d", "--output=~/o"],
             &["merge", "~/m", "--output=~/o"],
             &["push", "~/m", "me/mine"],
             &["serve", "~/m", "--adapter=a=~/a"],
