@@ -94,9 +94,9 @@ pub use run::{Base, Run, warn_of_rounding};
 pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
     AdapterKind, Choice, ConsistencyKind, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets,
-    Measure, Method, OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,
-    SaveDtype, Schedule, Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters,
-    typed_value,
+    Measure, Method, OptimizerState, OurFlag, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,
+    SaveDtype, Schedule, Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, flag_elsewhere,
+    hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, prompt_sizes,
