@@ -29,7 +29,11 @@ impl OnDisk {
             Tuning::Full => (whole, true),
             Tuning::Adapter { numbers, .. } => (numbers, false),
         };
-        let number = if plan.config.save_dtype == SaveDtype::F32 { 4 } else { 2 };
+        let number = match plan.config.save_dtype {
+            SaveDtype::F16 | SaveDtype::Bf16 => 2,
+            // It may come to f32.
+            SaveDtype::F32 | SaveDtype::Auto => 4,
+        };
         let moment = if *optimizer_state == OptimizerState::Bf16 { 2 } else { 4 };
         // The best one stays beside them.
         let kept = *save_total_limit as u64 + u64::from(plan.config.asks_for_best().is_some());

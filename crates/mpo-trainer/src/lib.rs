@@ -90,7 +90,7 @@ pub use pairs::{PairParts, PairScores};
 pub use ranks::{check_alike, program, told_by_first};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, consistency_rows, pivoted, read_data, read_options, read_rows, warn_of_one_class};
-pub use run::{Base, Run, warn_of_rounding};
+pub use run::{Base, Run, saved_dtype};
 pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
     AdapterKind, Choice, ConsistencyKind, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets,
