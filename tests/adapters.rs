@@ -50,7 +50,11 @@ impl Place {
 
     fn merge(&self, adapter: &Path, output: &str) -> Command {
         let mut command = mpo_train();
-        command.args(["merge", "--device", "flex"]).arg(adapter).arg("--output").arg(self.path(output));
+        command
+            .args(["merge", "--device", "flex", "--save-dtype", "f32"])
+            .arg(adapter)
+            .arg("--output")
+            .arg(self.path(output));
         command
     }
 }

@@ -37,12 +37,17 @@ pub(crate) fn model() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("miniature/model")
 }
 
-/// `train` on the CPU.
+/// `train` on the CPU. What it saves is what was trained, to the bit.
 pub(crate) fn train(model: &Path, data: &Path, output: &Path) -> Command {
+    train_saving("f32", model, data, output)
+}
+
+/// The same with weights that are saved in this type.
+pub(crate) fn train_saving(dtype: &str, model: &Path, data: &Path, output: &Path) -> Command {
     let mut command = mpo_train();
     command.args(["train", "--device", "flex", "--model"]);
     command.arg(model).arg("--data").arg(data);
-    command.arg("--output").arg(output);
+    command.arg("--output").arg(output).args(["--save-dtype", dtype]);
     command
 }
 

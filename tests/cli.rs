@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use assert_cmd::prelude::*;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use binary::{assert_board_is_the_log, begun, model, mpo_train, rows, train, write_rows};
+use binary::{assert_board_is_the_log, begun, model, mpo_train, rows, train, train_saving, write_rows};
 
 /// A folder with rows, for runs.
 struct Workplace {
@@ -386,8 +386,8 @@ fn accumulation_changes_rounding_only() {
 fn training_that_rounding_undoes_is_told_of() {
     let place = Workplace::new();
     let saved = |name: &str, lr: &str, dtype: &str| {
-        let mut command = train(&model(), &place.path("rows.jsonl"), &place.path(name));
-        command.args(["--lr", lr, "--save-dtype", dtype, "--max-steps", "1"]);
+        let mut command = train_saving(dtype, &model(), &place.path("rows.jsonl"), &place.path(name));
+        command.args(["--lr", lr, "--max-steps", "1"]);
         let assert = command.args(["--schedule", "constant"]).assert().success();
         String::from_utf8(assert.get_output().stderr.clone()).unwrap()
     };
@@ -395,6 +395,17 @@ fn training_that_rounding_undoes_is_told_of() {
     assert!(saved("small", "1e-6", "bf16").contains(warning));
     assert!(!saved("wide", "1e-6", "f32").contains(warning));
     assert!(!saved("large", "1e-1", "bf16").contains(warning));
+    // The model's own weights are in f16, which is kept but where rounding would undo the training.
+    let kept = saved("small-auto", "1e-6", "auto");
+    assert!(kept.contains("saved as   f32: rounding to f16, in which the model's own weights are stored"), "{kept}");
+    let rounded = saved("large-auto", "1e-1", "auto");
+    assert!(rounded.contains("saved as   f16, as the model's own weights are stored"), "{rounded}");
+    assert!(!kept.contains("warning: rounding") && !rounded.contains("warning: rounding"));
+    let dtype = |name: &str| {
+        let weights = place.weights(name);
+        SafeTensors::deserialize(&weights).unwrap().tensors().pop().unwrap().1.dtype()
+    };
+    assert_eq!((dtype("small-auto"), dtype("large-auto")), (Dtype::F32, Dtype::F16));
 }
 
 #[test]

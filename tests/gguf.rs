@@ -105,7 +105,7 @@ fn a_file_is_trained_on_and_an_adapter_is_merged_on_the_way_out() {
     let named: Value = serde_json::from_slice(&fs::read(adapter.join("adapter_config.json")).unwrap()).unwrap();
     let base = fs::canonicalize(place.path("base.gguf")).unwrap();
     assert_eq!(named["base_model_name_or_path"].as_str(), base.to_str());
-    let whole = run("whole", &["--save-dtype", "f32"]);
+    let whole = run("whole", &[]);
     assert!(whole.join("tokenizer.json").exists() && !whole.join("gguf.json").exists());
 
     let near = |one: Vec<f64>, other: Vec<f64>| {

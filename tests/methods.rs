@@ -202,7 +202,7 @@ fn settings_that_make_no_sense_are_refused() {
         (&["--method", "dpo", "--beta", "much"], "beta: expected a number above 0, got much"),
         (&["--dominant-gap", "zh"], "dominant_gap: expected a language that every prompt is translated to"),
         (&["--dominant-gap", "swahilish"], "dominant_gap: expected"),
-        (&["--pivot", "zh"], "pivot: expected a language that prompts are translated to"),
+        (&["--pivot", "zh"], "pivot: expected rows whose prompt is there in Chinese too"),
     ] {
         let run = dir.path().join("run");
         let mut command = train(&model(), &data, &run);

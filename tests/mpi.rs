@@ -61,7 +61,7 @@ impl Place {
         };
         command.args(["train", "--device", "flex", "--model"]).arg(model());
         command.arg("--data").arg(self.path(rows)).arg("--output").arg(self.path(run)).args(SETTINGS);
-        command.args(["--epochs", self.epochs]);
+        command.args(["--epochs", self.epochs, "--save-dtype", "f32"]);
         command.env("RAYON_NUM_THREADS", "1");
         command
     }

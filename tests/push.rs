@@ -395,7 +395,7 @@ fn a_folder_that_is_no_model_stays_here() {
     assert!(refused(&half).contains("model.safetensors"));
     let mut push = mpo_train();
     let said = push.arg("push").arg(&half).args(["mine", "--yes"]).output().unwrap();
-    assert!(failure(&said).contains("\"mine\": expected the owner/name of a repository"));
+    assert!(failure(&said).contains("error: mine: expected the owner/name of a repository"));
     assert!(hub.asked().is_empty());
 }
 

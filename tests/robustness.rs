@@ -350,32 +350,58 @@ fn a_file_that_may_not_grow_stops_a_run_that_can_be_resumed() {
     assert!(resumed.status.success() && bench.path("run/results.json").exists());
 }
 
-/// On a disk of two megabytes that only the shell and its children see.
+/// On a disk of so many megabytes that only the shell and its children see: none where no file system may be mounted.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk() {
-    let bench = Bench::new();
-    let (small, run) = (bench.path("small"), bench.path("small/run"));
-    fs::create_dir(&small).unwrap();
-    let mount = format!("mount -t tmpfs -o size=2m none '{}'", small.display());
-    let within = |script: &str, train: &Command| {
+fn on_a_disk(folder: &Path, megabytes: usize, script: &str, train: &Command) -> Option<Command> {
+    fs::create_dir_all(folder).unwrap();
+    let mount = format!("mount -t tmpfs -o size={megabytes}m none '{}'", folder.display());
+    let within = |script: &str| {
         let mut command = Command::new("unshare");
         let inner = shell(&format!("{mount} && {script}"), train);
         command.args(["--map-root-user", "--mount"]);
         command.arg(inner.get_program()).args(inner.get_args());
         command
     };
-    let training = train(&model(), &bench.path("rows.jsonl"), &run);
-    let allowed = within("true", &training).stderr(Stdio::null()).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        // Not by `eprintln`, which is shown of failed tests only.
-        writeln!(std::io::stderr(), "not tested: a full disk, as no file system may be mounted here").unwrap();
-        return;
+    if within("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return Some(within(script));
     }
+    // Not by `eprintln`, which is shown of failed tests only.
+    writeln!(std::io::stderr(), "not tested: a full disk, as no file system may be mounted here").unwrap();
+    None
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up() {
+    let bench = Bench::new();
+    let (small, run) = (bench.path("small"), bench.path("small/run"));
+    let mut training = train(&model(), &bench.path("rows.jsonl"), &run);
+    training.args(["--checkpoint-every", "1", "--batch-size", "4"]);
     let script = format!("{{ \"$@\"; code=$?; find '{}' -name '.partial*' >&2; exit $code; }}", run.display());
-    let expected = ["No space left on device", "hint: free some space"];
-    let stderr = fails(&script, &mut within(&script, &training), 1, &expected);
+    // Room for two checkpoints of 19 megabytes, and not for the one that is written before an older one goes.
+    let Some(mut command) = on_a_disk(&small, 45, &script, &training) else { return };
+    let expected = ["warning: the disk has room for 0.0", "No space left on device", "hint: free some space"];
+    let stderr = fails(&script, &mut command, 1, &expected);
     assert!(!stderr.trim_end().lines().last().unwrap().contains(".partial"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_without_room_for_a_checkpoint_is_told_before_anything_is_done() {
+    let bench = Bench::new();
+    let (small, run) = (bench.path("small"), bench.path("small/run"));
+    let script = format!("{{ \"$@\"; code=$?; find '{}' >&2; exit $code; }}", small.display());
+    for rehearsal in [&[][..], &["--dry-run"]] {
+        let mut training = train(&model(), &bench.path("rows.jsonl"), &run);
+        training.args(rehearsal);
+        let Some(mut command) = on_a_disk(&small, 20, &script, &training) else { return };
+        let expected = [
+            "expected room on the disk for a checkpoint of 0.02 GB and the trained model of 0.01 GB, got 0.02 GB",
+            "hint: free some space, or name an --output on another disk, or train an adapter",
+        ];
+        let stderr = fails(&script, &mut command, 1, &expected);
+        assert_eq!(stderr.trim_end().lines().last().unwrap(), small.to_str().unwrap(), "something was written");
+    }
 }
 
 impl Bench {

@@ -320,3 +320,115 @@ fn rows_of_several_files_are_trained_on_as_those_of_one() {
         "data: expected sources of one dominant language, got English, and in ",
     );
 }
+
+/// Writes rows in another shape.
+fn convert(data: &Path, output: &Path, arguments: &[&str]) -> Output {
+    let mut command = mpo_train();
+    command.args(["convert", "--data"]).arg(data).arg("--output").arg(output).args(arguments);
+    command.output().unwrap()
+}
+
+/// What it says of them, and the file.
+fn converted(data: &Path, output: &Path, arguments: &[&str]) -> (String, String) {
+    let done = convert(data, output, arguments);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8(done.stdout).unwrap();
+    // The place is another in every test.
+    let place = format!("{}/", output.parent().unwrap().display());
+    (said.replace(&place, "").trim_end().to_owned(), fs::read_to_string(output).unwrap())
+}
+
+/// A row in two languages, of dish and target language.
+fn in_two(dish: &str, language: &str) -> Value {
+    json!({
+        "dominant": { "language": "en", "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED },
+        "target": { "language": language, "prompt": format!("{language} {dish}?"), "chosen": "Samahani.", "rejected": "Chemsha." },
+    })
+}
+
+#[test]
+fn rows_of_any_shape_become_ours_or_those_of_trl() {
+    let kitchen = Kitchen::new();
+    let alpaca = kitchen.lines(
+        "alpaca.jsonl",
+        |dish| json!({ "instruction": prompt(dish), "input": "", "best": CHOSEN, "rejected": REJECTED, "score": 1 }),
+    );
+    let columns = ["--columns", "chosen=best", "--language", "en"];
+    let (said, text) = converted(&alpaca, &kitchen.path("ours.jsonl"), &columns);
+    assert_eq!(said, "ours.jsonl: 4 rows (pairs in one language): en 4");
+    let message = |role: &str, content: &str| json!([{ "role": role, "content": content }]);
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let expected = json!({
+        "language": "en",
+        "prompt": message("user", &prompt("bread")),
+        "chosen": message("assistant", CHOSEN),
+        "rejected": message("assistant", REJECTED),
+    });
+    assert_eq!(first, expected);
+    // What was written is read as the same rows, and written as the same bytes.
+    let (_, trl) = converted(&kitchen.path("ours.jsonl"), &kitchen.path("trl.jsonl"), &["--to", "trl"]);
+    assert_eq!(trl, text);
+    let (_, again) = converted(&kitchen.path("trl.jsonl"), &kitchen.path("again.jsonl"), &["--to", "mpo-train"]);
+    assert_eq!(again, text);
+    assert_eq!(gaps(&kitchen.path("trl.jsonl"), &[]), gaps(&alpaca, &columns));
+    let few = converted(&alpaca, &kitchen.path("few.jsonl"), &[&columns[..], &["--rows", "3"]].concat()).0;
+    assert_eq!(few, "few.jsonl: 3 rows (pairs in one language): en 3");
+}
+
+#[test]
+fn rows_in_two_languages_are_a_row_a_side_for_trl() {
+    let kitchen = Kitchen::new();
+    let rows = DISHES.iter().flat_map(|dish| [in_two(dish, "sw"), in_two(dish, "bn")].map(|row| row.to_string()));
+    let data = kitchen.write("rows.jsonl", rows.take(7).collect::<Vec<_>>().join("\n"));
+    let (said, ours) = converted(&data, &kitchen.path("ours.jsonl"), &[]);
+    assert_eq!(said, "ours.jsonl: 7 rows (pairs in two languages): bn 3, sw 4, beside en");
+    assert_eq!(gaps(&kitchen.path("ours.jsonl"), &[]), gaps(&data, &[]));
+    assert_eq!(converted(&kitchen.path("ours.jsonl"), &kitchen.path("again.jsonl"), &[]).1, ours);
+    let output = convert(&data, &kitchen.path("trl.jsonl"), &["--to", "trl", "--json"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("TRL has no rows in two languages: each side is a row of its own"), "{stderr}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Each English row once.
+    assert_eq!((&said["rows"], &said["format"], &said["dominant"]), (&json!(11), &json!("trl"), &json!(null)));
+    assert_eq!(said["languages"], json!({ "bn": 3, "en": 4, "sw": 4 }));
+    assert_eq!(said["data"]["kept"], 7);
+    let text = fs::read_to_string(kitchen.path("trl.jsonl")).unwrap();
+    let languages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["language"].clone());
+    assert_eq!(languages.take(5).collect::<Vec<_>>(), ["en", "sw", "bn", "en", "sw"]);
+}
+
+#[test]
+fn rows_that_cannot_be_converted_are_refused_and_nothing_is_written() {
+    let kitchen = Kitchen::new();
+    let plain = |dish: &str| json!({ "prompt": prompt(dish), "chosen": CHOSEN, "rejected": REJECTED });
+    let rows = kitchen.lines("rows.jsonl", plain);
+    let same = kitchen.lines("same.jsonl", |dish| json!({ "prompt": prompt(dish), "chosen": "a", "rejected": "a" }));
+    let parallel = kitchen.lines("parallel.jsonl", |dish| json!({ "prompts": { "en": prompt(dish), "sw": dish } }));
+    let folder = kitchen.write("folder/rows.jsonl", plain("tea").to_string());
+    let folder = folder.parent().unwrap();
+    let before = kitchen.write("there.jsonl", "mine");
+    for (data, output, format, expected) in [
+        (&*rows, "there.jsonl", "trl", "expected the name of a new file, got one that is there"),
+        (&rows, "rows.parquet", "trl", "expected a name that ends in .jsonl"),
+        (&rows, "new.jsonl", "gguf", "--to gguf: expected a model"),
+        (&parallel, "new.jsonl", "trl", "expected rows with answers, which TRL is trained on, got prompts in several"),
+        (&same, "new.jsonl", "mpo-train", "expected at least one row, got none: all 4 were dropped; "),
+        (folder, "folder/new.jsonl", "trl", "expected an --output apart from --data"),
+    ] {
+        let said = refusal(&convert(data, &kitchen.path(output), &["--to", format]));
+        assert!(said.contains(expected), "{said}");
+        assert!(!kitchen.path("new.jsonl").exists() && !kitchen.path("folder/new.jsonl").exists(), "{expected}");
+    }
+    assert_eq!(fs::read_to_string(before).unwrap(), "mine");
+    let mut command = mpo_train();
+    command.arg("convert").arg(model()).args(["--to", "trl", "--output"]).arg(kitchen.path("new.jsonl"));
+    assert!(refusal(&command.output().unwrap()).contains("--to: expected gguf of a model"));
+    // What is asked of rows is not asked of a model.
+    let mut command = mpo_train();
+    command.arg("convert").arg(model()).args(["--rows", "2", "--output"]).arg(kitchen.path("new.gguf"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let (said, ours) = converted(&parallel, &kitchen.path("parallel-ours.jsonl"), &[]);
+    assert_eq!(said, "parallel-ours.jsonl: 4 rows (prompts in several languages): sw 4, beside en");
+    assert!(ours.starts_with("{\"prompts\":{\"en\":[{"), "{ours}");
+}

@@ -12,13 +12,13 @@ use crate::{checkpoint::CheckpointError, config::ConfigError, memory::OVERRIDE};
 #[non_exhaustive]
 pub enum ModelError {
     /// The name leads nowhere.
-    #[error("{model:?}: expected a folder or the owner/name of a repository, got neither")]
+    #[error("{}: expected a folder or the owner/name of a repository, got neither", shown(model))]
     NotAModel {
         /// The name as given.
         model: String,
     },
     /// A model cannot be sent to it.
-    #[error("{name:?}: expected the owner/name of a repository")]
+    #[error("{}: expected the owner/name of a repository", shown(name))]
     NotARepository {
         /// The name as given.
         name: String,
@@ -107,6 +107,11 @@ pub enum ModelError {
     /// The weights do not fit.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+/// A path or name as messages have it: as it is, unless there would be nothing to see.
+pub(crate) fn shown(name: &str) -> &str {
+    if name.trim().is_empty() { "\"\"" } else { name }
 }
 
 /// What to do where a process has as many files open as it may.

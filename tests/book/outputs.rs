@@ -8,7 +8,7 @@ use crate::kitchen::{Kitchen, PHRASES};
 use crate::made;
 
 /// Commands with `--json`.
-fn commands() -> [(&'static str, String); 9] {
+fn commands() -> [(&'static str, String); 10] {
     let flex = "--device flex --model MODEL";
     [
         ("train", format!("train --json --data rows.json --output runs/json {flex}")),
@@ -33,6 +33,7 @@ fn commands() -> [(&'static str, String); 9] {
         ),
         ("difference", "difference --json evals/json evals/json".into()),
         ("generate", format!("generate --json --max-new-tokens 8 {flex} Hello")),
+        ("convert", "convert --json --data rows.json --output rows-ours.jsonl".into()),
         ("devices", "devices --json".into()),
     ]
 }

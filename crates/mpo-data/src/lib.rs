@@ -64,7 +64,7 @@ pub use parallel::ParallelPrompts;
 pub use read::{Dataset, ReadOptions, read, read_watched};
 pub use records::{Fields, MAX_LINE_BYTES, Record, Records, read_text};
 pub use report::{Dropped, ReadReport, Side, Warning, WarningKind};
-pub use rows::{Row, RowWriter, Rows, row_line};
+pub use rows::{Row, RowWriter, Rows, TrlRows, row_line};
 pub use template::{
     BuiltinTemplate, ChatTemplate, Conversation, SystemMessage, TemplateArgument, TemplateArguments, TemplateChoice,
     TemplateOptions, TemplateSource, TemplateSources,

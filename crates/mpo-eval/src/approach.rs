@@ -1,10 +1,12 @@
 //! How near each language came to the gap that it was drawn towards.
 
+use std::fmt;
+
 use mpo_data::Language;
 use mpo_objectives::GapSource;
 use serde::Serialize;
 
-use crate::results::{RewardGaps, TrainResults};
+use crate::results::{MiniatureResults, RewardGaps, TrainResults};
 use crate::reward_gap::LanguageGap;
 
 /// The share of the goal from which on a language counts as safe.
@@ -33,6 +35,16 @@ impl Course {
             Self::Lowered => "lowered",
         }
     }
+
+    /// What a language did.
+    pub fn deed(self) -> &'static str {
+        match self {
+            Self::Reached => "reached the goal",
+            Self::Nearer => "came nearer to the goal",
+            Self::Farther => "came no nearer to the goal",
+            Self::Lowered => "was lowered from above the goal",
+        }
+    }
 }
 
 /// What became of a language.
@@ -46,6 +58,19 @@ pub struct Approach {
     pub before: f64,
     /// Its gap after.
     pub after: f64,
+}
+
+impl Approach {
+    /// How much of the goal its gap is, and was: `95 % of it, -25 % before`; the first number takes at least so many places.
+    pub fn shares(&self, places: usize) -> String {
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        format!("{:>places$} of it, {} before", percent(self.after), percent(self.before))
+    }
+
+    /// The verdict, in a sentence.
+    pub fn sentence(&self) -> String {
+        format!("{} {}: {}.", self.language.name(), self.course.deed(), self.shares(0))
+    }
 }
 
 /// The gap that languages are to come up to.
@@ -98,9 +123,27 @@ impl Goal {
         }
     }
 
+    /// Whether there is something to come up to.
+    pub fn is_above_zero(&self) -> bool {
+        self.height > 0.0
+    }
+
     fn in_language(language: Language, when: &str, height: Option<f64>) -> Option<Self> {
         let name = format!("{}'s gap {when}", language.name());
         height.map(|height| Self { name, of: Some(language), height })
+    }
+}
+
+/// As it is told before verdicts; where there is nothing to come up to, in their place.
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, height, .. } = self;
+        match self.is_above_zero() {
+            true => write!(f, "goal: {name}, {height:+.2}"),
+            false => {
+                write!(f, "no goal: {name} is {height:+.2}, not above zero, so there is nothing to come up to")
+            }
+        }
     }
 }
 
@@ -121,21 +164,37 @@ pub struct Approaches {
 impl Approaches {
     /// None where there is no goal, or one that is not above zero: then there is nothing to reach.
     pub fn new(results: &TrainResults) -> Option<Self> {
-        let goal = Goal::new(results).filter(|goal| goal.height > 0.0)?;
         let gaps = &results.reward_gap;
         let others = gaps.after.iter().filter(|gap| Some(gap.language) != results.dominant);
-        let approach = |after: &LanguageGap| {
-            let before = mean(&gaps.before, after.language)?;
-            let (before, after, language) = (before / goal.height, after.mean / goal.height, after.language);
+        let moved = others.filter_map(|after| Some((after.language, mean(&gaps.before, after.language)?, after.mean)));
+        Self::towards(Goal::new(results)?, moved)
+    }
+
+    /// The same of the miniature.
+    pub fn of_miniature(results: &MiniatureResults) -> Option<Self> {
+        let dominant = results.dominant;
+        let height = results.languages.get(&dominant).map(|of| of.reward_gap.before);
+        let others = results.languages.iter().filter(|(language, _)| **language != dominant);
+        let moved = others.map(|(language, of)| (*language, of.reward_gap.before, of.reward_gap.after));
+        Self::towards(Goal::in_language(dominant, "before training", height)?, moved)
+    }
+
+    /// Of languages, each with its gap before and after.
+    fn towards(goal: Goal, moved: impl Iterator<Item = (Language, f64, f64)>) -> Option<Self> {
+        if !goal.is_above_zero() {
+            return None;
+        }
+        let approach = |(language, before, after): (Language, f64, f64)| {
+            let (before, after) = (before / goal.height, after / goal.height);
             let course = match (after >= REACHED, after > before) {
                 (true, false) if before > 1.0 && after < before => Course::Lowered,
                 (true, _) => Course::Reached,
                 (false, true) => Course::Nearer,
                 (false, false) => Course::Farther,
             };
-            Some(Approach { language, course, before, after })
+            Approach { language, course, before, after }
         };
-        let of = others.filter_map(approach).collect();
+        let of = moved.map(approach).collect();
         Some(Self { goal, of })
     }
 }
@@ -143,6 +202,7 @@ impl Approaches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::{Change, MiniatureLanguage};
 
     fn gaps(means: &[(&str, f64)]) -> Vec<LanguageGap> {
         let gap = |&(code, mean): &(&str, f64)| LanguageGap {
@@ -177,6 +237,43 @@ mod tests {
         let expected = [("ar", "lowered"), ("bn", "reached"), ("ja", "nearer"), ("ko", "farther"), ("sw", "reached")];
         assert_eq!(courses, expected.map(|(language, course)| (language.to_owned(), course)));
         assert_eq!((approaches.of[1].before, approaches.of[1].after), (-0.25, 0.8));
+        let sentences: Vec<String> = approaches.of.iter().map(Approach::sentence).collect();
+        assert_eq!(
+            sentences,
+            [
+                "Arabic was lowered from above the goal: 105 % of it, 125 % before.",
+                "Bengali reached the goal: 80 % of it, -25 % before.",
+                "Japanese came nearer to the goal: 75 % of it, 50 % before.",
+                "Korean came no nearer to the goal: 25 % of it, 50 % before.",
+                "Swahili reached the goal: 90 % of it, 95 % before.",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_goal_that_is_none_is_told_as_such() {
+        let goal = |height| Goal { name: "English's gap before training".into(), of: None, height };
+        assert_eq!(goal(2.0).to_string(), "goal: English's gap before training, +2.00");
+        let none = "no goal: English's gap before training is -0.10, not above zero, so there is nothing to come up to";
+        assert_eq!(goal(-0.1).to_string(), none);
+    }
+
+    #[test]
+    fn the_miniature_has_verdicts_too() {
+        let of = |before, after| {
+            let [reward_gap, refusal_rate, benign_answer_rate] = [Change { before, after }; 3];
+            MiniatureLanguage { reward_gap, refusal_rate, benign_answer_rate }
+        };
+        let language = |code: &str| code.parse::<Language>().unwrap();
+        let languages = [("en", of(2.0, 2.5)), ("sw", of(0.5, 1.0)), ("bn", of(-1.0, 2.0))];
+        let languages = languages.map(|(code, of)| (language(code), of)).into();
+        let results = MiniatureResults { dominant: language("en"), languages };
+        let approaches = Approaches::of_miniature(&results).unwrap();
+        assert_eq!(approaches.goal.height, 2.0);
+        let mut courses: Vec<_> = approaches.of.iter().map(|of| (of.language.code(), of.course.name())).collect();
+        courses.sort_unstable();
+        assert_eq!(courses, [("bn", "reached"), ("sw", "nearer")]);
+        assert_eq!(Approaches::of_miniature(&MiniatureResults { dominant: language("zh"), ..results }), None);
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Flags of the settings of a run: each follows from its declaration.
 
+use std::ffi::OsString;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use mpo_trainer::{Choice, DeviceChoice, SETTINGS, Setting, Takes, TrainOptions, hyper_parameters, typed_value};
+use mpo_trainer::{
+    Choice, DeviceChoice, OurFlag, SETTINGS, Setting, Takes, TrainOptions, flag_elsewhere, hyper_parameters,
+    typed_value,
+};
 
 use crate::device::is_built_in;
 
@@ -28,6 +33,22 @@ pub(crate) fn devices() -> impl TypedValueParser<Value = DeviceChoice> {
 fn device(name: &'static str, help: &'static str) -> PossibleValue {
     let is_here = |choice| choice == DeviceChoice::Auto || is_built_in(choice);
     PossibleValue::new(name).help(help).hide(!name.parse().is_ok_and(is_here))
+}
+
+/// An error about what was typed; a flag that is called so in another program is told with what the command calls it.
+pub(crate) fn with_our_name(mut error: clap::Error, command: &Command, typed: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let named = typed.iter().find_map(|word| command.find_subcommand(word)).unwrap_or(command);
+    let has = |flag: &str| named.get_arguments().any(|argument| argument.get_long() == Some(flag));
+    // That there is no such thing is of interest to who trains.
+    let fits = |ours: &OurFlag| has(ours.name.as_deref().unwrap_or("lr"));
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(OurFlag { tip, .. }) = flag_elsewhere(flag).filter(fits)
+    {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 impl Args for Flags {
@@ -64,7 +85,7 @@ impl FromArgMatches for Flags {
         let Self(options) = self;
         for setting in SETTINGS {
             for text in matches.get_many::<String>(setting.key).into_iter().flatten() {
-                let invalid = |problem| clap::Error::raw(clap::error::ErrorKind::ValueValidation, problem);
+                let invalid = |problem| clap::Error::raw(ErrorKind::ValueValidation, problem);
                 setting.set(options, text).map_err(invalid)?;
             }
         }

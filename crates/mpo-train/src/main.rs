@@ -8,6 +8,7 @@ mod apart;
 mod arguments;
 mod commands;
 mod device;
+mod disk;
 mod duration;
 mod failure;
 mod flags;

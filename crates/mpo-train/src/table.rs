@@ -264,18 +264,19 @@ pub(crate) fn before_and_after(results: &TrainResults) -> String {
 /// A line for each language: where its gap went, against the goal.
 pub(crate) fn approaches(approaches: &Approaches, paint: Paint) -> String {
     let Approaches { goal, of } = approaches;
-    let mut lines = vec![format!("goal: {}, {:+.2}", goal.name, goal.height)];
-    let longest = of.iter().map(|of| of.language.name().chars().count()).max().unwrap_or_default();
-    lines.extend(of.iter().map(|Approach { language, course, before, after }| {
-        let name = language.name();
+    let mut lines = vec![goal.to_string()];
+    let names = of.iter().map(|of| of.language.name().chars().count()).max().unwrap_or_default();
+    let deeds = of.iter().map(|of| of.course.deed().len()).max().unwrap_or_default();
+    lines.extend(of.iter().map(|approach| {
+        let Approach { language, course, .. } = approach;
         // Filled up first: a terminal shows no column for a colour.
-        let word = format!("{:<7}", course.name());
-        let word = match course {
-            Course::Reached => paint.good(&word),
-            Course::Nearer | Course::Lowered => paint.fair(&word),
-            Course::Farther => paint.bad(&word),
+        let deed = format!("{:<deeds$}", course.deed());
+        let deed = match course {
+            Course::Reached => paint.good(&deed),
+            Course::Nearer | Course::Lowered => paint.fair(&deed),
+            Course::Farther => paint.bad(&deed),
         };
-        format!("  {name:<longest$}  {word}  {:>5} of it, {} before", percent(*after), percent(*before))
+        format!("  {:<names$}  {deed}  {}", language.name(), approach.shares(5))
     }));
     lines.join("\n")
 }
@@ -412,7 +413,7 @@ mod tests {
         let results = TrainResults { steps: 3, best: None, dominant: "en".parse().ok(), drawn_to: None, reward_gap };
         insta::assert_snapshot!("approaches", approaches(&Approaches::new(&results).unwrap(), PLAIN));
         let painted = approaches(&Approaches::new(&results).unwrap(), COLORED);
-        assert!(painted.contains("\u{1b}[32mreached\u{1b}[0m  "), "{painted}");
+        assert!(painted.contains("\u{1b}[32mreached the goal       \u{1b}[0m  "), "{painted}");
     }
 
     #[test]

@@ -43,6 +43,16 @@ pub enum TrainError {
     /// There is nothing to train on.
     #[error("expected at least one row to train on, got none")]
     NoRows,
+    /// No row can have that dominant language.
+    #[error("pivot: expected {expected}, got {got}")]
+    Pivot {
+        /// What was looked for.
+        expected: String,
+        /// The rows that are there.
+        got: String,
+        /// What to do.
+        hint: String,
+    },
     /// Answers without others to compare them with, or no answers.
     #[error("{}: expected pairs of answers, got {got}, which have no reward gap", path.display())]
     SingleAnswers {
@@ -251,6 +261,7 @@ impl TrainError {
                 "choose another --method, or write rows of the form {dominant, target}, which every method can use; those of one language \
                  that `prepare` makes have that form with --dominant-pairs"
             }
+            Self::Pivot { hint, .. } => return Some(hint.clone()),
             Self::NoRows => "`mpo-train score --json` on the same data shows what was dropped and why",
             Self::SingleAnswers { .. } => "give rows with `chosen` and `rejected`",
             Self::NoPairs { .. } => {

@@ -90,13 +90,13 @@ pub use pairs::{PairParts, PairScores};
 pub use ranks::{check_alike, program, told_by_first};
 pub use reference::{AnswerToScore, Reference};
 pub use rows::{check_pairs, consistency_rows, pivoted, read_data, read_options, read_rows, warn_of_one_class};
-pub use run::{Base, Run, warn_of_rounding};
+pub use run::{Base, Run, saved_dtype};
 pub use score::{ScoredRow, score_rows, score_rows_among};
 pub use settings::{
     AdapterKind, Choice, ConsistencyKind, Decides, DeviceChoice, HyperParameter, HyperParameters, LogTo, LoraTargets,
-    Measure, Method, OptimizerState, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,
-    SaveDtype, Schedule, Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, hyper_parameters,
-    typed_value,
+    Measure, Method, OptimizerState, OurFlag, Places, PrecisionChoice, QuantizationChoice, Recipe, Recompute, SETTINGS,
+    SaveDtype, Schedule, Setting, Shares, Sources, Takes, TrainConfig, TrainOptions, at_home, flag_elsewhere,
+    hyper_parameters, typed_value,
 };
 pub use tasks::{
     MicroBatch, Reduction, Shared, Task, Work, assumed_row_size, build_task, check_rows, digest_rows, prompt_sizes,

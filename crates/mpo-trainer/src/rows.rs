@@ -1,8 +1,9 @@
 //! Preference rows for a run: read, reported, and limited so that every language keeps its share.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use mpo_data::{Columns, Dataset, Language, ReadOptions, ReadReport, Rows, TokenizedRows};
+use mpo_data::{Columns, Dataset, Language, Origin, ReadOptions, ReadReport, Row, Rows, TokenizedRows};
 use mpo_progress::{Counted, Progress};
 
 use crate::error::TrainError;
@@ -120,11 +121,13 @@ fn narrowed(
     progress: &dyn Progress,
 ) -> Result<Dataset, TrainError> {
     if let Some(language) = pivot {
-        let before = dataset.report.kept;
+        let before: Vec<(Language, Origin)> = places(&dataset.rows);
         dataset.rows = pivoted(dataset.rows, language)?;
         dataset.report.dominant = Some(language);
         dataset.report.kept = dataset.rows.len();
-        progress.note(&format_args!("{:<10} {language}, in {} of {before} rows", "pivoted to", dataset.report.kept));
+        let of = before.len();
+        progress.note(&format_args!("{:<10} {language}, in {} of {of} rows", "pivoted to", dataset.report.kept));
+        tell_left_out(&before, &dataset.rows, language, progress);
     }
     let Some(limit) = limit.filter(|&limit| limit < dataset.report.kept) else {
         return Ok(dataset);
@@ -195,10 +198,123 @@ pub fn warn_of_one_class(rows: &TokenizedRows, config: &TrainConfig, progress: &
 /// # Errors
 /// If no row is in it.
 pub fn pivoted(rows: Rows, language: Language) -> Result<Rows, TrainError> {
+    let (kind, in_one) = (rows.kind(), matches!(rows, Rows::Monolingual(_) | Rows::Unpaired(_)));
+    let found: BTreeSet<Language> = rows.languages().collect();
     let rows = rows.pivot(language);
-    if rows.is_empty() {
-        let expected = "a language that prompts are translated to";
-        return Err(TrainError::setting("pivot", expected, language.code()));
+    if !rows.is_empty() {
+        return Ok(rows);
     }
-    Ok(rows)
+    let name = language.name();
+    if in_one {
+        return Err(TrainError::Pivot {
+            expected: format!("rows in two languages, some of them with a side in {name}"),
+            got: format!("{kind}, which have no dominant language"),
+            hint: "leave pivot out, or give rows of the form {dominant, target}".into(),
+        });
+    }
+    let found = found.iter().map(|language| format!("{language} ({})", language.name()));
+    let found = found.collect::<Vec<_>>().join(", ");
+    Err(TrainError::Pivot {
+        expected: format!("rows whose prompt is there in {name} too"),
+        got: format!("{kind} without one; beside the dominant language they are in {found}"),
+        hint: format!(
+            "name one of these, leave pivot out, or add rows with a side in {name} to the same dominant prompts"
+        ),
+    })
+}
+
+/// The language that each row counts for, and where it came from.
+fn places(rows: &Rows) -> Vec<(Language, Origin)> {
+    fn of<R: Row>(rows: &[R]) -> Vec<(Language, Origin)> {
+        rows.iter().map(|row| (row.language(), row.origin().clone())).collect()
+    }
+    match rows {
+        Rows::Bilingual(rows) => of(rows),
+        Rows::Monolingual(rows) => of(rows),
+        Rows::Unpaired(rows) => of(rows),
+        Rows::Parallel(rows) => of(rows),
+    }
+}
+
+/// Says which of the rows `before` have found no translation to `language`, and warns where those of a language are all gone.
+fn tell_left_out(before: &[(Language, Origin)], rows: &Rows, language: Language, progress: &dyn Progress) {
+    let kept = places(rows);
+    let kept: HashSet<&Origin> = kept.iter().map(|(_, origin)| origin).collect();
+    // Of each language, rows that are left out, and all.
+    let mut counts: BTreeMap<Language, [usize; 2]> = BTreeMap::new();
+    for (of, origin) in before {
+        let [out, all] = counts.entry(*of).or_default();
+        *out += usize::from(!kept.contains(origin));
+        *all += 1;
+    }
+    let out = counts.values().map(|[out, _]| out).sum::<usize>();
+    if out == 0 {
+        return;
+    }
+    let name = language.name();
+    let (rows, of) = (Counted(out as u64, "row"), counts.iter().filter(|(_, [out, _])| *out > 0));
+    let of: Vec<String> = of.map(|(language, [out, _])| format!("{language} {out}")).collect();
+    progress.note(&format_args!("{:<10} {rows} whose prompt no row has in {name}: {}", "left out", of.join(", ")));
+    let gone = counts.iter().filter(|(_, [out, all])| out == all).map(|(language, _)| language.name());
+    let gone: Vec<&str> = gone.collect();
+    if !gone.is_empty() {
+        progress.note(&format_args!(
+            "warning: nothing is left in {}: rows are translations of each other where their dominant sides are the same to the letter, \
+             and none of those is there in {name}; give such rows, or another pivot",
+            gone.join(", ")
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpo_data::read;
+    use mpo_progress::Recorder;
+
+    use super::*;
+
+    /// Rows such as `en1-sw1`, read with this pivot: what was said, or why not.
+    fn pivot(rows: &str, language: &str) -> Result<Vec<String>, TrainError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let side =
+            |text: &str| serde_json::json!({ "language": text[..2], "prompt": text, "chosen": "a", "rejected": "b" });
+        let lines = rows.split(' ').map(|row| match row.split_once('-') {
+            Some((dominant, target)) => serde_json::json!({ "dominant": side(dominant), "target": side(target) }),
+            None => side(row),
+        });
+        std::fs::write(&path, lines.map(|row| row.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
+        let dataset = read(&path, &ReadOptions::default()).unwrap();
+        let recorder = Recorder::default();
+        narrowed(dataset, None, language.parse().ok(), &recorder)?;
+        Ok(recorder.texts())
+    }
+
+    #[test]
+    fn rows_without_a_translation_are_told_by_language() {
+        let said = pivot("en1-zh1 en1-sw1 en2-sw2 en3-sw3 en4-bn4", "zh").unwrap();
+        assert_eq!(said[0], "pivoted to zh, in 2 of 5 rows");
+        assert_eq!(said[1], "left out   3 rows whose prompt no row has in Chinese: bn 1, sw 2");
+        let warning = "warning: nothing is left in Bengali: rows are translations of each other where their dominant sides are the \
+                       same to the letter, and none of those is there in Chinese; give such rows, or another pivot";
+        assert_eq!(&said[2..], [warning]);
+        assert_eq!(pivot("en1-zh1 en1-sw1", "zh").unwrap(), ["pivoted to zh, in 2 of 2 rows"]);
+    }
+
+    #[test]
+    fn a_pivot_that_no_row_has_is_told_with_those_that_there_are() {
+        let refused = |rows, language| {
+            let error = pivot(rows, language).unwrap_err();
+            [error.to_string(), error.hint().unwrap()]
+        };
+        let [error, hint] = refused("en1-sw1 en2-bn2", "zh");
+        let expected = "pivot: expected rows whose prompt is there in Chinese too, got pairs in two languages without one; beside the \
+                        dominant language they are in bn (Bengali), sw (Swahili)";
+        assert_eq!(error, expected);
+        assert!(hint.contains("name one of these, leave pivot out, or add rows with a side in Chinese"), "{hint}");
+        let [error, hint] = refused("en1 sw1", "zh");
+        assert!(error.contains("expected rows in two languages, some of them with a side in Chinese"), "{error}");
+        assert!(error.ends_with("got pairs in one language, which have no dominant language"), "{error}");
+        assert!(hint.contains("{dominant, target}"), "{hint}");
+    }
 }

@@ -18,7 +18,7 @@ use crate::memory::{BaseModel, Machine, Planner, Storage};
 use crate::optimizer::Optimizer;
 use crate::ranks::told_by_first;
 use crate::reference::Reference;
-use crate::settings::{Recompute, TrainConfig};
+use crate::settings::{Choice as _, Recompute, SaveDtype, TrainConfig};
 use crate::tasks::{build_task, check_rows, prompt_sizes, row_sizes};
 use crate::train::{Trained, Trainer};
 
@@ -151,13 +151,17 @@ impl Run<'_> {
     /// # Errors
     /// If it cannot be written.
     pub fn save(&self, model: &CausalLm, card: Option<&str>, progress: &dyn Progress) -> Result<(), TrainError> {
-        let dtype = self.config.save_dtype.into();
         let whole = self.saves_whole(model);
-        if whole {
-            warn_of_rounding(model, self.base.path, dtype, progress)?;
-        } else if dtype != WeightDtype::F32 {
-            tell_lost(model.adapter_lost_by_rounding(self.base.adapter, dtype)?, progress);
-        }
+        let dtype = if whole {
+            saved_dtype(self.config.save_dtype, model, self.base.path, progress)?
+        } else {
+            // An adapter is small, and new.
+            let dtype = self.config.save_dtype.named().unwrap_or(WeightDtype::F32);
+            if dtype != WeightDtype::F32 {
+                tell_lost(model.adapter_lost_by_rounding(self.base.adapter, dtype)?, progress);
+            }
+            dtype
+        };
         let _stage = progress.begin("saving the model", None);
         let options = SaveOptions {
             dtype,
@@ -189,29 +193,50 @@ impl Run<'_> {
     }
 }
 
-/// Says so where much of what training changed of the model in `base` is lost as weights are rounded to `dtype`: steps at a
-/// small learning rate are smaller than those between two bf16 numbers.
+/// The share of what training changed from which on rounding undoes it: as much as that is moved by rounding. Steps at a small
+/// learning rate are smaller than those between two bf16 numbers.
+const UNDONE: f64 = 0.1;
+
+/// The type to save the weights of a model in that was made of the one in `base`. Says which it is where that follows from the
+/// model, and warns where much of what training changed is lost in the one that was named.
 ///
 /// # Errors
 /// If the weights in `base` cannot be read.
-pub fn warn_of_rounding(
+pub fn saved_dtype(
+    choice: SaveDtype,
     model: &CausalLm,
     base: &Path,
-    dtype: WeightDtype,
     progress: &dyn Progress,
-) -> Result<(), TrainError> {
-    if dtype == WeightDtype::F32 {
-        return Ok(());
+) -> Result<WeightDtype, TrainError> {
+    if choice == SaveDtype::F32 {
+        return Ok(WeightDtype::F32);
     }
     let base = Checkpoint::open(base).map_err(ModelError::from)?;
-    tell_lost(model.lost_by_rounding(&base, dtype).map_err(ModelError::from)?, progress);
-    Ok(())
+    let lost = |dtype| match dtype {
+        WeightDtype::F32 => Ok(0.0),
+        dtype => model.lost_by_rounding(&base, dtype).map_err(ModelError::from),
+    };
+    if let Some(dtype) = choice.named() {
+        tell_lost(lost(dtype)?, progress);
+        return Ok(dtype);
+    }
+    let own = base.weight_dtype();
+    let (lost, name) = (lost(own)?, SaveDtype::from(own).name());
+    if lost <= UNDONE {
+        progress.note(&format_args!("{:<10} {name}, as the model's own weights are stored", "saved as"));
+        return Ok(own);
+    }
+    progress.note(&format_args!(
+        "{:<10} f32: rounding to {name}, in which the model's own weights are stored, would move them {:.0} % as far as training did",
+        "saved as",
+        lost * 100.0
+    ));
+    Ok(WeightDtype::F32)
 }
 
-/// Says so where that is much.
+/// Says so where much of what training changed is lost.
 fn tell_lost(lost: f64, progress: &dyn Progress) {
-    const WORTH_SAYING: f64 = 0.1;
-    if lost > WORTH_SAYING {
+    if lost > UNDONE {
         progress.note(&format_args!(
             "warning: rounding moves the weights {:.0} % as far as training did, so much of it is lost; \
              --save-dtype f32 keeps it",

@@ -11,6 +11,7 @@ use crate::checkpoint::{
 use crate::command::python;
 use crate::config::CONFIG_FILE;
 use crate::config::ConfigError;
+use crate::error::shown;
 use crate::{Checkpoint, ModelError, resolve, resolve_description};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -150,7 +151,7 @@ fn base(dir: &Path, config: &mut AdapterConfig, resolve: Resolve) -> Result<Path
         return resolve(&path, None);
     }
     resolve(name, config.revision()).map_err(|error| match error {
-        ModelError::NotAModel { model } => unnamed(format!("{model:?}, which is neither")).into(),
+        ModelError::NotAModel { model } => unnamed(format!("{}, which is neither", shown(&model))).into(),
         error => error,
     })
 }

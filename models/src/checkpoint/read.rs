@@ -9,7 +9,7 @@ use mpo_kernels::allocator::lasting;
 use safetensors::{Dtype, tensor::TensorInfo};
 
 use super::open::{Checkpoint, Entry};
-use super::{CheckpointError, TOKENIZER_FILES};
+use super::{CheckpointError, TOKENIZER_FILES, WeightDtype};
 use crate::config::CONFIG_FILE;
 use crate::gguf::Stored;
 
@@ -27,6 +27,20 @@ impl Checkpoint {
     /// The type a tensor is stored in.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
         self.tensors.get(name).map(|entry| entry.info.dtype)
+    }
+
+    /// The type of 16 bits that most numbers are stored in; where they are in another, f32.
+    pub fn weight_dtype(&self) -> WeightDtype {
+        let numbers = |dtype: Option<Dtype>| {
+            let of = self.tensors.values().filter(|entry| dtype.is_none_or(|dtype| entry.info.dtype == dtype));
+            of.map(|entry| entry.info.shape.iter().product::<usize>()).sum::<usize>()
+        };
+        let is_most = |dtype: Dtype| 2 * numbers(Some(dtype)) > numbers(None);
+        match [Dtype::BF16, Dtype::F16].map(is_most) {
+            [true, _] => WeightDtype::BF16,
+            [_, true] => WeightDtype::F16,
+            _ => WeightDtype::F32,
+        }
     }
 
     /// Whether two tensors hold the same numbers.

@@ -482,6 +482,7 @@ mod tests {
             model.save(&dir, &config, &SaveOptions { dtype, ..SaveOptions::default() }).unwrap();
             let saved = ModelConfig::from_dir(&dir).unwrap();
             assert_eq!(CausalLm::is_stored_in_bf16(&dir, &saved), is_bf16, "{dtype:?}");
+            assert_eq!(Checkpoint::open(&dir).unwrap().weight_dtype(), dtype);
             // What the file says does not count beside the weights.
             config.raw.insert("torch_dtype".into(), "bfloat16".into());
             assert_eq!(CausalLm::is_stored_in_bf16(&dir, &config), is_bf16, "{dtype:?}");

@@ -120,5 +120,9 @@ mod tests {
             let error = resolve(wrong, None).unwrap_err();
             assert!(matches!(error, ModelError::NotAModel { .. }), "{error}");
         }
+        // As other messages have paths.
+        let said = |name: &str| resolve(name, None).unwrap_err().to_string();
+        assert!(said("/no/such").starts_with("/no/such: expected a folder or"), "{}", said("/no/such"));
+        assert!(said("").starts_with("\"\": expected a folder or"), "{}", said(""));
     }
 }

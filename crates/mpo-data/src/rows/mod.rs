@@ -5,6 +5,7 @@ mod evenly;
 mod held_out;
 mod pivot;
 mod row;
+mod trl;
 mod write;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ pub(crate) use each::each;
 pub(crate) use evenly::evenly;
 use pivot::pivot;
 pub use row::Row;
+pub use trl::TrlRows;
 pub use write::{RowWriter, row_line};
 
 /// What the kinds of rows are called, for people.

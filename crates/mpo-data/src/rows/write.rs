@@ -42,8 +42,12 @@ impl<R: Row> RowWriter<R> {
     /// # Errors
     /// If it cannot be written, or it or one of its texts is longer than what is read.
     pub fn write(&mut self, row: &R) -> Result<(), DataError> {
-        let line = row_line(row, None)?;
-        self.lines.write_all(&line).map_err(|source| unwritten(&self.path, source))
+        self.put(&row_line(row, None)?)
+    }
+
+    /// Writes what was made of a row.
+    pub(super) fn put(&mut self, line: &[u8]) -> Result<(), DataError> {
+        self.lines.write_all(line).map_err(|source| unwritten(&self.path, source))
     }
 
     /// Puts the file in its place, where it replaces one of that name.
@@ -77,12 +81,17 @@ pub fn row_line(row: &impl Row, provenance: Option<&Value>) -> Result<Vec<u8>, D
         #[serde(skip_serializing_if = "Option::is_none")]
         provenance: Option<&'a Value>,
     }
+    let benign = row.is_benign().then(|| json!({ "benign": true }));
+    line_of(row, &Line { row, provenance: provenance.or(benign.as_ref()) })
+}
+
+/// What is written of a row as a line of a file.
+pub(super) fn line_of(row: &impl Row, written: &impl Serialize) -> Result<Vec<u8>, DataError> {
     let prompts = row.prompts().flatten().map(|message| ("prompt", &*message.content));
     for (name, text) in prompts.chain(row.answers().map(|answer| ("answer", answer))) {
         of_bearable_length(text, name).map_err(|problem| DataError::row(row.origin(), problem))?;
     }
-    let benign = row.is_benign().then(|| json!({ "benign": true }));
-    let line = serde_json::to_vec(&Line { row, provenance: provenance.or(benign.as_ref()) });
+    let line = serde_json::to_vec(written);
     let mut line = line.map_err(|error| DataError::row(row.origin(), error.to_string()))?;
     if line.len() > MAX_LINE_BYTES {
         return Err(DataError::RowTooLong { origin: row.origin().clone(), limit: MAX_LINE_BYTES });
@@ -118,7 +127,7 @@ fn unwritten(path: &Path, source: io::Error) -> DataError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Rows;
+    use super::super::{Rows, TrlRows};
     use super::*;
     use crate::language::Language;
     use crate::pair::{
@@ -194,8 +203,11 @@ mod tests {
                 origin,
             }))
         });
-        let monolingual = prop::collection::vec(side(TARGETS), 1..4).prop_map(move |rows| {
-            Rows::Monolingual(numbered(rows, file, |pair, origin| MonolingualPair { pair, origin }))
+        let monolingual = prop::collection::vec((side(TARGETS), any::<bool>()), 1..4).prop_map(move |rows| {
+            Rows::Monolingual(numbered(rows, file, |(pair, is_benign), origin| MonolingualPair {
+                pair: pair.with_benign(is_benign),
+                origin,
+            }))
         });
         let answer = (language(TARGETS), prompt(), tools(), text(), any::<bool>());
         let unpaired = prop::collection::vec(answer, 1..4).prop_map(move |rows| {
@@ -250,6 +262,32 @@ mod tests {
             prop_assert_eq!(&dataset.report.dropped, &[]);
             prop_assert_eq!(&dataset.report.unread, &Default::default());
             prop_assert_eq!(dataset.rows, from_file(rows, &path));
+        }
+
+        #[test]
+        fn what_is_written_for_trl_is_read_the_same(rows in any_rows("elsewhere.jsonl")) {
+            let Some(rows) = TrlRows::new(rows) else { return Ok(()) };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("rows.jsonl");
+            rows.write(&path).unwrap();
+            let read = read(&path, &ReadOptions::default()).unwrap().rows;
+            prop_assert_eq!(unplaced(read), unplaced(rows.rows().clone()));
+        }
+    }
+
+    /// The rows, as if they came from nowhere.
+    fn unplaced(rows: Rows) -> Rows {
+        let nowhere = |at: &mut Origin| *at = origin(Path::new(""), 0);
+        match rows {
+            Rows::Monolingual(mut rows) => {
+                rows.iter_mut().for_each(|row| nowhere(&mut row.origin));
+                Rows::Monolingual(rows)
+            }
+            Rows::Unpaired(mut rows) => {
+                rows.iter_mut().for_each(|row| nowhere(&mut row.origin));
+                Rows::Unpaired(rows)
+            }
+            rows => rows,
         }
     }
 

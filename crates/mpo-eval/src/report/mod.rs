@@ -148,7 +148,7 @@ mod tests {
                 metrics: BTreeMap::from([("loss".into(), loss)]),
             })
         };
-        let started = StartedEvent { total_steps: 2, rows: 2, ..StartedEvent::default() };
+        let started = StartedEvent { total_steps: 2, rows: 2, device: "flex".into(), ..StartedEvent::default() };
         let events = [Event::Started(started), step(1, 0.5), step(2, 0.25)];
         let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
         // The last line was cut short by a kill.
@@ -257,6 +257,40 @@ mod tests {
         fs::write(folder.join("config.yaml"), "method: mpo\n").unwrap();
         fs::write(folder.join("results.json"), serde_json::to_string(&results).unwrap()).unwrap();
         insta::assert_snapshot!("miniature", page(&[RunReport::read(&folder).unwrap()]));
+    }
+
+    /// The top of the page of a run with these results.
+    fn top(results: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "mpo", "Samahani.");
+        let folder = dir.path().join("mpo");
+        let log = fs::read_to_string(folder.join("events.jsonl")).unwrap();
+        let log = log.rsplit_once('\n').unwrap().0.to_owned();
+        let finished = serde_json::to_string(&Event::Finished { step: 2, seconds: 754.0 }).unwrap();
+        fs::write(folder.join("events.jsonl"), format!("{log}\n{finished}\n")).unwrap();
+        fs::write(folder.join("results.json"), results).unwrap();
+        let page = render(&[RunReport::read(&folder).unwrap()]).unwrap();
+        let (_, below) = page.split_once("</nav>").unwrap();
+        below.split_once("<section id=\"measures\">").unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn the_top_of_a_page_says_what_was_run_and_what_came_of_it() {
+        let gap = |language: &str, mean: f64| {
+            serde_json::json!({ "language": language, "mean": mean, "half_width": null, "rows": 1, "accuracy": 1.0,
+                                "chosen_mean": 0.0, "rejected_mean": -mean })
+        };
+        let results = |english: f64| {
+            serde_json::json!({ "steps": 2, "dominant": "en", "reward_gap": {
+                "before": [gap("en", english), gap("sw", -0.25), gap("bn", 0.5)],
+                "after": [gap("en", english), gap("sw", 1.5), gap("bn", 0.25)],
+            } })
+        };
+        insta::assert_snapshot!("top", top(&results(2.0).to_string()));
+        let none = top(&results(-0.1).to_string());
+        let goal =
+            "No goal: English&#x27;s gap before training is -0.10, not above zero, so there is nothing to come up to.";
+        assert!(none.contains(goal) && !none.contains("<ul>"), "{none}");
     }
 
     #[test]

@@ -7,13 +7,12 @@ use std::path::Path;
 use mpo_data::Language;
 use mpo_progress::Counted;
 use mpo_trainer::{
-    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StepEvent, TrainOptions, is_edited, is_written,
-    read_checked, read_file,
+    CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, MeasuredEvent, RESULTS_FILE, StartedEvent, StepEvent, TrainOptions,
+    is_edited, is_written, read_checked, read_file,
 };
 use serde::Serialize;
 
-use super::page::number;
-use crate::approach::Approaches;
+use crate::approach::{Approaches, Goal};
 use crate::benchmark::Metric;
 use crate::error::EvalError;
 use crate::evaluated::Evaluated;
@@ -26,18 +25,17 @@ use crate::sample::Sample;
 #[derive(Debug, Serialize)]
 pub(super) struct Glance {
     name: String,
-    training: String,
+    /// What was run, each with what it is.
+    facts: Vec<(&'static str, String)>,
     goal: Option<String>,
-    languages: Vec<Came>,
+    verdicts: Vec<Verdict>,
 }
 
-/// How near a language came to the goal.
+/// What became of a language.
 #[derive(Debug, Serialize)]
-struct Came {
-    language: String,
+struct Verdict {
     course: &'static str,
-    before: String,
-    after: String,
+    sentence: String,
 }
 
 /// A run as the report shows it.
@@ -51,11 +49,12 @@ pub struct RunReport {
     steps: Vec<StepEvent>,
     /// What was measured meanwhile.
     pub(super) measured: Vec<MeasuredEvent>,
-    /// Its method and the model that it began with.
-    of: Vec<String>,
-    /// How many rows it was trained on, and how long that took.
-    rows: Option<usize>,
-    total_steps: Option<u64>,
+    /// Its method, and the model that it began with.
+    method: Option<String>,
+    model: Option<String>,
+    /// What the last process set out to do.
+    started: Option<StartedEvent>,
+    /// How long it was at work.
     seconds: Option<f64>,
     pub(super) results: Option<RunResults>,
     pub(super) evaluation: Option<Evaluation>,
@@ -88,12 +87,13 @@ impl RunReport {
             Self { name: called(&whole, around.is_some()), config, results: results(trained)?, ..Self::default() };
         // One that another version wrote may have settings that are none any more.
         if let Ok(settings) = TrainOptions::from_file(&trained.join(CONFIG_FILE)) {
-            let method = settings.method.map(|method| method.definition().name.to_owned());
-            run.of = method.into_iter().chain(settings.model).collect();
+            run.method = settings.method.map(|method| method.definition().name.to_owned());
+            run.model = settings.model;
         }
         let log = RunLog::read(&trained.join(EVENTS_FILE))?;
-        (run.rows, run.total_steps) = log.started.map(|event| (event.rows, event.total_steps)).unzip();
-        (run.seconds, run.steps, run.measured, run.damaged) = (log.seconds, log.steps, log.measured, log.damaged);
+        // Of one that was stopped and went on, without the time between.
+        run.seconds = log.seconds.or(log.elapsed);
+        (run.started, run.steps, run.measured, run.damaged) = (log.started, log.steps, log.measured, log.damaged);
         run.note_missing(trained);
         if is_edited(trained, CONFIG_FILE) {
             let note = "config.yaml: it was changed since the run was started, which had other settings";
@@ -171,40 +171,45 @@ impl RunReport {
         of.any(|result| result.metric == Metric::AttackSuccess)
     }
 
-    /// How it was trained, in a line.
-    fn training(&self) -> Option<String> {
+    /// What was run.
+    fn facts(&self) -> Option<Vec<(&'static str, String)>> {
         let taken = self.steps.last()?.step;
+        let started = self.started.as_ref();
         // Who stops early, or is going on, has not taken all.
-        let steps = match self.total_steps.filter(|total| *total > taken) {
-            Some(total) => format!("{taken} of {total} steps"),
-            None => Counted(taken, "step").to_string(),
+        let steps = match started.map(|event| event.total_steps).filter(|total| *total > taken) {
+            Some(total) => format!("{taken} of {total}"),
+            None => taken.to_string(),
         };
-        let rows = self.rows.map(|rows| Counted(rows as u64, "row").to_string());
         let time = self.seconds.map(|seconds| match seconds {
             0.0..100.0 => format!("{seconds:.0} s"),
             100.0..6_000.0 => format!("{:.0} min", seconds / 60.0),
             _ => format!("{:.1} h", seconds / 3_600.0),
         });
-        let parts = self.of.iter().cloned().chain(rows).chain([steps]).chain(time);
-        Some(parts.collect::<Vec<_>>().join(" · "))
+        let facts = [
+            ("Model", self.model.clone()),
+            ("Method", self.method.clone()),
+            ("Rows", started.map(|event| event.rows.to_string())),
+            ("Steps", Some(steps)),
+            ("Time", time),
+            // Logs of earlier versions do not say.
+            ("Device", started.map(|event| event.device.clone()).filter(|device| !device.is_empty())),
+        ];
+        Some(facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
     /// What stands at the top of the page.
     pub(super) fn glance(&self) -> Option<Glance> {
-        let training = self.training()?;
-        let approaches = match &self.results {
-            Some(RunResults::Trained(results)) => Approaches::new(results),
-            _ => None,
+        let facts = self.facts()?;
+        let (approaches, goal) = match &self.results {
+            Some(RunResults::Trained(results)) => (Approaches::new(results), Goal::new(results)),
+            Some(RunResults::Miniature(results)) => (Approaches::of_miniature(results), None),
+            _ => (None, None),
         };
-        let goal = approaches.as_ref().map(|of| format!("{}, {:.2}", of.goal.name, of.goal.height));
-        let share = |share: f64| number(share, true);
-        let languages = approaches.into_iter().flat_map(|of| of.of).map(|of| Came {
-            language: of.language.name().to_owned(),
-            course: of.course.name(),
-            before: share(of.before),
-            after: share(of.after),
-        });
-        Some(Glance { name: self.name.clone(), training, goal, languages: languages.collect() })
+        let goal = approaches.as_ref().map(|of| of.goal.clone()).or(goal);
+        let goal = goal.map(|goal| sentence(&goal.to_string()));
+        let verdicts = approaches.iter().flat_map(|of| &of.of);
+        let verdicts = verdicts.map(|of| Verdict { course: of.course.name(), sentence: of.sentence() }).collect();
+        Some(Glance { name: self.name.clone(), facts, goal, verdicts })
     }
 
     /// What is shown of how it came about.
@@ -229,6 +234,13 @@ impl RunReport {
             ("damaged", self.damaged.join("; ")),
         ])
     }
+}
+
+/// A text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    format!("{}{}.", first.into_iter().flatten().collect::<String>(), letters.as_str())
 }
 
 /// The run folder that an evaluation lies in, which says how its model was trained; `whole` is the evaluation's full path.

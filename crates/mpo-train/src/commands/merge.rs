@@ -8,7 +8,7 @@ use mpo_data::TemplateOptions;
 use mpo_eval::{CardBase, merged_card};
 use mpo_models::{ModelError, SaveOptions};
 use mpo_progress::Progress as _;
-use mpo_trainer::{DeviceChoice, SaveDtype, warn_of_rounding};
+use mpo_trainer::{DeviceChoice, SaveDtype, saved_dtype};
 
 use crate::apart::{OUTPUT, check_apart};
 use crate::arguments::model;
@@ -31,8 +31,8 @@ pub(crate) struct MergeArguments {
     /// Folder for the model
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// Type of the saved weights; a warning says so where rounding undoes the training
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = choices::<SaveDtype>())]
+    /// Type of the saved weights; a warning says so where rounding to the one that is named undoes the training
+    #[arg(long, value_name = "TYPE", default_value = "auto", value_parser = choices::<SaveDtype>())]
     save_dtype: SaveDtype,
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices())]
@@ -56,8 +56,7 @@ pub(crate) fn run(arguments: &MergeArguments, quiet: bool) -> Result<(), Failure
     };
     check_apart((OUTPUT, output), ("the base", adapter.base()))?;
     let model = folder.load_dense(&session.device, &session)?;
-    let dtype = (*save_dtype).into();
-    warn_of_rounding(&model, adapter.base(), dtype, &session)?;
+    let dtype = saved_dtype(*save_dtype, &model, adapter.base(), &session)?;
     let tokenizer = adapter.tokenizer_dir();
     // The base's own card would say that this is the base.
     let card = merged_card(CardBase::of(&folder), name)?;

@@ -21,10 +21,13 @@ mod serve;
 mod train;
 mod watch;
 
+use std::ffi::OsString;
+
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::arguments::with_home;
 use crate::failure::Failure;
+use crate::flags::with_our_name;
 use chat::ChatArguments;
 use classifier::ClassifierArguments;
 use compare::CompareArguments;
@@ -97,7 +100,9 @@ impl Cli {
     /// What was typed. Where that is no command, or asks for help, the process ends.
     pub(crate) fn typed() -> Self {
         let mut command = with_home(Self::command());
-        let matches = command.get_matches_mut();
+        let typed: Vec<OsString> = std::env::args_os().collect();
+        let matches = command.try_get_matches_from_mut(&typed);
+        let matches = matches.unwrap_or_else(|error| with_our_name(error, &command, &typed).exit());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
     }
 
@@ -181,6 +186,7 @@ mod tests {
             &["difference", "~/a", "~/b"],
             &["report", "~/a", "~/b", "--output=~/o"],
             &["convert", "~/m", "--output=~/o"],
+            &["convert", "--data=~/d", "--output=~/o"],
             &["merge", "~/m", "--output=~/o"],
             &["push", "~/m", "me/mine"],
             &["serve", "~/m", "--adapter=a=~/a"],
@@ -195,6 +201,27 @@ mod tests {
             assert_eq!(parsed.matches(&*home.to_string_lossy()).count(), expected, "{arguments:?} {parsed}");
             assert!(!parsed.contains('~'), "{parsed}");
         }
+    }
+
+    #[test]
+    fn a_flag_of_another_program_is_told_with_ours() {
+        let said = |words: &[&str]| {
+            let typed: Vec<OsString> = ["mpo-train"].iter().chain(words).map(OsString::from).collect();
+            let mut command = Cli::command();
+            let error = command.try_get_matches_from_mut(&typed).unwrap_err();
+            with_our_name(error, &command, &typed).to_string()
+        };
+        let bf16 = said(&["train", "--bf16", "--model", "m"]);
+        assert!(bf16.contains("unexpected argument '--bf16'"), "{bf16}");
+        assert!(bf16.contains("tip: it is --precision bf16 here") && bf16.matches("tip:").count() == 1, "{bf16}");
+        assert!(said(&["generate", "--bf16"]).contains("it is --precision bf16 here"));
+        assert!(said(&["plan", "--learning_rate=1e-5"]).contains("it is --lr here"));
+        assert!(said(&["train", "--logging-steps", "1"]).contains("leave it out: every step is logged"));
+        // What the command does not have is not offered, and a slip is one of ours.
+        let other = said(&["devices", "--learning-rate", "1"]);
+        assert!(!other.contains("--lr here"), "{other}");
+        let slip = said(&["train", "--batch-sise", "1"]);
+        assert!(slip.contains("'--batch-size'") && !slip.contains(" here"), "{slip}");
     }
 
     #[test]

@@ -76,6 +76,8 @@ choices! {
 choices! {
     /// The type of saved weights.
     SaveDtype {
+        /// As the model's own weights are stored, or f32 where rounding to that would undo the training
+        Auto = "auto",
         /// 32 bits, as trained
         F32 = "f32",
         /// 16 bits, range up to 65,504
@@ -91,12 +93,24 @@ impl From<bool> for Recompute {
     }
 }
 
-impl From<SaveDtype> for WeightDtype {
-    fn from(dtype: SaveDtype) -> Self {
+impl SaveDtype {
+    /// The type, where it does not follow from the model.
+    pub(crate) fn named(self) -> Option<WeightDtype> {
+        match self {
+            Self::Auto => None,
+            Self::F32 => Some(WeightDtype::F32),
+            Self::F16 => Some(WeightDtype::F16),
+            Self::Bf16 => Some(WeightDtype::BF16),
+        }
+    }
+}
+
+impl From<WeightDtype> for SaveDtype {
+    fn from(dtype: WeightDtype) -> Self {
         match dtype {
-            SaveDtype::F32 => Self::F32,
-            SaveDtype::F16 => Self::F16,
-            SaveDtype::Bf16 => Self::BF16,
+            WeightDtype::F32 => Self::F32,
+            WeightDtype::F16 => Self::F16,
+            WeightDtype::BF16 => Self::Bf16,
         }
     }
 }
@@ -207,6 +221,6 @@ mod tests {
             assert!(!help.is_empty() && !help.starts_with(' '), "{help}");
         }
         let error = "f64".parse::<SaveDtype>().unwrap_err();
-        assert_eq!(error, "expected one of f32, f16, bf16, got f64");
+        assert_eq!(error, "expected one of auto, f32, f16, bf16, got f64");
     }
 }

@@ -193,8 +193,9 @@ settings! {
         /// Folder for the reference's numbers, which runs of the same model can share: new, empty, or made by an earlier run;
         /// not in the run folder, the model or the data
         reference_cache: PathBuf = optional("`reference/` in the run folder"), "DIR", Nothing;
-        /// Type of the saved weights; a warning says so where rounding undoes the training
-        save_dtype: SaveDtype = default(SaveDtype::F32), "TYPE", Nothing;
+        /// Type of the saved weights: `auto` is that of the model's own, or `f32` where rounding to it would undo the training, and
+        /// `f32` of an adapter; a line says which and why. A warning says so where rounding to another undoes it
+        save_dtype: SaveDtype = default(SaveDtype::Auto), "TYPE", Nothing;
         /// Write what happens for another program to show as well: numbers by step, under their names in `events.jsonl`; for
         /// TensorBoard what is sampled, for MLflow the settings that decide what the run comes to
         log_to: LogTo = optional("none"), "PROGRAM", Nothing;

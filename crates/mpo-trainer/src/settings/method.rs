@@ -88,12 +88,6 @@ impl HyperParameters {
     pub fn is_known(key: &str) -> bool {
         OBJECTIVES.iter().flat_map(Definition::parameters).any(|parameter| parameter.name == key)
     }
-
-    /// The first key that no objective has.
-    pub(crate) fn unknown(&self) -> Option<&str> {
-        let mut keys = self.0.keys().map(String::as_str);
-        keys.find(|key| !Self::is_known(key))
-    }
 }
 
 /// A value as it is typed: a number, true or false, or a word.

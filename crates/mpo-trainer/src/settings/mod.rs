@@ -17,6 +17,7 @@ mod range;
 mod recipe;
 mod schedule;
 mod sources;
+mod unknown;
 mod value;
 mod yaml;
 
@@ -28,6 +29,7 @@ pub use declare::{Decides, Setting};
 pub(crate) use list::CONSISTENCY_BATCH;
 pub use list::{SETTINGS, TrainConfig, TrainOptions};
 pub use lora_targets::LoraTargets;
+pub use meant::{OurFlag, flag_elsewhere};
 pub use measure::Measure;
 pub use method::{HyperParameter, HyperParameters, Method, hyper_parameters, typed_value};
 pub use places::Places;

@@ -5,10 +5,10 @@ use std::path::Path;
 use mpo_objectives::Settings;
 
 use super::list::{SETTINGS, TrainConfig, TrainOptions};
-use super::meant::suggestion;
 use super::method::HyperParameters;
 use super::places::Places;
 use super::recipe::Recipe;
+use super::unknown;
 use super::yaml;
 use crate::error::TrainError;
 
@@ -36,12 +36,11 @@ impl TrainOptions {
             return Ok(Self::default());
         }
         let error = |problem: String| TrainError::Config { path: path.to_owned(), problem };
-        let mut options = yaml::read::<Self>(text).map_err(error)?.settled();
-        if let Some(key) = options.hyper_parameters.unknown() {
-            let line = yaml::line(text, key).map_or(String::new(), |line| format!("line {line}: "));
-            let meant = suggestion(key);
-            return Err(error(format!("{line}expected a key of the configuration, got {key}{meant}")));
+        // Before values are read, which mean something else in another program's file.
+        if let Some(problem) = unknown::problem(text) {
+            return Err(error(problem));
         }
+        let mut options = yaml::read::<Self>(text).map_err(error)?.settled();
         options.hyper_parameters.0.retain(|_, value| !value.is_null());
         options.places = Places::of(text, path);
         // Whoever writes a file means what lies beside it, wherever it is read from.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::declare::Setting;
 use super::list::SETTINGS;
-use super::meant::{ELSEWHERE, converted};
+use super::meant::{ELSEWHERE, NOWHERE, converted, switch};
 use super::method::hyper_parameters;
 use super::recipe::RECIPES;
 
@@ -36,7 +36,8 @@ stopped early or has no checkpoint left cannot be given another end.
 That is what a finished run keeps its last checkpoints for: 12 bytes a parameter each, 4 for the weights and 8 for AdamW's moments
 (4 with `optimizer_state: bf16`); of an adapter, of its own parameters alone. They stay unless it is asked otherwise, as with
 Transformers, for they cannot be made again but by training. `save_only_model` drops them when the run is finished;
-`mpo-train train --resume --output RUN --save-only-model` drops those of one that is.
+`mpo-train train --resume --output RUN --save-only-model` drops those of one that is. Before anything is done `train` looks whether the disk
+has room for one and for the model, and refuses to begin where it has not.
 
 Truth values are `true` and `false`; `no` is a word, such as the code of Norwegian.
 
@@ -54,8 +55,8 @@ values of each. Formulas and search spaces are on the page of each method: [meth
 
 const NAMES_ELSEWHERE: &str = "
 ## Names elsewhere
-What Transformers, TRL and LLaMA-Factory call these settings; [moving.md](moving.md) says what differs. A file with such a key is refused
-with ours.
+What Transformers, TRL and LLaMA-Factory call these settings; [moving.md](moving.md) says what differs. A file with such keys is refused
+with ours, all at once, and so is a flag.
 
 | there | here |
 |---|---|
@@ -92,8 +93,12 @@ fn configuration_page() -> String {
     }
     page += NAMES_ELSEWHERE;
     for (theirs, ours) in ELSEWHERE {
-        let how = converted(theirs).map_or(String::new(), |how| format!(": {how}"));
-        _ = writeln!(page, "| `{theirs}` | `{ours}`{how} |");
+        let on = switch(theirs).map(|value| format!(": `{value}` where theirs is true"));
+        let how = on.or_else(|| converted(theirs).map(|how| format!(": {how}")));
+        _ = writeln!(page, "| `{theirs}` | `{ours}`{} |", how.unwrap_or_default());
+    }
+    for (theirs, instead) in NOWHERE {
+        _ = writeln!(page, "| `{theirs}` | –: {instead} |");
     }
     page += RECIPES_BEGIN;
     for (name, text) in RECIPES {

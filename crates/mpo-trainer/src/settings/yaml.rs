@@ -128,7 +128,7 @@ mod tests {
             ("batch_size: [1]", "line 1: batch_size: expected one value, got [1]"),
             ("template_args: x", "template_args: expected keys and values"),
             ("- a", "line 1: expected keys and values, such as `lr: 1e-6`, got - a"),
-            ("save_dtype: f64", "save_dtype: expected one of f32, f16, bf16, got f64"),
+            ("save_dtype: f64", "save_dtype: expected one of auto, f32, f16, bf16, got f64"),
             ("template: nope", "line 1: template: expected the name of a chat template"),
             ("method: foo", "line 1: method: expected one of mpo"),
             ("a: b: c", "line 1: a: expected one `: ` in a line, or a value in quotes, got : c"),

@@ -6,17 +6,20 @@ use mpo_trainer::memory::{BaseModel, Hardware, Machine, Planner, Room};
 use mpo_trainer::{TrainConfig, prompt_sizes, row_sizes};
 
 use super::inputs::Inputs;
+use crate::disk::{OnDisk, free};
 use crate::failure::Failure;
 use crate::planning::{Plan, product_rate};
 use crate::session::Session;
 
-/// Tells what the run will take, refuses one that can never fit, and settles whether layers are run again.
+/// Tells what the run will take, refuses one that can never fit in memory or on the disk, and settles whether layers are run
+/// again.
 pub(super) fn settled(
     config: &TrainConfig,
     inputs: &Inputs,
     memory: Option<u64>,
     session: &Session,
     ranks: usize,
+    is_new: bool,
 ) -> Result<TrainConfig, Failure> {
     let mut machine = Machine { ranks, ..Machine::of(&session.device) };
     if let Some(memory) = memory {
@@ -30,6 +33,11 @@ pub(super) fn settled(
     let plan = Plan::new(Planner { model, rows: &rows, prompts: &prompts, machine, program }, config);
     session.note(&plan.memory_line());
     plan.check()?;
+    let little = OnDisk::of(&plan).check(&config.output, free(&config.output))?;
+    // A run that goes on has written a part of it.
+    if let Some(warning) = little.filter(|_| is_new) {
+        session.note(&warning);
+    }
     if let Some(warning) = plan.warning() {
         session.note(&warning);
     }

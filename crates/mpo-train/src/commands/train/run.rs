@@ -89,7 +89,7 @@ pub(super) fn run_with(
         _ => None,
     };
     let sampling = sampling(&config, &inputs.folder, &inputs.prompts, &session)?;
-    let settled = settled(&config, &inputs, ask.memory, &session, ranks.all().size())?;
+    let settled = settled(&config, &inputs, ask.memory, &session, ranks.all().size(), start.run().is_none())?;
     if let Some(extension) = &extension {
         extension.tell(&session);
     }

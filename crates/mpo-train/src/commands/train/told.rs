@@ -20,9 +20,7 @@ pub(super) fn print(results: &TrainResults, json: bool) -> Result<(), Failure> {
             let verdicts = table::approaches(&approaches, Paint::on(&io::stdout()));
             output::own(format!("\n{verdicts}\n").as_bytes())
         }
-        (None, Some(Goal { name, height, .. })) => output::line(format_args!(
-            "\nno goal: {name} is {height:+.2}, not above zero, so there is nothing to come up to"
-        )),
+        (None, Some(goal)) => output::line(format_args!("\n{goal}")),
         (None, None) => Ok(()),
     }
 }
