@@ -10,29 +10,21 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mpo_data::{Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
+use mpo_data::TokenizedRows;
 use mpo_models::{
     Accumulator, Answer, At, Batch, CausalLm, GenerateOptions, GgufDtype, GgufOptions, Layer, ModelConfig, Outputs,
     Part, PassOptions, Places, RunAgain, SaveOptions, Scores, States, WeightDtype, generate, write_gguf,
 };
 use mpo_progress::Silent;
-use mpo_tests::{apart, floats};
-use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, Recompute, Reference, RunFolder, Schedule, TrainOptions, Trainer,
-    build_task,
-};
+use mpo_tests::golden::Golden;
+use mpo_tests::steps::{assert_same_steps, golden_rows, row_by_row, trained};
+use mpo_tests::{apart, assert_close, floats};
+use mpo_trainer::{HyperParameters, Recompute, StepEvent, TrainOptions};
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 const MODELS: [&str; 3] = ["t5", "flan", "mt5"];
-
-/// A folder of `fixtures/goldens`.
-struct Golden {
-    dir: PathBuf,
-    tensors: Vec<u8>,
-    numbers: Value,
-}
 
 /// A prompt, and its answers in the order of their log-probabilities in the file.
 struct Exchange {
@@ -40,42 +32,13 @@ struct Exchange {
     answers: Vec<Vec<u32>>,
 }
 
-impl Golden {
-    fn open(name: &str) -> Self {
-        let tests = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let dir = PathBuf::from(tests).join("fixtures/goldens").join(name);
-        Self {
-            tensors: fs::read(dir.join("goldens.safetensors")).unwrap(),
-            numbers: serde_json::from_slice(&fs::read(dir.join("goldens.json")).unwrap()).unwrap(),
-            dir,
-        }
-    }
-
-    fn load(&self, device: &Device) -> (CausalLm, ModelConfig) {
-        CausalLm::load(&self.dir, device).unwrap()
-    }
-
-    fn ids(&self, name: &str) -> Option<Vec<u32>> {
-        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let tensor = tensors.tensor(name).ok()?;
-        let ids = tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes));
-        Some(ids.map(|id| u32::try_from(id).unwrap()).collect())
-    }
-
-    fn floats(&self, name: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let tensor = tensors.tensor(name).unwrap();
-        tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-    }
-
-    fn exchanges(&self) -> Vec<Exchange> {
-        let of = |number: usize| -> Option<Exchange> {
-            let prompt = self.ids(&format!("prompt{number}"))?;
-            let answers = (0..).map_while(|answer| self.ids(&format!("answer{number}.{answer}"))).collect();
-            Some(Exchange { prompt, answers })
-        };
-        (0..).map_while(of).collect()
-    }
+fn exchanges(golden: &Golden) -> Vec<Exchange> {
+    let of = |number: usize| -> Option<Exchange> {
+        let prompt = golden.ids(&format!("prompt{number}"))?;
+        let answers = (0..).map_while(|answer| golden.ids(&format!("answer{number}.{answer}"))).collect();
+        Some(Exchange { prompt, answers })
+    };
+    (0..).map_while(of).collect()
 }
 
 /// Everything that is compared, asked of one batch.
@@ -122,15 +85,14 @@ fn states_and_scores_are_those_of_transformers() {
     for name in MODELS {
         let golden = Golden::open(name);
         let (model, _) = golden.load(&Device::flex());
-        let asked = Asked::new(&golden.exchanges());
+        let asked = Asked::new(&exchanges(&golden));
         let outputs = model.forward(&asked.batch);
         for (what, states) in &asked.states {
-            let error = apart(&floats(outputs.states(*states)), &golden.floats(what));
-            assert!(error <= 2e-5, "{name}: {what}: {error:e}");
+            assert_close(&format!("{name}: {what}"), &floats(outputs.states(*states)), &golden.floats(what), 2e-5);
             if let Some(number) = what.strip_prefix("decoder_last") {
+                let what = format!("logits{number}");
                 let logits = model.logits(outputs.states(*states));
-                let error = apart(&floats(logits), &golden.floats(&format!("logits{number}")));
-                assert!(error <= 2e-5, "{name}: logits{number}: {error:e}");
+                assert_close(&format!("{name}: {what}"), &floats(logits), &golden.floats(&what), 2e-5);
             }
         }
         let sums: Vec<f32> = serde_json::from_value(golden.numbers["logp_sums"].clone()).unwrap();
@@ -145,15 +107,14 @@ fn gradients_are_those_of_transformers() {
     for name in MODELS {
         let golden = Golden::open(name);
         let (model, _) = golden.load(&Device::flex().autodiff());
-        let asked = Asked::new(&golden.exchanges());
+        let asked = Asked::new(&exchanges(&golden));
         let norms: BTreeMap<String, f64> = serde_json::from_value(golden.numbers["grad_l2"].clone()).unwrap();
         let check = |how: &str, gradients: Vec<(String, Option<Tensor<1>>)>| {
             assert_eq!(gradients.len(), norms.len(), "{name}, {how}");
             for (part, gradient) in gradients {
                 let gradient = floats(gradient.unwrap_or_else(|| panic!("{name}, {how}: {part} has no gradient")));
                 let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-                let error = (norm / norms[&part] - 1.0).abs();
-                assert!(error <= 1e-4, "{name}, {how}: gradient of {part}: {error:e}");
+                assert_close(&format!("{name}, {how}: gradient of {part}"), &[norm], &[norms[&part]], 1e-4);
             }
         };
         let mut gradients = asked.loss(&model.forward(&asked.batch)).backward();
@@ -176,7 +137,7 @@ fn greedy_answers_are_those_of_transformers() {
     for name in MODELS {
         let golden = Golden::open(name);
         let (model, config) = golden.load(&Device::flex());
-        let prompts: Vec<Vec<u32>> = golden.exchanges().into_iter().map(|exchange| exchange.prompt).collect();
+        let prompts: Vec<Vec<u32>> = exchanges(&golden).into_iter().map(|exchange| exchange.prompt).collect();
         let greedy: Vec<Vec<u32>> = serde_json::from_value(golden.numbers["greedy"].clone()).unwrap();
         let stop_ids = config.decoder.eos_token_ids.clone();
         for batch_size in [1, 8] {
@@ -231,7 +192,7 @@ fn none_is_written_as_gguf() {
 fn each_answer_is_scored_as_alone() {
     let golden = Golden::open("mt5");
     let (model, _) = golden.load(&Device::flex());
-    let exchanges = golden.exchanges();
+    let exchanges = exchanges(&golden);
     let asked = Asked::new(&exchanges);
     let together = floats(model.forward(&asked.batch).scores(asked.scores).sum);
     let mut alone = vec![];
@@ -254,13 +215,13 @@ fn each_answer_is_scored_as_alone() {
 fn what_comes_next_is_predicted_by_the_decoder() {
     let golden = Golden::open("mt5");
     let (model, _) = golden.load(&Device::flex());
-    let Exchange { prompt, answers } = &golden.exchanges()[0];
+    let Exchange { prompt, answers } = &exchanges(&golden)[0];
     let mut batch = Batch::default();
     let prompt = batch.prompt(prompt);
     let next = batch.want_states(Layer::Last, Places::Tokens(vec![At::Next(prompt)]));
     let states = floats(model.forward(&batch).states(next));
     let width = model.config().hidden_size;
-    assert!(apart(&states, &golden.floats("decoder_last0.0")[..width]) < 2e-5);
+    assert_close("the first state", &states, &golden.floats("decoder_last0.0")[..width], 2e-5);
     assert!(!answers.is_empty());
 }
 
@@ -269,7 +230,7 @@ fn what_comes_next_is_predicted_by_the_decoder() {
 fn padding_behind_a_prompt_changes_no_other_state() {
     let golden = Golden::open("mt5");
     let (model, _) = golden.load(&Device::flex());
-    let Exchange { prompt: ids, .. } = &golden.exchanges()[1];
+    let Exchange { prompt: ids, .. } = &exchanges(&golden)[1];
     let width = model.config().hidden_size;
     let states = |padded: usize, wanted: fn(Part, Part) -> Places| {
         let mut batch = Batch::default();
@@ -281,19 +242,15 @@ fn padding_behind_a_prompt_changes_no_other_state() {
     let own: fn(Part, Part) -> Places = |prompt, _| Places::Tokens(vec![At::Every(prompt)]);
     let both: fn(Part, Part) -> Places = |prompt, padding| Places::Tokens(vec![At::Every(prompt), At::Every(padding)]);
     let mean: fn(Part, Part) -> Places = |prompt, padding| Places::Means(vec![vec![prompt, padding]]);
-    assert!(apart(&states(3, own), &golden.floats("encoder_last1")) < 2e-5);
+    assert_close("beside padding", &states(3, own), &golden.floats("encoder_last1"), 2e-5);
     let all = states(3, both);
     assert_eq!(all.len(), (ids.len() + 3) * width);
     let expected: Vec<f32> =
         (0..width).map(|column| all.iter().skip(column).step_by(width).sum::<f32>() / (ids.len() + 3) as f32).collect();
-    assert!(apart(&states(3, mean), &expected) < 1e-6);
+    assert_close("the mean", &states(3, mean), &expected, 1e-6);
     // Each row of padding stands at a place of its own.
     assert!(apart(&all[(ids.len() + 1) * width..(ids.len() + 2) * width], &all[ids.len() * width..][..width]) > 1e-3);
 }
-
-/// What is reported of a step, ours and the golden's name.
-const METRICS: [(&str, &str); 4] =
-    [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")];
 
 /// `peers/make_t5_steps.py` says how the numbers were made.
 #[test]
@@ -302,15 +259,9 @@ fn steps_of_mpo_are_those_of_pytorch() {
     let steps: Value = serde_json::from_slice(&fs::read(golden.dir.join("steps.json")).unwrap()).unwrap();
     for (of, retain) in [("last_token", "last-token"), ("mean_pool", "mean-pool")] {
         for recompute in [Recompute::Off, Recompute::On] {
-            let (seen, _) = train(&golden, &steps, retain, recompute);
+            let (_, seen) = train(&golden, &steps, retain, recompute);
             assert_eq!(seen.len(), 3);
-            for (number, (seen, want)) in seen.iter().zip(steps[of].as_array().unwrap()).enumerate() {
-                for (ours, theirs) in METRICS {
-                    let (got, want) = (seen[ours], want[theirs].as_f64().unwrap());
-                    let error = (got - want).abs() / want.abs();
-                    assert!(error <= 1e-4, "{of}, {recompute:?}, step {number}, {ours}: {got}, not {want}: {error:e}");
-                }
-            }
+            assert_same_steps(&format!("{of}, {recompute:?}"), &seen, steps[of].as_array().unwrap(), 1e-4);
         }
     }
 }
@@ -322,7 +273,7 @@ fn saved_for_transformers() {
     let golden = Golden::open("mt5");
     let folder = PathBuf::from(std::env::var("MPO_SAVED").unwrap());
     let steps: Value = serde_json::from_slice(&fs::read(golden.dir.join("steps.json")).unwrap()).unwrap();
-    let (_, model) = train(&golden, &steps, "last-token", Recompute::On);
+    let (model, _) = train(&golden, &steps, "last-token", Recompute::On);
     let (_, config) = golden.load(&Device::flex());
     let options = SaveOptions {
         dtype: WeightDtype::F32,
@@ -331,7 +282,7 @@ fn saved_for_transformers() {
         ..SaveOptions::default()
     };
     model.save(&folder.join("model"), &config, &options).unwrap();
-    let Exchange { prompt, answers } = &golden.exchanges()[0];
+    let Exchange { prompt, answers } = &exchanges(&golden)[0];
     let mut batch = Batch::default();
     let part = batch.prompt(prompt);
     let answer = batch.answer(part, &answers[0]);
@@ -352,67 +303,14 @@ fn saved_for_transformers() {
     safetensors::serialize_to_file(tensors, None, &folder.join("reference.safetensors")).unwrap();
 }
 
-/// The metrics of each of a run's steps, of one row each, and the trained model.
-fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> (Vec<BTreeMap<String, f64>>, CausalLm) {
-    let folder = tempfile::tempdir().unwrap();
+/// The trained model, and what each step reports.
+fn train(golden: &Golden, steps: &Value, retain: &str, recompute: Recompute) -> (CausalLm, Vec<StepEvent>) {
     let settings = json!({"retain": retain, "retain_scale": "mean", "pad_multiple": 8});
-    let config = TrainOptions {
+    let options = TrainOptions {
         hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
-        model: Some("mt5".into()),
-        data: Some("rows".into()),
-        output: Some(folder.path().to_owned()),
-        lr: Some(1e-3),
-        schedule: Some(Schedule::Constant),
-        warmup_ratio: Some(0.0),
-        batch_size: Some(1),
-        epochs: Some(1.0),
-        shuffle: Some(false),
-        checkpoint_every: Some(u64::MAX),
         recompute: Some(recompute),
-        ..TrainOptions::default()
-    }
-    .resolve()
-    .unwrap();
-    let (model, model_config) = golden.load(&Device::flex().autodiff());
-    let rows = TokenizedRows::Bilingual(steps["rows"].as_array().unwrap().iter().map(row).collect());
-    let cache = folder.path().join("reference");
-    let mut reference = Reference::new(&model, "mt5", cache, 1024, &Silent);
-    let objective = config.objective().unwrap();
-    let task = build_task(&*objective, rows, &config, 0, &mut reference).unwrap();
-    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
-    let trainer = Trainer {
-        task: &*task,
-        consistency: None,
-        config: &config,
-        run: &run,
-        model_config: &model_config,
-        model_hash: "mt5",
-        dominant: None,
-        recompute: recompute == Recompute::On,
-        held_out: None,
+        ..row_by_row(1e-3)
     };
-    let mut seen = vec![];
-    let mut keep = |event: &Event| {
-        if let Event::Step(step) = event {
-            seen.push(step.metrics.clone());
-        }
-    };
-    let trained = trainer.run(model, &Silent, &mut keep).unwrap();
-    (seen, trained.model)
-}
-
-fn row(row: &Value) -> TokenizedRow {
-    let ids = |key: &str| -> Vec<u32> { serde_json::from_value(row[key].clone()).unwrap() };
-    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
-    let pair = |side: &str| {
-        let ids = |part: &str| ids(&format!("{side}_{part}_ids"));
-        TokenizedPair::new(&origin, ids("prompt"), ids("chosen"), ids("rejected")).unwrap()
-    };
-    TokenizedRow {
-        dominant: pair("source"),
-        target: pair("target"),
-        dominant_language: "en".parse().unwrap(),
-        language: "zh".parse().unwrap(),
-        origin: origin.clone(),
-    }
+    let rows = TokenizedRows::Bilingual(golden_rows(&steps["rows"]));
+    trained(golden.load(&Device::flex().autodiff()), rows, 0, options)
 }

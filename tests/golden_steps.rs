@@ -9,14 +9,13 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mpo_data::{LanguagePair, Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
+use mpo_data::{LanguagePair, TokenizedRow, TokenizedRows};
 use mpo_kernels::PackedLayout;
-use mpo_models::{CausalLm, Checkpoint, SaveOptions, WeightDtype};
+use mpo_models::{CausalLm, SaveOptions, WeightDtype};
 use mpo_progress::Silent;
-use mpo_trainer::{
-    AdapterKind, Event, HyperParameters, Identity, Kind, OptimizerState, Recompute, Reference, RunFolder, Schedule,
-    StepEvent, TrainOptions, Trainer, build_task, score_rows,
-};
+use mpo_tests::steps::{METRICS, assert_same_steps, golden_rows, row_by_row, trained};
+use mpo_tests::{assert_close, floats};
+use mpo_trainer::{AdapterKind, HyperParameters, OptimizerState, Recompute, StepEvent, TrainOptions, score_rows};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
@@ -30,36 +29,10 @@ fn goldens() -> Goldens {
     let folder = |name| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
     let file = folder("MPO_GOLDENS").join("smollm2-135m-mpo-steps.json");
     let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let rows = json["rows"].as_array().unwrap().iter().map(row).collect();
+    let rows = golden_rows(&json["rows"]);
     let model = folder("MPO_MODELS").join("smollm2-135m");
     Goldens { model, json, rows }
 }
-
-fn row(row: &Value) -> TokenizedRow {
-    let ids =
-        |key: &str| -> Vec<u32> { row[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect() };
-    let origin = Origin { file: "rows".into(), position: Position::Row(1) };
-    let pair = |side: &str| {
-        let ids = |part: &str| ids(&format!("{side}_{part}_ids"));
-        TokenizedPair::new(&origin, ids("prompt"), ids("chosen"), ids("rejected")).unwrap()
-    };
-    TokenizedRow {
-        dominant: pair("source"),
-        target: pair("target"),
-        dominant_language: "en".parse().unwrap(),
-        language: "zh".parse().unwrap(),
-        origin: origin.clone(),
-    }
-}
-
-fn check(what: &str, got: f64, want: f64, tolerance: f64) {
-    let relative = (got - want).abs() / want.abs().max(1e-12);
-    assert!(relative <= tolerance, "{what}: got {got}, want {want}, apart by {relative:.1e}");
-}
-
-/// What is reported of a step, ours and the goldens' name.
-const METRICS: [(&str, &str); 4] =
-    [("loss", "loss"), ("rg/target", "rg_t"), ("rg/dominant", "rg_d"), ("grad_norm", "grad_norm")];
 
 /// Which of the goldens' runs.
 struct Run {
@@ -75,69 +48,18 @@ const PAPER: Run = Run { of: "train_paper", retain: "last-token", retain_scale: 
 impl Run {
     /// Checks the first `steps` steps.
     fn check(&self, goldens: &Goldens, seen: &[StepEvent], tolerance: f64) {
-        for (step, want) in seen.iter().zip(goldens.json[self.of]["steps"].as_array().unwrap()) {
-            for (ours, theirs) in METRICS {
-                let what = format!("{}, step {}, {ours}", self.of, step.step);
-                check(&what, step.metrics[ours], want[theirs].as_f64().unwrap(), tolerance);
-            }
-        }
+        assert_same_steps(self.of, seen, goldens.json[self.of]["steps"].as_array().unwrap(), tolerance);
     }
 }
 
 /// Takes the run's steps of one row, with more options.
 fn train(goldens: &Goldens, run: &Run, more: TrainOptions) -> (CausalLm, Vec<StepEvent>) {
-    let folder = tempfile::tempdir().unwrap();
     let settings = json!({"retain": run.retain, "retain_scale": run.retain_scale, "pad_multiple": 1});
-    let config = TrainOptions {
-        hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
-        model: Some("smollm2-135m".into()),
-        data: Some("rows".into()),
-        output: Some(folder.path().to_owned()),
-        lr: Some(1e-5),
-        schedule: Some(Schedule::Constant),
-        warmup_ratio: Some(0.0),
-        batch_size: Some(1),
-        epochs: Some(1.0),
-        shuffle: Some(false),
-        checkpoint_every: Some(u64::MAX),
-        ..more
-    }
-    .resolve()
-    .unwrap();
-    let rows = goldens.rows[..run.steps].to_vec();
-    let (model, model_config) = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
-    let model = match config.lora() {
-        Some(options) => model.with_adapter(&options, "smollm2-135m").unwrap(),
-        None => model,
-    };
-    let pad_token = goldens.json["pad_id"].as_u64().unwrap() as u32;
-    let model_hash = &Checkpoint::open(&goldens.model).unwrap().content_hash().unwrap();
-    let cache = folder.path().join("reference");
-    let mut reference = Reference::new(&model, model_hash, cache, 1024, &Silent);
-    let objective = config.objective().unwrap();
-    let rows = TokenizedRows::Bilingual(rows);
-    let task = build_task(&*objective, rows, &config, pad_token, &mut reference).unwrap();
-    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
-    let recompute = config.recompute == Recompute::On;
-    let trainer = Trainer {
-        task: &*task,
-        consistency: None,
-        config: &config,
-        run: &run,
-        model_config: &model_config,
-        model_hash,
-        dominant: None,
-        recompute,
-        held_out: None,
-    };
-    let mut seen: Vec<StepEvent> = vec![];
-    let mut keep = |event: &Event| {
-        if let Event::Step(step) = event {
-            seen.push(step.clone());
-        }
-    };
-    let trained = trainer.run(model, &Silent, &mut keep).unwrap();
-    (trained.model, seen)
+    let settings = HyperParameters(settings.as_object().unwrap().clone());
+    let options = TrainOptions { hyper_parameters: settings, ..more }.or(row_by_row(1e-5));
+    let rows = TokenizedRows::Bilingual(goldens.rows[..run.steps].to_vec());
+    let start = CausalLm::load(&goldens.model, &Device::flex().autodiff()).unwrap();
+    trained(start, rows, goldens.json["pad_id"].as_u64().unwrap() as u32, options)
 }
 
 /// Checks log-prob sums of every pair against `initial` or a run's `final_log_probs`.
@@ -161,7 +83,8 @@ fn check_log_probs(model: &CausalLm, goldens: &Goldens, want: &Value) {
             for (answer, (sum, tokens)) in [("chosen", scored.chosen), ("rejected", scored.rejected)] {
                 let of = format!("{side}_{answer}");
                 assert_eq!(tokens as u64, want[format!("{of}_tokens")].as_u64().unwrap());
-                check(&format!("row {row}, {of}"), sum, want[format!("{of}_logp_sum")].as_f64().unwrap(), 1e-4);
+                let their = want[format!("{of}_logp_sum")].as_f64().unwrap();
+                assert_close(&format!("row {row}, {of}"), &[sum], &[their], 1e-4);
             }
         }
     }
@@ -225,7 +148,7 @@ fn an_adapter_begins_where_the_model_does() {
     let (_, steps) = train(&goldens, &RELEASED, more);
     let want = &goldens.json["train_released"]["steps"][0];
     for (ours, theirs) in &METRICS[..3] {
-        check(ours, steps[0].metrics[*ours], want[theirs].as_f64().unwrap(), 1e-4);
+        assert_close(ours, &[steps[0].metrics[*ours]], &[want[theirs].as_f64().unwrap()], 1e-4);
     }
     assert_eq!(steps.len(), 10);
     assert!(steps.iter().all(|step| step.metrics["grad_norm"] > 0.0));
@@ -247,7 +170,7 @@ fn saved_for_transformers() {
     model.save(&folder.join("model"), &config, &options).unwrap();
     let ids = goldens.rows[0].target.prompt();
     let hidden_states = model.hidden_states(ids, &PackedLayout::sequences(&[ids.len()]));
-    let logits = model.logits(hidden_states).into_data().try_to_vec::<f32>().unwrap();
+    let logits = floats(model.logits(hidden_states));
     let id_bytes: Vec<u8> = ids.iter().flat_map(|&id| i64::from(id).to_le_bytes()).collect();
     let logit_bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
     let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).unwrap();

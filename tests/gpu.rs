@@ -5,16 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod golden;
-
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device};
-use golden::{Golden, assert_close};
 use mpo_data::{Origin, Position};
 use mpo_models::{CausalLm, LoraOptions, ModelConfig, NamedParameter, SaveOptions, WeightDtype};
 use mpo_progress::Recorder;
-use mpo_tests::gpu;
+use mpo_tests::golden::Golden;
+use mpo_tests::{assert_close, gpu};
 use mpo_trainer::memory::{Base, BaseModel};
 use mpo_trainer::{AnswerToScore, Reference};
 

@@ -2,28 +2,20 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code)] // what parity needs beside
-mod golden;
 mod packed;
 
-use std::path::Path;
-
 use burn::tensor::{Device, DeviceKind, Tensor};
-use golden::Golden;
-use mpo_kernels::{Nf4Data, Nf4Scales, PackedLayout};
+use mpo_kernels::{Nf4Data, Nf4Scales};
 use mpo_models::{
     Accumulator, Batch, CausalLm, LoraOptions, NamedGradients, NamedParameter, PassOptions, Quantization, RunAgain,
     SaveOptions,
 };
-use mpo_tests::FIXTURES;
+use mpo_tests::golden::{Golden, fixtures};
+use mpo_tests::{FIXTURES, assert_close, floats};
 use packed::write_nf4;
 use serde_json::Value;
 
-fn fixtures() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
-
-fn floats(value: &Value) -> Vec<f32> {
+fn list(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
@@ -43,7 +35,7 @@ fn spread(count: usize) -> Vec<f32> {
 }
 
 fn numbers(case: &Value) -> Vec<f32> {
-    case.get("spread").map_or_else(|| floats(&case["numbers"]), |count| spread(count.as_u64().unwrap() as usize))
+    case.get("spread").map_or_else(|| list(&case["numbers"]), |count| spread(count.as_u64().unwrap() as usize))
 }
 
 #[track_caller]
@@ -63,80 +55,57 @@ fn codes_and_scales_are_those_of_bitsandbytes() {
         assert_eq!(ours.codes, bytes(&case["codes"]), "{name}");
         let offset = case["offset"].as_f64().map(|offset| offset as f32);
         if let Nf4Scales::Double { codes, absmax, map, offset: our } = &ours.scales {
-            assert_bits("the map", &map[..], &floats(&golden["map"]));
+            assert_bits("the map", &map[..], &list(&golden["map"]));
             assert_eq!(*codes, bytes(&case["scale_codes"]), "{name}");
             // PyTorch's mean of many numbers is rounded on the way, in an order that is the CPU's.
             let offset = offset.unwrap();
             assert!((our - offset).abs() <= 2.0 * f32::EPSILON * offset.abs(), "{name}: {our} {offset}");
-            for (our, their) in absmax.iter().zip(floats(&case["nested_absmax"])) {
+            for (our, their) in absmax.iter().zip(list(&case["nested_absmax"])) {
                 assert!((our - their).abs() <= 2.0 * f32::EPSILON * offset.abs(), "{name}: {our} {their}");
             }
         } else {
             assert!(!double);
-            assert_bits(&name, &ours.scales.values(), &floats(&case["scales"]));
+            assert_bits(&name, &ours.scales.values(), &list(&case["scales"]));
         }
         // As they are in a checkpoint.
         let theirs = Nf4Data {
             codes: bytes(&case["codes"]),
             scales: match offset {
-                None => Nf4Scales::Single(floats(&case["scales"])),
+                None => Nf4Scales::Single(list(&case["scales"])),
                 Some(offset) => Nf4Scales::Double {
                     codes: bytes(&case["scale_codes"]),
-                    absmax: floats(&case["nested_absmax"]),
-                    map: Box::new(floats(&golden["map"]).try_into().unwrap()),
+                    absmax: list(&case["nested_absmax"]),
+                    map: Box::new(list(&golden["map"]).try_into().unwrap()),
                     offset,
                 },
             },
         };
-        assert_bits(&name, &theirs.scales.values(), &floats(&case["scales"]));
+        assert_bits(&name, &theirs.scales.values(), &list(&case["scales"]));
         if let Some(values) = case.get("values") {
-            assert_bits(&name, &theirs.values(numbers.len()), &floats(values));
+            assert_bits(&name, &theirs.values(numbers.len()), &list(values));
         }
     }
-}
-
-fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
-    let length = batch.tokens.len() / batch.lengths.len();
-    let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| (row + 1) % length != 0).collect();
-    let targets: Vec<u32> = rows.iter().map(|row| batch.tokens[row + 1]).collect();
-    let hidden = model.hidden_states(&batch.tokens, &PackedLayout::sequences(&batch.lengths));
-    model.token_log_probs(hidden, &rows, &targets)
-}
-
-fn values(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-/// ‖ours − theirs‖ ≤ `tolerance` · ‖theirs‖
-#[track_caller]
-fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f64) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-    let apart = norm(&mut ours.iter().zip(theirs).map(|(our, their)| f64::from(our - their)));
-    let size = norm(&mut theirs.iter().map(|&their| f64::from(their)));
-    // Written so that a NaN fails.
-    assert!(apart <= tolerance * size, "{what}: apart by {:.1e}", apart / size);
 }
 
 #[test]
 fn a_checkpoint_of_bitsandbytes_computes_what_it_does_there() {
     let dir = fixtures().join("nf4");
     let golden: Value = serde_json::from_slice(&std::fs::read(dir.join("goldens.json")).unwrap()).unwrap();
-    let theirs = floats(&golden["token_log_probs"]);
+    let theirs = list(&golden["token_log_probs"]);
     let batch = Golden::open("qwen2_untied").batch("");
     let double = Quantization::Nf4 { double: true };
     let (packed, config) = CausalLm::load_frozen(&dir, &Device::flex()).unwrap();
     assert_eq!((packed.quantization(), config.nf4), (Some(double), true));
-    assert_close("packed", &values(token_log_probs(&packed, &batch)), &theirs, 1e-5);
+    assert_close("packed", &floats(batch.token_log_probs(&packed)), &theirs, 1e-5);
     for load in [CausalLm::load, CausalLm::load_dense] {
         let (dense, _) = load(&dir, &Device::flex()).unwrap();
         assert_eq!(dense.quantization(), None);
-        assert_close("dense", &values(token_log_probs(&dense, &batch)), &theirs, 1e-5);
+        assert_close("dense", &floats(batch.token_log_probs(&dense)), &theirs, 1e-5);
     }
     // Ours of the same weights is another one in the last digit of the scales' mean at most.
     let dense = fixtures().join("goldens/qwen2_untied");
     let (ours, _) = CausalLm::load_quantized(&dense, &Device::flex(), double).unwrap();
-    assert_close("ours", &values(token_log_probs(&ours, &batch)), &theirs, 1e-5);
+    assert_close("ours", &floats(batch.token_log_probs(&ours)), &theirs, 1e-5);
     // It is trained with an adapter or not at all.
     let error = CausalLm::load(&dir, &Device::flex().autodiff()).unwrap_err();
     assert!(error.to_string().contains("got some in NF4") && error.hint().unwrap().contains("adapter"), "{error}");
@@ -177,7 +146,7 @@ fn a_packed_base_is_the_dense_one_of_its_numbers() {
         let (packed, _) = CausalLm::load_frozen(&stored, &device).unwrap();
         let (dense, _) = CausalLm::load_dense(&stored, &device).unwrap();
         assert_eq!((quantized.quantization(), packed.quantization()), (Some(quantization), Some(quantization)));
-        let of = |model: &CausalLm| values(token_log_probs(model, &batch).inner());
+        let of = |model: &CausalLm| floats(batch.token_log_probs(model).inner());
         assert_eq!(of(&packed), of(&quantized), "{what}: as it is stored and as it is made");
         assert_close(&what, &of(&packed), &of(&dense), 1e-6);
         let (plain, _) = CausalLm::load_frozen(&golden.dir, &device).unwrap();
@@ -185,12 +154,12 @@ fn a_packed_base_is_the_dense_one_of_its_numbers() {
 
         let gradients = |model: CausalLm| {
             let model = adapted(model);
-            let mut gradients = token_log_probs(&model, &batch).mean().backward();
+            let mut gradients = batch.token_log_probs(&model).mean().backward();
             model.take_gradients(&mut gradients)
         };
         let (ours, theirs) = (gradients(packed), gradients(dense));
         let trained = |all: &NamedGradients| {
-            let trained = all.iter().filter_map(|(name, gradient)| Some((name.clone(), values(gradient.clone()?))));
+            let trained = all.iter().filter_map(|(name, gradient)| Some((name.clone(), floats(gradient.clone()?))));
             trained.collect::<Vec<_>>()
         };
         let (ours, theirs) = (trained(&ours), trained(&theirs));
@@ -222,7 +191,7 @@ fn layers_over_a_packed_base_are_run_again_to_the_bit() {
             }
             let (mut walk, mut all) = (sums.walk(), vec![]);
             while let Some(part) = walk.next(&model) {
-                all.extend(part.into_iter().filter_map(|(name, gradient)| Some((name, values(gradient?)))));
+                all.extend(part.into_iter().filter_map(|(name, gradient)| Some((name, floats(gradient?)))));
             }
             all
         };
@@ -239,7 +208,7 @@ fn a_gpu_computes_the_same() {
     let batch = golden.batch("");
     let of = |device: &Device| {
         let (model, _) = CausalLm::load_quantized(&golden.dir, device, Quantization::Nf4 { double: true }).unwrap();
-        values(token_log_probs(&model, &batch))
+        floats(batch.token_log_probs(&model))
     };
     assert_close("software Vulkan", &of(&Device::wgpu(DeviceKind::Cpu)), &of(&Device::flex()), 1e-5);
 }

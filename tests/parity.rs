@@ -4,16 +4,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod golden;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use golden::{Batch, Golden, Outputs, Training, assert_close};
 use mpo_kernels::{PackedLayout, Segment};
 use mpo_models::{CausalLm, KeyValueCache, ModelConfig, SaveOptions, WeightDtype};
+use mpo_tests::assert_close;
+use mpo_tests::golden::{self, Batch, Golden, Outputs, Training};
 use safetensors::{Dtype, SafeTensors};
 
 mpo_tests::test_fixtures!(assert_parity);

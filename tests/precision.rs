@@ -5,23 +5,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)] // what parity needs beside
-mod golden;
-
 use std::collections::BTreeMap;
 use std::fs;
 
 use burn::tensor::{DType, Device, Tensor};
-use golden::Golden;
 use mpo_data::{LabelledAnswer, Origin, Position, TokenizedPair, TokenizedRow, TokenizedRows};
-use mpo_kernels::PackedLayout;
-use mpo_models::{CausalLm, Precision};
-use mpo_progress::Silent;
+use mpo_models::Precision;
+use mpo_tests::golden::Golden;
+use mpo_tests::steps::trained;
 use mpo_tests::{FIXTURES, gpu};
-use mpo_trainer::{
-    Event, HyperParameters, Identity, Kind, PrecisionChoice, Recompute, Reference, RunFolder, Schedule, StepEvent,
-    TrainOptions, Trainer, build_task,
-};
+use mpo_trainer::{HyperParameters, PrecisionChoice, Schedule, StepEvent, TrainOptions};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -73,14 +66,6 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(a.iter().zip(b).map(|(a, b)| a - b))
 }
 
-fn token_log_probs(model: &CausalLm, batch: &golden::Batch) -> Tensor<1> {
-    let length = batch.tokens.len() / batch.lengths.len();
-    let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| (row + 1) % length != 0).collect();
-    let targets: Vec<u32> = rows.iter().map(|row| batch.tokens[row + 1]).collect();
-    let hidden = model.hidden_states(&batch.tokens, &PackedLayout::sequences(&batch.lengths));
-    model.token_log_probs(hidden, &rows, &targets)
-}
-
 #[test]
 fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
     for (name, device) in fixtures().flat_map(|name| devices().into_iter().map(move |device| (name, device))) {
@@ -88,7 +73,7 @@ fn log_probs_are_as_near_to_f32_as_those_of_autocast() {
         let theirs = Autocast::of(&golden);
         let batch = golden.batch("");
         let (model, _) = golden.load(&device);
-        let ours = token_log_probs(&model.with_precision(Precision::Bf16), &batch).into_data();
+        let ours = batch.token_log_probs(&model.with_precision(Precision::Bf16)).into_data();
         let ours: Vec<f64> = ours.convert::<f64>().try_to_vec().unwrap();
         let allowed = distance(&theirs.token_log_probs, &theirs.token_log_probs_f32);
         let error = distance(&ours, &theirs.token_log_probs_f32);
@@ -109,7 +94,7 @@ fn gradients_are_as_near_to_f32_as_those_of_autocast() {
         let gradients = |precision| {
             let (model, _) = golden.load(&device.clone().autodiff());
             let model = model.with_precision(precision);
-            let mut gradients = token_log_probs(&model, &golden.batch("")).mean().backward();
+            let mut gradients = golden.batch("").token_log_probs(&model).mean().backward();
             model.take_gradients(&mut gradients)
         };
         let (mut ours, mut allowed) = (vec![], vec![]);
@@ -240,7 +225,7 @@ fn first_step(
         hyper_parameters: HyperParameters(settings.as_object().unwrap().clone()),
         batch_size: Some(4),
         max_steps: Some(1),
-        // So that the policy and the reference meet other rows side by side.
+        // So that the policy and the reference, whose rows all pass at once, meet other rows side by side.
         micro_batch_tokens: Some(100),
         recompute: Some(recompute.into()),
         ..TrainOptions::default()
@@ -257,41 +242,9 @@ fn train(
     rows: TokenizedRows,
     options: TrainOptions,
 ) -> Vec<StepEvent> {
-    let folder = tempfile::tempdir().unwrap();
-    let config = TrainOptions {
-        model: Some("golden".into()),
-        data: Some("rows".into()),
-        output: Some(folder.path().to_owned()),
-        precision: Some(precision),
-        ..options
-    }
-    .resolve()
-    .unwrap();
     let (model, model_config) = golden.load(&device.clone().autodiff());
-    let model = model.with_precision(precision.into());
-    let mut reference = Reference::new(&model, "hash", folder.path().join("reference"), 100, &Silent);
-    let objective = config.objective().unwrap();
-    let task = build_task(&*objective, rows, &config, 0, &mut reference).unwrap();
-    let run = RunFolder::create(&folder.path().join("run"), Kind::Train, Identity::default()).unwrap();
-    let trainer = Trainer {
-        task: &*task,
-        consistency: None,
-        config: &config,
-        run: &run,
-        model_config: &model_config,
-        model_hash: "hash",
-        dominant: None,
-        recompute: config.recompute == Recompute::On,
-        held_out: None,
-    };
-    let mut steps = vec![];
-    let mut keep = |event: &Event| {
-        if let Event::Step(step) = event {
-            steps.push(step.clone());
-        }
-    };
-    trainer.run(model, &Silent, &mut keep).unwrap();
-    steps
+    let start = (model.with_precision(precision.into()), model_config);
+    trained(start, rows, 0, TrainOptions { precision: Some(precision), ..options }).1
 }
 
 /// Rows of several lengths.

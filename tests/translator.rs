@@ -4,57 +4,26 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::PathBuf;
-
 use burn::tensor::Device;
 use mpo_models::{Answer, At, Batch, CausalLm, Layer, Places, TranslateOptions, Translator, translate};
-use mpo_tests::{apart, floats};
-use safetensors::SafeTensors;
-use serde_json::Value;
+use mpo_tests::golden::{Golden, fixtures};
+use mpo_tests::{assert_close, floats};
 
-fn folder() -> PathBuf {
-    let tests = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    PathBuf::from(tests).join("fixtures/goldens/m2m")
+fn open() -> (Golden, Translator) {
+    let golden = Golden::open("m2m");
+    let model = Translator::load(&golden.dir, &Device::flex()).unwrap();
+    (golden, model)
 }
 
-struct Golden {
-    tensors: Vec<u8>,
-    numbers: Value,
-}
-
-impl Golden {
-    fn open() -> Self {
-        Self {
-            tensors: fs::read(folder().join("goldens.safetensors")).unwrap(),
-            numbers: serde_json::from_slice(&fs::read(folder().join("goldens.json")).unwrap()).unwrap(),
-        }
-    }
-
-    fn ids(&self, name: &str) -> Option<Vec<u32>> {
-        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let tensor = tensors.tensor(name).ok()?;
-        let ids = tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes));
-        Some(ids.map(|id| u32::try_from(id).unwrap()).collect())
-    }
-
-    fn floats(&self, name: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        let tensor = tensors.tensor(name).unwrap();
-        tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-    }
-
-    fn texts(&self) -> Vec<Vec<u32>> {
-        (0..).map_while(|number| self.ids(&format!("prompt{number}"))).collect()
-    }
+fn texts(golden: &Golden) -> Vec<Vec<u32>> {
+    (0..).map_while(|number| golden.ids(&format!("prompt{number}"))).collect()
 }
 
 #[test]
 fn states_and_scores_are_those_of_transformers() {
-    let golden = Golden::open();
-    let model = Translator::load(&folder(), &Device::flex()).unwrap();
+    let (golden, model) = open();
     let (mut batch, mut wanted, mut answers) = (Batch::default(), vec![], vec![]);
-    for (p, text) in golden.texts().iter().enumerate() {
+    for (p, text) in texts(&golden).iter().enumerate() {
         let prompt = batch.prompt(text);
         wanted.push(("encoder", p.to_string(), At::Every(prompt)));
         for a in 0.. {
@@ -75,12 +44,10 @@ fn states_and_scores_are_those_of_transformers() {
     }
     let outputs = model.forward(&batch);
     for (what, states) in states {
-        let error = apart(&floats(outputs.states(states)), &golden.floats(&what));
-        assert!(error <= 2e-5, "{what}: {error:e}");
+        assert_close(&what, &floats(outputs.states(states)), &golden.floats(&what), 2e-5);
         if let Some(number) = what.strip_prefix("decoder_last") {
-            let error =
-                apart(&floats(model.logits(outputs.states(states))), &golden.floats(&format!("logits{number}")));
-            assert!(error <= 2e-5, "logits{number}: {error:e}");
+            let what = format!("logits{number}");
+            assert_close(&what, &floats(model.logits(outputs.states(states))), &golden.floats(&what), 2e-5);
         }
     }
     let sums: Vec<f32> = serde_json::from_value(golden.numbers["logp_sums"].clone()).unwrap();
@@ -91,9 +58,8 @@ fn states_and_scores_are_those_of_transformers() {
 
 #[test]
 fn greedy_and_beam_search_find_what_transformers_finds() {
-    let golden = Golden::open();
-    let model = Translator::load(&folder(), &Device::flex()).unwrap();
-    let (texts, end) = (golden.texts(), model.config().eos_token_ids[0]);
+    let (golden, model) = open();
+    let (texts, end) = (texts(&golden), model.config().eos_token_ids[0]);
     for (name, search) in golden.numbers["searches"].as_object().unwrap() {
         let found: Vec<Vec<u32>> = serde_json::from_value(golden.numbers["found"][name]["tokens"].clone()).unwrap();
         let first = search["forced_bos_token_id"].as_u64().map(|id| id as u32);
@@ -129,10 +95,10 @@ fn greedy_and_beam_search_find_what_transformers_finds() {
 
 #[test]
 fn a_translator_is_not_read_as_a_model_to_be_trained() {
-    let error = CausalLm::load(&folder(), &Device::flex()).unwrap_err();
+    let error = CausalLm::load(&fixtures().join("goldens/m2m"), &Device::flex()).unwrap_err();
     assert!(error.to_string().contains("got \"m2m_100\""), "{error}");
     assert!(error.hint().unwrap().contains("--translator nllb=FOLDER"), "{error:?}");
-    let mt5 = folder().with_file_name("mt5");
+    let mt5 = fixtures().join("goldens/mt5");
     let error = Translator::load(&mt5, &Device::flex()).unwrap_err();
     assert!(error.to_string().contains("expected m2m_100"), "{error}");
 }

@@ -1,6 +1,12 @@
 //! Tests of the whole: parity with Transformers, the command line, a run from end to end. Here is what several of them share.
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+pub mod golden;
+mod numbers;
+pub mod steps;
+
+use burn::tensor::{Device, DeviceKind};
+
+pub use numbers::{apart, assert_close, floats};
 
 /// Software Vulkan, which is the same on every machine; with the feature `cuda` and `MPO_TEST_CUDA` set the first NVIDIA GPU
 /// in its place.
@@ -10,25 +16,6 @@ pub fn gpu() -> Device {
         return Device::cuda(0);
     }
     Device::wgpu(DeviceKind::Cpu)
-}
-
-/// The numbers of a tensor in f32.
-///
-/// # Panics
-/// If they are of another type.
-pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().expect("a tensor in f32")
-}
-
-/// ‖ours − theirs‖ / ‖theirs‖
-///
-/// # Panics
-/// If there are not as many of the one as of the other.
-pub fn apart(ours: &[f32], theirs: &[f32]) -> f64 {
-    assert_eq!(ours.len(), theirs.len());
-    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-    let difference = squares(&mut ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b)));
-    (difference / squares(&mut theirs.iter().map(|&x| f64::from(x)))).sqrt()
 }
 
 /// What Transformers computed with a small model of each architecture: folders of `fixtures/goldens`.

@@ -94,3 +94,16 @@ pub trait Collective: Debug {
         self.size() > 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_added_up_in_their_order() {
+        // In another order the large numbers would swallow the small one.
+        assert_eq!(added_up(vec![1e8, 1.0, -1e8, 2.0, 1.0, 4.0], 2), [1.0, 7.0]);
+        assert_eq!(added_up(vec![3.0, 4.0], 2), [3.0, 4.0]);
+        assert_eq!(added_up(vec![], 0), []);
+    }
+}

@@ -4,7 +4,7 @@ use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::{Collective, Sent};
+use super::{Collective, Sent, added_up};
 
 /// Does `work` once for each rank, in a thread each, and returns what came of it, by rank.
 ///
@@ -148,12 +148,8 @@ impl Collective for Thread {
         self.sent.add_parts(lengths, self.rank);
         let start: usize = lengths[..self.rank].iter().sum();
         let own = start..start + lengths[self.rank];
-        let all = self.numbers(values);
-        let mut sum = all[0][own.clone()].to_vec();
-        for values in &all[1..] {
-            sum.iter_mut().zip(&values[own.clone()]).for_each(|(sum, value)| *sum += value);
-        }
-        sum
+        let parts = self.numbers(values).iter().flat_map(|values| values[own.clone()].to_vec()).collect();
+        added_up(parts, own.len())
     }
 
     fn all_gather(&self, own: &[f32], lengths: &[usize]) -> Vec<f32> {

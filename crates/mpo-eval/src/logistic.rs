@@ -1,6 +1,9 @@
 //! Logistic regression with a ridge, by Newton's method, in f64.
 //!
 //! What is lowered is `Σᵢ log(1 + exp(−yᵢfᵢ)) + ρ/2·‖w‖²` with `f = Xw + b` and `y = ±1`; `b` is free.
+//!
+//! Ours, because linfa-logistic 0.8.1 and smartcore 0.7.0 have L-BFGS alone: at the rows of the tests below they stop at gradients of up
+//! to 1.6e-7 and 1.6e-8, far from where this one does, and each brings matrices of another kind beside nalgebra's.
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 

@@ -31,6 +31,8 @@ pub struct Mpi {
     world: SimpleCommunicator,
     /// Among the ranks on this machine.
     local: usize,
+    /// The first rank on it.
+    machine: usize,
     sent: Sent,
     watch: Option<Watch>,
     /// Last, for its end is MPI's.
@@ -51,15 +53,23 @@ impl Mpi {
         }
         let (universe, threading) = mpi::initialize_with_threading(Threading::Multiple)?;
         let world = universe.world();
-        let local = world.split_shared(world.rank()).rank();
+        let here = world.split_shared(world.rank());
+        let mut machine = world.rank();
+        here.process_at_rank(0).broadcast_into(&mut machine);
         let watches = world.size() > 1 && threading == Threading::Multiple;
         let watch = watches.then(|| Watch::begin(&world));
-        Some(Self { local: local as usize, sent: Sent::default(), watch, world, _universe: universe })
+        let (local, machine) = (here.rank() as usize, machine as usize);
+        Some(Self { local, machine, sent: Sent::default(), watch, world, _universe: universe })
     }
 
     /// Which of this machine's ranks this is: each takes a device of its own.
     pub fn local_rank(&self) -> usize {
         self.local
+    }
+
+    /// Which machine this is: the same number for all ranks on it.
+    pub fn machine(&self) -> usize {
+        self.machine
     }
 
     /// Ends all ranks at once, as failed.

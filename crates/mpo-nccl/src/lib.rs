@@ -5,13 +5,16 @@
 
 #![cfg(feature = "nccl")]
 
+mod room;
+
 use std::ffi::c_char;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError};
+use cudarc::driver::{CudaContext, DriverError};
 use cudarc::nccl::{Comm, Id, group_end, group_start, result};
 use mpo_collective::{Collective, Sent, added_up};
+use room::Room;
 
 /// Why ranks cannot talk over NCCL.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,10 @@ pub enum NcclError {
 pub struct Nccl {
     below: Rc<dyn Collective>,
     comm: Comm,
-    stream: Arc<CudaStream>,
+    /// What this rank gives, on its card.
+    outgoing: Room,
+    /// What it is given.
+    incoming: Room,
     sent: Sent,
 }
 
@@ -66,7 +72,8 @@ impl Nccl {
         let mut bytes = id.into_iter();
         let id = Id::uninit([(); 128].map(|()| c_char::from_ne_bytes([bytes.next().unwrap_or(0)])));
         let comm = Comm::from_rank(Arc::clone(&stream), rank, ranks, id).map_err(failed)?;
-        Ok(Self { below, comm, stream, sent: Sent::default() })
+        let [outgoing, incoming] = [(); 2].map(|()| Room::on(&stream));
+        Ok(Self { below, comm, outgoing, incoming, sent: Sent::default() })
     }
 
     /// Calls that NCCL takes as one, so that none waits for another.
@@ -74,11 +81,6 @@ impl Nccl {
         let done = group_start().and_then(|_| calls()).and_then(|()| group_end().map(drop));
         done.unwrap_or_else(|error| panic!("NCCL failed: {:?}", error.0));
     }
-}
-
-/// What the card's driver answers. A rank that ends by a panic ends all.
-fn given<T>(by_driver: Result<T, DriverError>) -> T {
-    by_driver.unwrap_or_else(|error| panic!("a card failed while ranks exchanged numbers: {error}"))
 }
 
 /// A rank's number as NCCL counts.
@@ -114,46 +116,42 @@ impl Collective for Nccl {
     /// As parts that each rank sends to each other, which it adds up by itself: NCCL's own sums are in the order of its rings.
     fn reduce_scatter(&self, values: &[f32], lengths: &[usize]) -> Vec<f32> {
         self.sent.add_parts(lengths, self.rank());
-        let own = lengths[self.rank()];
-        // A buffer of nothing is an error.
-        let mut parts = given(self.stream.alloc_zeros::<f32>((own * self.size()).max(1)));
-        let mut values =
-            Some(values).filter(|values| !values.is_empty()).map(|values| given(self.stream.clone_htod(values)));
+        let (own, ranks) = (lengths[self.rank()], self.size());
+        let outgoing = self.outgoing.holding(values);
+        let mut incoming = self.incoming.of(own * ranks);
         self.together(|| {
             let mut start = 0;
             for (rank, &length) in lengths.iter().enumerate() {
-                if let Some(values) = values.as_mut().filter(|_| length > 0) {
-                    self.comm.send(&values.slice(start..start + length), peer(rank))?;
+                if length > 0 {
+                    self.comm.send(&outgoing.slice(start..start + length), peer(rank))?;
                 }
                 if own > 0 {
-                    self.comm.recv(&mut parts.slice_mut(rank * own..(rank + 1) * own), peer(rank))?;
+                    self.comm.recv(&mut incoming.slice_mut(rank * own..(rank + 1) * own), peer(rank))?;
                 }
                 start += length;
             }
             Ok(())
         });
-        let mut all = given(self.stream.clone_dtoh(&parts));
-        all.truncate(own * self.size());
-        added_up(all, own)
+        drop(incoming);
+        added_up(self.incoming.read(own * ranks), own)
     }
 
     fn all_gather(&self, own: &[f32], lengths: &[usize]) -> Vec<f32> {
         self.sent.add(size_of_val(own), self.size() - 1);
         let total = lengths.iter().sum::<usize>();
-        let mut all = given(self.stream.alloc_zeros::<f32>(total.max(1)));
-        let own = Some(own).filter(|own| !own.is_empty()).map(|own| given(self.stream.clone_htod(own)));
+        let outgoing = self.outgoing.holding(own);
+        let mut incoming = self.incoming.of(total);
         self.together(|| {
             let mut start = 0;
             for (rank, &length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
-                let from = own.as_ref().filter(|_| rank == self.rank());
-                self.comm.broadcast(from, &mut all.slice_mut(start..start + length), peer(rank))?;
+                let from = (rank == self.rank()).then_some(&*outgoing);
+                self.comm.broadcast(from, &mut incoming.slice_mut(start..start + length), peer(rank))?;
                 start += length;
             }
             Ok(())
         });
-        let mut all = given(self.stream.clone_dtoh(&all));
-        all.truncate(total);
-        all
+        drop(incoming);
+        self.incoming.read(total)
     }
 
     fn gather(&self, own: &[f32], lengths: &[usize]) -> Vec<f32> {
@@ -172,7 +170,8 @@ mod tests {
     fn one_rank_on_one_card_has_its_own_numbers() {
         let ranks = Nccl::join(Rc::new(Alone), 0).expect("a card");
         let values: Vec<f32> = (0..1000_u16).map(f32::from).collect();
-        for length in [0, 1, 1000] {
+        // More than before, and then less than there is room for.
+        for length in [0, 1, 1000, 10, 0] {
             assert_eq!(ranks.reduce_scatter(&values[..length], &[length]), values[..length]);
             assert_eq!(ranks.all_gather(&values[..length], &[length]), values[..length]);
         }

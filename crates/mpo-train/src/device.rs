@@ -91,6 +91,19 @@ pub(crate) fn identity(_device: &Device) -> Option<String> {
     None
 }
 
+/// Which of its machine's cards a device is on, if it is on one. A part of a card, which NVIDIA's MIG makes, is a card.
+#[cfg(feature = "cube")]
+pub(crate) fn card(device: &Device) -> Option<String> {
+    let address = quietly(|| device.identity()).flatten()?.physical?.pci_address?;
+    let part = env::var(OWN_CARDS[0]).ok().filter(|shown| shown.starts_with("MIG-"));
+    Some(part.map_or_else(|| address.to_string(), |part| format!("{address}, {part}")))
+}
+
+#[cfg(not(feature = "cube"))]
+pub(crate) fn card(_device: &Device) -> Option<String> {
+    None
+}
+
 /// Which of the CUDA devices that this process sees it is, if it is one.
 #[cfg(feature = "nccl")]
 pub(crate) fn cuda_index(device: &Device) -> Option<usize> {

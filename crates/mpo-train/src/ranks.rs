@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-#[cfg(feature = "nccl")]
 use burn::tensor::Device;
 use mpo_collective::{Alone, Collective};
 #[cfg(feature = "mpi")]
@@ -18,8 +17,7 @@ use mpo_mpi::Mpi;
 use mpo_nccl::Nccl;
 use mpo_trainer::{TrainConfig, TrainError, TrainOptions, check_alike, program, told_by_first};
 
-#[cfg(feature = "nccl")]
-use crate::device::{cuda_index, quietly};
+use crate::device;
 use crate::failure::Failure;
 
 /// What an error says that ends a rank is said by the first one, if it has the same.
@@ -92,16 +90,37 @@ impl Ranks {
         0
     }
 
-    /// Lets CUDA cards talk to each other by themselves. All ranks call it at the same time.
-    #[cfg(feature = "nccl")]
+    /// The number of this one's machine.
+    fn machine(&self) -> usize {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            return mpi.machine();
+        }
+        0
+    }
+
+    /// Makes sure that each has a card of its own, where they compute on cards, and lets them talk to each other by themselves where
+    /// this build can. All ranks call it at the same time.
     pub(crate) fn join_cards(&self, device: &Device) -> Result<(), Failure> {
-        let Some(mpi) = self.mpi.as_ref().filter(|mpi| mpi.is_many()) else {
+        if !self.all().is_many() {
+            return Ok(());
+        }
+        let own = device::card(device).map(|card| format!("{card} of rank {}'s machine", self.machine()));
+        check_cards(&self.all().share(own.unwrap_or_default().as_bytes()))?;
+        #[cfg(feature = "nccl")]
+        self.join_nccl(device)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "nccl")]
+    fn join_nccl(&self, device: &Device) -> Result<(), Failure> {
+        let Some(mpi) = &self.mpi else {
             return Ok(());
         };
-        let Some(card) = cuda_index(device) else {
+        let Some(card) = device::cuda_index(device) else {
             return Ok(());
         };
-        let joined = quietly(|| Nccl::join(Rc::<Mpi>::clone(mpi), card)).ok_or_else(|| {
+        let joined = device::quietly(|| Nccl::join(Rc::<Mpi>::clone(mpi), card)).ok_or_else(|| {
             Failure::new(
                 "expected NCCL on this machine, as this build has the feature nccl, got no libnccl.so",
                 "install it, or build with --features cuda,mpi",
@@ -171,5 +190,44 @@ impl Ranks {
             mpi.abort();
         }
         unreachable!("a process by itself has nobody to end")
+    }
+}
+
+/// Whether no two ranks have the same card: what each says of its own, and nothing where it has none. A rank that is shown but one
+/// card takes that, so two that were shown the same one would share it, memory and all.
+fn check_cards(cards: &[Vec<u8>]) -> Result<(), Failure> {
+    for (rank, card) in cards.iter().enumerate().filter(|(_, card)| !card.is_empty()) {
+        if let Some(first) = cards[..rank].iter().position(|other| other == card) {
+            let card = String::from_utf8_lossy(card);
+            return Err(Failure::new(
+                format!("expected a card for each rank, got ranks {first} and {rank} on one, {card}"),
+                "unset CUDA_VISIBLE_DEVICES, and each rank takes a card by its number on its machine; or let the launcher show each \
+                 rank its own, as Slurm does with --gpus-per-task 1",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_that_share_a_card_are_named() {
+        let check = |cards: &[&str]| {
+            let cards: Vec<Vec<u8>> = cards.iter().map(|card| card.as_bytes().to_vec()).collect();
+            check_cards(&cards)
+        };
+        // Cards by their numbers, or Slurm's, which shows each rank its own: the same address on two machines is two cards.
+        check(&["0000:3b:00.0 of rank 0's machine", "0000:af:00.0 of rank 0's machine"]).unwrap();
+        check(&["0000:3b:00.0 of rank 0's machine", "0000:3b:00.0 of rank 1's machine"]).unwrap();
+        // On CPUs, which ranks share.
+        check(&["", "", ""]).unwrap();
+        // CUDA_VISIBLE_DEVICES=0 by hand.
+        let error = check(&["a", "b of rank 1's machine", "", "b of rank 1's machine"]).unwrap_err();
+        let expected = "expected a card for each rank, got ranks 1 and 3 on one, b of rank 1's machine";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().unwrap().starts_with("unset CUDA_VISIBLE_DEVICES"));
     }
 }

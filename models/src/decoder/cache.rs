@@ -6,24 +6,39 @@ use mpo_kernels::{PackedLayout, write_rows};
 /// Keys and values of every layer, `[rows, kv_heads · head_dim]` each; a layout says which rows are whose.
 #[derive(Debug)]
 pub struct KeyValueCache {
-    rows: usize,
-    layers: Vec<Held>,
-    /// Those of what a decoder attends to across, in as many rows again.
-    across: Vec<Held>,
+    own: Held,
+    /// Those of what a decoder attends to across.
+    across: Held,
 }
 
-/// Keys and values of a layer; nothing before the first are written.
-type Held = Option<(Tensor<2>, Tensor<2>)>;
+/// Rows for the keys and values of every layer.
+#[derive(Debug)]
+struct Held {
+    rows: usize,
+    /// Nothing before the first are written.
+    layers: Vec<Option<(Tensor<2>, Tensor<2>)>>,
+}
 
 impl KeyValueCache {
-    /// Room for this many tokens. Memory is taken when the first are written.
+    /// Room for this many tokens, and behind an encoder for as many of its. Memory is taken when the first are written.
     pub fn new(rows: usize) -> Self {
-        Self { rows, layers: vec![], across: vec![] }
+        Self::with_across(rows, rows)
+    }
+
+    /// Room for this many tokens of a decoder, and for so many that it attends to across.
+    pub(crate) fn with_across(rows: usize, across: usize) -> Self {
+        let [own, across] = [rows, across].map(|rows| Held { rows, layers: vec![] });
+        Self { own, across }
     }
 
     /// Tokens that there is room for.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.own.rows
+    }
+
+    /// Tokens that there is room for across.
+    pub(crate) fn rows_across(&self) -> usize {
+        self.across.rows
     }
 
     /// Writes a batch's keys and values where its layout says, and returns all that the layer has.
@@ -36,7 +51,7 @@ impl KeyValueCache {
     ) -> (Tensor<2>, Tensor<2>) {
         let places: Vec<u32> =
             layout.queries().flat_map(|(_, segment)| segment.rows.clone()).map(|row| row as u32).collect();
-        written(&mut self.layers, layer, self.rows, &places, Some((keys, values)))
+        self.own.written(layer, &places, Some((keys, values)))
     }
 
     /// Writes keys and values of what is attended to across, if some are `fresh`, and returns all that the layer has.
@@ -46,32 +61,34 @@ impl KeyValueCache {
         places: &[u32],
         fresh: Option<(Tensor<2>, Tensor<2>)>,
     ) -> (Tensor<2>, Tensor<2>) {
-        written(&mut self.across, layer, self.rows, places, fresh)
+        self.across.written(layer, places, fresh)
     }
 }
 
-fn written(
-    layers: &mut Vec<Held>,
-    layer: usize,
-    rows: usize,
-    places: &[u32],
-    fresh: Option<(Tensor<2>, Tensor<2>)>,
-) -> (Tensor<2>, Tensor<2>) {
-    if layers.len() <= layer {
-        layers.resize_with(layer + 1, || None);
-    }
-    // Taken out, so that nobody else holds the tensors and rows are written in place.
-    let held = layers[layer].take();
-    let all = match fresh {
-        None => held.expect("what is attended to was written before"),
-        Some((keys, values)) => {
-            let (all_keys, all_values) = held.unwrap_or_else(|| {
-                let room = |like: &Tensor<2>| Tensor::zeros([rows, like.dims()[1]], (&like.device(), like.dtype()));
-                (room(&keys), room(&values))
-            });
-            (write_rows(all_keys, places, keys), write_rows(all_values, places, values))
+impl Held {
+    fn written(
+        &mut self,
+        layer: usize,
+        places: &[u32],
+        fresh: Option<(Tensor<2>, Tensor<2>)>,
+    ) -> (Tensor<2>, Tensor<2>) {
+        if self.layers.len() <= layer {
+            self.layers.resize_with(layer + 1, || None);
         }
-    };
-    layers[layer] = Some(all.clone());
-    all
+        // Taken out, so that nobody else holds the tensors and rows are written in place.
+        let held = self.layers[layer].take();
+        let all = match fresh {
+            None => held.expect("what is attended to was written before"),
+            Some((keys, values)) => {
+                let (all_keys, all_values) = held.unwrap_or_else(|| {
+                    let room =
+                        |like: &Tensor<2>| Tensor::zeros([self.rows, like.dims()[1]], (&like.device(), like.dtype()));
+                    (room(&keys), room(&values))
+                });
+                (write_rows(all_keys, places, keys), write_rows(all_values, places, values))
+            }
+        };
+        self.layers[layer] = Some(all.clone());
+        all
+    }
 }

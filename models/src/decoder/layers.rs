@@ -142,10 +142,12 @@ impl Linear {
     }
 }
 
-/// Root-mean-square norm, or LayerNorm without bias, `weight` `[width]`; computed and given in the weight's type.
+/// Root-mean-square norm, or LayerNorm with or without bias, `weight` and `bias` `[width]`; computed and given in the weight's
+/// type.
 #[derive(Module, Debug)]
 pub(super) struct Norm {
     weight: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     eps: f64,
     #[module(skip)]
@@ -162,7 +164,19 @@ impl Norm {
         weights: &mut Weights<'_, S>,
     ) -> Result<Self, S::Error> {
         let NormConfig { eps, offset, centred, .. } = *config;
-        Ok(Self { weight: weights.param(name, "weight", [width])?, eps, offset, centred })
+        Ok(Self { weight: weights.param(name, "weight", [width])?, bias: None, eps, offset, centred })
+    }
+
+    /// A LayerNorm with bias.
+    pub(super) fn with_bias<S: WeightSource>(
+        eps: f64,
+        name: &str,
+        width: usize,
+        weights: &mut Weights<'_, S>,
+    ) -> Result<Self, S::Error> {
+        let weight = weights.param(name, "weight", [width])?;
+        let bias = Some(weights.param(name, "bias", [width])?);
+        Ok(Self { weight, bias, eps, offset: 0.0, centred: true })
     }
 
     pub(super) fn width(&self) -> usize {
@@ -174,6 +188,10 @@ impl Norm {
         let x = x.cast(weight.dtype());
         // A row's variance is the mean square of what is left without its mean.
         let x = if self.centred { x.clone() - x.mean_dim(1) } else { x };
-        rms_norm(x, weight, self.eps, self.offset)
+        let normed = rms_norm(x, weight, self.eps, self.offset);
+        match &self.bias {
+            Some(bias) => normed + bias.val().unsqueeze(),
+            None => normed,
+        }
     }
 }

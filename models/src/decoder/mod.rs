@@ -5,9 +5,11 @@
 //! name in the file.
 
 mod attention;
+mod behind;
 mod block;
 mod cache;
 mod folder;
+mod head;
 mod layers;
 mod low_rank;
 mod m2m;
@@ -21,22 +23,19 @@ mod training;
 mod weights;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use mpo_kernels::{
-    FEW_ROWS, HeadInputs, PackedLayout, RotaryTables, linear_token_log_probs, sequence_log_probs, take_rows,
-};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mpo_kernels::{FEW_ROWS, PackedLayout, RotaryTables, sequence_log_probs, take_rows};
 
 use crate::adapter::AdapterConfig;
 use crate::batch::{self, Batch, Layer, Outputs, Packed, Places, Side, Targets};
 use crate::{DecoderConfig, Precision, RopeConfig};
+pub(crate) use behind::Going;
 use block::Block;
 pub use cache::KeyValueCache;
 use layers::{Embedding, Head, Norm};
-pub(crate) use m2m::Caches;
 pub use m2m::Translator;
 pub use parameters::NamedParameter;
 use t5::EncoderDecoder;
-pub(crate) use t5::Going;
 pub use training::{
     Accumulator, NamedGradients, Pass, PassOptions, RunAgain, TokenGradients, Walk, add_token_gradients, squared_norms,
 };
@@ -172,7 +171,7 @@ impl CausalLm {
                 }
             }
             if layer == Layer::Last && !targets.ids.is_empty() {
-                let log_probs = self.token_log_probs_keeping(&hidden, &targets.rows, &targets.ids, 0);
+                let log_probs = self.to_logits().token_log_probs(&hidden, &targets.rows, &targets.ids, 0);
                 scores = Some(sequence_log_probs(log_probs, &targets.lengths));
             }
         });
@@ -280,30 +279,12 @@ impl CausalLm {
 
     /// log p of `targets[i]` after the token whose hidden state is row `rows[i]`; `[targets]`, nats.
     pub fn token_log_probs(&self, hidden_states: Tensor<2>, rows: &[usize], targets: &[u32]) -> Tensor<1> {
-        self.token_log_probs_keeping(&hidden_states, rows, targets, 0)
-    }
-
-    /// The same, with up to `keep` bytes of logits kept for a backward, which makes the rest again.
-    fn token_log_probs_keeping(
-        &self,
-        hidden_states: &Tensor<2>,
-        rows: &[usize],
-        targets: &[u32],
-        keep: usize,
-    ) -> Tensor<1> {
-        let HeadInputs { hidden, head } = self.to_logits().inputs(select_rows(hidden_states, rows));
-        let targets = indices(targets, &hidden_states.device());
-        linear_token_log_probs(hidden, head, targets, self.config.final_softcap, keep)
+        self.to_logits().token_log_probs(&hidden_states, rows, targets, 0)
     }
 
     /// The logits of a few rows of hidden states, `[rows, vocab_size]`: for generation, never for training.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
-        let HeadInputs { hidden, head } = self.to_logits().inputs(hidden_states);
-        let logits = mpo_kernels::linear(hidden, head).cast(DType::F32);
-        match self.config.final_softcap {
-            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
-            None => logits,
-        }
+        self.to_logits().logits(hidden_states)
     }
 
     /// What turns its hidden states into logits.

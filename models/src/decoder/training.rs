@@ -18,6 +18,7 @@ use mpo_kernels::{
     squared_l2_norm_of, zeros,
 };
 
+use super::behind::Lowered;
 use super::parameters::gradients_of;
 use super::{Alone, CausalLm, Context, Decoder, EncoderDecoder, Source, Trunk, indices, select_rows, t5};
 use crate::RopeConfig;
@@ -133,7 +134,7 @@ impl CausalLm {
 
     fn training_behind(&self, model: &EncoderDecoder, batch: &Batch, options: PassOptions) -> (Outputs, Pass) {
         let PassOptions { again, head_memory } = options;
-        let lowered = t5::Lowered::new(batch, model.config().start_token_id, model.config().num_layers);
+        let lowered = Lowered::new(batch, model.config().start_token_id, model.config().num_layers);
         let plain = self.valid();
         if again == RunAgain::Nothing {
             let embedded = [Side::Encoder, Side::Decoder].map(|side| {
@@ -166,7 +167,7 @@ impl CausalLm {
     }
 
     fn kept_log_probs(&self, hidden: &Tensor<2>, targets: &Targets, head_memory: usize) -> Tensor<1> {
-        self.token_log_probs_keeping(hidden, &targets.rows, &targets.ids, head_memory)
+        self.to_logits().token_log_probs(hidden, &targets.rows, &targets.ids, head_memory)
     }
 
     /// Log-probs from states that a graph begins with; from where it begins again, if the head is to be run again.

@@ -10,7 +10,7 @@ use mpo_kernels::{PackedLayout, Segment};
 use super::Answer;
 use super::beam::{Candidate, Rules, Search};
 use super::token::{MAX_LOGITS, floats};
-use crate::decoder::{Caches, Going, KeyValueCache, Translator, select_rows};
+use crate::decoder::{Going, KeyValueCache, Translator, select_rows};
 use crate::sampling::SamplingError;
 
 /// How to translate.
@@ -71,8 +71,7 @@ pub fn translate(
     }
     let (beams, places) = (options.beams.max(1), options.batch_size.clamp(1, texts.len()));
     let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-    let mut caches =
-        Caches { own: KeyValueCache::new(places * beams * lane), across: KeyValueCache::new(places * longest) };
+    let mut cache = KeyValueCache::with_across(places * beams * lane, places * longest);
     let rules = Rules {
         width: beams,
         length_penalty: options.length_penalty,
@@ -96,7 +95,7 @@ pub fn translate(
         if active.is_empty() {
             return Ok(answers);
         }
-        let best = step(model, &mut caches, &mut active, Inputs { prompts, opening: &opening, texts, lane, longest })?;
+        let best = step(model, &mut cache, &mut active, Inputs { prompts, opening: &opening, texts, lane, longest })?;
         let mut go_on = true;
         let mut left = vec![];
         for (mut one, candidates) in active.into_iter().zip(best) {
@@ -134,7 +133,7 @@ struct Inputs<'a> {
 /// Puts each beam's next tokens through the model, and finds the best continuations of each text.
 fn step(
     model: &Translator,
-    caches: &mut Caches,
+    cache: &mut KeyValueCache,
     active: &mut [Active],
     inputs: Inputs<'_>,
 ) -> Result<Vec<Vec<Candidate>>, SamplingError> {
@@ -153,9 +152,9 @@ fn step(
             last_rows.push(ids.len() - 1);
         }
     }
-    let layout = PackedLayout::in_cache(caches.own.rows(), segments);
-    let across = PackedLayout::across(caches.across.rows(), runs);
-    let hidden = model.going_on(&Going { prompts, ids, layout, across }, caches);
+    let layout = PackedLayout::in_cache(cache.rows(), segments);
+    let across = PackedLayout::across(cache.rows_across(), runs);
+    let hidden = model.going_on(&Going { prompts, ids, layout, across }, cache);
     let states = select_rows(&hidden, &last_rows);
     let vocabulary = model.config().vocab_size;
     let at_once = (MAX_LOGITS / vocabulary).max(1);

@@ -388,7 +388,7 @@ mod tests {
     fn a_line_without_ups_and_downs_has_room_of_its_own_size() {
         let around = |values: &[f64]| range(values.iter().copied());
         assert_eq!(around(&[2e-5, 2e-5]), 1e-5..2e-5 + 1e-5);
-        assert_eq!(around(&[-4.0, f64::NAN]), -6.0..-2.0);
+        assert_eq!(around(&[f64::NEG_INFINITY, -4.0, f64::NAN, f64::INFINITY]), -6.0..-2.0);
         assert_eq!(around(&[0.0]), -1.0..1.0);
         assert_eq!(around(&[]), 0.0..1.0);
     }

@@ -29,14 +29,15 @@ impl<'a> Answering<'a> {
         Ok(Self { cases, answers: answers.collect(), counts })
     }
 
-    /// Nothing yet of a language's rows.
-    pub(super) fn begin(&self, language: Language, maker: &Maker<'_>) -> OfLanguage {
-        OfLanguage::new(language, self.cases.len(), &maker.checker)
-    }
-
-    /// A row in the making for each answer, by the recipe of this name, without those that have none.
-    pub(super) fn drafts(&self, made: &mut OfLanguage, recipe: &'static str) -> Vec<Draft<'a>> {
-        let language = made.counts.language;
+    /// A row in the making for each answer, by the recipe of this name, with prompt and answer translated; what has no answer, or
+    /// no translation, is dropped.
+    pub(super) fn translated(
+        &self,
+        language: Language,
+        recipe: &'static str,
+        maker: &mut Maker<'_>,
+    ) -> Result<(OfLanguage, Vec<Draft<'a>>), PrepareError> {
+        let mut made = OfLanguage::new(language, self.cases.len(), &maker.checker);
         let mut drafts = vec![];
         for (number, (case, answer)) in self.cases.iter().zip(&self.answers).enumerate() {
             match answer {
@@ -49,6 +50,9 @@ impl<'a> Answering<'a> {
                 Err(failed) => made.drop(case.dropped(language, failed.clone())),
             }
         }
-        drafts
+        for part in [Part::Prompt, Part::Chosen] {
+            drafts = maker.with_part(part, drafts, &mut made)?;
+        }
+        Ok((made, drafts))
     }
 }

@@ -69,11 +69,7 @@ impl Recipe for Opposed<'_> {
     }
 
     fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError> {
-        let mut made = self.0.begin(language, maker);
-        let mut drafts = self.0.drafts(&mut made, NAME);
-        for part in [Part::Prompt, Part::Chosen] {
-            drafts = maker.with_part(part, drafts, &mut made)?;
-        }
+        let (mut made, drafts) = self.0.translated(language, NAME, maker)?;
         for draft in self.with_answers(drafts, &mut made, maker)? {
             made.keep(&draft, maker.dominant)?;
         }

@@ -4,7 +4,6 @@
 use mpo_data::Language;
 
 use crate::answers::Answers;
-use crate::dropped::Part;
 use crate::error::PrepareError;
 use crate::making::{Maker, OfLanguage};
 
@@ -32,11 +31,7 @@ impl Recipe for Distilled<'_> {
     }
 
     fn rows(&mut self, language: Language, maker: &mut Maker<'_>) -> Result<OfLanguage, PrepareError> {
-        let mut made = self.0.begin(language, maker);
-        let mut drafts = self.0.drafts(&mut made, NAME);
-        for part in [Part::Prompt, Part::Chosen] {
-            drafts = maker.with_part(part, drafts, &mut made)?;
-        }
+        let (mut made, drafts) = self.0.translated(language, NAME, maker)?;
         for draft in &drafts {
             made.keep_crossed(draft, maker.dominant)?;
         }

@@ -161,6 +161,28 @@ words!(
     DeviceChoice
 );
 
+/// Values that are the name of one that the program carries, or a file.
+macro_rules! names_or_files {
+    ($($Type:ty),+) => {
+        $(impl SettingValue for $Type {
+            const WHAT: &'static str = "a name or a file";
+
+            fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
+                parsed(text)
+            }
+
+            fn settled(self) -> Self {
+                match self {
+                    Self::File(path) => Self::File(at_home(path)),
+                    named => named,
+                }
+            }
+        })+
+    };
+}
+
+names_or_files!(TemplateChoice, Recipe);
+
 impl SettingValue for String {
     const WHAT: &'static str = "text";
 
@@ -240,21 +262,6 @@ impl SettingValue for Sources {
     }
 }
 
-impl SettingValue for TemplateChoice {
-    const WHAT: &'static str = "a name or a file";
-
-    fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
-        parsed(text)
-    }
-
-    fn settled(self) -> Self {
-        match self {
-            Self::File(path) => Self::File(at_home(path)),
-            named => named,
-        }
-    }
-}
-
 impl SettingValue for TemplateArguments {
     const WHAT: &'static str = "a map";
     const TAKES: Takes = Takes::Several;
@@ -286,25 +293,6 @@ impl SettingValue for Method {
 
     fn words() -> Vec<(&'static str, &'static str)> {
         Self::all().map(|method| (method.definition().name, method.definition().source)).collect()
-    }
-}
-
-impl SettingValue for Recipe {
-    const WHAT: &'static str = "a name or a file";
-
-    fn typed(text: &str, _: Option<Self>) -> Result<Self, String> {
-        parsed(text)
-    }
-
-    fn settled(self) -> Self {
-        match self {
-            Self::File(path) => Self::File(at_home(path)),
-            carried => carried,
-        }
-    }
-
-    fn shown(&self) -> String {
-        self.to_string()
     }
 }
 
@@ -342,6 +330,11 @@ mod tests {
             assert_eq!(PathBuf::from(given).settled(), settled);
             assert_eq!(given.to_owned().settled(), settled.to_str().unwrap());
         }
+        assert_eq!(
+            TemplateChoice::typed("~/a.jinja", None).unwrap().settled(),
+            TemplateChoice::File(home.join("a.jinja"))
+        );
+        assert_eq!(Recipe::typed("~/a.yaml", None).unwrap().settled(), Recipe::File(home.join("a.yaml")));
         // Another user's home is asked of the system, and no name on the hub begins so.
         assert_eq!("~other/x".to_owned().settled(), "~other/x");
     }

@@ -3,13 +3,13 @@
 use cubecl::prelude::*;
 
 use super::bias::with_bias;
+use super::params::{Params, own_tile};
+use super::queries::{Queries, STATISTICS, row_statistics};
 use super::schedule::MET_NUMBERS;
-use super::shape::{SIDE, TileShape};
+use super::shape::SIDE;
 use super::tile::{Four, Head, Rows, Side, Stage, Weights, no_sums, store};
 use crate::vocabulary::softcap::cube::cap_and_slope;
 
-/// Numbers of a row and head: the log-sum-exp of its scores, and output · gradient.
-const STATISTICS: usize = 2;
 /// Units that share a row, and rows of a cube, where the statistics are made.
 pub(super) const LANES: usize = 8;
 
@@ -72,63 +72,27 @@ pub(super) fn query_gradient<F: Float, N: Size>(
     statistics: &Tensor<f32>,
     schedule: &Tensor<i32>,
     q_grad: &mut Tensor<Vector<F, N>>,
-    tokens: usize,
-    tiles: usize,
-    group: usize,
-    scale: f32,
-    softcap: f32,
-    window: i32,
-    distances: usize,
-    zero: i32,
-    #[comptime] everywhere: bool,
-    #[comptime] capped: bool,
-    #[comptime] shape: TileShape,
+    params: Params,
     #[define(F)] _dtype: ElemType,
 ) {
-    let tile = (CUBE_POS_Y + CUBE_POS_Z * CUBE_COUNT_Y) as usize;
-    if tile >= tiles {
+    let tile = own_tile();
+    if tile >= params.tiles {
         terminate!();
     }
-    let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
-    let q_head = Head::new(head, heads, shape);
-    let kv_head = Head::new(head / group, heads / group, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, true, everywhere);
-    let mut stage = Stage::new(shape);
-    let mut weights = Weights::new(shape);
+    let shape = comptime!(params.shape);
+    let mut queries = Queries::of(schedule, tile, &params);
     let mut sums = no_sums(shape);
     sync_cube();
-    let (mut log_sum_exp, mut along) = (Four::new(0.0), Four::new(0.0));
-    #[unroll]
-    for i in 0..SIDE {
-        let (log, dot) = row_statistics(statistics, head * tokens, rows.row(i));
-        log_sum_exp.insert(i, log);
-        along.insert(i, dot);
-    }
-    let mut at = rows.start;
-    while at < rows.end {
-        rows.meet(schedule, at);
+    let (log_sum_exp, along) = queries.statistics(statistics, &params);
+    let mut at = queries.rows.start;
+    while at < queries.rows.end {
+        queries.rows.meet(schedule, at);
         sync_cube();
-        let scores = stage.products(q, &q_head, k, &kv_head, &rows);
-        let dots = stage.products(grad, &q_head, v, &kv_head, &rows);
-        #[unroll]
-        for i in 0..SIDE {
-            let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
-            let (score, slope) = cap_and_slope::<Side>(score, softcap, capped);
-            let probability: Four = (score - Four::new(log_sum_exp.extract(i))).exp();
-            let along: Four = dots[i] - Four::new(along.extract(i));
-            let mut weight = probability * along * slope;
-            #[unroll]
-            for c in 0..SIDE {
-                if !rows.see(i, c, window) {
-                    weight.insert(c, f32::new(0.0));
-                }
-            }
-            weights.set(i, weight);
-        }
-        stage.add_weighted(&mut sums, &weights, k, &kv_head, &rows);
+        queries.weigh_by_gradients(q, k, v, grad, bias, log_sum_exp, along, &params);
+        queries.stage.add_weighted(&mut sums, &queries.weights, k, &queries.kv_head, &queries.rows);
         at += comptime!(shape.columns() * MET_NUMBERS);
     }
-    store(q_grad, &q_head, &sums, Four::new(scale), &rows);
+    store(q_grad, &queries.q_head, &sums, Four::new(params.scale), &queries.rows);
 }
 
 /// The gradients of `k` and `v`: one cube for each tile of keys and key head, over all query heads that it serves.
@@ -144,34 +108,25 @@ pub(super) fn key_gradients<F: Float, N: Size>(
     schedule: &Tensor<i32>,
     k_grad: &mut Tensor<Vector<F, N>>,
     v_grad: &mut Tensor<Vector<F, N>>,
-    tokens: usize,
-    tiles: usize,
-    group: usize,
-    scale: f32,
-    softcap: f32,
-    window: i32,
-    distances: usize,
-    zero: i32,
-    #[comptime] everywhere: bool,
-    #[comptime] capped: bool,
-    #[comptime] shape: TileShape,
+    params: Params,
     #[define(F)] _dtype: ElemType,
 ) {
-    let tile = (CUBE_POS_Y + CUBE_POS_Z * CUBE_COUNT_Y) as usize;
-    if tile >= tiles {
+    let tile = own_tile();
+    if tile >= params.tiles {
         terminate!();
     }
+    let shape = comptime!(params.shape);
     let (kv_head_index, kv_heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
     let kv_head = Head::new(kv_head_index, kv_heads, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, false, everywhere);
+    let mut rows = Rows::of(schedule, tile, params.tiles, shape, false, params.everywhere);
     let mut stage = Stage::new(shape);
     let mut weights = Weights::new(shape);
     let mut k_sums = no_sums(shape);
     let mut v_sums = no_sums(shape);
     sync_cube();
-    for member in 0..group {
-        let head = kv_head_index * group + member;
-        let q_head = Head::new(head, kv_heads * group, shape);
+    for member in 0..params.group {
+        let head = kv_head_index * params.group + member;
+        let q_head = Head::new(head, kv_heads * params.group, shape);
         let mut at = rows.start;
         while at < rows.end {
             rows.meet(schedule, at);
@@ -179,7 +134,7 @@ pub(super) fn key_gradients<F: Float, N: Size>(
             let (mut log_sum_exp, mut along) = (Four::new(0.0), Four::new(0.0));
             #[unroll]
             for c in 0..SIDE {
-                let (log, dot) = row_statistics(statistics, head * tokens, rows.column(c));
+                let (log, dot) = row_statistics(statistics, head * params.tokens, rows.column(c));
                 log_sum_exp.insert(c, log);
                 along.insert(c, dot);
             }
@@ -187,14 +142,14 @@ pub(super) fn key_gradients<F: Float, N: Size>(
             let dots = stage.products(v, &kv_head, grad, &q_head, &rows);
             #[unroll]
             for i in 0..SIDE {
-                let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
-                let (score, slope) = cap_and_slope::<Side>(score, softcap, capped);
+                let score = with_bias(scores[i] * Four::new(params.scale), bias, head, &params, &rows, i);
+                let (score, slope) = cap_and_slope::<Side>(score, params.softcap, params.capped);
                 let mut probability: Four = (score - log_sum_exp).exp();
                 let along: Four = dots[i] - along;
                 let mut weight = probability * along * slope;
                 #[unroll]
                 for c in 0..SIDE {
-                    if !rows.see(i, c, window) {
+                    if !rows.see(i, c, params.window) {
                         probability.insert(c, f32::new(0.0));
                         weight.insert(c, f32::new(0.0));
                     }
@@ -211,18 +166,6 @@ pub(super) fn key_gradients<F: Float, N: Size>(
             at += comptime!(shape.columns() * MET_NUMBERS);
         }
     }
-    store(k_grad, &kv_head, &k_sums, Four::new(scale), &rows);
+    store(k_grad, &kv_head, &k_sums, Four::new(params.scale), &rows);
     store(v_grad, &kv_head, &v_sums, Four::new(1.0), &rows);
-}
-
-/// The log-sum-exp of a row's scores and its output · gradient, zeros where there is no row.
-#[cube]
-pub(super) fn row_statistics(statistics: &Tensor<f32>, first: usize, row: i32) -> (f32, f32) {
-    let (mut log_sum_exp, mut along) = (f32::new(0.0), f32::new(0.0));
-    if row >= 0 {
-        let at = (first + row as usize) * STATISTICS;
-        log_sum_exp = statistics[at];
-        along = statistics[at + 1];
-    }
-    (log_sum_exp, along)
 }

@@ -6,10 +6,11 @@
 
 use cubecl::prelude::*;
 
-use super::backward::row_statistics;
+use super::params::{Params, own_tile};
+use super::queries::Queries;
 use super::schedule::MET_NUMBERS;
-use super::shape::{SIDE, TileShape};
-use super::tile::{Four, Head, Rows, Stage, Weights};
+use super::shape::SIDE;
+use super::tile::{Four, Rows};
 
 /// The scores of the unit's row `i` with the bias of `head` added, where there is one.
 #[cube]
@@ -17,34 +18,25 @@ pub(super) fn with_bias(
     scores: Four,
     bias: ComptimeOption<&Tensor<f32>>,
     head: usize,
-    distances: usize,
-    zero: i32,
+    params: &Params,
     rows: &Rows,
     #[comptime] i: usize,
 ) -> Four {
     #[comptime]
     match bias {
-        ComptimeOption::Some(bias) => add_bias(scores, bias, head, distances, zero, rows, i),
+        ComptimeOption::Some(bias) => add_bias(scores, bias, head, params, rows, i),
         ComptimeOption::None => scores,
     }
 }
 
 #[cube]
-fn add_bias(
-    scores: Four,
-    bias: &Tensor<f32>,
-    head: usize,
-    distances: usize,
-    zero: i32,
-    rows: &Rows,
-    #[comptime] i: usize,
-) -> Four {
+fn add_bias(scores: Four, bias: &Tensor<f32>, head: usize, params: &Params, rows: &Rows, #[comptime] i: usize) -> Four {
     let mut sums = scores;
     #[unroll]
     for c in 0..SIDE {
         // Where the pair is none, its distance is none of the table's.
-        let at = min(max(rows.distance(i, c) + zero, 0), distances as i32 - 1);
-        sums.insert(c, scores.extract(c) + bias[head * distances + at as usize]);
+        let at = min(max(rows.distance(i, c) + params.zero, 0), params.distances as i32 - 1);
+        sums.insert(c, scores.extract(c) + bias[head * params.distances + at as usize]);
     }
     sums
 }
@@ -57,71 +49,39 @@ pub(super) fn tile_sums<F: Float, N: Size>(
     k: &Tensor<Vector<F, N>>,
     v: &Tensor<Vector<F, N>>,
     grad: &Tensor<Vector<F, N>>,
-    bias: &Tensor<f32>,
+    bias: ComptimeOption<&Tensor<f32>>,
     statistics: &Tensor<f32>,
     schedule: &Tensor<i32>,
     sums: &mut Tensor<f32>,
-    tokens: usize,
-    tiles: usize,
-    group: usize,
-    scale: f32,
-    window: i32,
-    distances: usize,
-    zero: i32,
-    #[comptime] everywhere: bool,
-    #[comptime] shape: TileShape,
+    params: Params,
     #[define(F)] _dtype: ElemType,
 ) {
-    let tile = (CUBE_POS_Y + CUBE_POS_Z * CUBE_COUNT_Y) as usize;
-    if tile >= tiles {
+    let tile = own_tile();
+    if tile >= params.tiles {
         terminate!();
     }
-    let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
-    let q_head = Head::new(head, heads, shape);
-    let kv_head = Head::new(head / group, heads / group, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, true, everywhere);
-    let mut stage = Stage::new(shape);
-    let mut weights = Weights::new(shape);
+    let shape = comptime!(params.shape);
+    let distances = params.distances;
+    let mut queries = Queries::of(schedule, tile, &params);
     // A unit owns every distance that leaves its number where units are counted around.
     let (unit, units) = (UNIT_POS as usize, comptime!(shape.units()));
-    let own = (head * tiles + tile) * distances;
+    let own = (queries.head * params.tiles + tile) * distances;
     let mut at = unit;
     while at < distances {
         sums[own + at] = f32::new(0.0);
         at += units;
     }
     sync_cube();
-    let (mut log_sum_exp, mut along) = (Four::new(0.0), Four::new(0.0));
-    #[unroll]
-    for i in 0..SIDE {
-        let (log, dot) = row_statistics(statistics, head * tokens, rows.row(i));
-        log_sum_exp.insert(i, log);
-        along.insert(i, dot);
-    }
-    let mut block = rows.start;
-    while block < rows.end {
-        rows.meet(schedule, block);
+    let (log_sum_exp, along) = queries.statistics(statistics, &params);
+    let mut block = queries.rows.start;
+    while block < queries.rows.end {
+        queries.rows.meet(schedule, block);
         sync_cube();
-        let scores = stage.products(q, &q_head, k, &kv_head, &rows);
-        let dots = stage.products(grad, &q_head, v, &kv_head, &rows);
-        #[unroll]
-        for i in 0..SIDE {
-            let score = add_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
-            let probability: Four = (score - Four::new(log_sum_exp.extract(i))).exp();
-            let along: Four = dots[i] - Four::new(along.extract(i));
-            let mut weight = probability * along;
-            #[unroll]
-            for c in 0..SIDE {
-                if !rows.see(i, c, window) {
-                    weight.insert(c, f32::new(0.0));
-                }
-            }
-            weights.set(i, weight);
-        }
+        queries.weigh_by_gradients(q, k, v, grad, bias, log_sum_exp, along, &params);
         sync_cube();
         // Distances from that of the first column and the last row to that of the last column and the first row.
         let (height, width) = comptime!((shape.rows(), shape.columns()));
-        let lowest = rows.first_distance() + zero - comptime!(height as i32 - 1);
+        let lowest = queries.rows.first_distance() + params.zero - comptime!(height as i32 - 1);
         let end = min(lowest + comptime!((height + width) as i32 - 1), distances as i32);
         let start = max(lowest, 0);
         // The first that is the unit's own.
@@ -133,7 +93,7 @@ pub(super) fn tile_sums<F: Float, N: Size>(
             for row in 0..height {
                 let column = diagonal + row as i32 - comptime!(height as i32 - 1);
                 if column >= 0 && column < comptime!(width as i32) {
-                    sum += weights.get(row, column as usize);
+                    sum += queries.weights.get(row, column as usize);
                 }
             }
             sums[own + at] += sum;

@@ -3,9 +3,11 @@
 use cubecl::prelude::*;
 
 use super::bias::with_bias;
+use super::params::{Params, own_tile};
+use super::queries::Queries;
 use super::schedule::MET_NUMBERS;
-use super::shape::{SIDE, TileShape};
-use super::tile::{Four, Head, Rows, Side, Stage, Weights, no_sums, store};
+use super::shape::SIDE;
+use super::tile::{Four, Side, no_sums, store};
 use crate::vocabulary::softcap::cube::cap;
 
 /// No score is below it but −∞, which WGSL has no literal for.
@@ -21,53 +23,39 @@ pub(super) fn forward<F: Float, N: Size>(
     schedule: &Tensor<i32>,
     out: &mut Tensor<Vector<F, N>>,
     log_sum_exp: &mut Tensor<f32>,
-    tokens: usize,
-    tiles: usize,
-    group: usize,
-    scale: f32,
-    softcap: f32,
-    window: i32,
-    distances: usize,
-    zero: i32,
-    #[comptime] everywhere: bool,
-    #[comptime] capped: bool,
-    #[comptime] shape: TileShape,
+    params: Params,
     #[define(F)] _dtype: ElemType,
 ) {
-    let tile = (CUBE_POS_Y + CUBE_POS_Z * CUBE_COUNT_Y) as usize;
-    if tile >= tiles {
+    let tile = own_tile();
+    if tile >= params.tiles {
         terminate!();
     }
-    let (head, heads) = (CUBE_POS_X as usize, CUBE_COUNT_X as usize);
-    let q_head = Head::new(head, heads, shape);
-    let kv_head = Head::new(head / group, heads / group, shape);
-    let mut rows = Rows::of(schedule, tile, tiles, shape, true, everywhere);
-    let mut stage = Stage::new(shape);
-    let mut weights = Weights::new(shape);
+    let shape = comptime!(params.shape);
+    let mut queries = Queries::of(schedule, tile, &params);
     // Of each of the unit's rows: the largest score that any unit has met, and the unit's own part of Σ e^(score − largest).
     let mut largest = Four::new(LOWEST);
     let mut sum = Four::new(0.0);
     let mut sums = no_sums(shape);
-    let mut at = rows.start;
-    while at < rows.end {
-        rows.meet(schedule, at);
+    let mut at = queries.rows.start;
+    while at < queries.rows.end {
+        queries.rows.meet(schedule, at);
         sync_cube();
-        let mut scores = stage.products(q, &q_head, k, &kv_head, &rows);
+        let mut scores = queries.stage.products(q, &queries.q_head, k, &queries.kv_head, &queries.rows);
         let mut larger = largest;
         #[unroll]
         for i in 0..SIDE {
-            let score = with_bias(scores[i] * Four::new(scale), bias, head, distances, zero, &rows, i);
-            let mut row = cap::<Side>(score, softcap, capped);
+            let score = with_bias(scores[i] * Four::new(params.scale), bias, queries.head, &params, &queries.rows, i);
+            let mut row = cap::<Side>(score, params.softcap, params.capped);
             #[unroll]
             for c in 0..SIDE {
-                if !rows.see(i, c, window) {
+                if !queries.rows.see(i, c, params.window) {
                     row.insert(c, LOWEST);
                 }
                 larger.insert(i, max(larger.extract(i), row.extract(c)));
             }
             scores[i] = row;
         }
-        let larger = weights.largest(larger);
+        let larger = queries.weights.largest(larger);
         let fading = (largest - larger).exp();
         largest = larger;
         sum *= fading;
@@ -83,19 +71,19 @@ pub(super) fn forward<F: Float, N: Size>(
                 }
             }
             sum.insert(i, sum.extract(i) + weight.vector_sum());
-            weights.set(i, weight);
+            queries.weights.set(i, weight);
             #[unroll]
             for n in 0..comptime!(shape.kept()) {
                 let at = comptime!(i * shape.kept() + n);
                 sums[at] *= Four::new(fading.extract(i));
             }
         }
-        stage.add_weighted(&mut sums, &weights, v, &kv_head, &rows);
+        queries.stage.add_weighted(&mut sums, &queries.weights, v, &queries.kv_head, &queries.rows);
         at += comptime!(shape.columns() * MET_NUMBERS);
     }
     // A tile that meets nothing has waited for nothing.
     sync_cube();
-    let sum = weights.sum(sum);
+    let sum = queries.weights.sum(sum);
     let mut inverse = Four::new(0.0);
     #[unroll]
     for i in 0..SIDE {
@@ -104,10 +92,10 @@ pub(super) fn forward<F: Float, N: Size>(
             inverse.insert(i, f32::new(1.0) / sum.extract(i));
             log = largest.extract(i) + sum.extract(i).ln();
         }
-        let row = rows.row(i);
+        let row = queries.rows.row(i);
         if UNIT_POS_X == 0 && row >= 0 {
-            log_sum_exp[head * tokens + row as usize] = log;
+            log_sum_exp[queries.head * params.tokens + row as usize] = log;
         }
     }
-    store(out, &q_head, &sums, inverse, &rows);
+    store(out, &queries.q_head, &sums, inverse, &queries.rows);
 }

@@ -14,6 +14,8 @@
 mod backward;
 mod bias;
 mod forward;
+mod params;
+mod queries;
 mod schedule;
 mod shape;
 mod tile;
@@ -26,6 +28,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use self::params::ParamsLaunch;
 use self::schedule::{Needs, Schedule, Side};
 use self::shape::{SIDE, TileShape};
 use super::kernel::AttentionKernel;
@@ -99,17 +102,6 @@ struct Bias {
     zero: usize,
 }
 
-impl Bias {
-    fn argument(bias: Option<&Self>) -> ComptimeOptionArgs<&'static Tensor<f32>> {
-        bias.map(|bias| bias.values.clone().into_tensor_arg()).into()
-    }
-
-    /// How many distances there are, and which of them is 0; nothing of the kind where there is no bias.
-    fn distances(bias: Option<&Self>) -> (usize, i32) {
-        bias.map_or((0, 0), |bias| (dims(&bias.values)[1], bias.zero as i32))
-    }
-}
-
 fn forward(
     rows: [CubeTensor; 3],
     bias: Option<Bias>,
@@ -120,8 +112,7 @@ fn forward(
     let [tokens, width] = dims(&q);
     let out = empty(&q, [tokens, width], q.dtype);
     let log_sum_exp = empty(&q, [options.heads, tokens], DType::F32);
-    let launch = Launch::new(Side::Queries, &q, layout, options);
-    let (distances, zero) = Bias::distances(bias.as_ref());
+    let launch = Launch::new(Side::Queries, &q, layout, options, bias.as_ref());
     // SAFETY: a schedule's rows are rows of `q` and of `k`, every tensor is contiguous, reads and writes beyond a head's width
     // or a tile's rows are left out, and a distance is brought among those of the bias.
     unsafe {
@@ -134,21 +125,11 @@ fn forward(
             q.clone().into_tensor_arg(),
             k.into_tensor_arg(),
             v.into_tensor_arg(),
-            Bias::argument(bias.as_ref()),
+            launch.bias(),
             launch.schedule.numbers.clone().into_tensor_arg(),
             out.clone().into_tensor_arg(),
             log_sum_exp.clone().into_tensor_arg(),
-            tokens,
-            launch.schedule.tiles,
-            options.heads / options.kv_heads,
-            options.scale as f32,
-            options.softcap.unwrap_or(1.0) as f32,
-            schedule::window(options.window),
-            distances,
-            zero,
-            launch.everywhere,
-            options.softcap.is_some(),
-            launch.shape,
+            launch.params(),
             dtype_to_storage_type(q.dtype),
         );
     }
@@ -168,8 +149,7 @@ fn backward(
     let statistics = statistics(out, &grad, log_sum_exp, options);
     let q_grad = empty(&q, [tokens, width], q.dtype);
     let (k_grad, v_grad) = (empty(&k, [keys, kv_width], k.dtype), empty(&v, [keys, kv_width], v.dtype));
-    let (distances, zero) = Bias::distances(bias.as_ref());
-    let launch = Launch::new(Side::Queries, &q, layout, options);
+    let launch = Launch::new(Side::Queries, &q, layout, options, bias.as_ref());
     // SAFETY: as in the forward.
     unsafe {
         backward::query_gradient::launch_unchecked(
@@ -182,26 +162,16 @@ fn backward(
             k.clone().into_tensor_arg(),
             v.clone().into_tensor_arg(),
             grad.clone().into_tensor_arg(),
-            Bias::argument(bias.as_ref()),
+            launch.bias(),
             statistics.clone().into_tensor_arg(),
             launch.schedule.numbers.clone().into_tensor_arg(),
             q_grad.clone().into_tensor_arg(),
-            tokens,
-            launch.schedule.tiles,
-            options.heads / options.kv_heads,
-            options.scale as f32,
-            options.softcap.unwrap_or(1.0) as f32,
-            schedule::window(options.window),
-            distances,
-            zero,
-            launch.everywhere,
-            options.softcap.is_some(),
-            launch.shape,
+            launch.params(),
             dtype_to_storage_type(q.dtype),
         );
     }
-    let bias_grad = bias.as_ref().map(|bias| bias_gradient([&q, &k, &v, &grad], bias, &statistics, &launch, options));
-    let launch = Launch::new(Side::Keys, &q, layout, options);
+    let bias_grad = bias.is_some().then(|| bias_gradient([&q, &k, &v, &grad], &statistics, &launch));
+    let launch = Launch::new(Side::Keys, &q, layout, options, bias.as_ref());
     // SAFETY: as above; tiles of keys cover every row of `k` and `v`.
     unsafe {
         backward::key_gradients::launch_unchecked(
@@ -214,22 +184,12 @@ fn backward(
             k.into_tensor_arg(),
             v.into_tensor_arg(),
             grad.into_tensor_arg(),
-            Bias::argument(bias.as_ref()),
+            launch.bias(),
             statistics.into_tensor_arg(),
             launch.schedule.numbers.clone().into_tensor_arg(),
             k_grad.clone().into_tensor_arg(),
             v_grad.clone().into_tensor_arg(),
-            tokens,
-            launch.schedule.tiles,
-            options.heads / options.kv_heads,
-            options.scale as f32,
-            options.softcap.unwrap_or(1.0) as f32,
-            schedule::window(options.window),
-            distances,
-            zero,
-            launch.everywhere,
-            options.softcap.is_some(),
-            launch.shape,
+            launch.params(),
             dtype_to_storage_type(q.dtype),
         );
     }
@@ -237,24 +197,17 @@ fn backward(
 }
 
 /// By the tiles of queries that `launch` spreads.
-fn bias_gradient(
-    [q, k, v, grad]: [&CubeTensor; 4],
-    bias: &Bias,
-    statistics: &CubeTensor,
-    launch: &Launch,
-    options: &AttentionOptions,
-) -> CubeTensor {
-    let (distances, zero) = Bias::distances(Some(bias));
-    let tiles = launch.schedule.tiles;
-    let sums = empty(q, [options.heads, tiles, distances], DType::F32);
-    let out = empty(q, [options.heads, distances], DType::F32);
-    let all = options.heads * distances;
+fn bias_gradient([q, k, v, grad]: [&CubeTensor; 4], statistics: &CubeTensor, launch: &Launch<'_>) -> CubeTensor {
+    let (heads, distances, tiles) = (launch.options.heads, launch.distances(), launch.schedule.tiles);
+    let sums = empty(q, [heads, tiles, distances], DType::F32);
+    let out = empty(q, [heads, distances], DType::F32);
+    let all = heads * distances;
     let units = crate::cube::units(q);
     // SAFETY: as in the forward; a cube writes the sums of its own tile and head, of distances that there are.
     unsafe {
         bias::tile_sums::launch_unchecked(
             &q.client,
-            launch.cubes(options.heads),
+            launch.cubes(heads),
             launch.dim(),
             address_type(&[q, k, &sums]),
             launch.vector(),
@@ -262,19 +215,11 @@ fn bias_gradient(
             k.clone().into_tensor_arg(),
             v.clone().into_tensor_arg(),
             grad.clone().into_tensor_arg(),
-            bias.values.clone().into_tensor_arg(),
+            launch.bias(),
             statistics.clone().into_tensor_arg(),
             launch.schedule.numbers.clone().into_tensor_arg(),
             sums.clone().into_tensor_arg(),
-            dims(q)[0],
-            tiles,
-            options.heads / options.kv_heads,
-            options.scale as f32,
-            schedule::window(options.window),
-            distances,
-            zero,
-            launch.everywhere,
-            launch.shape,
+            launch.params(),
             dtype_to_storage_type(q.dtype),
         );
         bias::sum_tiles::launch_unchecked(
@@ -293,14 +238,22 @@ fn bias_gradient(
 }
 
 /// How tiles of one side are spread over a device.
-struct Launch {
+struct Launch<'a> {
     shape: TileShape,
     schedule: Schedule,
-    everywhere: bool,
+    layout: &'a PackedLayout,
+    options: &'a AttentionOptions,
+    bias: Option<&'a Bias>,
 }
 
-impl Launch {
-    fn new(side: Side, q: &CubeTensor, layout: &PackedLayout, options: &AttentionOptions) -> Self {
+impl<'a> Launch<'a> {
+    fn new(
+        side: Side,
+        q: &CubeTensor,
+        layout: &'a PackedLayout,
+        options: &'a AttentionOptions,
+        bias: Option<&'a Bias>,
+    ) -> Self {
         let longest = layout.segments().iter().map(|segment| segment.rows.len()).max().unwrap_or_default();
         let sums = match side {
             Side::Queries => 1,
@@ -308,7 +261,33 @@ impl Launch {
         };
         let shape = TileShape::of(options.head_dim, sums, longest, q);
         let needs = Needs { side, window: options.window, rows: shape.rows() };
-        Self { shape, schedule: Schedules::of(layout, needs, q), everywhere: layout.sight() == Sight::Everywhere }
+        Self { shape, schedule: Schedules::of(layout, needs, q), layout, options, bias }
+    }
+
+    fn bias(&self) -> ComptimeOptionArgs<&'static Tensor<f32>> {
+        self.bias.map(|bias| bias.values.clone().into_tensor_arg()).into()
+    }
+
+    /// How many have a bias.
+    fn distances(&self) -> usize {
+        self.bias.map_or(0, |bias| dims(&bias.values)[1])
+    }
+
+    fn params(&self) -> ParamsLaunch {
+        let AttentionOptions { heads, kv_heads, scale, softcap, window, .. } = *self.options;
+        ParamsLaunch::new(
+            self.layout.tokens(),
+            self.schedule.tiles,
+            heads / kv_heads,
+            scale as f32,
+            softcap.unwrap_or(1.0) as f32,
+            schedule::window(window),
+            self.distances(),
+            self.bias.map_or(0, |bias| bias.zero as i32),
+            self.layout.sight() == Sight::Everywhere,
+            softcap.is_some(),
+            self.shape,
+        )
     }
 
     /// Heads of a tile beside each other, since those of a group read the same keys.

@@ -1,18 +1,15 @@
 //! A block of either stack: attention, across in the decoder, and feed-forward, each normalised before, on the residual stream.
 
-use burn::module::Param;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use mpo_kernels::{AttentionOptions, PackedLayout, attention, rms_norm};
+use mpo_kernels::{AttentionOptions, PackedLayout, attention};
 
-use super::Caches;
+use super::layer_norm;
 use crate::StackConfig;
-use crate::decoder::layers::Linear;
-use crate::decoder::t5::Memory;
+use crate::decoder::KeyValueCache;
+use crate::decoder::behind::Memory;
+use crate::decoder::layers::{Linear, Norm};
 use crate::decoder::weights::{WeightSource, Weights};
-
-/// Added to a row's variance; no configuration says another.
-const EPS: f64 = 1e-5;
 
 /// What every block is given beside its input.
 pub(super) struct Context<'a> {
@@ -21,17 +18,17 @@ pub(super) struct Context<'a> {
     /// What the encoder made, in the decoder.
     pub(super) memory: Option<Memory<'a>>,
     /// Keys and values of earlier tokens; this batch's are added.
-    pub(super) caches: Option<&'a mut Caches>,
+    pub(super) cache: Option<&'a mut KeyValueCache>,
 }
 
 #[derive(Debug)]
 pub(super) struct Block {
     own: Attention,
-    own_norm: LayerNorm,
-    across: Option<(Attention, LayerNorm)>,
+    own_norm: Norm,
+    across: Option<(Attention, Norm)>,
     widens: Linear,
     narrows: Linear,
-    last_norm: LayerNorm,
+    last_norm: Norm,
 }
 
 #[derive(Debug)]
@@ -41,12 +38,6 @@ struct Attention {
     value: Linear,
     output: Linear,
     options: AttentionOptions,
-}
-
-#[derive(Debug)]
-pub(super) struct LayerNorm {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
 }
 
 impl Block {
@@ -60,15 +51,15 @@ impl Block {
         let inner = config.intermediate_size;
         let across = looks_across.then(|| -> Result<_, S::Error> {
             let attention = Attention::new(&format!("{name}.encoder_attn"), hidden, config.heads, weights)?;
-            Ok((attention, LayerNorm::new(&format!("{name}.encoder_attn_layer_norm"), hidden, weights)?))
+            Ok((attention, layer_norm(&format!("{name}.encoder_attn_layer_norm"), hidden, weights)?))
         });
         Ok(Self {
             across: across.transpose()?,
             own: Attention::new(&format!("{name}.self_attn"), hidden, config.heads, weights)?,
-            own_norm: LayerNorm::new(&format!("{name}.self_attn_layer_norm"), hidden, weights)?,
+            own_norm: layer_norm(&format!("{name}.self_attn_layer_norm"), hidden, weights)?,
             widens: Linear::new(&format!("{name}.fc1"), [inner, hidden], true, weights)?,
             narrows: Linear::new(&format!("{name}.fc2"), [hidden, inner], true, weights)?,
-            last_norm: LayerNorm::new(&format!("{name}.final_layer_norm"), hidden, weights)?,
+            last_norm: layer_norm(&format!("{name}.final_layer_norm"), hidden, weights)?,
         })
     }
 
@@ -114,8 +105,8 @@ impl Attention {
     /// Attention to tokens of the same stack.
     fn own(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
         let (mut keys, mut values) = self.keys_and_values(x.clone());
-        if let Some(caches) = &mut context.caches {
-            (keys, values) = caches.own.write(index, context.layout, keys, values);
+        if let Some(cache) = &mut context.cache {
+            (keys, values) = cache.write(index, context.layout, keys, values);
         }
         self.output.forward(attention(self.query.forward(x), keys, values, context.layout, &self.options))
     }
@@ -123,27 +114,8 @@ impl Attention {
     /// Attention to what the encoder made.
     fn across(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
         let memory = context.memory.as_ref().expect("a decoder is given what the encoder made");
-        let fresh = memory.states.clone().map(|states| self.keys_and_values(states));
-        let (keys, values) = match &mut context.caches {
-            None => fresh.expect("without a cache all states are there"),
-            Some(caches) => caches.across.across(index, &memory.places, fresh),
-        };
+        let made = |states| self.keys_and_values(states);
+        let (keys, values) = memory.keys_and_values(index, context.cache.as_deref_mut(), made);
         self.output.forward(attention(self.query.forward(x), keys, values, memory.layout, &self.options))
-    }
-}
-
-impl LayerNorm {
-    pub(super) fn new<S: WeightSource>(
-        name: &str,
-        width: usize,
-        weights: &mut Weights<'_, S>,
-    ) -> Result<Self, S::Error> {
-        Ok(Self { weight: weights.param(name, "weight", [width])?, bias: weights.param(name, "bias", [width])? })
-    }
-
-    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        // A row's variance is the mean square of what is left without its mean.
-        let centred = x.clone() - x.mean_dim(1);
-        rms_norm(centred, self.weight.val(), EPS, 0.0) + self.bias.val().unsqueeze()
     }
 }

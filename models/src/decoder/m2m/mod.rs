@@ -9,11 +9,15 @@ mod positions;
 
 use burn::tensor::{Device, Tensor};
 
+use super::layers::Norm;
 use super::weights::{WeightSource, Weights};
+use super::{collected, through};
 use crate::TranslatorConfig;
-use crate::batch::Side;
-use block::{Block, LayerNorm};
-pub(crate) use forward::Caches;
+use crate::batch::{Layer, Side};
+use block::{Block, Context};
+
+/// Added to a row's variance; no configuration says another.
+const EPS: f64 = 1e-5;
 
 /// A model that translates, and its head.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ pub struct Translator {
 #[derive(Debug)]
 struct Stack {
     blocks: Vec<Block>,
-    norm: LayerNorm,
+    norm: Norm,
 }
 
 impl Translator {
@@ -60,7 +64,7 @@ impl Translator {
                 )
             };
             let blocks = (0..of.layers).map(block).collect::<Result<_, _>>()?;
-            Ok(Stack { blocks, norm: LayerNorm::new(&format!("{name}.layer_norm"), config.hidden_size, &mut weights)? })
+            Ok(Stack { blocks, norm: layer_norm(&format!("{name}.layer_norm"), config.hidden_size, &mut weights)? })
         };
         let (encoder, decoder) = (stack(Side::Encoder)?, stack(Side::Decoder)?);
         Ok(Self { shared, head, encoder, decoder, config })
@@ -77,4 +81,19 @@ impl Translator {
             Side::Decoder => &self.decoder,
         }
     }
+}
+
+impl Stack {
+    /// The states of each of `wanted` from what the embedding gave.
+    fn through(&self, x: Tensor<2>, context: &mut Context<'_>, wanted: &[Layer]) -> Vec<Tensor<2>> {
+        collected(wanted, |found| {
+            through(&self.blocks, &self.norm, x, wanted, &mut |_| {}, found, &mut |block, index, x| {
+                block.forward(x, index, context)
+            });
+        })
+    }
+}
+
+fn layer_norm<S: WeightSource>(name: &str, width: usize, weights: &mut Weights<'_, S>) -> Result<Norm, S::Error> {
+    Norm::with_bias(EPS, name, width, weights)
 }

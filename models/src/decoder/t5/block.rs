@@ -14,6 +14,7 @@ use mpo_kernels::{
 use super::name_of;
 use crate::batch::Side;
 use crate::decoder::KeyValueCache;
+use crate::decoder::behind::Memory;
 use crate::decoder::layers::{Linear, Norm};
 use crate::decoder::weights::{WeightSource, Weights};
 use crate::{DecoderConfig, EncoderConfig, Precision};
@@ -28,16 +29,6 @@ pub(super) struct Context<'a> {
     /// Keys and values of earlier tokens; this batch's are added.
     pub(super) cache: Option<&'a mut KeyValueCache>,
     pub(super) precision: Precision,
-}
-
-/// What a decoder attends to across.
-pub(in crate::decoder) struct Memory<'a> {
-    /// The encoder's states after its norm; where there is a cache, those that are not in it yet.
-    pub(in crate::decoder) states: Option<Tensor<2>>,
-    /// Where in the cache they go.
-    pub(in crate::decoder) places: Vec<u32>,
-    /// Which of the states, or rows of the cache, each of the decoder's tokens sees.
-    pub(in crate::decoder) layout: &'a PackedLayout,
 }
 
 #[derive(Module, Debug)]
@@ -208,26 +199,25 @@ impl Attention {
         vec![("q", &mut self.q), ("k", &mut self.k), ("v", &mut self.v), ("o", &mut self.o)]
     }
 
+    fn keys_and_values(&self, of: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        (self.k.forward(of.clone()), self.v.forward(of))
+    }
+
     /// Attention to tokens of the same stack.
     fn own(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
-        let (q, mut keys, mut values) = (self.q.forward(x.clone()), self.k.forward(x.clone()), self.v.forward(x));
+        let (mut keys, mut values) = self.keys_and_values(x.clone());
         if let Some(cache) = &mut context.cache {
             (keys, values) = cache.write(index, context.layout, keys, values);
         }
+        let q = self.q.forward(x);
         self.o.forward(biased_attention(q, keys, values, &context.bias, context.layout, &self.options))
     }
 
-    /// Attention to what the encoder made. A cache has its keys and values beside those of the decoder's own tokens.
+    /// Attention to what the encoder made.
     fn across(&self, x: Tensor<2>, index: usize, context: &mut Context<'_>) -> Tensor<2> {
         let memory = context.memory.as_ref().expect("a decoder is given what the encoder made");
-        let fresh = memory.states.as_ref().map(|states| {
-            let states = context.precision.of(states.clone());
-            (self.k.forward(states.clone()), self.v.forward(states))
-        });
-        let (keys, values) = match &mut context.cache {
-            None => fresh.expect("without a cache all states are there"),
-            Some(cache) => cache.across(index, &memory.places, fresh),
-        };
+        let made = |states| self.keys_and_values(context.precision.of(states));
+        let (keys, values) = memory.keys_and_values(index, context.cache.as_deref_mut(), made);
         self.o.forward(attention(self.q.forward(x), keys, values, memory.layout, &self.options))
     }
 }

@@ -17,10 +17,7 @@ use super::weights::{WeightSource, Weights};
 use super::{collected, through};
 use crate::batch::{Layer, Side};
 use crate::{DecoderConfig, EncoderConfig};
-pub(super) use block::Memory;
 use block::{Block, Context};
-pub(super) use forward::Lowered;
-pub(crate) use next::Going;
 pub(super) use rerun::Passage;
 
 /// Both stacks and the embedding that they share; fields carry the names of Hugging Face checkpoints.

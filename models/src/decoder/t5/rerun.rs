@@ -7,10 +7,10 @@
 use burn::tensor::Tensor;
 use mpo_kernels::{DistanceBias, PackedLayout, backward_from};
 
-use super::forward::Lowered;
-use super::{Context, EncoderDecoder, Memory, Part, name_of, positions};
+use super::{Context, EncoderDecoder, Part, name_of, positions};
 use crate::Precision;
 use crate::batch::{Layer, Side};
+use crate::decoder::behind::{Lowered, Memory};
 use crate::decoder::parameters::gradients_of;
 use crate::decoder::training::{is_trained, leaf, taken};
 use crate::decoder::{NamedGradients, Source};

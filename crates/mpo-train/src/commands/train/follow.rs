@@ -17,7 +17,6 @@ pub(super) fn follow(ranks: &Ranks) -> Result<(), Failure> {
         return Ok(());
     };
     let session = Session::on_card(config.device, ranks.card(), true)?;
-    #[cfg(feature = "nccl")]
     ranks.join_cards(&session.device)?;
     config.check_device(&session.device)?;
     session.catch_interrupts_quietly()?;

@@ -68,7 +68,6 @@ pub(super) fn run_with(
     }
     if !ask.dry_run {
         ranks.tell(&config)?;
-        #[cfg(feature = "nccl")]
         ranks.join_cards(&session.device)?;
     }
     let inputs = Inputs::read(&config, &session)?;
