@@ -211,7 +211,9 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: f64 = timed.iter().map(|(seconds, _)| seconds).sum();
     let row_count = (timed.len() * arguments.batch_size) as f64;
     let first = watch.steps.len() - timed.len();
-    let tokens: usize = rows[first * arguments.batch_size..].iter().map(|row| policy_tokens(row, arguments.mode)).sum();
+    // An encoder's states are those of prompts.
+    let holds_prompt = matches!(arguments.mode, Mode::Paper) || model_config.decoder.encoder.is_some();
+    let tokens: usize = rows[first * arguments.batch_size..].iter().map(|row| policy_tokens(row, holds_prompt)).sum();
     let losses: Vec<f64> = watch.steps.iter().map(|(_, step)| step.metrics["loss"]).collect();
     println!(
         "{}",
@@ -302,14 +304,11 @@ fn tokenized(index: usize, row: Row) -> Result<TokenizedRow, Box<dyn std::error:
     })
 }
 
-/// Tokens of the policy's sequences without padding, as the PyTorch script counts them: a shared prompt counts twice.
-fn policy_tokens(row: &TokenizedRow, mode: Mode) -> usize {
+/// Tokens of the policy's sequences without padding, as the PyTorch script counts them: a shared prompt counts twice. Of the
+/// dominant pair the prompt alone, if no more is held of it.
+fn policy_tokens(row: &TokenizedRow, holds_prompt: bool) -> usize {
     let pair = |pair: &TokenizedPair| 2 * pair.prompt().len() + pair.chosen().len() + pair.rejected().len();
-    pair(&row.target)
-        + match mode {
-            Mode::Released => pair(&row.dominant),
-            Mode::Paper => row.dominant.prompt().len(),
-        }
+    pair(&row.target) + if holds_prompt { row.dominant.prompt().len() } else { pair(&row.dominant) }
 }
 
 struct Watch {

@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import os
+import random
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,17 @@ CARGO_BENCH = ["cargo", "bench", "--manifest-path", str(MANIFEST), "--workspace"
 LOSS_TOLERANCE = {"released": 1e-3, "paper": 5e-2}
 MAX_PROMPT = 512
 MAX_RESPONSE = 512
+# The shortest and the longest, as in the rows of the authors' that docs/benchmarks.md has measured others by.
+RANDOM_LENGTHS = {
+    "source_prompt_ids": (42, 65),
+    "source_chosen_ids": (9, 96),
+    "source_rejected_ids": (9, 96),
+    "target_prompt_ids": (69, 128),
+    "target_chosen_ids": (96, 96),
+    "target_rejected_ids": (96, 96),
+}
+# Those before it are padding and the like.
+FIRST_TOKEN = 4
 
 Report = dict[str, Any]
 
@@ -55,6 +67,18 @@ def write_long_rows(args: argparse.Namespace) -> None:
     pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     rows = [long_row(tokenizer, record) for record in chosen]
     args.rows.write_text(json.dumps({"pad_id": pad_id, "rows": rows}), encoding="utf-8")
+
+
+def write_random_rows(args: argparse.Namespace) -> None:
+    """Writes `args.rows`: random tokens, for a model whose weights are random too."""
+    config = json.loads((args.model / "config.json").read_text(encoding="utf-8"))
+    draw = random.Random(0)
+
+    def ids(lengths: tuple[int, int]) -> list[int]:
+        return [draw.randrange(FIRST_TOKEN, config["vocab_size"]) for _ in range(draw.randint(*lengths))]
+
+    rows = [{part: ids(lengths) for part, lengths in RANDOM_LENGTHS.items()} for _ in range(args.steps)]
+    args.rows.write_text(json.dumps({"pad_id": config["pad_token_id"], "rows": rows}), encoding="utf-8")
 
 
 def pinning(threads: int) -> list[str]:
@@ -111,7 +135,7 @@ def parse_args() -> argparse.Namespace:
     """Paths are made absolute because Cargo runs a benchmark in its package's folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face model directory")
-    parser.add_argument("--rows", type=Path, required=True, help="rows file; with --long, where to write it")
+    parser.add_argument("--rows", type=Path, required=True, help="rows file; with --long or --random, where to write it")
     parser.add_argument("--steps", type=int, default=10, help="rows to train on; the first is not timed")
     parser.add_argument("--threads", type=int, default=1, help="threads of each program, on as many cores")
     parser.add_argument("--mode", choices=("released", "paper"), default="released")
@@ -125,9 +149,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gradient-checkpointing", action="store_true", help="switch it on in PyTorch")
     parser.add_argument("--long", action="store_true", help=f"make rows with up to {MAX_RESPONSE} response tokens")
     parser.add_argument("--data", type=Path, help="the authors' data file, for --long")
+    parser.add_argument("--random", action="store_true", help="make rows of random tokens")
     args = parser.parse_args()
     if args.long != (args.data is not None):
         parser.error("--long and --data: expected both or neither, got one")
+    if args.long and args.random:
+        parser.error("--long and --random: expected one of them, got both")
     args.model, args.rows = args.model.resolve(), args.rows.resolve()
     return args
 
@@ -137,6 +164,8 @@ def main() -> int:
     args = parse_args()
     if args.long:
         write_long_rows(args)
+    if args.random:
+        write_random_rows(args)
     ours = args.ours
     if ours is None:
         # Built beforehand, on every core, so that what is measured is never the compiler.

@@ -1,10 +1,24 @@
 """Writes a model of random weights from a configuration: a model's shape to measure where its weights cannot be had."""
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+
+
+def build(folder: Path) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if not config.is_encoder_decoder:
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
+    fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not fields.get("tie_word_embeddings", True):
+        # Transformers 5 ties the head whatever the file says, unless a checkpoint holds another.
+        head = torch.randn_like(model.lm_head.weight) * config.initializer_factor
+        model.lm_head.weight = torch.nn.Parameter(head)
+    return model
 
 
 def main() -> None:
@@ -15,8 +29,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    config = AutoConfig.from_pretrained(args.config, local_files_only=True)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = build(args.config)
     model.save_pretrained(args.out)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters in {args.out}")
 

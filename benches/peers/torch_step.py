@@ -2,7 +2,8 @@
 
 A frozen reference model stays in memory beside the policy and runs at every step, and every pair goes through the
 vocabulary head whole. That cost is the point: `compare_step.py` measures our step against it. With an adapter the reference
-is the policy without it, as is usual with PEFT. The numbers are checked
+is the policy without it, as is usual with PEFT. Where the model has an encoder, prompts go into that and answers into the
+decoder, and what is held in place are the encoder's states. The numbers are checked
 against the golden losses whenever the rows file carries them, so that the timing is of the right computation.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 IGNORED = -100
@@ -34,32 +35,38 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class PairBatch:
-    """A chosen and a rejected sequence as one batch `[2, T]`, right-padded to the longer."""
+    """A chosen and a rejected sequence as one batch `[2, T]`, right-padded to the longer.
+
+    An encoder is given the prompt twice; then labels have the length of the longer response.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
 
     @classmethod
-    def from_row(cls, row: Row, side: str, pad_id: int) -> "PairBatch":
+    def from_row(cls, row: Row, side: str, args: argparse.Namespace) -> "PairBatch":
         """Joins the prompt of `side` with both responses; prompt and padding carry no label."""
         prompt = row[f"{side}_prompt_ids"]
         responses = [row[f"{side}_chosen_ids"], row[f"{side}_rejected_ids"]]
-        length = len(prompt) + max(map(len, responses))
+        inputs = [prompt if args.has_encoder else prompt + response for response in responses]
+        unlabelled = [] if args.has_encoder else [IGNORED] * len(prompt)
 
         def padded(rows: Sequence[list[int]], filler: int) -> Tensor:
+            length = max(map(len, rows))
             return torch.tensor([ids + [filler] * (length - len(ids)) for ids in rows])
 
         return cls(
-            input_ids=padded([prompt + response for response in responses], pad_id),
-            attention_mask=padded([[1] * (len(prompt) + len(response)) for response in responses], 0),
-            labels=padded([[IGNORED] * len(prompt) + response for response in responses], IGNORED),
+            input_ids=padded(inputs, args.pad_id),
+            attention_mask=padded([[1] * len(ids) for ids in inputs], 0),
+            labels=padded([unlabelled + response for response in responses], IGNORED),
         )
 
 
 @dataclass(frozen=True)
 class PairOutput:
-    """What the loss needs of one pair: its reward gap (a scalar) and its last hidden states `[2, T, H]`."""
+    """What the loss needs of one pair: its reward gap (a scalar) and its last hidden states `[2, T, H]`, the encoder's if
+    there is one."""
 
     reward_gap: Tensor
     hidden: Tensor
@@ -67,7 +74,6 @@ class PairOutput:
 
 def mean_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean log-probability of the labelled tokens of each sequence `[2]`, by a log-softmax over the whole logits."""
-    labels, logits = labels[:, 1:], logits[:, :-1]
     labelled = labels != IGNORED
     log_probs = logits.log_softmax(-1).gather(2, labels.where(labelled, 0).unsqueeze(2)).squeeze(2)
     return (log_probs * labelled).sum(-1) / labelled.sum(-1)
@@ -75,14 +81,17 @@ def mean_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 
 def forward_pair(model: PreTrainedModel, batch: PairBatch) -> PairOutput:
     """Runs a pair through body and head, also where only the states are used: the authors' trainer does the same."""
-    output = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        use_cache=False,
-        output_hidden_states=True,
-    )
-    chosen, rejected = mean_log_probs(output.logits, batch.labels)
-    return PairOutput(reward_gap=chosen - rejected, hidden=output.hidden_states[-1])
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+    if model.config.is_encoder_decoder:
+        # The answers from its start token on. As `labels` they would also cost a loss that nobody asked for.
+        output = model(**inputs, decoder_input_ids=model.prepare_decoder_input_ids_from_labels(batch.labels))
+        chosen, rejected = mean_log_probs(output.logits, batch.labels)
+        hidden = output.encoder_last_hidden_state
+    else:
+        output = model(**inputs, output_hidden_states=True)
+        chosen, rejected = mean_log_probs(output.logits[:, :-1], batch.labels[:, 1:])
+        hidden = output.hidden_states[-1]
+    return PairOutput(reward_gap=chosen - rejected, hidden=hidden)
 
 
 def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel | None, row: Row, args: argparse.Namespace) -> Tensor:
@@ -91,8 +100,8 @@ def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel | None, row: Ro
     `released` pools over every position, padding included, and averages over the hidden size; `paper` takes the last
     prompt token's state, for which the policy needs to see the prompt alone.
     """
-    source = PairBatch.from_row(row, "source", args.pad_id)
-    target = PairBatch.from_row(row, "target", args.pad_id)
+    source = PairBatch.from_row(row, "source", args)
+    target = PairBatch.from_row(row, "target", args)
     with torch.no_grad(), nullcontext() if reference else policy.disable_adapter():
         anchor = forward_pair(reference or policy, source)
     gap = (args.beta * forward_pair(policy, target).reward_gap - anchor.reward_gap).square()
@@ -100,28 +109,36 @@ def mpo_loss(policy: PreTrainedModel, reference: PreTrainedModel | None, row: Ro
         retain = mse_loss(forward_pair(policy, source).hidden.mean(dim=1), anchor.hidden.mean(dim=1))
     else:
         prompt = torch.tensor([row["source_prompt_ids"]])
-        body = policy.get_base_model().base_model if reference is None else policy.base_model
+        model = policy.get_base_model() if reference is None else policy
+        body = model.get_encoder() if args.has_encoder else model.base_model
         state = body(input_ids=prompt, use_cache=False).last_hidden_state[0, -1]
         retain = (state - anchor.hidden[0, prompt.shape[1] - 1]).square().sum()
     return gap + retain
 
 
-def policy_tokens(row: Row, mode: str) -> int:
-    """Tokens of the row that the objective asks of the policy, padding not counted.
+def policy_tokens(row: Row, args: argparse.Namespace) -> int:
+    """Tokens of the row that the objective asks of the policy, padding not counted; of the source pair only its prompt, where
+    all that is held is the prompt's.
 
-    A property of the rows and the mode alone, so that both programs divide the same number by their time.
+    A property of the rows, the mode and the kind of model alone, so that both programs divide the same number by their time.
     """
 
     def pair(side: str) -> int:
         prompt, chosen, rejected = (len(row[f"{side}_{part}_ids"]) for part in ("prompt", "chosen", "rejected"))
         return 2 * prompt + chosen + rejected
 
-    return pair("target") + (pair("source") if mode == "released" else len(row["source_prompt_ids"]))
+    holds_prompt = args.mode == "paper" or args.has_encoder
+    return pair("target") + (len(row["source_prompt_ids"]) if holds_prompt else pair("source"))
 
 
 def load(model_dir: Path) -> PreTrainedModel:
     """Loads in f32 whatever the stored type, and from disk only."""
-    return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    kind = AutoModelForCausalLM
+    if config.is_encoder_decoder:
+        # Such a model drops a tenth in training, by its configuration, and nothing can be compared then.
+        kind, config.dropout_rate = AutoModelForSeq2SeqLM, 0.0
+    return kind.from_pretrained(model_dir, config=config, dtype=torch.float32, local_files_only=True)
 
 
 def train(rows: Sequence[Row], args: argparse.Namespace) -> tuple[list[float], list[float]]:
@@ -214,6 +231,7 @@ def main() -> int:
     if "pad_id" not in document:
         raise SystemExit(f'{args.rows}: expected "pad_id" beside "rows", got none: padding enters the loss')
     args.pad_id = document["pad_id"]
+    args.has_encoder = AutoConfig.from_pretrained(args.model, local_files_only=True).is_encoder_decoder
     rows = list(islice(cycle(document["rows"]), args.steps))
 
     losses, seconds = train(rows, args)
@@ -223,7 +241,7 @@ def main() -> int:
         "mode": args.mode,
         "steps": args.steps,
         "seconds_per_row": timed / (args.steps - 1),
-        "policy_tokens_per_second": sum(policy_tokens(row, args.mode) for row in rows[1:]) / timed,
+        "policy_tokens_per_second": sum(policy_tokens(row, args) for row in rows[1:]) / timed,
         "peak_rss_bytes": peak_rss_bytes(),
         "losses": losses,
     }
