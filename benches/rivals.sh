@@ -50,13 +50,14 @@ prepare mapo --data "$work/unsafe/rows.jsonl" --dominant-pairs --samples "${SAMP
 # What each is trained on, from the same start, with the same tests and as many steps.
 rivals() {
     local rows=$1 methods=$2 output=$work/compared/$1 resume=()
+    shift 2
     [[ ! -e $output/mpo-train.json ]] || resume=(--resume)
     "$mpo" compare "${resume[@]}" --model "$model" --data "$work/$rows/rows.jsonl" --methods "$methods" \
         --eval-data "$work/held.jsonl" --benign "$work/harmless.jsonl" --seeds "${SEEDS:-1}" --adapter lora --lora-rank 16 \
         --lr 3e-4 --epochs 2 --max-steps "${STEPS:-22}" --batch-size 8 --max-tokens 320 --max-response-tokens 48 \
-        --device "$device" --output "$output"
+        --device "$device" --output "$output" "$@"
 }
 rivals unsafe mpo,lens
-rivals sdrrl sft,sft-contrast
+rivals sdrrl sft,sft-contrast --consistency-data "$work/unsafe/rows.jsonl"
 rivals mapo dpo,mpo
 rivals lidr dpo-nll,mpo
