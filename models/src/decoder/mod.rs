@@ -56,6 +56,7 @@ pub struct CausalLm {
 }
 
 /// What gives the head its states.
+#[expect(clippy::large_enum_variant, reason = "there are one or two models")]
 #[derive(Module, Debug)]
 enum Trunk {
     Alone(Alone),
