@@ -366,7 +366,8 @@ fn on_a_disk(folder: &Path, megabytes: usize, script: &str, train: &Command) -> 
         return Some(within(script));
     }
     // Not by `eprintln`, which is shown of failed tests only.
-    writeln!(std::io::stderr(), "not tested: a full disk, as no file system may be mounted here").unwrap();
+    writeln!(std::io::stderr(), "not tested: a full disk, as no file system may be mounted here")
+        .expect("standard error");
     None
 }
 
